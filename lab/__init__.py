@@ -1,0 +1,60 @@
+"""lab: learning-rate bounds, cycles, weight decay and dropout for your model, and the ensemble trained that way.
+
+Names are loaded when they are first used, so that `import lab` needs neither torch nor ray.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lab import errors, schedules, search
+    from lab.errors import LabError
+    from lab.space import Choice, Float, FromBounds, Int, Space
+    from lab.study import Study
+    from lab.tasks.contract import Task, Trial, trial_function
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Study": "lab.study",
+    "Space": "lab.space",
+    "Float": "lab.space",
+    "Int": "lab.space",
+    "Choice": "lab.space",
+    "FromBounds": "lab.space",
+    "LabError": "lab.errors",
+    "Task": "lab.tasks.contract",
+    "Trial": "lab.tasks.contract",
+    "trial_function": "lab.tasks.contract",
+}
+_MODULES = ("errors", "schedules", "search")
+
+__all__ = [
+    "Choice",
+    "Float",
+    "FromBounds",
+    "Int",
+    "LabError",
+    "Space",
+    "Study",
+    "Task",
+    "Trial",
+    "errors",
+    "schedules",
+    "search",
+    "trial_function",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"lab.{name}")
+    raise AttributeError(f"module 'lab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,61 @@
+"""The errors that `lab` raises on purpose: each is one line a user can act on.
+
+LabError
+├── SpecError      the study as written cannot be run: names the place, the value, what is allowed
+├── TaskError      the user's task (data, model, loss) breaks its contract
+├── RecordError    the study folder cannot be read or written
+├── EngineError    lanes cannot be started or were lost for good
+├── StudyError     the study ran and cannot go on (everything diverged, too much failed)
+└── Interrupted    the user asked it to stop; everything is saved
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LabError(Exception):
+    """Base of all errors raised on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 2
+
+
+class SpecError(LabError):
+    """A study, as written, cannot be run."""
+
+    def __init__(self, place: str, message: str) -> None:
+        super().__init__(f"{place}: {message}")
+        self.place = place
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[SpecError], tuple[str, str]]:
+        return (type(self), (self.place, self.message))
+
+
+class TaskError(LabError):
+    """A task breaks the task contract."""
+
+
+class RecordError(LabError):
+    """A study folder cannot be read or written."""
+
+
+class EngineError(LabError):
+    """An engine could not start its lanes or lost them for good."""
+
+
+class StudyError(LabError):
+    """A study ran into a state from which it cannot go on."""
+
+
+class Interrupted(LabError):  # noqa: N818 - what happened is no error
+    """The user stopped the study; it can be resumed."""
+
+    exit_code = 130
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` when one of `allowed` is close to `word`, else an empty string."""
+    match = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f" (did you mean '{match[0]}'?)" if match else ""

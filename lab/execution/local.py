@@ -1,0 +1,51 @@
+"""Lanes in this process, taking turns: no cluster, and every step in a known order."""
+
+from __future__ import annotations
+
+import time
+
+from lab.assignment import Job, Progress
+from lab.errors import Interrupted, StudyError
+from lab.execution.engine import Probe, Watch
+from lab.execution.lane import Lane
+from lab.execution.probe import probe
+from lab.ledger import Ledger
+
+_WATCH_EVERY_S = 0.2
+
+
+class LocalEngine:
+    """Runs a job's lanes round-robin in the calling process."""
+
+    name = "local"
+
+    def __init__(self, lanes: int, watch: Watch) -> None:
+        self.lanes = lanes
+        self._watch = watch
+
+    def probe(self, job: Job, widest: int) -> Probe:
+        return probe(job, widest)
+
+    def run(self, job: Job) -> Progress:
+        ledger = Ledger(job)
+        try:
+            lanes = [Lane(number, job, ledger) for number in range(job.lanes)]
+            watched = 0.0
+            while lanes:
+                lanes = [lane for lane in lanes if lane.tick()]
+                if time.monotonic() - watched > _WATCH_EVERY_S:
+                    watched = time.monotonic()
+                    if not self._watch(ledger.progress()):
+                        for lane in lanes:
+                            lane.save()
+                        raise Interrupted("stopped; all finished epochs are saved")
+            progress = ledger.progress()
+        finally:
+            ledger.release()
+        self._watch(progress)
+        if progress.abort:
+            raise StudyError(f"{job.stage}: {progress.abort}")
+        return progress
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,435 @@
+"""The ledger: the only writer of trials. It owns sampler, pruner and storage; lanes ask it for work and report.
+
+State is the storage and nothing else, so a ledger built anew on the same storage goes on where the last one was
+killed. To make that exact, each lane keeps a clock of *ticks* (epochs since its stage began) and every assignment
+notes the slot and the tick at which it starts: a lane that comes back replays its running trials at their ticks,
+and nothing new is proposed before the tick at which the last proposal was made.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from lab.assignment import (
+    Assignment,
+    Attachment,
+    Decision,
+    Job,
+    Outcome,
+    Planned,
+    Progress,
+    Report,
+    SearchPlan,
+    Work,
+    derive_seed,
+)
+from lab.errors import RecordError, SpecError
+from lab.journal import TransactionalJournal
+from lab.record import Record, locked, write_bytes
+from lab.schedules import parse_schedule
+from lab.search.components import SamplerSource, build_pruner, sampler_source
+from lab.space import Choice, Dimension, Float, Int, Params, Space
+
+_STATE = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """A dimension in Optuna's terms."""
+    match dimension:
+        case Float(low, high, log):
+            return FloatDistribution(low, high, log=log)
+        case Int(low, high, log):
+            return IntDistribution(low, high, log=log)
+        case Choice(options):
+            return CategoricalDistribution(options)
+        case _:
+            raise SpecError("space", "'from: bounds' is unresolved; stage 'bounds' has to run first")
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """A space in Optuna's terms."""
+    return {name: distribution(dimension) for name, dimension in space.items()}
+
+
+def planned_as_json(planned: Planned) -> dict[str, Any]:
+    schedule = planned.schedule.to_dict() if planned.schedule else None
+    return {
+        "seed": planned.seed,
+        "epochs": planned.epochs,
+        "role": planned.role,
+        "keep": planned.keep,
+        "schedule": schedule,
+    }
+
+
+class Ledger:
+    """One stage's trials: asked for, reported on, closed. Not thread-safe by itself; calls are serialised here."""
+
+    def __init__(self, job: Job) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._job = job
+        self._mutex = threading.RLock()
+        self._exit = ExitStack()
+        record = Record(job.folder)
+        # A killed driver's ledger may live on for a moment in another process.
+        self._exit.enter_context(locked(job.folder / ".ledger.lock", f"the ledger of stage '{job.stage}'", wait_s=20))
+        try:
+            self._journal = None if job.storage else TransactionalJournal(record.journal_path)
+            with _readable(record.journal_path):
+                self._storage = open_storage(job.storage, self._journal)
+                self._open_study()
+        except BaseException:
+            self._exit.close()
+            raise
+
+    def _open_study(self) -> None:
+        job = self._job
+        space = distributions(job.space)
+        spec = job.plan.sampler if isinstance(job.plan, SearchPlan) else {"kind": "random"}
+        self._samplers: SamplerSource = sampler_source(spec, job.seed, space)
+        pruner = build_pruner(job.plan.pruner if isinstance(job.plan, SearchPlan) else {})
+        with self._transaction():
+            self._study = optuna.create_study(
+                storage=self._storage,
+                study_name=job.stage,
+                sampler=self._samplers(0),
+                pruner=pruner,
+                direction=job.direction,
+                load_if_exists=True,
+            )
+            if not isinstance(job.plan, SearchPlan):
+                have = {t.user_attrs["plan_index"] for t in self._trials() if "plan_index" in t.user_attrs}
+                for index, planned in enumerate(job.plan):
+                    if index not in have:
+                        self._enqueue(planned.params, planned_as_json(planned), {"plan_index": index})
+            for trial in self._trials(TrialState.RUNNING):
+                lane = trial.user_attrs.get("assignment", {}).get("lane", -1)
+                if not 0 <= lane < job.lanes:
+                    self._preempt(trial, "its lane is not part of this run")
+
+    def _enqueue(self, params: dict[str, Any], planned: dict[str, Any], attrs: dict[str, Any]) -> None:
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.WAITING,
+                system_attrs={"fixed_params": params},
+                user_attrs={"planned": planned, **attrs},
+            )
+        )
+
+    def _transaction(self) -> AbstractContextManager[None]:
+        return self._journal.transaction() if self._journal else nullcontext()
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=states or None)
+
+    def release(self) -> None:
+        """Give the folder's lock back; the ledger must not be used afterwards."""
+        self._exit.close()
+
+    # -- what lanes call ----------------------------------------------------------------------------------------
+
+    def attach(self, lane: int) -> Attachment:
+        """Where `lane` has to begin: its checkpoint, and the running trials that are its own."""
+        with self._mutex:
+            running = tuple(self._assignment(t) for t in self._running(lane))
+            path = self._checkpoint_path(lane)
+            state = path.read_bytes() if running and path.exists() else None
+            first = min((a.tick for a in running), default=self._frontier(lane))
+            return Attachment(first, running, state)
+
+    def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work:
+        """Trials for the free slots of a lane whose clock shows `tick`."""
+        with self._mutex, self._transaction():
+            if tick < self._frontier(lane):
+                return Work((), done=False)
+            found: list[Assignment] = []
+            for slot in free:
+                trial = None if self._abort() else self._take()
+                if trial is None:
+                    break
+                found.append(self._assign(trial, lane, slot, tick))
+            return Work(tuple(found), done=not found and not self._left())
+
+    def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]:
+        """Take in what a lane says after an epoch; a repeated report changes nothing."""
+        with self._mutex:
+            for report in reports:
+                for name, content in report.files.items():
+                    write_bytes(self._job.folder / name, content)
+            with self._transaction():
+                return tuple(self._take_in(lane, tick, report) for report in reports)
+
+    def close(self, trial: int, outcome: Outcome, detail: str = "") -> None:
+        """End a trial that no lane will report on again; a preempted one goes back into the queue."""
+        with self._mutex, self._transaction():
+            frozen = self._trials()[trial]
+            if frozen.state.is_finished():
+                return
+            if outcome is Outcome.PREEMPTED:
+                self._preempt(frozen, detail)
+            else:
+                self._finish(frozen, outcome, detail, tick=None)
+
+    def checkpoint(self, lane: int, state: bytes) -> None:
+        """Keep a lane's latest state."""
+        write_bytes(self._checkpoint_path(lane), state)
+
+    def progress(self) -> Progress:
+        """How far the stage is."""
+        with self._mutex:
+            trials = self._trials()
+            counts = Counter(str(t.user_attrs["outcome"]) for t in trials if "outcome" in t.user_attrs)
+            running = [t for t in trials if t.state == TrialState.RUNNING]
+            done = 0
+            for trial in trials:
+                outcome = trial.user_attrs.get("outcome")
+                if outcome is None:
+                    done += len(trial.intermediate_values)
+                elif outcome != Outcome.PREEMPTED:
+                    done += int(trial.user_attrs["planned"]["epochs"])  # one that ended early needs no more
+            values = [t.value for t in trials if t.value is not None]
+            best = (max if self._job.direction == "maximize" else min)(values, default=None)
+            return Progress(
+                stage=self._job.stage,
+                planned=self._job.trials,
+                counts=dict(counts),
+                running=len(running),
+                epochs_done=done,
+                epochs_planned=self._job.epochs,
+                best=best,
+                finished=not running and not self._left(),
+                abort=self._abort(),
+            )
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _checkpoint_path(self, lane: int) -> Path:
+        return self._job.folder / "lanes" / f"{self._job.stage}-{lane}.safetensors"
+
+    def _running(self, lane: int) -> Iterator[FrozenTrial]:
+        for trial in self._trials(TrialState.RUNNING):
+            if trial.user_attrs.get("assignment", {}).get("lane") == lane:
+                yield trial
+
+    def _frontier(self, lane: int) -> int:
+        """The tick at which this lane last was given something, or something of it ended."""
+        ticks = [0]
+        for trial in self._trials():
+            assignment = trial.user_attrs.get("assignment")
+            if assignment and assignment["lane"] == lane:
+                ticks += [assignment["tick"], trial.user_attrs.get("end_tick") or 0]
+        return max(ticks)
+
+    def _left(self) -> int:
+        """Trials still to be handed out."""
+        if self._abort():
+            return 0
+        waiting = len(self._trials(TrialState.WAITING))
+        if not isinstance(self._job.plan, SearchPlan):
+            return waiting
+        counted = [t for t in self._trials() if t.user_attrs.get("outcome") != Outcome.PREEMPTED]
+        return waiting + max(self._job.plan.trials - len(counted), 0)
+
+    def _take(self) -> optuna.Trial | None:
+        if not self._left():
+            return None
+        self._study.sampler = self._samplers(len(self._trials()))
+        return self._study.ask()
+
+    def _assign(self, trial: optuna.Trial, lane: int, slot: int, tick: int) -> Assignment:
+        job = self._job
+        params: Params = {}
+        for name, dimension in job.space.items():
+            if job.space.active(name, params):
+                params[name] = _suggest(trial, name, dimension)
+        planned = trial.user_attrs.get("planned")
+        if planned is None:
+            plan = cast(SearchPlan, job.plan)
+            seed = derive_seed(job.seed, job.stage, trial.number)
+            planned = planned_as_json(Planned(params, seed, plan.epochs, "search"))
+            trial.set_user_attr("planned", planned)
+        trial.set_user_attr("assignment", {"lane": lane, "slot": slot, "tick": tick})
+        return self._assignment(self._trials()[trial.number])
+
+    def _assignment(self, trial: FrozenTrial) -> Assignment:
+        planned, place = trial.user_attrs["planned"], trial.user_attrs["assignment"]
+        params = cast(Params, dict(trial.params))
+        schedule = parse_schedule(planned["schedule"]) if planned["schedule"] else self._job.recipe.schedule(params)
+        return Assignment(
+            trial=trial.number,
+            params=params,
+            seed=planned["seed"],
+            epochs=planned["epochs"],
+            schedule=schedule,
+            slot=place["slot"],
+            tick=place["tick"],
+            keep=planned["keep"],
+        )
+
+    def _take_in(self, lane: int, tick: int, report: Report) -> Decision:
+        trial = self._trials()[report.trial]
+        if trial.state.is_finished():
+            return Decision(report.trial, keep=False, reason="already closed")
+        if trial.user_attrs["assignment"]["lane"] != lane:
+            return Decision(report.trial, keep=False, reason="runs in another lane now")
+        storage = self._storage
+        score = report.metrics.get(self._job.metric)
+        if score is not None and math.isfinite(score) and report.epoch not in trial.intermediate_values:
+            storage.set_trial_intermediate_value(trial._trial_id, report.epoch, score)
+        outcome, detail = report.outcome, report.detail
+        if outcome is Outcome.COMPLETED and (score is None or not math.isfinite(score)):
+            outcome, detail = Outcome.DIVERGED, f"{self._job.metric} is {score}"
+        if outcome is None and self._pruned(trial.number):
+            outcome, detail = Outcome.PRUNED, f"pruned after epoch {report.epoch}"
+        if outcome is None:
+            return Decision(report.trial, keep=True, reason="goes on")
+        if report.step_losses:
+            storage.set_trial_user_attr(trial._trial_id, "step_losses", _short(report.step_losses))
+        metrics = {name: _short([value])[0] for name, value in report.metrics.items()}
+        storage.set_trial_user_attr(trial._trial_id, "metrics", metrics)
+        self._finish(trial, outcome, detail, tick, score)
+        return Decision(report.trial, keep=False, reason=detail or str(outcome))
+
+    def _pruned(self, number: int) -> bool:
+        return self._study.pruner.prune(self._study, self._trials()[number])
+
+    def _finish(
+        self, trial: FrozenTrial, outcome: Outcome, detail: str, tick: int | None, score: float | None = None
+    ) -> None:
+        set_attr = self._storage.set_trial_user_attr
+        set_attr(trial._trial_id, "outcome", str(outcome))
+        if tick is not None:
+            set_attr(trial._trial_id, "end_tick", tick + 1)
+        if detail:
+            set_attr(trial._trial_id, "detail", detail)
+        state = _STATE.get(outcome, TrialState.FAIL)
+        values = [score] if state == TrialState.COMPLETE and score is not None else None
+        self._study.tell(trial.number, values, state=state)
+
+    def _preempt(self, trial: FrozenTrial, detail: str) -> None:
+        planned = trial.user_attrs.get("planned")
+        self._finish(trial, Outcome.PREEMPTED, detail, tick=None)
+        if planned is not None:
+            self._enqueue(dict(trial.params), planned, {"replaces": trial.number})
+
+    def _abort(self) -> str:
+        """Why the stage must stop: too large a share of its trials failed."""
+        trials = self._trials(TrialState.FAIL)
+        failed = [t for t in trials if t.user_attrs.get("outcome") == Outcome.FAILED]
+        if len(failed) < max(3, self._job.max_failed_share * self._job.trials):
+            return ""
+        reason = str(failed[-1].user_attrs.get("detail", "")).strip().splitlines()
+        return (
+            f"{len(failed)} of {self._job.trials} trials failed, the last with: {reason[-1] if reason else 'no reason'}"
+        )
+
+
+def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
+    match dimension:
+        case Float(low, high, log):
+            return trial.suggest_float(name, low, high, log=log)
+        case Int(low, high, log):
+            return trial.suggest_int(name, low, high, log=log)
+        case Choice(options):
+            return trial.suggest_categorical(name, options)
+    raise SpecError(f"space.{name}", "'from: bounds' is unresolved")
+
+
+def _short(values: Any) -> list[float | None]:
+    """Floats as JSON can hold them: seven digits, and null for NaN and infinities."""
+    return [float(f"{v:.7g}") if math.isfinite(v) else None for v in values]
+
+
+def _readable(path: Path) -> AbstractContextManager[None]:
+    return _JournalErrors(path)
+
+
+@dataclass
+class _JournalErrors(AbstractContextManager[None]):
+    """Turns what Optuna raises on a damaged journal into one line."""
+
+    path: Path
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (KeyError, IndexError, AssertionError, TypeError)):
+            raise RecordError(
+                f"{self.path}: is damaged or not this study's ({type(error).__name__}: {error})"
+            ) from error
+
+
+def open_storage(url: str | None, journal: JournalFileBackend | None) -> BaseStorage:
+    """The storage of a ledger: a database by URL, or a journal file."""
+    if url is None:
+        assert journal is not None  # the caller opens the journal of the study folder
+        return JournalStorage(journal)
+    return RDBStorage(url)
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial as the stages after it read it."""
+
+    number: int
+    params: Params
+    outcome: Outcome | None
+    score: float | None
+    seed: int
+    epochs: int
+    role: str
+    curve: dict[int, float]
+    detail: str
+    seconds: float | None
+    plan_index: int | None
+    step_losses: list[float | None] = field(repr=False)
+    metrics: dict[str, float | None]
+
+
+def read_trials(record: Record, stage: str, storage: str | None = None) -> list[TrialRow]:
+    """A stage's trials, read without disturbing a ledger that is writing them; preempted ones are left out."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if storage is None and not record.journal_path.exists():
+        return []
+    with _readable(record.journal_path):
+        journal = None if storage else JournalFileBackend(str(record.journal_path))
+        try:
+            opened = open_storage(storage, journal)
+            study = optuna.load_study(study_name=stage, storage=opened)
+        except KeyError:
+            return []
+        except ValueError as error:
+            raise RecordError(f"{record.journal_path}: cannot be read ({error})") from error
+        rows = [_row(trial) for trial in study.get_trials(deepcopy=False) if "planned" in trial.user_attrs]
+    return [row for row in rows if row.outcome is not Outcome.PREEMPTED]
+
+
+def _row(trial: FrozenTrial) -> TrialRow:
+    attrs = trial.user_attrs
+    outcome = attrs.get("outcome")
+    return TrialRow(
+        number=trial.number,
+        params=cast(Params, dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {}))),
+        outcome=Outcome(outcome) if outcome else None,
+        score=trial.value if trial.state == TrialState.COMPLETE else None,
+        seed=attrs["planned"]["seed"],
+        epochs=attrs["planned"]["epochs"],
+        role=attrs["planned"]["role"],
+        curve={int(epoch): value for epoch, value in trial.intermediate_values.items()},
+        detail=str(attrs.get("detail", "")),
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+        plan_index=attrs.get("plan_index"),
+        step_losses=attrs.get("step_losses", []),
+        metrics=attrs.get("metrics", {}),
+    )

@@ -1,0 +1,85 @@
+"""A finished study's ensemble, ready to predict: weights read from the study folder, averaged, calibrated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab.errors import RecordError, TaskError
+from lab.record import Record
+from lab.spec import StudySpec
+from lab.tasks.contract import Task
+from lab.tasks.registry import load_task
+from lab.training.ensemble import weighted, with_temperature
+from lab.training.snapshots import load_weights
+from lab.training.trainer import build_model
+
+_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Member:
+    """One snapshot: the hyperparameters its model is built from, and its weights' file in `final/`."""
+
+    params: dict[str, Any]
+    file: str
+
+
+@torch.no_grad()
+def member_outputs(task: Task, folder: Path, member: Member, x: Tensor) -> Tensor:
+    """What one member predicts for inputs [n, ...]: probabilities [n, c], or plain values."""
+    model = build_model(task, member.params, seed=0)
+    load_weights(model, folder / member.file)
+    model.eval()
+    return task.predict(torch.cat([_call(model, x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]))
+
+
+def _call(model: nn.Module, x: Tensor) -> Tensor:
+    try:
+        output = model(x)
+    except RuntimeError as error:
+        message = str(error).splitlines()[0]
+        raise TaskError(f"the model does not take inputs of shape {tuple(x.shape)}: {message}") from error
+    assert isinstance(output, Tensor)  # part of the task contract
+    return output
+
+
+class Ensemble:
+    """The members that the study chose, with their weights and temperatures."""
+
+    def __init__(self, spec: StudySpec, record: Record) -> None:
+        artefact = record.need("ensemble")
+        if artefact.get("skipped"):
+            raise RecordError(f"{record.folder}: this study has no ensemble: {artefact['skipped']}")
+        task = load_task(spec.task.ref())
+        assert isinstance(task, Task)  # a trial function's study has skipped its ensemble
+        self._task = task
+        self._folder = record.final_folder
+        self._members = [(Member(m["params"], m["file"]), m) for m in artefact["chosen"]["members"]]
+        self._temperature: float = artefact["chosen"]["temperature"]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self._task.class_names
+
+    @property
+    def kind(self) -> str:
+        return self._task.kind
+
+    def predict(self, x: Any) -> Tensor:
+        """Predictions for inputs [n, ...], prepared as the task's `data` prepares them.
+
+        Returns:
+            Calibrated probabilities [n, c] for classification, values otherwise.
+        """
+        inputs = torch.as_tensor(x, dtype=torch.float32)
+        outputs = []
+        for member, entry in self._members:
+            output = member_outputs(self._task, self._folder, member, inputs)
+            outputs.append(with_temperature(output, entry["temperature"]) if self.kind == "classification" else output)
+        mean = weighted(torch.stack(outputs), [entry["weight"] for _, entry in self._members])
+        return with_temperature(mean, self._temperature) if self.kind == "classification" else mean

@@ -1,0 +1,159 @@
+"""The study folder: where everything a study leaves behind stands, written atomically and read defensively."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lab.errors import RecordError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a kill, meets the old content or the new, never a part.
+
+    Raises:
+        RecordError: the disk is full or read-only; the old content still stands.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)  # mkstemp's 0600 would keep a team from reading the study
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be written ({error.strerror}); make room, then resume") from error
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON atomically; NaN and infinities become null, since JSON has none."""
+    write_bytes(path, (json.dumps(_finite(value), indent=1, allow_nan=False) + "\n").encode())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; `RecordError` in one line where it is anything else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(f"{path}: does not exist") from None
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(value, dict):
+        raise RecordError(f"{path}: holds no JSON object")
+    return value
+
+
+@contextmanager
+def locked(path: Path, holder: str, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold a lock file; the kernel frees it when this process ends, however it ends.
+
+    Raises:
+        RecordError: another process holds it after `wait_s`, named with the time since when.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    file.seek(0)
+                    raise RecordError(f"{path.parent}: in use by {file.read().strip() or 'another process'}") from None
+                time.sleep(0.05)
+        file.truncate(0)
+        file.write(f"{holder}, process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+        yield
+
+
+class Record:
+    """A study's folder and the names in it."""
+
+    SPEC = "study.yaml"
+    JOURNAL = "ledger.journal"
+    TRIALS = "trials.parquet"
+    REPORT = "report.html"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def spec_path(self) -> Path:
+        return self.folder / self.SPEC
+
+    @property
+    def journal_path(self) -> Path:
+        return self.folder / self.JOURNAL
+
+    @property
+    def final_folder(self) -> Path:
+        return self.folder / "final"
+
+    def exists(self) -> bool:
+        return self.spec_path.is_file()
+
+    def require(self) -> Record:
+        """This record, if its folder holds a study."""
+        if not self.folder.is_dir():
+            raise RecordError(f"{self.folder}: is not a folder")
+        if not self.exists():
+            raise RecordError(f"{self.folder}: holds no study ({self.SPEC} is missing)")
+        return self
+
+    def artefact_path(self, stage: str) -> Path:
+        names = {"explain": "response", "explore": "explore"}
+        return self.folder / f"{names.get(stage, stage)}.json"
+
+    def artefact(self, stage: str) -> dict[str, Any] | None:
+        """What a stage wrote when it was complete, else None."""
+        path = self.artefact_path(stage)
+        return read_json(path) if path.exists() else None
+
+    def need(self, stage: str) -> dict[str, Any]:
+        """What an earlier stage wrote; `RecordError` when it has not run."""
+        artefact = self.artefact(stage)
+        if artefact is None:
+            raise RecordError(f"{self.artefact_path(stage)}: is missing; stage '{stage}' has to run first")
+        return artefact
+
+    def write(self, stage: str, artefact: Mapping[str, Any]) -> dict[str, Any]:
+        """Store a complete stage's artefact and give it back as it will be read."""
+        path = self.artefact_path(stage)
+        write_json(path, artefact)
+        return read_json(path)
+
+    @contextmanager
+    def driver_lock(self) -> Iterator[None]:
+        """Only one driver works on a study at a time."""
+        with locked(self.folder / ".driver.lock", "lab study"):
+            yield

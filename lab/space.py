@@ -1,0 +1,208 @@
+"""The hyperparameters searched: what may be proposed for each, and on which scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from lab.errors import SpecError
+
+Value: TypeAlias = float | int | str | bool
+Params: TypeAlias = dict[str, Value]
+When: TypeAlias = Mapping[str, tuple[Value, ...]]
+"""Other parameters and the values of theirs under which this one exists: all must hold."""
+
+
+def _number(place: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise SpecError(place, f"{value!r} is not a finite number")
+
+
+def _interval(name: str, low: float, high: float, log: bool) -> None:
+    for end, value in (("low", low), ("high", high)):
+        _number(f"{name}.{end}", value)
+    if low > high:
+        raise SpecError(name, f"low {low!r} is above high {high!r}; low <= high is needed")
+    if log and low <= 0:
+        raise SpecError(f"{name}.low", f"{low!r} is not above 0, which a log scale needs")
+
+
+@dataclass(frozen=True)
+class Float:
+    """A real number in [low, high], searched on a linear or a log scale."""
+
+    low: float
+    high: float
+    log: bool = False
+    when: When = field(default_factory=dict)
+
+    def check(self, name: str) -> None:
+        _interval(name, self.low, self.high, self.log)
+
+
+@dataclass(frozen=True)
+class Int:
+    """A whole number in [low, high], both ends included."""
+
+    low: int
+    high: int
+    log: bool = False
+    when: When = field(default_factory=dict)
+
+    def check(self, name: str) -> None:
+        _interval(name, self.low, self.high, self.log)
+        for end, value in (("low", self.low), ("high", self.high)):
+            if not isinstance(value, int):
+                raise SpecError(f"{name}.{end}", f"{value!r} is not a whole number")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values without an order."""
+
+    options: tuple[Value, ...]
+    when: When = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", tuple(self.options))
+
+    def check(self, name: str) -> None:
+        if not self.options:
+            raise SpecError(f"{name}.choice", "is empty; at least one value is needed")
+        if len(set(self.options)) < len(self.options):
+            raise SpecError(f"{name}.choice", f"{list(self.options)!r} names a value twice")
+        for option in self.options:
+            if not isinstance(option, (bool, int, float, str)):
+                raise SpecError(f"{name}.choice", f"{option!r} is not a number, a string or a boolean")
+
+
+@dataclass(frozen=True)
+class FromBounds:
+    """To be replaced by the interval that the learning-rate range test finds."""
+
+    when: When = field(default_factory=dict)
+
+    def check(self, name: str) -> None:
+        if name.rpartition(".")[2] != "max_lr":
+            raise SpecError(name, "'from: bounds' is possible for max_lr only")
+
+
+Dimension: TypeAlias = Float | Int | Choice | FromBounds
+
+
+class Space(Mapping[str, Dimension]):
+    """Named dimensions, in the order in which they are drawn; immutable."""
+
+    def __init__(self, dimensions: Mapping[str, Dimension] | None = None, /, **named: Dimension) -> None:
+        self._dimensions: dict[str, Dimension] = {**(dimensions or {}), **named}
+        if not self._dimensions:
+            raise SpecError("space", "is empty; at least one hyperparameter is needed")
+        seen: list[str] = []
+        for name, dimension in self._dimensions.items():
+            dimension.check(f"space.{name}")
+            for parent in dimension.when:
+                if parent not in seen:
+                    raise SpecError(f"space.{name}.when", f"'{parent}' must be a parameter declared above it")
+            seen.append(name)
+
+    def __getitem__(self, name: str) -> Dimension:
+        return self._dimensions[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._dimensions)
+
+    def __len__(self) -> int:
+        return len(self._dimensions)
+
+    def __repr__(self) -> str:
+        return f"Space({self._dimensions!r})"
+
+    def __reduce__(self) -> tuple[type[Space], tuple[dict[str, Dimension]]]:
+        return (Space, (self._dimensions,))
+
+    @property
+    def needs_bounds(self) -> bool:
+        """Whether a range test must run before anything can be proposed."""
+        return any(isinstance(d, FromBounds) for d in self.values())
+
+    def with_bounds(self, low: float, high: float) -> Space:
+        """The same space with every `from: bounds` replaced by [low, high] on a log scale."""
+        return Space(
+            {
+                name: Float(low, high, log=True, when=d.when) if isinstance(d, FromBounds) else d
+                for name, d in self.items()
+            }
+        )
+
+    def active(self, name: str, params: Mapping[str, Value]) -> bool:
+        """Whether dimension `name` exists, given the values drawn before it."""
+        return all(params.get(parent) in values for parent, values in self[name].when.items())
+
+    def replaced(self, name: str, **changes: Any) -> Space:
+        """The same space with fields of one dimension changed."""
+        return Space({**self, name: replace(self[name], **changes)})
+
+
+def parse_dimension(place: str, value: object) -> Dimension:
+    """A dimension as a spec writes it.
+
+    `{low, high, log?, int?}`, `{choice: [...]}`, `{from: bounds}`, each with an optional `when`.
+
+    Raises:
+        SpecError: naming `place`, the value and what is allowed.
+    """
+    if isinstance(value, (Float, Int, Choice, FromBounds)):
+        return value
+    if not isinstance(value, Mapping):
+        raise SpecError(place, f"{value!r} is not one of {{low, high}}, {{choice: [...]}}, {{from: bounds}}")
+    given = dict(value)
+    when = _parse_when(place, given.pop("when", {}))
+    match sorted(given):
+        case ["choice"]:
+            options = given["choice"]
+            if not isinstance(options, (list, tuple)):
+                raise SpecError(f"{place}.choice", f"{options!r} is not a list")
+            return Choice(tuple(options), when)
+        case ["from"]:
+            if given["from"] != "bounds":
+                raise SpecError(f"{place}.from", f"{given['from']!r} is not 'bounds'")
+            return FromBounds(when)
+        case keys if {"low", "high"} <= set(keys) <= {"low", "high", "log", "int"}:
+            for flag in ("log", "int"):
+                if not isinstance(given.get(flag, False), bool):
+                    raise SpecError(f"{place}.{flag}", f"{given[flag]!r} is not true or false")
+            kind = Int if given.pop("int", False) else Float
+            for end in ("low", "high"):
+                _number(f"{place}.{end}", given[end])
+            dimension = kind(given["low"], given["high"], given.get("log", False), when)
+            dimension.check(place)
+            return dimension
+        case keys:
+            raise SpecError(
+                place,
+                f"keys {keys} are not one of {{low, high[, log, int]}}, {{choice}}, {{from: bounds}}",
+            )
+
+
+def _parse_when(place: str, value: object) -> When:
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{place}.when", f"{value!r} is not a mapping of parameter to values")
+    return {str(k): tuple(v) if isinstance(v, (list, tuple)) else (v,) for k, v in value.items()}
+
+
+def dump_dimension(dimension: Dimension) -> dict[str, Any]:
+    """The inverse of `parse_dimension`."""
+    match dimension:
+        case Float(low, high, log):
+            out: dict[str, Any] = {"low": low, "high": high, "log": log}
+        case Int(low, high, log):
+            out = {"low": low, "high": high, "log": log, "int": True}
+        case Choice(options):
+            out = {"choice": list(options)}
+        case FromBounds():
+            out = {"from": "bounds"}
+    if dimension.when:
+        out["when"] = {parent: list(values) for parent, values in dimension.when.items()}
+    return out

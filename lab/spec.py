@@ -1,0 +1,267 @@
+"""A study as the user writes it: YAML to a checked `StudySpec` and back. Says what to study, not where to run it
+(except `execution`, which flags override and which the resolved spec records so that a study can be repeated)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from lab.assignment import Recipe, TaskRef, check_recipe
+from lab.errors import SpecError, nearest
+from lab.space import Space, dump_dimension, parse_dimension
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True)
+
+
+def _parse_space(value: object) -> Space:
+    if isinstance(value, Space):
+        return value
+    if not isinstance(value, Mapping):
+        raise SpecError("space", f"{value!r} is not a mapping of hyperparameter to range")
+    return Space({str(name): parse_dimension(f"space.{name}", d) for name, d in value.items()})
+
+
+def _dump_space(space: Space) -> dict[str, Any]:
+    return {name: dump_dimension(d) for name, d in space.items()}
+
+
+def _parse_task(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Positive = Annotated[int, Field(ge=1)]
+SpaceField = Annotated[Space, BeforeValidator(_parse_space), PlainSerializer(_dump_space)]
+
+
+class TaskSpec(BaseModel):
+    """Which task; keys beside `kind` and `root` are the task's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    kind: str
+    root: str = "."
+    given: Any = Field(default=None, exclude=True, repr=False)
+    """The task itself, when a study was made in Python from an object; never written."""
+
+    def ref(self) -> TaskRef:
+        return TaskRef(self.kind, dict(self.model_extra or {}), self.root, self.given)
+
+
+class ScheduleSpec(_Section):
+    """How one cycle and several are trained; searched parameters of the same names win."""
+
+    one: dict[str, Any] = Field(default_factory=lambda: {"kind": "one_cycle"})
+    several: dict[str, Any] = Field(default_factory=lambda: {"kind": "snapshot"})
+
+    def recipe(self) -> Recipe:
+        return Recipe(self.one, self.several)
+
+
+class BoundsSpec(_Section):
+    """The learning-rate range test."""
+
+    seeds: Positive = 3
+    weight_decays: list[Annotated[float, Field(ge=0, strict=False)]] = Field(default=[0.001, 0.01, 0.1], min_length=1)
+    steps: Annotated[int, Field(ge=10)] = 100
+    start: Annotated[float, Field(gt=0)] = 1e-6
+    end: Annotated[float, Field(gt=0)] = 10.0
+    stop_at: Annotated[float, Field(gt=1)] = 4.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end <= self.start:
+            raise SpecError("bounds.end", f"{self.end!r} is not above start {self.start!r}")
+        return self
+
+
+class SearchSpec(_Section):
+    """The explore stage."""
+
+    sampler: dict[str, Any] = Field(default_factory=lambda: {"kind": "forest"})
+    pruner: dict[str, Any] = Field(default_factory=lambda: {"kind": "none"})
+    trials: Positive = 64
+    epochs: Positive = 27
+    max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class ConfirmSpec(_Section):
+    """Fresh seeds for the best candidates."""
+
+    one_cycle: Positive = 3
+    several: Annotated[int, Field(ge=0)] = 2
+    seeds: Annotated[int, Field(ge=2)] = 4
+
+
+class FinalSpec(_Section):
+    """The final models: `epochs` each, on `seeds` seeds; the cyclical ones with `snapshots` cycles."""
+
+    epochs: Positive = 60
+    seeds: Positive = 3
+    snapshots: Positive = 5
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.snapshots > self.epochs:
+            raise SpecError("final.snapshots", f"{self.snapshots} is above final.epochs {self.epochs}")
+        return self
+
+
+class ExecutionSpec(_Section):
+    """Where and how lanes run; `auto` is replaced before the study starts."""
+
+    engine: Literal["ray", "local"] = "ray"
+    lanes: Positive | Literal["auto"] = "auto"
+    width: Positive | Literal["auto"] = "auto"
+    path: Literal["auto", "stacked", "sequential", "function"] = "auto"
+    threads: Positive = 1
+    device: str = "auto"
+    cpus_per_lane: Annotated[float, Field(gt=0)] = 1
+    gpus_per_lane: Annotated[float, Field(ge=0)] = 0
+    checkpoint_s: Annotated[float, Field(gt=0)] = 30.0
+
+
+class StudySpec(_Section):
+    """A whole study."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    task: Annotated[TaskSpec, BeforeValidator(_parse_task)]
+    space: SpaceField
+    schedule: ScheduleSpec = ScheduleSpec()
+    optimizer: dict[str, Any] = Field(default_factory=lambda: {"kind": "adamw"})
+    batch_size: Positive = 64
+    bounds: BoundsSpec = BoundsSpec()
+    search: SearchSpec = SearchSpec()
+    confirm: ConfirmSpec = ConfirmSpec()
+    final: FinalSpec = FinalSpec()
+    execution: ExecutionSpec = ExecutionSpec()
+    storage: str | None = None
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Written by `lab` into a resolved spec: versions, commit, probe. Not read."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        check_recipe(self.schedule.recipe(), self.space)
+        cycles = self.space.get("cycles")
+        for value in getattr(cycles, "options", ()):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SpecError("space.cycles.choice", f"{value!r} is not a whole number of at least 1")
+            if value > self.search.epochs:
+                raise SpecError("space.cycles.choice", f"{value} cycles do not fit into {self.search.epochs} epochs")
+        return self
+
+    def what(self) -> dict[str, Any]:
+        """The question alone, without where it runs and what was resolved: two equal ones are the same study."""
+        return self.model_dump(exclude={"execution", "provenance"})
+
+
+def parse_spec(value: object) -> StudySpec:
+    """A spec from plain values.
+
+    Raises:
+        SpecError: the first thing that is wrong, with its path, its value and what is allowed.
+    """
+    if not isinstance(value, Mapping):
+        raise SpecError("spec", f"{value!r} is not a mapping" if value is not None else "is empty")
+    try:
+        return StudySpec.model_validate(dict(value))
+    except ValidationError as error:
+        raise _as_spec_error(error) from None
+
+
+def _as_spec_error(error: ValidationError) -> SpecError:
+    first: ErrorDetails = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
+    place = ".".join(str(part) for part in first["loc"] if part not in ("int", "literal['auto']")) or "spec"
+    if first["type"] == "extra_forbidden":
+        section: type[BaseModel] = StudySpec
+        for part in first["loc"][:-1]:
+            annotation = section.model_fields[str(part)].annotation
+            assert isinstance(annotation, type)  # extras occur in sections only
+            assert issubclass(annotation, BaseModel)
+            section = annotation
+        names = [n for n in section.model_fields if n != "provenance"]
+        return SpecError(place, f"is unknown{nearest(str(first['loc'][-1]), names)}; allowed: {', '.join(names)}")
+    if first["type"] == "missing":
+        return SpecError(place, "is missing")
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return SpecError(place, f"{first['input']!r}: {message}")
+
+
+def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> StudySpec:
+    """A spec file, with `section.key` overrides applied before it is checked.
+
+    Raises:
+        SpecError: missing, empty, a directory, broken YAML (line and column), or not a study.
+    """
+    if path.is_dir():
+        raise SpecError(str(path), "is a directory, not a spec file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(str(path), "does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(str(path), f"cannot be read ({error})") from None
+    value = load_yaml(text, str(path))
+    if value is None:
+        raise SpecError(str(path), "is empty")
+    if not isinstance(value, dict):
+        raise SpecError(str(path), f"holds {value!r}, not a mapping")
+    for key, new in (overrides or {}).items():
+        _override(value, key, new)
+    spec = parse_spec(value)
+    return spec.model_copy(update={"task": _rooted(spec.task, path.resolve().parent)})
+
+
+def _rooted(task: TaskSpec, folder: Path) -> TaskSpec:
+    """A task file is looked for beside the spec that names it."""
+    return task.model_copy(update={"root": str(folder / task.root)}) if ":" in task.kind else task
+
+
+def _override(value: dict[str, Any], key: str, new: Any) -> None:
+    *sections, last = key.split(".")
+    if sections[:1] == ["task"] and isinstance(value.get("task"), str):
+        value["task"] = {"kind": value["task"]}
+    for section in sections:
+        value = value.setdefault(section, {})
+        if not isinstance(value, dict):
+            raise SpecError(key, f"'{section}' is not a section")
+    value[last] = new
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`section.key=value` of the command line, the value as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise SpecError("--set", f"{text!r} is not of the form key=value")
+    return key.strip(), load_yaml(value, f"--set {key}")
+
+
+def load_yaml(text: str, place: str) -> Any:
+    """YAML 1.2 (so `1e-3` is a number and `on` a word), as plain values."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise SpecError(place, f"broken YAML: {where}{error.problem}") from None
+    except YAMLError as error:
+        raise SpecError(place, f"broken YAML: {' '.join(str(error).split())}") from None
+
+
+def dump_spec(spec: StudySpec) -> str:
+    """A spec as YAML that `read_spec` reads back to the same."""
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.width = 110
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(spec.model_dump(mode="json"), stream)
+    return stream.getvalue()

@@ -1,0 +1,100 @@
+"""Stage 4: the best candidates on fresh seeds, since the best observed score was also a lucky one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.assignment import Planned, derive_seed
+from lab.execution.engine import Engine
+from lab.ledger import TrialRow, read_trials
+from lab.record import Record
+from lab.space import Params
+from lab.spec import StudySpec
+from lab.stages.jobs import (
+    best_first,
+    completed,
+    make_job,
+    mean_interval,
+    open_to_cycles,
+    run_job,
+    space_of,
+    task_of,
+    with_cycles,
+)
+
+
+def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
+    """Train the top candidates of one cycle and of several on fresh seeds and choose by their means.
+
+    Raises:
+        StudyError: no candidate of one cycle completed on any seed.
+    """
+    direction = task_of(spec).direction
+    explored = completed(read_trials(record, "explore", spec.storage), "confirm", "run stage 'explore' again")
+    ranked = best_first(explored, direction)
+    candidates = _candidates(spec, ranked)
+    planned = tuple(
+        Planned(
+            params=params,
+            seed=derive_seed(spec.seed, "confirm", index, seed),
+            epochs=spec.search.epochs,
+            role=kind,
+        )
+        for index, (kind, params, _) in enumerate(candidates)
+        for seed in range(spec.confirm.seeds)
+    )
+    cycles = tuple(int(p.params["cycles"]) for p in planned)
+    space = open_to_cycles(space_of(spec, record), cycles)
+    rows = run_job(spec, record, engine, make_job(spec, record, engine, "confirm", planned, space))
+    entries = [_entry(spec, i, candidate, rows) for i, candidate in enumerate(candidates)]
+    chosen = {kind: _choose(entries, kind, direction) for kind in ("one_cycle", "several")}
+    if chosen["one_cycle"] is None:
+        completed([], "confirm: of the one-cycle candidates", "lower space.max_lr: they diverge on other seeds")
+    best = ranked[0]
+    artefact = {
+        "metric": task_of(spec).metric,
+        "direction": direction,
+        "seeds": spec.confirm.seeds,
+        "observed_best": {"trial": best.number, "score": best.score, "params": best.params},
+        "candidates": entries,
+        "chosen": chosen,
+    }
+    return record.write("confirm", artefact)
+
+
+def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Params, int]]:
+    """(kind, params, trial) of each candidate; where one kind was not searched, the best of the other stands in."""
+    by_kind: dict[str, list[TrialRow]] = {"one_cycle": [], "several": []}
+    for row in ranked:
+        by_kind["one_cycle" if int(row.params.get("cycles", 1)) == 1 else "several"].append(row)
+    found: list[tuple[str, Params, int]] = []
+    wanted = {"one_cycle": spec.confirm.one_cycle, "several": spec.confirm.several}
+    for kind, count in wanted.items():
+        cycles = 1 if kind == "one_cycle" else min(2, spec.search.epochs)
+        own = [(kind, with_cycles(r.params, int(r.params.get("cycles", 1))), r.number) for r in by_kind[kind]]
+        borrowed = [(kind, with_cycles(r.params, cycles), r.number) for r in ranked if r not in by_kind[kind]]
+        found += (own + borrowed)[:count]
+    return found
+
+
+def _entry(spec: StudySpec, index: int, candidate: tuple[str, Params, int], rows: list[TrialRow]) -> dict[str, Any]:
+    kind, params, trial = candidate
+    seeds = spec.confirm.seeds
+    mine = [row for row in rows if row.plan_index is not None and row.plan_index // seeds == index]
+    scores = [row.score for row in mine if row.score is not None]
+    return {
+        "kind": kind,
+        "trial": trial,
+        "params": params,
+        "scores": scores,
+        "outcomes": [str(row.outcome) for row in mine],
+        "summary": mean_interval(scores) if scores else None,
+    }
+
+
+def _choose(entries: list[dict[str, Any]], kind: str, direction: str) -> dict[str, Any] | None:
+    """The candidate with the best mean among those that completed on every seed, else among all."""
+    mine = [e for e in entries if e["kind"] == kind and e["summary"]]
+    steady = [e for e in mine if all(o == "completed" for o in e["outcomes"])] or mine
+    sign = 1 if direction == "maximize" else -1
+    return max(steady, key=lambda e: sign * float(e["summary"]["mean"]), default=None)

@@ -1,0 +1,157 @@
+"""Stage 6: from final models to one calibrated ensemble, with every control at equal budget beside it.
+
+The only place that reads the test split; nothing is chosen after it has been read.
+Shapes: m members, n examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab.errors import StudyError
+from lab.execution.engine import Engine
+from lab.predictor import Member, member_outputs
+from lab.record import Record
+from lab.spec import StudySpec
+from lab.stages.final import CYCLICAL, LONG, SHORT
+from lab.stages.jobs import mean_interval, task_of
+from lab.tasks.contract import Data, Task, check_data
+from lab.training.ensemble import Selection, fit_temperature, greedy, negative_log_likelihood, scores, weighted
+from lab.training.ensemble import with_temperature as cooled
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A snapshot with its predictions, each calibrated on the validation split."""
+
+    role: str
+    seed: int
+    member: Member
+    temperature: float
+    valid: Tensor
+    test: Tensor
+
+
+def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
+    """Select, calibrate, and score on the test split; trains nothing.
+
+    Raises:
+        StudyError: no final model left weights.
+    """
+    task = task_of(spec)
+    final = record.need("final")
+    if not isinstance(task, Task):
+        return record.write("ensemble", {"skipped": "a trial function leaves no weights to average"})
+    check_data(task, "test")
+    valid, test = task.data("valid"), task.data("test")
+    trained = _predict(task, record, final["runs"], valid, test)
+    if not trained:
+        raise StudyError("ensemble: no final model left weights; look at final.json")
+    judge = _Judge(task, valid[1], test[1])
+    controls = _controls(judge, trained, spec.final.epochs)
+    pool = [t for t in trained if t.role in (LONG, CYCLICAL)]
+    chosen, selection = judge.greedily(pool)
+    members = [
+        {"file": t.member.file, "params": t.member.params, "weight": w, "temperature": t.temperature, "role": t.role}
+        for t, w in zip(pool, selection.weights, strict=True)
+        if w > 0
+    ]
+    temperature, result = judge.score(chosen)
+    artefact = {
+        "metric": task.metric,
+        "kind": task.kind,
+        "test_examples": len(test[0]),
+        "chosen": {
+            "members": members,
+            "temperature": temperature,
+            "single": len(members) == 1,
+            "valid_loss": selection.loss,
+            "single_valid_loss": selection.single_loss,
+            "epochs": sum(r["epochs"] for r in final["runs"] if r["role"] in (LONG, CYCLICAL)),
+            "test": result,
+        },
+        "controls": controls,
+    }
+    return record.write("ensemble", artefact)
+
+
+def _predict(task: Task, record: Record, runs: list[dict[str, Any]], valid: Data, test: Data) -> list[_Trained]:
+    found = []
+    for run_ in runs:
+        for name in run_["snapshots"]:
+            member = Member(run_["params"], name)
+            on_valid, on_test = (member_outputs(task, record.final_folder, member, x) for x in (valid[0], test[0]))
+            temperature = 1.0
+            if task.kind == "classification":
+                temperature = fit_temperature(on_valid, valid[1])
+                on_valid, on_test = cooled(on_valid, temperature), cooled(on_test, temperature)
+            found.append(_Trained(run_["role"], run_["seed"], member, temperature, on_valid, on_test))
+    return found
+
+
+class _Judge:
+    """Losses on the validation split, scores on the test split."""
+
+    def __init__(self, task: Task, valid_y: Tensor, test_y: Tensor) -> None:
+        self._task = task
+        self._valid_y = valid_y
+        self._test_y = test_y
+
+    def loss(self, prediction: Tensor) -> float:
+        """On the validation split: negative log-likelihood, or the task's own mean loss of plain values."""
+        if self._task.kind == "classification":
+            return negative_log_likelihood(prediction, self._valid_y)
+        return float(self._task.loss(prediction, self._valid_y).mean())
+
+    def greedily(self, pool: list[_Trained]) -> tuple[tuple[Tensor, Tensor], Selection]:
+        selection = greedy(torch.stack([t.valid for t in pool]), self.loss)
+        return self.average(pool, selection.weights), selection
+
+    @staticmethod
+    def average(pool: list[_Trained], weights: tuple[float, ...] | None = None) -> tuple[Tensor, Tensor]:
+        """Mean predictions on validation and test."""
+        w = weights or (1 / len(pool),) * len(pool)
+        return weighted(torch.stack([t.valid for t in pool]), w), weighted(torch.stack([t.test for t in pool]), w)
+
+    def score(self, prediction: tuple[Tensor, Tensor]) -> tuple[float, dict[str, float]]:
+        """The temperature that the validation split asks for, and the test scores with it."""
+        on_valid, on_test = prediction
+        temperature = 1.0
+        if self._task.kind == "classification":
+            temperature = fit_temperature(on_valid, self._valid_y)
+            on_test = cooled(on_test, temperature)
+        return temperature, scores(on_test, self._test_y, self._task.kind, self._task.metrics)
+
+
+def _controls(judge: _Judge, trained: list[_Trained], epochs: int) -> list[dict[str, Any]]:
+    """Every way to spend one run's budget, on each seed; test scores as mean and spread over seeds."""
+    per_seed: dict[str, list[dict[str, float]]] = {}
+    for seed in sorted({t.seed for t in trained}):
+        mine = [t for t in trained if t.seed == seed]
+        long, cyclical, short = ([t for t in mine if t.role == role] for role in (LONG, CYCLICAL, SHORT))
+        ways: dict[str, tuple[Tensor, Tensor]] = {}
+        if long:
+            ways["single 1cycle run"] = judge.average(long[-1:])
+        if cyclical:
+            ways["last snapshot"] = judge.average(cyclical[-1:])
+            ways["all snapshots"] = judge.average(cyclical)
+            ways["greedy snapshots"] = judge.greedily(cyclical)[0]
+        if short:
+            ways["independent short runs"] = judge.average(short)
+        for name, prediction in ways.items():
+            per_seed.setdefault(name, []).append(judge.score(prediction)[1])
+    rows = [_row(name, results, epochs) for name, results in per_seed.items()]
+    long_runs = [t for t in trained if t.role == LONG]
+    if len(long_runs) > 1:
+        together = judge.score(judge.average(long_runs))[1]
+        rows.append(_row(f"{len(long_runs)} independent 1cycle runs", [together], epochs * len(long_runs)))
+    return rows
+
+
+def _row(name: str, results: list[dict[str, float]], epochs: int) -> dict[str, Any]:
+    test = {metric: mean_interval([r[metric] for r in results]) for metric in results[0]}
+    return {"name": name, "epochs": epochs, "test": test}

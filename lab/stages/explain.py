@@ -1,0 +1,80 @@
+"""Stage 3: a forest as the model of the response: what matters, how it acts, and how far to believe it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from lab.assignment import Outcome
+from lab.execution.engine import Engine
+from lab.ledger import TrialRow, distributions, read_trials
+from lab.record import Record
+from lab.spec import StudySpec
+from lab.stages.jobs import space_of, task_of
+from lab.surrogate.effects import edge, importances, partial_dependence
+from lab.surrogate.encode import Encoding
+from lab.surrogate.forest import Forest
+
+_BELIEVE_FROM = 0.2
+"""Out-of-bag R2 below which importances are withheld: they would describe the forest's errors."""
+
+
+def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
+    """Fit the forest to the explore stage's trials; trains nothing."""
+    space = space_of(spec, record)
+    encoding = Encoding({name: dist for name, dist in distributions(space).items() if not dist.single()})
+    direction = task_of(spec).direction
+    rows = [r for r in read_trials(record, "explore", spec.storage) if _teaches(r)]
+    if len(rows) < 4 or not len(encoding):
+        reason = "fewer than 4 trials" if len(encoding) else "the space is a single point"
+        return record.write("explain", {"withheld": reason, "trials": len(rows)})
+    units = encoding.units([row.params for row in rows])
+    target = _target(rows, direction)
+    features = encoding.features(units)
+    forest = Forest(spec.seed).fit(features, target)
+    r2 = forest.out_of_bag_r2()
+    effects = [
+        partial_dependence(forest, encoding, name, np.nan_to_num(units, nan=-1), seed=spec.seed)
+        for name in encoding.names
+    ]
+    believed = r2 is not None and r2 >= _BELIEVE_FROM
+    at_edge = {e.name: edge(e, encoding, direction) for e in effects} if believed else {}
+    spread = forest.predict(features).std
+    artefact = {
+        "trials": len(rows),
+        "diverged": sum(row.outcome is Outcome.DIVERGED for row in rows),
+        "out_of_bag_r2": r2,
+        "believe_from": _BELIEVE_FROM,
+        "withheld": None if believed else _why_withheld(r2),
+        "importances": importances(forest, encoding, seed=spec.seed) if believed else None,
+        "tree_std": {"median": float(np.median(spread)), "max": float(spread.max())},
+        "edges": {name: side for name, side in at_edge.items() if side},
+        "effects": [asdict(e) | {"log": bool(getattr(encoding.distributions[e.name], "log", False))} for e in effects],
+    }
+    return record.write("explain", artefact)
+
+
+def _why_withheld(r2: float | None) -> str:
+    if r2 is None:
+        return "all trials score the same"
+    return f"out-of-bag R2 {r2:.2f} is below {_BELIEVE_FROM}: the forest cannot tell good trials from bad ones"
+
+
+def _teaches(row: TrialRow) -> bool:
+    return row.outcome in (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
+
+
+def _target(rows: list[TrialRow], direction: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Scores [n]; a diverged trial gets the worst completed score, a pruned one its last."""
+    known = [_score(row) for row in rows]
+    good = [score for score in known if score is not None]
+    worst = (min if direction == "maximize" else max)(good, default=0.0)
+    return np.array([worst if score is None else score for score in known])
+
+
+def _score(row: TrialRow) -> float | None:
+    if row.outcome is Outcome.PRUNED and row.curve:
+        return row.curve[max(row.curve)]
+    return row.score

@@ -1,0 +1,42 @@
+"""Stage 2: the search. Trials proposed by a sampler, trained by lanes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from lab.assignment import SearchPlan
+from lab.execution.engine import Engine
+from lab.record import Record
+from lab.spec import StudySpec
+from lab.stages.jobs import best_first, completed, make_job, run_job, space_of
+
+
+def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
+    """Train `search.trials` trials of `search.epochs` epochs.
+
+    Raises:
+        StudyError: not one trial completed.
+    """
+    search = spec.search
+    plan = SearchPlan(search.sampler, search.pruner, search.trials, search.epochs)
+    job = make_job(spec, record, engine, "explore", plan, space_of(spec, record))
+    rows = run_job(spec, record, engine, job)
+    good = completed(
+        rows,
+        f"explore: of {len(rows)} trials",
+        "lower the upper end of space.max_lr, or look at the first trial's detail in the journal",
+    )
+    best = best_first(good, job.direction)[0]
+    return record.write(
+        "explore",
+        {
+            "metric": job.metric,
+            "direction": job.direction,
+            "trials": len(rows),
+            "outcomes": dict(Counter(str(row.outcome) for row in rows)),
+            "best": {"trial": best.number, "score": best.score, "params": best.params},
+            "lanes": job.lanes,
+            "width": job.width,
+        },
+    )

@@ -1,0 +1,117 @@
+"""What the stages have in common: from the spec and the record to a job that an engine can run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from lab.assignment import Job, Outcome, Planned, SearchPlan, Training, derive_seed
+from lab.errors import StudyError
+from lab.execution.engine import Engine
+from lab.ledger import TrialRow, read_trials
+from lab.record import Record
+from lab.space import Choice, Params, Space
+from lab.spec import StudySpec
+from lab.tasks.contract import Task, TrialFunction
+from lab.tasks.registry import load_task
+
+
+def task_of(spec: StudySpec) -> Task | TrialFunction:
+    return load_task(spec.task.ref())
+
+
+def space_of(spec: StudySpec, record: Record) -> Space:
+    """The space with `from: bounds` filled in by the range test."""
+    if not spec.space.needs_bounds:
+        return spec.space
+    bounds = record.need("bounds")
+    return spec.space.with_bounds(float(bounds["low"]), float(bounds["high"]))
+
+
+def training_of(spec: StudySpec) -> Training:
+    execution = spec.execution
+    return Training(spec.optimizer, spec.batch_size, execution.path, execution.threads, execution.device)
+
+
+def make_job(
+    spec: StudySpec,
+    record: Record,
+    engine: Engine,
+    stage: str,
+    plan: tuple[Planned, ...] | SearchPlan,
+    space: Space,
+    training: Training | None = None,
+) -> Job:
+    """A stage's job, as wide as the spec's resolved width and no wider than it has trials for."""
+    task = task_of(spec)
+    trials = plan.trials if isinstance(plan, SearchPlan) else len(plan)
+    width = spec.execution.width if isinstance(spec.execution.width, int) else 1
+    lanes = min(engine.lanes, trials)
+    return Job(
+        stage=stage,
+        folder=record.folder.resolve(),
+        task=spec.task.ref(),
+        space=space,
+        recipe=spec.schedule.recipe(),
+        training=training or training_of(spec),
+        direction=task.direction,
+        metric=task.metric,
+        seed=derive_seed(spec.seed, stage),
+        width=min(width, -(-trials // lanes)),
+        lanes=lanes,
+        plan=plan,
+        max_failed_share=spec.search.max_failed_share,
+        checkpoint_s=spec.execution.checkpoint_s,
+        storage=spec.storage,
+    )
+
+
+def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[TrialRow]:
+    """Run a job and give its trials back, in the order in which they were planned."""
+    engine.run(job)
+    rows = read_trials(record, job.stage, spec.storage)
+    return sorted(rows, key=lambda row: row.plan_index if row.plan_index is not None else row.number)
+
+
+def completed(rows: list[TrialRow], what: str, advice: str) -> list[TrialRow]:
+    """The completed trials.
+
+    Raises:
+        StudyError: there are none; with the outcomes, the last reason, and what to try.
+    """
+    good = [row for row in rows if row.outcome is Outcome.COMPLETED and row.score is not None]
+    if good:
+        return good
+    counts = {o: sum(row.outcome is o for row in rows) for o in Outcome}
+    told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
+    reason = next((row.detail.splitlines()[-1] for row in reversed(rows) if row.detail), "")
+    raise StudyError(f"{what}: no trial completed ({told}{': ' + reason if reason else ''}); {advice}")
+
+
+def best_first(rows: list[TrialRow], direction: str) -> list[TrialRow]:
+    """Completed trials, best score first; earlier trials first among equals."""
+    sign = -1.0 if direction == "maximize" else 1.0
+    return sorted(rows, key=lambda row: (sign * (row.score if row.score is not None else np.inf), row.number))
+
+
+def mean_interval(values: list[float], level: float = 0.95) -> dict[str, Any]:
+    """Mean, standard deviation and Student-t interval of a few values; no interval for a single one."""
+    n = len(values)
+    mean = float(np.mean(values))
+    if n < 2:
+        return {"mean": mean, "std": None, "low": None, "high": None, "n": n}
+    std = float(np.std(values, ddof=1))
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / n**0.5
+    return {"mean": mean, "std": std, "low": mean - half, "high": mean + half, "n": n}
+
+
+def with_cycles(params: Params, cycles: int) -> Params:
+    """The same hyperparameters trained in another number of cycles."""
+    return {**params, "cycles": cycles}
+
+
+def open_to_cycles(space: Space, cycles: tuple[int, ...]) -> Space:
+    """The space, able to hold trials with these cycle counts."""
+    return Space({**space, "cycles": Choice(tuple(dict.fromkeys(cycles)))})

@@ -1,0 +1,339 @@
+"""The Python face: a `Study` composes a spec, its record, an engine and the stages."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import platform
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lab.assignment import SearchPlan, TaskRef
+from lab.errors import LabError, RecordError, SpecError
+from lab.execution.engine import Engine
+from lab.progress import Display
+from lab.record import Record, write_bytes
+from lab.results import Result, write_trials
+from lab.search.components import build_pruner, sampler_source
+from lab.space import Dimension, Space
+from lab.spec import StudySpec, dump_spec, parse_spec, read_spec
+from lab.tasks.registry import BUILTIN, check_reference
+
+if TYPE_CHECKING:
+    from lab.tasks.contract import Task, TrialFunction
+
+STAGES = ("bounds", "explore", "explain", "confirm", "final", "ensemble")
+_TRAINS = {"bounds", "explore", "confirm", "final"}
+_FRESHNESS = 4
+"""The search is asked at least this many times its concurrency, or it would be told nothing before it has ended."""
+
+
+class Study:
+    """A study, to be run, resumed and read.
+
+    Args:
+        task: a kind (`"digits"`), `"file.py:Name"`, a `Task`, or a trial function.
+        space: what is searched.
+        name: of the study and of its folder `runs/<name>`.
+        trials, epochs: of the explore stage.
+        folder: the study folder, if not `runs/<name>`.
+        settings: further sections of the spec, e.g. `final={"epochs": 30}`.
+
+    Raises:
+        SpecError: something in it cannot be run.
+    """
+
+    def __init__(
+        self,
+        task: str | Task | TrialFunction,
+        space: Space | Mapping[str, Dimension | Mapping[str, Any]],
+        *,
+        name: str = "study",
+        trials: int = 64,
+        epochs: int = 27,
+        folder: str | Path | None = None,
+        **settings: Any,
+    ) -> None:
+        search = {"trials": trials, "epochs": epochs, **settings.pop("search", {})}
+        value = {"name": name, "task": _task_value(task), "space": space, "search": search, **settings}
+        self._set(parse_spec(value), Path(folder) if folder else Path("runs") / name)
+
+    def _set(self, spec: StudySpec, folder: Path) -> None:
+        self.spec = spec
+        self.record = Record(folder)
+
+    @classmethod
+    def from_spec(cls, spec: StudySpec, folder: Path | None = None) -> Study:
+        """A study of a spec that has been read from a file."""
+        study = cls.__new__(cls)
+        study._set(spec, folder or Path("runs") / spec.name)
+        return study
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Study:
+        """The study that a folder holds.
+
+        Raises:
+            RecordError: the folder holds none.
+        """
+        record = Record(Path(folder)).require()
+        try:
+            return cls.from_spec(read_spec(record.spec_path), record.folder)
+        except SpecError as error:
+            raise RecordError(f"{record.spec_path}: is damaged: {error}") from error
+
+    @property
+    def result(self) -> Result:
+        """What has been found so far."""
+        return Result(self.spec, self.record)
+
+    def check(self) -> None:
+        """Refuse what cannot be run, before anything starts; imports neither torch nor ray for a built-in task."""
+        check_components(self.spec)
+
+    def run(
+        self,
+        *,
+        engine: str | None = None,
+        address: str | None = None,
+        lanes: int | None = None,
+        width: int | None = None,
+        until: str | None = None,
+        track: str | None = None,
+        quiet: bool = True,
+    ) -> Result:
+        """Run every stage that is not complete yet; a study that was interrupted goes on where it was.
+
+        Args:
+            engine: `ray` or `local`; default: what the spec says.
+            address: of a Ray cluster; None starts Ray on this machine.
+            lanes, width: instead of what is found automatically.
+            until: the last stage to run.
+            track: `wandb` to log there.
+
+        Raises:
+            LabError: see `lab.errors`; `Interrupted` after Ctrl-C, when everything has been saved.
+        """
+        self.check()
+        self._refuse_another_study()
+        if self.record.exists():
+            self._set(Study.open(self.record.folder)._with_task(self.spec), self.record.folder)
+        self.spec = _with_flags(self.spec, engine, lanes, width)
+        if until is not None and until not in STAGES:
+            raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(STAGES)}")
+        tracker = _tracker(track, self.spec, self.record) if track else None
+        with self.record.driver_lock(), Display(quiet) as display, _stop_on_interrupt(display):
+            self._write_spec()
+            with contextlib.ExitStack() as stack:
+                self._run_stages(stack, display, address, until, tracker)
+            self._finish(display, until, tracker)
+        return self.result
+
+    def _with_task(self, spec: StudySpec) -> StudySpec:
+        """The stored spec, with the task object where the caller has one."""
+        return self.spec.model_copy(update={"task": spec.task})
+
+    def _refuse_another_study(self) -> None:
+        folder = self.record.folder
+        if self.record.exists():
+            stored = Study.open(folder).spec
+            if _comparable(stored) != _comparable(self.spec):
+                raise RecordError(
+                    f"{folder}: holds another study ('{stored.name}', other settings); choose another --dir"
+                )
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RecordError(f"{folder}: is not empty and holds no study; choose another --dir")
+
+    def _run_stages(
+        self, stack: contextlib.ExitStack, display: Display, address: str | None, until: str | None, tracker: Any
+    ) -> None:
+        engine: Engine | None = None
+        for stage in STAGES[: STAGES.index(until) + 1 if until else None]:
+            if self.record.artefact(stage) is not None:
+                continue
+            begin = time.monotonic()
+            if engine is None and stage in _TRAINS:
+                engine = self._open_engine(display, address)
+                stack.callback(engine.close)
+                self._resolve(engine, display)
+            run: Callable[..., dict[str, Any]] = _stage_module(stage).run
+            artefact = run(self.spec, self.record, engine)
+            if stage in _TRAINS:
+                write_trials(self.spec, self.record, STAGES)
+            display.say(f"{stage:9} {time.monotonic() - begin:.1f} s: {headline(stage, artefact)}")
+            if tracker is not None:
+                tracker.stage(stage, artefact)
+
+    def _open_engine(self, display: Display, address: str | None) -> Engine:
+        execution = self.spec.execution
+        gpus = execution.gpus_per_lane
+        lanes = execution.lanes if isinstance(execution.lanes, int) else 0
+        if not lanes:
+            lanes = max(int((os.cpu_count() or 1) // max(execution.cpus_per_lane, 1)), 1)
+            lanes = 1 if execution.engine == "local" else min(lanes, max(self.spec.search.trials // _FRESHNESS, 1))
+        if execution.engine == "local":
+            from lab.execution.local import LocalEngine
+
+            return LocalEngine(lanes, display.watch)
+        display.say("starting Ray" if address is None else f"joining Ray at {address}")
+        from lab.execution.ray_tune import RayEngine
+
+        return RayEngine(self.record.folder, lanes, display.watch, address, execution.cpus_per_lane, gpus)
+
+    def _resolve(self, engine: Engine, display: Display) -> None:
+        """Replace every `auto` by what this engine can do, and write the spec so that it can be repeated."""
+        from lab.stages.jobs import make_job
+
+        execution = self.spec.execution
+        updates: dict[str, Any] = {"lanes": engine.lanes}
+        provenance = dict(self.spec.provenance)
+        if execution.path == "auto" or execution.width == "auto":
+            plan = SearchPlan({}, {}, self.spec.search.trials, self.spec.search.epochs)
+            job = make_job(self.spec, self.record, engine, "explore", plan, self.spec.space)
+            widest = max(self.spec.search.trials // (_FRESHNESS * engine.lanes), 1)
+            fixed = execution.width if isinstance(execution.width, int) else None
+            probe = engine.probe(job, fixed or widest)
+            path = probe.path if fixed is None or probe.path == "function" else _path_for(fixed, probe.milliseconds)
+            updates |= {"path": path, "width": 1 if path == "function" else (fixed or probe.width)}
+            display.say(f"lanes     {engine.lanes} x {updates['width']} slots, {path} ({probe.reason})")
+            times = {name: round(ms, 4) for name, ms in probe.milliseconds.items()}
+            provenance["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": times}
+        self.spec = self.spec.model_copy(
+            update={"execution": execution.model_copy(update=updates), "provenance": provenance}
+        )
+        self._write_spec()
+
+    def _write_spec(self) -> None:
+        spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **_provenance()}})
+        write_bytes(self.record.spec_path, dump_spec(spec).encode())
+
+    def _finish(self, display: Display, until: str | None, tracker: Any) -> None:
+        if until is None or until == STAGES[-1]:
+            from lab.report.page import write_report
+
+            path = write_report(self.spec, self.record)
+            display.say(f"report    {path}")
+        if tracker is not None:
+            tracker.finish(self.record)
+
+
+def _path_for(width: int, milliseconds: Mapping[str, float]) -> str:
+    return "stacked" if any(name.startswith("stacked") for name in milliseconds) else "sequential"
+
+
+def check_components(spec: StudySpec) -> None:
+    """Refuse unknown tasks, samplers and pruners.
+
+    Raises:
+        SpecError: with the choices.
+    """
+    if spec.task.given is None:
+        check_reference(spec.task.ref())
+    sampler_source(spec.search.sampler, spec.seed, {})
+    build_pruner(spec.search.pruner)
+    kind = spec.optimizer.get("kind", "adamw")
+    if kind not in ("adamw", "sgd"):
+        raise SpecError("optimizer.kind", f"{kind!r} is unknown; choices: adamw, sgd")
+
+
+def headline(stage: str, artefact: Mapping[str, Any]) -> str:
+    """What a stage found, in a few words."""
+    if artefact.get("skipped"):
+        return f"skipped: {artefact['skipped']}"
+    match stage:
+        case "bounds":
+            return f"max_lr between {artefact['low']:.2g} and {artefact['high']:.2g}"
+        case "explore":
+            return f"{artefact['trials']} trials, best {artefact['metric']} {artefact['best']['score']:.4f}"
+        case "explain":
+            r2 = artefact.get("out_of_bag_r2")
+            return "out-of-bag R2 " + ("unknown" if r2 is None else f"{r2:.2f}")
+        case "confirm":
+            mean = artefact["chosen"]["one_cycle"]["summary"]["mean"]
+            return f"best one-cycle setup {mean:.4f} (observed {artefact['observed_best']['score']:.4f})"
+        case "final":
+            return f"{len(artefact['runs'])} models"
+        case _:
+            test = artefact["chosen"]["test"]
+            return f"test {artefact['metric']} {test[artefact['metric']]:.4f}"
+
+
+def _task_value(task: object) -> dict[str, Any]:
+    if isinstance(task, str):
+        return {"kind": task}
+    cls = getattr(task, "function", type(task))
+    try:
+        kind = f"{inspect.getsourcefile(cls)}:{cls.__qualname__}"
+    except TypeError:
+        kind = f"{cls.__module__}.py:{cls.__qualname__}"
+    return {"kind": kind, "root": "/", "given": task}
+
+
+def _comparable(spec: StudySpec) -> dict[str, Any]:
+    return spec.what()
+
+
+def _with_flags(spec: StudySpec, engine: str | None, lanes: int | None, width: int | None) -> StudySpec:
+    updates: dict[str, Any] = {k: v for k, v in {"engine": engine, "lanes": lanes, "width": width}.items() if v}
+    if engine is not None and engine not in ("ray", "local"):
+        raise SpecError("--engine", f"{engine!r} is unknown; choices: ray, local")
+    return spec.model_copy(update={"execution": spec.execution.model_copy(update=updates)})
+
+
+def _stage_module(stage: str) -> ModuleType:
+    import importlib
+
+    return importlib.import_module(f"lab.stages.{stage}")
+
+
+def _tracker(kind: str, spec: StudySpec, record: Record) -> Any:
+    if kind != "wandb":
+        raise SpecError("--track", f"{kind!r} is unknown; choices: wandb")
+    from lab.tracking.wandb import WandbTracker
+
+    return WandbTracker(spec, record)
+
+
+def _provenance() -> dict[str, Any]:
+    found: dict[str, Any] = {"python": platform.python_version(), "machine": platform.platform()}
+    for package in ("lab", "torch", "ray", "optuna", "scikit-learn"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    git = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    if git.returncode == 0:
+        found["commit"] = git.stdout.strip()
+    return found
+
+
+@contextlib.contextmanager
+def _stop_on_interrupt(display: Display) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) ends running epochs and saves; the second stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        if display.stop_asked:
+            raise KeyboardInterrupt
+        display.stop_asked = True
+        display.say("stopping after the running epochs; press Ctrl-C again to stop at once")
+
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["BUILTIN", "LabError", "STAGES", "Study", "TaskRef", "check_components", "headline"]

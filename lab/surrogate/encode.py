@@ -1,0 +1,92 @@
+"""Hyperparameters as numbers: the unit cube that is searched, and the features that trees split on.
+
+Shapes: n points, d hyperparameters, f features (a categorical takes one feature per choice).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+Floats = NDArray[np.float64]
+
+INACTIVE = -1.0
+"""Feature of a conditional parameter that a trial does not have: outside [0, 1], so that one split tells it apart."""
+
+
+class Encoding:
+    """A fixed order of dimensions, with the way from values to [0, 1] and back (on the log scale where asked)."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+        self.distributions = dict(distributions)
+        self.names = tuple(self.distributions)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def columns(self) -> tuple[tuple[str, slice], ...]:
+        """Each hyperparameter with its columns among the features."""
+        found, start = [], 0
+        for name, dist in self.distributions.items():
+            width = len(dist.choices) if isinstance(dist, CategoricalDistribution) else 1
+            found.append((name, slice(start, start + width)))
+            start += width
+        return tuple(found)
+
+    def units(self, points: Sequence[Mapping[str, Any]]) -> Floats:
+        """Values to the unit cube [n, d]; NaN where a point lacks the parameter."""
+        rows = [
+            [_unit(d, p[name]) if name in p else math.nan for name, d in self.distributions.items()] for p in points
+        ]
+        return np.array(rows, dtype=np.float64).reshape(len(points), len(self))
+
+    def features(self, units: Floats) -> Floats:
+        """Points of the unit cube [n, d] to features [n, f]."""
+        parts: list[Floats] = []
+        for column, dist in enumerate(self.distributions.values()):
+            u = units[:, column]
+            if isinstance(dist, CategoricalDistribution):
+                index = np.floor(np.nan_to_num(u, nan=INACTIVE) * len(dist.choices)).clip(max=len(dist.choices) - 1)
+                parts.append((index[:, None] == np.arange(len(dist.choices))[None]).astype(np.float64))
+            else:
+                parts.append(np.nan_to_num(u, nan=INACTIVE)[:, None])
+        return np.concatenate(parts, axis=1)
+
+    def values(self, unit: Floats) -> dict[str, Any]:
+        """One point of the unit cube [d] to values, each inside its distribution."""
+        return {name: _value(dist, float(u)) for (name, dist), u in zip(self.distributions.items(), unit, strict=True)}
+
+
+def _bounds(dist: FloatDistribution | IntDistribution) -> tuple[float, float]:
+    low, high = float(dist.low), float(dist.high)
+    if isinstance(dist, IntDistribution):
+        low, high = low - 0.5, high + 0.5  # each whole number gets an equal share
+    return (math.log(low), math.log(high)) if dist.log else (low, high)
+
+
+def _unit(dist: BaseDistribution, value: Any) -> float:
+    if isinstance(dist, CategoricalDistribution):
+        return (dist.choices.index(value) + 0.5) / len(dist.choices)
+    assert isinstance(dist, (FloatDistribution, IntDistribution))
+    low, high = _bounds(dist)
+    x = math.log(value) if dist.log else float(value)
+    return (x - low) / (high - low) if high > low else 0.5
+
+
+def _value(dist: BaseDistribution, unit: float) -> Any:
+    if isinstance(dist, CategoricalDistribution):
+        return dist.choices[min(int(unit * len(dist.choices)), len(dist.choices) - 1)]
+    assert isinstance(dist, (FloatDistribution, IntDistribution))
+    low, high = _bounds(dist)
+    x = low + unit * (high - low)
+    value = math.exp(x) if dist.log else x
+    if dist.step:
+        value = dist.low + round((value - dist.low) / dist.step) * dist.step
+    value = min(max(value, dist.low), dist.high)
+    return int(value) if isinstance(dist, IntDistribution) else float(value)

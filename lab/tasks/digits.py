@@ -1,0 +1,89 @@
+"""scikit-learn's digits: 1,797 images of 8x8, ten classes. Small enough to learn on, real enough to be wrong on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+
+from lab.errors import SpecError
+from lab.tasks.contract import Data, Split, Task
+
+
+class Digits(Task):
+    """60 % train, 20 % valid, 20 % test, stratified.
+
+    Args:
+        model: `mlp` (64-128-128-10 with batch norm and dropout) or `cnn` (16k parameters).
+        split_seed: the split's seed; independent of the study's.
+    """
+
+    class_names = tuple(str(d) for d in range(10))
+
+    def __init__(self, model: str = "mlp", split_seed: int = 0) -> None:
+        if model not in ("mlp", "cnn"):
+            raise SpecError("task.model", f"{model!r} is unknown; choices: mlp, cnn")
+        self.architecture = model
+        self.split_seed = split_seed
+
+    @cached_property
+    def _splits(self) -> dict[Split, Data]:
+        x, y = load_digits(return_X_y=True)
+        rest_x, test_x, rest_y, test_y = train_test_split(x, y, test_size=0.2, stratify=y, random_state=self.split_seed)
+        train_x, valid_x, train_y, valid_y = train_test_split(
+            rest_x, rest_y, test_size=0.25, stratify=rest_y, random_state=self.split_seed
+        )
+        mean, std = float(train_x.mean()), float(train_x.std())
+        parts: dict[Split, tuple[Any, Any]] = {
+            "train": (train_x, train_y),
+            "valid": (valid_x, valid_y),
+            "test": (test_x, test_y),
+        }
+        return {
+            split: (
+                torch.tensor((px - mean) / std, dtype=torch.float32).view(self._shape(len(px))),
+                torch.tensor(py, dtype=torch.int64),
+            )
+            for split, (px, py) in parts.items()
+        }
+
+    def _shape(self, n: int) -> tuple[int, ...]:
+        return (n, 64) if self.architecture == "mlp" else (n, 1, 8, 8)
+
+    def data(self, split: Split) -> Data:
+        return self._splits[split]
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        rate = float(params.get("dropout", 0.0))
+        return _mlp(rate) if self.architecture == "mlp" else _cnn(rate)
+
+
+def _mlp(rate: float) -> nn.Module:
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((64, 128), (128, 128)):
+        layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(rate)]
+    return nn.Sequential(*layers, nn.Linear(128, 10))
+
+
+def _cnn(rate: float) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(rate),
+        nn.Linear(128, 10),
+    )

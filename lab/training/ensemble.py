@@ -1,0 +1,99 @@
+"""Ensembles of trained members: greedy selection, temperature scaling, and the scores they are judged by.
+
+Shapes: m members, n examples, c classes. What members predict is probabilities [n, c], or plain values [n, ...].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+Loss: TypeAlias = Callable[[Tensor], float]
+"""Of an ensemble's prediction [n, ...] on the validation split; less is better."""
+
+_TEMPERATURES = (0.1, 10.0)
+
+
+def with_temperature(probabilities: Tensor, temperature: float) -> Tensor:
+    """Probabilities [n, c] of logits divided by a temperature."""
+    return (probabilities.clamp_min(1e-12).log() / temperature).softmax(dim=1)
+
+
+def negative_log_likelihood(probabilities: Tensor, target: Tensor) -> float:
+    """Mean of -log p(target); probabilities [n, c], target [n]."""
+    return float(-probabilities.gather(1, target[:, None]).clamp_min(1e-12).log().mean())
+
+
+def fit_temperature(probabilities: Tensor, target: Tensor) -> float:
+    """The temperature with the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599)."""
+
+    def nll(log_t: float) -> float:
+        return negative_log_likelihood(with_temperature(probabilities, float(np.exp(log_t))), target)
+
+    low, high = (float(np.log(t)) for t in _TEMPERATURES)
+    return float(np.exp(minimize_scalar(nll, bounds=(low, high), method="bounded").x))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Members with how often each was taken; what it scored, and the best single member's score."""
+
+    counts: tuple[int, ...]
+    loss: float
+    single: int
+    single_loss: float
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        total = sum(self.counts)
+        return tuple(c / total for c in self.counts)
+
+
+def greedy(members: Tensor, loss: Loss, rounds: int = 30) -> Selection:
+    """Greedy selection with replacement (Caruana et al. 2004): add whichever member helps the average most.
+
+    Falls back to the single best member where no average beats it.
+
+    Args:
+        members: predictions on the validation split [m, n, ...].
+    """
+    alone = [loss(member) for member in members]
+    single = int(np.argmin(alone))
+    counts = np.zeros(len(members), dtype=np.int64)
+    counts[single] = 1
+    best, best_counts = alone[single], counts.copy()
+    total = members[single].clone()
+    for taken in range(1, rounds):
+        losses = [loss((total + member) / (taken + 1)) for member in members]
+        pick = int(np.argmin(losses))
+        counts[pick] += 1
+        total += members[pick]
+        if losses[pick] < best - 1e-9:
+            best, best_counts = losses[pick], counts.copy()
+    return Selection(tuple(int(c) for c in best_counts), best, single, alone[single])
+
+
+def weighted(members: Tensor, weights: Sequence[float]) -> Tensor:
+    """Weighted mean [n, ...] of members' predictions [m, n, ...]."""
+    w = torch.tensor(weights, dtype=members.dtype).view(-1, *[1] * (members.ndim - 1))
+    return (members * w).sum(dim=0)
+
+
+def scores(prediction: Tensor, target: Tensor, kind: str, metrics: Mapping[str, Any]) -> dict[str, float]:
+    """A task's metrics of a prediction; for classification also negative log-likelihood and calibration error.
+
+    The calibration error is the expected one over 15 equal-width bins (L1), as torchmetrics computes it.
+    """
+    found = {name: float(metric(prediction, target)) for name, metric in metrics.items()}
+    if kind == "classification":
+        found["nll"] = negative_log_likelihood(prediction, target)
+        error = multiclass_calibration_error(prediction, target, num_classes=prediction.shape[1], n_bins=15)
+        found["calibration_error"] = float(error)
+    return found

@@ -1,0 +1,104 @@
+"""Optimizers over flat parameter rows: one row is one trial's parameters, with its own lr, momentum and weight decay.
+
+The kernels are PyTorch's own fused ones, called per row: `torch.optim` would need a parameter group and its
+bookkeeping per trial and step. They are private, so the version is pinned and the tests hold them against
+`torch.optim` over many steps.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from lab.errors import SpecError, nearest
+
+State: TypeAlias = dict[str, Tensor]
+
+
+class RowOptimizer(ABC):
+    """Updates one flat row at a time; its state is a dict of tensors that the slot owns."""
+
+    @abstractmethod
+    def state(self, row: Tensor) -> State:
+        """Fresh state for a row [p]."""
+
+    @abstractmethod
+    def step(self, row: Tensor, grad: Tensor, state: State, lr: float, momentum: float, weight_decay: float) -> None:
+        """One update in place of a row [p] by its gradient [p]."""
+
+
+@dataclass(frozen=True)
+class AdamW(RowOptimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); momentum is beta1. Defaults are the course's."""
+
+    beta2: float = 0.99
+    eps: float = 1e-5
+
+    def state(self, row: Tensor) -> State:
+        step = torch.zeros((), dtype=torch.float32, device=row.device)
+        return {"exp_avg": torch.zeros_like(row), "exp_avg_sq": torch.zeros_like(row), "step": step}
+
+    def step(self, row: Tensor, grad: Tensor, state: State, lr: float, momentum: float, weight_decay: float) -> None:
+        state["step"] += 1
+        torch._fused_adamw_(
+            [row],
+            [grad],
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [],
+            [state["step"]],
+            lr=lr,
+            beta1=momentum,
+            beta2=self.beta2,
+            weight_decay=weight_decay,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+@dataclass(frozen=True)
+class SGD(RowOptimizer):
+    """SGD with momentum; weight decay is added to the gradient, as `torch.optim.SGD` does."""
+
+    nesterov: bool = False
+
+    def state(self, row: Tensor) -> State:
+        return {"momentum": torch.zeros_like(row), "step": torch.zeros((), dtype=torch.float32)}
+
+    def step(self, row: Tensor, grad: Tensor, state: State, lr: float, momentum: float, weight_decay: float) -> None:
+        torch._fused_sgd_(
+            [row],
+            [grad],
+            [state["momentum"]],
+            weight_decay=weight_decay,
+            momentum=momentum,
+            lr=lr,
+            dampening=0.0,
+            nesterov=self.nesterov and momentum > 0,
+            maximize=False,
+            is_first_step=not bool(state["step"]),
+        )
+        state["step"] += 1
+
+
+_KINDS: dict[str, type[AdamW] | type[SGD]] = {"adamw": AdamW, "sgd": SGD}
+
+
+def build_optimizer(spec: Mapping[str, Any]) -> RowOptimizer:
+    """The optimizer a spec names: `{kind: adamw, beta2: 0.99, eps: 1e-5}` or `{kind: sgd, nesterov: false}`."""
+    options = dict(spec)
+    kind = options.pop("kind", "adamw")
+    if kind not in _KINDS:
+        raise SpecError("optimizer.kind", f"{kind!r} is unknown{nearest(str(kind), _KINDS)}; choices: adamw, sgd")
+    allowed = inspect.signature(_KINDS[kind]).parameters
+    for name in options:
+        if name not in allowed:
+            raise SpecError(f"optimizer.{name}", f"is unknown{nearest(name, allowed)}; allowed: {', '.join(allowed)}")
+    return _KINDS[kind](**options)

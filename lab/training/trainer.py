@@ -1,0 +1,324 @@
+"""The one loop that trains everything: slots of a lane, an epoch at a time, each with its own schedule and noise.
+
+Shapes: k slots, b examples of a batch, n examples of a split, s optimizer steps of an epoch, p parameters.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab.assignment import Assignment, Outcome, Training
+from lab.errors import TaskError
+from lab.range_test import smooth, stop_step
+from lab.tasks.contract import Task, Trial, TrialFunction
+from lab.training.models import SlotModels, build_models
+from lab.training.optimizer import RowOptimizer, State, build_optimizer
+from lab.training.snapshots import pack
+
+_EVAL_EXAMPLES = 1024
+"""Examples evaluated at once by all slots together with their width, so that memory stays bounded."""
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What an epoch gave one slot."""
+
+    slot: int
+    metrics: Mapping[str, float]
+    outcome: Outcome | None = None
+    detail: str = ""
+    step_losses: tuple[float, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Trainer(ABC):
+    """Trains the trials in its slots; knows neither ledger nor lane."""
+
+    width: int
+
+    @abstractmethod
+    def start(self, assignment: Assignment) -> None:
+        """Begin a trial in its slot."""
+
+    @abstractmethod
+    def stop(self, slot: int) -> None:
+        """Free a slot."""
+
+    @abstractmethod
+    def epoch(self) -> tuple[EpochResult, ...]:
+        """Train every occupied slot for one epoch."""
+
+    def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """A slot's whole state; None where a trial can only be run again from its beginning."""
+        return None
+
+    def restore(self, assignment: Assignment, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        """Go on with a trial where `save` left it."""
+        raise NotImplementedError(f"{type(self).__name__} cannot restore a trial")
+
+
+@dataclass
+class _Slot:
+    """A running trial."""
+
+    assignment: Assignment
+    state: State
+    lr: list[float]
+    momentum: list[float]
+    weight_decay: list[float]
+    snapshot_steps: frozenset[int]
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= len(self.lr)
+
+
+class ModelTrainer(Trainer):
+    """Trains a task's models: stacked or one after the other, by the same steps.
+
+    Args:
+        task: checked already, see `lab.tasks.contract.check_task`.
+        training: with a resolved `path`.
+        width: number of slots.
+        template: any model of the task; its architecture is that of all.
+
+    Raises:
+        NotStackable: the path is `stacked` and the model has no stacked form.
+        TaskError: fewer examples than a batch.
+    """
+
+    def __init__(self, task: Task, training: Training, width: int, template_params: Mapping[str, Any]) -> None:
+        self.width = width
+        self._task = task
+        self._training = training
+        self._device = pick_device(training.device)
+        self._train_x, self._train_y = (t.to(self._device) for t in task.data("train"))
+        self._valid_x, self._valid_y = (t.to(self._device) for t in task.data("valid"))
+        self._batch = training.batch_size
+        self._steps = steps_per_epoch(len(self._train_x), training)
+        template = build_model(task, template_params, seed=0).to(self._device)
+        self._models: SlotModels = build_models(training.path, template, width, self._train_x.ndim - 1, self._device)
+        self._optimizer: RowOptimizer = build_optimizer(training.optimizer)
+        self._slots: dict[int, _Slot] = {}
+
+    def start(self, assignment: Assignment) -> None:
+        module = build_model(self._task, assignment.params, assignment.seed)
+        self._models.load(assignment.slot, module, assignment.seed)
+        self._slots[assignment.slot] = self._new_slot(assignment)
+
+    def _new_slot(self, assignment: Assignment) -> _Slot:
+        total = assignment.epochs * self._steps
+        lr, momentum, weight_decay = (c.tolist() for c in assignment.schedule.curves(None, total))
+        ends = frozenset(assignment.schedule.cycle_ends(total)) if assignment.keep else frozenset()
+        state = self._optimizer.state(self._models.row(assignment.slot))
+        return _Slot(assignment, state, lr, momentum, weight_decay, ends)
+
+    def stop(self, slot: int) -> None:
+        del self._slots[slot]
+
+    def epoch(self) -> tuple[EpochResult, ...]:
+        active = sorted(self._slots)
+        if not active:
+            return ()
+        losses = self._train(active).tolist()  # [s][k]
+        scores = {slot: {} for slot in active} if self._training.record_losses else self._evaluate(active)
+        return tuple(self._result(slot, [row[slot] for row in losses], scores[slot]) for slot in active)
+
+    def _train(self, active: Sequence[int]) -> Tensor:
+        """One epoch of every active slot; training losses [s, k]."""
+        models, task = self._models, self._task
+        models.training = True
+        order = torch.zeros(self.width, self._steps * self._batch, dtype=torch.int64)
+        for slot in active:
+            noise = models.noise[slot]
+            assert noise is not None  # set by load
+            order[slot] = noise.permutation(len(self._train_x))[: order.shape[1]]
+        order = order.to(self._device)
+        losses = torch.zeros(self._steps, self.width, device=self._device)
+        for step in range(self._steps):
+            index = order[:, step * self._batch : (step + 1) * self._batch]  # [k, b]
+            x, y = self._train_x[index], self._train_y[index]
+            output = models.forward(x, active)
+            per_sample = task.loss(output.reshape(-1, *output.shape[2:]), y.reshape(-1, *y.shape[2:]))
+            loss = per_sample.view(self.width, self._batch).mean(dim=1)  # [k]
+            models.backward(loss[list(active)].sum(), active)
+            losses[step] = loss.detach()
+            for slot in active:
+                self._update(slot)
+        return losses
+
+    def _update(self, slot: int) -> None:
+        running = self._slots[slot]
+        i = running.step
+        self._optimizer.step(
+            self._models.row(slot),
+            self._models.grad(slot),
+            running.state,
+            running.lr[i],
+            running.momentum[i],
+            running.weight_decay[i],
+        )
+        if i in running.snapshot_steps:
+            name = f"final/{running.assignment.trial:04d}-{len(running.files)}.safetensors"
+            running.files[name] = pack(self._models.tensors(slot), {"step": str(i)})
+        running.step = i + 1
+
+    @torch.no_grad()
+    def _evaluate(self, active: Sequence[int]) -> dict[int, dict[str, float]]:
+        """Validation loss and metrics of each active slot."""
+        models, task = self._models, self._task
+        models.training = False
+        size = max(1, _EVAL_EXAMPLES * 32 // self.width)
+        outputs = []
+        for start in range(0, len(self._valid_x), size):
+            x = self._valid_x[start : start + size]
+            outputs.append(models.forward(x.expand(self.width, *x.shape), active))
+        output = torch.cat(outputs, dim=1)  # [k, n, ...]
+        found: dict[int, dict[str, float]] = {}
+        for slot in active:
+            metrics = {name: float(metric(output[slot], self._valid_y)) for name, metric in task.metrics.items()}
+            found[slot] = metrics | {"valid_loss": float(task.loss(output[slot], self._valid_y).mean())}
+        return found
+
+    def _result(self, slot: int, losses: list[float], scores: dict[str, float]) -> EpochResult:
+        running = self._slots[slot]
+        if self._training.record_losses:
+            running.losses += losses
+        metrics = {**scores, "train_loss": sum(losses) / len(losses)}
+        broken = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
+        outcome, detail = None, ""
+        if broken is not None:
+            first = running.step - len(losses)
+            outcome, detail = Outcome.DIVERGED, f"training loss {losses[broken]} at step {first + broken}"
+        elif (
+            self._training.stop_at is not None and stop_step(smooth(running.losses), self._training.stop_at) is not None
+        ):
+            outcome, detail = Outcome.DIVERGED, f"loss above {self._training.stop_at} times its best"
+        elif running.finished:
+            outcome = Outcome.COMPLETED
+        ended = outcome is not None
+        return EpochResult(
+            slot,
+            metrics,
+            outcome,
+            detail,
+            tuple(running.losses) if ended else (),
+            dict(running.files) if ended and outcome is Outcome.COMPLETED else {},
+        )
+
+    def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        running = self._slots[slot]
+        noise = self._models.noise[slot]
+        assert noise is not None  # set by load
+        tensors = {f"model/{name}": t for name, t in self._models.tensors(slot).items()}
+        tensors |= {f"optimizer/{name}": t for name, t in running.state.items()}
+        tensors |= {
+            f"file/{name}": torch.frombuffer(bytearray(content), dtype=torch.uint8)
+            for name, content in running.files.items()
+        }
+        random = self._models.random_state(slot)
+        if random is not None:
+            tensors["random"] = random
+        meta = {
+            "trial": running.assignment.trial,
+            "step": running.step,
+            "losses": running.losses,
+            "noise": noise.state(),
+        }
+        return tensors, json.loads(json.dumps(meta))
+
+    def restore(self, assignment: Assignment, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        self.start(assignment)
+        slot, running = assignment.slot, self._slots[assignment.slot]
+        own = self._models.tensors(slot)
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition("/")
+            if part == "model":
+                own[rest].copy_(tensor)
+            elif part == "optimizer":
+                running.state[rest].copy_(tensor)
+            elif part == "file":
+                running.files[rest] = tensor.numpy().tobytes()
+            else:
+                self._models.set_random_state(slot, tensor)
+        running.step = int(meta["step"])
+        running.losses = list(meta["losses"])
+        noise = self._models.noise[slot]
+        assert noise is not None  # set by start
+        noise.set_state(meta["noise"])
+
+
+class FunctionTrainer(Trainer):
+    """Drives a user's generator, one trial at a time; each value it yields is an epoch's metrics."""
+
+    def __init__(self, function: TrialFunction) -> None:
+        self.width = 1
+        self._function = function
+        self._running: tuple[Assignment, Iterator[Mapping[str, float]]] | None = None
+        self._epoch = 0
+
+    def start(self, assignment: Assignment) -> None:
+        trial = Trial(assignment.params, assignment.schedule, assignment.epochs, assignment.seed)
+        self._running = (assignment, iter(self._function(trial)))
+        self._epoch = 0
+
+    def stop(self, slot: int) -> None:
+        self._running = None
+
+    def epoch(self) -> tuple[EpochResult, ...]:
+        if self._running is None:
+            return ()
+        assignment, values = self._running
+        try:
+            metrics = next(values)
+        except StopIteration:
+            raise TaskError(
+                f"the trial function ended after {self._epoch} of {assignment.epochs} epochs; it must yield each epoch"
+            ) from None
+        if not isinstance(metrics, Mapping) or self._function.metric not in metrics:
+            raise TaskError(f"the trial function yielded {metrics!r}, without the metric '{self._function.metric}'")
+        self._epoch += 1
+        score = float(metrics[self._function.metric])
+        outcome, detail = None, ""
+        if not math.isfinite(score):
+            outcome, detail = Outcome.DIVERGED, f"{self._function.metric} is {score} after epoch {self._epoch}"
+        elif self._epoch >= assignment.epochs:
+            outcome = Outcome.COMPLETED
+        return (EpochResult(0, {k: float(v) for k, v in metrics.items()}, outcome, detail),)
+
+
+def build_model(task: Task, params: Mapping[str, Any], seed: int) -> torch.nn.Module:
+    """A task's model with weights drawn from `seed`; the process's own random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return task.model(params)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def steps_per_epoch(examples: int, training: Training) -> int:
+    """Optimizer steps of an epoch; the last, incomplete batch is left out, as in the course.
+
+    Raises:
+        TaskError: not even one batch.
+    """
+    steps = examples // training.batch_size
+    if steps < 1:
+        raise TaskError(f"batch_size {training.batch_size} is above the {examples} training examples")
+    return min(steps, training.epoch_steps or steps)
