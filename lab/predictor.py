@@ -70,6 +70,10 @@ class Ensemble:
     def kind(self) -> str:
         return self._task.kind
 
+    def prepare(self, raw: Any) -> Tensor:
+        """Raw inputs [n, ...] made ready for `predict`, as the task says."""
+        return self._task.prepare(raw)
+
     def predict(self, x: Any) -> Tensor:
         """Predictions for inputs [n, ...], prepared as the task's `data` prepares them.
 

@@ -113,10 +113,9 @@ def read(run: Run, stop_at: float) -> Reading:
 
 
 def interval(readings: Sequence[Reading], end: float) -> Interval:
-    """Where max_lr is worth searching: from where losses begin to fall to three times where they are least.
+    """Where max_lr is worth searching: from where losses begin to fall to where they are least.
 
-    The medians over runs, on the log scale. Three times, because a 1cycle only touches its peak while the test
-    stays above every rate it has passed; at least a decade, because a search within less would be spent on noise.
+    The medians over runs, on the log scale; at least a decade, or the search would be spent on noise.
     """
     told = [r for r in readings if r.falls_at is not None and r.minimum is not None]
     if len(told) * 2 < len(readings):
@@ -124,7 +123,7 @@ def interval(readings: Sequence[Reading], end: float) -> Interval:
         why = "diverges at once" if short * 2 > len(readings) else "never falls by more than 5 %"
         return Interval(None, None, f"the loss {why} in {len(readings) - len(told)} of {len(readings)} range tests")
     low = float(np.exp(np.median([np.log(r.falls_at) for r in told if r.falls_at])))
-    high = min(3 * float(np.exp(np.median([np.log(r.minimum) for r in told if r.minimum]))), end)
+    high = min(float(np.exp(np.median([np.log(r.minimum) for r in told if r.minimum]))), end)
     if high < 10 * low:
         low = high / 10
     return Interval(low, high, f"{len(told)} of {len(readings)} range tests agree on where the loss falls")

@@ -260,8 +260,8 @@ def dump_spec(spec: StudySpec) -> str:
     """A spec as YAML that `read_spec` reads back to the same."""
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None
-    yaml.width = 110
+    yaml.default_flow_style = False
+    yaml.width = 4096  # a key folded over two lines could not be read back
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(spec.model_dump(mode="json"), stream)
     return stream.getvalue()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,6 +53,10 @@ class Task(ABC):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Loss of each example, [n]; never reduced, so that trials trained together stay apart."""
         return nn.functional.cross_entropy(output, target, reduction="none")
+
+    def prepare(self, raw: np.ndarray[Any, Any]) -> Tensor:
+        """Raw inputs [n, ...] as a user's file holds them, made ready for the model as `data` makes them."""
+        return torch.as_tensor(raw, dtype=torch.float32)
 
     def predict(self, output: Tensor) -> Tensor:
         """What members of an ensemble are averaged in: probabilities [n, c], or plain values."""

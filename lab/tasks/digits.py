@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from torch import nn
+from torch import Tensor, nn
 
-from lab.errors import SpecError
+from lab.errors import SpecError, TaskError
 from lab.tasks.contract import Data, Split, Task
 
 
@@ -38,19 +39,24 @@ class Digits(Task):
         train_x, valid_x, train_y, valid_y = train_test_split(
             rest_x, rest_y, test_size=0.25, stratify=rest_y, random_state=self.split_seed
         )
-        mean, std = float(train_x.mean()), float(train_x.std())
+        self._scale = float(train_x.mean()), float(train_x.std())
         parts: dict[Split, tuple[Any, Any]] = {
             "train": (train_x, train_y),
             "valid": (valid_x, valid_y),
             "test": (test_x, test_y),
         }
-        return {
-            split: (
-                torch.tensor((px - mean) / std, dtype=torch.float32).view(self._shape(len(px))),
-                torch.tensor(py, dtype=torch.int64),
-            )
-            for split, (px, py) in parts.items()
-        }
+        return {split: (self._ready(px), torch.tensor(py, dtype=torch.int64)) for split, (px, py) in parts.items()}
+
+    def _ready(self, pixels: np.ndarray[Any, Any]) -> Tensor:
+        mean, std = self._scale
+        return torch.tensor((pixels - mean) / std, dtype=torch.float32).view(self._shape(len(pixels)))
+
+    def prepare(self, raw: np.ndarray[Any, Any]) -> Tensor:
+        """Pixels 0..16, [n, 64] or [n, 8, 8]."""
+        if raw.size != 64 * len(raw):
+            raise TaskError(f"digits: inputs of shape {raw.shape} are not [n, 64] or [n, 8, 8]")
+        self.data("train")  # the scale is that of the training split
+        return self._ready(raw.reshape(len(raw), 64))
 
     def _shape(self, n: int) -> tuple[int, ...]:
         return (n, 64) if self.architecture == "mlp" else (n, 1, 8, 8)

@@ -1,0 +1,65 @@
+"""`lab doctor`: what this machine has, and what would keep a study from running."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+
+_PACKAGES = ("lab", "torch", "ray", "optuna", "scikit-learn", "pandas", "plotly", "wandb")
+_OPTIONAL = ("plotly", "wandb")
+
+
+def doctor() -> None:
+    """Print versions, CPU, GPU, Ray, W&B and whether the folder is writable; exit 1 where a study could not run."""
+    fine = True
+    print(f"python    {platform.python_version()} on {platform.platform()}")
+    for package in _PACKAGES:
+        try:
+            print(f"{package:9} {version(package)}")
+        except PackageNotFoundError:
+            needed = package not in _OPTIONAL
+            fine = fine and not needed
+            print(f"{package:9} missing{'' if needed else ' (optional)'}")
+    print(f"cpu       {os.cpu_count()} cores")
+    print(f"gpu       {_gpu()}")
+    print(f"ray       {_ray()}")
+    print(f"W&B       {_wandb()}")
+    problem = _unwritable(Path.cwd())
+    print(f"folder    {Path.cwd()} {problem or 'is writable'}")
+    if problem or not fine:
+        raise typer.Exit(1)
+
+
+def _gpu() -> str:
+    try:
+        import torch
+    except ImportError:
+        return "unknown, torch is missing"
+    if not torch.cuda.is_available():
+        return "none seen by torch"
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"{len(names)} x {names[0]}"
+
+
+def _ray() -> str:
+    address = os.environ.get("RAY_ADDRESS")
+    return f"cluster at {address} (RAY_ADDRESS)" if address else "no cluster in RAY_ADDRESS; a local one is started"
+
+
+def _wandb() -> str:
+    mode = os.environ.get("WANDB_MODE", "online")
+    key = "set" if os.environ.get("WANDB_API_KEY") else "not set"
+    return f"mode {mode}, WANDB_API_KEY {key}"
+
+
+def _unwritable(folder: Path) -> str:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return f"is not writable ({error.strerror})"

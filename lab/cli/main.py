@@ -1,0 +1,60 @@
+"""The command line's root: sub-commands, and errors as one line with an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Annotated
+
+import typer
+
+import lab
+from lab.cli import doctor, predict, study, task
+from lab.errors import LabError
+
+app = typer.Typer(
+    name="lab",
+    help="Learning-rate bounds, cycles, weight decay and dropout for your model; and the ensemble trained that way.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(study.app, name="study")
+app.add_typer(task.app, name="task")
+app.command("predict")(predict.predict)
+app.command("doctor")(doctor.doctor)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"lab {lab.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Learning-rate bounds, cycles, weight decay and dropout for your model; and the ensemble trained that way."""
+
+
+def main() -> None:
+    """Run the command line; errors of ours end in one line on stderr and their exit code."""
+    try:
+        app()
+    except LabError as error:
+        _end(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _end("stopped at once; resume with: lab study resume DIR", 130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        _end(f"{error.filename or 'the study folder'}: {error.strerror}; make room, then resume", 2)
+
+
+def _end(message: str, code: int) -> None:
+    print(f"lab: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,182 @@
+"""`lab study ...`: run, check, resume, look at and export studies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lab.errors import Interrupted, SpecError
+
+if TYPE_CHECKING:
+    from lab.spec import StudySpec
+    from lab.study import Study
+
+app = typer.Typer(help="Run and look at studies.", no_args_is_help=True, rich_markup_mode=None)
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A study's YAML file.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder.", show_default=False)]
+EngineName = Annotated[str | None, typer.Option("--engine", metavar="ray|local", help="Where lanes run.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")]
+Lanes = Annotated[int | None, typer.Option(min=1, help="Lanes (workers); default: one per core or GPU.")]
+Width = Annotated[str | None, typer.Option(metavar="auto|K", help="Trials that a lane trains as one.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the spec; repeatable.")]
+Track = Annotated[str | None, typer.Option(metavar="wandb", help="Log the study to W&B.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")]
+
+
+@app.command()
+def run(
+    spec: SpecPath,
+    dir: Annotated[Path | None, typer.Option("--dir", help="The study folder; default: runs/NAME.")] = None,  # noqa: A002
+    engine: EngineName = None,
+    address: Address = None,
+    lanes: Lanes = None,
+    width: Width = None,
+    set_: Sets = None,
+    track: Track = None,
+    until: Until = None,
+) -> None:
+    """Run a study from its spec; one that was interrupted goes on where it was."""
+    from lab.study import Study
+
+    _go(Study.from_spec(_read(spec, set_), dir), engine, address, lanes, width, track, until)
+
+
+@app.command()
+def resume(
+    folder: Folder,
+    engine: EngineName = None,
+    address: Address = None,
+    lanes: Lanes = None,
+    track: Track = None,
+    until: Until = None,
+) -> None:
+    """Go on with an interrupted study; nothing that was finished is done again."""
+    from lab.study import Study
+
+    _go(Study.open(folder), engine, address, lanes, None, track, until)
+
+
+def _go(
+    study: Study,
+    engine: str | None,
+    address: str | None,
+    lanes: int | None,
+    width: str | None,
+    track: str | None,
+    until: str | None,
+) -> None:
+    try:
+        study.run(
+            engine=engine,
+            address=address,
+            lanes=lanes,
+            width=_width(width),
+            until=until,
+            track=track,
+            quiet=False,
+        )
+    except Interrupted as error:
+        raise Interrupted(f"{error}; resume with: lab study resume {study.record.folder}") from None
+
+
+def _width(text: str | None) -> int | None:
+    if text is None or text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise SpecError("--width", f"{text!r} is neither 'auto' nor a whole number of at least 1")
+    return int(text)
+
+
+def _read(path: Path, sets: list[str] | None) -> StudySpec:
+    from lab.spec import parse_override, read_spec
+
+    return read_spec(path, dict(parse_override(text) for text in sets or []))
+
+
+@app.command()
+def check(
+    spec: SpecPath,
+    set_: Sets = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Build the task and time it on this machine.")] = False,
+) -> None:
+    """Print the resolved spec, the number of trainings and an estimate of the cost; trains nothing."""
+    from lab.cost import estimate
+    from lab.spec import dump_spec
+    from lab.study import check_components
+
+    read = _read(spec, set_)
+    check_components(read)
+    cost = estimate(read, probe)
+    print(dump_spec(read).rstrip())
+    print()
+    for line in cost:
+        print(line)
+
+
+@app.command()
+def status(
+    folder: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Where a study is: stages, trials by outcome, best so far."""
+    from lab.status import describe_status, status_of
+    from lab.study import Study
+
+    found = status_of(Study.open(folder))
+    print(json.dumps(found, indent=1) if as_json else describe_status(found))
+
+
+@app.command()
+def report(folder: Folder) -> None:
+    """Write a study's report anew."""
+    from lab.report.page import write_report
+    from lab.study import Study
+
+    study = Study.open(folder)
+    print(write_report(study.spec, study.record))
+
+
+@app.command("list")
+def list_(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where studies lie.")] = Path("runs"),
+) -> None:
+    """List the studies in a folder."""
+    from lab.record import Record
+    from lab.study import STAGES
+
+    if not folder.is_dir():
+        raise SpecError(str(folder), "is not a folder")
+    records = [Record(path) for path in sorted(folder.iterdir()) if Record(path).exists()]
+    for record in records:
+        done = [stage for stage in STAGES if record.artefact_path(stage).exists()]
+        state = "complete" if len(done) == len(STAGES) else f"{len(done)} of {len(STAGES)} stages"
+        print(f"{record.folder}  {state}")
+    if not records:
+        print(f"no studies in {folder}")
+
+
+@app.command()
+def export(
+    folder: Folder,
+    to: Annotated[Literal["csv", "parquet"], typer.Option("--to", help="Format.")] = "csv",
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Default: trials.csv or trials.parquet there.")
+    ] = None,
+) -> None:
+    """Write every trial as one flat table."""
+    import io
+
+    from lab.record import write_bytes
+    from lab.study import Study
+
+    study = Study.open(folder)
+    frame: Any = study.result.trials
+    path = output or folder / f"trials.{to}"
+    stream = io.BytesIO()
+    (frame.to_csv if to == "csv" else frame.to_parquet)(stream, index=False)
+    write_bytes(path, stream.getvalue())
+    print(f"{len(frame)} trials in {path}")

@@ -1,0 +1,61 @@
+"""What a study will cost, before anything runs."""
+
+from __future__ import annotations
+
+from lab.errors import TaskError
+from lab.spec import StudySpec
+from lab.tasks.registry import BUILTIN
+
+
+def trainings(spec: StudySpec) -> dict[str, tuple[int, int]]:
+    """Trainings and epochs of each stage that trains; a range test is counted in steps."""
+    bounds = len(spec.bounds.weight_decays) * spec.bounds.seeds if spec.space.needs_bounds else 0
+    confirm = (spec.confirm.one_cycle + spec.confirm.several) * spec.confirm.seeds
+    final, short = spec.final, max(spec.final.epochs // spec.final.snapshots, 1)
+    shorts = final.snapshots if final.snapshots > 1 else 0
+    return {
+        "bounds": (bounds, 0),
+        "explore": (spec.search.trials, spec.search.trials * spec.search.epochs),
+        "confirm": (confirm, confirm * spec.search.epochs),
+        "final": (final.seeds * (2 + shorts), final.seeds * (2 * final.epochs + shorts * short)),
+    }
+
+
+def estimate(spec: StudySpec, probe: bool) -> list[str]:
+    """Lines for the user: trainings by stage, optimizer steps, and, probed on this machine, seconds.
+
+    Raises:
+        TaskError: probing has shown that the task breaks its contract.
+    """
+    found = trainings(spec)
+    lines = [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs) in found.items() if n]
+    total = sum(n for n, _ in found.values())
+    epochs = sum(epochs for _, epochs in found.values())
+    builtin = BUILTIN.get(spec.task.kind)
+    steps = None
+    if builtin is not None:
+        steps = epochs * (builtin.train_examples // spec.batch_size) + found["bounds"][0] * spec.bounds.steps
+    lines.append(f"in all   {total:5} trainings, {epochs:6} epochs" + (f", {steps} optimizer steps" if steps else ""))
+    if not probe:
+        lines.append("time: not measured; --probe measures it on this machine")
+        return lines
+    return [*lines, *_probed(spec, epochs, found["bounds"][0])]
+
+
+def _probed(spec: StudySpec, epochs: int, range_tests: int) -> list[str]:
+    from lab.execution.probe import probe_spec
+
+    result, steps_per_epoch = probe_spec(spec)
+    if not result.milliseconds or steps_per_epoch is None:
+        return [f"path {result.path}: {result.reason}; its time is not known before it runs"]
+    steps = epochs * steps_per_epoch + range_tests * spec.bounds.steps
+    best = min(result.milliseconds.values())
+    if not best > 0:
+        raise TaskError("the probe measured no time")
+    seconds = steps * best / 1000
+    timed = ", ".join(f"{name} {ms:.3f}" for name, ms in result.milliseconds.items())
+    return [
+        f"path {result.path}, width {result.width}: {result.reason}",
+        f"milliseconds per trial and step: {timed}",
+        f"about {seconds:.0f} s on one lane of this machine, without Ray's start",
+    ]

@@ -1,0 +1,128 @@
+"""One self-contained HTML page per study: opens without a network, says what was found and how sure it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lab.errors import RecordError
+from lab.ledger import TrialRow, read_trials
+from lab.record import Record, write_bytes
+from lab.schedules import Schedule
+from lab.spec import StudySpec, dump_spec
+
+try:
+    from plotly.offline import get_plotlyjs
+
+    from lab.report import plots
+except ImportError:  # a machine without plotly still gets its page
+    get_plotlyjs = None
+
+_TOP = 5
+_OPTIONAL: dict[str, tuple[str, ...]] = {
+    "bounds": ("skipped", "runs"),
+    "explore": (),
+    "explain": ("withheld", "importances", "out_of_bag_r2", "edges", "effects"),
+    "confirm": (),
+    "final": (),
+    "ensemble": ("skipped",),
+}
+"""Stages, with the entries of their artefacts that may be missing: the template finds None there, and nowhere else."""
+
+
+def write_report(spec: StudySpec, record: Record) -> Path:
+    """Write `report.html` from what the record holds so far.
+
+    Raises:
+        RecordError: the study has not even explored.
+    """
+    path = record.folder / Record.REPORT
+    write_bytes(path, render(spec, record).encode())
+    return path
+
+
+def render(spec: StudySpec, record: Record) -> str:
+    """The page as a string."""
+    found = {stage: _complete(stage, record.artefact(stage)) for stage in _OPTIONAL}
+    if found["explore"] is None:
+        raise RecordError(f"{record.folder}: stage 'explore' has not run; there is nothing to report yet")
+    rows = read_trials(record, "explore", spec.storage)
+    environment = Environment(
+        loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = _number
+    environment.filters["percent"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
+    return environment.get_template("page.html.j2").render(
+        spec=spec,
+        spec_yaml=dump_spec(spec.model_copy(update={"provenance": {}})),
+        provenance={k: v for k, v in spec.provenance.items() if k != "probe"},
+        probe=spec.provenance.get("probe"),
+        **found,
+        plots=_figures(spec, found, rows),
+        plotlyjs=get_plotlyjs() if get_plotlyjs else None,
+        folder=record.folder.resolve(),
+        best_rows=_best(rows, found["explore"]["direction"])[:_TOP],
+        param_names=list(spec.space),
+    )
+
+
+def _complete(stage: str, artefact: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if artefact is None else dict.fromkeys(_OPTIONAL[stage]) | artefact
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def _best(rows: list[TrialRow], direction: str) -> list[TrialRow]:
+    scored = [row for row in rows if row.score is not None]
+    return sorted(scored, key=lambda row: row.score or 0.0, reverse=direction == "maximize")
+
+
+def _figures(spec: StudySpec, found: dict[str, Any], rows: list[TrialRow]) -> dict[str, Any]:
+    """Each plot as plotly JSON by the id of its place on the page; effects as a list."""
+    if get_plotlyjs is None:
+        return {}
+    explore = found["explore"]
+    metric, direction = explore["metric"], explore["direction"]
+    best = _best(rows, direction)[:_TOP]
+    made: dict[str, Any] = {}
+
+    def add(name: str, make: Callable[[], Any]) -> None:
+        made[name] = json.loads(make().to_json())
+
+    if found["bounds"] and found["bounds"]["runs"]:
+        add("range-test", lambda: plots.range_test_figure(found["bounds"]))
+    add("history", lambda: plots.history_figure(rows, metric, direction))
+    explain = found["explain"] or {}
+    if explain.get("importances"):
+        add("importances", lambda: plots.importance_figure(explain["importances"]))
+    for effect in () if explain.get("withheld") else explain.get("effects") or ():
+        add(f"effect-{effect['name']}", partial(plots.effect_figure, effect, metric))
+    add("curves", lambda: plots.curves_figure(rows, metric, [row.number for row in best]))
+    schedules = _schedules(spec, found, best)
+    if schedules:
+        add("schedules", lambda: plots.schedules_figure(schedules, spec.search.epochs))
+    ensemble = found["ensemble"]
+    if ensemble and not ensemble.get("skipped"):
+        chosen = ensemble["chosen"]["test"][metric]
+        add("controls", lambda: plots.controls_figure(ensemble["controls"], chosen, metric))
+    return made
+
+
+def _schedules(spec: StudySpec, found: dict[str, Any], best: list[TrialRow]) -> dict[str, Schedule]:
+    """The confirmed setups' schedules, else the best trials'."""
+    recipe = spec.schedule.recipe()
+    chosen = (found["confirm"] or {}).get("chosen") or {}
+    named = {"best 1cycle": chosen.get("one_cycle"), "best cyclical": chosen.get("several")}
+    confirmed = {name: recipe.schedule(entry["params"]) for name, entry in named.items() if entry}
+    return confirmed or {f"trial {row.number}": recipe.schedule(row.params) for row in best}

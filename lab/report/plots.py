@@ -1,0 +1,241 @@
+"""The report's plots, as plotly figures; the only place that imports plotly, and only when a plot is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lab.ledger import TrialRow
+from lab.schedules import Schedule
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+INK, ACCENT, SOFT, WARN = "#1f2933", "#2563eb", "#94a3b8", "#dc2626"
+_PALETTE = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#db2777", "#0891b2")
+
+
+def _figure(x: str, y: str, **layout: Any) -> Figure:
+    from plotly.graph_objects import Figure
+
+    figure = Figure()
+    figure.update_layout(
+        template="plotly_white",
+        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        margin={"l": 64, "r": 16, "t": 16, "b": 48},
+        height=layout.pop("height", 340),
+        xaxis={"title": {"text": x}, "zeroline": False},
+        yaxis={"title": {"text": y}, "zeroline": False},
+        legend={"orientation": "h", "y": 1.12, "x": 0},
+        **layout,
+    )
+    return figure
+
+
+def _band(figure: Figure, x: Sequence[Any], low: Sequence[float], high: Sequence[float], color: str) -> None:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    figure.add_scatter(
+        x=[*x, *reversed(x)],
+        y=[*high, *reversed(low)],
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.15)",
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def range_test_figure(bounds: Mapping[str, Any]) -> Figure:
+    """Smoothed loss against learning rate, a band over seeds per weight decay, and the interval found."""
+    figure = _figure("learning rate", "training loss (smoothed)")
+    runs = bounds["runs"]
+    tops = []
+    for number, decay in enumerate(sorted({run["weight_decay"] for run in runs})):
+        mine = [run for run in runs if run["weight_decay"] == decay and run["smoothed"]]
+        if not mine:
+            continue
+        color = _PALETTE[number % len(_PALETTE)]
+        length = min(len(run["smoothed"]) for run in mine)
+        losses = np.array([run["smoothed"][:length] for run in mine])
+        lrs = mine[0]["lrs"][:length]
+        tops.append(float(losses[:, 0].max()))
+        _band(figure, lrs, losses.min(axis=0).tolist(), losses.max(axis=0).tolist(), color)
+        figure.add_scatter(
+            x=lrs,
+            y=np.median(losses, axis=0).tolist(),
+            name=f"weight decay {decay:g}",
+            line={"color": color, "width": 2},
+        )
+    figure.update_xaxes(type="log", exponentformat="power")
+    figure.update_yaxes(range=[0, 1.4 * max(tops, default=1.0)])
+    figure.add_vrect(x0=bounds["low"], x1=bounds["high"], fillcolor=ACCENT, opacity=0.06, line_width=0)
+    for end in ("low", "high"):
+        figure.add_vline(x=bounds[end], line={"color": ACCENT, "dash": "dot", "width": 1})
+    return figure
+
+
+def history_figure(rows: Sequence[TrialRow], metric: str, direction: str) -> Figure:
+    """Every trial's score in the order of proposal, the best so far, and diverged trials at the foot."""
+    figure = _figure("trial", metric)
+    scored = [row for row in rows if row.score is not None]
+    scores = [row.score for row in scored if row.score is not None]
+    text = ["<br>".join(f"{k} = {_value(v)}" for k, v in row.params.items()) for row in scored]
+    figure.add_scatter(
+        x=[row.number for row in scored],
+        y=scores,
+        mode="markers",
+        name="completed",
+        text=text,
+        hovertemplate="trial %{x}: %{y:.4f}<br>%{text}<extra></extra>",
+        marker={"color": ACCENT, "size": 7},
+    )
+    best = (np.maximum if direction == "maximize" else np.minimum).accumulate(np.array(scores))
+    figure.add_scatter(
+        x=[r.number for r in scored], y=best.tolist(), name="best so far", line={"color": INK, "shape": "hv"}
+    )
+    rest = [row for row in rows if row.score is None]
+    if rest:
+        foot = min(scores, default=0.0) if direction == "maximize" else max(scores, default=0.0)
+        figure.add_scatter(
+            x=[row.number for row in rest],
+            y=[foot] * len(rest),
+            mode="markers",
+            name="without a score",
+            text=[str(row.outcome) for row in rest],
+            hovertemplate="trial %{x}: %{text}<extra></extra>",
+            marker={"color": WARN, "symbol": "x", "size": 8},
+        )
+    _focus(figure, scores, direction)
+    return figure
+
+
+def _focus(figure: Figure, scores: Sequence[float], direction: str) -> None:
+    """Where a few bad trials would flatten the rest, show the better nine tenths; the rest is a zoom away."""
+    if len(scores) < 10:
+        return
+    low, high = min(scores), max(scores)
+    cut = float(np.quantile(scores, 0.1 if direction == "maximize" else 0.9))
+    inner = (high - cut) if direction == "maximize" else (cut - low)
+    if inner <= 0 or (high - low) < 3 * inner:
+        return
+    margin = 0.25 * inner
+    figure.update_yaxes(
+        range=[cut - margin, high + margin] if direction == "maximize" else [low - margin, cut + margin]
+    )
+
+
+def importance_figure(importances: Mapping[str, float]) -> Figure:
+    """Total-effect share of each hyperparameter, largest on top."""
+    ordered = sorted(importances.items(), key=lambda item: item[1])
+    figure = _figure("share of the response's variance (total effect)", "", height=90 + 44 * len(ordered))
+    figure.add_bar(
+        x=[share for _, share in ordered],
+        y=[name for name, _ in ordered],
+        orientation="h",
+        marker={"color": ACCENT},
+        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+    )
+    return figure
+
+
+def effect_figure(effect: Mapping[str, Any], metric: str) -> Figure:
+    """Partial dependence with the trees' 10-90 % band; grey where no trial lies near."""
+    name, values = effect["name"], effect["values"]
+    figure = _figure(name, metric, height=280)
+    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values) and len(values) > 10
+    colors = [ACCENT if count else SOFT for count in effect["support"]]
+    hover = [f"{count} trials near" for count in effect["support"]]
+    if numeric:
+        _band(figure, values, effect["low"], effect["high"], ACCENT)
+        figure.add_scatter(
+            x=values,
+            y=effect["mean"],
+            mode="lines+markers",
+            line={"color": ACCENT, "width": 2},
+            marker={"color": colors, "size": 6},
+            text=hover,
+            hovertemplate="%{x:.3g}: %{y:.4f}<br>%{text}<extra></extra>",
+            showlegend=False,
+        )
+        if effect.get("log"):
+            figure.update_xaxes(type="log", exponentformat="power")
+    else:
+        mean = np.asarray(effect["mean"])
+        figure.add_scatter(
+            x=[str(v) for v in values],
+            y=effect["mean"],
+            mode="markers",
+            marker={"color": colors, "size": 10},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": (np.asarray(effect["high"]) - mean).tolist(),
+                "arrayminus": (mean - np.asarray(effect["low"])).tolist(),
+                "color": SOFT,
+            },
+            text=hover,
+            hovertemplate="%{x}: %{y:.4f}<br>%{text}<extra></extra>",
+            showlegend=False,
+        )
+        figure.update_xaxes(type="category")
+    return figure
+
+
+def curves_figure(rows: Sequence[TrialRow], metric: str, best: Sequence[int]) -> Figure:
+    """Score after every epoch; the best trials in colour, so that it shows how early they could be told."""
+    figure = _figure("epoch", metric)
+    for row in rows:
+        if row.curve and row.number not in best:
+            figure.add_scatter(
+                x=list(row.curve),
+                y=list(row.curve.values()),
+                line={"color": SOFT, "width": 1},
+                opacity=0.35,
+                hoverinfo="skip",
+                showlegend=False,
+            )
+    for place, number in enumerate(best):
+        row = next(r for r in rows if r.number == number)
+        color = _PALETTE[place % len(_PALETTE)]
+        figure.add_scatter(
+            x=list(row.curve), y=list(row.curve.values()), name=f"trial {number}", line={"color": color, "width": 2}
+        )
+    finals = [list(row.curve.values())[-1] for row in rows if row.curve]
+    _focus(figure, finals, "maximize" if np.median(finals or [0]) >= np.mean(finals or [0]) else "minimize")
+    return figure
+
+
+def schedules_figure(schedules: Mapping[str, Schedule], epochs: int) -> Figure:
+    """Learning rate over a training, for each named schedule."""
+    figure = _figure("epoch", "learning rate")
+    total = max(200, epochs)
+    for number, (name, schedule) in enumerate(schedules.items()):
+        lr = schedule.curves(None, total).lr
+        x = np.linspace(0, epochs, total)
+        color = _PALETTE[number % len(_PALETTE)]
+        figure.add_scatter(x=x.tolist(), y=lr.tolist(), name=name, line={"color": color, "width": 2})
+    return figure
+
+
+def controls_figure(rows: Sequence[Mapping[str, Any]], chosen: float, metric: str) -> Figure:
+    """Test score of every way to spend the budget, each seed's interval, and the chosen ensemble as a line."""
+    figure = _figure(f"test {metric}", "", height=100 + 44 * len(rows))
+    names = [row["name"] for row in rows][::-1]
+    tests = [row["test"][metric] for row in rows][::-1]
+    figure.add_scatter(
+        x=[t["mean"] for t in tests],
+        y=names,
+        mode="markers",
+        marker={"color": ACCENT, "size": 10},
+        error_x={"type": "data", "array": [t["std"] or 0 for t in tests], "color": SOFT},
+        hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+        showlegend=False,
+    )
+    figure.add_vline(x=chosen, line={"color": INK, "dash": "dot", "width": 1}, annotation_text="chosen ensemble")
+    return figure
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
