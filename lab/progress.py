@@ -57,7 +57,7 @@ class Display:
         line = describe(progress, self._left_s(progress, now))
         if self._live:
             self._live.update(Text(line))
-        elif not self._quiet and (now - self._logged >= _LOG_EVERY_S or progress.finished):
+        elif not self._quiet and now - self._logged >= _LOG_EVERY_S:
             self._logged = now
             self.say(line)
         return not self.stop_asked

@@ -100,7 +100,8 @@ class Result:
     @property
     def response(self) -> Response:
         """The forest's view; `RecordError` when stage `explain` has not run."""
-        return Response(self._record.need("explore")["metric"], self._record.need("explain"))
+        found = self._record.need("explain")
+        return Response(found.get("explains", "score"), found)
 
     @property
     def ensemble(self) -> Ensemble:

@@ -107,7 +107,7 @@ def _figures(spec: StudySpec, found: dict[str, Any], rows: list[TrialRow]) -> di
     if explain.get("importances"):
         add("importances", lambda: plots.importance_figure(explain["importances"]))
     for effect in () if explain.get("withheld") else explain.get("effects") or ():
-        add(f"effect-{effect['name']}", partial(plots.effect_figure, effect, metric))
+        add(f"effect-{effect['name']}", partial(plots.effect_figure, effect, explain["explains"]))
     add("curves", lambda: plots.curves_figure(rows, metric, [row.number for row in best]))
     schedules = _schedules(spec, found, best)
     if schedules:

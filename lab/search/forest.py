@@ -134,7 +134,9 @@ def _candidates(units: Floats, cost: Floats, rng: np.random.Generator, spread: i
     best = units[np.argsort(cost, kind="stable")[:10]]
     parts = [rng.random((spread, d))]
     for width in _LOCAL_STEPS:
-        steps = rng.normal(0, width, (near, len(best), d)) * (rng.random((near, len(best), d)) < max(0.5, 1 / d))
+        moved = rng.random((near, len(best), d)) < 0.5
+        moved[..., 0] |= ~moved.any(axis=-1)  # a step that moves nothing would train the same trial again
+        steps = rng.normal(0, width, (near, len(best), d)) * moved
         parts.append(np.clip(best[None] + steps, 0, 1).reshape(-1, d))
     return np.concatenate(parts)
 

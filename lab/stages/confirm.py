@@ -73,7 +73,8 @@ def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Para
         cycles = 1 if kind == "one_cycle" else min(2, spec.search.epochs)
         own = [(kind, with_cycles(r.params, int(r.params.get("cycles", 1))), r.number) for r in by_kind[kind]]
         borrowed = [(kind, with_cycles(r.params, cycles), r.number) for r in ranked if r not in by_kind[kind]]
-        found += (own + borrowed)[:count]
+        distinct = {tuple(sorted(c[1].items())): c for c in reversed(own + borrowed)}
+        found += list(reversed(distinct.values()))[:count]
     return found
 
 

@@ -53,11 +53,10 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         raise StudyError("ensemble: no final model left weights; look at final.json")
     judge = _Judge(task, valid[1], test[1])
     controls = _controls(judge, trained, spec.final.epochs)
-    pool = [t for t in trained if t.role in (LONG, CYCLICAL)]
-    chosen, selection = judge.greedily(pool)
+    chosen, selection = judge.greedily(trained)
     members = [
         {"file": t.member.file, "params": t.member.params, "weight": w, "temperature": t.temperature, "role": t.role}
-        for t, w in zip(pool, selection.weights, strict=True)
+        for t, w in zip(trained, selection.weights, strict=True)
         if w > 0
     ]
     temperature, result = judge.score(chosen)
@@ -71,7 +70,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
             "single": len(members) == 1,
             "valid_loss": selection.loss,
             "single_valid_loss": selection.single_loss,
-            "epochs": sum(r["epochs"] for r in final["runs"] if r["role"] in (LONG, CYCLICAL)),
+            "epochs": sum(r["epochs"] for r in final["runs"]),
             "test": result,
         },
         "controls": controls,

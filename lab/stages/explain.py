@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.assignment import Outcome
 from lab.execution.engine import Engine
@@ -16,6 +17,8 @@ from lab.stages.jobs import space_of, task_of
 from lab.surrogate.effects import edge, importances, partial_dependence
 from lab.surrogate.encode import Encoding
 from lab.surrogate.forest import Forest
+
+Floats = NDArray[np.float64]
 
 _BELIEVE_FROM = 0.2
 """Out-of-bag R2 below which importances are withheld: they would describe the forest's errors."""
@@ -31,29 +34,54 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         reason = "fewer than 4 trials" if len(encoding) else "the space is a single point"
         return record.write("explain", {"withheld": reason, "trials": len(rows)})
     units = encoding.units([row.params for row in rows])
-    target = _target(rows, direction)
     features = encoding.features(units)
-    forest = Forest(spec.seed).fit(features, target)
-    r2 = forest.out_of_bag_r2()
+    task = task_of(spec)
+    fit = _fit(task.metric, _scores(rows, direction), direction, features, spec.seed)
+    if not fit.believed:
+        # A score that saturates (accuracy on few examples) is mostly noise where the loss still tells trials apart.
+        losses = _log_losses(rows)
+        by_loss = None if losses is None else _fit("log(valid_loss)", losses, "minimize", features, spec.seed)
+        fit = by_loss if by_loss is not None and by_loss.believed else fit
+    forest = fit.forest
     effects = [
         partial_dependence(forest, encoding, name, np.nan_to_num(units, nan=-1), seed=spec.seed)
         for name in encoding.names
     ]
-    believed = r2 is not None and r2 >= _BELIEVE_FROM
-    at_edge = {e.name: edge(e, encoding, direction) for e in effects} if believed else {}
+    at_edge = {e.name: edge(e, encoding, fit.direction) for e in effects} if fit.believed else {}
     spread = forest.predict(features).std
     artefact = {
         "trials": len(rows),
         "diverged": sum(row.outcome is Outcome.DIVERGED for row in rows),
-        "out_of_bag_r2": r2,
+        "explains": fit.what,
+        "instead_of": None if fit.what == task.metric else task.metric,
+        "out_of_bag_r2": fit.r2,
         "believe_from": _BELIEVE_FROM,
-        "withheld": None if believed else _why_withheld(r2),
-        "importances": importances(forest, encoding, seed=spec.seed) if believed else None,
+        "withheld": None if fit.believed else _why_withheld(fit.r2),
+        "importances": importances(forest, encoding, seed=spec.seed) if fit.believed else None,
         "tree_std": {"median": float(np.median(spread)), "max": float(spread.max())},
         "edges": {name: side for name, side in at_edge.items() if side},
         "effects": [asdict(e) | {"log": bool(getattr(encoding.distributions[e.name], "log", False))} for e in effects],
     }
     return record.write("explain", artefact)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A forest, what it explains, and how well."""
+
+    what: str
+    direction: str
+    forest: Forest
+    r2: float | None
+
+    @property
+    def believed(self) -> bool:
+        return self.r2 is not None and self.r2 >= _BELIEVE_FROM
+
+
+def _fit(what: str, target: Floats, direction: str, features: Floats, seed: int) -> _Fit:
+    forest = Forest(seed).fit(features, target)
+    return _Fit(what, direction, forest, forest.out_of_bag_r2())
 
 
 def _why_withheld(r2: float | None) -> str:
@@ -66,12 +94,22 @@ def _teaches(row: TrialRow) -> bool:
     return row.outcome in (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
 
 
-def _target(rows: list[TrialRow], direction: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _scores(rows: list[TrialRow], direction: str) -> Floats:
     """Scores [n]; a diverged trial gets the worst completed score, a pruned one its last."""
     known = [_score(row) for row in rows]
     good = [score for score in known if score is not None]
     worst = (min if direction == "maximize" else max)(good, default=0.0)
     return np.array([worst if score is None else score for score in known])
+
+
+def _log_losses(rows: list[TrialRow]) -> Floats | None:
+    """Logarithm of the final validation losses [n], diverged ones as the worst; None where they are not all known."""
+    losses = [row.metrics.get("valid_loss") for row in rows if row.outcome is not Outcome.DIVERGED]
+    known = [loss for loss in losses if loss is not None and loss > 0]
+    if not known or len(known) < len(losses):
+        return None
+    worst = max(known)
+    return np.log([row.metrics.get("valid_loss") or worst for row in rows])
 
 
 def _score(row: TrialRow) -> float | None:

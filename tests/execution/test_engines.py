@@ -1,0 +1,204 @@
+"""The conformance suite that every engine passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.assignment import Job, Outcome, Planned, Progress, Recipe, SearchPlan, TaskRef, Training
+from lab.errors import Interrupted, StudyError, TaskError
+from lab.execution.engine import Engine
+from lab.execution.local import LocalEngine
+from lab.ledger import TrialRow, read_trials
+from lab.record import Record
+from lab.space import Choice, Float, Space
+
+SPACE = Space(max_lr=Float(1e-3, 1e-1, log=True), cycles=Choice((1, 2)), dropout=Float(0, 0.5))
+
+
+class Watch:
+    """Remembers progress; says stop once `stop_after` trials are closed."""
+
+    def __init__(self) -> None:
+        self.seen: list[Progress] = []
+        self.stop_after: int | None = None
+
+    def __call__(self, progress: Progress) -> bool:
+        self.seen.append(progress)
+        return self.stop_after is None or progress.closed < self.stop_after
+
+
+WATCH = Watch()
+
+
+@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.slow)])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    if request.param == "local":
+        yield LocalEngine(2, WATCH)
+        return
+    from lab.execution.ray_tune import RayEngine
+
+    ray_engine = RayEngine(tmp_path_factory.mktemp("engine"), 2, WATCH)
+    yield ray_engine
+    ray_engine.close()
+
+
+@pytest.fixture(autouse=True)
+def fresh_watch() -> None:
+    WATCH.seen, WATCH.stop_after = [], None
+
+
+def job(folder: Path, **changes: Any) -> Job:
+    return replace(
+        Job(
+            stage="explore",
+            folder=folder,
+            task=TaskRef("digits"),
+            space=SPACE,
+            recipe=Recipe(),
+            training=Training({"kind": "adamw"}, 64, "stacked"),
+            direction="maximize",
+            metric="accuracy",
+            seed=3,
+            width=3,
+            lanes=1,
+            plan=SearchPlan({"kind": "forest", "startup": 4}, {}, 9, 2),
+        ),
+        **changes,
+    )
+
+
+def table(folder: Path, stage: str = "explore") -> list[tuple[Any, ...]]:
+    rows = read_trials(Record(folder), stage)
+    return [(r.number, tuple(r.params.items()), r.outcome, r.score, tuple(r.curve.items()), r.seed) for r in rows]
+
+
+def rows(folder: Path) -> list[TrialRow]:
+    return read_trials(Record(folder), "explore")
+
+
+def test_every_trial_is_trained_once_and_to_its_end(engine: Engine, tmp_path: Path) -> None:
+    progress = engine.run(job(tmp_path))
+    assert progress.finished
+    assert progress.counts == {"completed": 9}
+    assert [r.number for r in rows(tmp_path)] == list(range(9))
+    assert all(list(r.curve) == [1, 2] for r in rows(tmp_path))
+
+
+def test_one_lane_gives_the_values_of_the_local_engine(engine: Engine, tmp_path: Path) -> None:
+    engine.run(job(tmp_path / "a"))
+    LocalEngine(1, WATCH).run(job(tmp_path / "b"))
+    assert table(tmp_path / "a") == table(tmp_path / "b")
+
+
+def test_a_trials_result_follows_from_its_assignment_whatever_the_lanes(engine: Engine, tmp_path: Path) -> None:
+    plan = tuple(
+        Planned({"max_lr": 0.01 * (i + 1), "cycles": 1, "dropout": 0.1 * i}, seed=i, epochs=2, role="x")
+        for i in range(5)
+    )
+    engine.run(job(tmp_path / "two", plan=plan, lanes=2, width=2))
+    LocalEngine(1, WATCH).run(job(tmp_path / "one", plan=plan, lanes=1, width=2))
+
+    def by_plan(folder: Path) -> list[Any]:
+        return sorted((r.plan_index, r.score, tuple(r.curve.items())) for r in rows(folder))
+
+    assert by_plan(tmp_path / "two") == by_plan(tmp_path / "one")
+
+
+def test_trials_of_different_lengths_share_a_lane(engine: Engine, tmp_path: Path) -> None:
+    plan = tuple(
+        Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.0}, seed=i, epochs=e, role="x")
+        for i, e in enumerate((1, 4, 2, 3, 1))
+    )
+    engine.run(job(tmp_path, plan=plan, width=2))
+    assert [max(r.curve) for r in rows(tmp_path)] == [1, 4, 2, 3, 1]
+
+
+def test_snapshots_reach_the_record(engine: Engine, tmp_path: Path) -> None:
+    plan = (Planned({"max_lr": 0.01, "cycles": 2, "dropout": 0.0}, seed=0, epochs=4, role="x", keep=True),)
+    engine.run(job(tmp_path, plan=plan, width=1))
+    assert sorted(p.name for p in (tmp_path / "final").iterdir()) == ["0000-0.safetensors", "0000-1.safetensors"]
+
+
+def test_a_stop_saves_and_the_rest_is_as_if_undisturbed(engine: Engine, tmp_path: Path) -> None:
+    long = SearchPlan({"kind": "forest", "startup": 4}, {}, 12, 6)
+    WATCH.stop_after = 3
+    with pytest.raises(Interrupted):
+        LocalEngine(1, WATCH).run(job(tmp_path / "a", plan=long))
+    assert 3 <= sum(r.outcome is Outcome.COMPLETED for r in rows(tmp_path / "a")) < 12
+    WATCH.stop_after = None
+    engine.run(job(tmp_path / "a", plan=long))
+    LocalEngine(1, WATCH).run(job(tmp_path / "b", plan=long))
+    assert table(tmp_path / "a") == table(tmp_path / "b")
+
+
+FAILING = """
+from lab.tasks.digits import Digits
+
+class Fails(Digits):
+    def model(self, params):
+        if params["dropout"] > 0.25:
+            raise RuntimeError("no such dropout")
+        return super().model(params)
+
+class Diverges(Digits):
+    def loss(self, output, target):
+        return super().loss(output, target) * float("nan")
+
+class Reduced(Digits):
+    def loss(self, output, target):
+        return super().loss(output, target).mean()
+"""
+
+
+@pytest.fixture
+def bad_task(tmp_path: Path) -> Path:
+    (tmp_path / "bad.py").write_text(FAILING)
+    return tmp_path
+
+
+def test_an_exception_fails_its_trial_and_the_study_goes_on(engine: Engine, bad_task: Path, tmp_path: Path) -> None:
+    plan = tuple(
+        Planned({"max_lr": 0.01, "cycles": 1, "dropout": d}, seed=0, epochs=1, role="x") for d in (0.1, 0.5, 0.2, 0.0)
+    )
+    task = TaskRef("bad.py:Fails", {}, str(bad_task))
+    space = Space({**SPACE, "dropout": Float(0, 0.5)})
+    engine.run(job(tmp_path / "s", plan=plan, task=task, space=space, max_failed_share=1.0))
+    found = rows(tmp_path / "s")
+    assert [r.outcome for r in found].count(Outcome.COMPLETED) == 3
+    failed = next(r for r in found if r.outcome is Outcome.FAILED)
+    assert "RuntimeError: no such dropout" in failed.detail
+    assert "bad.py" in failed.detail
+
+
+def test_too_many_failures_end_the_stage_with_the_last_reason(engine: Engine, bad_task: Path, tmp_path: Path) -> None:
+    task = TaskRef("bad.py:Fails", {}, str(bad_task))
+    space = Space({**SPACE, "dropout": Choice((0.2, 0.4))})
+    plan = tuple(Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.4}, seed=0, epochs=1, role="x") for _ in range(8))
+    with pytest.raises(StudyError, match="4 of 8 trials failed, the last with: RuntimeError: no such dropout"):
+        engine.run(job(tmp_path / "s", plan=plan, task=task, space=space, width=1))
+
+
+def test_divergence_is_an_outcome_of_its_own(engine: Engine, bad_task: Path, tmp_path: Path) -> None:
+    progress = engine.run(job(tmp_path / "s", task=TaskRef("bad.py:Diverges", {}, str(bad_task))))
+    assert progress.counts == {"diverged": 9}
+    assert all(r.detail.startswith("training loss nan at step 0") for r in rows(tmp_path / "s"))
+
+
+def test_the_probe_takes_the_fastest_path_it_timed(engine: Engine, tmp_path: Path) -> None:
+    probe = engine.probe(job(tmp_path, training=Training({"kind": "adamw"}, 64, "auto")), widest=4)
+    assert set(probe.milliseconds) == {"sequential x 1", "stacked x 1", "stacked x 2", "stacked x 4"}
+    assert f"{probe.path} x {probe.width}" in probe.milliseconds
+
+
+def test_the_probe_refuses_a_task_that_breaks_its_contract(engine: Engine, bad_task: Path, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="must give one value per example"):
+        engine.probe(job(tmp_path, task=TaskRef("bad.py:Reduced", {}, str(bad_task))), widest=2)
+
+
+def test_the_engine_runs_another_job_after_an_error(engine: Engine, tmp_path: Path) -> None:
+    assert engine.run(job(tmp_path)).counts == {"completed": 9}
