@@ -20,6 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from lab.errors import RecordError
 
 _MORE = b" \n"
+_FIRST = b'{"op_code"'
 
 
 class TransactionalJournal(JournalFileBackend):
@@ -80,10 +81,24 @@ def repair(path: Path) -> int:
     """Cut an unfinished transaction off the end of a journal; the number of bytes cut.
 
     Raises:
-        RecordError: not a journal: a line that is no JSON object with an `op_code`.
+        RecordError: see `check`.
     """
     if not path.exists():
         return 0
+    kept, size = check(path), path.stat().st_size
+    if kept < size:
+        with open(path, "r+b") as file:
+            file.truncate(kept)
+            os.fsync(file.fileno())
+    return size - kept
+
+
+def check(path: Path) -> int:
+    """The length in bytes of a journal's complete transactions; changes nothing.
+
+    Raises:
+        RecordError: not a journal: a line that is no JSON object with an `op_code`.
+    """
     content = path.read_bytes()
     kept = content[: content.rfind(b"\n") + 1]
     while kept.endswith(_MORE):
@@ -97,10 +112,6 @@ def repair(path: Path) -> int:
             raise RecordError(
                 f"{path}: line {number} is not an entry of an Optuna journal; restore the file from a copy"
             )
-    if not kept and content and not content.startswith(b'{"op_code"'):
+    if not kept and content and not content.startswith(_FIRST[: len(content)]):
         raise RecordError(f"{path}: is not an Optuna journal; restore the file from a copy")
-    if len(kept) < len(content):
-        with open(path, "r+b") as file:
-            file.truncate(len(kept))
-            os.fsync(file.fileno())
-    return len(content) - len(kept)
+    return len(kept)

@@ -38,6 +38,7 @@ from lab.assignment import (
 )
 from lab.errors import RecordError, SpecError
 from lab.journal import TransactionalJournal
+from lab.journal import check as check_journal
 from lab.record import Record, locked, write_bytes
 from lab.schedules import parse_schedule
 from lab.search.components import SamplerSource, build_pruner, sampler_source
@@ -400,8 +401,10 @@ class TrialRow:
 def read_trials(record: Record, stage: str, storage: str | None = None) -> list[TrialRow]:
     """A stage's trials, read without disturbing a ledger that is writing them; preempted ones are left out."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if storage is None and not record.journal_path.exists():
-        return []
+    if storage is None:
+        if not record.journal_path.exists():
+            return []
+        check_journal(record.journal_path)
     with _readable(record.journal_path):
         journal = None if storage else JournalFileBackend(str(record.journal_path))
         try:

@@ -51,14 +51,17 @@ def wait_until_inside(folder: Path, stage: str, process: subprocess.Popen[str]) 
     record = Record(folder)
     before = STAGES[STAGES.index(stage) - 1]
     while process.poll() is None:
-        if record.artefact_path(stage).exists():
-            return
-        if stage in ("explain", "ensemble"):
-            if record.artefact_path(before).exists():
-                return
-        elif (record.journal_path.exists() and any(row.curve or row.outcome for row in read_trials(record, stage))) or (stage == "bounds" and (folder / "lanes").exists()):
+        if record.artefact_path(stage).exists() or _begun(record, stage, before):
             return
         time.sleep(0.01)
+
+
+def _begun(record: Record, stage: str, before: str) -> bool:
+    if stage in ("explain", "ensemble"):
+        return record.artefact_path(before).exists()
+    if stage == "bounds":  # its trials report a score only when they end
+        return (record.folder / "lanes").exists()
+    return record.journal_path.exists() and any(row.curve for row in read_trials(record, stage))
 
 
 @pytest.mark.slow

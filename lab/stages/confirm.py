@@ -6,13 +6,14 @@ from typing import Any
 
 from lab.assignment import Planned, derive_seed
 from lab.execution.engine import Engine
-from lab.ledger import TrialRow, read_trials
+from lab.ledger import TrialRow
 from lab.record import Record
 from lab.space import Params
 from lab.spec import StudySpec
 from lab.stages.jobs import (
     best_first,
     completed,
+    explored,
     make_job,
     mean_interval,
     open_to_cycles,
@@ -30,8 +31,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         StudyError: no candidate of one cycle completed on any seed.
     """
     direction = task_of(spec).direction
-    explored = completed(read_trials(record, "explore", spec.storage), "confirm", "run stage 'explore' again")
-    ranked = best_first(explored, direction)
+    ranked = best_first(completed(explored(spec, record), "confirm", "run stage 'explore' again"), direction)
     candidates = _candidates(spec, ranked)
     planned = tuple(
         Planned(

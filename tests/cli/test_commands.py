@@ -1,0 +1,158 @@
+"""Commands beside `run`: help without torch or ray, check, doctor, task list, predict."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits
+
+from lab.study import Study
+from tests.small import ROOT, environment, lab, small, write_yaml
+
+HELP = (
+    [],
+    ["study"],
+    ["study", "run"],
+    ["study", "check"],
+    ["study", "resume"],
+    ["study", "status"],
+    ["study", "report"],
+    ["study", "list"],
+    ["study", "export"],
+    ["predict"],
+    ["task", "list"],
+    ["doctor"],
+)
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """The top-level modules imported by a command that ends well."""
+    code = (
+        "import sys; sys.argv = ['lab', *sys.argv[1:]]\n"
+        "from lab.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print('MODULES', *{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment(), capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.rpartition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize("command", HELP, ids=lambda c: " ".join(c) or "lab")
+def test_help_imports_neither_torch_nor_ray(command: list[str]) -> None:
+    loaded = modules_after(*command, "--help")
+    assert not loaded & {"torch", "ray", "optuna", "sklearn", "pandas", "wandb", "plotly"}
+
+
+def test_check_of_a_builtin_task_imports_neither_torch_nor_ray() -> None:
+    assert not modules_after("study", "check", str(ROOT / "studies/digits.yaml")) & {"torch", "ray", "wandb"}
+
+
+def test_import_lab_is_light() -> None:
+    code = "import sys, lab; print('torch' in sys.modules, 'ray' in sys.modules, 'optuna' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "False"]
+
+
+def test_check_counts_the_trainings_and_prints_a_spec_that_runs_the_same(tmp_path: Path) -> None:
+    done = lab("study", "check", ROOT / "studies/digits.yaml")
+    assert done.returncode == 0
+    spec, _, cost = done.stdout.partition("\n\n")
+    assert "explore     64 trainings,   1728 epochs" in cost
+    assert "in all     114 trainings" in cost
+    (tmp_path / "again.yaml").write_text(spec)
+    assert lab("study", "check", tmp_path / "again.yaml").stdout == done.stdout
+
+
+def test_check_probes_a_users_task() -> None:
+    done = lab("study", "check", ROOT / "studies/custom_task.yaml", "--probe")
+    assert done.returncode == 0, done.stderr
+    assert "milliseconds per trial and step: sequential x 1" in done.stdout
+    assert "on one lane of this machine" in done.stdout
+
+
+def test_doctor_says_what_is_there_and_fails_where_nothing_could_be_written() -> None:
+    done = lab("doctor")
+    assert done.returncode == 0
+    for word in ("torch", "ray", "gpu", "W&B", "is writable"):
+        assert word in done.stdout
+    nowhere = lab("doctor", cwd=Path("/proc"))
+    assert nowhere.returncode == 1
+    assert "is not writable" in nowhere.stdout
+
+
+def test_tasks_are_listed_with_their_options() -> None:
+    assert "digits: scikit-learn's 8x8 digits" in lab("task", "list").stdout
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    spec = write_yaml(folder / "study.yaml", small())
+    done = lab("study", "run", spec, "--dir", folder / "run")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_predict_gives_the_reported_test_score_again(finished: Path, tmp_path: Path) -> None:
+    study = Study.open(finished)
+    x, y = load_digits(return_X_y=True)
+    from sklearn.model_selection import train_test_split
+
+    _, test_x, _, test_y = train_test_split(x, y, test_size=0.2, stratify=y, random_state=0)
+    np.savez(tmp_path / "x.npz", x=test_x)
+    pd.DataFrame(test_x).to_csv(tmp_path / "x.csv", index=False)
+    reported = study.result.artefact("ensemble")["chosen"]["test"]["accuracy"]
+    for name in ("x.npz", "x.csv"):
+        done = lab("predict", finished, "--input", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        table = pd.read_csv(io.StringIO(done.stdout))
+        assert (table["class"] == test_y).mean() == pytest.approx(reported)
+        assert np.allclose(table.filter(like="p_").sum(axis=1), 1, atol=1e-5)
+
+
+def test_predict_refuses_inputs_of_another_shape_or_kind(finished: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "wrong.npz", x=np.zeros((3, 5)))
+    np.savez(tmp_path / "many.npz", a=np.zeros(1), b=np.zeros(1))
+    (tmp_path / "text.csv").write_text("a,b\n1,x\n")
+    (tmp_path / "x.txt").write_text("1")
+    (tmp_path / "broken.npz").write_text("no zip")
+    cases = {
+        "wrong.npz": "inputs of shape (3, 5) are not [n, 64] or [n, 8, 8]",
+        "many.npz": "one named 'x' is needed",
+        "text.csv": "column 'b' is not numeric",
+        "x.txt": "is neither .npz nor .csv",
+        "broken.npz": "cannot be read",
+        "missing.npz": "is not a file",
+    }
+    for name, message in cases.items():
+        done = lab("predict", finished, "--input", tmp_path / name)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_python_dash_m_lab_is_the_command() -> None:
+    assert lab("--version").stdout.startswith("lab ")
+
+
+def test_a_weights_file_of_another_architecture_is_refused(finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "run")
+    study = Study.open(tmp_path / "run")
+    member = study.result.artefact("ensemble")["chosen"]["members"][0]["file"]
+    path = tmp_path / "run" / "final" / member
+    path.write_bytes(path.read_bytes()[:-100])
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 64)))
+    done = lab("predict", tmp_path / "run", "--input", tmp_path / "x.npz")
+    assert done.returncode == 2
+    assert "is no safetensors file, or is cut off" in done.stderr

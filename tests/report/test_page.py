@@ -1,0 +1,147 @@
+"""The report: self-contained, complete, drawn without an error in a browser without a network."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.errors import RecordError
+from lab.record import Record
+from lab.report import page
+from lab.report.page import render, write_report
+from lab.study import Study
+from tests.small import ROOT, small_spec
+
+PLOTS = (
+    "range-test",
+    "history",
+    "importances",
+    "effect-max_lr",
+    "effect-cycles",
+    "effect-weight_decay",
+    "effect-dropout",
+    "curves",
+    "schedules",
+    "controls",
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    spec = small_spec(search={"trials": 24, "epochs": 3})
+    study = Study.from_spec(spec, tmp_path_factory.mktemp("report") / "run")
+    study.run()
+    return study
+
+
+def test_every_section_and_plot_has_its_place(study: Study) -> None:
+    html = render(study.spec, study.record)
+    for heading in (
+        "What was asked",
+        "What was found",
+        "Learning-rate range test",
+        "Search",
+        "Response",
+        "Early stopping",
+        "Schedules of the best",
+        "Confirmation on fresh seeds",
+        "Final models and ensemble",
+        "Load it",
+        "Provenance",
+    ):
+        assert f">{heading}<" in html
+    for control in (
+        "single 1cycle run",
+        "last snapshot",
+        "all snapshots",
+        "greedy snapshots",
+        "independent short runs",
+    ):
+        assert control in html
+    assert "undefined" not in re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL).lower()
+
+
+def test_nothing_is_loaded_from_elsewhere(study: Study) -> None:
+    html = render(study.spec, study.record)
+    outside_scripts = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
+    assert not re.findall(r"""(?:src|href)=["']?https?:""", outside_scripts)
+    assert "<script src" not in html
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
+def test_a_browser_without_a_network_draws_every_plot_without_an_error(study: Study, tmp_path: Path) -> None:
+    path = write_report(study.spec, study.record)
+    done = subprocess.run(
+        [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={tmp_path}",
+            "--virtual-time-budget=10000",
+            "--enable-logging=stderr",
+            "--dump-dom",
+            f"file://{path.resolve()}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "CONSOLE" not in done.stderr, done.stderr
+    places = re.findall(r'class="plot[^"]*" id="([^"]+)"', done.stdout)
+    drawn = re.findall(r'<div class="plot js-plotly-plot" id="([^"]+)"', done.stdout)
+    assert drawn == places
+    explained = study.result.artefact("explain")["withheld"] is None
+    assert set(drawn) >= ({*PLOTS} if explained else {"range-test", "history", "curves", "schedules", "controls"})
+
+
+def test_withheld_importances_are_not_drawn_and_the_reason_stands_there(study: Study, tmp_path: Path) -> None:
+    shutil.copytree(study.record.folder, tmp_path / "run")
+    record = Record(tmp_path / "run")
+    explain = record.need("explain") | {"withheld": "the forest is lost", "importances": None, "edges": {}}
+    record.write("explain", explain)
+    html = render(study.spec, record)
+    assert "Withheld: the forest is lost." in html
+    assert 'id="importances"' not in html
+    assert 'id="effect-max_lr"' not in html
+
+
+def test_an_optimum_at_the_edge_says_which_way_to_widen(study: Study, tmp_path: Path) -> None:
+    shutil.copytree(study.record.folder, tmp_path / "run")
+    record = Record(tmp_path / "run")
+    record.write("explain", record.need("explain") | {"edges": {"weight_decay": "high"}})
+    assert "Widen it: raise space.weight_decay.high." in render(study.spec, record)
+
+
+def test_a_machine_without_plotly_still_gets_its_page(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "get_plotlyjs", None)
+    html = render(study.spec, study.record)
+    assert "<script>" not in html
+    assert "plot needs plotly" in html
+
+
+def test_nothing_explored_is_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="stage 'explore' has not run"):
+        render(small_spec(), Record(tmp_path))
+
+
+def test_user_text_is_escaped(study: Study) -> None:
+    spec = study.spec.model_copy(update={"provenance": {"commit": "<script>alert(1)</script>"}})
+    assert "<script>alert(1)" not in render(spec, study.record)
+
+
+def test_the_page_stands_in_the_wheel() -> None:
+    assert (ROOT / "lab/report/templates/page.html.j2").is_file()
+    assert "report/templates/*.j2" in (ROOT / "pyproject.toml").read_text()
