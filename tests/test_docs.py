@@ -1,0 +1,80 @@
+"""Every documented command and example runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.spec import load_yaml, read_spec
+from tests.small import ROOT, environment
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def run(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+def test_the_study_shown_is_the_study_shipped() -> None:
+    shown = load_yaml(blocks("yaml")[0], "README")
+    shipped = load_yaml((ROOT / "studies/digits.yaml").read_text(), "digits")
+    assert shown == shipped
+
+
+def test_every_shipped_spec_is_valid() -> None:
+    specs = sorted((ROOT / "studies").glob("*.yaml"))
+    assert len(specs) >= 3
+    for path in specs:
+        read_spec(path)
+
+
+@pytest.mark.slow
+def test_the_commands_run_as_shown(tmp_path: Path) -> None:
+    (tmp_path / "studies").symlink_to(ROOT / "studies")
+    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("lab ")]
+    assert len(commands) >= 9
+    for command in commands:
+        done = run(["-m", "lab", *command], tmp_path)
+        assert done.returncode == 0, (command, done.stderr)
+    assert (tmp_path / "runs/short/report.html").is_file()
+    assert (tmp_path / "runs/short/trials.csv").is_file()
+
+
+def test_the_make_targets_shown_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE):
+        assert f"\n{target}:" in makefile
+
+
+def test_the_python_example_runs_as_shown(tmp_path: Path) -> None:
+    task, study = blocks("python")
+    (tmp_path / "my_task.py").write_text(task)
+    (tmp_path / "study.py").write_text(study)
+    done = run(["study.py"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "tensor(" in done.stdout
+    assert (tmp_path / "runs/wine/report.html").is_file()
+
+
+def test_the_custom_task_runs_as_a_script(tmp_path: Path) -> None:
+    done = run([str(ROOT / "studies/custom_task.py")], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout
+
+
+def test_every_file_named_in_the_documents_exists() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        for path in re.findall(r"\(((?:reports|studies)/[^)]+)\)", (ROOT / name).read_text()):
+            assert (ROOT / path).exists(), f"{name} names {path}"
