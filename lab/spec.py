@@ -149,6 +149,7 @@ class StudySpec(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        self.space.check_conditions()
         check_recipe(self.schedule.recipe(), self.space)
         cycles = self.space.get("cycles")
         for value in getattr(cycles, "options", ()):
