@@ -93,6 +93,17 @@ class FromBounds:
 Dimension: TypeAlias = Float | Int | Choice | FromBounds
 
 
+def ends(dimension: Dimension) -> tuple[Value, ...]:
+    """The values between which, or the options of which, a dimension is drawn; none before bounds are known."""
+    match dimension:
+        case Float(low, high) | Int(low, high):
+            return (low, high)
+        case Choice(options):
+            return options
+        case FromBounds():
+            return ()
+
+
 class Space(Mapping[str, Dimension]):
     """Named dimensions, in the order in which they are drawn; immutable."""
 
