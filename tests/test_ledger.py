@@ -366,7 +366,7 @@ class _Lane:
     @staticmethod
     def _outcome(assignment: Assignment, epoch: int) -> Report:
         lr = float(assignment.params["max_lr"])
-        if lr > 0.3 and epoch == 2:
+        if lr > 0.02 and epoch == 2:
             return _report(assignment.trial, epoch, None, Outcome.DIVERGED)
         last = epoch == assignment.epochs
         score = (lr + 0.01 * assignment.trial) * epoch
@@ -406,7 +406,7 @@ def _run_killed_after(job: Job, operations: int | None) -> int:
         replace(RANDOM, sampler={"kind": "tpe", "n_startup_trials": 2}),
         replace(RANDOM, sampler={"kind": "qmc"}),
         replace(RANDOM, trials=8, pruner={"kind": "optuna:MedianPruner", "n_startup_trials": 1}),
-        tuple(Planned({"max_lr": 0.2 * n, "model": "mlp"}, n, n, "r") for n in range(1, 5)),
+        tuple(Planned({"max_lr": 0.015 * n, "model": "mlp"}, n, n, "r") for n in range(1, 5)),
     ],
     ids=["forest", "tpe", "qmc", "random, pruned", "planned"],
 )
