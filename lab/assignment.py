@@ -12,7 +12,7 @@ import numpy as np
 
 from lab.errors import SpecError
 from lab.schedules import Schedule, parse_schedule, schedule_class
-from lab.space import Params, Space
+from lab.space import Params, Space, ends
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
 
@@ -227,8 +227,18 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def check_recipe(recipe: Recipe, space: Space) -> None:
-    """Refuse a recipe that could not make a schedule from the space's parameters."""
+    """Refuse a recipe that could not make a schedule from the space's parameters, at either end of each."""
     for place, base in (("one", recipe.one), ("several", recipe.several)):
         if "max_lr" not in base and "max_lr" not in space:
             raise SpecError("space.max_lr", f"is missing, and schedule.{place}.max_lr is not given either")
-        parse_schedule({"max_lr": 1e-3, **base}, f"schedule.{place}")
+        if "max_lr" not in base and space["max_lr"].when:
+            raise SpecError("space.max_lr.when", f"every trial needs max_lr, or schedule.{place}.max_lr")
+        whole = {"max_lr": 1e-3, **base}
+        parse_schedule(whole, f"schedule.{place}")
+        names = {f.name for f in fields(schedule_class(base.get("kind")))}
+        for name, dimension in space.items():
+            for value in ends(dimension) if name in names else ():
+                try:
+                    parse_schedule({**whole, name: value})
+                except SpecError as error:
+                    raise SpecError(f"space.{name}", f"{error.message} (schedule.{place})") from None

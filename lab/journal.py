@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from lab.errors import RecordError
 
 _MORE = b" \n"
-_FIRST = b'{"op_code"'
+_BEGINNING = b'{"op_code"'
 
 
 class TransactionalJournal(JournalFileBackend):
@@ -32,6 +32,7 @@ class TransactionalJournal(JournalFileBackend):
         self._path = path
         self._pending: list[dict[str, Any]] | None = None
         self._written = _count_lines(path)
+        self._failure: RecordError | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -62,6 +63,8 @@ class TransactionalJournal(JournalFileBackend):
             self._write(logs)
 
     def _write(self, logs: list[dict[str, Any]]) -> None:
+        if self._failure is not None:  # what is in memory is ahead of the file: only a new start puts that right
+            raise self._failure
         lines = [json.dumps(log, separators=(",", ":")).encode() for log in logs]
         try:
             with open(self._path, "ab") as file:
@@ -69,7 +72,9 @@ class TransactionalJournal(JournalFileBackend):
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise RecordError(f"{self._path}: cannot be written ({error.strerror}); make room, then resume") from error
+            message = f"{self._path}: cannot be written ({error.strerror}); make room, then resume"
+            self._failure = RecordError(message)
+            raise self._failure from error
         self._written += len(logs)
 
 
@@ -97,9 +102,12 @@ def check(path: Path) -> int:
     """The length in bytes of a journal's complete transactions; changes nothing.
 
     Raises:
-        RecordError: not a journal: a line that is no JSON object with an `op_code`.
+        RecordError: unreadable, or not a journal: a line that is no JSON object with an `op_code`.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
     kept = content[: content.rfind(b"\n") + 1]
     while kept.endswith(_MORE):
         kept = kept[: kept.rfind(b"\n", 0, -1) + 1]
@@ -112,6 +120,6 @@ def check(path: Path) -> int:
             raise RecordError(
                 f"{path}: line {number} is not an entry of an Optuna journal; restore the file from a copy"
             )
-    if not kept and content and not content.startswith(_FIRST[: len(content)]):
+    if not kept and content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
         raise RecordError(f"{path}: is not an Optuna journal; restore the file from a copy")
     return len(kept)

@@ -82,6 +82,9 @@ class Ledger:
     def __init__(self, job: Job) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._job = job
+        search = job.plan if isinstance(job.plan, SearchPlan) else SearchPlan({"kind": "random"}, {}, 0, 0)
+        self._samplers: SamplerSource = sampler_source(search.sampler, job.seed, distributions(job.space))
+        self._pruner = build_pruner(search.pruner)
         self._mutex = threading.RLock()
         self._exit = ExitStack()
         record = Record(job.folder)
@@ -98,16 +101,12 @@ class Ledger:
 
     def _open_study(self) -> None:
         job = self._job
-        space = distributions(job.space)
-        spec = job.plan.sampler if isinstance(job.plan, SearchPlan) else {"kind": "random"}
-        self._samplers: SamplerSource = sampler_source(spec, job.seed, space)
-        pruner = build_pruner(job.plan.pruner if isinstance(job.plan, SearchPlan) else {})
         with self._transaction():
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=job.stage,
                 sampler=self._samplers(0),
-                pruner=pruner,
+                pruner=self._pruner,
                 direction=job.direction,
                 load_if_exists=True,
             )
@@ -288,12 +287,14 @@ class Ledger:
             return Decision(report.trial, keep=False, reason="runs in another lane now")
         storage = self._storage
         score = report.metrics.get(self._job.metric)
-        if score is not None and math.isfinite(score) and report.epoch not in trial.intermediate_values:
+        # A lane that replays reports again: the pruner has let that epoch pass, and is not asked with more history.
+        new = score is not None and math.isfinite(score) and report.epoch not in trial.intermediate_values
+        if new:
             storage.set_trial_intermediate_value(trial._trial_id, report.epoch, score)
         outcome, detail = report.outcome, report.detail
         if outcome is Outcome.COMPLETED and (score is None or not math.isfinite(score)):
             outcome, detail = Outcome.DIVERGED, f"{self._job.metric} is {score}"
-        if outcome is None and self._pruned(trial.number):
+        if outcome is None and new and self._pruned(trial.number):
             outcome, detail = Outcome.PRUNED, f"pruned after epoch {report.epoch}"
         if outcome is None:
             return Decision(report.trial, keep=True, reason="goes on")
@@ -324,7 +325,10 @@ class Ledger:
         planned = trial.user_attrs.get("planned")
         self._finish(trial, Outcome.PREEMPTED, detail, tick=None)
         if planned is not None:
-            self._enqueue(dict(trial.params), planned, {"replaces": trial.number})
+            attrs = {"replaces": trial.number}
+            if "plan_index" in trial.user_attrs:
+                attrs["plan_index"] = trial.user_attrs["plan_index"]
+            self._enqueue(dict(trial.params), planned, attrs)
 
     def _abort(self) -> str:
         """Why the stage must stop: too large a share of its trials failed."""
@@ -365,7 +369,7 @@ class _JournalErrors(AbstractContextManager[None]):
     path: Path
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (KeyError, IndexError, AssertionError, TypeError)):
+        if isinstance(error, (KeyError, IndexError, AssertionError, TypeError, ValueError)):
             raise RecordError(
                 f"{self.path}: is damaged or not this study's ({type(error).__name__}: {error})"
             ) from error
@@ -406,14 +410,11 @@ def read_trials(record: Record, stage: str, storage: str | None = None) -> list[
             return []
         check_journal(record.journal_path)
     with _readable(record.journal_path):
-        journal = None if storage else JournalFileBackend(str(record.journal_path))
+        opened = open_storage(storage, None if storage else JournalFileBackend(str(record.journal_path)))
         try:
-            opened = open_storage(storage, journal)
             study = optuna.load_study(study_name=stage, storage=opened)
         except KeyError:
             return []
-        except ValueError as error:
-            raise RecordError(f"{record.journal_path}: cannot be read ({error})") from error
         rows = [_row(trial) for trial in study.get_trials(deepcopy=False) if "planned" in trial.user_attrs]
     return [row for row in rows if row.outcome is not Outcome.PREEMPTED]
 

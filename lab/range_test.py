@@ -31,9 +31,13 @@ def smooth(losses: Sequence[float] | Floats, beta: float = SMOOTHING) -> Floats:
 
 
 def stop_step(smoothed: Floats, stop_at: float) -> int | None:
-    """The first step whose smoothed loss exceeds `stop_at` times the best before it; None if there is none."""
+    """The first step whose smoothed loss exceeds `stop_at` times the best before it; None if there is none.
+
+    A loss that is not finite always does; below zero, the margin is as wide as for a loss of the same size above it.
+    """
     best = np.minimum.accumulate(smoothed)
-    over = np.flatnonzero(~(smoothed <= stop_at * best))
+    limit = best + (stop_at - 1) * np.abs(best)
+    over = np.flatnonzero(~(smoothed <= limit) | ~np.isfinite(smoothed))
     return int(over[0]) if over.size else None
 
 
@@ -54,11 +58,12 @@ def longest_decline(losses: Floats) -> tuple[int, int]:
 
 
 def valley(lrs: Floats, losses: Floats) -> float | None:
-    """fastai's suggestion: two thirds along the longest valley of the (smoothed) losses; None where nothing falls."""
+    """fastai's suggestion: halfway along the longest valley of the (smoothed) losses; None where nothing falls."""
     first, last = longest_decline(losses)
     if last - first < 2:
         return None
-    return float(lrs[first + int((last - first) / 3) + int((last - first) / 2)])
+    third = (last - first) / 3
+    return float(lrs[first + int(third) + int(third / 2)])
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,13 @@ class Schedule(ABC):
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, (int, float)) and not np.isfinite(value):
-                raise SpecError(f"schedule.{field.name}", f"{value!r} is not finite")
+            if field.type == "bool":
+                if not isinstance(value, bool):
+                    raise SpecError(f"schedule.{field.name}", f"{value!r} is not true or false")
+            elif isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < np.inf:
+                raise SpecError(f"schedule.{field.name}", f"{value!r} is not a finite number")
+            elif field.type == "int" and not isinstance(value, int):
+                raise SpecError(f"schedule.{field.name}", f"{value!r} is not a whole number")
         _at_least(self, "weight_decay", 0)
         self.check()
 

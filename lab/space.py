@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from lab.errors import SpecError
+from lab.errors import SpecError, nearest
 
 Value: TypeAlias = float | int | str | bool
 Params: TypeAlias = dict[str, Value]
@@ -16,7 +16,7 @@ When: TypeAlias = Mapping[str, tuple[Value, ...]]
 
 
 def _number(place: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         raise SpecError(place, f"{value!r} is not a finite number")
 
 
@@ -71,11 +71,11 @@ class Choice:
     def check(self, name: str) -> None:
         if not self.options:
             raise SpecError(f"{name}.choice", "is empty; at least one value is needed")
+        for option in self.options:
+            if not isinstance(option, (bool, int, float, str)) or option != option:  # NaN
+                raise SpecError(f"{name}.choice", f"{option!r} is not a number, a string or a boolean")
         if len(set(self.options)) < len(self.options):
             raise SpecError(f"{name}.choice", f"{list(self.options)!r} names a value twice")
-        for option in self.options:
-            if not isinstance(option, (bool, int, float, str)):
-                raise SpecError(f"{name}.choice", f"{option!r} is not a number, a string or a boolean")
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,17 @@ class FromBounds:
 Dimension: TypeAlias = Float | Int | Choice | FromBounds
 
 
+def ends(dimension: Dimension) -> tuple[Value, ...]:
+    """The values between which, or the options of which, a dimension is drawn; none before bounds are known."""
+    match dimension:
+        case Float(low, high) | Int(low, high):
+            return (low, high)
+        case Choice(options):
+            return options
+        case FromBounds():
+            return ()
+
+
 class Space(Mapping[str, Dimension]):
     """Named dimensions, in the order in which they are drawn; immutable."""
 
@@ -101,6 +112,8 @@ class Space(Mapping[str, Dimension]):
             raise SpecError("space", "is empty; at least one hyperparameter is needed")
         seen: list[str] = []
         for name, dimension in self._dimensions.items():
+            if not isinstance(dimension, (Float, Int, Choice, FromBounds)):
+                raise SpecError(f"space.{name}", f"{dimension!r} is not a Float, Int, Choice or FromBounds")
             dimension.check(f"space.{name}")
             for parent in dimension.when:
                 if parent not in seen:
@@ -136,6 +149,12 @@ class Space(Mapping[str, Dimension]):
             }
         )
 
+    def check_conditions(self) -> None:
+        """Refuse a condition that no value of its parent fulfils (`SpecError`)."""
+        for name, dimension in self.items():
+            for parent, values in dimension.when.items():
+                _check_when(f"space.{name}.when.{parent}", self[parent], values)
+
     def active(self, name: str, params: Mapping[str, Value]) -> bool:
         """Whether dimension `name` exists, given the values drawn before it."""
         return all(params.get(parent) in values for parent, values in self[name].when.items())
@@ -143,6 +162,22 @@ class Space(Mapping[str, Dimension]):
     def replaced(self, name: str, **changes: Any) -> Space:
         """The same space with fields of one dimension changed."""
         return Space({**self, name: replace(self[name], **changes)})
+
+
+def _check_when(place: str, parent: Dimension, values: tuple[Value, ...]) -> None:
+    if not values:
+        raise SpecError(place, "is empty; at least one value is needed")
+    for value in values:
+        match parent:
+            case Choice(options):
+                if value not in options:
+                    hint = nearest(str(value), map(str, options))
+                    raise SpecError(place, f"{value!r} is not one of {list(options)!r}{hint}")
+            case Int(low, high):
+                if not isinstance(value, int) or not low <= value <= high:
+                    raise SpecError(place, f"{value!r} is not a whole number from {low!r} to {high!r}")
+            case _:
+                raise SpecError(place, "a condition needs a parent of single values: {choice: [...]} or whole numbers")
 
 
 def parse_dimension(place: str, value: object) -> Dimension:
@@ -159,7 +194,7 @@ def parse_dimension(place: str, value: object) -> Dimension:
         raise SpecError(place, f"{value!r} is not one of {{low, high}}, {{choice: [...]}}, {{from: bounds}}")
     given = dict(value)
     when = _parse_when(place, given.pop("when", {}))
-    match sorted(given):
+    match sorted(given, key=str):
         case ["choice"]:
             options = given["choice"]
             if not isinstance(options, (list, tuple)):

@@ -15,11 +15,13 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from lab.assignment import Recipe, TaskRef, check_recipe
 from lab.errors import SpecError, nearest
-from lab.space import Space, dump_dimension, parse_dimension
+from lab.space import Float, Space, dump_dimension, ends, parse_dimension
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True, allow_inf_nan=False
+    )
 
 
 def _parse_space(value: object) -> Space:
@@ -69,7 +71,7 @@ class BoundsSpec(_Section):
     """The learning-rate range test."""
 
     seeds: Positive = 3
-    weight_decays: list[Annotated[float, Field(ge=0, strict=False)]] = Field(default=[0.001, 0.01, 0.1], min_length=1)
+    weight_decays: list[Annotated[float, Field(ge=0)]] = Field(default=[0.001, 0.01, 0.1], min_length=1)
     steps: Annotated[int, Field(ge=10)] = 100
     start: Annotated[float, Field(gt=0)] = 1e-6
     end: Annotated[float, Field(gt=0)] = 10.0
@@ -149,13 +151,15 @@ class StudySpec(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        self.space.check_conditions()
         check_recipe(self.schedule.recipe(), self.space)
-        cycles = self.space.get("cycles")
-        for value in getattr(cycles, "options", ()):
+        for value in ends(self.space["cycles"]) if "cycles" in self.space else ():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SpecError("space.cycles.choice", f"{value!r} is not a whole number of at least 1")
+                raise SpecError("space.cycles", f"{value!r} is not a whole number of at least 1")
             if value > self.search.epochs:
-                raise SpecError("space.cycles.choice", f"{value} cycles do not fit into {self.search.epochs} epochs")
+                raise SpecError("space.cycles", f"{value} cycles do not fit into {self.search.epochs} epochs")
+        if isinstance(self.space.get("cycles"), Float):
+            raise SpecError("space.cycles", "is a real number; add 'int: true', or give a choice")
         return self
 
     def what(self) -> dict[str, Any]:
@@ -179,7 +183,7 @@ def parse_spec(value: object) -> StudySpec:
 
 def _as_spec_error(error: ValidationError) -> SpecError:
     first: ErrorDetails = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
-    place = ".".join(str(part) for part in first["loc"] if part not in ("int", "literal['auto']")) or "spec"
+    place = _place(first)
     if first["type"] == "extra_forbidden":
         section: type[BaseModel] = StudySpec
         for part in first["loc"][:-1]:
@@ -191,8 +195,13 @@ def _as_spec_error(error: ValidationError) -> SpecError:
         return SpecError(place, f"is unknown{nearest(str(first['loc'][-1]), names)}; allowed: {', '.join(names)}")
     if first["type"] == "missing":
         return SpecError(place, "is missing")
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return SpecError(place, f"{first['input']!r}: {message}")
+    messages = [e["msg"][0].lower() + e["msg"][1:] for e in error.errors() if _place(e) == place]
+    return SpecError(place, f"{first['input']!r}: {', or '.join(messages)}")
+
+
+def _place(error: ErrorDetails) -> str:
+    """The keys that lead to an error; where several types are possible, pydantic names the type tried as well."""
+    return ".".join(str(p) for p in error["loc"] if p not in ("constrained-int", "literal['auto']", "[key]")) or "spec"
 
 
 def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> StudySpec:
@@ -254,6 +263,8 @@ def load_yaml(text: str, place: str) -> Any:
         raise SpecError(place, f"broken YAML: {where}{error.problem}") from None
     except YAMLError as error:
         raise SpecError(place, f"broken YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, KeyError, RecursionError) as error:  # a date or a tagged scalar that is none
+        raise SpecError(place, f"broken YAML: {error}") from None
 
 
 def dump_spec(spec: StudySpec) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 
@@ -38,15 +40,21 @@ def sampler_source(spec: Mapping[str, Any], seed: int, space: Mapping[str, BaseD
     kind = options.pop("kind", "forest")
     if kind == "forest":
         _check_options("search.sampler", ForestSampler, options, hidden={"space", "seed"})
-        forest = ForestSampler(seed=seed, space=space, **options)
+        forest = _build("search.sampler", ForestSampler, {"seed": seed, "space": space, **options})
         return lambda number: forest
-    cls = _optuna_class("search.sampler", _SAMPLERS.get(kind, kind), optuna.samplers, SAMPLERS)
+    cls = _optuna_class("search.sampler", kind, optuna.samplers, SAMPLERS)
     _check_options("search.sampler", cls, options, hidden={"seed"})
     if "seed" not in inspect.signature(cls).parameters:
-        return lambda number: cls(**options)
+        return _source("search.sampler", cls, lambda number: options)
     if cls is optuna.samplers.QMCSampler:  # one sequence, of which the storage counts the points
-        return lambda number: cls(seed=seed, warn_independent_sampling=False, **options)
-    return lambda number: cls(seed=(seed * 1_000_003 + number) % 2**31, **options)
+        fixed = {"seed": seed, "warn_independent_sampling": False, **options}
+        return _source("search.sampler", cls, lambda number: fixed)
+    return _source("search.sampler", cls, lambda number: {"seed": (seed * 1_000_003 + number) % 2**31, **options})
+
+
+def _source(place: str, cls: Any, options: Callable[[int], Mapping[str, Any]]) -> SamplerSource:
+    _build(place, cls, options(0))  # refused now rather than at the first proposal
+    return lambda number: cast(BaseSampler, _build(place, cls, options(number)))
 
 
 def build_pruner(spec: Mapping[str, Any]) -> BasePruner:
@@ -62,18 +70,27 @@ def build_pruner(spec: Mapping[str, Any]) -> BasePruner:
         return NopPruner()
     cls = _optuna_class("search.pruner", kind, optuna.pruners, PRUNERS)
     _check_options("search.pruner", cls, options)
-    pruner = cls(**options)
+    pruner = _build("search.pruner", cls, options)
     assert isinstance(pruner, BasePruner)
     return pruner
 
 
-def _optuna_class(place: str, kind: str, module: Any, choices: tuple[str, ...]) -> Any:
-    name = kind.removeprefix("optuna:")
+def _optuna_class(place: str, kind: object, module: Any, choices: tuple[str, ...]) -> Any:
+    name = _SAMPLERS.get(kind, kind).removeprefix("optuna:") if isinstance(kind, str) else ""
     cls = getattr(module, name, None)
     if not inspect.isclass(cls) or inspect.isabstract(cls):
-        hint = nearest(kind, choices)
+        hint = nearest(str(kind), choices)
         raise SpecError(f"{place}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(choices)}")
     return cls
+
+
+def _build(place: str, cls: Any, options: Mapping[str, Any]) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # the spec has asked for it by name
+            return cls(**options)
+    except (TypeError, ValueError, ImportError) as error:
+        raise SpecError(place, f"{cls.__name__}: {' '.join(str(error).split())}") from error
 
 
 def _check_options(place: str, cls: Any, options: Mapping[str, Any], hidden: set[str] | None = None) -> None:

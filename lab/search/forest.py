@@ -45,12 +45,16 @@ class ForestSampler(BaseSampler):
         explore_every: int = 8,
         space: Mapping[str, BaseDistribution] | None = None,
     ) -> None:
+        if startup < 0:
+            raise ValueError(f"startup {startup!r} is not at least 0")
+        if explore_every < 1:
+            raise ValueError(f"explore_every {explore_every!r} is not at least 1")
         self._seed = seed
         self._startup = startup
         self._explore_every = explore_every
         self._space = dict(space) if space is not None else None
         self._common = IntersectionSearchSpace(include_pruned=True)
-        self._fitted: tuple[tuple[int, ...], Forest, Floats] | None = None
+        self._fitted: tuple[Floats, Floats, Forest] | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         space = self._space if self._space is not None else self._common.calculate(study)
@@ -72,24 +76,27 @@ class ForestSampler(BaseSampler):
         encoding = Encoding(search_space)
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         history = [t for t in trials if _teaches(t) and search_space.keys() & t.params.keys()]
+        pending = encoding.units([t.params for t in trials if t.state == TrialState.RUNNING and t.params])
         turn = trial.number - self._startup
         if turn < 0 or turn % self._explore_every == self._explore_every - 1 or len(history) < 2:
-            return encoding.values(_sobol_point(len(encoding), trial.number, self._seed))
+            point = encoding.snap(_sobol_point(len(encoding), trial.number, self._seed)[None])
+            if len(history) < 2 or not (pending == point).all(axis=1).any():
+                return encoding.values(point[0])
         units = encoding.units([t.params for t in history])
         cost = _normal_scores(_costs(history, study.direction))
-        forest = self._forest(tuple(t.number for t in history), encoding.features(units), cost)
-        pending = encoding.units([t.params for t in trials if t.state == TrialState.RUNNING and t.params])
+        forest = self._forest(encoding.features(units), cost)
         rng = np.random.default_rng([self._seed, trial.number])
-        candidates = _candidates(np.nan_to_num(units, nan=0.5), cost, rng)
+        candidates = encoding.snap(_candidates(np.nan_to_num(units, nan=0.5), cost, rng))
         gain = _expected_improvement(forest, encoding.features(candidates), best=_incumbent(forest, encoding, units))
         gain = gain * _apart(candidates, np.nan_to_num(pending, nan=0.5))
         return encoding.values(candidates[int(gain.argmax())])
 
-    def _forest(self, numbers: tuple[int, ...], features: Floats, cost: Floats) -> Forest:
+    def _forest(self, features: Floats, cost: Floats) -> Forest:
         # Refit when the history has changed; a batch asked at once shares one forest.
-        if self._fitted is None or self._fitted[0] != numbers or self._fitted[2].shape != features.shape:
-            self._fitted = (numbers, Forest(self._seed).fit(features, cost), features)
-        return self._fitted[1]
+        known = self._fitted
+        if known is None or not (np.array_equal(known[0], features) and np.array_equal(known[1], cost)):
+            self._fitted = known = (features, cost, Forest(self._seed).fit(features, cost))
+        return known[2]
 
 
 def _stream(*parts: int) -> int:

@@ -58,6 +58,14 @@ class Encoding:
                 parts.append(np.nan_to_num(u, nan=INACTIVE)[:, None])
         return np.concatenate(parts, axis=1)
 
+    def snap(self, units: Floats) -> Floats:
+        """The points [n, d] of the unit cube that stand for the same values, so that equal proposals are equal."""
+        snapped = units.copy()
+        for column, dist in enumerate(self.distributions.values()):
+            if not isinstance(dist, FloatDistribution) or dist.step:
+                snapped[:, column] = [_unit(dist, _value(dist, float(u))) for u in units[:, column]]
+        return snapped
+
     def values(self, unit: Floats) -> dict[str, Any]:
         """One point of the unit cube [d] to values, each inside its distribution."""
         return {name: _value(dist, float(u)) for (name, dist), u in zip(self.distributions.items(), unit, strict=True)}

@@ -5,6 +5,7 @@ Shapes: m members, n examples, c classes. What members predict is probabilities 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -64,20 +65,25 @@ def greedy(members: Tensor, loss: Loss, rounds: int = 30) -> Selection:
     Args:
         members: predictions on the validation split [m, n, ...].
     """
-    alone = [loss(member) for member in members]
+    alone = _losses(loss, members)
     single = int(np.argmin(alone))
     counts = np.zeros(len(members), dtype=np.int64)
     counts[single] = 1
     best, best_counts = alone[single], counts.copy()
     total = members[single].clone()
     for taken in range(1, rounds):
-        losses = [loss((total + member) / (taken + 1)) for member in members]
+        losses = _losses(loss, (total + members) / (taken + 1))
         pick = int(np.argmin(losses))
         counts[pick] += 1
         total += members[pick]
         if losses[pick] < best - 1e-9:
             best, best_counts = losses[pick], counts.copy()
     return Selection(tuple(int(c) for c in best_counts), best, single, alone[single])
+
+
+def _losses(loss: Loss, predictions: Tensor) -> list[float]:
+    """The loss of each; one that is no number is the worst there is."""
+    return [math.inf if math.isnan(value) else value for value in map(loss, predictions)]
 
 
 def weighted(members: Tensor, weights: Sequence[float]) -> Tensor:

@@ -42,6 +42,8 @@ class SlotNoise:
 
 
 def _threshold(rate: float) -> int:
+    if rate >= 1:
+        return 0
     return min(max(round((1 - rate) * 65536), 1), 65535)
 
 
@@ -52,5 +54,5 @@ def dropout_mask(noise: Sequence[SlotNoise | None], rates: Sequence[float], n: i
     for slot, (stream, rate) in enumerate(zip(noise, rates, strict=True)):
         if stream is not None and rate > 0:
             stream.keep(keep[slot], rate)
-            scale[slot] = 65536 / _threshold(rate)
+            scale[slot] = 65536 / max(_threshold(rate), 1)
     return torch.from_numpy(keep).to(like.device) * scale.to(like.device)

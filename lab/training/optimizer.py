@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +40,11 @@ class AdamW(RowOptimizer):
 
     beta2: float = 0.99
     eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name, value, high in (("beta2", self.beta2, 1.0), ("eps", self.eps, np.inf)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < high:
+                raise SpecError(f"optimizer.{name}", f"{value!r} is not a number in [0, {high:g})")
 
     def state(self, row: Tensor) -> State:
         step = torch.zeros((), dtype=torch.float32, device=row.device)
@@ -69,6 +75,10 @@ class SGD(RowOptimizer):
 
     nesterov: bool = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.nesterov, bool):
+            raise SpecError("optimizer.nesterov", f"{self.nesterov!r} is not true or false")
+
     def state(self, row: Tensor) -> State:
         return {"momentum": torch.zeros_like(row), "step": torch.zeros((), dtype=torch.float32)}
 
@@ -76,7 +86,7 @@ class SGD(RowOptimizer):
         torch._fused_sgd_(
             [row],
             [grad],
-            [state["momentum"]],
+            [state["momentum"]] if momentum > 0 else [],  # the kernel refuses a buffer that it has no use for
             weight_decay=weight_decay,
             momentum=momentum,
             lr=lr,
@@ -95,7 +105,7 @@ def build_optimizer(spec: Mapping[str, Any]) -> RowOptimizer:
     """The optimizer a spec names: `{kind: adamw, beta2: 0.99, eps: 1e-5}` or `{kind: sgd, nesterov: false}`."""
     options = dict(spec)
     kind = options.pop("kind", "adamw")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise SpecError("optimizer.kind", f"{kind!r} is unknown{nearest(str(kind), _KINDS)}; choices: adamw, sgd")
     allowed = inspect.signature(_KINDS[kind]).parameters
     for name in options:

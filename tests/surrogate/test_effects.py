@@ -1,0 +1,130 @@
+"""Importances against known Sobol indices, partial dependence against scikit-learn's, and edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from sklearn.inspection import partial_dependence as sklearn_partial_dependence
+
+from lab.surrogate.effects import Effect, edge, importances, partial_dependence, sobol
+from lab.surrogate.encode import Encoding
+from lab.surrogate.forest import Floats, Forest, Prediction
+
+ENCODING = Encoding({name: FloatDistribution(0, 1) for name in ("a", "b", "c")})
+
+
+class _Exact(Forest):
+    """A forest that has understood a function of the features completely."""
+
+    def __init__(self, function: Callable[[Floats], Floats]) -> None:
+        self._function = function
+
+    def predict(self, features: Floats) -> Prediction:
+        return Prediction(self._function(features), np.zeros(len(features)))
+
+
+def test_importances_of_an_additive_function_are_its_shares_of_variance():
+    found = importances(_Exact(lambda x: 3 * x[:, 0] + 2 * x[:, 1] + 0 * x[:, 2]), ENCODING, seed=0, sample=4096)
+    assert found["a"] == pytest.approx(9 / 13, abs=0.03)
+    assert found["b"] == pytest.approx(4 / 13, abs=0.03)
+    assert found["c"] == 0
+
+
+def test_an_interaction_counts_for_each_that_takes_part():
+    """Of (a - 1/2)(b - 1/2) the total index of both is 1."""
+    found = importances(_Exact(lambda x: (x[:, 0] - 0.5) * (x[:, 1] - 0.5)), ENCODING, seed=0, sample=4096)
+    assert found["a"] == pytest.approx(1, abs=0.05)
+    assert found["b"] == pytest.approx(1, abs=0.05)
+    assert found["c"] == 0
+
+
+def test_a_flat_response_has_no_importances():
+    assert importances(_Exact(lambda x: np.full(len(x), 0.3)), ENCODING, seed=0) == {"a": 0, "b": 0, "c": 0}
+
+
+def test_a_fitted_forest_finds_the_shares_of_variance():
+    x = sobol(256, 3, seed=1)
+    found = importances(Forest(seed=0).fit(x, 3 * x[:, 0] + 2 * x[:, 1]), ENCODING, seed=0)
+    assert found["a"] == pytest.approx(9 / 13, abs=0.1)
+    assert found["b"] == pytest.approx(4 / 13, abs=0.1)
+    assert found["c"] < 0.02
+
+
+def test_a_choice_counts_as_one_parameter():
+    encoding = Encoding({"c": CategoricalDistribution(("p", "q", "r")), "x": FloatDistribution(0, 1)})
+    found = importances(_Exact(lambda f: 1.0 * f[:, 1]), encoding, seed=0, sample=4096)
+    assert found["c"] == pytest.approx(1, abs=0.05)
+    assert found["x"] == 0
+
+
+def test_partial_dependence_is_scikit_learns_brute_force_over_the_space():
+    x = sobol(128, 3, seed=1)
+    forest = Forest(seed=0, trees=16).fit(x, 3 * x[:, 0] + np.sin(6 * x[:, 1]))
+    effect = partial_dependence(forest, ENCODING, "b", x, seed=5, grid=9, sample=64)
+    base = sobol(64, 3, seed=5)
+    reference = sklearn_partial_dependence(
+        forest._model, base, features=[1], method="brute", custom_values={1: np.linspace(0, 1, 9)}
+    )
+    np.testing.assert_allclose(effect.mean, reference["average"][0], rtol=1e-9)
+    np.testing.assert_allclose(effect.values, np.linspace(0, 1, 9), atol=1e-12)
+    assert all(low <= mean <= high for low, mean, high in zip(effect.low, effect.mean, effect.high, strict=True))
+
+
+def test_support_counts_the_trials_near_each_point():
+    history = np.array([[0.0, 0.5, 0.5], [0.02, 0.5, 0.5], [1.0, 0.5, 0.5], [np.nan, 0.5, 0.5]])
+    forest = Forest(seed=0, trees=4).fit(np.nan_to_num(history, nan=-1), np.arange(4.0))
+    assert partial_dependence(forest, ENCODING, "a", history, seed=0, grid=5, sample=8).support == (2, 0, 0, 0, 1)
+
+
+def test_the_effect_of_a_choice_has_a_point_per_option():
+    encoding = Encoding({"c": CategoricalDistribution(("p", "q", "r")), "x": FloatDistribution(0, 1)})
+    points = [{"c": "pqr"[i % 3], "x": i / 30} for i in range(30)]
+    units = encoding.units(points)
+    forest = Forest(seed=0, trees=32).fit(
+        encoding.features(units), np.array([{"p": 0, "q": 1, "r": 5}[p["c"]] for p in points])
+    )
+    effect = partial_dependence(forest, encoding, "c", units, seed=0)
+    assert effect.values == ("p", "q", "r")
+    assert effect.support == (10, 10, 10)
+    assert effect.mean[2] > effect.mean[1] > effect.mean[0]
+
+
+def _effect(mean: Floats, band: float = 0.01) -> Effect:
+    values = tuple(float(m) for m in mean)
+    low, high = tuple(m - band / 2 for m in values), tuple(m + band / 2 for m in values)
+    return Effect("a", tuple(np.linspace(0, 1, len(mean))), values, low, high, (1,) * len(mean))
+
+
+GRID = np.linspace(0, 1, 21)
+
+
+@pytest.mark.parametrize(
+    ("mean", "direction", "expected"),
+    [
+        (GRID, "maximize", "high"),
+        (GRID, "minimize", "low"),
+        (-GRID, "maximize", "low"),
+        (-((GRID - 0.5) ** 2), "maximize", None),
+        (-((GRID - 0.96) ** 2), "maximize", "high"),
+        (-((GRID - 0.85) ** 2), "maximize", None),
+    ],
+)
+def test_an_optimum_at_the_edge_is_found(mean: Floats, direction: str, expected: str | None):
+    assert edge(_effect(mean), ENCODING, direction) == expected
+
+
+def test_an_edge_within_the_noise_and_a_choice_have_none():
+    assert edge(_effect(GRID, band=2), ENCODING, "maximize") is None
+    choices = Encoding({"a": CategoricalDistribution(("p", "q"))})
+    assert edge(replace(_effect(GRID[:2]), name="a"), choices, "maximize") is None
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1, 1), (2, 2), (5, 8), (256, 256)])
+def test_a_sobol_sample_is_a_power_of_two(asked: int, given: int):
+    points = sobol(asked, 3, seed=0)
+    assert points.shape == (given, 3)
+    np.testing.assert_array_equal(points, sobol(asked, 3, seed=0))

@@ -1,0 +1,93 @@
+"""Rows are updated exactly as `torch.optim` updates parameters, while everything changes at every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lab.errors import SpecError
+from lab.training.optimizer import SGD, AdamW, RowOptimizer, build_optimizer
+
+STEPS = 200
+
+
+def _curves(seed: int) -> list[tuple[float, float, float]]:
+    rng = np.random.default_rng(seed)
+    lr, momentum, decay = rng.uniform(1e-4, 0.1, STEPS), rng.uniform(0, 0.99, STEPS), rng.uniform(0, 0.3, STEPS)
+    momentum[[3, 50]] = 0.0
+    return list(zip(lr.tolist(), momentum.tolist(), decay.tolist(), strict=True))
+
+
+def _gradient(row: torch.Tensor, step: int) -> torch.Tensor:
+    return row + torch.sin(torch.arange(len(row), dtype=row.dtype) + step)
+
+
+def _ours(optimizer: RowOptimizer, curves: list[tuple[float, float, float]]) -> torch.Tensor:
+    rows = torch.zeros(3, 17, dtype=torch.float64)  # a row inside a larger tensor, as a slot's is
+    row = rows[1]
+    row.copy_(torch.linspace(-1, 1, 17, dtype=torch.float64))
+    state = optimizer.state(row)
+    for step, (lr, momentum, decay) in enumerate(curves):
+        optimizer.step(row, _gradient(row, step), state, lr, momentum, decay)
+    assert torch.equal(rows[[0, 2]], torch.zeros(2, 17, dtype=torch.float64)), "the neighbours' rows"
+    return row
+
+
+def _torch(kind: type[torch.optim.Optimizer], curves: list[tuple[float, float, float]], **options: Any) -> torch.Tensor:
+    parameter = torch.linspace(-1, 1, 17, dtype=torch.float64).requires_grad_()
+    optimizer = kind([parameter], **options)
+    (group,) = optimizer.param_groups
+    for step, (lr, momentum, decay) in enumerate(curves):
+        group["lr"], group["weight_decay"] = lr, decay
+        if kind is torch.optim.AdamW:
+            group["betas"] = (momentum, options["betas"][1])
+        else:
+            group["momentum"] = momentum
+            group["nesterov"] = options["nesterov"] and momentum > 0
+        parameter.grad = _gradient(parameter.detach(), step)
+        optimizer.step()
+    return parameter.detach()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("beta2", "eps"), [(0.99, 1e-5), (0.999, 1e-8)])
+def test_adamw_is_torchs(seed: int, beta2: float, eps: float):
+    curves = _curves(seed)
+    expected = _torch(torch.optim.AdamW, curves, betas=(0.9, beta2), eps=eps, foreach=False)
+    torch.testing.assert_close(_ours(AdamW(beta2, eps), curves), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("first_momentum", [0.0, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_is_torchs(nesterov: bool, first_momentum: float):
+    (lr, _, decay), *rest = _curves(0)
+    curves = [(lr, first_momentum, decay), *rest]
+    expected = _torch(torch.optim.SGD, curves, lr=0.1, momentum=0.9, nesterov=nesterov, foreach=False)
+    torch.testing.assert_close(_ours(SGD(nesterov), curves), expected, rtol=0, atol=1e-10)
+
+
+def test_a_spec_names_the_optimizer():
+    assert build_optimizer({}) == AdamW()
+    assert build_optimizer({"kind": "adamw", "beta2": 0.9}) == AdamW(beta2=0.9)
+    assert build_optimizer({"kind": "sgd", "nesterov": True}) == SGD(nesterov=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"kind": "adam"}, r"optimizer\.kind: 'adam' is unknown \(did you mean 'adamw'\?\); choices: adamw, sgd"),
+        ({"kind": ["sgd"]}, r"optimizer\.kind: \['sgd'\] is unknown"),
+        ({"kind": "sgd", "beta2": 0.9}, r"optimizer\.beta2: is unknown; allowed: nesterov"),
+        ({"beta_2": 0.9}, r"optimizer\.beta_2: is unknown \(did you mean 'beta2'\?\); allowed: beta2, eps"),
+        ({"beta2": 1.0}, r"optimizer\.beta2: 1.0 is not a number in \[0, 1\)"),
+        ({"eps": "small"}, r"optimizer\.eps: 'small' is not a number"),
+        ({"eps": float("nan")}, r"optimizer\.eps: nan is not a number"),
+        ({"kind": "sgd", "nesterov": 1}, r"optimizer\.nesterov: 1 is not true or false"),
+    ],
+)
+def test_a_bad_optimizer_is_refused_in_one_line(spec: dict[str, Any], message: str):
+    with pytest.raises(SpecError, match=message):
+        build_optimizer(spec)
