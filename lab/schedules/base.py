@@ -64,7 +64,7 @@ class Schedule(ABC):
         """
         return cls(**{**preset_fields(cls, name), **given})
 
-    def fit(self, total: int) -> None:  # noqa: B027 - optional, like check
+    def check_length(self, total: int) -> None:  # noqa: B027 - optional, like check
         """Refuse a run of `total` (>= 1) steps that is too short for the phases or cycles asked for (`SpecError`)."""
 
     @abstractmethod
@@ -102,7 +102,7 @@ class Schedule(ABC):
             raise SpecError("schedule.total", f"{total!r} is not a whole number")
         if total < 1:
             raise SpecError("schedule.total", f"{total!r} is not at least 1")
-        self.fit(int(total))
+        self.check_length(int(total))
 
     def table(self, total: int) -> pd.DataFrame:
         """Every step of a run as a table [total, 4]: step, lr, momentum, weight_decay.
@@ -141,6 +141,7 @@ class Schedule(ABC):
         *,
         factors: Sequence[float] | None = None,
         decayed: Sequence[bool] | None = None,
+        momentum: bool = True,
     ) -> ScheduleLR:
         """This schedule as a `torch.optim.lr_scheduler.LRScheduler` for a run of `total` optimizer steps.
 
@@ -148,13 +149,14 @@ class Schedule(ABC):
             optimizer: its groups get lr, momentum or betas[0], and weight_decay, whichever they have.
             factors: lr factor of each parameter group; see `discriminative`.
             decayed: per group, whether it takes the weight decay; the others (biases, norms) keep their own.
+            momentum: whether momentum or betas[0] are set, or left as the optimizer has them.
 
         Raises:
             SpecError: as `curves`; `factors` or `decayed` do not fit the optimizer's groups.
         """
         from lab.schedules.torch_face import ScheduleLR
 
-        return ScheduleLR(optimizer, self, total, factors=factors, decayed=decayed)
+        return ScheduleLR(optimizer, self, total, factors=factors, decayed=decayed, momentum=momentum)
 
     def to_dict(self) -> dict[str, Any]:
         """The schedule as a spec writes it, plain values only; `parse_schedule` is the inverse."""

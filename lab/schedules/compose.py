@@ -21,7 +21,8 @@ HANDED = ("max_lr", "cycles", "weight_decay")
 class Composed(Schedule):
     """A schedule made of others; `max_lr`, `cycles` and `weight_decay`, when given, replace theirs.
 
-    So a study can search them by name. A part that has no such field keeps its own values.
+    So a study can search them by name. A schedule inside that has no such field stays as it is; `cycles: 1` suits
+    them all, for one without cycles has one.
     """
 
     max_lr: float | None = None
@@ -31,8 +32,9 @@ class Composed(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         given = {name: getattr(self, name) for name in HANDED if getattr(self, name) is not None}
-        for name in given:
-            if not any(name in _names(part) for _, part in self._inside()):
+        for name, value in given.items():
+            taken = any(name in _names(part) for _, part in self._inside())
+            if not taken and (name, value) != ("cycles", 1):
                 raise SpecError(f"schedule.{name}", "no schedule inside has such a field")
         handed = []
         for place, part in self._inside():
@@ -99,12 +101,12 @@ class Join(Composed):
         whole = sum(lengths)
         return [int(total * sum(lengths[:i]) / whole) for i in range(len(lengths) + 1)]
 
-    def fit(self, total: int) -> None:
+    def check_length(self, total: int) -> None:
         for i, (start, end) in enumerate(pairwise(self._starts(total))):
             if end <= start:
                 raise SpecError(f"schedule.parts.{i}", f"no step of the {total} is left for it")
             with within(f"parts.{i}"):
-                self.parts[i].fit(end - start)
+                self.parts[i].check_length(end - start)
 
     def _curves(self, steps: Ints, total: int) -> Curves:
         curves = np.empty((3, *steps.shape))
@@ -158,12 +160,12 @@ class Warmup(Around):
     def _rise(self, total: int) -> int:
         return max(portion(self.share, total), 1) if self.steps is None else self.steps
 
-    def fit(self, total: int) -> None:
+    def check_length(self, total: int) -> None:
         rise = self._rise(total)
         if rise >= total:
             raise SpecError("schedule.steps", f"{rise} steps of warm-up leave none of the {total} to the schedule")
         with within("schedule"):
-            self.schedule.fit(total - rise)
+            self.schedule.check_length(total - rise)
 
     def _curves(self, steps: Ints, total: int) -> Curves:
         rise = self._rise(total)
@@ -193,9 +195,9 @@ class Scale(Around):
     def check(self) -> None:
         at_least(self, "factor", 0, above=True)
 
-    def fit(self, total: int) -> None:
+    def check_length(self, total: int) -> None:
         with within("schedule"):
-            self.schedule.fit(total)
+            self.schedule.check_length(total)
 
     def _curves(self, steps: Ints, total: int) -> Curves:
         inside = self.schedule.curves(steps, total)

@@ -51,7 +51,7 @@ def _growing(total: int, cycles: int, growth: float) -> Ints | None:
     for _ in range(cycles):
         sums.append(sums[-1] + length)
         length = length * rate.numerator // rate.denominator
-    return np.array([total * s // sums[-1] for s in sums], dtype=np.int64)
+    return _fixed([total * s // sums[-1] for s in sums])
 
 
 def period_starts(total: int, period: int, growth: float = 1.0) -> Ints:
@@ -80,4 +80,11 @@ def _periodic(total: int, period: int, growth: float) -> Ints | None:
         length *= rate.numerator
         denominator *= rate.denominator
         numerator = numerator * rate.denominator + length
-    return np.array([*starts, total], dtype=np.int64)
+    return _fixed([*starts, total])
+
+
+def _fixed(starts: list[int]) -> Ints:
+    """An array that its cache can share."""
+    array = np.array(starts, dtype=np.int64)
+    array.setflags(write=False)
+    return array

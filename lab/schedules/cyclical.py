@@ -74,7 +74,7 @@ class Cyclical(CycledMomentum):
         if not 0 < self.gamma <= 1:
             raise SpecError("schedule.gamma", f"{self.gamma!r} is not in (0, 1]")
 
-    def fit(self, total: int) -> None:
+    def check_length(self, total: int) -> None:
         _check_triangles(self, total, 1 if self.step_size else self.cycles or 4)
 
     def _ends(self, total: int) -> Ints:
@@ -123,7 +123,7 @@ class FGE(FixedMomentum):
         check_cycles(self.cycles, self.period, "period", least=2)
         at_least(self, "div", 1)
 
-    def fit(self, total: int) -> None:
+    def check_length(self, total: int) -> None:
         _check_triangles(self, total, 1 if self.period else self.cycles or 4)
 
     def _ends(self, total: int) -> Ints:

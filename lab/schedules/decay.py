@@ -95,7 +95,7 @@ class WSD(FixedMomentum):
         if self.warmup + self.cooldown > 1:
             raise SpecError("schedule.cooldown", f"{self.cooldown!r} and warmup {self.warmup!r} are more than 1 in all")
 
-    def fit(self, total: int) -> None:
+    def check_length(self, total: int) -> None:
         check_phases(self, total, 1 + (self.warmup > 0) + (self.cooldown > 0))
 
     def _lr(self, steps: Ints, total: int) -> Floats:
@@ -162,7 +162,7 @@ class Step(FixedMomentum):
         if not all(low < high for low, high in pairwise((0, *self.milestones, 1))):
             raise SpecError("schedule.milestones", f"{list(self.milestones)!r} do not ascend between 0 and 1")
 
-    def fit(self, total: int) -> None:
+    def check_length(self, total: int) -> None:
         nodes = [0, *self._steps(total), total]
         if any(first == last for first, last in pairwise(nodes)):
             count = len(self.milestones)

@@ -53,7 +53,7 @@ class OneCycle(CycledMomentum):
         if not 0 < self.pct_start < highest:
             raise SpecError("schedule.pct_start", f"{self.pct_start!r} is not between 0 and {highest}")
 
-    def fit(self, total: int) -> None:
+    def check_length(self, total: int) -> None:
         if self.three_phase:
             check_phases(self, total, 3)
 

@@ -52,7 +52,7 @@ class Snapshot(FixedMomentum):
         if not 0 <= self.warmup < 1:
             raise SpecError("schedule.warmup", f"{self.warmup!r} is not in [0, 1)")
 
-    def fit(self, total: int) -> None:
+    def check_length(self, total: int) -> None:
         equal_starts(total, self.cycles)
 
     def _cycle_ends(self, total: int) -> tuple[int, ...]:
@@ -103,7 +103,7 @@ class SGDR(FixedMomentum):
         if not 0 < self.decay <= 1:
             raise SpecError("schedule.decay", f"{self.decay!r} is not in (0, 1]")
 
-    def fit(self, total: int) -> None:
+    def check_length(self, total: int) -> None:
         self._starts(total)
 
     def _starts(self, total: int) -> Ints:

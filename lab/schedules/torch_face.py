@@ -30,6 +30,7 @@ class ScheduleLR(LRScheduler):
         *,
         factors: Sequence[float] | None = None,
         decayed: Sequence[bool] | None = None,
+        momentum: bool = True,
     ) -> None:
         """As `Schedule.to_torch`.
 
@@ -42,6 +43,7 @@ class ScheduleLR(LRScheduler):
         self.total = int(total)
         self.factors = _per_group("factors", factors, float, groups)
         self.decayed = _per_group("decayed", decayed, bool, groups)
+        self.momentum: bool = coerce("momentum", momentum, bool)
         if self.factors is not None and min(self.factors) <= 0:
             raise SpecError("factors", f"{self.factors!r} are not all above 0")
         super().__init__(optimizer)
@@ -64,9 +66,9 @@ class ScheduleLR(LRScheduler):
         lr, momentum, weight_decay = (float(values[0]) for values in self.schedule.curves([at], self.total))
         lrs: list[float | Tensor] = []
         for i, group in enumerate(self.optimizer.param_groups):
-            if "betas" in group:
+            if self.momentum and "betas" in group:
                 group["betas"] = (momentum, *group["betas"][1:])
-            elif "momentum" in group:
+            elif self.momentum and "momentum" in group:
                 group["momentum"] = momentum
             if "weight_decay" in group and (self.decayed is None or self.decayed[i]):
                 group["weight_decay"] = weight_decay
@@ -93,6 +95,7 @@ class ScheduleLR(LRScheduler):
             "schedule": self.schedule.to_dict(),
             "factors": self.factors,
             "decayed": self.decayed,
+            "momentum": self.momentum,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -102,7 +105,7 @@ class ScheduleLR(LRScheduler):
             SpecError: the state is of another schedule or total.
         """
         own = self.state_dict()
-        for name in ("total", "schedule", "factors", "decayed"):
+        for name in ("total", "schedule", "factors", "decayed", "momentum"):
             if name not in state_dict:
                 raise SpecError(f"state.{name}", "is missing: this is not the state of a schedule")
             if state_dict[name] != own[name]:
