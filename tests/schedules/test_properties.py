@@ -132,6 +132,15 @@ def test_short_runs_are_defined_or_refused(kind: str, total: int) -> None:
         assert len(PLAIN[kind].table(total)) == total
 
 
+@pytest.mark.parametrize("kind", list(SIMPLE))
+def test_every_length_to_ten_thousand_begins_and_ends_exactly(kind: str) -> None:
+    schedule = PLAIN[kind]
+    shortest = next(total for total in range(1, 20) if fits(schedule, total))
+    for total in range(max(shortest, 2), 10_001):
+        ends = ENDS[kind](schedule, total)
+        assert schedule.curves([0, total - 1], total).lr.tolist() == [ends.start, ends.final]
+
+
 @each_kind
 def test_asking_beyond_the_end_is_an_error(kind: str) -> None:
     for step in (-1, 100, 101):
