@@ -47,7 +47,7 @@ PLAIN: dict[str, Schedule] = {
 }
 """One schedule of each kind, with its defaults where it has them."""
 
-CHECK = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+CHECK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
 lrs = st.floats(1e-6, 10)
 divs = st.floats(1, 1e6)
