@@ -50,7 +50,7 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"space": {"max_lr": {"low": "a", "high": 0.1}}}, "space.max_lr.low: 'a' is not a finite number"),
     ({"space": {"max_lr": {"lo": 1, "high": 2}}}, "space.max_lr: keys ['high', 'lo'] are not one of"),
     ({"space": {"dropout": {"low": 0.0, "high": 0.5}}}, "space.max_lr: is missing"),
-    ({"space": {"max_lr": {"from": "bounds"}, "cycles": {"choice": [0, 1]}}}, "space.cycles.choice: 0 is not"),
+    ({"space": {"max_lr": {"from": "bounds"}, "cycles": {"choice": [0, 1]}}}, "space.cycles: 0 is not at least 1"),
     ({"space": {"max_lr": {"from": "bounds"}, "cycles": {"choice": [1, 9]}}}, "9 cycles do not fit into 3 epochs"),
     ({"space": {}}, "space: is empty"),
     (

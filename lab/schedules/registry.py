@@ -1,0 +1,92 @@
+"""The kinds of schedule, and reading one as a spec writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from lab.errors import SpecError, nearest
+from lab.schedules.base import Schedule, preset_fields
+from lab.schedules.compose import HANDED, Composed, Join, Scale, Warmup
+from lab.schedules.cyclical import FGE, Cyclical
+from lab.schedules.decay import WSD, Constant, FlatCosine, Polynomial, Step
+from lab.schedules.one_cycle import OneCycle, SlantedTriangular
+from lab.schedules.ramp import Ramp
+from lab.schedules.restarts import SGDR, Snapshot
+
+_CLASSES: tuple[type[Schedule], ...] = (
+    OneCycle,
+    Snapshot,
+    SGDR,
+    Cyclical,
+    FGE,
+    FlatCosine,
+    WSD,
+    SlantedTriangular,
+    Polynomial,
+    Step,
+    Constant,
+    Ramp,
+    Join,
+    Warmup,
+    Scale,
+)
+KINDS: dict[str, type[Schedule]] = {cls.kind: cls for cls in _CLASSES}
+"""Every kind by the name a spec gives it."""
+
+
+def schedule_class(kind: object, place: str = "schedule") -> type[Schedule]:
+    """The schedule class of a kind; `SpecError` with the choices where there is none."""
+    if not isinstance(kind, str) or kind not in KINDS:
+        hint = nearest(kind, KINDS) if isinstance(kind, str) else ""
+        raise SpecError(f"{place}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(KINDS)}")
+    return KINDS[kind]
+
+
+def parse_schedule(value: Mapping[str, Any], place: str = "schedule") -> Schedule:
+    """A schedule as a spec writes it: `{kind: one_cycle, max_lr: 0.1, ...}`, compositions with mappings inside.
+
+    Raises:
+        SpecError: an unknown kind, key or preset, a missing or impossible value; it names the place under `place`.
+    """
+    if not isinstance(value, Mapping):
+        raise SpecError(place, f"{value!r} is not a mapping with a kind")
+    given = dict(value)
+    cls = schedule_class(given.pop("kind", None), place)
+    if "preset" in given:
+        given = {**preset_fields(cls, given.pop("preset"), place), **given}
+    names = {f.name for f in fields(cls)}
+    for key in given:
+        if key not in names:
+            known = {*names, "preset"} if cls.presets else names
+            raise SpecError(
+                f"{place}.{key}", f"is unknown{nearest(str(key), known)}; allowed: {', '.join(sorted(known))}"
+            )
+    for field in fields(cls):
+        if field.default is MISSING and field.name not in given:
+            raise SpecError(f"{place}.{field.name}", "is missing")
+    if issubclass(cls, Composed):
+        given |= _inside(given, place)
+    try:
+        return cls(**given)
+    except SpecError as error:
+        raise SpecError(place + error.place.removeprefix("schedule"), error.message) from None
+
+
+def _inside(given: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The schedules inside a composition, with what it hands to them in the place of their own values."""
+    handed = {name: given[name] for name in HANDED if given.get(name) is not None}
+
+    def read(value: object, where: str) -> Schedule:
+        if not isinstance(value, Mapping):
+            raise SpecError(where, f"{value!r} is not a mapping with a kind")
+        names = {field.name for field in fields(schedule_class(value.get("kind"), where))}
+        return parse_schedule({**value, **{name: handed[name] for name in handed if name in names}}, where)
+
+    if "schedule" in given:
+        return {"schedule": read(given["schedule"], f"{place}.schedule")}
+    parts = given["parts"]
+    if not isinstance(parts, list | tuple):
+        raise SpecError(f"{place}.parts", f"{parts!r} is not a list")
+    return {"parts": tuple(read(part, f"{place}.parts.{i}") for i, part in enumerate(parts))}
