@@ -141,9 +141,7 @@ def _candidates(units: Floats, cost: Floats, rng: np.random.Generator, spread: i
     best = units[np.argsort(cost, kind="stable")[:10]]
     parts = [rng.random((spread, d))]
     for width in _LOCAL_STEPS:
-        moved = rng.random((near, len(best), d)) < 0.5
-        moved[..., 0] |= ~moved.any(axis=-1)  # a step that moves nothing would train the same trial again
-        steps = rng.normal(0, width, (near, len(best), d)) * moved
+        steps = rng.normal(0, width, (near, len(best), d))
         parts.append(np.clip(best[None] + steps, 0, 1).reshape(-1, d))
     return np.concatenate(parts)
 
