@@ -19,7 +19,9 @@ from lab.space import Float, Space, dump_dimension, ends, parse_dimension
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True, allow_inf_nan=False
+    )
 
 
 def _parse_space(value: object) -> Space:

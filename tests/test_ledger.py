@@ -254,7 +254,9 @@ def test_the_study_stops_when_too_large_a_share_has_failed(job: Job):
     for tick in range(3):
         assert ledger.progress().abort == ""
         (assignment,) = ledger.next(0, tick, (0,)).assignments
-        ledger.report(0, tick, (_report(assignment.trial, 0, None, Outcome.FAILED, detail="Traceback\nValueError: no"),))
+        ledger.report(
+            0, tick, (_report(assignment.trial, 0, None, Outcome.FAILED, detail="Traceback\nValueError: no"),)
+        )
     assert ledger.progress().abort == "3 of 6 trials failed, the last with: ValueError: no"
     work = ledger.next(0, 3, (0,))
     assert (work.assignments, work.done) == ((), True)

@@ -99,7 +99,9 @@ class StackedModels(SlotModels):
         }
         self._rates: dict[str, list[float]] = {}
         if example_ndim not in (1, 3):
-            raise NotStackable(f"inputs of {example_ndim} dimensions an example; features (1) and images (3) are stacked")
+            raise NotStackable(
+                f"inputs of {example_ndim} dimensions an example; features (1) and images (3) are stacked"
+            )
         self._structure = structure(template)
         self._program = _Program(self, template, Layout.FEATURES if example_ndim == 1 else Layout.IMAGE)
         self._image_input = example_ndim == 3

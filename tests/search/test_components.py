@@ -56,7 +56,10 @@ def test_pruners_are_optunas():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"kind": "tpee"}, r"search\.sampler\.kind: 'tpee' is unknown \(did you mean 'tpe'\?\); choices: forest, random"),
+        (
+            {"kind": "tpee"},
+            r"search\.sampler\.kind: 'tpee' is unknown \(did you mean 'tpe'\?\); choices: forest, random",
+        ),
         ({"kind": "optuna:Nothing"}, r"search\.sampler\.kind: 'optuna:Nothing' is unknown"),
         ({"kind": "optuna:BaseSampler"}, r"search\.sampler\.kind: 'optuna:BaseSampler' is unknown"),
         ({"kind": "optuna:warnings"}, "is unknown"),

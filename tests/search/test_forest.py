@@ -188,8 +188,10 @@ def test_it_beats_random_search_on_a_smooth_function():
     def best(sampler: optuna.samplers.BaseSampler) -> float:
         study = optuna.create_study(sampler=sampler)
         study.optimize(
-            lambda t: (np.log10(t.suggest_float("lr", 1e-4, 1.0, log=True)) + 2) ** 2
-            + 4 * (t.suggest_float("wd", 0.0, 1.0) - 0.3) ** 2,
+            lambda t: (
+                (np.log10(t.suggest_float("lr", 1e-4, 1.0, log=True)) + 2) ** 2
+                + 4 * (t.suggest_float("wd", 0.0, 1.0) - 0.3) ** 2
+            ),
             n_trials=40,
         )
         return study.best_value

@@ -84,7 +84,9 @@ def test_the_effect_of_a_choice_has_a_point_per_option():
     encoding = Encoding({"c": CategoricalDistribution(("p", "q", "r")), "x": FloatDistribution(0, 1)})
     points = [{"c": "pqr"[i % 3], "x": i / 30} for i in range(30)]
     units = encoding.units(points)
-    forest = Forest(seed=0, trees=32).fit(encoding.features(units), np.array([{"p": 0, "q": 1, "r": 5}[p["c"]] for p in points]))
+    forest = Forest(seed=0, trees=32).fit(
+        encoding.features(units), np.array([{"p": 0, "q": 1, "r": 5}[p["c"]] for p in points])
+    )
     effect = partial_dependence(forest, encoding, "c", units, seed=0)
     assert effect.values == ("p", "q", "r")
     assert effect.support == (10, 10, 10)

@@ -82,7 +82,9 @@ def test_a_log_scale_is_even_in_ratios():
 
 
 def test_features_are_one_column_a_number_and_one_per_choice():
-    encoding = Encoding({"x": FloatDistribution(0, 1), "c": CategoricalDistribution("abc"), "y": FloatDistribution(0, 2)})
+    encoding = Encoding(
+        {"x": FloatDistribution(0, 1), "c": CategoricalDistribution("abc"), "y": FloatDistribution(0, 2)}
+    )
     units = encoding.units([{"x": 0.25, "c": "b", "y": 2}, {"x": 1, "c": "c", "y": 0}])
     np.testing.assert_array_equal(encoding.features(units), [[0.25, 0, 1, 0, 1], [1, 0, 0, 1, 0]])
     assert encoding.columns == (("x", slice(0, 1)), ("c", slice(1, 4)), ("y", slice(4, 5)))

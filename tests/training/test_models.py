@@ -295,7 +295,10 @@ def test_what_has_no_stacked_form_is_refused_with_the_part_and_the_reason(module
     [
         (nn.Sequential(nn.Linear(4, 4)), "Linear on a image layout"),
         (nn.Sequential(nn.Conv2d(1, 1, 1)), "the output is not one tensor"),
-        (nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), nn.Flatten()), "padding_mode 'circular'"),
+        (
+            nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), nn.Flatten()),
+            "padding_mode 'circular'",
+        ),
         (nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(2)), r"Flatten\(2, -1\)"),
     ],
 )
@@ -328,7 +331,10 @@ def test_another_architecture_is_refused_by_a_slot(other: nn.Module):
 def test_another_forward_of_the_same_layers_is_refused_by_a_slot():
     stack = StackedModels(_Forward(lambda layer, x, m: F.relu(layer(x))), 2, 1, CPU)
     stack.load(0, _Forward(lambda layer, x, m: F.relu(layer(x))), seed=0)
-    for forward in (lambda layer, x, m: F.gelu(layer(x)), lambda layer, x, m: F.leaky_relu(layer(x), negative_slope=0.5)):
+    for forward in (
+        lambda layer, x, m: F.gelu(layer(x)),
+        lambda layer, x, m: F.leaky_relu(layer(x), negative_slope=0.5),
+    ):
         with pytest.raises(NotStackable, match="change the architecture"):
             stack.load(1, _Forward(forward), seed=0)
 
