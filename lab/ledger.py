@@ -288,12 +288,14 @@ class Ledger:
         storage = self._storage
         score = report.metrics.get(self._job.metric)
         # A lane that replays reports again: the pruner has let that epoch pass, and is not asked with more history.
-        new = score is not None and math.isfinite(score) and report.epoch not in trial.intermediate_values
-        if new:
+        new = False
+        if score is not None and math.isfinite(score) and report.epoch not in trial.intermediate_values:
             storage.set_trial_intermediate_value(trial._trial_id, report.epoch, score)
+            new = True
         outcome, detail = report.outcome, report.detail
         if outcome is Outcome.COMPLETED and (score is None or not math.isfinite(score)):
             outcome, detail = Outcome.DIVERGED, f"{self._job.metric} is {score}"
+        # Of a replayed epoch the pruner has decided already, and must not be asked again with more history.
         if outcome is None and new and self._pruned(trial.number):
             outcome, detail = Outcome.PRUNED, f"pruned after epoch {report.epoch}"
         if outcome is None:

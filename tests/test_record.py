@@ -59,9 +59,9 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path):
 
 
 def test_a_lock_names_who_holds_it(tmp_path: Path):
-    with locked(tmp_path / ".lock", "the first"):
-        with pytest.raises(RecordError, match=rf"in use by the first, process {os.getpid()}, since \d"):
-            locked(tmp_path / ".lock", "the second").__enter__()
+    message = rf"in use by the first, process {os.getpid()}, since \d"
+    with locked(tmp_path / ".lock", "the first"), pytest.raises(RecordError, match=message):
+        locked(tmp_path / ".lock", "the second").__enter__()
     with locked(tmp_path / ".lock", "the second"):
         assert "the second" in (tmp_path / ".lock").read_text()
 

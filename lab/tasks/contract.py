@@ -8,13 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lab.errors import TaskError
+from lab.errors import LabError, TaskError
 from lab.schedules import Schedule
 
 Split: TypeAlias = Literal["train", "valid", "test"]
@@ -108,42 +109,56 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
     for split in ("train", "valid"):
         check_data(task, split)
     x, y = task.data("train")
-    model = task.model(params)
-    if not isinstance(model, nn.Module):
-        raise TaskError(f"{name}.model: gave {type(model).__name__}, not a torch.nn.Module")
-    if not any(p.requires_grad for p in model.parameters()):
-        raise TaskError(f"{name}.model: has no trainable parameters")
     few = min(4, len(x))
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model = _tried(f"{name}.model", lambda: task.model(params))
+        if not isinstance(model, nn.Module):
+            raise TaskError(f"{name}.model: gave {type(model).__name__}, not a torch.nn.Module")
+        if not any(p.requires_grad for p in model.parameters()):
+            raise TaskError(f"{name}.model: has no trainable parameters")
         model.eval()
-        with torch.no_grad():
-            output = model(x[:few])
-            loss = task.loss(output, y[:few])
-    if not isinstance(loss, Tensor) or loss.shape != (few,):
-        got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-        raise TaskError(f"{name}.loss: must give one value per example, shape ({few},); got {got} (reduction='none'?)")
-    for metric, function in task.metrics.items():
-        value = function(output, y[:few])
-        if torch.as_tensor(value).numel() != 1:
-            raise TaskError(f"{name}.metrics[{metric!r}]: must give a scalar; got shape {tuple(value.shape)}")
+        output = _tried(f"{name}.model: on inputs of shape {tuple(x[:few].shape)}", lambda: model(x[:few]))
+        loss = _tried(f"{name}.loss", lambda: task.loss(output, y[:few]))
+        if not isinstance(loss, Tensor) or loss.shape != (few,):
+            got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise TaskError(
+                f"{name}.loss: must give one value per example, shape ({few},); got {got} (reduction='none'?)"
+            )
+        for metric, function in task.metrics.items():
+            place = f"{name}.metrics[{metric!r}]"
+            value = torch.as_tensor(_tried(place, partial(function, output, y[:few])))
+            if value.numel() != 1:
+                raise TaskError(f"{place}: must give a scalar; got shape {tuple(value.shape)}")
+
+
+def _tried(place: str, call: Callable[[], Any]) -> Any:
+    """What the user's code gives, or one line on what it raised."""
+    try:
+        return call()
+    except LabError:
+        raise
+    except Exception as error:  # it may raise anything
+        raise TaskError(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def check_data(task: Task, split: Split) -> None:
     """Refuse data nobody can train on; see `check_task`."""
     place = f"{type(task).__name__}.data({split!r})"
     try:
-        x, y = task.data(split)
+        x, y = _tried(place, lambda: task.data(split))
     except (TypeError, ValueError) as error:
         raise TaskError(f"{place}: must give (inputs, targets): {error}") from error
     if not isinstance(x, Tensor) or not isinstance(y, Tensor):
         raise TaskError(f"{place}: must give two tensors; got {type(x).__name__} and {type(y).__name__}")
+    if x.ndim == 0 or y.ndim == 0:
+        raise TaskError(f"{place}: must give tensors of examples; got a scalar")
     if len(x) != len(y):
         raise TaskError(f"{place}: {len(x)} inputs but {len(y)} targets")
     if len(x) == 0:
         raise TaskError(f"{place}: is empty")
     for what, tensor in (("inputs", x), ("targets", y)):
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            bad = int((~torch.isfinite(tensor)).flatten(1).any(dim=1).sum() if tensor.ndim > 1 else 1)
+            bad = int((~torch.isfinite(tensor)).reshape(len(tensor), -1).any(dim=1).sum())
             raise TaskError(f"{place}: NaN or infinity in the {what} ({bad} of {len(tensor)} examples)")
     if task.kind == "classification" and split == "train" and not y.is_floating_point() and (y == y[0]).all():
         raise TaskError(f"{place}: has one class only ({y[0].tolist()}); at least two are needed")

@@ -70,11 +70,12 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     if isinstance(ref.given, (Task, TrialFunction)):
         return ref.given
     check_reference(ref)
-    if ref.kind in BUILTIN:
+    path = None if ref.kind in BUILTIN else _path(ref)
+    if path is None:
         builtin = BUILTIN[ref.kind]
         found: Any = getattr(importlib.import_module(builtin.module), builtin.name)
     else:
-        path, name = _path(ref), ref.kind.rpartition(":")[2]
+        name = ref.kind.rpartition(":")[2]
         module = _import_file(path)
         if not hasattr(module, name):
             raise TaskError(f"{path}: has no '{name}'{nearest(name, vars(module))}")
@@ -88,10 +89,10 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     if missing:
         raise TaskError(f"{ref.kind}: lacks {', '.join(missing)}")
-    return _construct(ref, found)
+    return _construct(ref, found, path)
 
 
-def _construct(ref: TaskRef, cls: type[Task]) -> Task:
+def _construct(ref: TaskRef, cls: type[Task], path: Path | None) -> Task:
     try:
         inspect.signature(cls).bind(**ref.options)
     except TypeError as error:
@@ -101,7 +102,7 @@ def _construct(ref: TaskRef, cls: type[Task]) -> Task:
     except LabError:
         raise
     except Exception as error:
-        raise TaskError(f"{ref.kind}: {_where(error, None)}{type(error).__name__}: {error}") from error
+        raise TaskError(f"{ref.kind}: {_where(error, path)}{_said(error)}") from error
 
 
 def _path(ref: TaskRef) -> Path:
@@ -121,15 +122,20 @@ def _import_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent))  # a task file may import its neighbours
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end itself when it is imported
         del sys.modules[name]
-        raise TaskError(f"{_where(error, path)}{type(error).__name__}: {error}") from error
+        raise TaskError(f"{_where(error, path)}{_said(error)}") from error
     finally:
         sys.path.remove(str(path.parent))
     return module
 
 
-def _where(error: Exception, path: Path | None) -> str:
+def _said(error: BaseException) -> str:
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {' '.join(message.split())}"
+
+
+def _where(error: BaseException, path: Path | None) -> str:
     """`file:line: ` of the innermost frame in the user's file, so that the user's line is named and not ours."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: "

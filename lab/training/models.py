@@ -98,6 +98,11 @@ class StackedModels(SlotModels):
             name: torch.stack([buffer.detach().to(device)] * width) for name, buffer in template.named_buffers()
         }
         self._rates: dict[str, list[float]] = {}
+        if example_ndim not in (1, 3):
+            raise NotStackable(
+                f"inputs of {example_ndim} dimensions an example; features (1) and images (3) are stacked"
+            )
+        self._structure = structure(template)
         self._program = _Program(self, template, Layout.FEATURES if example_ndim == 1 else Layout.IMAGE)
         self._image_input = example_ndim == 3
 
@@ -118,7 +123,7 @@ class StackedModels(SlotModels):
     # SlotModels
 
     def load(self, slot: int, module: nn.Module, seed: int) -> None:
-        if structure(module) != structure(self._template):
+        if structure(module) != self._structure:
             raise NotStackable("hyperparameters change the architecture from trial to trial")
         for name, parameter in module.named_parameters():
             self._named[name].data[slot].copy_(parameter.detach())
@@ -155,14 +160,27 @@ class StackedModels(SlotModels):
         return named | {name: buffer[slot] for name, buffer in self._buffers.items()}
 
 
+def _trace(module: nn.Module) -> fx.GraphModule:
+    """The module's forward as a graph, if it is the same in training and in evaluation."""
+    was_training, found = module.training, []
+    try:
+        for mode in (True, False):
+            module.train(mode)
+            found.append(fx.symbolic_trace(module))
+    except Exception as error:  # a user's forward may raise anything when it is traced
+        raise NotStackable(f"torch.fx cannot trace it ({type(error).__name__}: {error})") from error
+    finally:
+        module.train(was_training)
+    if found[0].code != found[1].code:
+        raise NotStackable("its forward differs between training and evaluation")
+    return found[0]
+
+
 class _Program:
     """A traced module as a list of stacked operations on named values."""
 
     def __init__(self, stack: StackedModels, template: nn.Module, layout: Layout) -> None:
-        try:
-            traced = fx.symbolic_trace(template)
-        except Exception as error:  # a user's forward may raise anything when it is traced
-            raise NotStackable(f"torch.fx cannot trace it ({type(error).__name__}: {error})") from error
+        traced = _trace(template)
         self._steps: list[tuple[str, tuple[str, ...], Any]] = []
         layouts: dict[str, Layout] = {}
         modules = dict(traced.named_modules())
@@ -191,6 +209,8 @@ class _Program:
         layout = layouts[0]
         if node.op == "call_module":
             module = modules[str(node.target)]
+            if module._forward_hooks or module._forward_pre_hooks:
+                raise NotStackable(f"{node.target}: {type(module).__name__} with forward hooks")
             rule = RULES.get(type(module))
             if rule is None:
                 raise NotStackable(f"{node.target}: no rule for {type(module).__name__}")
@@ -291,12 +311,17 @@ class SequentialModels(SlotModels):
 
 
 def structure(module: nn.Module) -> list[tuple[str, Any]]:
-    """What must agree for two models to be stacked: layer types and settings (dropout rates aside), and shapes."""
+    """What must agree for two models to be stacked: layers and their settings (dropout rates aside), shapes, forward.
+
+    Raises:
+        NotStackable: its forward cannot be traced.
+    """
     layers: list[tuple[str, Any]] = []
     for name, layer in module.named_modules():
         settings = "" if isinstance(layer, (nn.Dropout, nn.Dropout2d)) else layer.extra_repr()
         layers.append((name, (type(layer).__qualname__, settings)))
-    return layers + [(name, tuple(p.shape)) for name, p in module.named_parameters()]
+    shapes = [(name, tuple(p.shape)) for name, p in module.named_parameters()]
+    return [*layers, *shapes, ("forward", _trace(module).code)]
 
 
 def _starts(sizes: Sequence[int]) -> list[int]:

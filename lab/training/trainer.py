@@ -205,6 +205,8 @@ class ModelTrainer(Trainer):
             self._training.stop_at is not None and stop_step(smooth(running.losses), self._training.stop_at) is not None
         ):
             outcome, detail = Outcome.DIVERGED, f"loss above {self._training.stop_at} times its best"
+        elif math.isnan(scores.get("valid_loss", 0.0)):  # the last update broke the weights
+            outcome, detail = Outcome.DIVERGED, f"validation loss nan after step {running.step - 1}"
         elif running.finished:
             outcome = Outcome.COMPLETED
         ended = outcome is not None

@@ -1,0 +1,285 @@
+"""The one loop: resumed runs are uninterrupted ones, snapshots stand where the schedule says, ends have reasons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lab.assignment import Assignment, Outcome, Training
+from lab.errors import TaskError
+from lab.schedules import Constant, OneCycle, Ramp, Schedule, Snapshot
+from lab.tasks.contract import Data, Split, Task, Trial, trial_function
+from lab.training.optimizer import AdamW
+from lab.training.snapshots import pack, unpack
+from lab.training.trainer import (
+    EpochResult,
+    FunctionTrainer,
+    ModelTrainer,
+    build_model,
+    pick_device,
+    steps_per_epoch,
+)
+
+PATHS = ["stacked", "sequential"]
+STEPS = 3
+BATCH = 8
+
+
+class Blobs(Task):
+    """Two noisy blobs; one epoch is three steps of eight, two examples left over."""
+
+    def data(self, split: Split) -> Data:
+        generator = torch.Generator().manual_seed({"train": 0, "valid": 1, "test": 2}[split])
+        y = torch.arange(26) % 2
+        return torch.randn(26, 4, generator=generator) + y[:, None], y
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        rate = float(params.get("dropout", 0.0))
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(rate), nn.Linear(8, 2))
+
+
+def _training(path: str, **more: Any) -> Training:
+    return Training({"kind": "adamw"}, BATCH, path, **more)
+
+
+def _assignment(trial: int, slot: int, schedule: Schedule, epochs: int = 4, **more: Any) -> Assignment:
+    return Assignment(trial, {"dropout": 0.3}, 100 + trial, epochs, schedule, slot, 0, **more)
+
+
+def _trainer(path: str, width: int = 2, **more: Any) -> ModelTrainer:
+    return ModelTrainer(Blobs(), _training(path, **more), width, {})
+
+
+def _run(trainer: ModelTrainer, slot: int) -> list[EpochResult]:
+    """Train until the trial in a slot ends; its results."""
+    found: list[EpochResult] = []
+    while not found or found[-1].outcome is None:
+        results = trainer.epoch()
+        found += [r for r in results if r.slot == slot]
+        for result in results:
+            if result.outcome is not None:
+                trainer.stop(result.slot)
+    return found
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(path: str, cut: int):
+    assignment = _assignment(3, 1, Snapshot(max_lr=0.05, cycles=3), keep=True)
+    whole = _trainer(path)
+    whole.start(assignment)
+    expected = _run(whole, 1)
+    first = _trainer(path)
+    first.start(assignment)
+    first.start(_assignment(4, 0, OneCycle(max_lr=0.1)))
+    before = [r for _ in range(cut) for r in first.epoch() if r.slot == 1]
+    saved = first.save(1)
+    assert saved is not None
+    tensors, meta = unpack(pack(saved[0]), "x"), json.loads(json.dumps(saved[1]))
+    second = _trainer(path)
+    second.start(_assignment(9, 1, Constant(max_lr=0.1)))
+    second.epoch()
+    second.stop(1)
+    second.restore(assignment, tensors, meta)
+    assert before + _run(second, 1) == expected
+    assert len(expected[-1].files) == 3
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_recorded_losses_go_on_after_a_restore(path: str):
+    assignment = _assignment(0, 0, Ramp(start=1e-4, end=0.1), epochs=3)
+    whole, first, second = (_trainer(path, record_losses=True) for _ in range(3))
+    whole.start(assignment)
+    expected = _run(whole, 0)[-1]
+    assert len(expected.step_losses) == 3 * STEPS
+    first.start(assignment)
+    first.epoch()
+    saved = first.save(0)
+    assert saved is not None
+    second.restore(assignment, unpack(pack(saved[0]), "x"), saved[1])
+    assert _run(second, 0)[-1] == expected
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "schedule", [OneCycle(max_lr=0.05), Snapshot(max_lr=0.05, cycles=5), Snapshot(max_lr=0.05, cycles=12)]
+)
+def test_snapshots_are_the_weights_right_after_the_last_step_of_a_cycle(path: str, schedule: Schedule):
+    class Noted(AdamW):
+        def step(self, row: Tensor, *rest: Any) -> None:
+            super().step(row, *rest)
+            rows.append(row.clone())
+
+    rows: list[Tensor] = []
+    trainer = _trainer(path, width=1)
+    trainer._optimizer = Noted()
+    trainer.start(_assignment(7, 0, schedule, keep=True))
+    (*_, last) = _run(trainer, 0)
+    ends = schedule.cycle_ends(4 * STEPS)
+    assert list(last.files) == [f"final/0007-{i}.safetensors" for i in range(len(ends))]
+    for step, content in zip(ends, last.files.values(), strict=True):
+        found = unpack(content, "x")
+        names = [name for name, _ in build_model(Blobs(), {}, 0).named_parameters()]
+        assert torch.equal(torch.cat([found[name].flatten() for name in names]), rows[step])
+        assert "1.running_mean" in found
+
+
+def test_nothing_is_kept_unless_it_was_asked_for():
+    trainer = _trainer("stacked")
+    trainer.start(_assignment(0, 0, Snapshot(max_lr=0.05, cycles=2)))
+    assert _run(trainer, 0)[-1].files == {}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_trial_trains_the_same_whatever_its_neighbours_do(path: str):
+    assignment = _assignment(0, 2, OneCycle(max_lr=0.05))
+    alone = _trainer(path, width=3)
+    alone.start(assignment)
+    expected = _run(alone, 2)
+    among = _trainer(path, width=3)
+    among.start(_assignment(1, 0, Constant(max_lr=1e30)))  # diverges, and is followed by another
+    among.start(assignment)
+    found = []
+    for epoch in range(4):
+        results = {r.slot: r for r in among.epoch()}
+        found.append(results[2])
+        if epoch == 1:
+            among.start(_assignment(5, 1, OneCycle(max_lr=0.1), epochs=2))
+        if 0 in results and results[0].outcome is not None:
+            assert results[0].outcome is Outcome.DIVERGED
+            among.stop(0)
+            among.start(_assignment(6, 0, OneCycle(max_lr=0.1), epochs=9))
+    assert found == expected
+
+
+def test_both_paths_train_the_same_without_dropout():
+    results = []
+    for path in PATHS:
+        trainer = _trainer(path)
+        trainer.start(Assignment(0, {}, 5, 3, OneCycle(max_lr=0.01), 0, 0))
+        results.append(_run(trainer, 0)[-1].metrics)
+    assert results[0] == pytest.approx(results[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_random_state_of_the_process_stays_as_it_was(path: str):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    trainer = _trainer(path)
+    trainer.start(_assignment(0, 0, OneCycle(max_lr=0.05), epochs=1))
+    _run(trainer, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_loss_that_is_no_number_is_a_diverged_trial(path: str):
+    trainer = _trainer(path)
+    trainer.start(_assignment(0, 0, Constant(max_lr=1e30)))
+    result = _run(trainer, 0)[-1]
+    assert result.outcome is Outcome.DIVERGED
+    assert result.files == {}
+
+
+def test_weights_that_the_last_update_broke_are_a_diverged_trial():
+    class Breaks(AdamW):
+        def step(self, row: Tensor, *rest: Any) -> None:
+            super().step(row, *rest)
+            row.fill_(float("nan"))
+
+    trainer = ModelTrainer(Blobs(), _training("stacked", epoch_steps=1), 1, {})
+    trainer._optimizer = Breaks()
+    trainer.start(_assignment(0, 0, Constant(max_lr=0.1), epochs=1, keep=True))
+    (result,) = trainer.epoch()
+    assert (result.outcome, result.detail) == (Outcome.DIVERGED, "validation loss nan after step 0")
+    assert result.files == {}
+
+
+def test_a_range_test_stops_where_its_loss_rises():
+    trainer = _trainer("stacked", record_losses=True, stop_at=1.5)
+    trainer.start(_assignment(0, 0, Ramp(start=1e-3, end=1e3), epochs=40))
+    result = _run(trainer, 0)[-1]
+    assert result.outcome is Outcome.DIVERGED
+    assert "loss above 1.5 times its best" in result.detail or "training loss" in result.detail
+    assert len(result.step_losses) < 40 * STEPS
+
+
+def test_validation_is_that_of_the_plain_model():
+    class Big(Blobs):
+        def data(self, split: Split) -> Data:
+            generator = torch.Generator().manual_seed(5)
+            n = 26 if split == "train" else 33_000  # more than is evaluated at once
+            return torch.randn(n, 4, generator=generator), torch.randint(2, (n,), generator=generator)
+
+    task = Big()
+    trainer = ModelTrainer(task, _training("stacked"), 1, {})
+    trainer.start(Assignment(0, {}, 1, 1, Constant(max_lr=1e-30, weight_decay=0.0), 0, 0))
+    (result,) = trainer.epoch()
+    module = build_model(task, {}, 1)
+    for name, tensor in trainer._models.tensors(0).items():
+        (dict(module.named_parameters()) | dict(module.named_buffers()))[name].data.copy_(tensor)
+    x, y = task.data("valid")
+    with torch.no_grad():
+        output = module.eval()(x)
+    assert result.metrics["accuracy"] == pytest.approx(float((output.argmax(1) == y).float().mean()), abs=1e-4)
+    assert result.metrics["valid_loss"] == pytest.approx(float(nn.functional.cross_entropy(output, y)), rel=1e-4)
+
+
+def test_an_epoch_is_the_whole_batches_and_no_longer_than_asked():
+    assert steps_per_epoch(26, _training("stacked")) == 3
+    assert steps_per_epoch(26, _training("stacked", epoch_steps=2)) == 2
+    assert steps_per_epoch(26, _training("stacked", epoch_steps=9)) == 3
+    with pytest.raises(TaskError, match="batch_size 8 is above the 7 training examples"):
+        steps_per_epoch(7, _training("stacked"))
+
+
+def test_a_model_follows_from_its_seed():
+    one, same, other = (build_model(Blobs(), {}, seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[n], same[n]) for n in one)
+    assert not torch.equal(one["0.weight"], other["0.weight"])
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+class TestTrialFunction:
+    """A user's generator, an epoch at a time."""
+
+    ASSIGNMENT: ClassVar = Assignment(0, {"a": 2.0}, 1, 3, Constant(max_lr=0.1), 0, 0)
+
+    @staticmethod
+    def _trainer(values: list[Any]) -> FunctionTrainer:
+        @trial_function(metric="score", direction="maximize")
+        def function(trial: Trial) -> Iterator[Mapping[str, float]]:
+            assert (trial.params["a"], trial.epochs) == (2.0, 3)
+            yield from values
+
+        trainer = FunctionTrainer(function)
+        trainer.start(TestTrialFunction.ASSIGNMENT)
+        return trainer
+
+    def test_each_value_is_an_epoch(self):
+        trainer = self._trainer([{"score": 1}, {"score": 2}, {"score": 3, "loss": 4}, {"score": 5}])
+        results = [trainer.epoch()[0] for _ in range(3)]
+        assert [r.outcome for r in results] == [None, None, Outcome.COMPLETED]
+        assert results[-1].metrics == {"score": 3.0, "loss": 4.0}
+        trainer.stop(0)
+        assert trainer.epoch() == ()
+
+    def test_nan_is_a_diverged_trial(self):
+        (result,) = self._trainer([{"score": float("nan")}]).epoch()
+        assert (result.outcome, result.detail) == (Outcome.DIVERGED, "score is nan after epoch 1")
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ([], "ended after 0 of 3 epochs"),
+            ([{"loss": 1.0}], "without the metric 'score'"),
+            ([0.5], "yielded 0.5, without the metric 'score'"),
+        ],
+    )
+    def test_what_breaks_the_contract_is_told(self, values: list[Any], message: str):
+        with pytest.raises(TaskError, match=message):
+            self._trainer(values).epoch()
