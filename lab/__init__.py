@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lab import errors, schedules, search
     from lab.errors import LabError
+    from lab.range_study import lr_range
     from lab.space import Choice, Float, FromBounds, Int, Space
     from lab.study import Study
     from lab.tasks.contract import Task, Trial, trial_function
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Study": "lab.study",
+    "lr_range": "lab.range_study",
     "Space": "lab.space",
     "Float": "lab.space",
     "Int": "lab.space",
@@ -42,6 +44,7 @@ __all__ = [
     "Task",
     "Trial",
     "errors",
+    "lr_range",
     "schedules",
     "search",
     "trial_function",

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.assignment import Job, Training
 from lab.errors import TaskError
 from lab.spec import StudySpec
-from lab.tasks.registry import BUILTIN
+from lab.tasks.registry import BUILTIN, load_task
+
+if TYPE_CHECKING:
+    from lab.execution.engine import Probe
 
 
 def trainings(spec: StudySpec) -> dict[str, tuple[int, int]]:
@@ -43,9 +50,7 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
 
 
 def _probed(spec: StudySpec, epochs: int, range_tests: int) -> list[str]:
-    from lab.execution.probe import probe_spec
-
-    result, steps_per_epoch = probe_spec(spec)
+    result, steps_per_epoch = _probe(spec)
     if not result.milliseconds or steps_per_epoch is None:
         return [f"path {result.path}: {result.reason}; its time is not known before it runs"]
     steps = epochs * steps_per_epoch + range_tests * spec.bounds.steps
@@ -59,3 +64,30 @@ def _probed(spec: StudySpec, epochs: int, range_tests: int) -> list[str]:
         f"milliseconds per trial and step: {timed}",
         f"about {seconds:.0f} s on one lane of this machine, without Ray's start",
     ]
+
+
+def _probe(spec: StudySpec) -> tuple[Probe, int | None]:
+    """Probe a study's task in this process; with the optimizer steps of an epoch, None for a trial function."""
+    from lab.execution.probe import probe
+    from lab.tasks.contract import TrialFunction
+    from lab.training.trainer import steps_per_epoch
+
+    task = load_task(spec.task.ref())
+    execution = spec.execution
+    training = Training(spec.optimizer, spec.batch_size, execution.path, execution.threads, execution.device)
+    job = Job(
+        stage="probe",
+        folder=Path(),
+        task=spec.task.ref(),
+        space=spec.space,
+        recipe=spec.schedule.recipe(),
+        training=training,
+        direction=task.direction,
+        metric=task.metric,
+        seed=spec.seed,
+        width=1,
+        lanes=1,
+        plan=(),
+    )
+    steps = None if isinstance(task, TrialFunction) else steps_per_epoch(len(task.data("train")[0]), training)
+    return probe(job, widest=max(spec.search.trials // 4, 1)), steps

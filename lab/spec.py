@@ -72,9 +72,12 @@ class BoundsSpec(_Section):
 
     seeds: Positive = 3
     weight_decays: list[Annotated[float, Field(ge=0)]] = Field(default=[0.001, 0.01, 0.1], min_length=1)
+    dropouts: list[Annotated[float, Field(ge=0, lt=1)]] | None = Field(default=None, min_length=1)
+    """None: the middle of the space's own range, where it has one."""
     steps: Annotated[int, Field(ge=10)] = 100
     start: Annotated[float, Field(gt=0)] = 1e-6
     end: Annotated[float, Field(gt=0)] = 10.0
+    exponential: bool = True
     stop_at: Annotated[float, Field(gt=1)] = 4.0
 
     @model_validator(mode="after")

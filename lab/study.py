@@ -63,7 +63,7 @@ class Study:
         **settings: Any,
     ) -> None:
         search = {"trials": trials, "epochs": epochs, **settings.pop("search", {})}
-        value = {"name": name, "task": _task_value(task), "space": space, "search": search, **settings}
+        value = {"name": name, "task": task_value(task), "space": space, "search": search, **settings}
         self._set(parse_spec(value), Path(folder) if folder else Path("runs") / name)
 
     def _set(self, spec: StudySpec, folder: Path) -> None:
@@ -266,7 +266,8 @@ def headline(stage: str, artefact: Mapping[str, Any]) -> str:
             return f"test {artefact['metric']} {test[artefact['metric']]:.4f}"
 
 
-def _task_value(task: object) -> dict[str, Any]:
+def task_value(task: object) -> dict[str, Any]:
+    """A task as a spec's value: a kind, or an object with the file and the name it comes from."""
     if isinstance(task, str):
         return {"kind": task}
     cls = getattr(task, "function", type(task))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 
-from lab.assignment import Assignment, Job, Training
+from lab.assignment import Assignment, Job
 from lab.errors import TaskError
 from lab.execution.engine import Probe
 from lab.execution.lane import make_trainer
 from lab.execution.template import corner_params, template_params
 from lab.schedules import Constant
-from lab.spec import StudySpec
 from lab.tasks.contract import Task, TrialFunction, check_task
 from lab.tasks.registry import load_task
 from lab.training.layers import NotStackable
 from lab.training.models import structure
-from lab.training.trainer import build_model, steps_per_epoch
+from lab.training.trainer import build_model
 
 _STEPS = 16
 _ROUNDS = 3
@@ -52,29 +50,6 @@ def probe(job: Job, widest: int) -> Probe:
     path, _, count = best.partition(" x ")
     reason = f"fastest of {len(times)} timed: {times['sequential x 1'] / times[best]:.1f} times sequential"
     return Probe(path, int(count), reason, times)
-
-
-def probe_spec(spec: StudySpec) -> tuple[Probe, int | None]:
-    """Probe a study's task in this process; with the optimizer steps of an epoch, None for a trial function."""
-    task = load_task(spec.task.ref())
-    execution = spec.execution
-    training = Training(spec.optimizer, spec.batch_size, execution.path, execution.threads, execution.device)
-    job = Job(
-        stage="probe",
-        folder=Path(),
-        task=spec.task.ref(),
-        space=spec.space,
-        recipe=spec.schedule.recipe(),
-        training=training,
-        direction=task.direction,
-        metric=task.metric,
-        seed=spec.seed,
-        width=1,
-        lanes=1,
-        plan=(),
-    )
-    steps = None if isinstance(task, TrialFunction) else steps_per_epoch(len(task.data("train")[0]), training)
-    return probe(job, widest=max(spec.search.trials // 4, 1)), steps
 
 
 def _check_one_architecture(task: Task, job: Job) -> None:

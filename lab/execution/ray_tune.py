@@ -7,11 +7,14 @@ no process start; between stages they ask the board what comes next.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import ray
 from ray import tune
@@ -22,7 +25,9 @@ from lab.errors import EngineError, Interrupted, LabError, StudyError
 from lab.execution.engine import Probe, Watch
 from lab.execution.lane import Lane
 from lab.execution.probe import probe
-from lab.ledger import Ledger
+
+if TYPE_CHECKING:
+    from lab.ledger import Ledger
 
 _POLL_S = 0.05
 _IDLE_S = 0.02
@@ -51,6 +56,9 @@ class Board:
     # -- the driver's side --------------------------------------------------------------------------------------
 
     def run(self, job: Job) -> None:
+        # Here, not above: lanes import this file, and need none of Optuna and scikit-learn to start.
+        from lab.ledger import Ledger
+
         self._ledger = Ledger(job)
         self._left = set()
         self._give("run", job)
@@ -129,6 +137,20 @@ class _RemoteLedger:
 
     def checkpoint(self, lane: int, state: bytes) -> None:
         ray.get(self._board.checkpoint.remote(lane, state))
+
+
+class _OtherThreads(io.TextIOBase):
+    """A standard output that drops what this thread prints: Tune's tables, which `verbose=0` does not silence."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._muted = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._muted else self._out.write(text)
+
+    def flush(self) -> None:
+        self._out.flush()
 
 
 def lane_main(config: dict[str, Any]) -> None:
@@ -228,7 +250,8 @@ class RayEngine:
 
     def _keep_lanes(self, tuner: tune.Tuner) -> None:
         try:
-            results = tuner.fit()
+            with contextlib.redirect_stdout(_OtherThreads(sys.stdout)):
+                results = tuner.fit()
             self._fatal += [str(error).strip().splitlines()[-1] for error in results.errors]
         except Exception as error:  # whatever ended Tune ends the lanes; the driver must learn of it
             self._fatal.append(f"{type(error).__name__}: {error}")

@@ -48,7 +48,8 @@ def _band(figure: Figure, x: Sequence[Any], low: Sequence[float], high: Sequence
 
 
 def range_test_figure(bounds: Mapping[str, Any]) -> Figure:
-    """Smoothed loss against learning rate, a band over seeds per weight decay, and the interval found."""
+    """Smoothed loss against learning rate, a band over seeds per weight decay; the suggestion, its interval, the range
+    to search, and what other rules suggest."""
     figure = _figure("learning rate", "training loss (smoothed)")
     runs = bounds["runs"]
     tops = []
@@ -68,8 +69,24 @@ def range_test_figure(bounds: Mapping[str, Any]) -> Figure:
             name=f"weight decay {decay:g}",
             line={"color": color, "width": 2},
         )
-    figure.update_xaxes(type="log", exponentformat="power")
-    figure.update_yaxes(range=[0, 1.4 * max(tops, default=1.0)])
+    figure.update_xaxes(type="log", exponentformat="power", dtick=1)
+    top = 1.4 * max(tops, default=1.0)
+    figure.update_yaxes(range=[0, top])
+    told = [run["rules"] for run in runs if run["rules"]]
+    marks = {rule: float(np.exp(np.median([np.log(rules[rule]) for rules in told]))) for rule in (told or [{}])[0]}
+    figure.add_scatter(
+        x=list(marks.values()),
+        y=[0.06 * top * (1 + number % 2) for number in range(len(marks))],
+        text=list(marks),
+        mode="markers+text",
+        textposition="top center",
+        marker={"symbol": "triangle-down", "color": SOFT, "size": 9},
+        hovertemplate="%{text}: %{x:.3g}<extra></extra>",
+        name="other rules (medians)",
+    )
+    figure.add_vrect(x0=bounds["sure"][0], x1=bounds["sure"][1], fillcolor=INK, opacity=0.15, line_width=0)
+    suggestion = bounds["suggestion"]
+    figure.add_vline(x=suggestion, line={"color": INK, "width": 2}, annotation_text=f"max_lr {suggestion:.2g}")
     figure.add_vrect(x0=bounds["low"], x1=bounds["high"], fillcolor=ACCENT, opacity=0.06, line_width=0)
     for end in ("low", "high"):
         figure.add_vline(x=bounds[end], line={"color": ACCENT, "dash": "dot", "width": 1})
@@ -160,7 +177,7 @@ def effect_figure(effect: Mapping[str, Any], metric: str) -> Figure:
             showlegend=False,
         )
         if effect.get("log"):
-            figure.update_xaxes(type="log", exponentformat="power")
+            figure.update_xaxes(type="log", exponentformat="power", dtick=1)
     else:
         mean = np.asarray(effect["mean"])
         figure.add_scatter(

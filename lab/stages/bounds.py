@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from lab.errors import StudyError
 from lab.execution.engine import Engine
 from lab.execution.template import template_params
 from lab.ledger import TrialRow
-from lab.range_test import Run, interval, read
+from lab.range_test import Run, agree, read
 from lab.record import Record
-from lab.schedules import Ramp
+from lab.schedules import Floats, Ramp
 from lab.space import Choice, Float, Space
 from lab.spec import StudySpec
 from lab.stages.jobs import make_job, run_job, task_of, training_of
@@ -40,34 +41,32 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     epochs = -(-bounds.steps // steps)
     training = replace(training_of(spec), epoch_steps=steps, record_losses=True, stop_at=bounds.stop_at)
     base = {name: value for name, value in template_params(spec.space).items() if name not in ("max_lr", "cycles")}
+    ramp = Ramp(start=bounds.start, end=bounds.end, exponential=bounds.exponential)
+    grid = {"weight_decay": bounds.weight_decays} | ({"dropout": bounds.dropouts} if bounds.dropouts else {})
+    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     planned = tuple(
         Planned(
-            params={**base, "weight_decay": weight_decay},
+            params={**base, **point},
             seed=derive_seed(spec.seed, "bounds", seed),
             epochs=epochs,
-            role=f"weight_decay={weight_decay:g}",
-            schedule=Ramp(start=bounds.start, end=bounds.end, weight_decay=weight_decay),
+            role=", ".join(f"{name}={value:g}" for name, value in point.items()),
+            schedule=replace(ramp, weight_decay=point["weight_decay"]),
         )
-        for weight_decay in bounds.weight_decays
+        for point in points
         for seed in range(bounds.seeds)
     )
-    space = Space(
-        {**{name: Choice((value,)) for name, value in base.items()}, "weight_decay": _range(bounds.weight_decays)}
-    )
+    fixed = {name: Choice((value,)) for name, value in base.items()}
+    space = Space({**fixed, **{name: Float(min(values), max(values)) for name, values in grid.items()}})
     rows = run_job(spec, record, engine, make_job(spec, record, engine, "bounds", planned, space, training))
-    readings = [read(_as_run(row, bounds.start, bounds.end, epochs * steps), bounds.stop_at) for row in rows]
-    found = interval(readings, bounds.end)
+    lrs = ramp.curves(None, epochs * steps).lr
+    readings = [read(_as_run(row, lrs), bounds.stop_at) for row in rows]
+    found = agree(readings, bounds.end)
     if found.low is None or found.high is None:
-        raise StudyError(f"bounds: {found.verdict}; give space.max_lr a range {{low, high, log: true}} instead")
-    artefact = {"low": found.low, "high": found.high, "verdict": found.verdict, "steps": epochs * steps}
+        raise StudyError(f"range test: {found.verdict}; give space.max_lr a range {{low, high, log: true}} instead")
+    artefact = asdict(found) | {"steps": epochs * steps}
     return record.write("bounds", {**artefact, "runs": [asdict(reading) for reading in readings]})
 
 
-def _range(values: list[float]) -> Float:
-    return Float(min(values), max(values))
-
-
-def _as_run(row: TrialRow, start: float, end: float, total: int) -> Run:
+def _as_run(row: TrialRow, lrs: Floats) -> Run:
     losses = np.array([np.nan if loss is None else loss for loss in row.step_losses])
-    lrs = Ramp(start=start, end=end).curves(None, total).lr[: len(losses)]
-    return Run(row.seed, float(row.params["weight_decay"]), lrs, losses)
+    return Run(row.seed, float(row.params["weight_decay"]), lrs[: len(losses)], losses)

@@ -1,9 +1,11 @@
 """The explore stage of `studies/digits.yaml` against the same search written by hand on plain Ray Tune.
 
-By hand: OptunaSearch (TPE), one Ray trial per configuration, reused actors, the same model, data, batch size,
-1cycle (or equal cosine cycles) and number of epochs, one thread per trial, both cores. Each side is a process of its
-own, run in turn, `--rounds` times; its time includes Ray's start, and for `lab` the probe and the range test, which
-the other side does not have (its max_lr range is given).
+By hand: OptunaSearch (TPE), one Ray trial per configuration, reused actors, the same model, data, batch size and
+number of epochs, one thread per trial, both cores. Two ways of writing it are measured: `typical`, as tutorials do
+(DataLoader, plain AdamW, torch's schedulers, Tune's default loggers), and `tuned`, by somebody who knows the costs
+(tensors indexed in memory, fused AdamW, no loggers). Each side is a process of its own, run in turn, `--rounds`
+times; its time includes Ray's start, and for `lab` the probe and the range test, which the others do not have (their
+max_lr range is given).
 
     python studies/benchmarks/plain_ray_tune.py [--trials 64] [--epochs 27] [--rounds 3] [--json FILE]
 """
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+SIDES = ("lab", "typical", "tuned")
 
 
 def train(config: dict[str, Any]) -> None:
@@ -66,7 +69,45 @@ def train(config: dict[str, Any]) -> None:
         tune.report({"accuracy": accuracy})
 
 
-def by_hand(trials: int, epochs: int, seed: int) -> None:
+def train_typically(config: dict[str, Any]) -> None:
+    """The same trial, as tutorials write it."""
+    import torch
+    from ray import tune
+    from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler, OneCycleLR
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from lab.tasks.digits import Digits
+
+    torch.set_num_threads(1)
+    torch.manual_seed(config["seed"])
+    task = Digits()
+    train_loader = DataLoader(TensorDataset(*task.data("train")), batch_size=64, shuffle=True, drop_last=True)
+    valid_loader = DataLoader(TensorDataset(*task.data("valid")), batch_size=256)
+    model = task.model({"dropout": config["dropout"]})
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config["max_lr"], weight_decay=config["weight_decay"])
+    total = len(train_loader) * config["epochs"]
+    scheduler: LRScheduler = (
+        OneCycleLR(optimizer, config["max_lr"], total_steps=total)
+        if config["cycles"] == 1
+        else CosineAnnealingWarmRestarts(optimizer, T_0=-(-total // config["cycles"]))
+    )
+    for _ in range(config["epochs"]):
+        model.train()
+        for x, y in train_loader:
+            optimizer.zero_grad()
+            torch.autograd.backward(torch.nn.functional.cross_entropy(model(x), y))
+            optimizer.step()
+            scheduler.step()
+        model.eval()
+        right = count = 0
+        with torch.no_grad():
+            for x, y in valid_loader:
+                right += int((model(x).argmax(1) == y).sum())
+                count += len(y)
+        tune.report({"accuracy": right / count})
+
+
+def by_hand(trials: int, epochs: int, seed: int, typical: bool) -> None:
     """The search on plain Ray Tune; prints its best score."""
     import optuna
     import ray
@@ -74,7 +115,8 @@ def by_hand(trials: int, epochs: int, seed: int) -> None:
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    if not typical:
+        os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     space = {
@@ -88,7 +130,7 @@ def by_hand(trials: int, epochs: int, seed: int) -> None:
     search = ConcurrencyLimiter(OptunaSearch(metric="accuracy", mode="max", seed=seed), max_concurrent=2)
     with tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(
-            tune.with_resources(train, {"cpu": 1}),
+            tune.with_resources(train_typically if typical else train, {"cpu": 1}),
             param_space=space,
             tune_config=tune.TuneConfig(
                 metric="accuracy", mode="max", num_samples=trials, search_alg=search, reuse_actors=True
@@ -128,23 +170,28 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=27)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--side", choices=("lab", "by_hand"))
+    parser.add_argument("--side", choices=SIDES)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if arguments.side:
-        {"lab": by_lab, "by_hand": by_hand}[arguments.side](arguments.trials, arguments.epochs, arguments.seed)
+        what = arguments.trials, arguments.epochs, arguments.seed
+        if arguments.side == "lab":
+            by_lab(*what)
+        else:
+            by_hand(*what, typical=arguments.side == "typical")
         return
     runs = []
     for number in range(arguments.rounds):
-        for side in ("lab", "by_hand"):
+        for side in SIDES:
             runs.append(timed(side, arguments.trials, arguments.epochs, arguments.seed + number))
             print({key: round(v, 4) if isinstance(v, float) else v for key, v in runs[-1].items()}, flush=True)
-    seconds = {side: [run["seconds"] for run in runs if run["side"] == side] for side in ("lab", "by_hand")}
-    ratios = [hand / lab for hand, lab in zip(seconds["by_hand"], seconds["lab"], strict=True)]
+    seconds = {side: [run["seconds"] for run in runs if run["side"] == side] for side in SIDES}
+    ratios = {side: [hand / lab for hand, lab in zip(seconds[side], seconds["lab"], strict=True)] for side in SIDES[1:]}
     summary = {
-        "ratio_median": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
+        "ratio": {
+            side: {"median": statistics.median(found), "min": min(found), "max": max(found)}
+            for side, found in ratios.items()
+        },
         "seconds_median": {side: statistics.median(values) for side, values in seconds.items()},
         "rounds": arguments.rounds,
         "trials": arguments.trials,

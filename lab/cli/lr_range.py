@@ -1,0 +1,35 @@
+"""`lab lr-range`: a learning-rate range test, its picture and what it suggests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the spec; repeatable.")]
+
+
+def lr_range(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A study's YAML file.", show_default=False)],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs for each weight decay.")] = 5,
+    set_: Sets = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.html|png", help="Draw it.")] = None,
+) -> None:
+    """Test the learning rates of a study's task in this process, and suggest one with its interval."""
+    from lab.picture import check_ending, write_figure
+    from lab.range_study import lr_range_of
+    from lab.spec import parse_override, read_spec
+
+    if plot is not None:
+        check_ending(plot)
+    overrides = {"bounds.seeds": seeds} | dict(parse_override(text) for text in set_ or [])
+    found = lr_range_of(read_spec(spec, overrides), quiet=False)
+    low, high = found.sure
+    print(f"max_lr        {found.suggestion:.3g}  (95 % interval over runs: {low:.3g} to {high:.3g})")
+    print("search        {:.3g} to {:.3g}".format(*found.bounds))
+    if found.weight_decay is not None:
+        print(f"weight decay  {found.weight_decay:g}  (the largest that costs no loss)")
+    print("other rules   " + ", ".join(f"{name} {lr:.3g}" for name, lr in found.rules.items()))
+    if plot is not None:
+        write_figure(found.plot(), plot)

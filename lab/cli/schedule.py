@@ -1,0 +1,44 @@
+"""`lab schedule`: a schedule as a table or a picture, before anything runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A field; repeatable.")]
+
+
+def schedule(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="one_cycle, sgdr, wsd, ...; 'list' lists them.")],
+    set_: Sets = None,
+    steps: Annotated[int, typer.Option(help="Optimizer steps in all.")] = 100,
+    csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Write every step as CSV.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.html|png", help="Draw it.")] = None,
+) -> None:
+    """Show what a schedule does at every step: lr, momentum, weight decay."""
+    from lab.picture import check_ending, write_figure
+    from lab.record import write_bytes
+    from lab.schedules import KINDS, parse_schedule
+    from lab.spec import parse_override
+
+    if kind == "list":
+        for name, cls in KINDS.items():
+            print(f"{name}: {(cls.__doc__ or '').splitlines()[0]}")
+        return
+    if plot is not None:
+        check_ending(plot)
+    made = parse_schedule({"kind": kind, **dict(parse_override(text) for text in set_ or [])})
+    table = made.table(steps)
+    if csv == "-":
+        table.to_csv(sys.stdout, index=False)
+    elif csv is not None:
+        write_bytes(Path(csv), table.to_csv(index=False).encode())
+    if plot is not None:
+        write_figure(made.plot(steps), plot)
+    if csv is None and plot is None:
+        print(made.picture())
+        print(f"lr {table.lr.iloc[0]:.4g} -> {table.lr.max():.4g} -> {table.lr.iloc[-1]:.4g} over {steps} steps")
+        print(f"cycle ends at steps {', '.join(map(str, made.cycle_ends(steps)))}")

@@ -1,0 +1,25 @@
+"""The learning-rate range test: how its losses are smoothed, which rules read them, and what several runs agree on.
+
+Source of the test: Smith 2015 (arXiv 1506.01186), section 3.3; as fastai runs it: exponential, stopped at four times
+the best smoothed loss.
+"""
+
+from lab.range_test.agreement import Agreement, agree
+from lab.range_test.curve import smooth, stop_step
+from lab.range_test.reading import Reading, Run, read
+from lab.range_test.rules import RULES, minimum, slide, steep, valley
+
+__all__ = [
+    "RULES",
+    "Agreement",
+    "Reading",
+    "Run",
+    "agree",
+    "minimum",
+    "read",
+    "slide",
+    "smooth",
+    "steep",
+    "stop_step",
+    "valley",
+]

@@ -1,0 +1,83 @@
+"""What several range tests agree on: a rate to train with, how sure that is, and the range worth searching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab.range_test.reading import FEWEST_STEPS, LEAST_FALL, Reading
+
+_BOOTSTRAPS = 1000
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The result of several range tests; rates are None where they say nothing, and `verdict` says why."""
+
+    suggestion: float | None
+    """The max_lr with which a 1cycle training of the planned budget is expected to do best."""
+    sure: tuple[float, float] | None
+    """The suggestion's 95 % interval, from a bootstrap over the runs."""
+    low: float | None
+    high: float | None
+    """The ends of the range worth searching."""
+    weight_decay: float | None
+    """Of a grid of several: the largest that costs no loss (Smith 2018, arXiv 1803.09820, section 4.4)."""
+    verdict: str
+
+
+def agree(readings: Sequence[Reading], end: float, seed: int = 0) -> Agreement:
+    """Read several tests as one.
+
+    Args:
+        readings: runs over the same rates, of any weight decays and seeds.
+        end: the largest rate of the test.
+        seed: of the bootstrap.
+    """
+    told = [r for r in readings if r.told]
+    if len(told) * 2 < len(readings) or not told:
+        return Agreement(None, None, None, None, None, _why_silent(readings))
+    marks = np.array([np.log([r.falls_at or 0, r.halfway or 0, r.minimum or 0]) for r in told])  # [runs, marks]
+    rng = np.random.default_rng(seed)
+    drawn = marks[rng.integers(0, len(marks), (_BOOTSTRAPS, len(marks)))]  # [bootstraps, runs, marks]
+    spread = np.exp([_suggest(sample) for sample in drawn])
+    low, high = (float(np.exp(np.median(marks[:, column]))) for column in (0, 2))
+    if high < 10 * low:  # less than a decade would be a search for noise
+        low = high / 10
+    return Agreement(
+        suggestion=float(np.exp(_suggest(marks))),
+        sure=(float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975))),
+        low=low,
+        high=min(high, end),
+        weight_decay=_weight_decay(told),
+        verdict=f"{len(told)} of {len(readings)} range tests agree on where the loss falls",
+    )
+
+
+def _suggest(marks: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+    """Log of the suggestion from log marks [runs, 3]."""
+    return float(np.mean(marks[:, 1]))
+
+
+def _weight_decay(told: Sequence[Reading]) -> float | None:
+    """The largest weight decay whose least loss is within one seed's standard deviation of the best."""
+    least: dict[float, list[float]] = {}
+    for reading in told:
+        least.setdefault(reading.weight_decay, []).append(min(reading.smoothed))
+    if len(least) < 2:
+        return None
+    variances = [float(np.var(losses, ddof=1)) for losses in least.values() if len(losses) > 1]
+    noise = float(np.sqrt(np.mean(variances))) if variances else 0.0
+    best = min(float(np.mean(losses)) for losses in least.values())
+    return max(decay for decay, losses in least.items() if float(np.mean(losses)) <= best + noise)
+
+
+def _why_silent(readings: Sequence[Reading]) -> str:
+    silent = [r for r in readings if not r.told]
+    short = sum(len(r.lrs) < FEWEST_STEPS for r in silent)
+    if not silent:
+        return "no range test was run"
+    why = "diverges at once" if short * 2 > len(silent) else f"never falls by more than {100 * LEAST_FALL:.0f} %"
+    return f"the loss {why} in {len(silent)} of {len(readings)} range tests"

@@ -1,0 +1,86 @@
+"""One range test, read: where it falls, where it is least, and what each rule makes of it. Shapes: s steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab.range_test.curve import Floats, smooth, stop_step
+from lab.range_test.rules import RULES
+
+LEAST_FALL = 0.05
+"""Share of the first loss by which a loss must fall, or the test says nothing."""
+
+FEWEST_STEPS = 10
+"""A run that breaks off earlier has no curve to read."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One range test: the learning rates it used [s] and the losses it met [s]."""
+
+    seed: int
+    weight_decay: float
+    lrs: Floats
+    losses: Floats
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one run says; rates are None, and rules empty, where it says nothing."""
+
+    seed: int
+    weight_decay: float
+    lrs: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    falls_at: float | None
+    """Where a tenth of the way down has been gone."""
+    halfway: float | None
+    """Where half of the way down has been gone."""
+    minimum: float | None
+    """Where the smoothed loss is least."""
+    rules: Mapping[str, float]
+
+    @property
+    def told(self) -> bool:
+        """Whether the run says anything."""
+        return self.minimum is not None
+
+
+def read(run: Run, stop_at: float) -> Reading:
+    """Smooth a run, cut it where it diverged, and find its marks."""
+    smoothed = smooth(run.losses)
+    end = stop_step(smoothed, stop_at)
+    end = len(smoothed) if end is None else end
+    smoothed, lrs = smoothed[:end], run.lrs[:end]
+    cut = tuple(lrs.tolist()), tuple(smoothed.tolist())
+    silent = Reading(run.seed, run.weight_decay, *cut, None, None, None, {})
+    if end < FEWEST_STEPS:
+        return silent
+    fall = float(smoothed[0] - smoothed.min())
+    if fall <= LEAST_FALL * abs(float(smoothed[0])):
+        return silent
+    rules = {name: rule(lrs, smoothed) for name, rule in RULES.items()}
+    least = float(lrs[int(smoothed.argmin())])
+    return Reading(
+        run.seed,
+        run.weight_decay,
+        *cut,
+        fallen_at(lrs, smoothed, 0.1),
+        fallen_at(lrs, smoothed, 0.5),
+        least,
+        rules,
+    )
+
+
+def fallen_at(lrs: Floats, losses: Floats, share: float) -> float:
+    """The rate at which a share of the way from the first loss to the least has been gone; interpolated in log lr."""
+    goal = float(losses[0] - share * (losses[0] - losses.min()))
+    after = int(np.argmax(losses <= goal))
+    if after == 0:
+        return float(lrs[0])
+    above, below = float(losses[after - 1]), float(losses[after])
+    part = (above - goal) / (above - below) if above > below else 1.0
+    return float(np.exp(np.log(lrs[after - 1]) + part * (np.log(lrs[after]) - np.log(lrs[after - 1]))))

@@ -1,0 +1,290 @@
+"""How good is a rule that reads a learning rate off a range test?
+
+For each problem: the truth, a sweep of max_lr (13 values x 5 seeds) of 1cycle trainings of the planned budget; and 20
+range tests, read by every rule. Reported per rule: log10 distance of its median to the best rate, the accuracy lost
+against the best rate (interpolated on the sweep's means), and the largest over the smallest of 20 readings. `agreed` is
+our rule: five runs read together, so its 20 readings are of four disjoint groups of runs and sixteen random ones.
+
+    python studies/benchmarks/lr_range.py [--data DIR] [--tasks NAME ...] [--json FILE] [--curves FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+
+from lab.assignment import Job, Planned, Recipe, TaskRef, Training
+from lab.execution.local import LocalEngine
+from lab.ledger import TrialRow, read_trials
+from lab.range_test import RULES, Run, agree, read
+from lab.record import Record
+from lab.schedules import Ramp
+from lab.space import Float, Space
+from lab.tasks.contract import Data, Split, Task
+
+SWEEP = np.geomspace(1e-4, 1.0, 13)
+SEEDS, TESTS, GROUP = 5, 20, 5
+STEPS, START, END, STOP_AT = 100, 1e-6, 10.0, 4.0
+DATA = Path()
+
+
+class Classification(Task):
+    """Arrays, a split of 20 % for validation (stratified, random_state 0), and a network."""
+
+    def __init__(self, batch_size: int = 64) -> None:
+        self.batch_size = batch_size
+
+    def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        raise NotImplementedError
+
+    def network(self, inputs: int, classes: int) -> nn.Module:
+        return nn.Sequential(*block(inputs, 128, 0.1), *block(128, 128, 0.1), nn.Linear(128, classes))
+
+    @cached_property
+    def splits(self) -> dict[str, Data]:
+        x, y = self.arrays()
+        train, valid = train_test_split(range(len(x)), test_size=0.2, stratify=y, random_state=0)
+        mean, std = x[train].mean(axis=0), x[train].std(axis=0) + 1e-6
+        if x.ndim > 2:
+            mean, std = x[train].mean(), x[train].std()
+        ready = torch.tensor((x - mean) / std, dtype=torch.float32)
+        target = torch.tensor(y, dtype=torch.int64)
+        return {"train": (ready[train], target[train]), "valid": (ready[valid], target[valid])}
+
+    def data(self, split: Split) -> Data:
+        return self.splits[split]
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        x, y = self.splits["train"]
+        return self.network(x.shape[1], int(y.max()) + 1)
+
+
+def block(inputs: int, outputs: int, rate: float) -> list[nn.Module]:
+    """Linear, batch norm, ReLU, dropout."""
+    return [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(rate)]
+
+
+def convolutions(channels: tuple[int, ...], features: int, classes: int) -> nn.Module:
+    """3x3 convolutions with batch norm, pooled after each but the first."""
+    layers: list[nn.Module] = []
+    for number, (inputs, outputs) in enumerate(pairwise(channels)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if number else []
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, classes))
+
+
+class DigitsMLP(Classification):
+    def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        x, y = load_digits(return_X_y=True)
+        return x / 16, y
+
+
+class DigitsCNN(DigitsMLP):
+    def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        x, y = super().arrays()
+        return x.reshape(-1, 1, 8, 8), y
+
+    def network(self, inputs: int, classes: int) -> nn.Module:
+        return convolutions((1, 16, 32, 32), 128, classes)
+
+
+class BreastCancer(Classification):
+    def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        x, y = load_breast_cancer(return_X_y=True)
+        return x, y
+
+
+class Adult(Classification):
+    """8,000 rows; numbers standardised, strings one-hot."""
+
+    def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        frame = pd.read_csv(DATA / "tabular/adult_train.csv", skipinitialspace=True).sample(8000, random_state=0)
+        target = frame.pop("income").astype(str).str.contains(">50K").to_numpy(dtype=np.int64)
+        return pd.get_dummies(frame).to_numpy(dtype=np.float32), target
+
+
+class Cifar(Classification):
+    """2,500 images of CIFAR-10 and a small convolutional network."""
+
+    def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        import io
+
+        from PIL import Image
+
+        frame = pd.read_parquet(DATA / "cifar10/train.parquet").sample(2500, random_state=0)
+        column = "img" if "img" in frame else "image"
+        images = [np.asarray(Image.open(io.BytesIO(cell["bytes"])).convert("RGB")) for cell in frame[column]]
+        x = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255
+        return x, frame["label"].to_numpy(dtype=np.int64)
+
+    def network(self, inputs: int, classes: int) -> nn.Module:
+        return convolutions((3, 16, 32, 64, 64), 1024, classes)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task with the budget it is trained for."""
+
+    make: Callable[[], Classification]
+    epochs: int
+    path: str
+    width: int
+
+
+PROBLEMS: dict[str, Problem] = {
+    "digits_mlp": Problem(DigitsMLP, 10, "stacked", 13),
+    "digits_cnn": Problem(DigitsCNN, 10, "stacked", 4),
+    "breast_cancer": Problem(lambda: BreastCancer(32), 10, "stacked", 13),
+    "adult": Problem(Adult, 5, "stacked", 13),
+    "cifar": Problem(Cifar, 6, "sequential", 1),
+}
+NEED_DATA = ("adult", "cifar")
+
+
+def train(problem: Problem, task: Classification, plan: tuple[Planned, ...], losses: bool) -> list[TrialRow]:
+    """Train a plan on one lane of this process."""
+    examples = len(task.data("train")[0])
+    steps = min(examples // task.batch_size, STEPS) if losses else None
+    training = Training(
+        {"kind": "adamw"}, task.batch_size, problem.path, 1, "cpu", steps, losses, STOP_AT if losses else None
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(
+            stage="final",
+            folder=Path(folder),
+            task=TaskRef("benchmark", given=task),
+            space=Space(max_lr=Float(1e-7, 10, log=True)),
+            recipe=Recipe(),
+            training=training,
+            direction="maximize",
+            metric="accuracy",
+            seed=0,
+            width=problem.width,
+            lanes=1,
+            plan=plan,
+        )
+        LocalEngine(1, lambda progress: True).run(job)
+        rows = read_trials(Record(Path(folder)), "final")
+    return sorted(rows, key=lambda row: row.plan_index or 0)
+
+
+def sweep(problem: Problem, task: Classification) -> np.ndarray[Any, Any]:
+    """Accuracy [rates, seeds] of 1cycle trainings; a diverged one has the least there is."""
+    plan = tuple(Planned({"max_lr": float(lr)}, seed, problem.epochs, "sweep") for lr in SWEEP for seed in range(SEEDS))
+    scores = [0.0 if row.score is None else row.score for row in train(problem, task, plan, losses=False)]
+    return np.array(scores).reshape(len(SWEEP), SEEDS)
+
+
+def range_tests(problem: Problem, task: Classification) -> list[Run]:
+    """Twenty range tests."""
+    steps = min(len(task.data("train")[0]) // task.batch_size, STEPS)
+    epochs = -(-STEPS // steps)
+    ramp = Ramp(start=START, end=END)
+    plan = tuple(Planned({"max_lr": 1e-3}, 1000 + s, epochs, "test", schedule=ramp) for s in range(TESTS))
+    lrs = ramp.curves(None, epochs * steps).lr
+    runs = []
+    for row in train(problem, task, plan, losses=True):
+        losses = np.array([np.nan if loss is None else loss for loss in row.step_losses])
+        runs.append(Run(row.seed, 0.01, lrs[: len(losses)], losses))
+    return runs
+
+
+def truth(accuracy: np.ndarray[Any, Any]) -> tuple[float, Callable[[float], float]]:
+    """The best rate, and the accuracy at any rate, from the sweep's means smoothed over neighbours (1, 2, 1)."""
+    mean = accuracy.mean(axis=1)
+    padded = np.concatenate([mean[:1], mean, mean[-1:]])
+    smoothed = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    best = float(SWEEP[int(smoothed.argmax())])
+    return best, lambda lr: float(np.interp(np.log(lr), np.log(SWEEP), smoothed))
+
+
+def judge(readings: list[float], best: float, at: Callable[[float], float]) -> dict[str, float]:
+    """What a rule's readings are worth."""
+    median = float(np.exp(np.median(np.log(readings))))
+    return {
+        "median": median,
+        "log10_distance": float(np.log10(median / best)),
+        "regret_points": 100 * float(np.mean([at(best) - at(lr) for lr in readings])),
+        "spread": max(readings) / min(readings),
+    }
+
+
+def groups(runs: list[Run]) -> list[list[Run]]:
+    """Four disjoint groups of five runs, and sixteen random ones: twenty readings, as the other rules have."""
+    rng = np.random.default_rng(0)
+    disjoint = [runs[i : i + GROUP] for i in range(0, TESTS, GROUP)]
+    return disjoint + [[runs[i] for i in rng.choice(TESTS, GROUP, replace=False)] for _ in range(16)]
+
+
+def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One problem's table, and its raw curves."""
+    problem = PROBLEMS[name]
+    task = problem.make()
+    accuracy = sweep(problem, task)
+    runs = range_tests(problem, task)
+    best, at = truth(accuracy)
+    readings = [read(run, STOP_AT) for run in runs]
+    table = {rule: judge([r.rules[rule] for r in readings if r.rules], best, at) for rule in RULES}
+    agreed = [agree([read(run, STOP_AT) for run in group], END).suggestion for group in groups(runs)]
+    table["agreed"] = judge([lr for lr in agreed if lr is not None], best, at)
+    found = {
+        "task": name,
+        "epochs": problem.epochs,
+        "best_lr": best,
+        "sweep": [
+            {"lr": float(lr), "accuracy": a.mean(), "std": a.std()} for lr, a in zip(SWEEP, accuracy, strict=True)
+        ],
+        "rules": table,
+    }
+    curves = {"sweep": accuracy.tolist(), "runs": [{"lrs": r.lrs.tolist(), "losses": r.losses.tolist()} for r in runs]}
+    return found, curves
+
+
+def main() -> None:
+    """Measure every problem and print the table."""
+    global DATA  # the tasks read their files from here
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with tabular/ and cifar10/; without it they are left out")
+    parser.add_argument("--tasks", nargs="+", choices=list(PROBLEMS))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--curves", type=Path)
+    arguments = parser.parse_args()
+    DATA = arguments.data or Path()
+    names = arguments.tasks or [n for n in PROBLEMS if arguments.data or n not in NEED_DATA]
+    torch.set_num_threads(1)
+    found, raw = [], {}
+    for name in names:
+        result, raw[name] = measure(name)
+        found.append(result)
+        print(f"{name}: best max_lr {result['best_lr']:.2g} ({result['epochs']} epochs)")
+        for rule, row in result["rules"].items():
+            print(f"  {rule:8}", ", ".join(f"{key} {value:.3g}" for key, value in row.items()), flush=True)
+    machine = f"{os.cpu_count()} cores, {platform.platform()}"
+    versions = {package: version(package) for package in ("lab", "torch", "scikit-learn")}
+    provenance = {"machine": machine, "versions": versions, "seeds": SEEDS, "range_tests": TESTS, "group": GROUP}
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps({**provenance, "tasks": found}, indent=1) + "\n")
+    if arguments.curves:
+        arguments.curves.write_text(json.dumps(raw))
+
+
+if __name__ == "__main__":
+    main()

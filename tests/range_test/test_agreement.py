@@ -1,0 +1,88 @@
+"""What single runs and several together say: known curves have known marks, and silence has a reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.range_test import Reading, Run, agree, read
+from lab.range_test.reading import fallen_at
+
+
+def run_of(losses: list[float] | np.ndarray, decay: float = 0.01, low: float = 1e-6, high: float = 10.0) -> Run:
+    return Run(0, decay, np.geomspace(low, high, len(losses)), np.asarray(losses, dtype=float))
+
+
+def reading(falls: float | None, half: float | None, least: float | None, decay: float = 0.0, bottom: float = 1.0):
+    return Reading(0, decay, (1e-3,) * 50, (2.0,) * 49 + (bottom,), falls, half, least, {})
+
+
+def test_a_reading_marks_where_the_loss_falls_and_where_it_is_least() -> None:
+    losses = np.concatenate([np.full(200, 2.0), np.linspace(2.0, 0.5, 200), np.full(100, 50.0)])
+    run = run_of(losses)
+    found = read(run, stop_at=4.0)
+    assert found.falls_at is not None
+    assert found.halfway is not None
+    assert found.minimum is not None
+    assert len(found.lrs) < len(losses), "cut where it diverged"
+    assert run.lrs[200] < found.falls_at < found.halfway < found.minimum
+    assert found.minimum == pytest.approx(run.lrs[399], rel=0.05)
+
+
+@given(share=st.floats(0.01, 0.99))
+def test_a_share_of_a_straight_fall_is_that_share_of_the_way(share: float) -> None:
+    lrs = np.geomspace(1e-4, 1, 41)
+    losses = np.linspace(3, 1, 41)
+    assert np.log10(fallen_at(lrs, losses, share)) == pytest.approx(-4 + 4 * share, abs=1e-9)
+
+
+@pytest.mark.parametrize("losses", [[np.nan] * 50, [1.0] * 5, np.linspace(1, 2, 60), [2.0] * 60])
+def test_a_run_without_a_fall_says_nothing(losses: list[float]) -> None:
+    found = read(run_of(losses), stop_at=4.0)
+    assert not found.told
+    assert found.rules == {}
+
+
+def test_several_runs_are_read_by_their_means_and_medians_on_the_log_scale() -> None:
+    runs = [reading(1e-4, 1e-3, 1e-2), reading(1e-3, 1e-2, 1e-1), reading(1e-2, 1e-1, 1.0)]
+    found = agree(runs, end=10.0)
+    assert found.suggestion == pytest.approx(1e-2)
+    assert (found.low, found.high) == (pytest.approx(1e-3), pytest.approx(1e-1))
+    assert found.sure is not None
+    assert 0.99e-3 <= found.sure[0] < 1e-2 < found.sure[1] <= 1.01e-1
+    assert found.verdict.startswith("3 of 3")
+
+
+def test_runs_that_agree_are_sure_and_the_bootstrap_repeats() -> None:
+    same = [reading(1e-4, 1e-2, 1e-1)] * 5
+    found = agree(same, end=10.0)
+    assert found.sure == (pytest.approx(1e-2), pytest.approx(1e-2))
+    mixed = [reading(1e-4, lr, 1e-1) for lr in (1e-3, 2e-3, 5e-3, 1e-2)]
+    assert agree(mixed, end=10.0, seed=3) == agree(mixed, end=10.0, seed=3)
+
+
+def test_the_range_spans_a_decade_at_least_and_ends_with_the_test() -> None:
+    found = agree([reading(0.5, 0.7, 1.0)], end=10.0)
+    assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(1.0))
+    found = agree([reading(0.5, 0.7, 20.0)], end=10.0)
+    assert found.high == 10.0
+
+
+def test_the_weight_decay_is_the_largest_that_costs_no_loss() -> None:
+    def runs(decay: float, bottoms: tuple[float, ...]) -> list[Reading]:
+        return [reading(1e-3, 1e-2, 1e-1, decay, bottom) for bottom in bottoms]
+
+    told = runs(1e-3, (1.0, 1.1)) + runs(1e-2, (1.02, 1.1)) + runs(1e-1, (1.5, 1.6))
+    assert agree(told, end=10.0).weight_decay == 1e-2
+    assert agree(runs(1e-3, (1.0, 1.1)), end=10.0).weight_decay is None
+
+
+@pytest.mark.parametrize(("steps", "why"), [(50, "never falls"), (1, "diverges at once")])
+def test_when_most_runs_say_nothing_the_verdict_says_why(steps: int, why: str) -> None:
+    silent = Reading(0, 0.0, (1e-3,) * steps, (2.0,) * steps, None, None, None, {})
+    found = agree([silent, silent, reading(1e-4, 1e-3, 1e-2)], end=10)
+    assert (found.suggestion, found.low, found.high) == (None, None, None)
+    assert why in found.verdict
+    assert "2 of 3" in found.verdict
