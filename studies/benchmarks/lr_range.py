@@ -16,7 +16,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import pairwise
@@ -244,7 +244,12 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     table = {rule: judge([r.rules[rule] for r in readings if r.rules], best, at) for rule in RULES}
     agreed = [agree([read(run, STOP_AT) for run in group], END).suggestion for group in groups(runs)]
     table["agreed"] = judge([lr for lr in agreed if lr is not None], best, at)
+    together = agree(readings, END).suggestion
+    auto = Planned({"max_lr": together or 1e-3}, 0, problem.epochs, "auto")
+    plan = tuple(replace(auto, seed=100 + seed) for seed in range(SEEDS))
+    trained = [row.score for row in train(problem, task, plan, losses=False)]
     found = {
+        "auto": {"max_lr": together, "accuracy": trained, "mean": float(np.mean([s or 0.0 for s in trained]))},
         "task": name,
         "epochs": problem.epochs,
         "best_lr": best,
@@ -274,6 +279,9 @@ def main() -> None:
         result, raw[name] = measure(name)
         found.append(result)
         print(f"{name}: best max_lr {result['best_lr']:.2g} ({result['epochs']} epochs)")
+        print(
+            f"  1cycle at the agreed {result['auto']['max_lr']:.3g}: accuracy {result['auto']['mean']:.4f} ({SEEDS} seeds)"
+        )
         for rule, row in result["rules"].items():
             print(f"  {rule:8}", ", ".join(f"{key} {value:.3g}" for key, value in row.items()), flush=True)
     machine = f"{os.cpu_count()} cores, {platform.platform()}"
