@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    found = re.findall(rf"^( *)```{language}\n(.*?)```", README, flags=re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(indent + block) for indent, block in found]
 
 
 def run(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -44,7 +46,7 @@ def test_the_commands_run_as_shown(tmp_path: Path) -> None:
     (tmp_path / "studies").symlink_to(ROOT / "studies")
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("lab ")]
-    assert len(commands) >= 9
+    assert len(commands) >= 14
     for command in commands:
         done = run(["-m", "lab", *command], tmp_path)
         assert done.returncode == 0, (command, done.stderr)
@@ -59,13 +61,20 @@ def test_the_make_targets_shown_exist() -> None:
 
 
 def test_the_python_example_runs_as_shown(tmp_path: Path) -> None:
-    task, study = blocks("python")
+    task, study = (block for block in blocks("python") if "Wine" in block)
     (tmp_path / "my_task.py").write_text(task)
     (tmp_path / "study.py").write_text(study)
     done = run(["study.py"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "tensor(" in done.stdout
     assert (tmp_path / "runs/wine/report.html").is_file()
+
+
+def test_the_schedule_drives_an_optimizer_as_shown(tmp_path: Path) -> None:
+    (tmp_path / "loop.py").write_text(next(block for block in blocks("python") if "to_torch" in block))
+    done = run(["loop.py"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(0.01 / 1e5)
 
 
 def test_the_custom_task_runs_as_a_script(tmp_path: Path) -> None:

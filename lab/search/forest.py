@@ -7,6 +7,7 @@ exactly as an uninterrupted one. Method: sequential model-based optimisation wit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class ForestSampler(BaseSampler):
         self._explore_every = explore_every
         self._space = dict(space) if space is not None else None
         self._common = IntersectionSearchSpace(include_pruned=True)
-        self._fitted: tuple[Floats, Floats, Forest] | None = None
+        self._offered: _Offer | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         space = self._space if self._space is not None else self._common.calculate(study)
@@ -84,19 +85,32 @@ class ForestSampler(BaseSampler):
                 return encoding.values(point[0])
         units = encoding.units([t.params for t in history])
         cost = _normal_scores(_costs(history, study.direction))
-        forest = self._forest(encoding.features(units), cost)
-        rng = np.random.default_rng([self._seed, trial.number])
-        candidates = encoding.snap(_candidates(np.nan_to_num(units, nan=0.5), cost, rng))
-        gain = _expected_improvement(forest, encoding.features(candidates), best=_incumbent(forest, encoding, units))
-        gain = gain * _apart(candidates, np.nan_to_num(pending, nan=0.5))
-        return encoding.values(candidates[int(gain.argmax())])
+        known = self._offer(encoding, units, cost)
+        gain = known.gain * _apart(known.candidates, np.nan_to_num(pending, nan=0.5))
+        return encoding.values(known.candidates[int(gain.argmax())])
 
-    def _forest(self, features: Floats, cost: Floats) -> Forest:
-        # Refit when the history has changed; a batch asked at once shares one forest.
-        known = self._fitted
-        if known is None or not (np.array_equal(known[0], features) and np.array_equal(known[1], cost)):
-            self._fitted = known = (features, cost, Forest(self._seed).fit(features, cost))
-        return known[2]
+    def _offer(self, encoding: Encoding, units: Floats, cost: Floats) -> _Offer:
+        """What the forest offers for a history; a batch asked at once shares it and differs in what is pending."""
+        features = encoding.features(units)
+        known = self._offered
+        if known is None or not (np.array_equal(known.features, features) and np.array_equal(known.cost, cost)):
+            forest = Forest(self._seed).fit(features, cost)
+            rng = np.random.default_rng([self._seed, len(cost)])
+            candidates = encoding.snap(_candidates(np.nan_to_num(units, nan=0.5), cost, rng))
+            best = _incumbent(forest, encoding, units)
+            gain = _expected_improvement(forest, encoding.features(candidates), best)
+            self._offered = known = _Offer(features, cost, candidates, gain)
+        return known
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """Candidates [m, d] with their expected improvement [m], and the history they follow from."""
+
+    features: Floats
+    cost: Floats
+    candidates: Floats
+    gain: Floats
 
 
 def _stream(*parts: int) -> int:

@@ -62,7 +62,10 @@ class Encoding:
         """The points [n, d] of the unit cube that stand for the same values, so that equal proposals are equal."""
         snapped = units.copy()
         for column, dist in enumerate(self.distributions.values()):
-            if not isinstance(dist, FloatDistribution) or dist.step:
+            if isinstance(dist, CategoricalDistribution):
+                count = len(dist.choices)
+                snapped[:, column] = (np.floor(units[:, column] * count).clip(max=count - 1) + 0.5) / count
+            elif not isinstance(dist, FloatDistribution) or dist.step:
                 snapped[:, column] = [_unit(dist, _value(dist, float(u))) for u in units[:, column]]
         return snapped
 

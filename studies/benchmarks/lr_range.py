@@ -279,9 +279,8 @@ def main() -> None:
         result, raw[name] = measure(name)
         found.append(result)
         print(f"{name}: best max_lr {result['best_lr']:.2g} ({result['epochs']} epochs)")
-        print(
-            f"  1cycle at the agreed {result['auto']['max_lr']:.3g}: accuracy {result['auto']['mean']:.4f} ({SEEDS} seeds)"
-        )
+        auto = result["auto"]
+        print(f"  1cycle at the agreed {auto['max_lr']:.3g}: accuracy {auto['mean']:.4f} ({SEEDS} seeds)")
         for rule, row in result["rules"].items():
             print(f"  {rule:8}", ", ".join(f"{key} {value:.3g}" for key, value in row.items()), flush=True)
     machine = f"{os.cpu_count()} cores, {platform.platform()}"
