@@ -18,8 +18,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^( *)```{language}\n(.*?)```", README, flags=re.DOTALL | re.MULTILINE)
-    return [textwrap.dedent(indent + block) for indent, block in found]
+    found = re.findall(rf"^ *```{language}\n(.*?)```", README, flags=re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for block in found]
 
 
 def run(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -73,10 +73,11 @@ def range_test_figure(bounds: Mapping[str, Any]) -> Figure:
     top = 1.4 * max(tops, default=1.0)
     figure.update_yaxes(range=[0, top])
     told = [run["rules"] for run in runs if run["rules"]]
-    marks = {rule: float(np.exp(np.median([np.log(rules[rule]) for rules in told]))) for rule in (told or [{}])[0]}
+    medians = {rule: float(np.exp(np.median([np.log(rules[rule]) for rules in told]))) for rule in (told or [{}])[0]}
+    marks = dict(sorted(medians.items(), key=lambda item: item[1]))
     figure.add_scatter(
         x=list(marks.values()),
-        y=[0.06 * top * (1 + number % 2) for number in range(len(marks))],
+        y=[0.07 * top * (1 + number % 3) for number in range(len(marks))],
         text=list(marks),
         mode="markers+text",
         textposition="top center",
@@ -86,7 +87,10 @@ def range_test_figure(bounds: Mapping[str, Any]) -> Figure:
     )
     figure.add_vrect(x0=bounds["sure"][0], x1=bounds["sure"][1], fillcolor=INK, opacity=0.15, line_width=0)
     suggestion = bounds["suggestion"]
-    figure.add_vline(x=suggestion, line={"color": INK, "width": 2}, annotation_text=f"max_lr {suggestion:.2g}")
+    figure.add_vline(x=suggestion, line={"color": INK, "width": 2})
+    figure.add_annotation(  # plotly takes an annotation's place on a log axis as its logarithm
+        x=float(np.log10(suggestion)), y=0.97, yref="paper", text=f"max_lr {suggestion:.2g}", showarrow=False, xshift=48
+    )
     figure.add_vrect(x0=bounds["low"], x1=bounds["high"], fillcolor=ACCENT, opacity=0.06, line_width=0)
     for end in ("low", "high"):
         figure.add_vline(x=bounds[end], line={"color": ACCENT, "dash": "dot", "width": 1})

@@ -105,5 +105,6 @@ def edge(effect: Effect, encoding: Encoding, direction: str) -> str | None:
         return None
     margin = max(1, round(0.05 * (len(mean) - 1)))
     if best <= margin:
-        return "low"
+        # Rates, counts and decays end at 0 by their nature: there is nothing below to search.
+        return None if effect.values[0] == 0 else "low"
     return "high" if best >= len(mean) - 1 - margin else None

@@ -93,10 +93,10 @@ def test_the_effect_of_a_choice_has_a_point_per_option():
     assert effect.mean[2] > effect.mean[1] > effect.mean[0]
 
 
-def _effect(mean: Floats, band: float = 0.01) -> Effect:
+def _effect(mean: Floats, band: float = 0.01, start: float = 0.5) -> Effect:
     values = tuple(float(m) for m in mean)
     low, high = tuple(m - band / 2 for m in values), tuple(m + band / 2 for m in values)
-    return Effect("a", tuple(np.linspace(0, 1, len(mean))), values, low, high, (1,) * len(mean))
+    return Effect("a", tuple(np.linspace(start, start + 1, len(mean))), values, low, high, (1,) * len(mean))
 
 
 GRID = np.linspace(0, 1, 21)
@@ -115,6 +115,11 @@ GRID = np.linspace(0, 1, 21)
 )
 def test_an_optimum_at_the_edge_is_found(mean: Floats, direction: str, expected: str | None):
     assert edge(_effect(mean), ENCODING, direction) == expected
+
+
+def test_zero_is_an_end_and_no_edge():
+    assert edge(_effect(-GRID, start=0.0), ENCODING, "maximize") is None
+    assert edge(_effect(GRID, start=0.0), ENCODING, "maximize") == "high"
 
 
 def test_an_edge_within_the_noise_and_a_choice_have_none():
