@@ -42,6 +42,7 @@ class Board:
         self._order: tuple[Literal["wait", "run", "probe", "leave"], Any] = ("wait", None)
         self._ledger: Ledger | None = None
         self._probed: Probe | LabError | None = None
+        self._came: set[int] = set()
         self._left: set[int] = set()
         self._stopping = False
 
@@ -60,7 +61,7 @@ class Board:
         from lab.ledger import Ledger
 
         self._ledger = Ledger(job)
-        self._left = set()
+        self._came, self._left = set(), set()
         self._give("run", job)
 
     def ask_probe(self, job: Job, widest: int) -> None:
@@ -77,9 +78,9 @@ class Board:
         """Ask lanes to end their epoch, save and stop."""
         self._stopping = True
 
-    def lanes_left(self) -> set[int]:
-        """Lanes that are through with the stage."""
-        return self._left
+    def all_left(self) -> bool:
+        """Whether every lane that came to the stage is through with it; one that was never placed is not waited for."""
+        return self._came <= self._left
 
     def end_stage(self) -> None:
         self._of_stage().release()
@@ -98,6 +99,7 @@ class Board:
         self._left.add(lane)
 
     def attach(self, lane: int) -> Attachment:
+        self._came.add(lane)
         return self._of_stage().attach(lane)
 
     def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work:
@@ -236,6 +238,8 @@ class RayEngine:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Tune's thread may outlive `close` by a moment; it must not start a new Ray when it finds none.
+        os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         try:
             if address is None:
@@ -270,14 +274,14 @@ class RayEngine:
         self._call(self._board.run.remote(job))
         progress: Progress = ray.get(self._board.progress.remote())
         stopping = False
-        while not (progress.finished or (stopping and self._all_left(job))):
+        while not (progress.finished or (stopping and self._all_left())):
             self._check_lanes()
             time.sleep(_POLL_S)
             progress = ray.get(self._board.progress.remote())
             if not self._watch(progress) and not stopping:
                 stopping = True
                 ray.get(self._board.stop.remote())
-        while not self._all_left(job):
+        while not self._all_left():
             self._check_lanes()
             time.sleep(_POLL_S)
         ray.get(self._board.end_stage.remote())
@@ -288,8 +292,8 @@ class RayEngine:
             raise StudyError(f"{job.stage}: {progress.abort}")
         return progress
 
-    def _all_left(self, job: Job) -> bool:
-        return len(ray.get(self._board.lanes_left.remote())) >= job.lanes
+    def _all_left(self) -> bool:
+        return bool(ray.get(self._board.all_left.remote()))
 
     @staticmethod
     def _call(reference: Any) -> None:

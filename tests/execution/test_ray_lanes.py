@@ -1,0 +1,78 @@
+"""What only a cluster can do to a study: a lane's process dies, a lane is never placed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.assignment import Progress, SearchPlan
+from lab.execution.local import LocalEngine
+from tests.execution.test_engines import job, table
+
+pytestmark = pytest.mark.slow
+
+
+def lane_processes() -> list[int]:
+    """Processes of Tune trials, by the titles Ray gives them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                title = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if title.startswith(b"ray::") and b".train" in title:
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_killed_lane_comes_back_and_its_trials_end_as_if_undisturbed(tmp_path: Path) -> None:
+    from lab.execution.ray_tune import RayEngine
+
+    killed: list[int] = []
+
+    def watch(progress: Progress) -> bool:
+        # Once a wave is closed, so that there is something to lose.
+        if progress.closed >= 3 and not killed:
+            killed.extend(lane_processes())
+            for number in killed:
+                os.kill(number, signal.SIGKILL)
+        return True
+
+    plan = SearchPlan({"kind": "forest", "startup": 4}, {}, 12, 25)
+    slow: dict[str, Any] = {"plan": plan, "checkpoint_s": 0.05}
+    engine = RayEngine(tmp_path, 1, watch)
+    try:
+        progress = engine.run(job(tmp_path / "ray", **slow))
+    finally:
+        engine.close()
+    assert killed
+    assert progress.counts == {"completed": 12}
+    LocalEngine(1, lambda progress: True).run(job(tmp_path / "local", **slow))
+    assert table(tmp_path / "ray") == table(tmp_path / "local")
+
+
+def test_a_lane_that_finds_no_place_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lab.execution import ray_tune
+
+    real = ray_tune.RayEngine._start_ray
+    monkeypatch.setattr(
+        ray_tune.RayEngine, "_start_ray", staticmethod(lambda address, cpus, gpus: real(address, 1, gpus))
+    )
+    engine = ray_tune.RayEngine(tmp_path, 2, lambda progress: True)
+    done: list[Progress] = []
+    worker = threading.Thread(target=lambda: done.append(engine.run(job(tmp_path / "s", lanes=2))), daemon=True)
+    worker.start()
+    worker.join(timeout=120)
+    try:
+        assert done, "it still waits for the lane that was never placed"
+        assert done[0].counts == {"completed": 9}
+    finally:
+        engine.close()
+        time.sleep(0.1)
