@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import RecordError, nearest
-from lab.ledger import TrialRow, read_trials
 from lab.record import Record, write_bytes
 from lab.spec import StudySpec
+from lab.trials import TrialRow, read_trials
 
 if TYPE_CHECKING:
     import pandas as pd

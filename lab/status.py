@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from lab.ledger import read_trials
 from lab.study import STAGES, Study, headline
+from lab.trials import read_trials
 
 
 def status_of(study: Study) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from optuna.storages.journal import JournalFileBackend
 import lab.ledger
 from lab.assignment import Assignment, Job, Outcome, Planned, Recipe, Report, SearchPlan, TaskRef, Training
 from lab.errors import RecordError, SpecError
-from lab.ledger import Ledger, distributions, read_trials
+from lab.ledger import Ledger, distributions
 from lab.record import Record, locked
 from lab.schedules import Constant, OneCycle
 from lab.space import Choice, Float, FromBounds, Int, Space
+from lab.trials import read_trials
 
 SPACE = Space(
     max_lr=Float(1e-4, 1.0, log=True), model=Choice(("mlp", "cnn")), depth=Int(1, 4, when={"model": ("cnn",)})

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lab.ledger import read_trials
 from lab.record import Record
+from lab.trials import read_trials
 from tests.small import lab, small, start_lab, write_yaml
 
 STAGES = ("bounds", "explore", "explain", "confirm", "final", "ensemble")

@@ -12,9 +12,9 @@ import pytest
 import lab
 from lab.cost import trainings
 from lab.errors import RecordError, SpecError
-from lab.ledger import read_trials
 from lab.record import Record
 from lab.study import STAGES, Study
+from lab.trials import read_trials
 from tests.small import ROOT, small, small_spec
 
 sys.path.insert(0, str(ROOT / "studies"))

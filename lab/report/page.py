@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lab.errors import RecordError
-from lab.ledger import TrialRow, read_trials
 from lab.record import Record, write_bytes
 from lab.schedules import Schedule
 from lab.spec import StudySpec, dump_spec
+from lab.trials import TrialRow, read_trials
 
 try:
     from plotly.offline import get_plotlyjs

@@ -12,7 +12,6 @@ from lab.assignment import Planned, derive_seed
 from lab.errors import StudyError
 from lab.execution.engine import Engine
 from lab.execution.template import template_params
-from lab.ledger import TrialRow
 from lab.range_test import Run, agree, read
 from lab.record import Record
 from lab.schedules import Floats, Ramp
@@ -21,6 +20,7 @@ from lab.spec import StudySpec
 from lab.stages.jobs import make_job, run_job, task_of, training_of
 from lab.tasks.contract import Task
 from lab.training.trainer import steps_per_epoch
+from lab.trials import TrialRow
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from lab.assignment import Planned, derive_seed
 from lab.execution.engine import Engine
-from lab.ledger import TrialRow
 from lab.record import Record
 from lab.space import Params
 from lab.spec import StudySpec
@@ -22,6 +21,7 @@ from lab.stages.jobs import (
     task_of,
     with_cycles,
 )
+from lab.trials import TrialRow
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from lab.assignment import Outcome
 from lab.execution.engine import Engine
-from lab.ledger import TrialRow, distributions
+from lab.ledger import distributions
 from lab.record import Record
 from lab.spec import StudySpec
 from lab.stages.jobs import explored, space_of, task_of
 from lab.surrogate.effects import edge, importances, partial_dependence
 from lab.surrogate.encode import Encoding
 from lab.surrogate.forest import Forest
+from lab.trials import TrialRow
 
 Floats = NDArray[np.float64]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from lab.assignment import Planned, derive_seed
 from lab.execution.engine import Engine
-from lab.ledger import TrialRow
 from lab.record import Record
 from lab.space import Params
 from lab.spec import StudySpec
 from lab.stages.jobs import completed, make_job, open_to_cycles, run_job, space_of, with_cycles
+from lab.trials import TrialRow
 
 LONG, CYCLICAL, SHORT = "one_cycle", "several", "short"
 

@@ -10,12 +10,12 @@ from scipy import stats
 from lab.assignment import Job, Outcome, Planned, SearchPlan, Training, derive_seed
 from lab.errors import RecordError, StudyError
 from lab.execution.engine import Engine
-from lab.ledger import TrialRow, read_trials
 from lab.record import Record
 from lab.space import Choice, Params, Space
 from lab.spec import StudySpec
 from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
+from lab.trials import TrialRow, read_trials
 
 
 def task_of(spec: StudySpec) -> Task | TrialFunction:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import SpecError
-from lab.ledger import read_trials
 from lab.record import Record
 from lab.spec import StudySpec
+from lab.trials import read_trials
 
 
 class WandbTracker:

@@ -32,12 +32,12 @@ from torch import nn
 
 from lab.assignment import Job, Planned, Recipe, TaskRef, Training
 from lab.execution.local import LocalEngine
-from lab.ledger import TrialRow, read_trials
 from lab.range_test import RULES, Run, agree, read
 from lab.record import Record
 from lab.schedules import Ramp
 from lab.space import Float, Space
 from lab.tasks.contract import Data, Split, Task
+from lab.trials import TrialRow, read_trials
 
 SWEEP = np.geomspace(1e-4, 1.0, 13)
 SEEDS, TESTS, GROUP = 5, 20, 5

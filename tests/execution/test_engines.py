@@ -13,9 +13,9 @@ from lab.assignment import Job, Outcome, Planned, Progress, Recipe, SearchPlan, 
 from lab.errors import Interrupted, StudyError, TaskError
 from lab.execution.engine import Engine
 from lab.execution.local import LocalEngine
-from lab.ledger import TrialRow, read_trials
 from lab.record import Record
 from lab.space import Choice, Float, Space
+from lab.trials import TrialRow, read_trials
 
 SPACE = Space(max_lr=Float(1e-3, 1e-1, log=True), cycles=Choice((1, 2)), dropout=Float(0, 0.5))
 

@@ -1,0 +1,100 @@
+"""Trials as the stages after the ledger read them: from the storage, without disturbing who writes it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from lab.assignment import Outcome
+from lab.errors import RecordError
+from lab.journal import check as check_journal
+from lab.record import Record
+from lab.space import Params
+
+
+def readable(path: Path) -> AbstractContextManager[None]:
+    return _JournalErrors(path)
+
+
+@dataclass
+class _JournalErrors(AbstractContextManager[None]):
+    """Turns what Optuna raises on a damaged journal into one line."""
+
+    path: Path
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (KeyError, IndexError, AssertionError, TypeError, ValueError)):
+            raise RecordError(
+                f"{self.path}: is damaged or not this study's ({type(error).__name__}: {error})"
+            ) from error
+
+
+def open_storage(url: str | None, journal: JournalFileBackend | None) -> BaseStorage:
+    """The storage of a ledger: a database by URL, or a journal file."""
+    if url is None:
+        assert journal is not None  # the caller opens the journal of the study folder
+        return JournalStorage(journal)
+    return RDBStorage(url)
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial as the stages after it read it."""
+
+    number: int
+    params: Params
+    outcome: Outcome | None
+    score: float | None
+    seed: int
+    epochs: int
+    role: str
+    curve: dict[int, float]
+    detail: str
+    seconds: float | None
+    plan_index: int | None
+    step_losses: list[float | None] = field(repr=False)
+    metrics: dict[str, float | None]
+
+
+def read_trials(record: Record, stage: str, storage: str | None = None) -> list[TrialRow]:
+    """A stage's trials, read without disturbing a ledger that is writing them; preempted ones are left out."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if storage is None:
+        if not record.journal_path.exists():
+            return []
+        check_journal(record.journal_path)
+    with readable(record.journal_path):
+        opened = open_storage(storage, None if storage else JournalFileBackend(str(record.journal_path)))
+        try:
+            study = optuna.load_study(study_name=stage, storage=opened)
+        except KeyError:
+            return []
+        rows = [_row(trial) for trial in study.get_trials(deepcopy=False) if "planned" in trial.user_attrs]
+    return [row for row in rows if row.outcome is not Outcome.PREEMPTED]
+
+
+def _row(trial: FrozenTrial) -> TrialRow:
+    attrs = trial.user_attrs
+    outcome = attrs.get("outcome")
+    return TrialRow(
+        number=trial.number,
+        params=cast(Params, dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {}))),
+        outcome=Outcome(outcome) if outcome else None,
+        score=trial.value if trial.state == TrialState.COMPLETE else None,
+        seed=attrs["planned"]["seed"],
+        epochs=attrs["planned"]["epochs"],
+        role=attrs["planned"]["role"],
+        curve={int(epoch): value for epoch, value in trial.intermediate_values.items()},
+        detail=str(attrs.get("detail", "")),
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+        plan_index=attrs.get("plan_index"),
+        step_losses=attrs.get("step_losses", []),
+        metrics=attrs.get("metrics", {}),
+    )
