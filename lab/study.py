@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 import platform
 import signal
 import subprocess
@@ -16,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lab.assignment import SearchPlan, TaskRef
-from lab.errors import LabError, RecordError, SpecError
+from lab.assignment import SearchPlan
+from lab.errors import RecordError, SpecError
 from lab.execution.engine import Engine
 from lab.progress import Display
 from lab.record import Record, write_bytes
@@ -25,7 +24,7 @@ from lab.results import Result, write_trials
 from lab.search.components import build_pruner, sampler_source
 from lab.space import Dimension, Space
 from lab.spec import StudySpec, dump_spec, parse_spec, read_spec
-from lab.tasks.registry import BUILTIN, check_reference
+from lab.tasks.registry import check_reference
 
 if TYPE_CHECKING:
     from lab.tasks.contract import Task, TrialFunction
@@ -145,7 +144,7 @@ class Study:
         folder = self.record.folder
         if self.record.exists():
             stored = Study.open(folder).spec
-            if _comparable(stored) != _comparable(self.spec):
+            if stored.what() != self.spec.what():
                 raise RecordError(
                     f"{folder}: holds another study ('{stored.name}', other settings); choose another --dir"
                 )
@@ -174,19 +173,24 @@ class Study:
 
     def _open_engine(self, display: Display, address: str | None) -> Engine:
         execution = self.spec.execution
-        gpus = execution.gpus_per_lane
-        lanes = execution.lanes if isinstance(execution.lanes, int) else 0
-        if not lanes:
-            lanes = max(int((os.cpu_count() or 1) // max(execution.cpus_per_lane, 1)), 1)
-            lanes = 1 if execution.engine == "local" else min(lanes, max(self.spec.search.trials // _FRESHNESS, 1))
+        lanes = execution.lanes if isinstance(execution.lanes, int) else None
         if execution.engine == "local":
             from lab.execution.local import LocalEngine
 
-            return LocalEngine(lanes, display.watch)
+            return LocalEngine(lanes or 1, display.watch)
         display.say("starting Ray" if address is None else f"joining Ray at {address}")
         from lab.execution.ray_tune import RayEngine
 
-        return RayEngine(self.record.folder, lanes, display.watch, address, execution.cpus_per_lane, gpus)
+        return RayEngine(
+            self.record.folder,
+            lanes,
+            display.watch,
+            address,
+            execution.cpus_per_lane,
+            execution.gpus_per_lane,
+            execution.device,
+            most_lanes=max(self.spec.search.trials // _FRESHNESS, 1),
+        )
 
     def _resolve(self, engine: Engine, display: Display) -> None:
         """Replace every `auto` by what this engine can do, and write the spec so that it can be repeated."""
@@ -201,8 +205,10 @@ class Study:
             widest = max(self.spec.search.trials // (_FRESHNESS * engine.lanes), 1)
             fixed = execution.width if isinstance(execution.width, int) else None
             probe = engine.probe(job, fixed or widest)
-            path = probe.path if fixed is None or probe.path == "function" else _path_for(fixed, probe.milliseconds)
-            updates |= {"path": path, "width": 1 if path == "function" else (fixed or probe.width)}
+            path, width = probe.path, fixed or probe.width
+            if fixed is not None and path == "sequential" and any(n.startswith("stacked") for n in probe.milliseconds):
+                path = "stacked"  # the width was asked for, and it can be had
+            updates |= {"path": path, "width": 1 if path == "function" else width}
             display.say(f"lanes     {engine.lanes} x {updates['width']} slots, {path} ({probe.reason})")
             times = {name: round(ms, 4) for name, ms in probe.milliseconds.items()}
             provenance["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": times}
@@ -223,10 +229,6 @@ class Study:
             display.say(f"report    {path}")
         if tracker is not None:
             tracker.finish(self.record)
-
-
-def _path_for(width: int, milliseconds: Mapping[str, float]) -> str:
-    return "stacked" if any(name.startswith("stacked") for name in milliseconds) else "sequential"
 
 
 def check_components(spec: StudySpec) -> None:
@@ -276,10 +278,6 @@ def task_value(task: object) -> dict[str, Any]:
     except TypeError:
         kind = f"{cls.__module__}.py:{cls.__qualname__}"
     return {"kind": kind, "root": "/", "given": task}
-
-
-def _comparable(spec: StudySpec) -> dict[str, Any]:
-    return spec.what()
 
 
 def _with_flags(spec: StudySpec, engine: str | None, lanes: int | None, width: int | None) -> StudySpec:
@@ -335,6 +333,3 @@ def _stop_on_interrupt(display: Display) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-__all__ = ["BUILTIN", "LabError", "STAGES", "Study", "TaskRef", "check_components", "headline"]

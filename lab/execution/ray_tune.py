@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -193,11 +194,20 @@ def _run_stage(number: int, job: Job, board: Any) -> None:
     ray.get(board.left.remote(number))
 
 
+def lanes_for(resources: Mapping[str, float], cpus_per_lane: float, gpus_per_lane: float) -> int:
+    """How many lanes fit into a cluster's resources, at least one; a lane that asks for GPUs is counted by them."""
+    share = resources.get("GPU", 0) / gpus_per_lane if gpus_per_lane else resources.get("CPU", 1) / cpus_per_lane
+    return max(int(share), 1)
+
+
 class RayEngine:
-    """Starts a local Ray or joins a cluster, and keeps `lanes` lanes on it.
+    """Starts a local Ray or joins a cluster, and keeps lanes on it.
 
     Args:
+        lanes: how many; None: as many as the machines have GPUs, or else CPUs, for.
+        most_lanes: no more than this where `lanes` is None.
         address: of a cluster, as `ray.init` takes it; None starts Ray on this machine, on loopback.
+        gpus_per_lane: may be a fraction; 0 becomes 1 where there are GPUs and `device` does not say `cpu`.
     """
 
     name = "ray"
@@ -205,16 +215,21 @@ class RayEngine:
     def __init__(
         self,
         folder: Path,
-        lanes: int,
+        lanes: int | None,
         watch: Watch,
         address: str | None = None,
         cpus_per_lane: float = 1,
         gpus_per_lane: float = 0,
+        device: str = "auto",
+        most_lanes: int = 1_000_000,
     ) -> None:
-        self.lanes = lanes
         self._watch = watch
         self._fatal: list[str] = []
-        self._start_ray(address, lanes * cpus_per_lane, lanes * gpus_per_lane)
+        self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane)
+        found = ray.cluster_resources()
+        if not gpus_per_lane and device != "cpu" and found.get("GPU", 0) >= 1:
+            gpus_per_lane = 1
+        self.lanes = lanes or min(lanes_for(found, cpus_per_lane, gpus_per_lane), most_lanes)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._board: Any = ray.remote(Board).options(num_cpus=0, max_concurrency=1, scheduling_strategy=here).remote()
         resources: dict[str, float] = {"cpu": cpus_per_lane}
@@ -222,7 +237,7 @@ class RayEngine:
             resources["gpu"] = gpus_per_lane
         tuner = tune.Tuner(
             tune.with_resources(lane_main, resources),
-            param_space={"lane": tune.grid_search(list(range(lanes))), "board": self._board},
+            param_space={"lane": tune.grid_search(list(range(self.lanes))), "board": self._board},
             run_config=tune.RunConfig(
                 name="lanes",
                 storage_path=str((folder / "lanes" / "tune").resolve()),
@@ -237,14 +252,13 @@ class RayEngine:
     def _start_ray(address: str | None, cpus: float, gpus: float) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Tune's thread may outlive `close` by a moment; it must not start a new Ray when it finds none.
         os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         try:
             if address is None:
-                local = {"num_cpus": max(int(cpus), 1), "object_store_memory": 256 * 2**20}
-                if gpus:
+                local = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": 256 * 2**20}
+                if gpus:  # else Ray looks for itself
                     local["num_gpus"] = max(int(gpus), 1)
                 ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **local, **quiet)
             else:

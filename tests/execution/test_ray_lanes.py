@@ -76,3 +76,21 @@ def test_a_lane_that_finds_no_place_is_not_waited_for(tmp_path: Path, monkeypatc
     finally:
         engine.close()
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("resources", "cpus", "gpus", "lanes"),
+    [
+        ({"CPU": 8.0}, 1, 0, 8),
+        ({"CPU": 8.0}, 3, 0, 2),
+        ({"CPU": 0.0}, 1, 0, 1),
+        ({"CPU": 64.0, "GPU": 4.0}, 1, 1, 4),
+        ({"CPU": 64.0, "GPU": 2.0}, 1, 0.25, 8),
+    ],
+)
+def test_lanes_are_counted_by_what_they_ask_for(
+    resources: dict[str, float], cpus: float, gpus: float, lanes: int
+) -> None:
+    from lab.execution.ray_tune import lanes_for
+
+    assert lanes_for(resources, cpus, gpus) == lanes
