@@ -59,6 +59,20 @@ class TaskRef:
 
 
 @dataclass(frozen=True)
+class Store:
+    """A database that holds the trials of many studies."""
+
+    url: str = field(repr=False)
+    """May hold a password."""
+    study: str
+    """What tells this study's trials from others'."""
+
+    def name(self, stage: str) -> str:
+        """The Optuna study of a stage."""
+        return f"{self.study}/{stage}"
+
+
+@dataclass(frozen=True)
 class Planned:
     """A trial that a stage lays down itself rather than leave to the sampler."""
 
@@ -118,7 +132,8 @@ class Job:
     plan: tuple[Planned, ...] | SearchPlan
     max_failed_share: float = 0.5
     checkpoint_s: float = 30.0
-    storage: str | None = None
+    store: Store | None = None
+    """None: the journal in the study folder."""
 
     @property
     def trials(self) -> int:

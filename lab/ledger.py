@@ -33,7 +33,7 @@ from lab.assignment import (
     Work,
     derive_seed,
 )
-from lab.errors import SpecError
+from lab.errors import LabError, SpecError
 from lab.journal import TransactionalJournal
 from lab.record import Record, locked, write_bytes
 from lab.schedules import parse_schedule
@@ -82,15 +82,16 @@ class Ledger:
         search = job.plan if isinstance(job.plan, SearchPlan) else SearchPlan({"kind": "random"}, {}, 0, 0)
         self._samplers: SamplerSource = sampler_source(search.sampler, job.seed, distributions(job.space))
         self._pruner = build_pruner(search.pruner)
+        self._broken = ""
         self._mutex = threading.RLock()
         self._exit = ExitStack()
         record = Record(job.folder)
         # A killed driver's ledger may live on for a moment in another process.
         self._exit.enter_context(locked(job.folder / ".ledger.lock", f"the ledger of stage '{job.stage}'", wait_s=20))
         try:
-            self._journal = None if job.storage else TransactionalJournal(record.journal_path)
+            self._journal = None if job.store else TransactionalJournal(record.journal_path)
             with readable(record.journal_path):
-                self._storage = open_storage(job.storage, self._journal)
+                self._storage = open_storage(job.store, self._journal)
                 self._open_study()
         except BaseException:
             self._exit.close()
@@ -101,7 +102,7 @@ class Ledger:
         with self._transaction():
             self._study = optuna.create_study(
                 storage=self._storage,
-                study_name=job.stage,
+                study_name=job.store.name(job.stage) if job.store else job.stage,
                 sampler=self._samplers(0),
                 pruner=self._pruner,
                 direction=job.direction,
@@ -154,10 +155,10 @@ class Ledger:
                 return Work((), done=False)
             found: list[Assignment] = []
             for slot in free:
-                trial = None if self._abort() else self._take()
-                if trial is None:
+                assignment = None if self._abort() else self._propose(lane, slot, tick)
+                if assignment is None:
                     break
-                found.append(self._assign(trial, lane, slot, tick))
+                found.append(assignment)
             return Work(tuple(found), done=not found and not self._left())
 
     def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]:
@@ -240,6 +241,21 @@ class Ledger:
         counted = [t for t in self._trials() if t.user_attrs.get("outcome") != Outcome.PREEMPTED]
         return waiting + max(self._job.plan.trials - len(counted), 0)
 
+    def _propose(self, lane: int, slot: int, tick: int) -> Assignment | None:
+        """The next trial for a slot; None when there is none, or when the sampler has failed for good."""
+        trial: optuna.Trial | None = None
+        try:
+            trial = self._take()
+            return None if trial is None else self._assign(trial, lane, slot, tick)
+        except LabError:
+            raise
+        except Exception as error:  # any of Optuna's samplers may raise anything: the stage ends with its reason
+            self._broken = f"the sampler failed with {type(error).__name__}: {error}"
+            if trial is not None:
+                # Not by `tell`, which would ask the sampler again.
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            return None
+
     def _take(self) -> optuna.Trial | None:
         if not self._left():
             return None
@@ -249,8 +265,10 @@ class Ledger:
     def _assign(self, trial: optuna.Trial, lane: int, slot: int, tick: int) -> Assignment:
         job = self._job
         params: Params = {}
+        fixed = self._trials()[trial.number].system_attrs.get("fixed_params")
         for name, dimension in job.space.items():
-            if job.space.active(name, params):
+            # A planned trial has the parameters it was planned with, whatever the space's conditions say of them.
+            if name in fixed if fixed is not None else job.space.active(name, params):
                 params[name] = _suggest(trial, name, dimension)
         planned = trial.user_attrs.get("planned")
         if planned is None:
@@ -331,6 +349,8 @@ class Ledger:
 
     def _abort(self) -> str:
         """Why the stage must stop: too large a share of its trials failed."""
+        if self._broken:
+            return self._broken
         trials = self._trials(TrialState.FAIL)
         failed = [t for t in trials if t.user_attrs.get("outcome") == Outcome.FAILED]
         if len(failed) < max(3, self._job.max_failed_share * self._job.trials):

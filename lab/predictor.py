@@ -80,7 +80,8 @@ class Ensemble:
         Returns:
             Calibrated probabilities [n, c] for classification, values otherwise.
         """
-        inputs = torch.as_tensor(x, dtype=torch.float32)
+        inputs = torch.as_tensor(x)
+        inputs = inputs.to(torch.float32) if inputs.dtype == torch.float64 else inputs
         outputs = []
         for member, entry in self._members:
             output = member_outputs(self._task, self._folder, member, inputs)

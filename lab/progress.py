@@ -76,7 +76,7 @@ def describe(progress: Progress, left_s: float | None) -> str:
     parts += [f"{counts.get(str(o), 0)} {o}" for o in (Outcome.PRUNED, Outcome.DIVERGED)]
     parts += [f"{n} {name}" for name, n in counts.items() if name in ("failed", "out of memory", "preempted")]
     if progress.best is not None:
-        parts.append(f"best {progress.best:.4f}")
+        parts.append(f"best {progress.best:.4g}")
     if left_s is not None and not progress.finished:
         parts.append(f"{left_s:.0f} s left")
     return f"{progress.stage:9} " + ", ".join(parts)

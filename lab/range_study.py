@@ -32,10 +32,10 @@ class RangeTest:
         return float(self.artefact["suggestion"])
 
     @property
-    def sure(self) -> tuple[float, float]:
-        """The suggestion's 95 % interval, from a bootstrap over the runs."""
-        low, high = self.artefact["sure"]
-        return float(low), float(high)
+    def sure(self) -> tuple[float, float] | None:
+        """The suggestion's 95 % interval, from a bootstrap over the runs; None for a single run."""
+        found = self.artefact["sure"]
+        return None if found is None else (float(found[0]), float(found[1]))
 
     @property
     def bounds(self) -> tuple[float, float]:

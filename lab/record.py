@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
@@ -36,7 +37,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise RecordError(f"{path}: cannot be written ({error.strerror}); make room, then resume") from error
+        advice = "; make room, then resume" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else ""
+        raise RecordError(f"{path}: cannot be written ({error.strerror}){advice}") from error
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -96,6 +98,17 @@ def locked(path: Path, holder: str, wait_s: float = 0.0) -> Iterator[None]:
         yield
 
 
+_KEYS = {
+    "bounds": ("low", "high", "suggestion", "sure", "weight_decay", "verdict", "runs"),
+    "explore": ("metric", "direction", "trials", "outcomes", "best"),
+    "explain": ("explains", "out_of_bag_r2", "effects", "importances", "tree_std"),
+    "confirm": ("observed_best", "candidates", "chosen", "seeds"),
+    "final": ("runs",),
+    "ensemble": ("metric", "chosen", "controls"),
+}
+"""What an artefact must hold to be one, unless its stage was skipped."""
+
+
 class Record:
     """A study's folder and the names in it."""
 
@@ -122,6 +135,11 @@ class Record:
     def exists(self) -> bool:
         return self.spec_path.is_file()
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was trained: until then, a spec that proved wrong may be put right."""
+        return self.journal_path.exists() or self.artefact_path("explore").exists()
+
     def require(self) -> Record:
         """This record, if its folder holds a study."""
         if not self.folder.is_dir():
@@ -137,7 +155,13 @@ class Record:
     def artefact(self, stage: str) -> dict[str, Any] | None:
         """What a stage wrote when it was complete, else None."""
         path = self.artefact_path(stage)
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        found = read_json(path)
+        missing = [key for key in _KEYS.get(stage, ()) if key not in found]
+        if missing and not any(found.get(key) for key in ("skipped", "withheld")):
+            raise RecordError(f"{path}: lacks {', '.join(missing)}; restore it from a copy, or delete it and resume")
+        return found
 
     def need(self, stage: str) -> dict[str, Any]:
         """What an earlier stage wrote; `RecordError` when it has not run."""

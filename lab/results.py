@@ -22,7 +22,7 @@ def trials_frame(spec: StudySpec, record: Record, stages: Iterable[str]) -> pd.D
     """Every trial of the stages as one flat table."""
     import pandas as pd
 
-    rows = [_flat(stage, row) for stage in stages for row in read_trials(record, stage, spec.storage)]
+    rows = [_flat(stage, row) for stage in stages for row in read_trials(record, stage, spec.store)]
     return pd.DataFrame(rows)
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,7 +15,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from lab.assignment import Recipe, TaskRef, check_recipe
+from lab.assignment import Recipe, Store, TaskRef, check_recipe
 from lab.errors import SpecError, nearest
 from lab.space import Float, Space, dump_dimension, ends, parse_dimension
 
@@ -127,7 +129,7 @@ class ExecutionSpec(_Section):
     width: Positive | Literal["auto"] = "auto"
     path: Literal["auto", "stacked", "sequential", "function"] = "auto"
     threads: Positive = 1
-    device: str = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     cpus_per_lane: Annotated[float, Field(gt=0)] = 1
     gpus_per_lane: Annotated[float, Field(ge=0)] = 0
     checkpoint_s: Annotated[float, Field(gt=0)] = 30.0
@@ -137,7 +139,7 @@ class StudySpec(_Section):
     """A whole study."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     task: Annotated[TaskSpec, BeforeValidator(_parse_task)]
     space: SpaceField
     schedule: ScheduleSpec = ScheduleSpec()
@@ -164,6 +166,14 @@ class StudySpec(_Section):
         if isinstance(self.space.get("cycles"), Float):
             raise SpecError("space.cycles", "is a real number; add 'int: true', or give a choice")
         return self
+
+    @property
+    def store(self) -> Store | None:
+        """Where trials are kept, if not in the study folder; studies that ask the same share their trials."""
+        if self.storage is None:
+            return None
+        asked = json.dumps(self.model_dump(mode="json", exclude={"execution", "provenance", "storage"}), sort_keys=True)
+        return Store(self.storage, f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}")
 
     def what(self) -> dict[str, Any]:
         """The question alone, without where it runs and what was resolved: two equal ones are the same study."""

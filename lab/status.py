@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import Any
 
@@ -14,7 +15,7 @@ def status_of(study: Study) -> dict[str, Any]:
     stages: dict[str, Any] = {}
     for stage in STAGES:
         artefact = study.record.artefact(stage)
-        rows = read_trials(study.record, stage, study.spec.storage)
+        rows = read_trials(study.record, stage, study.spec.store)
         counts = Counter("waiting or running" if row.outcome is None else str(row.outcome) for row in rows)
         scores = [row.score for row in rows if row.score is not None]
         state = "complete" if artefact is not None else ("begun" if rows else "not begun")
@@ -40,9 +41,9 @@ def describe_status(found: dict[str, Any]) -> str:
     lines = [f"{found['name']} in {found['folder']}: {'complete' if found['complete'] else 'not complete'}"]
     for stage, entry in found["stages"].items():
         trials = ", ".join(f"{n} {outcome}" for outcome, n in entry["trials"].items())
-        scores = f"; scores {entry['scores'][0]:.4f} to {entry['scores'][1]:.4f}" if entry["scores"] else ""
+        scores = f"; scores {entry['scores'][0]:.4g} to {entry['scores'][1]:.4g}" if entry["scores"] else ""
         told = entry.get("found", "")
         lines.append(f"  {stage:9} {entry['state']:9} {told or trials}{scores if not told else ''}".rstrip())
     if not found["complete"]:
-        lines.append(f"resume with: lab study resume {found['folder']}")
+        lines.append(f"resume with: lab study resume {shlex.quote(found['folder'])}")
     return "\n".join(lines)

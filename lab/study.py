@@ -123,7 +123,7 @@ class Study:
         """
         self.check()
         self._refuse_another_study()
-        if self.record.exists():
+        if self.record.exists() and self.record.begun:
             self._set(Study.open(self.record.folder)._with_task(self.spec), self.record.folder)
         self.spec = _with_flags(self.spec, engine, lanes, width)
         if until is not None and until not in STAGES:
@@ -144,7 +144,7 @@ class Study:
         folder = self.record.folder
         if self.record.exists():
             stored = Study.open(folder).spec
-            if stored.what() != self.spec.what():
+            if stored.what() != self.spec.what() and self.record.begun:
                 raise RecordError(
                     f"{folder}: holds another study ('{stored.name}', other settings); choose another --dir"
                 )
@@ -254,18 +254,18 @@ def headline(stage: str, artefact: Mapping[str, Any]) -> str:
         case "bounds":
             return f"max_lr between {artefact['low']:.2g} and {artefact['high']:.2g}"
         case "explore":
-            return f"{artefact['trials']} trials, best {artefact['metric']} {artefact['best']['score']:.4f}"
+            return f"{artefact['trials']} trials, best {artefact['metric']} {artefact['best']['score']:.4g}"
         case "explain":
             r2 = artefact.get("out_of_bag_r2")
             return "out-of-bag R2 " + ("unknown" if r2 is None else f"{r2:.2f}")
         case "confirm":
             mean = artefact["chosen"]["one_cycle"]["summary"]["mean"]
-            return f"best one-cycle setup {mean:.4f} (observed {artefact['observed_best']['score']:.4f})"
+            return f"best one-cycle setup {mean:.4g} (observed {artefact['observed_best']['score']:.4g})"
         case "final":
             return f"{len(artefact['runs'])} models"
         case _:
             test = artefact["chosen"]["test"]
-            return f"test {artefact['metric']} {test[artefact['metric']]:.4f}"
+            return f"test {artefact['metric']} {test[artefact['metric']]:.4g}"
 
 
 def task_value(task: object) -> dict[str, Any]:
@@ -275,13 +275,17 @@ def task_value(task: object) -> dict[str, Any]:
     cls = getattr(task, "function", type(task))
     try:
         kind = f"{inspect.getsourcefile(cls)}:{cls.__qualname__}"
-    except TypeError:
+    except (TypeError, OSError):  # a class made at a prompt has no file
         kind = f"{cls.__module__}.py:{cls.__qualname__}"
     return {"kind": kind, "root": "/", "given": task}
 
 
 def _with_flags(spec: StudySpec, engine: str | None, lanes: int | None, width: int | None) -> StudySpec:
-    updates: dict[str, Any] = {k: v for k, v in {"engine": engine, "lanes": lanes, "width": width}.items() if v}
+    for name, count in (("lanes", lanes), ("width", width)):
+        if count is not None and count < 1:
+            raise SpecError(name, f"{count!r} is not at least 1")
+    given = {"engine": engine, "lanes": lanes, "width": width}
+    updates: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if engine is not None and engine not in ("ray", "local"):
         raise SpecError("--engine", f"{engine!r} is unknown; choices: ray, local")
     return spec.model_copy(update={"execution": spec.execution.model_copy(update=updates)})

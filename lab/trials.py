@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from lab.assignment import Outcome
+from lab.assignment import Outcome, Store
 from lab.errors import RecordError
 from lab.journal import check as check_journal
 from lab.record import Record
@@ -36,12 +36,20 @@ class _JournalErrors(AbstractContextManager[None]):
             ) from error
 
 
-def open_storage(url: str | None, journal: JournalFileBackend | None) -> BaseStorage:
-    """The storage of a ledger: a database by URL, or a journal file."""
-    if url is None:
+def open_storage(store: Store | None, journal: JournalFileBackend | None) -> BaseStorage:
+    """The storage of a ledger: a database, or a journal file.
+
+    Raises:
+        RecordError: the database cannot be opened; its URL, which may hold a password, is not repeated.
+    """
+    if store is None:
         assert journal is not None  # the caller opens the journal of the study folder
         return JournalStorage(journal)
-    return RDBStorage(url)
+    try:
+        return RDBStorage(store.url)
+    except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base
+        kind = store.url.partition(":")[0]
+        raise RecordError(f"storage: the {kind} database cannot be opened ({type(error).__name__})") from error
 
 
 @dataclass(frozen=True)
@@ -63,17 +71,31 @@ class TrialRow:
     metrics: dict[str, float | None]
 
 
-def read_trials(record: Record, stage: str, storage: str | None = None) -> list[TrialRow]:
-    """A stage's trials, read without disturbing a ledger that is writing them; preempted ones are left out."""
+def read_trials(record: Record, stage: str, store: Store | None = None) -> list[TrialRow]:
+    """A stage's trials, read without disturbing a ledger that is writing them; preempted ones are left out.
+
+    Raises:
+        RecordError: the journal is damaged, or holds fewer trials than the complete stage had.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if storage is None:
+    rows = _read(record, stage, store)
+    artefact = record.artefact(stage)
+    had = 0 if artefact is None else artefact.get("trials", 0)
+    if stage != "explain" and len(rows) < had:
+        found = f"holds {len(rows)} trials of stage '{stage}', which had {had}"
+        raise RecordError(f"{record.journal_path}: {found}; restore it from a copy")
+    return rows
+
+
+def _read(record: Record, stage: str, store: Store | None) -> list[TrialRow]:
+    if store is None:
         if not record.journal_path.exists():
             return []
         check_journal(record.journal_path)
     with readable(record.journal_path):
-        opened = open_storage(storage, None if storage else JournalFileBackend(str(record.journal_path)))
+        opened = open_storage(store, None if store else JournalFileBackend(str(record.journal_path)))
         try:
-            study = optuna.load_study(study_name=stage, storage=opened)
+            study = optuna.load_study(study_name=store.name(stage) if store else stage, storage=opened)
         except KeyError:
             return []
         rows = [_row(trial) for trial in study.get_trials(deepcopy=False) if "planned" in trial.user_attrs]

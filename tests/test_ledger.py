@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import lab.ledger
-from lab.assignment import Assignment, Job, Outcome, Planned, Recipe, Report, SearchPlan, TaskRef, Training
+from lab.assignment import Assignment, Job, Outcome, Planned, Recipe, Report, SearchPlan, Store, TaskRef, Training
 from lab.errors import RecordError, SpecError
 from lab.ledger import Ledger, distributions
 from lab.record import Record, locked
@@ -298,13 +298,39 @@ def test_a_stage_that_has_not_run_has_no_trials(job: Job):
 
 
 def test_a_database_serves_as_storage(job: Job, tmp_path: Path):
-    url = f"sqlite:///{tmp_path}/trials.db"
-    ledger = Ledger(replace(job, storage=url))
+    store = Store(f"sqlite:///{tmp_path}/trials.db", "mine")
+    ledger = Ledger(replace(job, store=store))
     ledger.next(0, 0, (0,))
     ledger.report(0, 0, (_report(0, 3, 0.5, Outcome.COMPLETED),))
     ledger.release()
-    assert [row.score for row in read_trials(Record(job.folder), job.stage, url)] == [0.5]
+    assert [row.score for row in read_trials(Record(job.folder), job.stage, store)] == [0.5]
+    other = Store(store.url, "another's")
+    assert read_trials(Record(job.folder), job.stage, other) == []
+    Ledger(replace(job, store=other)).release()
+    assert [row.score for row in read_trials(Record(job.folder), job.stage, store)] == [0.5]
+    assert "sqlite" not in repr(store), "a URL may hold a password"
     assert not Record(job.folder).journal_path.exists()
+
+
+def test_a_database_that_cannot_be_opened_is_one_line_without_its_url(job: Job):
+    with pytest.raises(RecordError, match=r"^storage: the nix database cannot be opened") as caught:
+        Ledger(replace(job, store=Store("nix://user:secret@host/x", "mine")))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_planned_trial_has_the_parameters_it_was_planned_with(job: Job):
+    space = Space(cycles=Choice((1, 5)), max_lr=Float(0.01, 0.1), width=Choice((8, 32), when={"cycles": (1,)}))
+    given: list[dict[str, Any]] = [{"cycles": 5, "max_lr": 0.05, "width": 32}, {"cycles": 1, "max_lr": 0.05}]
+    plan = tuple(Planned(params, 0, 1, "x") for params in given)
+    ledger = Ledger(replace(job, space=space, plan=plan))
+    assert [a.params for a in ledger.next(0, 0, (0, 1)).assignments] == given
+
+
+def test_a_sampler_that_raises_ends_the_stage_with_its_reason(job: Job):
+    plan = SearchPlan({"kind": "optuna:BruteForceSampler"}, {}, 4, 1)
+    ledger = Ledger(replace(job, plan=plan))
+    assert ledger.next(0, 0, (0,)).done
+    assert "the sampler failed with ValueError" in ledger.progress().abort
 
 
 # -- going on after a kill -----------------------------------------------------------------------------------------

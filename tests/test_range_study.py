@@ -27,6 +27,7 @@ def test_seeds_weight_decays_and_dropouts_are_all_run(found: RangeTest) -> None:
 
 
 def test_the_suggestion_lies_in_its_interval_and_between_the_bounds(found: RangeTest) -> None:
+    assert found.sure is not None
     assert found.sure[0] <= found.suggestion <= found.sure[1]
     assert found.bounds[0] < found.suggestion < found.bounds[1]
     assert found.weight_decay in (0.001, 0.1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from lab.errors import RecordError, SpecError
 from lab.record import Record
 from lab.study import STAGES, Study
 from lab.trials import read_trials
-from tests.small import ROOT, small, small_spec
+from tests.small import ROOT, environment, small, small_spec
 
 sys.path.insert(0, str(ROOT / "studies"))
 
@@ -176,3 +178,39 @@ def test_unknown_stage_and_other_study_are_refused(finished: Study) -> None:
         finished.run(until="explode")
     with pytest.raises(RecordError, match="holds another study"):
         Study.from_spec(small_spec(seed=9), finished.record.folder).run()
+
+
+def test_artefacts_and_trials_that_went_missing_are_named(finished: Study, tmp_path: Path) -> None:
+    def copy(name: str) -> Study:
+        shutil.copytree(finished.record.folder, tmp_path / name)
+        return Study.open(tmp_path / name)
+
+    emptied = copy("emptied")
+    emptied.record.artefact_path("confirm").write_text("{}")
+    with pytest.raises(RecordError, match=r"confirm.json: lacks observed_best, candidates"):
+        emptied.run(engine="local")
+
+    removed = copy("removed")
+    removed.record.journal_path.unlink()
+    with pytest.raises(RecordError, match="holds 0 trials of stage 'explore', which had 12"):
+        _ = removed.result.trials
+
+    weightless = copy("weightless")
+    for name in ("final.json", "ensemble.json"):
+        (weightless.record.folder / name).unlink()
+    next(iter(weightless.record.final_folder.iterdir())).unlink()
+    with pytest.raises(RecordError, match=r"weights of trial \d+ are missing; restore them from a copy"):
+        weightless.run(engine="local")
+
+
+def test_a_task_made_at_a_prompt_can_be_studied(tmp_path: Path) -> None:
+    code = (
+        "import lab\nfrom lab.tasks.digits import Digits\nclass Mine(Digits): pass\n"
+        "study = lab.Study(Mine(), {'max_lr': {'low': 0.01, 'high': 0.1}}, trials=4, epochs=1, folder='run')\n"
+        "print(study.run(engine='local', until='explore').artefact('explore')['trials'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["4"]

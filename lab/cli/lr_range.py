@@ -25,8 +25,10 @@ def lr_range(
         check_ending(plot)
     overrides = {"bounds.seeds": seeds} | dict(parse_override(text) for text in set_ or [])
     found = lr_range_of(read_spec(spec, overrides), quiet=False)
-    low, high = found.sure
-    print(f"max_lr        {found.suggestion:.3g}  (95 % interval over runs: {low:.3g} to {high:.3g})")
+    sure = "one run, so no interval"
+    if found.sure is not None:
+        sure = "95 % interval over runs: {:.3g} to {:.3g}".format(*found.sure)
+    print(f"max_lr        {found.suggestion:.3g}  ({sure})")
     print("search        {:.3g} to {:.3g}".format(*found.bounds))
     if found.weight_decay is not None:
         print(f"weight decay  {found.weight_decay:g}  (the largest that costs no loss)")

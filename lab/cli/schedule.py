@@ -14,7 +14,7 @@ Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", he
 def schedule(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="one_cycle, sgdr, wsd, ...; 'list' lists them.")],
     set_: Sets = None,
-    steps: Annotated[int, typer.Option(help="Optimizer steps in all.")] = 100,
+    steps: Annotated[int, typer.Option(max=10_000_000, help="Optimizer steps in all.")] = 100,
     csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Write every step as CSV.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.html|png", help="Draw it.")] = None,
 ) -> None:

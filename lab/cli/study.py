@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -80,7 +81,7 @@ def _go(
             quiet=False,
         )
     except Interrupted as error:
-        raise Interrupted(f"{error}; resume with: lab study resume {study.record.folder}") from None
+        raise Interrupted(f"{error}; resume with: lab study resume {shlex.quote(str(study.record.folder))}") from None
 
 
 def _width(text: str | None) -> int | None:

@@ -125,7 +125,7 @@ class Lane:
     def _start(self, assignment: Assignment) -> None:
         try:
             self._trainer.start(assignment)
-        except Exception as error:  # a user's model may raise anything; the study goes on
+        except (Exception, SystemExit) as error:  # a user's code may raise anything, and even exit; the study goes on
             report = Report(assignment.trial, 0, {}, Outcome.FAILED, _trace(error))
             self._ledger.report(self._number, self._tick, (report,))
             return
@@ -136,7 +136,7 @@ class Lane:
             results = self._trainer.epoch()
         except torch.OutOfMemoryError as error:
             results = self._all_ended(Outcome.OUT_OF_MEMORY, str(error))
-        except Exception as error:  # as above
+        except (Exception, SystemExit) as error:  # as above
             results = self._all_ended(Outcome.FAILED, _trace(error))
         reports = tuple(self._report(result) for result in results)
         decisions = self._ledger.report(self._number, self._tick, reports)
@@ -168,7 +168,7 @@ class Lane:
         )
 
 
-def _trace(error: Exception) -> str:
+def _trace(error: BaseException) -> str:
     if isinstance(error, LabError):
         return str(error)
     return "".join(traceback.format_exception(error)).strip()

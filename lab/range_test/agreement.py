@@ -19,7 +19,7 @@ class Agreement:
     suggestion: float | None
     """The max_lr with which a 1cycle training of the planned budget is expected to do best."""
     sure: tuple[float, float] | None
-    """The suggestion's 95 % interval, from a bootstrap over the runs."""
+    """The suggestion's 95 % interval, from a bootstrap over the runs; None for a single run."""
     low: float | None
     high: float | None
     """The ends of the range worth searching."""
@@ -48,7 +48,7 @@ def agree(readings: Sequence[Reading], end: float, seed: int = 0) -> Agreement:
         low = high / 10
     return Agreement(
         suggestion=float(np.exp(_suggest(marks))),
-        sure=(float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975))),
+        sure=(float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975))) if len(told) > 1 else None,
         low=low,
         high=min(high, end),
         weight_decay=_weight_decay(told),

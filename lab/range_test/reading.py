@@ -59,8 +59,8 @@ def read(run: Run, stop_at: float) -> Reading:
     silent = Reading(run.seed, run.weight_decay, *cut, None, None, None, {})
     if end < FEWEST_STEPS:
         return silent
-    fall = float(smoothed[0] - smoothed.min())
-    if fall <= LEAST_FALL * abs(float(smoothed[0])):
+    start = start_level(smoothed)
+    if start - float(smoothed.min()) <= LEAST_FALL * abs(start):
         return silent
     rules = {name: rule(lrs, smoothed) for name, rule in RULES.items()}
     least = float(lrs[int(smoothed.argmin())])
@@ -75,12 +75,23 @@ def read(run: Run, stop_at: float) -> Reading:
     )
 
 
+def start_level(losses: Floats) -> float:
+    """What the loss is before it falls: the mean over the first tenth, since a first batch alone is noise."""
+    return float(losses[: max(len(losses) // 10, 1)].mean())
+
+
 def fallen_at(lrs: Floats, losses: Floats, share: float) -> float:
-    """The rate at which a share of the way from the first loss to the least has been gone; interpolated in log lr."""
-    goal = float(losses[0] - share * (losses[0] - losses.min()))
-    after = int(np.argmax(losses <= goal))
-    if after == 0:
+    """The rate from which on, up to the least loss, a share of the way down has been gone; interpolated in log lr.
+
+    The last crossing, not the first: a noisy loss may touch the level long before it falls.
+    """
+    least = int(losses.argmin())
+    start = start_level(losses)
+    goal = start - share * (start - float(losses[least]))
+    above = np.flatnonzero(losses[: least + 1] > goal)
+    if above.size == 0:
         return float(lrs[0])
-    above, below = float(losses[after - 1]), float(losses[after])
-    part = (above - goal) / (above - below) if above > below else 1.0
-    return float(np.exp(np.log(lrs[after - 1]) + part * (np.log(lrs[after]) - np.log(lrs[after - 1]))))
+    before = int(above[-1])
+    high, low = float(losses[before]), float(losses[before + 1])
+    part = (high - goal) / (high - low)
+    return float(np.exp(np.log(lrs[before]) + part * (np.log(lrs[before + 1]) - np.log(lrs[before]))))

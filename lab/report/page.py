@@ -50,8 +50,8 @@ def render(spec: StudySpec, record: Record) -> str:
     """The page as a string."""
     found = {stage: _complete(stage, record.artefact(stage)) for stage in _OPTIONAL}
     if found["explore"] is None:
-        raise RecordError(f"{record.folder}: stage 'explore' has not run; there is nothing to report yet")
-    rows = read_trials(record, "explore", spec.storage)
+        raise RecordError(f"{record.folder}: stage 'explore' is not complete; there is nothing to report yet")
+    rows = read_trials(record, "explore", spec.store)
     environment = Environment(
         loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

@@ -85,7 +85,8 @@ def range_test_figure(bounds: Mapping[str, Any]) -> Figure:
         hovertemplate="%{text}: %{x:.3g}<extra></extra>",
         name="other rules (medians)",
     )
-    figure.add_vrect(x0=bounds["sure"][0], x1=bounds["sure"][1], fillcolor=INK, opacity=0.15, line_width=0)
+    if bounds["sure"]:
+        figure.add_vrect(x0=bounds["sure"][0], x1=bounds["sure"][1], fillcolor=INK, opacity=0.15, line_width=0)
     suggestion = bounds["suggestion"]
     figure.add_vline(x=suggestion, line={"color": INK, "width": 2})
     figure.add_annotation(  # plotly takes an annotation's place on a log axis as its logarithm

@@ -12,7 +12,6 @@ from lab.spec import StudySpec
 from lab.stages.jobs import (
     best_first,
     completed,
-    explored,
     make_job,
     mean_interval,
     open_to_cycles,
@@ -21,7 +20,7 @@ from lab.stages.jobs import (
     task_of,
     with_cycles,
 )
-from lab.trials import TrialRow
+from lab.trials import TrialRow, read_trials
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
@@ -31,7 +30,9 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         StudyError: no candidate of one cycle completed on any seed.
     """
     direction = task_of(spec).direction
-    ranked = best_first(completed(explored(spec, record), "confirm", "run stage 'explore' again"), direction)
+    ranked = best_first(
+        completed(read_trials(record, "explore", spec.store), "confirm", "run stage 'explore' again"), direction
+    )
     candidates = _candidates(spec, ranked)
     planned = tuple(
         Planned(
@@ -86,7 +87,7 @@ def _entry(spec: StudySpec, index: int, candidate: tuple[str, Params, int], rows
     return {
         "kind": kind,
         "trial": trial,
-        "params": params,
+        "params": mine[0].params if mine else params,
         "scores": scores,
         "outcomes": [str(row.outcome) for row in mine],
         "summary": mean_interval(scores) if scores else None,

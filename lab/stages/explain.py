@@ -13,11 +13,11 @@ from lab.execution.engine import Engine
 from lab.ledger import distributions
 from lab.record import Record
 from lab.spec import StudySpec
-from lab.stages.jobs import explored, space_of, task_of
+from lab.stages.jobs import space_of, task_of
 from lab.surrogate.effects import edge, importances, partial_dependence
 from lab.surrogate.encode import Encoding
 from lab.surrogate.forest import Forest
-from lab.trials import TrialRow
+from lab.trials import TrialRow, read_trials
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     space = space_of(spec, record)
     encoding = Encoding({name: dist for name, dist in distributions(space).items() if not dist.single()})
     direction = task_of(spec).direction
-    rows = [r for r in explored(spec, record) if _teaches(r)]
+    rows = [r for r in read_trials(record, "explore", spec.store) if _teaches(r)]
     if len(rows) < 4 or not len(encoding):
         reason = "fewer than 4 trials" if len(encoding) else "the space is a single point"
         return record.write("explain", {"withheld": reason, "trials": len(rows)})

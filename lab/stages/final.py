@@ -6,11 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from lab.assignment import Planned, derive_seed
+from lab.errors import RecordError
 from lab.execution.engine import Engine
 from lab.record import Record
 from lab.space import Params
 from lab.spec import StudySpec
-from lab.stages.jobs import completed, make_job, open_to_cycles, run_job, space_of, with_cycles
+from lab.stages.jobs import completed, make_job, open_to_cycles, run_job, space_of, task_of, with_cycles
+from lab.tasks.contract import Task
 from lab.trials import TrialRow
 
 LONG, CYCLICAL, SHORT = "one_cycle", "several", "short"
@@ -49,9 +51,20 @@ def _plan(spec: StudySpec, role: str, params: Params, epochs: int, seed: int, me
     return Planned(params, derive_seed(spec.seed, "final", role, seed, member), epochs, f"{role}:{seed}", keep=True)
 
 
+def _ends(spec: StudySpec, plan: Planned) -> tuple[int, ...]:
+    """One entry per snapshot that a completed run leaves; how many does not depend on the steps of an epoch."""
+    return spec.schedule.recipe().schedule(plan.params).cycle_ends(plan.epochs * 100)
+
+
 def _entry(spec: StudySpec, record: Record, plan: Planned, row: TrialRow) -> dict[str, Any]:
     role, _, seed = plan.role.partition(":")
     files = sorted(record.final_folder.glob(f"{row.number:04d}-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]))
+    leaves_weights = isinstance(task_of(spec), Task) and row.score is not None
+    if leaves_weights and len(files) < len(_ends(spec, plan)):
+        raise RecordError(
+            f"{record.final_folder}: weights of trial {row.number} are missing; restore them from a copy, "
+            "or run the study in a new folder"
+        )
     return {
         "role": role,
         "seed": int(seed),

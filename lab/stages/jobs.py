@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from lab.assignment import Job, Outcome, Planned, SearchPlan, Training, derive_seed
-from lab.errors import RecordError, StudyError
+from lab.errors import StudyError
 from lab.execution.engine import Engine
 from lab.record import Record
 from lab.space import Choice, Params, Space
@@ -64,27 +64,15 @@ def make_job(
         plan=plan,
         max_failed_share=spec.search.max_failed_share,
         checkpoint_s=spec.execution.checkpoint_s,
-        storage=spec.storage,
+        store=spec.store,
     )
 
 
 def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[TrialRow]:
     """Run a job and give its trials back, in the order in which they were planned."""
     engine.run(job)
-    rows = read_trials(record, job.stage, spec.storage)
+    rows = read_trials(record, job.stage, spec.store)
     return sorted(rows, key=lambda row: row.plan_index if row.plan_index is not None else row.number)
-
-
-def explored(spec: StudySpec, record: Record) -> list[TrialRow]:
-    """The explore stage's trials.
-
-    Raises:
-        RecordError: there are none, though the stage is complete: the journal was removed or is another study's.
-    """
-    rows = read_trials(record, "explore", spec.storage)
-    if not rows:
-        raise RecordError(f"{record.journal_path}: holds no trials of stage 'explore', which is complete; restore it")
-    return rows
 
 
 def completed(rows: list[TrialRow], what: str, advice: str) -> list[TrialRow]:

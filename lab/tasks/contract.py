@@ -56,8 +56,11 @@ class Task(ABC):
         return nn.functional.cross_entropy(output, target, reduction="none")
 
     def prepare(self, raw: np.ndarray[Any, Any]) -> Tensor:
-        """Raw inputs [n, ...] as a user's file holds them, made ready for the model as `data` makes them."""
-        return torch.as_tensor(raw, dtype=torch.float32)
+        """Raw inputs [n, ...] as a user's file holds them, made ready for the model as `data` makes them.
+
+        By default they are taken as they are, in the type that the training inputs have.
+        """
+        return torch.as_tensor(raw).to(self.data("train")[0].dtype)
 
     def predict(self, output: Tensor) -> Tensor:
         """What members of an ensemble are averaged in: probabilities [n, c], or plain values."""
@@ -124,11 +127,24 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
             raise TaskError(
                 f"{name}.loss: must give one value per example, shape ({few},); got {got} (reduction='none'?)"
             )
+        if task.kind == "classification":
+            _check_classes(name, output, y)
         for metric, function in task.metrics.items():
             place = f"{name}.metrics[{metric!r}]"
             value = torch.as_tensor(_tried(place, partial(function, output, y[:few])))
             if value.numel() != 1:
                 raise TaskError(f"{place}: must give a scalar; got shape {tuple(value.shape)}")
+
+
+def _check_classes(name: str, output: Any, target: Tensor) -> None:
+    """Refuse what the ensemble of a classification could not average: anything but logits [n, c] and classes [n]."""
+    wanted = 'for another kind of output say kind = "regression" and give loss, metrics, metric and direction'
+    if target.is_floating_point() or target.ndim != 1:
+        got = f"{target.dtype} {tuple(target.shape)}"
+        raise TaskError(f"{name}.data: classification needs whole-number targets [n]; got {got}; {wanted}")
+    if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
+        got = str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
+        raise TaskError(f"{name}.model: classification needs logits [n, c], c >= 2; got {got}; {wanted}")
 
 
 def _tried(place: str, call: Callable[[], Any]) -> Any:

@@ -50,7 +50,7 @@ class WandbTracker:
         """A stage is complete: its figures as summary, its trials as a table."""
         for name, value in _scalars(stage, artefact).items():
             self._run.summary[name] = value
-        rows = read_trials(self._record, stage, self._spec.storage)
+        rows = read_trials(self._record, stage, self._spec.store)
         if rows:
             names = list(dict.fromkeys(name for row in rows for name in row.params))
             table = self._wandb.Table(columns=["trial", "role", "outcome", "score", "epochs", *names])

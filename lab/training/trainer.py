@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lab.assignment import Assignment, Outcome, Training
-from lab.errors import TaskError
+from lab.errors import SpecError, TaskError
 from lab.range_test import smooth, stop_step
 from lab.tasks.contract import Task, Trial, TrialFunction
 from lab.training.models import SlotModels, build_models
@@ -311,6 +311,8 @@ def pick_device(name: str) -> torch.device:
     """`auto` is the GPU where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise SpecError("execution.device", f"'{name}' is asked for, and PyTorch sees no GPU here")
     return torch.device(name)
 
 

@@ -121,21 +121,21 @@ class Adult(Classification):
 
 
 class Cifar(Classification):
-    """2,500 images of CIFAR-10 and a small convolutional network."""
+    """2,000 images of CIFAR-10 and a small convolutional network."""
 
     def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         import io
 
         from PIL import Image
 
-        frame = pd.read_parquet(DATA / "cifar10/train.parquet").sample(2500, random_state=0)
+        frame = pd.read_parquet(DATA / "cifar10/train.parquet").sample(2000, random_state=0)
         column = "img" if "img" in frame else "image"
         images = [np.asarray(Image.open(io.BytesIO(cell["bytes"])).convert("RGB")) for cell in frame[column]]
         x = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255
         return x, frame["label"].to_numpy(dtype=np.int64)
 
     def network(self, inputs: int, classes: int) -> nn.Module:
-        return convolutions((3, 16, 32, 64, 64), 1024, classes)
+        return convolutions((3, 8, 16, 32, 32), 512, classes)
 
 
 @dataclass(frozen=True)

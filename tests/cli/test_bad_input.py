@@ -61,6 +61,8 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"final": {"epochs": 2, "snapshots": 5}}, "final.snapshots: 5 is above final.epochs 2"),
     ({"bounds": {"start": 1.0, "end": 0.1}}, "bounds.end: 0.1 is not above start 1.0"),
     ({"name": "a/b"}, "name: 'a/b': string should match pattern"),
+    ({"seed": 2**40}, "seed: 1099511627776: input should be less than 4294967296"),
+    ({"execution": {"device": "tpu9"}}, "execution.device: 'tpu9': string should match pattern"),
     ({"seed": -1}, "seed: -1: input should be greater than or equal to 0"),
     ({"execution": {"engine": "slurm"}}, "execution.engine: 'slurm': input should be 'ray' or 'local'"),
 ]
@@ -111,6 +113,16 @@ def test_bad_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypat
     assert not (tmp_path / "run").exists()
 
 
+def test_a_spec_that_failed_before_anything_was_trained_may_be_put_right(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = write_yaml(tmp_path / "study.yaml", small(batch_size=100_000))
+    run = ("study", "run", wrong, "--dir", tmp_path / "run", "--until", "bounds")
+    assert "batch_size 100000 is above the 1077 training examples" in refuse(capsys, monkeypatch, *run)
+    write_yaml(wrong, small())
+    assert lab(*run).returncode == 0
+
+
 TASKS = {
     "syntax": ("def f(:\n", "task.py:1: SyntaxError"),
     "import": ("import lab\n\nimport nowhere_to_be_found\n", "task.py:3: ModuleNotFoundError: No module named"),
@@ -136,6 +148,11 @@ TASKS = {
         "from lab.tasks.digits import Digits\nclass Task(Digits):\n    def data(self, split):\n"
         "        x, y = super().data(split)\n        return x, y[:-1]\n",
         "Task.data('train'): 1077 inputs but 1076 targets",
+    ),
+    "float targets": (
+        "from lab.tasks.digits import Digits\nclass Task(Digits):\n    def data(self, split):\n"
+        "        x, y = super().data(split)\n        return x, y.float()\n",
+        "Task.",
     ),
     "one class": (
         "from lab.tasks.digits import Digits\nclass Task(Digits):\n    def data(self, split):\n"

@@ -125,6 +125,20 @@ def test_predict_refuses_inputs_of_another_shape_or_kind(finished: Path, tmp_pat
     (tmp_path / "text.csv").write_text("a,b\n1,x\n")
     (tmp_path / "x.txt").write_text("1")
     (tmp_path / "broken.npz").write_text("no zip")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "header.csv").write_text("a,b\n")
+    (tmp_path / "bare.csv").write_text("1.5,2\n3,4\n")
+    hole = np.ones((4, 64))
+    hole[2, 3] = np.nan
+    arrays = {
+        "hole": hole,
+        "none": np.zeros((0, 64)),
+        "scalar": np.float64(3),
+        "complex": np.ones((2, 64)) * 1j,
+        "words": np.array([["a"]]),
+    }
+    for name, array in arrays.items():
+        np.savez(tmp_path / f"{name}.npz", x=array)
     cases = {
         "wrong.npz": "inputs of shape (3, 5) are not [n, 64] or [n, 8, 8]",
         "many.npz": "one named 'x' is needed",
@@ -132,6 +146,14 @@ def test_predict_refuses_inputs_of_another_shape_or_kind(finished: Path, tmp_pat
         "x.txt": "is neither .npz nor .csv",
         "broken.npz": "cannot be read",
         "missing.npz": "is not a file",
+        "empty.npz": "cannot be read",
+        "header.csv": "has column names and no rows",
+        "bare.csv": "its first row is numbers",
+        "hole.npz": "1 of 4 rows have missing or infinite values",
+        "none.npz": "inputs of shape (0, 64) are not [n, ...]",
+        "scalar.npz": "inputs of shape () are not [n, ...]",
+        "complex.npz": "are not real numbers",
+        "words.npz": "are not real numbers",
     }
     for name, message in cases.items():
         done = lab("predict", finished, "--input", tmp_path / name)

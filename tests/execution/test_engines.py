@@ -183,6 +183,24 @@ def test_too_many_failures_end_the_stage_with_the_last_reason(engine: Engine, ba
         engine.run(job(tmp_path / "s", plan=plan, task=task, space=space, width=1))
 
 
+def test_a_trial_function_that_exits_fails_its_trials_and_no_more(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "exits.py").write_text(
+        "import lab, sys\n"
+        "@lab.trial_function(metric='accuracy', direction='maximize')\n"
+        "def train(trial):\n"
+        "    if trial.params['dropout'] > 0.25:\n"
+        "        sys.exit(3)\n"
+        "    yield {'accuracy': 0.5}\n"
+    )
+    plan = tuple(
+        Planned({"max_lr": 0.01, "cycles": 1, "dropout": d}, seed=0, epochs=1, role="x") for d in (0.1, 0.5, 0.2, 0.0)
+    )
+    task = TaskRef("exits.py:train", {}, str(tmp_path))
+    progress = engine.run(job(tmp_path / "s", plan=plan, task=task, width=1, max_failed_share=1.0))
+    assert progress.counts == {"completed": 3, "failed": 1}
+    assert "SystemExit: 3" in next(r.detail for r in rows(tmp_path / "s") if r.outcome is Outcome.FAILED)
+
+
 def test_divergence_is_an_outcome_of_its_own(engine: Engine, bad_task: Path, tmp_path: Path) -> None:
     progress = engine.run(job(tmp_path / "s", task=TaskRef("bad.py:Diverges", {}, str(bad_task))))
     assert progress.counts == {"diverged": 9}

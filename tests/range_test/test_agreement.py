@@ -33,9 +33,15 @@ def test_a_reading_marks_where_the_loss_falls_and_where_it_is_least() -> None:
 
 @given(share=st.floats(0.01, 0.99))
 def test_a_share_of_a_straight_fall_is_that_share_of_the_way(share: float) -> None:
-    lrs = np.geomspace(1e-4, 1, 41)
-    losses = np.linspace(3, 1, 41)
+    lrs = np.geomspace(1e-5, 1, 51)
+    losses = np.concatenate([np.full(10, 3.0), np.linspace(3, 1, 41)])
     assert np.log10(fallen_at(lrs, losses, share)) == pytest.approx(-4 + 4 * share, abs=1e-9)
+
+
+def test_a_noisy_first_batch_does_not_pass_for_a_fall() -> None:
+    lrs = np.geomspace(1e-5, 1, 51)
+    losses = np.concatenate([[3.9, 2.4, 3.1, 2.9, 2.7], np.full(6, 3.0), np.linspace(3, 1, 40)])
+    assert fallen_at(lrs, losses, 0.1) > lrs[11]
 
 
 @pytest.mark.parametrize("losses", [[np.nan] * 50, [1.0] * 5, np.linspace(1, 2, 60), [2.0] * 60])
@@ -61,6 +67,10 @@ def test_runs_that_agree_are_sure_and_the_bootstrap_repeats() -> None:
     assert found.sure == (pytest.approx(1e-2), pytest.approx(1e-2))
     mixed = [reading(1e-4, lr, 1e-1) for lr in (1e-3, 2e-3, 5e-3, 1e-2)]
     assert agree(mixed, end=10.0, seed=3) == agree(mixed, end=10.0, seed=3)
+
+
+def test_a_single_run_has_no_interval() -> None:
+    assert agree([reading(1e-4, 1e-2, 1e-1)], end=10.0).sure is None
 
 
 def test_the_range_spans_a_decade_at_least_and_ends_with_the_test() -> None:

@@ -133,7 +133,7 @@ def test_a_machine_without_plotly_still_gets_its_page(study: Study, monkeypatch:
 
 
 def test_nothing_explored_is_nothing_to_report(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="stage 'explore' has not run"):
+    with pytest.raises(RecordError, match="stage 'explore' is not complete"):
         render(small_spec(), Record(tmp_path))
 
 
