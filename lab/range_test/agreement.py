@@ -39,7 +39,7 @@ def agree(readings: Sequence[Reading], end: float, seed: int = 0) -> Agreement:
     told = [r for r in readings if r.told]
     if len(told) * 2 < len(readings) or not told:
         return Agreement(None, None, None, None, None, _why_silent(readings))
-    marks = np.array([np.log([r.falls_at or 0, r.halfway or 0, r.minimum or 0]) for r in told])  # [runs, marks]
+    marks = np.array([_marks(r) for r in told])  # [runs, 3]
     rng = np.random.default_rng(seed)
     drawn = marks[rng.integers(0, len(marks), (_BOOTSTRAPS, len(marks)))]  # [bootstraps, runs, marks]
     spread = np.exp([_suggest(sample) for sample in drawn])
@@ -54,6 +54,20 @@ def agree(readings: Sequence[Reading], end: float, seed: int = 0) -> Agreement:
         weight_decay=_weight_decay(told),
         verdict=f"{len(told)} of {len(readings)} range tests agree on where the loss falls",
     )
+
+
+def _marks(reading: Reading) -> tuple[float, float, float]:
+    """Logs of where the loss begins to fall, of the rate to train with, and of where the loss is least.
+
+    The rate to train with lies between where half of the fall has been gone and where the fall is steepest, which err
+    on different sides; their geometric mean was measured to be nearer to the best rate than either, see
+    `studies/benchmarks/lr_range.py`.
+    """
+    assert reading.falls_at is not None  # these three are known where a reading says anything
+    assert reading.halfway is not None
+    assert reading.minimum is not None
+    rate = (np.log(reading.halfway) + np.log(reading.rules["steep"])) / 2
+    return float(np.log(reading.falls_at)), float(rate), float(np.log(reading.minimum))
 
 
 def _suggest(marks: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:

@@ -62,7 +62,9 @@ def read(run: Run, stop_at: float) -> Reading:
     start = start_level(smoothed)
     if start - float(smoothed.min()) <= LEAST_FALL * abs(start):
         return silent
-    rules = {name: rule(lrs, smoothed) for name, rule in RULES.items()}
+    # As fastai's `lr_find` hands them over: without the first tenth of the planned steps and the last five.
+    shown = slice(len(run.lrs) // 10, -5) if end > len(run.lrs) // 10 + 5 + FEWEST_STEPS else slice(None)
+    rules = {name: rule(lrs[shown], smoothed[shown]) for name, rule in RULES.items()}
     least = float(lrs[int(smoothed.argmin())])
     return Reading(
         run.seed,

@@ -15,8 +15,8 @@ def run_of(losses: list[float] | np.ndarray, decay: float = 0.01, low: float = 1
     return Run(0, decay, np.geomspace(low, high, len(losses)), np.asarray(losses, dtype=float))
 
 
-def reading(falls: float | None, half: float | None, least: float | None, decay: float = 0.0, bottom: float = 1.0):
-    return Reading(0, decay, (1e-3,) * 50, (2.0,) * 49 + (bottom,), falls, half, least, {})
+def reading(falls: float, half: float, least: float, decay: float = 0.0, bottom: float = 1.0, steep: float = 0.0):
+    return Reading(0, decay, (1e-3,) * 50, (2.0,) * 49 + (bottom,), falls, half, least, {"steep": steep or half})
 
 
 def test_a_reading_marks_where_the_loss_falls_and_where_it_is_least() -> None:
@@ -67,6 +67,10 @@ def test_runs_that_agree_are_sure_and_the_bootstrap_repeats() -> None:
     assert found.sure == (pytest.approx(1e-2), pytest.approx(1e-2))
     mixed = [reading(1e-4, lr, 1e-1) for lr in (1e-3, 2e-3, 5e-3, 1e-2)]
     assert agree(mixed, end=10.0, seed=3) == agree(mixed, end=10.0, seed=3)
+
+
+def test_the_rate_lies_between_half_the_fall_and_its_steepest_point() -> None:
+    assert agree([reading(1e-4, 1e-3, 1e-1, steep=1e-1)] * 2, end=10.0).suggestion == pytest.approx(1e-2)
 
 
 def test_a_single_run_has_no_interval() -> None:
