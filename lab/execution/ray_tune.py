@@ -73,7 +73,8 @@ class Board:
         return self._probed
 
     def progress(self) -> Progress:
-        return self._of_stage().progress()
+        assert self._ledger is not None  # the driver asks between `run` and `end_stage`
+        return self._ledger.progress()
 
     def stop(self) -> None:
         """Ask lanes to end their epoch, save and stop."""
@@ -84,7 +85,8 @@ class Board:
         return self._came <= self._left
 
     def end_stage(self) -> None:
-        self._of_stage().release()
+        if self._ledger is not None:
+            self._ledger.release()
         self._ledger = None
         self._give("wait")
 
@@ -96,50 +98,74 @@ class Board:
     def set_probed(self, found: Probe | LabError) -> None:
         self._probed = found
 
-    def left(self, lane: int) -> None:
-        self._left.add(lane)
+    # Each call names the ticket it works on. A lane that comes to a stage when it is over, or that was cut off for a
+    # while, would else train the next stage's trials by the last stage's job; it gets None, and leaves.
 
-    def attach(self, lane: int) -> Attachment:
+    def left(self, ticket: int, lane: int) -> None:
+        if ticket == self._ticket:
+            self._left.add(lane)
+
+    def attach(self, ticket: int, lane: int) -> Attachment | None:
+        ledger = self._of_stage(ticket)
+        if ledger is None:
+            return None
         self._came.add(lane)
-        return self._of_stage().attach(lane)
+        return ledger.attach(lane)
 
-    def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work:
-        return self._of_stage().next(lane, tick, free)
+    def next(self, ticket: int, lane: int, tick: int, free: tuple[int, ...]) -> Work | None:
+        ledger = self._of_stage(ticket)
+        return None if ledger is None else ledger.next(lane, tick, free)
 
-    def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[tuple[Decision, ...], bool]:
-        return self._of_stage().report(lane, tick, reports), self._stopping
+    def report(
+        self, ticket: int, lane: int, tick: int, reports: tuple[Report, ...]
+    ) -> tuple[tuple[Decision, ...], bool] | None:
+        ledger = self._of_stage(ticket)
+        return None if ledger is None else (ledger.report(lane, tick, reports), self._stopping)
 
-    def checkpoint(self, lane: int, state: bytes) -> None:
-        self._of_stage().checkpoint(lane, state)
+    def checkpoint(self, ticket: int, lane: int, state: bytes) -> bool | None:
+        ledger = self._of_stage(ticket)
+        if ledger is None:
+            return None
+        ledger.checkpoint(lane, state)
+        return True
 
-    def _of_stage(self) -> Ledger:
-        if self._ledger is None:
-            raise EngineError("no stage is running")
-        return self._ledger
+    def _of_stage(self, ticket: int) -> Ledger | None:
+        return self._ledger if ticket == self._ticket else None
+
+
+class _StageOver(Exception):  # noqa: N818 - no error: the lane goes back for its next order
+    """The stage that a lane works on is over."""
 
 
 class _RemoteLedger:
-    """The ledger's face, as a lane sees it across the cluster."""
+    """The ledger's face, as a lane sees it across the cluster, for one stage."""
 
-    def __init__(self, board: Any) -> None:
+    def __init__(self, board: Any, ticket: int) -> None:
         self._board = board
+        self._ticket = ticket
         self.stopping = False
 
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        answer = ray.get(getattr(self._board, method).remote(self._ticket, *arguments))
+        if answer is None:
+            raise _StageOver
+        return answer
+
     def attach(self, lane: int) -> Attachment:
-        found: Attachment = ray.get(self._board.attach.remote(lane))
+        found: Attachment = self._ask("attach", lane)
         return found
 
     def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work:
-        found: Work = ray.get(self._board.next.remote(lane, tick, free))
+        found: Work = self._ask("next", lane, tick, free)
         return found
 
     def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]:
         decisions: tuple[Decision, ...]
-        decisions, self.stopping = ray.get(self._board.report.remote(lane, tick, reports))
+        decisions, self.stopping = self._ask("report", lane, tick, reports)
         return decisions
 
     def checkpoint(self, lane: int, state: bytes) -> None:
-        ray.get(self._board.checkpoint.remote(lane, state))
+        self._ask("checkpoint", lane, state)
 
 
 class _OtherThreads(io.TextIOBase):
@@ -171,7 +197,8 @@ def lane_main(config: dict[str, Any]) -> None:
             if number == 0:
                 ray.get(board.set_probed.remote(_probe(*what)))
         elif number < what.lanes:
-            _run_stage(number, what, board)
+            with contextlib.suppress(_StageOver):
+                _run_stage(number, what, board, ticket)
         seen = ticket
 
 
@@ -182,8 +209,8 @@ def _probe(job: Job, widest: int) -> Probe | LabError:
         return error
 
 
-def _run_stage(number: int, job: Job, board: Any) -> None:
-    ledger = _RemoteLedger(board)
+def _run_stage(number: int, job: Job, board: Any, ticket: int) -> None:
+    ledger = _RemoteLedger(board, ticket)
     lane = Lane(number, job, ledger)
     while lane.tick():
         if ledger.stopping:
@@ -191,7 +218,7 @@ def _run_stage(number: int, job: Job, board: Any) -> None:
             break
         if lane.idle:
             time.sleep(_IDLE_S)
-    ray.get(board.left.remote(number))
+    ray.get(board.left.remote(ticket, number))
 
 
 def lanes_for(resources: Mapping[str, float], cpus_per_lane: float, gpus_per_lane: float) -> int:

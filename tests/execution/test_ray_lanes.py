@@ -94,3 +94,23 @@ def test_lanes_are_counted_by_what_they_ask_for(
     from lab.execution.ray_tune import lanes_for
 
     assert lanes_for(resources, cpus, gpus) == lanes
+
+
+def test_a_lane_that_comes_when_its_stage_is_over_touches_nothing(tmp_path: Path) -> None:
+    from lab.execution.ray_tune import Board
+
+    board = Board()
+    board.run(job(tmp_path / "s", stage="bounds"))
+    late, _, _ = board.order()
+    board.end_stage()
+    board.run(job(tmp_path / "s", stage="explore"))
+    now, _, _ = board.order()
+    assert board.attach(late, 1) is None
+    assert board.next(late, 1, 0, (0, 1)) is None
+    assert board.report(late, 1, 0, ()) is None
+    assert board.checkpoint(late, 1, b"state") is None
+    board.left(late, 1)
+    assert board.progress().running == 0
+    assert board.attach(now, 0) is not None
+    assert not board.all_left(), "the lane that came is still at work"
+    board.end_stage()
