@@ -91,5 +91,15 @@ def test_an_artefact_exists_once_it_is_complete(tmp_path: Path):
     assert record.artefact("explain") is None
     with pytest.raises(RecordError, match="stage 'explain' has to run first"):
         record.need("explain")
-    assert record.write("explain", {"r2": np.nan}) == {"r2": None}
-    assert record.need("explain") == json.loads((tmp_path / "response.json").read_text()) == {"r2": None}
+    withheld = {"withheld": "fewer than 4 trials", "out_of_bag_r2": None}
+    assert record.write("explain", {**withheld, "out_of_bag_r2": np.nan}) == withheld
+    assert record.need("explain") == json.loads((tmp_path / "response.json").read_text()) == withheld
+
+
+def test_an_artefact_that_lacks_what_its_stage_found_is_refused(tmp_path: Path):
+    record = Record(tmp_path)
+    record.write("bounds", {"low": 0.1})
+    with pytest.raises(
+        RecordError, match=r"bounds.json: lacks high, suggestion, .*; restore it from a copy, or delete"
+    ):
+        record.artefact("bounds")

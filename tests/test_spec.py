@@ -56,7 +56,7 @@ def test_a_minimal_spec_has_every_default():
     choices=st.lists(options, min_size=1, max_size=5, unique=True),
     low=st.floats(1e-300, 1e300),
     key=words.filter(lambda w: w not in ("max_lr", "b")),
-    seed=st.integers(0, 2**40),
+    seed=st.integers(0, 2**32 - 1),
     note=words,
 )
 def test_what_is_dumped_reads_back_as_the_same(
@@ -188,7 +188,7 @@ def test_a_bad_value_is_refused_with_place_value_and_what_is_allowed(change: dic
         ("pct_start", {"low": -0.5, "high": 0.5}, "space.pct_start: -0.5 is not between 0 and 1 (schedule.one)"),
         ("warmup", {"low": 0.0, "high": 1.0}, "space.warmup: 1.0 is not in [0, 1) (schedule.several)"),
         ("weight_decay", {"low": -1.0, "high": 1.0}, "space.weight_decay: -1.0 is not at least 0 (schedule.one)"),
-        ("max_lr", {"low": 0, "high": 1}, "space.max_lr: 0 is not above 0 (schedule.one)"),
+        ("max_lr", {"low": 0, "high": 1}, "space.max_lr: 0.0 is not above 0 (schedule.one)"),
         ("max_lr", {"low": 0.1, "high": 1, "when": {"d": 1}}, "space.max_lr.when: every trial needs max_lr"),
         ("x", {"low": 0, "high": 1, "when": {"d": 5}}, "space.x.when.d: 5 is not one of [1, 2]"),
     ],
