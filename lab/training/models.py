@@ -17,7 +17,6 @@ from lab.training.layers import (
     ELEMENTWISE_FUNCTIONS,
     ELEMENTWISE_METHODS,
     RULES,
-    Forward,
     Layout,
     NotStackable,
     flatten_image,
@@ -348,6 +347,3 @@ def build_models(path: str, template: nn.Module, width: int, example_ndim: int, 
     if path == "stacked":
         return StackedModels(template, width, example_ndim, device)
     return SequentialModels(width, device)
-
-
-__all__ = ["Forward", "NotStackable", "SequentialModels", "SlotModels", "StackedModels", "build_models", "structure"]
