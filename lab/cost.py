@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lab.assignment import Job, Training
 from lab.errors import TaskError
 from lab.spec import StudySpec
-from lab.tasks.registry import BUILTIN, load_task
+from lab.tasks.registry import describe, load_task
 
 if TYPE_CHECKING:
     from lab.execution.engine import Probe

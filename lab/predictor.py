@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lab.errors import RecordError, TaskError
 from lab.record import Record
 from lab.spec import StudySpec
-from lab.tasks.contract import Task
+from lab.tasks.contract import Kind, Task
 from lab.tasks.registry import load_task
 from lab.training.ensemble import weighted, with_temperature
 from lab.training.snapshots import load_weights
@@ -35,7 +35,8 @@ def member_outputs(task: Task, folder: Path, member: Member, x: Tensor) -> Tenso
     model = build_model(task, member.params, seed=0)
     load_weights(model, folder / member.file)
     model.eval()
-    return task.predict(torch.cat([_call(model, x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]))
+    batches = (task.model_input(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH))
+    return task.predict(torch.cat([_call(model, batch) for batch in batches]))
 
 
 def _call(model: nn.Module, x: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ class Ensemble:
         return self._task.class_names
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         return self._task.kind
 
     def prepare(self, raw: Any) -> Tensor:
@@ -85,6 +86,6 @@ class Ensemble:
         outputs = []
         for member, entry in self._members:
             output = member_outputs(self._task, self._folder, member, inputs)
-            outputs.append(with_temperature(output, entry["temperature"]) if self.kind == "classification" else output)
+            outputs.append(with_temperature(output, entry["temperature"], self.kind))
         mean = weighted(torch.stack(outputs), [entry["weight"] for _, entry in self._members])
-        return with_temperature(mean, self._temperature) if self.kind == "classification" else mean
+        return with_temperature(mean, self._temperature, self.kind)

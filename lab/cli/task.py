@@ -15,7 +15,7 @@ def root() -> None:
 @app.command("list")
 def list_() -> None:
     """List the built-in tasks and their options."""
-    from lab.tasks.registry import BUILTIN
+    from lab.tasks.builtin import BUILTIN
 
     for kind, task in BUILTIN.items():
         print(f"{kind}: {task.summary}")

@@ -13,7 +13,8 @@ from lab.execution.engine import Probe
 from lab.execution.lane import make_trainer
 from lab.execution.template import corner_params, template_params
 from lab.schedules import Constant
-from lab.tasks.contract import Task, TrialFunction, check_task
+from lab.tasks.checks import check_task
+from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
 from lab.training.layers import NotStackable
 from lab.training.models import structure

@@ -19,7 +19,8 @@ from lab.record import Record
 from lab.spec import StudySpec
 from lab.stages.final import CYCLICAL, LONG, SHORT
 from lab.stages.jobs import mean_interval, task_of
-from lab.tasks.contract import Data, Task, check_data
+from lab.tasks.checks import check_data
+from lab.tasks.contract import Data, Task
 from lab.training.ensemble import Selection, fit_temperature, greedy, negative_log_likelihood, scores, weighted
 from lab.training.ensemble import with_temperature as cooled
 
@@ -84,10 +85,8 @@ def _predict(task: Task, record: Record, runs: list[dict[str, Any]], valid: Data
         for name in run_["snapshots"]:
             member = Member(run_["params"], name)
             on_valid, on_test = (member_outputs(task, record.final_folder, member, x) for x in (valid[0], test[0]))
-            temperature = 1.0
-            if task.kind == "classification":
-                temperature = fit_temperature(on_valid, valid[1])
-                on_valid, on_test = cooled(on_valid, temperature), cooled(on_test, temperature)
+            temperature = fit_temperature(on_valid, valid[1], task.kind)
+            on_valid, on_test = (cooled(p, temperature, task.kind) for p in (on_valid, on_test))
             found.append(_Trained(run_["role"], run_["seed"], member, temperature, on_valid, on_test))
     return found
 
@@ -102,7 +101,7 @@ class _Judge:
 
     def loss(self, prediction: Tensor) -> float:
         """On the validation split: negative log-likelihood, or the task's own mean loss of plain values."""
-        if self._task.kind == "classification":
+        if self._task.kind != "regression":
             return negative_log_likelihood(prediction, self._valid_y)
         return float(self._task.loss(prediction, self._valid_y).mean())
 
@@ -119,10 +118,8 @@ class _Judge:
     def score(self, prediction: tuple[Tensor, Tensor]) -> tuple[float, dict[str, float]]:
         """The temperature that the validation split asks for, and the test scores with it."""
         on_valid, on_test = prediction
-        temperature = 1.0
-        if self._task.kind == "classification":
-            temperature = fit_temperature(on_valid, self._valid_y)
-            on_test = cooled(on_test, temperature)
+        temperature = fit_temperature(on_valid, self._valid_y, self._task.kind)
+        on_test = cooled(on_test, temperature, self._task.kind)
         return temperature, scores(on_test, self._test_y, self._task.kind, self._task.metrics)
 
 

@@ -8,38 +8,32 @@ import inspect
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lab.assignment import TaskRef
 from lab.errors import LabError, SpecError, TaskError, nearest
+from lab.tasks.builtin import BUILTIN
+from lab.tasks.description import Description
 
 if TYPE_CHECKING:
     from lab.tasks.contract import Task, TrialFunction
 
 
-@dataclass(frozen=True)
-class Builtin:
-    """A task that comes with the package, and what can be said of it without importing it."""
+def describe(ref: TaskRef) -> Description:
+    """What is known of a task's data before it is built; nothing for a user's own class.
 
-    module: str
-    name: str
-    summary: str
-    options: Mapping[str, str]
-    train_examples: int
-
-
-BUILTIN: dict[str, Builtin] = {
-    "digits": Builtin(
-        "lab.tasks.digits",
-        "Digits",
-        "scikit-learn's 8x8 digits, ten classes",
-        {"model": "mlp or cnn", "split_seed": "seed of the split"},
-        1077,
-    ),
-}
+    Raises:
+        LabError: its data cannot be trained on.
+    """
+    check_reference(ref)
+    builtin = BUILTIN.get(ref.kind)
+    if builtin is None or not builtin.describe:
+        return Description(train_examples=builtin.train_examples if builtin else None)
+    module, _, function = builtin.describe.partition(":")
+    found: Description = getattr(importlib.import_module(module), function)(ref.options)
+    return found
 
 
 def check_reference(ref: TaskRef) -> None:
@@ -49,6 +43,9 @@ def check_reference(ref: TaskRef) -> None:
         for key in ref.options:
             if key not in allowed:
                 raise SpecError(f"task.{key}", f"is unknown{nearest(key, allowed)}; allowed: {', '.join(allowed)}")
+        for key in BUILTIN[ref.kind].required:
+            if ref.options.get(key) is None:
+                raise SpecError(f"task.{key}", f"is missing: {allowed[key]}")
         return
     path, _, name = ref.kind.rpartition(":")
     if not path.endswith(".py") or not name:

@@ -19,11 +19,12 @@ class SlotNoise:
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.SFC64(seed)
-        self._generator = np.random.Generator(self._bits)
+        self.generator = np.random.Generator(self._bits)
+        """The stream behind NumPy's interface; what it draws moves the stream on."""
 
     def permutation(self, n: int) -> Tensor:
         """A shuffle of 0..n-1, int64 [n]."""
-        return torch.from_numpy(self._generator.permutation(n))
+        return torch.from_numpy(self.generator.permutation(n))
 
     def keep(self, out: np.ndarray[Any, np.dtype[np.bool_]], rate: float) -> None:
         """Fill a mask [n]: each element is kept with probability 1 - rate."""
