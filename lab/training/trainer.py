@@ -108,7 +108,7 @@ class ModelTrainer(Trainer):
         self._batch = training.batch_size
         self._steps = steps_per_epoch(len(self._train_x), training)
         template = build_model(task, template_params, seed=0).to(self._device)
-        self._models: SlotModels = build_models(training.path, template, width, self._train_x.ndim - 1, self._device)
+        self._models: SlotModels = build_models(training.path, template, width, self._train_x[:3], self._device)
         self._optimizer: RowOptimizer = build_optimizer(training.optimizer)
         self._slots: dict[int, _Slot] = {}
 
