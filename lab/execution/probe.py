@@ -16,8 +16,8 @@ from lab.schedules import Constant
 from lab.tasks.checks import check_task
 from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
-from lab.training.layers import NotStackable
-from lab.training.models import structure
+from lab.training.stacking.layouts import NotStackable
+from lab.training.stacking.tracing import structure
 from lab.training.trainer import build_model
 
 _STEPS = 16

@@ -30,7 +30,7 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "explain": ("withheld", "importances", "out_of_bag_r2", "edges", "effects"),
     "confirm": (),
     "final": (),
-    "ensemble": ("skipped",),
+    "ensemble": ("skipped", "baselines", "examples"),
 }
 """Stages, with the entries of their artefacts that may be missing: the template finds None there, and nowhere else."""
 
@@ -62,6 +62,7 @@ def render(spec: StudySpec, record: Record) -> str:
         spec_yaml=dump_spec(spec.model_copy(update={"provenance": {}})),
         provenance={k: v for k, v in spec.provenance.items() if k != "probe"},
         probe=spec.provenance.get("probe"),
+        data=record.task(),
         **found,
         plots=_figures(spec, found, rows),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,

@@ -74,6 +74,7 @@ BUILTIN: dict[str, Builtin] = {
             "mixup": "alpha of mixup's Beta distribution; 0 is off",
             "label_smoothing": "share of each training target spread over all classes",
             "max_unreadable": "share of images that may be unreadable",
+            "class_names": "what the classes are called, in their order, where the source has no names",
         },
         describe="lab.tasks.images.image_data:describe",
         paths=("path", "test_path"),

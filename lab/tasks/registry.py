@@ -7,7 +7,6 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any

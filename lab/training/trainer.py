@@ -109,8 +109,8 @@ class ModelTrainer(Trainer):
         self._batch = training.batch_size
         self._steps = steps_per_epoch(len(self._train_x), training)
         template = build_model(task, template_params, seed=0).to(self._device)
-        example_ndim = task.model_input(self._train_x[:1]).ndim - 1
-        self._models: SlotModels = build_models(training.path, template, width, example_ndim, self._device)
+        examples = task.model_input(self._train_x[:3])
+        self._models: SlotModels = build_models(training.path, template, width, examples, self._device)
         self._optimizer: RowOptimizer = build_optimizer(training.optimizer)
         self._slots: dict[int, _Slot] = {}
 

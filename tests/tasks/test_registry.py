@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import itertools
 import subprocess
 import sys
@@ -12,9 +14,10 @@ import pytest
 
 from lab.assignment import TaskRef
 from lab.errors import LabError, SpecError, TaskError
+from lab.tasks.builtin import BUILTIN
 from lab.tasks.contract import TrialFunction
 from lab.tasks.digits import Digits
-from lab.tasks.registry import BUILTIN, check_reference, load_task
+from lab.tasks.registry import check_reference, load_task
 
 GOOD = """
 import torch, lab
@@ -51,8 +54,10 @@ def write(tmp_path: Path):
 
 def test_built_in_tasks_are_what_the_registry_says():
     for kind, builtin in BUILTIN.items():
-        task = load_task(TaskRef(kind))
-        assert len(task.data("train")[0]) == builtin.train_examples  # type: ignore[union-attr]
+        found = getattr(importlib.import_module(builtin.module), builtin.name)
+        assert set(inspect.signature(found).parameters) == set(builtin.options), kind
+        assert set(builtin.required) | set(builtin.paths) <= set(builtin.options)
+    assert len(load_task(TaskRef("digits")).data("train")[0]) == BUILTIN["digits"].train_examples  # type: ignore[union-attr]
     assert isinstance(load_task(TaskRef("digits", {"model": "cnn"})), Digits)
 
 

@@ -116,4 +116,5 @@ def _store(path: Path, pixels: Pixels) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         np.savez(file, values=pixels.values, kept=pixels.kept)
+    Path(file.name).chmod(0o644)  # other users of a shared folder read it too
     Path(file.name).replace(path)

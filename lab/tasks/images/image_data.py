@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,11 @@ class Fitted:
             TaskError: it is something else.
         """
         try:
-            given = {f.name: value[f.name] for f in fields(cls)}
+            found: dict[str, Any] = {f.name: value[f.name] for f in fields(cls)}
         except KeyError as error:
             raise TaskError(f"what was fitted to the images is damaged ({error} is missing)") from error
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+        found |= {name: tuple(v) for name, v in found.items() if isinstance(v, list)}
+        return cls(**found)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class ImageOptions:
     size: int | None = None
     limit: int | None = None
     max_unreadable: float = 0.01
+    class_names: list[str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("size", "limit"):
@@ -66,6 +68,9 @@ class ImageOptions:
                 raise SpecError(f"task.{name}", f"{value!r} is not a whole number of at least 1")
         if not isinstance(self.path, str):
             raise SpecError("task.path", f"{self.path!r} is not a path")
+        names = self.class_names
+        if names is not None and (not isinstance(names, list) or not all(isinstance(n, str) for n in names)):
+            raise SpecError("task.class_names", f"{names!r} is not a list of names")
         if not isinstance(self.max_unreadable, (int, float)) or not 0 <= self.max_unreadable < 1:
             raise SpecError("task.max_unreadable", f"{self.max_unreadable!r} is not a share between 0 and 1")
 
@@ -98,7 +103,7 @@ class ImageData:
 
     @cached_property
     def _main(self) -> _Part:
-        source = open_source(self.options.path)
+        source = self._open(self.options.path)
         if source.labels is not None and self.options.limit is not None and self.options.limit < len(source.images):
             source = _limited(source, self.options.limit, self.plan.seed)
         return self._read(source, self.options.path, None)
@@ -108,7 +113,7 @@ class ImageData:
         if self.options.test_path is None:
             return None
         main = self._main
-        source = open_source(self.options.test_path)
+        source = self._open(self.options.test_path)
         unknown = set(source.class_names) - set(main.class_names)
         if unknown:
             raise TaskError(f"{self.options.test_path}: class {sorted(unknown)[0]!r} is not in {self.options.path}")
@@ -125,6 +130,16 @@ class ImageData:
             labels = np.zeros((len(part.labels), len(main.class_names)), dtype=np.int64)
             labels[:, number] = part.labels
         return _Part(part.pixels, labels, part.names, None, main.class_names, part.unreadable)
+
+    def _open(self, path: str) -> Source:
+        source, names = open_source(path), self.options.class_names
+        if names is None:
+            return source
+        if len(names) != len(source.class_names):
+            raise SpecError(
+                "task.class_names", f"{len(names)} names for the {len(source.class_names)} classes of {path}"
+            )
+        return replace(source, class_names=tuple(names))
 
     def _read(self, source: Source, path: str, channels: int | None) -> _Part:
         assert source.labels is not None  # every source of `open_source` has labels
@@ -197,7 +212,7 @@ class ImageData:
 
     def name(self, split: str, index: int) -> str:
         """What a split's image is called."""
-        return self._of(split).names[self.rows[split][index]]
+        return self._of(split).names[int(self.rows[split][index])]
 
     @cached_property
     def fitted(self) -> Fitted:
@@ -212,9 +227,11 @@ class ImageData:
         return Fitted(
             main.class_names,
             main.labels.ndim == 2,
-            *(int(s) for s in train.shape[1:]),
-            tuple(float(m) for m in mean),
-            tuple(float(s) if s > 1e-6 else 1.0 for s in std),
+            channels=int(train.shape[1]),
+            height=int(train.shape[2]),
+            width=int(train.shape[3]),
+            mean=tuple(float(m) for m in mean),
+            std=tuple(float(s) if s > 1e-6 else 1.0 for s in std),
         )
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class Images(Task):
         split: a kind (stratified, random), or a mapping with kind, valid, test, seed.
         flip, shift, cutout, mixup, label_smoothing: see `Augmentation`.
         max_unreadable: share of images that may be unreadable.
+        class_names: of the classes in the order of their numbers or names, where the source has none.
     """
 
     def __init__(
@@ -58,9 +60,10 @@ class Images(Task):
         mixup: float = 0.0,
         label_smoothing: float = 0.0,
         max_unreadable: float = 0.01,
+        class_names: list[str] | None = None,
     ) -> None:
         nets.check_name(model)
-        self._images = ImageOptions(path, test_path, split, size, limit, max_unreadable)
+        self._images = ImageOptions(path, test_path, split, size, limit, max_unreadable, class_names)
         self._augmentation = Augmentation(flip, shift, cutout, mixup, label_smoothing)
         self._net = model
         self.options = {**vars(self._images), **vars(self._augmentation), "model": model}
@@ -144,7 +147,11 @@ class Images(Task):
         below = [f.name for f in path.iterdir() if f.is_dir()] if path.is_dir() else []
         in_classes = bool(below) and set(below) <= set(known.class_names)
         labelled = in_classes or path.suffix in (".parquet", ".npz")
-        source = open_source(str(path)) if labelled else plain_images(path)
+        if not labelled:
+            return self._given(plain_images(path))
+        source, names = open_source(str(path)), self._images.class_names
+        if names is not None and len(names) == len(source.class_names):
+            source = replace(source, class_names=tuple(names))
         return self._given(source)
 
     def _given(self, source: Source) -> Given:

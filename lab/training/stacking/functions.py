@@ -1,0 +1,249 @@
+"""Stacked forms of functions and methods, and of operators such as `x + y` and `x[:, :3]`.
+
+Shapes: k slots, b examples, f features, c channels; layouts as in `layouts`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lab.training.stacking.layouts import Layout, Value
+from lab.training.stacking.site import Built, Hole, Rule, Site
+
+FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
+
+
+def elementwise(site: Site, function: Any) -> Built:
+    """Any function that computes each element from those at its place, under broadcasting."""
+    call = site.call(function)
+    layouts = {value.layout for value in site.inputs}
+    if len(layouts) == 1 and all(value.shape == site.shape for value in site.inputs):
+        (layout,) = layouts
+        return Built(call, (layout,) * len(site.inputs), layout)
+    for layout in (CHANNELS, FEATURES):
+        aligned = [_aligned(value, layout, site.shape) for value in site.inputs]
+        if layout in layouts and None not in aligned:
+            wants = tuple(layout if value.rank == len(site.shape) else SLOTS for value in site.inputs)
+            return Built(_broadcast(call, aligned), wants, layout)
+    aligned = [_with_rank(value.rank, len(site.shape)) for value in site.inputs]
+    return Built(_broadcast(call, aligned), (SLOTS,) * len(site.inputs), SLOTS)
+
+
+def _aligned(value: Value, layout: Layout, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor] | None:
+    """How a tensor must be viewed to be broadcast in a layout against values of `shape`; None if it cannot be."""
+    rank = len(shape)
+    if layout is FEATURES:
+        if rank != 2 or value.rank > 2:
+            return None
+        return _as_it_is if value.rank == 2 else {0: _view_00, 1: _view_0}[value.rank]
+    if rank < 3:
+        return None
+    if value.rank == rank:
+        return _as_it_is if value.shape[1] == shape[1] else None
+    if value.rank == rank - 1 and value.shape[0] == shape[1]:
+        return lambda x: x.flatten(0, 1)  # [k, c, ...] -> [k*c, ...]
+    return None
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
+
+def _view_00(x: Tensor) -> Tensor:
+    return x[:, None, None]
+
+
+def _view_0(x: Tensor) -> Tensor:
+    return x.unsqueeze(2)
+
+
+def _with_rank(rank: int, wanted: int) -> Callable[[Tensor], Tensor]:
+    """[k, ...] of a lower rank gets ones after its slots, as broadcasting would put them in front."""
+    if rank == wanted:
+        return _as_it_is
+    return lambda x: x.view(x.shape[0], *[1] * (wanted - rank), *x.shape[1:])
+
+
+def _broadcast(call: Callable[..., Any], views: Any) -> Callable[..., Any]:
+    if all(view is _as_it_is for view in views):
+        return call
+    return lambda *tensors: call(*(view(tensor) for view, tensor in zip(views, tensors, strict=True)))
+
+
+def flatten(site: Site) -> Built:
+    """All but the examples in one: `flatten(1)`, `view(b, -1)`, `reshape(len(x), -1)`."""
+    (value,) = site.inputs
+    if site.shape != (value.shape[0], math.prod(value.shape[1:])):
+        raise site.refuse("is more than flattening each example")
+    if value.rank == 2:
+        return Built(_as_it_is, (value.layout,), value.layout)
+    k = site.stack.width
+    if value.layout is CHANNELS:
+        return Built(lambda x: x.reshape(x.shape[0], k, -1).permute(1, 2, 0), (CHANNELS,), FEATURES)
+    return Built(lambda x: x.flatten(2).transpose(1, 2), (SLOTS,), FEATURES)
+
+
+def item(site: Site) -> Built:
+    """`x[:, 2:5]`, `x[:, 0]`, `x[..., 1]`: what keeps all examples."""
+    (value,) = site.inputs
+    given = site.args[1] if isinstance(site.args[1], tuple) else (site.args[1],)
+    if any(isinstance(i, (Tensor, Hole, list)) for i in given):
+        raise site.refuse("by a tensor or a list")
+    if given[0] is Ellipsis:
+        given = (slice(None),) * (value.rank - sum(i is not None for i in given[1:])) + given[1:]
+    if value.layout is FEATURES and len(given) == 2 and given[0] == slice(None):
+        if isinstance(given[1], slice):
+            part = given[1]
+            return Built(lambda x: x[:, part], (FEATURES,), FEATURES)
+        if isinstance(given[1], int):
+            place = given[1]
+            return Built(lambda x: x[:, place], (FEATURES,), SLOTS)
+    index = (slice(None), *given)
+    return Built(lambda x: x[index], (SLOTS,), SLOTS)
+
+
+def concatenate(site: Site) -> Built:
+    parts = site.args[0] if site.args else site.kwargs["tensors"]
+    if not all(isinstance(part, Hole) for part in parts):
+        raise site.refuse("of something other than tensors")
+    dim = site.argument(1, "dim", 0)
+    values = [site.inputs[part.index] for part in parts]
+    rank = len(site.shape)
+    dim += rank if dim < 0 else 0
+    order = tuple(part.index for part in parts)
+    if dim == 1 and rank == 2:
+        return Built(lambda *t: torch.cat([t[i] for i in order], 1), (FEATURES,) * len(site.inputs), FEATURES)
+    if all(value.layout is CHANNELS for value in values) and dim > 0:
+        k, inputs = site.stack.width, (CHANNELS,) * len(site.inputs)
+        if dim > 1:
+            return Built(lambda *t: torch.cat([t[i] for i in order], dim), inputs, CHANNELS)
+
+        def channels(*tensors: Tensor) -> Tensor:
+            """A slot's channels stay together: [b, k, c, ...] are joined, not [b, k*c, ...]."""
+            own = [tensors[i].view(tensors[i].shape[0], k, -1, *tensors[i].shape[2:]) for i in order]
+            return torch.cat(own, 2).flatten(1, 2)
+
+        return Built(channels, inputs, CHANNELS)
+    return Built(lambda *t: torch.cat([t[i] for i in order], dim + 1), (SLOTS,) * len(site.inputs), SLOTS)
+
+
+def reduction(site: Site, function: Callable[..., Any]) -> Built:
+    """mean, sum, amax over dimensions other than the examples."""
+    (value,) = site.inputs
+    dims, keep = site.argument(1, "dim"), bool(site.argument(2, "keepdim", False))
+    if dims is None or set(site.kwargs) - {"dim", "keepdim"}:
+        raise site.refuse("over all elements, or with more than dimensions")
+    dims = tuple(d + value.rank if d < 0 else d for d in ((dims,) if isinstance(dims, int) else dims))
+    if 0 in dims:
+        raise site.refuse("over the examples")
+    if value.layout is FEATURES:
+        return Built(lambda x: function(x, 1, keep), (FEATURES,), FEATURES if keep else SLOTS)
+    if value.layout is CHANNELS and 1 not in dims:
+        if keep or len(dims) < value.rank - 2:
+            return Built(lambda x: function(x, dims, keep), (CHANNELS,), CHANNELS)
+        k = site.stack.width
+        return Built(lambda x: function(x, dims).unflatten(1, (k, -1)).permute(1, 2, 0), (CHANNELS,), FEATURES)
+    shifted = tuple(d + 1 for d in dims)
+    return Built(lambda x: function(x, shifted, keep), (SLOTS,), SLOTS)
+
+
+def along(site: Site, function: Callable[..., Any]) -> Built:
+    """softmax and its kin, along one dimension other than the examples."""
+    (value,) = site.inputs
+    dim = site.module.dim if site.module is not None else site.argument(1, "dim")
+    if not isinstance(dim, int) or dim % value.rank == 0:
+        raise site.refuse("without a dimension, or along the examples")
+    if value.layout is FEATURES:
+        return Built(lambda x: function(x, dim=1), (FEATURES,), FEATURES)
+    shifted = dim % value.rank + 1
+    return Built(lambda x: function(x, dim=shifted), (SLOTS,), SLOTS)
+
+
+def reshaped(site: Site) -> Built:
+    """squeeze(d) and unsqueeze(d) of other dimensions than the examples."""
+    (value,) = site.inputs
+    dim = site.argument(1, "dim")
+    function = torch.squeeze if "unsqueeze" not in site.operation else torch.unsqueeze
+    rank = max(value.rank, len(site.shape))
+    if not isinstance(dim, int) or dim % rank == 0:
+        raise site.refuse("of the examples, or of no dimension")
+    shifted = dim % rank + 1
+    return Built(lambda x: function(x, shifted), (SLOTS,), SLOTS)
+
+
+def spatial(site: Site, function: Callable[..., Any]) -> Built:
+    """Pooling and resizing, which work on each channel by itself."""
+    name, (value,) = site.operation, site.inputs
+    wanted = int(name[-2]) + 2 if name[-2].isdigit() else value.rank
+    if value.rank != wanted or value.rank < 3:
+        raise site.refuse(f"on values of {value.rank} dimensions, examples included")
+    return Built(site.call(function), (CHANNELS,), CHANNELS)
+
+
+def matmul(site: Site) -> Built:
+    """Products of two batches of matrices of one rank."""
+    if len(site.inputs) != 2 or {value.rank for value in site.inputs} != {len(site.shape)} or len(site.shape) < 3:
+        raise site.refuse("of other than two batches of matrices")
+    return Built(site.call(torch.matmul), (SLOTS, SLOTS), SLOTS)
+
+
+def _by(rule: Callable[[Site, Any], Built], function: Any) -> Rule:
+    return lambda site: rule(site, function)
+
+
+_ELEMENTWISE_FUNCTIONS: tuple[Any, ...] = (
+    *(operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pow),
+    *(operator.iadd, operator.isub, operator.imul, operator.itruediv),
+    *(torch.add, torch.sub, torch.mul, torch.div, torch.neg, torch.pow, torch.maximum, torch.minimum),
+    *(torch.abs, torch.exp, torch.log, torch.log1p, torch.sqrt, torch.rsqrt, torch.square, torch.sin, torch.cos),
+    *(torch.relu, torch.tanh, torch.sigmoid, torch.clamp, torch.where, torch.addcmul),
+    *(F.relu, F.relu6, F.leaky_relu, F.elu, F.celu, F.selu, F.gelu, F.silu, F.mish, F.softplus),
+    *(F.tanh, F.sigmoid, F.logsigmoid, F.hardtanh, F.hardswish, F.hardsigmoid),
+)
+_ELEMENTWISE_METHODS = (
+    *("add", "sub", "mul", "div", "neg", "pow", "abs", "exp", "log", "sqrt", "rsqrt", "square", "sin", "cos"),
+    *("relu", "tanh", "sigmoid", "clamp", "contiguous", "clone", "detach"),
+    *("long", "int", "float", "double", "bool", "to", "type_as"),
+)
+_REDUCTIONS = ("mean", "sum", "amax", "amin")
+_FLATTENING = ("flatten", "view", "reshape")
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda x, *rest, **kwargs: getattr(x, name)(*rest, **kwargs)
+
+
+FUNCTIONS: dict[Any, Rule] = {
+    **{function: _by(elementwise, function) for function in _ELEMENTWISE_FUNCTIONS},
+    **{name: _by(elementwise, _method(name)) for name in _ELEMENTWISE_METHODS},
+    **{getattr(torch, name): _by(reduction, getattr(torch, name)) for name in _REDUCTIONS},
+    **{name: _by(reduction, getattr(torch, name)) for name in _REDUCTIONS},
+    **{
+        form: _by(along, function)
+        for function, forms in {
+            torch.softmax: (torch.softmax, F.softmax, "softmax"),
+            torch.log_softmax: (torch.log_softmax, F.log_softmax, "log_softmax"),
+        }.items()
+        for form in forms
+    },
+    **dict.fromkeys((torch.flatten, torch.reshape, *_FLATTENING), flatten),
+    **dict.fromkeys((torch.squeeze, torch.unsqueeze, "squeeze", "unsqueeze"), reshaped),
+    **{
+        function: _by(spatial, function)
+        for function in (
+            *(F.max_pool1d, F.max_pool2d, F.avg_pool1d, F.avg_pool2d, F.interpolate),
+            *(F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_max_pool1d, F.adaptive_max_pool2d),
+        )
+    },
+    **dict.fromkeys((torch.cat, torch.concat), concatenate),
+    **dict.fromkeys((torch.matmul, torch.bmm, operator.matmul, "matmul", "bmm"), matmul),
+    operator.getitem: item,
+}
+"""By the function itself, or by a method's name."""

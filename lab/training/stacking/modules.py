@@ -1,0 +1,251 @@
+"""Stacked forms of layers: k trials' layers of one kind, computed as one operation.
+
+Shapes: k slots, b examples, f features, c channels; layouts as in `layouts`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lab.training.noise import dropout_mask
+from lab.training.stacking.functions import elementwise, flatten
+from lab.training.stacking.layouts import Layout, fits
+from lab.training.stacking.site import Built, Rule, Site
+
+FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
+
+
+def linear(site: Site) -> Built:
+    module: Any = site.module
+    weight = site.stack.tensor(module.weight)  # [k, out, in]
+    bias = None if module.bias is None else site.stack.tensor(module.bias)  # [k, out]
+    (value,) = site.inputs
+    if value.rank == 2:
+        if bias is None:
+            return Built(lambda x: torch.bmm(weight, x), (FEATURES,), FEATURES)
+        column = bias.unsqueeze(2)
+        return Built(lambda x: torch.baddbmm(column, weight, x), (FEATURES,), FEATURES)
+    if value.rank < 2:
+        raise site.refuse("on single examples")
+    row = None if bias is None else bias.unsqueeze(1)
+    transposed = weight.transpose(1, 2)
+
+    def forward(x: Tensor) -> Tensor:  # [k, b, ..., in]
+        flat = x.flatten(1, -2)
+        out = torch.bmm(flat, transposed) if row is None else torch.baddbmm(row, flat, transposed)
+        return out.view(*x.shape[:-1], out.shape[-1])
+
+    return Built(forward, (SLOTS,), SLOTS)
+
+
+def convolution(site: Site) -> Built:
+    module: Any = site.module
+    _need_channels(site)
+    if module.padding_mode != "zeros":
+        raise site.refuse(f"with padding_mode {module.padding_mode!r}")
+    weight = site.stack.tensor(module.weight)  # [k, out, in/groups, ...]
+    bias = None if module.bias is None else site.stack.tensor(module.bias)
+    groups = module.groups * site.stack.width
+    function = _CONVOLUTIONS[type(module)]
+    options: tuple[Any, ...] = (module.stride, module.padding, module.dilation, groups)
+    if module.transposed:  # the functional form has its groups before its dilation
+        options = (module.stride, module.padding, module.output_padding, groups, module.dilation)
+
+    def forward(x: Tensor) -> Tensor:
+        out: Tensor = function(x, weight.flatten(0, 1), None if bias is None else bias.flatten(), *options)
+        return out
+
+    return Built(forward, (CHANNELS,), CHANNELS)
+
+
+_CONVOLUTIONS: dict[type[nn.Module], Any] = {
+    nn.Conv1d: F.conv1d,
+    nn.Conv2d: F.conv2d,
+    nn.Conv3d: F.conv3d,
+    nn.ConvTranspose1d: F.conv_transpose1d,
+    nn.ConvTranspose2d: F.conv_transpose2d,
+}
+
+
+def batch_norm(site: Site) -> Built:
+    module: Any = site.module
+    stack = site.stack
+    layout = FEATURES if site.inputs[0].rank == 2 else CHANNELS
+    if module.track_running_stats and module.momentum is None:
+        raise site.refuse("with a cumulative average")
+    weight, bias, mean, var = (
+        None if plain is None else stack.tensor(plain)  # [k, f]
+        for plain in (module.weight, module.bias, module.running_mean, module.running_var)
+    )
+    # Flat views of statistics stay views of what `load` fills.
+    flat_mean, flat_var = (None if t is None else t.view(-1) for t in (mean, var))
+    momentum, eps = module.momentum or 0.0, module.eps
+
+    def forward(x: Tensor) -> Tensor:
+        flat = x.reshape(1, -1, x.shape[-1]) if layout is FEATURES else x
+        out = F.batch_norm(
+            flat,
+            flat_mean,
+            flat_var,
+            None if weight is None else weight.flatten(),
+            None if bias is None else bias.flatten(),
+            stack.training or mean is None,
+            momentum,
+            eps,
+        )
+        return out.view(x.shape)
+
+    return Built(forward, (layout,), layout)
+
+
+def layer_norm(site: Site) -> Built:
+    module: Any = site.module
+    (value,) = site.inputs
+    weight, bias = (None if p is None else site.stack.tensor(p) for p in (module.weight, module.bias))
+    ones = value.rank - len(module.normalized_shape)
+    shape, eps = module.normalized_shape, module.eps
+
+    def forward(x: Tensor) -> Tensor:  # [k, b, ..., *shape]
+        out = F.layer_norm(x, shape, None, None, eps)
+        if weight is None:
+            return out
+        scale = weight.view(weight.shape[0], *[1] * ones, *shape)
+        if bias is None:
+            return out * scale
+        return torch.addcmul(bias.view_as(scale), out, scale)
+
+    return Built(forward, (SLOTS,), SLOTS)
+
+
+def group_norm(site: Site) -> Built:
+    module: Any = site.module
+    _need_channels(site)
+    weight, bias = (None if p is None else site.stack.tensor(p) for p in (module.weight, module.bias))
+    groups, eps = module.num_groups * site.stack.width, module.eps
+
+    def forward(x: Tensor) -> Tensor:
+        if weight is None or bias is None:
+            return F.group_norm(x, groups, None, None, eps)
+        return F.group_norm(x, groups, weight.flatten(), bias.flatten(), eps)
+
+    return Built(forward, (CHANNELS,), CHANNELS)
+
+
+def embedding(site: Site) -> Built:
+    """One table [k*n, e] of all slots; a slot's codes point into its own part."""
+    module: Any = site.module
+    if module.max_norm is not None or module.sparse or module.scale_grad_by_freq:
+        raise site.refuse("with max_norm, sparse or scale_grad_by_freq")
+    weight = site.stack.tensor(module.weight)  # [k, n, e]
+    k, n, padding = weight.shape[0], module.num_embeddings, module.padding_idx
+    starts = torch.arange(k, device=weight.device) * n
+    rank = site.inputs[0].rank
+    offsets = starts.view(k, *[1] * rank)
+
+    def forward(codes: Tensor) -> Tensor:  # [k, b, ...] -> [k, b, ..., e]
+        own = codes + offsets
+        out = F.embedding(own, weight.flatten(0, 1))
+        if padding is None:
+            return out
+        # A padding row gets no gradient; what it holds is used as it is.
+        return torch.where((codes == padding).unsqueeze(-1), out.detach(), out)
+
+    if rank == 1:
+        return Built(lambda codes: forward(codes).transpose(1, 2), (SLOTS,), FEATURES)
+    return Built(forward, (SLOTS,), SLOTS)
+
+
+def dropout(site: Site) -> Built:
+    stack = site.stack
+    whole = not isinstance(site.module, nn.Dropout)
+    if whole:
+        _need_channels(site)
+    rates = stack.dropout_rates(site.name)
+    layout = CHANNELS if whole else site.inputs[0].layout
+
+    def on_slots(x: Tensor) -> Tensor:
+        if not stack.training or not any(rates):
+            return x
+        return x * dropout_mask(stack.noise, rates, x[0].numel(), x).view(x.shape)
+
+    def on_channels(x: Tensor) -> Tensor:
+        if not stack.training or not any(rates):
+            return x
+        k, b, channels = stack.width, x.shape[0], x.shape[1] // stack.width
+        size = (1,) * (x.ndim - 2) if whole else tuple(x.shape[2:])
+        mask = dropout_mask(stack.noise, rates, b * channels * math.prod(size), x)
+        return x * mask.view(k, b, channels, *size).transpose(0, 1).reshape(b, k * channels, *size)
+
+    return Built(on_channels if layout is CHANNELS else on_slots, (layout,), layout)
+
+
+def pooling(site: Site) -> Built:
+    _need_channels(site)
+    module: Any = site.module
+    return Built(module, (CHANNELS,), CHANNELS)
+
+
+def activation(site: Site) -> Built:
+    return elementwise(site, site.module)
+
+
+def prelu(site: Site) -> Built:
+    """One slope, or one per channel, of each slot."""
+    module: Any = site.module
+    weight = site.stack.tensor(module.weight)  # [k, 1 or c]
+    (value,) = site.inputs
+    if value.layout is CHANNELS:
+        channels = value.shape[1]
+        ones = [1] * (value.rank - 2)
+        return Built(
+            lambda x: _prelu(x, weight.expand(-1, channels).reshape(1, -1, *ones)),
+            (CHANNELS,),
+            CHANNELS,
+        )
+    if value.layout is FEATURES:
+        return Built(lambda x: _prelu(x, weight.unsqueeze(2)), (FEATURES,), FEATURES)
+    shape = (weight.shape[0], 1, weight.shape[1], *[1] * (value.rank - 2))
+    return Built(lambda x: _prelu(x, weight.view(shape)), (SLOTS,), SLOTS)
+
+
+def _prelu(x: Tensor, slope: Tensor) -> Tensor:
+    return torch.where(x > 0, x, x * slope)
+
+
+def flat(site: Site) -> Built:
+    return flatten(site)
+
+
+def _need_channels(site: Site) -> None:
+    """A layer for n dimensions takes [b, c, ...] of n more; PyTorch reads one less as a single example."""
+    name, rank = site.operation, site.inputs[0].rank
+    wanted = int(name[-2]) + 2 if name.endswith("d") and name[-2].isdigit() else rank
+    if rank != wanted or not fits(site.inputs[0].shape, CHANNELS):
+        raise site.refuse(f"on values of {rank} dimensions, examples included")
+
+
+RULES: dict[type[nn.Module], Rule] = {
+    nn.Linear: linear,
+    **dict.fromkeys(_CONVOLUTIONS, convolution),
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), batch_norm),
+    nn.LayerNorm: layer_norm,
+    nn.GroupNorm: group_norm,
+    nn.Embedding: embedding,
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), dropout),
+    nn.Flatten: flat,
+    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d), pooling),
+    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d), pooling),
+    **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d), pooling),
+    **dict.fromkeys((nn.Upsample, nn.ZeroPad1d, nn.ZeroPad2d), pooling),
+    nn.PReLU: prelu,
+    **dict.fromkeys((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU), activation),
+    **dict.fromkeys((nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Softsign), activation),
+    **dict.fromkeys((nn.Tanh, nn.Sigmoid, nn.LogSigmoid, nn.Hardtanh), activation),
+    **dict.fromkeys((nn.Hardswish, nn.Hardsigmoid, nn.Identity), activation),
+}
+"""Exact types: a subclass may have overridden forward."""

@@ -1,0 +1,71 @@
+"""A module's forward as a graph, what each part of it gives, and whether two modules have the same."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from lab.training.stacking.layouts import NotStackable
+
+
+class _Tracer(fx.Tracer):
+    proxy_buffer_attributes = True  # else arithmetic on buffers is done once, while tracing
+
+
+def trace(module: nn.Module) -> fx.GraphModule:
+    """The module's forward as a graph, if it is the same in training and in evaluation.
+
+    Raises:
+        NotStackable: it is not, or cannot be traced.
+    """
+    was_training, found = module.training, []
+    try:
+        for mode in (True, False):
+            module.train(mode)
+            found.append(fx.GraphModule(module, _Tracer().trace(module)))
+    except Exception as error:  # a user's forward may raise anything when it is traced
+        raise NotStackable(f"torch.fx cannot trace it ({type(error).__name__}: {error})") from error
+    finally:
+        module.train(was_training)
+    if found[0].code != found[1].code:
+        raise NotStackable("its forward differs between training and evaluation")
+    return found[0]
+
+
+def results(traced: fx.GraphModule, example: Tensor) -> dict[str, Any]:
+    """What each node gives for a batch of examples, in evaluation; the module stays as it is.
+
+    Raises:
+        NotStackable: it cannot run on them.
+    """
+    found: dict[str, Any] = {}
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            found[n.name] = super().run_node(n)
+            return found[n.name]
+
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            Recorder(copy.deepcopy(traced).eval()).run(example)
+    except Exception as error:  # as above
+        first = str(error).partition("\n")[0]
+        raise NotStackable(f"it does not run on its examples ({type(error).__name__}: {first})") from error
+    return found
+
+
+def structure(module: nn.Module) -> list[tuple[str, Any]]:
+    """What must agree for two models to be stacked: layers and their settings (dropout rates aside), shapes, forward.
+
+    Raises:
+        NotStackable: its forward cannot be traced.
+    """
+    layers: list[tuple[str, Any]] = []
+    for name, layer in module.named_modules():
+        settings = "" if isinstance(layer, nn.modules.dropout._DropoutNd) else layer.extra_repr()
+        layers.append((name, (type(layer).__qualname__, settings)))
+    shapes = [(name, tuple(p.shape)) for name, p in module.named_parameters()]
+    return [*layers, *shapes, ("forward", trace(module).code)]
