@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lab.training.sequential import SequentialModels
 from lab.training.slots import SlotModels
+from lab.training.stacking.layouts import NotStackable
 from lab.training.stacking.model import StackedModels
 
 __all__ = ["SlotModels", "build_models"]
@@ -23,4 +24,6 @@ def build_models(path: str, template: nn.Module, width: int, example: Tensor, de
     """
     if path == "stacked":
         return StackedModels(template, width, example, device)
+    if path != "sequential":
+        raise NotStackable(f"no path {path}")
     return SequentialModels(width, device)

@@ -14,7 +14,7 @@ from lab.training.noise import SlotNoise
 from lab.training.slots import SlotModels, starts
 from lab.training.stacking.layouts import NotStackable
 from lab.training.stacking.program import Program
-from lab.training.stacking.tracing import structure
+from lab.training.stacking.tracing import parameter_uses, structure, trace
 
 
 class StackedModels(SlotModels):
@@ -38,6 +38,7 @@ class StackedModels(SlotModels):
         sizes = [p.numel() for p in parameters.values()]
         self._rows = torch.zeros(width, sum(sizes), dtype=dtype, device=device)
         self._grads = torch.zeros_like(self._rows)
+        self._row_views, self._row_grads = self._rows.unbind(), self._grads.unbind()
         self._by_plain: dict[int, Tensor] = {}
         self._grad_views: list[Tensor] = []
         self._named: dict[str, Tensor] = {}
@@ -53,7 +54,15 @@ class StackedModels(SlotModels):
             self._by_plain[id(buffer)] = self._buffers[name]
         self._rates: dict[str, list[float]] = {}
         self._structure = structure(template)
-        self._program = Program(self, template, example)
+        traced = trace(template)
+        uses = parameter_uses(traced)
+        self._direct = {
+            id(parameter): view
+            for parameter, view in zip(parameters.values(), self._grad_views, strict=True)
+            if uses[id(parameter)] == 1
+        }
+        """Where layers may write gradients themselves: parameters that are used once."""
+        self._program = Program(self, traced, example)
 
     # What the rules ask for, see `site.Stack`.
 
@@ -61,6 +70,9 @@ class StackedModels(SlotModels):
         if id(plain) not in self._by_plain:
             raise NotStackable(f"a tensor of shape {tuple(plain.shape)} is neither parameter nor buffer")
         return self._by_plain[id(plain)]
+
+    def gradient(self, plain: Tensor) -> Tensor | None:
+        return self._direct.get(id(plain))
 
     def dropout_rates(self, name: str) -> list[float]:
         return self._rates.setdefault(name, [0.0] * self.width)
@@ -82,18 +94,17 @@ class StackedModels(SlotModels):
         return self._program.run(x)
 
     def row(self, slot: int) -> Tensor:
-        return self._rows[slot]
+        return self._row_views[slot]
 
     def grad(self, slot: int) -> Tensor:
-        return self._grads[slot]
+        return self._row_grads[slot]
 
     def backward(self, loss: Tensor, active: Sequence[int]) -> None:
-        found = torch.autograd.grad(loss, list(self._named.values()), allow_unused=True)
-        for view, grad in zip(self._grad_views, found, strict=True):
-            if grad is None:
-                view.zero_()
-            else:
-                view.copy_(grad)
+        torch.autograd.backward(loss)
+        for parameter, view in zip(self._named.values(), self._grad_views, strict=True):
+            if parameter.grad is not None:  # else written by the layer itself, or not used
+                view.copy_(parameter.grad)
+                parameter.grad = None
 
     def tensors(self, slot: int) -> dict[str, Tensor]:
         named = {name: view.detach()[slot] for name, view in self._named.items()}

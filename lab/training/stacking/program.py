@@ -7,36 +7,37 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from lab.training.stacking.functions import FUNCTIONS, flatten
 from lab.training.stacking.layouts import Layout, NotStackable, Value, converter, fits, input_layout
-from lab.training.stacking.modules import RULES
+from lab.training.stacking.modules import RULES, fusible, norm_relu_dropout
 from lab.training.stacking.site import VARYING, Hole, Rule, Site, Stack, contains
-from lab.training.stacking.tracing import results, trace
+from lab.training.stacking.tracing import results
 
 _Step = tuple[Callable[..., Any], tuple[int, ...], int]
 """A function, the numbers of the values it takes, and the number of what it gives."""
 
 
 class Program:
-    """The stacked form of a template.
+    """The stacked form of a model.
 
     Args:
-        template: a plain module.
+        traced: a plain module's forward; its parameters and buffers are those that `stack` knows.
         example: a batch of its inputs [b, ...].
 
     Raises:
         NotStackable: some part has no stacked form; the message names it.
     """
 
-    def __init__(self, stack: Stack, template: nn.Module, example: Tensor) -> None:
+    def __init__(self, stack: Stack, traced: fx.GraphModule, example: Tensor) -> None:
         self._stack = stack
         self._steps: list[_Step] = []
         self._constants: list[tuple[int, Any]] = []
         self._count = 0
+        self._absorbed: set[fx.Node] = set()
         self._places: dict[tuple[str, Layout], int] = {}
         self._values: dict[str, Value] = {}
-        traced = trace(template)
         self._modules = dict(traced.named_modules())
         few = torch.arange(3) % len(example)
         self._found = results(traced, example[few])
@@ -44,10 +45,12 @@ class Program:
             if not contains(Tensor, other) and other != self._found[name]:
                 self._found[name] = VARYING
         for node in traced.graph.nodes:
+            if node in self._absorbed:
+                continue
             if node.op == "placeholder":
                 self._input(node)
             elif node.op == "get_attr":
-                self._attribute(node, template)
+                self._attribute(node)
             elif node.op == "output":
                 self._output_number = self._output(node, len(few))
             else:
@@ -89,7 +92,7 @@ class Program:
         self._in(node.name, layout)
         self._values[node.name] = Value(layout, shape)
 
-    def _attribute(self, node: fx.Node, template: nn.Module) -> None:
+    def _attribute(self, node: fx.Node) -> None:
         plain = self._modules[""]
         for part in str(node.target).split("."):
             plain = getattr(plain, part)
@@ -133,12 +136,35 @@ class Program:
         rule = _rule(site, node)
         if rule is not flatten and contains(VARYING, (site.args, site.kwargs)):
             raise site.refuse("with the number of examples among its arguments")
-        built = rule(site)
+        followers = self._followers(node) if fusible(site) else []
+        if followers:
+            last = self._modules.get(str(followers[-1].target))
+            built = norm_relu_dropout(site, str(followers[-1].target) if isinstance(last, nn.Dropout) else None)
+        else:
+            built = rule(site)
         if not fits(site.shape, built.gives):
             raise site.refuse(f"gives {len(site.shape)} dimensions, examples included")
         sources = tuple(self._in(name, layout) for name, layout in zip(names, built.wants, strict=True))
-        self._values[node.name] = Value(built.gives, site.shape)
-        self._steps.append((built.forward, sources, self._new(node.name, built.gives)))
+        self._absorbed.update(followers)
+        name = followers[-1].name if followers else node.name
+        self._values[name] = Value(built.gives, site.shape)
+        self._steps.append((built.forward, sources, self._new(name, built.gives)))
+
+    def _followers(self, node: fx.Node) -> list[fx.Node]:
+        """A ReLU, and perhaps a dropout, that alone read what is before them."""
+        found: list[fx.Node] = []
+        for wanted in ((nn.ReLU, F.relu, torch.relu, "relu"), (nn.Dropout,)):
+            users = list(node.users)
+            if len(users) != 1:
+                break
+            node = users[0]
+            module = self._modules.get(str(node.target)) if node.op == "call_module" else None
+            if (node.target if module is None else type(module)) not in wanted or node.all_input_nodes != [*node.args]:
+                break
+            if module is not None and (module._forward_hooks or module._forward_pre_hooks):
+                break
+            found.append(node)
+        return found
 
 
 def _name(node: fx.Node, module: nn.Module | None) -> str:

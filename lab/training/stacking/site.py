@@ -22,6 +22,9 @@ class Stack(Protocol):
     def tensor(self, plain: Tensor) -> Tensor:
         """The stacked form [k, ...] of one of the template's parameters or buffers."""
 
+    def gradient(self, plain: Tensor) -> Tensor | None:
+        """Where a parameter's gradient [k, ...] may be written; None where it must be left to autograd."""
+
     def dropout_rates(self, name: str) -> list[float]:
         """The rate of each slot for the dropout layer `name`."""
 

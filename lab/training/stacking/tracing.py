@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 import torch
@@ -55,6 +56,18 @@ def results(traced: fx.GraphModule, example: Tensor) -> dict[str, Any]:
         first = str(error).partition("\n")[0]
         raise NotStackable(f"it does not run on its examples ({type(error).__name__}: {first})") from error
     return found
+
+
+def parameter_uses(traced: fx.GraphModule) -> Counter[int]:
+    """How often each parameter, by its id, is used in one forward pass."""
+    modules, parameters = dict(traced.named_modules()), dict(traced.named_parameters(remove_duplicate=False))
+    uses: Counter[int] = Counter()
+    for node in traced.graph.nodes:
+        if node.op == "call_module":
+            uses.update(id(parameter) for parameter in modules[str(node.target)].parameters())
+        elif node.op == "get_attr" and str(node.target) in parameters:
+            uses[id(parameters[str(node.target)])] += 1
+    return uses
 
 
 def structure(module: nn.Module) -> list[tuple[str, Any]]:
