@@ -68,17 +68,3 @@ def parameter_uses(traced: fx.GraphModule) -> Counter[int]:
         elif node.op == "get_attr" and str(node.target) in parameters:
             uses[id(parameters[str(node.target)])] += 1
     return uses
-
-
-def structure(module: nn.Module) -> list[tuple[str, Any]]:
-    """What must agree for two models to be stacked: layers and their settings (dropout rates aside), shapes, forward.
-
-    Raises:
-        NotStackable: its forward cannot be traced.
-    """
-    layers: list[tuple[str, Any]] = []
-    for name, layer in module.named_modules():
-        settings = "" if isinstance(layer, nn.modules.dropout._DropoutNd) else layer.extra_repr()
-        layers.append((name, (type(layer).__qualname__, settings)))
-    shapes = [(name, tuple(p.shape)) for name, p in module.named_parameters()]
-    return [*layers, *shapes, ("forward", trace(module).code)]
