@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +33,8 @@ from lab.assignment import (
     Work,
     derive_seed,
 )
+from lab.database import held
+from lab.deaths import Deaths
 from lab.errors import LabError, SpecError
 from lab.journal import TransactionalJournal
 from lab.record import Record, locked, write_bytes
@@ -41,6 +43,7 @@ from lab.search.components import SamplerSource, build_pruner, sampler_source
 from lab.space import Choice, Dimension, Float, Int, Params, Space
 from lab.trials import open_storage, readable
 
+_WAIT_S = 20.0
 _STATE = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 
 
@@ -85,10 +88,22 @@ class Ledger:
         self._broken = ""
         self._mutex = threading.RLock()
         self._exit = ExitStack()
+        self._deaths = Deaths()
+        self._attached: set[int] = set()
+        self._lost: set[int] = set()
+        """Lanes not heard of: their running trials may be moved to others."""
+        self._moved: dict[int, set[int]] = {}
+        """By lane, trials taken from it that it may still be training."""
+        self._repeated = 0
+        self._still_held: Callable[[], None] = lambda: None
         record = Record(job.folder)
         # A killed driver's ledger may live on for a moment in another process.
-        self._exit.enter_context(locked(job.folder / ".ledger.lock", f"the ledger of stage '{job.stage}'", wait_s=20))
+        self._exit.enter_context(
+            locked(job.folder / ".ledger.lock", f"the ledger of stage '{job.stage}'", wait_s=_WAIT_S)
+        )
         try:
+            if job.store:
+                self._still_held = self._exit.enter_context(held(job.store, job.stage, _WAIT_S))
             self._journal = None if job.store else TransactionalJournal(record.journal_path)
             with readable(record.journal_path):
                 self._storage = open_storage(job.store, self._journal)
@@ -114,9 +129,11 @@ class Ledger:
                     if index not in have:
                         self._enqueue(planned.params, planned_as_json(planned), {"plan_index": index})
             for trial in self._trials(TrialState.RUNNING):
-                lane = trial.user_attrs.get("assignment", {}).get("lane", -1)
-                if not 0 <= lane < job.lanes:
-                    self._preempt(trial, "its lane is not part of this run")
+                place = trial.user_attrs.get("assignment")
+                if place is None:  # the database's last writer died between asking for it and handing it out
+                    self._preempt(trial, "was never handed out")
+                elif not 0 <= place["lane"] < job.lanes:
+                    self._lost.add(place["lane"])
 
     def _enqueue(self, params: dict[str, Any], planned: dict[str, Any], attrs: dict[str, Any]) -> None:
         self._study.add_trial(
@@ -128,6 +145,7 @@ class Ledger:
         )
 
     def _transaction(self) -> AbstractContextManager[None]:
+        self._still_held()
         return self._journal.transaction() if self._journal else nullcontext()
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
@@ -139,14 +157,73 @@ class Ledger:
 
     # -- what lanes call ----------------------------------------------------------------------------------------
 
-    def attach(self, lane: int) -> Attachment:
-        """Where `lane` has to begin: its checkpoint, and the running trials that are its own."""
+    def attach(self, lane: int, died: str = "") -> Attachment:
+        """Where `lane` has to begin: its checkpoint, and the running trials that are its own.
+
+        Args:
+            died: how the process died that had this lane before, where its trials may be to blame.
+        """
+        with self._mutex, self._transaction():
+            self._lost.discard(lane)
+            self._moved.pop(lane, None)
+            suspects = self._after_death(lane, died) if died and lane in self._attached else {}
+            self._attached.add(lane)
+            return self._attachment(lane, suspects)
+
+    def _attachment(self, lane: int, suspects: Mapping[int, int] | None = None) -> Attachment:
+        running = tuple(self._assignment(t) for t in self._running(lane))
+        path = self._checkpoint_path(lane)
+        state = path.read_bytes() if running and path.exists() else None
+        first = min((a.tick for a in running), default=self._frontier(lane))
+        width = self._study.user_attrs.get(f"width of lane {lane}")
+        return Attachment(first, running, state, width, suspects or {})
+
+    def _after_death(self, lane: int, died: str) -> dict[int, int]:
+        """Fail the trial that killed its lane, or name those to be tried alone, with the epoch to be survived."""
+        running = list(self._running(lane))
+        verdict = self._deaths.died(lane, tuple(t.number for t in running))
+        guilty = verdict.guilty
+        if verdict.too_wide and self._width(lane) > 1:
+            self._halve(lane, f"{died}, {verdict.deaths} times without a finished epoch")
+        elif verdict.too_wide:
+            guilty = running[0].number
+        if guilty is not None and not self._trials()[guilty].state.is_finished():
+            detail = f"killed its lane {verdict.deaths} times, the last time alone in it: {died}"
+            self._finish(self._trials()[guilty], Outcome.FAILED, detail, tick=None)
+        return {t.number: max(t.intermediate_values, default=0) + 1 for t in running if t.number in verdict.suspects}
+
+    def trying(self, lane: int, trial: int | None) -> None:
+        """A suspect is alone in its lane; None: all have survived."""
         with self._mutex:
-            running = tuple(self._assignment(t) for t in self._running(lane))
-            path = self._checkpoint_path(lane)
-            state = path.read_bytes() if running and path.exists() else None
-            first = min((a.tick for a in running), default=self._frontier(lane))
-            return Attachment(first, running, state)
+            self._deaths.trying(lane, trial)
+
+    def shrink(self, lane: int) -> Attachment:
+        """Halve a lane whose slots do not fit into memory; its trials go back into the queue."""
+        with self._mutex, self._transaction():
+            self._halve(lane, "out of memory")
+            return self._attachment(lane)
+
+    def _width(self, lane: int) -> int:
+        return int(self._study.user_attrs.get(f"width of lane {lane}", self._job.width))
+
+    def _halve(self, lane: int, why: str) -> None:
+        width = self._width(lane)
+        for trial in list(self._running(lane)):
+            self._preempt(trial, f"{why} at width {width}")
+        self._study.set_user_attr(f"width of lane {lane}", max(width // 2, 1))
+
+    def lost(self, lane: int) -> None:
+        """A lane has not been heard of for too long: lanes with free slots take its trials over.
+
+        Nothing is taken from a lane that speaks again before another has had a free slot.
+        """
+        with self._mutex:
+            self._lost.add(lane)
+
+    def found(self, lane: int) -> None:
+        """A lane that was lost speaks again; what was moved meanwhile stays where it is."""
+        with self._mutex:
+            self._lost.discard(lane)
 
     def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work:
         """Trials for the free slots of a lane whose clock shows `tick`."""
@@ -155,11 +232,34 @@ class Ledger:
                 return Work((), done=False)
             found: list[Assignment] = []
             for slot in free:
-                assignment = None if self._abort() else self._propose(lane, slot, tick)
+                assignment = None if self._abort() else self._adopt(lane, slot, tick) or self._propose(lane, slot, tick)
                 if assignment is None:
                     break
                 found.append(assignment)
-            return Work(tuple(found), done=not found and not self._left())
+            return Work(tuple(found), done=not found and not self._left() and not self._running_elsewhere(lane))
+
+    def _running_elsewhere(self, lane: int) -> bool:
+        """Whether another lane has trials, which this one may have to take over; not when the stage is given up."""
+        running = self._trials(TrialState.RUNNING)
+        lanes = {t.user_attrs.get("assignment", {}).get("lane", lane) for t in running}
+        return not self._abort() and bool(lanes - {lane})
+
+    def _adopt(self, lane: int, slot: int, tick: int) -> Assignment | None:
+        """Move a trial of a lost lane into a slot of this one; it goes on from the lost lane's checkpoint."""
+        for trial in self._trials(TrialState.RUNNING) if self._lost else ():
+            place = trial.user_attrs["assignment"]
+            if place["lane"] not in self._lost or trial.number in self._moved.get(lane, ()):
+                continue
+            checkpoint = self._checkpoint_path(place["lane"])
+            moved = self._moved_path(trial.number)
+            # A copy, since the lost lane, when it is back, writes its own anew; and not an older one than what it had.
+            if checkpoint.exists() and (not moved.exists() or _age(checkpoint) > _age(moved)):
+                write_bytes(moved, checkpoint.read_bytes())
+            self._moved.setdefault(place["lane"], set()).add(trial.number)
+            place = {"lane": lane, "slot": slot, "tick": tick}
+            self._storage.set_trial_user_attr(trial._trial_id, "assignment", place)
+            return self._assignment(self._trials()[trial.number])
+        return None
 
     def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]:
         """Take in what a lane says after an epoch; a repeated report changes nothing."""
@@ -191,6 +291,8 @@ class Ledger:
             trials = self._trials()
             counts = Counter(str(t.user_attrs["outcome"]) for t in trials if "outcome" in t.user_attrs)
             running = [t for t in trials if t.state == TrialState.RUNNING]
+            if self._abort():  # nobody takes over the trials of a lost lane any more
+                running = [t for t in running if t.user_attrs["assignment"]["lane"] not in self._lost]
             done = 0
             for trial in trials:
                 outcome = trial.user_attrs.get("outcome")
@@ -210,12 +312,17 @@ class Ledger:
                 best=best,
                 finished=not running and not self._left(),
                 abort=self._abort(),
+                repeated=self._repeated,
             )
 
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _checkpoint_path(self, lane: int) -> Path:
         return self._job.folder / "lanes" / f"{self._job.stage}-{lane}.safetensors"
+
+    def _moved_path(self, trial: int) -> Path:
+        """The checkpoint from which a moved trial goes on."""
+        return self._job.folder / "lanes" / f"{self._job.stage}-moved-{trial}.safetensors"
 
     def _running(self, lane: int) -> Iterator[FrozenTrial]:
         for trial in self._trials(TrialState.RUNNING):
@@ -283,6 +390,7 @@ class Ledger:
         planned, place = trial.user_attrs["planned"], trial.user_attrs["assignment"]
         params = cast(Params, dict(trial.params))
         schedule = parse_schedule(planned["schedule"]) if planned["schedule"] else self._job.recipe.schedule(params)
+        moved = self._moved_path(trial.number)
         return Assignment(
             trial=trial.number,
             params=params,
@@ -292,6 +400,7 @@ class Ledger:
             slot=place["slot"],
             tick=place["tick"],
             keep=planned["keep"],
+            state=moved.read_bytes() if moved.exists() else None,
         )
 
     def _take_in(self, lane: int, tick: int, report: Report) -> Decision:
@@ -299,6 +408,7 @@ class Ledger:
         if trial.state.is_finished():
             return Decision(report.trial, keep=False, reason="already closed")
         if trial.user_attrs["assignment"]["lane"] != lane:
+            self._moved.get(lane, set()).discard(report.trial)
             return Decision(report.trial, keep=False, reason="runs in another lane now")
         storage = self._storage
         score = report.metrics.get(self._job.metric)
@@ -307,6 +417,10 @@ class Ledger:
         if score is not None and math.isfinite(score) and report.epoch not in trial.intermediate_values:
             storage.set_trial_intermediate_value(trial._trial_id, report.epoch, score)
             new = True
+        if new or report.outcome is not None:
+            self._deaths.progressed(lane)
+        else:
+            self._repeated += 1
         outcome, detail = report.outcome, report.detail
         if outcome is Outcome.COMPLETED and (score is None or not math.isfinite(score)):
             outcome, detail = Outcome.DIVERGED, f"{self._job.metric} is {score}"
@@ -334,6 +448,7 @@ class Ledger:
             set_attr(trial._trial_id, "end_tick", tick + 1)
         if detail:
             set_attr(trial._trial_id, "detail", detail)
+        self._moved_path(trial.number).unlink(missing_ok=True)
         state = _STATE.get(outcome, TrialState.FAIL)
         values = [score] if state == TrialState.COMPLETE and score is not None else None
         self._study.tell(trial.number, values, state=state)
@@ -359,6 +474,10 @@ class Ledger:
         return (
             f"{len(failed)} of {self._job.trials} trials failed, the last with: {reason[-1] if reason else 'no reason'}"
         )
+
+
+def _age(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:

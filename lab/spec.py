@@ -133,6 +133,8 @@ class ExecutionSpec(_Section):
     cpus_per_lane: Annotated[float, Field(gt=0)] = 1
     gpus_per_lane: Annotated[float, Field(ge=0)] = 0
     checkpoint_s: Annotated[float, Field(gt=0)] = 30.0
+    hang_s: Annotated[float, Field(gt=0)] = 900.0
+    """A lane on Ray that finishes nothing for so long, and for 20 times its longest epoch, is restarted."""
 
 
 class StudySpec(_Section):

@@ -63,7 +63,9 @@ def test_a_lane_that_finds_no_place_is_not_waited_for(tmp_path: Path, monkeypatc
 
     real = ray_tune.RayEngine._start_ray
     monkeypatch.setattr(
-        ray_tune.RayEngine, "_start_ray", staticmethod(lambda address, cpus, gpus: real(address, 1, gpus))
+        ray_tune.RayEngine,
+        "_start_ray",
+        staticmethod(lambda address, cpus, gpus, module: real(address, 1, gpus, module)),
     )
     engine = ray_tune.RayEngine(tmp_path, 2, lambda progress: True)
     done: list[Progress] = []
@@ -94,23 +96,3 @@ def test_lanes_are_counted_by_what_they_ask_for(
     from lab.execution.ray_tune import lanes_for
 
     assert lanes_for(resources, cpus, gpus) == lanes
-
-
-def test_a_lane_that_comes_when_its_stage_is_over_touches_nothing(tmp_path: Path) -> None:
-    from lab.execution.ray_tune import Board
-
-    board = Board()
-    board.run(job(tmp_path / "s", stage="bounds"))
-    late, _, _ = board.order()
-    board.end_stage()
-    board.run(job(tmp_path / "s", stage="explore"))
-    now, _, _ = board.order()
-    assert board.attach(late, 1) is None
-    assert board.next(late, 1, 0, (0, 1)) is None
-    assert board.report(late, 1, 0, ()) is None
-    assert board.checkpoint(late, 1, b"state") is None
-    board.left(late, 1)
-    assert board.progress().running == 0
-    assert board.attach(now, 0) is not None
-    assert not board.all_left(), "the lane that came is still at work"
-    board.end_stage()
