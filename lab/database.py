@@ -42,7 +42,7 @@ def held(store: Store, stage: str, wait_s: float) -> Generator[Callable[[], None
     """
     kind = store.url.partition(":")[0]
     if kind.startswith("sqlite"):
-        path = make_url(store.url).database
+        path = make_url(url(store)).database
         if path and path != ":memory:":
             name = hashlib.sha256(store.name(stage).encode()).hexdigest()[:12]
             with locked(Path(f"{path}.{name}.lock"), f"the ledger of stage '{stage}'", wait_s):
@@ -54,7 +54,7 @@ def held(store: Store, stage: str, wait_s: float) -> Generator[Callable[[], None
     try:
         connection = _connect(store)
     except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base
-        raise RecordError(f"storage: the {kind} database cannot be opened ({type(error).__name__})") from error
+        raise cannot_open(store, error) from error
 
     def check() -> None:
         try:
@@ -68,11 +68,24 @@ def held(store: Store, stage: str, wait_s: float) -> Generator[Callable[[], None
         yield check
 
 
+def cannot_open(store: Store, error: Exception) -> RecordError:
+    """One line that does not repeat the URL: it may hold a password, and so may what the driver says."""
+    kind = store.url.partition(":")[0]
+    advice = "; pip install 'lab[cluster]' brings a driver" if isinstance(error, ImportError) else ""
+    return RecordError(f"storage: the {kind} database cannot be opened ({type(error).__name__}){advice}")
+
+
+def url(store: Store) -> str:
+    """The database's URL; PostgreSQL without a driver named is reached by psycopg, which reads the password from
+    `PGPASSWORD` or `~/.pgpass`."""
+    return store.url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
 def _connect(store: Store) -> Connection:
     name = f"lab on {socket.gethostname()[:30]}, process {os.getpid()}"
     options: dict[str, Any] = {"application_name": name, "connect_timeout": 10}
     engine = sqlalchemy.create_engine(
-        store.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options, hide_parameters=True
+        url(store), poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options, hide_parameters=True
     )
     connection = engine.connect()
     for setting in _FORGET_DEAD:

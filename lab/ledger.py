@@ -41,7 +41,7 @@ from lab.record import Record, locked, write_bytes
 from lab.schedules import parse_schedule
 from lab.search.components import SamplerSource, build_pruner, sampler_source
 from lab.space import Choice, Dimension, Float, Int, Params, Space
-from lab.trials import open_storage, readable
+from lab.trials import close_storage, open_storage, readable
 
 _WAIT_S = 20.0
 _STATE = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
@@ -107,6 +107,7 @@ class Ledger:
             self._journal = None if job.store else TransactionalJournal(record.journal_path)
             with readable(record.journal_path):
                 self._storage = open_storage(job.store, self._journal)
+                self._exit.callback(close_storage, self._storage)
                 self._open_study()
         except BaseException:
             self._exit.close()

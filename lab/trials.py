@@ -13,6 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from lab.assignment import Outcome, Store
+from lab.database import cannot_open, url
 from lab.errors import RecordError
 from lab.journal import check as check_journal
 from lab.record import Record
@@ -46,10 +47,16 @@ def open_storage(store: Store | None, journal: JournalFileBackend | None) -> Bas
         assert journal is not None  # the caller opens the journal of the study folder
         return JournalStorage(journal)
     try:
-        return RDBStorage(store.url)
+        return RDBStorage(url(store))
     except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base
-        kind = store.url.partition(":")[0]
-        raise RecordError(f"storage: the {kind} database cannot be opened ({type(error).__name__})") from error
+        raise cannot_open(store, error) from error
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Give a database's connections back; a journal holds none."""
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 @dataclass(frozen=True)
@@ -95,11 +102,19 @@ def _read(record: Record, stage: str, store: Store | None) -> list[TrialRow]:
     with readable(record.journal_path):
         opened = open_storage(store, None if store else JournalFileBackend(str(record.journal_path)))
         try:
-            study = optuna.load_study(study_name=store.name(stage) if store else stage, storage=opened)
-        except KeyError:
-            return []
-        rows = [_row(trial) for trial in study.get_trials(deepcopy=False) if "planned" in trial.user_attrs]
+            trials = _trials(opened, store.name(stage) if store else stage)
+        finally:
+            close_storage(opened)
+        rows = [_row(trial) for trial in trials if "planned" in trial.user_attrs]
     return [row for row in rows if row.outcome is not Outcome.PREEMPTED]
+
+
+def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return []
+    return study.get_trials(deepcopy=False)
 
 
 def _row(trial: FrozenTrial) -> TrialRow:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import shutil
 import signal
@@ -320,6 +321,8 @@ class RayEngine:
         return ("warning: this cluster asks for no token, and whoever reaches it can run code; see cluster/README.md",)
 
     def _keep_lanes(self, tuner: tune.Tuner) -> None:
+        # Each lane that dies would be a page of traceback; what a user needs of it stands in the trials.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         try:
             with contextlib.redirect_stdout(_OtherThreads(sys.stdout)):
                 results = tuner.fit()
