@@ -208,7 +208,8 @@ class Round:
                 self._strike()
                 next_at = time.monotonic() + self._pause_s()
         if self._driver.returncode != 0:
-            raise RuntimeError(f"the driver ended with {self._driver.returncode}; see {self._log.name}")
+            said = Path(self._log.name).read_text()[-3000:]
+            raise RuntimeError(f"the driver ended with {self._driver.returncode}:\n{said}")
         for _, frozen in self._thaw:
             send(frozen, signal.SIGCONT)
         self._log.close()
