@@ -29,6 +29,7 @@ def read_frame(path: Path) -> pd.DataFrame:
             frame = pd.read_parquet(path)
         else:
             separator = "\t" if path.suffix == ".tsv" else ","
+            header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, skipinitialspace=True)
             frame = pd.read_csv(
                 path,
                 sep=separator,
@@ -39,6 +40,9 @@ def read_frame(path: Path) -> pd.DataFrame:
             )
     except (ValueError, OSError) as error:
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    if path.suffix != ".parquet":
+        _check_header(path, header.iloc[0].dropna(), frame, separator)
+    frame = frame.reset_index(drop=frame.index.names == [None])  # a parquet may keep a column there
     frame.columns = [str(name) for name in frame.columns]
     twice = [name for name, count in frame.columns.value_counts().items() if count > 1]
     if twice:
@@ -46,6 +50,18 @@ def read_frame(path: Path) -> pd.DataFrame:
     if len(frame) == 0:
         raise TaskError(f"{path}: has no rows")
     return frame
+
+
+def _check_header(path: Path, header: pd.Series[str], frame: pd.DataFrame, separator: str) -> None:
+    """Refuse what pandas would make something else of: names twice, more values than names, another separator."""
+    twice = header[header.duplicated()]
+    if len(twice):
+        raise TaskError(f"{path}: has column {twice.iloc[0]!r} twice")
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise TaskError(f"{path}: its rows have more values than its first row has names ({len(header)})")
+    others = [mark for mark in (";", "\t", "|", ",") if mark != separator and mark in str(frame.columns[0])]
+    if frame.shape[1] == 1 and others:
+        raise TaskError(f"{path}: its columns are separated by {others[0]!r}; a .csv needs commas, a .tsv tabs")
 
 
 def need_columns(frame: pd.DataFrame, names: Iterable[str], place: str) -> None:
