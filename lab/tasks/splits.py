@@ -60,6 +60,8 @@ class SplitPlan:
             raise SpecError(place, f"valid {plan.valid} and test {plan.test} leave no rows to train on")
         if isinstance(plan.seed, bool) or not isinstance(plan.seed, int) or plan.seed < 0:
             raise SpecError(f"{place}.seed", f"{plan.seed!r} is not a whole number of at least 0")
+        if plan.by is not None and not isinstance(plan.by, str):
+            raise SpecError(f"{place}.by", f"{plan.by!r} is not a column's name")
         needs = plan.kind in ("grouped", "time", "declared")
         if needs != (plan.by is not None):
             raise SpecError(f"{place}.by", f"is {'needed' if needs else 'not used'} with kind '{plan.kind}'")
@@ -141,7 +143,7 @@ def _declared(by: NDArray[Any], names: tuple[str, ...]) -> Rows:
     values = np.array([str(value) for value in by])
     unknown = sorted(set(values) - set(names))
     if unknown:
-        raise TaskError(f"the split column holds {unknown[0]!r}; allowed: {', '.join(names)}")
+        raise TaskError(f"the split column holds '{unknown[0]}'; allowed: {', '.join(names)}")
     found = {split: np.flatnonzero(values == split) for split in names}
     for split, rows in found.items():
         if len(rows) == 0:

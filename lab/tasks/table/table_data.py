@@ -4,7 +4,7 @@ before anything is trained."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from lab.tasks.table.columns import (
     Encoded,
     Notes,
     Type,
+    as_text,
     dump_column,
     encode,
     fit_column,
@@ -33,7 +34,7 @@ from lab.tasks.table.columns import (
     load_column,
 )
 from lab.tasks.table.frame import need_columns, read_frame
-from lab.tasks.table.target import Target, fit_target
+from lab.tasks.table.target import Target, fit_target, need_values
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class TableOptions:
     target: str | list[str]
     test_path: str | None = None
     split: Any = "auto"
-    ignore: list[str] = field(default_factory=list)
-    types: dict[str, Type] = field(default_factory=dict)
+    ignore: Sequence[str] = field(default_factory=list)
+    types: Mapping[str, Type] = field(default_factory=dict)
     target_type: str | None = None
     bins: int = 16
     allow_leaks: bool = False
@@ -76,8 +77,16 @@ class TableOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.path, str):
             raise SpecError("task.path", f"{self.path!r} is not a path")
-        if not self.targets or not all(isinstance(name, str) for name in self.targets):
+        if self.test_path is not None and not isinstance(self.test_path, str):
+            raise SpecError("task.test_path", f"{self.test_path!r} is not a path")
+        if not _are_names(self.target if isinstance(self.target, (list, tuple)) else [self.target]) or not self.target:
             raise SpecError("task.target", f"{self.target!r} is neither a column's name nor a list of them")
+        if not isinstance(self.ignore, (list, tuple)) or not _are_names(self.ignore):
+            raise SpecError("task.ignore", f"{self.ignore!r} is not a list of columns")
+        if not isinstance(self.types, Mapping) or not _are_names(list(self.types)):
+            raise SpecError("task.types", f"{self.types!r} is not a mapping of columns to {', '.join(TYPES)}")
+        if not isinstance(self.allow_leaks, bool):
+            raise SpecError("task.allow_leaks", f"{self.allow_leaks!r} is not true or false")
         for name, kind in self.types.items():
             if kind not in TYPES:
                 raise SpecError(f"task.types.{name}", f"{kind!r} is unknown; choices: {', '.join(TYPES)}")
@@ -109,6 +118,7 @@ class TableData:
         options = self.options
         frame = read_frame(Path(options.path))
         self._check_names(frame)
+        need_values(frame, options.targets)
         self.main_rows = len(frame)
         if options.test_path is None:
             return frame
@@ -140,7 +150,7 @@ class TableData:
         if len(options.targets) == 1 and options.target_type != "number":
             values = main[options.targets[0]]
             if options.target_type == "category" or infer_type(values) == "category":
-                classes = values.astype(str).to_numpy()
+                classes = np.array(as_text(values))
         by = None if self.plan.by is None else self._by(main[self.plan.by])
         found = make_split(self.plan, len(main), classes, by, with_test=not separate)
         if separate:
@@ -222,7 +232,13 @@ class TableData:
         return found.hexdigest()[:16]
 
     def describe(self) -> Description:
-        """What was inferred and what is doubtful, for people."""
+        """What was inferred and what is doubtful, for people.
+
+        Raises:
+            TaskError: a row of any split does not fit to what was learned from the training rows.
+        """
+        for split in self.rows:
+            self.encoded(split), self.targets(split)
         return Description(self._facts(), self._warnings(), len(self.rows["train"]))
 
     def _facts(self) -> tuple[str, ...]:
@@ -263,7 +279,24 @@ def describe(options: Mapping[str, Any]) -> Description:
     for name in ("path", "target"):
         if name not in given:
             raise SpecError(f"task.{name}", "is missing")
+    check_layers(options.get("layers", (1,)))
     return TableData(TableOptions(**given)).describe()
+
+
+def check_layers(layers: object) -> None:
+    """Refuse widths of hidden layers that are none.
+
+    Raises:
+        SpecError: with what was given.
+    """
+    given = layers if isinstance(layers, (list, tuple)) else ()
+    if not given or any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in given):
+        raise SpecError("task.layers", f"{layers!r} is not a list of widths of at least 1")
+
+
+def _are_names(values: Sequence[object]) -> bool:
+    """Different names."""
+    return all(isinstance(name, str) for name in values) and len(set(values)) == len(values)
 
 
 def _some(names: Any, most: int = 20) -> str:
