@@ -75,7 +75,10 @@ def test_a_task_given_as_an_object_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("digit", r"task\.kind: 'digit' is unknown \(did you mean 'digits'\?\); choices: digits, table, images, FILE\.py:NAME"),
+        (
+            "digit",
+            r"task\.kind: 'digit' is unknown \(did you mean 'digits'\?\); choices: digits, table, images, FILE\.py:NAME",
+        ),
         ("mine.py", r"task\.kind: 'mine\.py' is unknown"),
         ("mine.py:", r"task\.kind: 'mine\.py:' is unknown"),
         ("mine.txt:Task", "is unknown"),
