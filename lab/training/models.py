@@ -8,19 +8,26 @@ from torch import Tensor, nn
 from lab.training.sequential import SequentialModels
 from lab.training.slots import SlotModels
 from lab.training.stacking.model import StackedModels
+from lab.training.stacking.vmapping import VmapModels
 
-__all__ = ["SlotModels", "build_models"]
+__all__ = ["PATHS", "SlotModels", "build_models"]
+
+
+PATHS = ("stacked", "vmap", "sequential")
+"""Fastest first, where a model allows it."""
 
 
 def build_models(path: str, template: nn.Module, width: int, example: Tensor, device: torch.device) -> SlotModels:
-    """The models of a lane on a path: `stacked` or `sequential`.
+    """The models of a lane on a path: `stacked`, `vmap` or `sequential`.
 
     Args:
         example: a few of the inputs [b, ...] that it will be given.
 
     Raises:
-        NotStackable: the path is `stacked` and the model has no stacked form.
+        NotStackable: the model cannot be trained on this path; the message names the part.
     """
     if path == "stacked":
         return StackedModels(template, width, example, device)
+    if path == "vmap":
+        return VmapModels(template, width, example, device)
     return SequentialModels(width, device)

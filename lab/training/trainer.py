@@ -19,6 +19,7 @@ from lab.assignment import Assignment, Outcome, Training
 from lab.errors import SpecError, TaskError
 from lab.range_test import smooth, stop_step
 from lab.tasks.contract import Data, Task, Trial, TrialFunction
+from lab.training.loss import slot_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, build_optimizer
 from lab.training.snapshots import pack
@@ -148,13 +149,12 @@ class ModelTrainer(Trainer):
             order[slot] = noise.permutation(len(self._train_x))[: order.shape[1]]
         order = order.to(self._device)
         losses = torch.zeros(self._steps, self.width, device=self._device)
+        full = len(active) == self.width
         for step in range(self._steps):
             index = order[:, step * self._batch : (step + 1) * self._batch]  # [k, b]
             x, y = self._augmented(task.model_input(self._train_x[index]), self._train_y[index], active)
-            output = models.forward(x, active)
-            per_sample = task.loss(output.reshape(-1, *output.shape[2:]), y.reshape(-1, *y.shape[2:]))
-            loss = per_sample.view(self.width, self._batch).mean(dim=1)  # [k]
-            models.backward(loss[list(active)].sum(), active)
+            loss = slot_losses(task, models.forward(x, active), y)  # [k]
+            models.backward((loss if full else loss[list(active)]).sum(), active)
             losses[step] = loss.detach()
             for slot in active:
                 self._update(slot)

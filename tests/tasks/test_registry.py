@@ -57,7 +57,9 @@ def test_built_in_tasks_are_what_the_registry_says():
         found = getattr(importlib.import_module(builtin.module), builtin.name)
         assert set(inspect.signature(found).parameters) == set(builtin.options), kind
         assert set(builtin.required) | set(builtin.paths) <= set(builtin.options)
-    assert len(load_task(TaskRef("digits")).data("train")[0]) == BUILTIN["digits"].train_examples  # type: ignore[union-attr]
+    digits = load_task(TaskRef("digits"))
+    assert isinstance(digits, Digits)
+    assert len(digits.data("train")[0]) == BUILTIN["digits"].train_examples
     assert isinstance(load_task(TaskRef("digits", {"model": "cnn"})), Digits)
 
 
@@ -77,7 +79,7 @@ def test_a_task_given_as_an_object_is_taken_as_it_is():
     [
         (
             "digit",
-            r"task\.kind: 'digit' is unknown \(did you mean 'digits'\?\); choices: digits, table, images, FILE\.py:NAME",
+            r"task\.kind: 'digit' is unknown \(did you mean 'digits'\?\); choices: digits, table, images, FILE\.py",
         ),
         ("mine.py", r"task\.kind: 'mine\.py' is unknown"),
         ("mine.py:", r"task\.kind: 'mine\.py:' is unknown"),

@@ -89,7 +89,7 @@ def _open(raw: Raw, size: int | None) -> Image.Image | None:
         turned = ImageOps.exif_transpose(image)
         plain = turned.convert("L" if turned.mode in _GRAY else "RGB")
         return plain if size is None else ImageOps.fit(plain, (size, size))
-    except Exception:  # noqa: BLE001 - a damaged file makes Pillow's decoders raise anything
+    except Exception:  # a damaged file makes Pillow's decoders raise anything
         return None
 
 

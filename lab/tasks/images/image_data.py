@@ -18,7 +18,6 @@ from lab.tasks.images.decode import decode
 from lab.tasks.images.source import Source, open_source
 from lab.tasks.splits import Rows, SplitPlan, make_split
 
-
 MAX_SIZE = 4096
 """Side in pixels: one more digit is a slip, and would fill the memory before anything is said."""
 

@@ -145,8 +145,8 @@ def _classes(values: pd.Series[Any]) -> Target:
     counts = pd.Series(as_text(values)).value_counts()
     if len(learned.levels) > len(values) // 2:
         raise TaskError(
-            f"target {values.name!r}: {len(learned.levels)} classes in {len(values)} training rows are more than half as many; "
-            "for numbers say target_type: number"
+            f"target {values.name!r}: {len(learned.levels)} classes in {len(values)} training rows are more than half "
+            "as many; for numbers say target_type: number"
         )
     if int(counts.min()) < 2:
         raise TaskError(f"target {values.name!r}: class {counts.index[-1]!r} has one example; leave it out")

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -161,6 +162,10 @@ class Table(Task):
         from lab.tasks.table.baselines import forests
 
         return forests(self._data, seed)
+
+    def rows_of(self, split: Split) -> pd.DataFrame:
+        """A split's rows as the user's table has them."""
+        return self._data.part(split)
 
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         row = self._data.part(split).iloc[index]

@@ -216,13 +216,14 @@ _REDUCTIONS = ("mean", "sum", "amax", "amin")
 _FLATTENING = ("flatten", "view", "reshape")
 
 
-def _method(name: str) -> Callable[..., Any]:
+def method(name: str) -> Callable[..., Any]:
+    """A tensor's method as a function."""
     return lambda x, *rest, **kwargs: getattr(x, name)(*rest, **kwargs)
 
 
 FUNCTIONS: dict[Any, Rule] = {
     **{function: _by(elementwise, function) for function in _ELEMENTWISE_FUNCTIONS},
-    **{name: _by(elementwise, _method(name)) for name in _ELEMENTWISE_METHODS},
+    **{name: _by(elementwise, method(name)) for name in _ELEMENTWISE_METHODS},
     **{getattr(torch, name): _by(reduction, getattr(torch, name)) for name in _REDUCTIONS},
     **{name: _by(reduction, getattr(torch, name)) for name in _REDUCTIONS},
     **{

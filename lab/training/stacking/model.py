@@ -1,6 +1,6 @@
 """All slots' models as one: torch.fx rewrites a plain module into stacked operations.
 
-Shapes: k slots, b examples, p parameters of one model.
+Shapes: k slots, b examples.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lab.training.noise import SlotNoise
-from lab.training.slots import SlotModels, starts
+from lab.training.stacking.flat import FlatModels
 from lab.training.stacking.layouts import NotStackable
 from lab.training.stacking.program import Program
-from lab.training.stacking.tracing import structure
+from lab.training.stacking.structure import structure
+from lab.training.stacking.tracing import parameter_uses, trace
 
 
-class StackedModels(SlotModels):
+class StackedModels(FlatModels):
     """All slots as one model.
 
     Args:
@@ -29,31 +29,22 @@ class StackedModels(SlotModels):
     """
 
     def __init__(self, template: nn.Module, width: int, example: Tensor, device: torch.device) -> None:
-        super().__init__(width)
-        first = next(iter(template.parameters()), None)
-        dtype = first.dtype if first is not None else torch.float32
-        parameters = dict(template.named_parameters())
-        if any(not p.requires_grad or p.dtype != dtype for p in parameters.values()):
-            raise NotStackable("frozen parameters, or parameters of several dtypes")
-        sizes = [p.numel() for p in parameters.values()]
-        self._rows = torch.zeros(width, sum(sizes), dtype=dtype, device=device)
-        self._grads = torch.zeros_like(self._rows)
-        self._by_plain: dict[int, Tensor] = {}
-        self._grad_views: list[Tensor] = []
-        self._named: dict[str, Tensor] = {}
-        for (name, parameter), start in zip(parameters.items(), starts(sizes), strict=True):
-            shape = (width, *parameter.shape)
-            view = self._rows[:, start : start + parameter.numel()].view(shape).detach().requires_grad_()
-            self._grad_views.append(self._grads[:, start : start + parameter.numel()].view(shape))
-            self._by_plain[id(parameter)] = view
-            self._named[name] = view
-        self._buffers: dict[str, Tensor] = {}
-        for name, buffer in template.named_buffers():
-            self._buffers[name] = torch.stack([buffer.detach().to(device)] * width)
-            self._by_plain[id(buffer)] = self._buffers[name]
-        self._rates: dict[str, list[float]] = {}
-        self._structure = structure(template)
-        self._program = Program(self, template, example)
+        super().__init__(template, width, device)
+        traced = trace(template)
+        uses = parameter_uses(traced)
+        self._direct = {
+            id(parameter): view
+            for parameter, view in zip(template.parameters(), self._grad_views, strict=True)
+            if uses[id(parameter)] == 1
+        }
+        """Where layers may write gradients themselves: parameters that are used once."""
+        self._template = template
+        self._program = Program(self, traced, example)
+
+    @property
+    def by_vmap(self) -> tuple[str, ...]:
+        """The operations without a rule of their own, which run under `torch.vmap`."""
+        return self._program.by_vmap
 
     # What the rules ask for, see `site.Stack`.
 
@@ -62,39 +53,16 @@ class StackedModels(SlotModels):
             raise NotStackable(f"a tensor of shape {tuple(plain.shape)} is neither parameter nor buffer")
         return self._by_plain[id(plain)]
 
+    def gradient(self, plain: Tensor) -> Tensor | None:
+        return self._direct.get(id(plain))
+
     def dropout_rates(self, name: str) -> list[float]:
         return self._rates.setdefault(name, [0.0] * self.width)
 
     # SlotModels
 
-    def load(self, slot: int, module: nn.Module, seed: int) -> None:
-        if structure(module) != self._structure:
-            raise NotStackable("hyperparameters change the architecture from trial to trial")
-        for name, parameter in module.named_parameters():
-            self._named[name].data[slot].copy_(parameter.detach())
-        for name, buffer in module.named_buffers():
-            self._buffers[name][slot].copy_(buffer)
-        for name, rates in self._rates.items():
-            rates[slot] = float(module.get_submodule(name).p)  # type: ignore[arg-type]
-        self.noise[slot] = SlotNoise(seed)
+    def _same_forward(self, module: nn.Module) -> bool:
+        return structure(module) == structure(self._template)
 
     def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
         return self._program.run(x)
-
-    def row(self, slot: int) -> Tensor:
-        return self._rows[slot]
-
-    def grad(self, slot: int) -> Tensor:
-        return self._grads[slot]
-
-    def backward(self, loss: Tensor, active: Sequence[int]) -> None:
-        found = torch.autograd.grad(loss, list(self._named.values()), allow_unused=True)
-        for view, grad in zip(self._grad_views, found, strict=True):
-            if grad is None:
-                view.zero_()
-            else:
-                view.copy_(grad)
-
-    def tensors(self, slot: int) -> dict[str, Tensor]:
-        named = {name: view.detach()[slot] for name, view in self._named.items()}
-        return named | {name: buffer[slot] for name, buffer in self._buffers.items()}

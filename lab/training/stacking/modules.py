@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lab.training.noise import dropout_mask
+from lab.training.noise import MaskBuffer, dropout_mask
+from lab.training.stacking import fused
 from lab.training.stacking.functions import elementwise, flatten
 from lab.training.stacking.layouts import Layout, fits
 from lab.training.stacking.site import Built, Rule, Site
@@ -26,6 +27,14 @@ def linear(site: Site) -> Built:
     bias = None if module.bias is None else site.stack.tensor(module.bias)  # [k, out]
     (value,) = site.inputs
     if value.rank == 2:
+        weight_grad = site.stack.gradient(module.weight)
+        bias_grad = None if module.bias is None else site.stack.gradient(module.bias)
+        if weight_grad is not None and (bias is None) == (bias_grad is None):
+            return Built(
+                lambda x: fused.linear(x, weight, bias, weight_grad, bias_grad),
+                (FEATURES,),
+                FEATURES,
+            )
         if bias is None:
             return Built(lambda x: torch.bmm(weight, x), (FEATURES,), FEATURES)
         column = bias.unsqueeze(2)
@@ -101,6 +110,50 @@ def batch_norm(site: Site) -> Built:
         return out.view(x.shape)
 
     return Built(forward, (layout,), layout)
+
+
+def norm_relu_dropout(site: Site, dropout_name: str | None) -> Built:
+    """Batch norm of features, ReLU, and perhaps dropout, as one."""
+    module: Any = site.module
+    stack = site.stack
+    weight, bias = stack.tensor(module.weight), stack.tensor(module.bias)
+    weight_grad, bias_grad = stack.gradient(module.weight), stack.gradient(module.bias)
+    mean, var = stack.tensor(module.running_mean), stack.tensor(module.running_var)
+    rates = [0.0] if dropout_name is None else stack.dropout_rates(dropout_name)
+    buffers: dict[int, MaskBuffer] = {}
+    running, eps = (mean, var, module.momentum), module.eps
+    assert weight_grad is not None  # `fusible` says so
+    assert bias_grad is not None
+
+    def forward(x: Tensor) -> Tensor:
+        if not stack.training:
+            slope = weight * (var + eps).rsqrt()
+            out: Tensor = (x * slope.unsqueeze(2)).add_((bias - mean * slope).unsqueeze(2)).relu_()
+            return out
+        keep = scale = None
+        if any(rates):
+            n = x[0].numel()
+            if n not in buffers:
+                buffers.clear()
+                buffers[n] = MaskBuffer(len(x), n, x)
+            flat_keep, flat_scale = buffers[n].draw(stack.noise, rates)
+            keep, scale = flat_keep.view(x.shape), flat_scale[:, None]
+        return fused.norm_relu_dropout(x, weight, bias, weight_grad, bias_grad, running, eps, keep, scale)
+
+    return Built(forward, (FEATURES,), FEATURES)
+
+
+def fusible(site: Site) -> bool:
+    """Whether `norm_relu_dropout` can stand for a batch norm and what follows."""
+    module = site.module
+    return (
+        type(module) is nn.BatchNorm1d
+        and site.inputs[0].rank == 2
+        and module.affine
+        and module.track_running_stats
+        and module.momentum is not None
+        and None not in (site.stack.gradient(module.weight), site.stack.gradient(module.bias))
+    )
 
 
 def layer_norm(site: Site) -> Built:

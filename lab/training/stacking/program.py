@@ -2,57 +2,72 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
-from lab.training.stacking.functions import FUNCTIONS, flatten
+from lab.training.stacking import vmapping
+from lab.training.stacking.functions import FUNCTIONS, flatten, method
 from lab.training.stacking.layouts import Layout, NotStackable, Value, converter, fits, input_layout
-from lab.training.stacking.modules import RULES
-from lab.training.stacking.site import VARYING, Hole, Rule, Site, Stack, contains
-from lab.training.stacking.tracing import results, trace
+from lab.training.stacking.modules import RULES, fusible, norm_relu_dropout
+from lab.training.stacking.site import Built, Hole, Site, Stack, Varying, contains, fill
+from lab.training.stacking.tracing import results
 
 _Step = tuple[Callable[..., Any], tuple[int, ...], int]
 """A function, the numbers of the values it takes, and the number of what it gives."""
 
 
 class Program:
-    """The stacked form of a template.
+    """The stacked form of a model.
 
     Args:
-        template: a plain module.
+        traced: a plain module's forward; its parameters and buffers are those that `stack` knows.
         example: a batch of its inputs [b, ...].
 
     Raises:
         NotStackable: some part has no stacked form; the message names it.
     """
 
-    def __init__(self, stack: Stack, template: nn.Module, example: Tensor) -> None:
+    def __init__(self, stack: Stack, traced: fx.GraphModule, example: Tensor) -> None:
         self._stack = stack
         self._steps: list[_Step] = []
         self._constants: list[tuple[int, Any]] = []
         self._count = 0
+        self._absorbed: set[fx.Node] = set()
         self._places: dict[tuple[str, Layout], int] = {}
         self._values: dict[str, Value] = {}
-        traced = trace(template)
         self._modules = dict(traced.named_modules())
+        self._by_vmap: list[str] = []
         few = torch.arange(3) % len(example)
         self._found = results(traced, example[few])
-        for name, other in results(traced, example[few[:2]]).items():
-            if not contains(Tensor, other) and other != self._found[name]:
-                self._found[name] = VARYING
+        others = results(traced, example[few[:2]])
+        self._varying = {
+            name for name, found in self._found.items() if not contains(Tensor, found) and found != others[name]
+        }
         for node in traced.graph.nodes:
+            if node in self._absorbed:
+                continue
             if node.op == "placeholder":
                 self._input(node)
             elif node.op == "get_attr":
-                self._attribute(node, template)
+                self._attribute(node)
             elif node.op == "output":
                 self._output_number = self._output(node, len(few))
             else:
                 self._operation(node)
         del self._found, self._modules
+        if self._by_vmap:
+            self._try(example[few])
+
+    @property
+    def by_vmap(self) -> tuple[str, ...]:
+        """The operations that have no rule of their own."""
+        return tuple(self._by_vmap)
 
     def run(self, x: Tensor) -> Tensor:
         """Outputs [k, b, ...] for inputs [k, b, ...]."""
@@ -89,7 +104,7 @@ class Program:
         self._in(node.name, layout)
         self._values[node.name] = Value(layout, shape)
 
-    def _attribute(self, node: fx.Node, template: nn.Module) -> None:
+    def _attribute(self, node: fx.Node) -> None:
         plain = self._modules[""]
         for part in str(node.target).split("."):
             plain = getattr(plain, part)
@@ -107,18 +122,16 @@ class Program:
 
     def _operation(self, node: fx.Node) -> None:
         result = self._found[node.name]
-        if not isinstance(result, Tensor):
-            return  # sizes and shapes, of which the rules know what they need
-        names: list[str] = []
-
-        def hole(source: fx.Node) -> Any:
-            if not isinstance(self._found[source.name], Tensor):
-                return self._found[source.name]
-            if source.name not in names:
-                names.append(source.name)
-            return Hole(names.index(source.name))
-
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), hole)
+        if not contains(Tensor, result):
+            if node.name in self._varying:
+                self._size(node)
+            return  # other sizes and shapes are constants
+        (source, *_) = node.all_input_nodes or [node]
+        if node.target is operator.getitem and isinstance(self._found[source.name], (tuple, list)):
+            index = node.args[1]
+            self._step(node.name, lambda parts: parts[index], (self._places[source.name, Layout.SLOTS],), result.shape)
+            return
+        tensors, sizes, (args, kwargs) = self._arguments(node)
         module = self._modules[str(node.target)] if node.op == "call_module" else None
         site = Site(
             self._stack,
@@ -127,18 +140,111 @@ class Program:
             module,
             tuple(args),
             dict(kwargs),
-            tuple(self._values[name] for name in names),
-            tuple(result.shape),
+            tuple(self._values[name] for name in tensors),
+            tuple(result.shape) if isinstance(result, Tensor) else (),
         )
-        rule = _rule(site, node)
-        if rule is not flatten and contains(VARYING, (site.args, site.kwargs)):
-            raise site.refuse("with the number of examples among its arguments")
-        built = rule(site)
-        if not fits(site.shape, built.gives):
-            raise site.refuse(f"gives {len(site.shape)} dimensions, examples included")
-        sources = tuple(self._in(name, layout) for name, layout in zip(names, built.wants, strict=True))
-        self._values[node.name] = Value(built.gives, site.shape)
-        self._steps.append((built.forward, sources, self._new(node.name, built.gives)))
+        if module is not None and (module._forward_hooks or module._forward_pre_hooks):
+            raise site.refuse("has forward hooks")
+        followers = self._followers(node) if fusible(site) else []
+        name = followers[-1].name if followers else node.name
+        built = self._built(site, node, followers)
+        places = tuple(self._in(tensor, layout) for tensor, layout in zip(tensors, built.wants, strict=True))
+        places += tuple(self._places[size, Layout.SLOTS] for size in sizes)
+        self._absorbed.update(followers)
+        self._step(name, built.forward, places, site.shape, built.gives)
+
+    def _built(self, site: Site, node: fx.Node, followers: list[fx.Node]) -> Built:
+        """By a rule, alone or together with what follows; else by vmap."""
+        if followers:
+            last = self._modules.get(str(followers[-1].target))
+            return norm_relu_dropout(site, str(followers[-1].target) if isinstance(last, nn.Dropout) else None)
+        rule = RULES.get(type(site.module)) if site.module is not None else FUNCTIONS.get(node.target)
+        varying = contains(Varying, (site.args, site.kwargs))
+        if rule is not None and (rule is flatten or not varying):
+            try:
+                built = rule(site)
+                if fits(site.shape, built.gives):
+                    return replace(built, forward=_first(built.forward, len(site.inputs))) if varying else built
+            except NotStackable:
+                pass  # this form of it has no rule
+        self._by_vmap.append(site.name if site.module is None else f"{site.name} ({site.operation})")
+        if site.module is not None:
+            return vmapping.operation(site, None)
+        return vmapping.operation(site, node.target if callable(node.target) else method(str(node.target)))
+
+    def _arguments(self, node: fx.Node) -> tuple[list[str], list[str], Any]:
+        """The names of an operation's tensors and varying sizes, and its arguments with holes for them."""
+        tensors, sizes = [], []
+        for source in node.all_input_nodes:
+            if isinstance(self._found[source.name], Tensor):
+                tensors.append(source.name)
+            elif source.name in self._varying:
+                sizes.append(source.name)
+            elif contains(Tensor, self._found[source.name]):
+                raise NotStackable(f"{node.name}: {node.target} of several tensors in one")
+
+        def hole(source: fx.Node) -> Any:
+            if source.name in tensors:
+                return Hole(tensors.index(source.name))
+            if source.name in sizes:
+                return Varying(len(tensors) + sizes.index(source.name))
+            return self._found[source.name]
+
+        return tensors, sizes, fx.node.map_arg((node.args, node.kwargs), hole)
+
+    def _size(self, node: fx.Node) -> None:
+        """What follows from the number of examples is asked of the first slot's plain value."""
+        tensors, sizes, (args, kwargs) = self._arguments(node)
+        function: Any = node.target if callable(node.target) else method(str(node.target))
+        count = len(tensors)
+
+        def forward(*values: Any) -> Any:
+            plain = [*(value[0] for value in values[:count]), *values[count:]]
+            return function(*fill(args, plain), **fill(kwargs, plain))
+
+        places = [self._in(name, Layout.SLOTS) for name in tensors] + [self._places[n, Layout.SLOTS] for n in sizes]
+        self._step(node.name, forward, tuple(places), ())
+
+    def _step(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        places: tuple[int, ...],
+        shape: tuple[int, ...],
+        layout: Layout = Layout.SLOTS,
+    ) -> None:
+        self._values[name] = Value(layout, tuple(shape))
+        self._steps.append((forward, places, self._new(name, layout)))
+
+    def _try(self, example: Tensor) -> None:
+        """Run it once: vmap refuses some operations only then."""
+        stack = self._stack
+        x = example.expand(stack.width, *example.shape)
+        try:
+            for training in (False, True):  # training last: what it does to buffers is undone by `load`
+                stack.training = training
+                self.run(x)
+        except Exception as error:  # vmap refuses in many ways
+            first = str(error).partition("\n")[0]
+            raise NotStackable(
+                f"no rule for {', '.join(self._by_vmap)}, and not by vmap ({type(error).__name__}: {first})"
+            ) from error
+
+    def _followers(self, node: fx.Node) -> list[fx.Node]:
+        """A ReLU, and perhaps a dropout, that alone read what is before them."""
+        found: list[fx.Node] = []
+        for wanted in ((nn.ReLU, F.relu, torch.relu, "relu"), (nn.Dropout,)):
+            users = list(node.users)
+            if len(users) != 1:
+                break
+            node = users[0]
+            module = self._modules.get(str(node.target)) if node.op == "call_module" else None
+            if (node.target if module is None else type(module)) not in wanted or node.all_input_nodes != [*node.args]:
+                break
+            if module is not None and (module._forward_hooks or module._forward_pre_hooks):
+                break
+            found.append(node)
+        return found
 
 
 def _name(node: fx.Node, module: nn.Module | None) -> str:
@@ -147,14 +253,6 @@ def _name(node: fx.Node, module: nn.Module | None) -> str:
     return str(getattr(node.target, "__name__", node.target))
 
 
-def _rule(site: Site, node: fx.Node) -> Rule:
-    module = site.module
-    if module is not None:
-        if module._forward_hooks or module._forward_pre_hooks:
-            raise NotStackable(f"{site.name}: {site.operation} with forward hooks")
-        rule = RULES.get(type(module))
-    else:
-        rule = FUNCTIONS.get(node.target)
-    if rule is None:
-        raise NotStackable(f"{site.name}: no rule for {site.operation}")
-    return rule
+def _first(forward: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Of all that a step is given, the tensors alone."""
+    return lambda *values: forward(*values[:count])

@@ -22,6 +22,9 @@ class Stack(Protocol):
     def tensor(self, plain: Tensor) -> Tensor:
         """The stacked form [k, ...] of one of the template's parameters or buffers."""
 
+    def gradient(self, plain: Tensor) -> Tensor | None:
+        """Where a parameter's gradient [k, ...] may be written; None where it must be left to autograd."""
+
     def dropout_rates(self, name: str) -> list[float]:
         """The rate of each slot for the dropout layer `name`."""
 
@@ -33,8 +36,11 @@ class Hole:
     index: int
 
 
-VARYING = object()
-"""Stands for an argument that follows from the number of examples, such as `x.size(0)`."""
+@dataclass(frozen=True)
+class Varying:
+    """Where they hold what follows from the number of examples, such as `x.size(0)`; numbered behind the tensors."""
+
+    index: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Site:
     Args:
         name: the layer's name, or the operation's where it is no layer.
         operation: the layer's type, or the function's or method's name.
-        args, kwargs: as in the plain forward, with a `Hole` for each tensor.
+        args, kwargs: as in the plain forward, with a `Hole` for each tensor, a `Varying` for each changing size.
         inputs: the tensors, in the order of the holes.
         shape: of the plain output for the example batch.
     """
@@ -84,6 +90,7 @@ class Built:
 
     forward: Callable[..., Any]
     wants: tuple[Layout, ...]
+    """Of the tensors; sizes that vary are given behind them."""
     gives: Layout
 
 
@@ -92,7 +99,7 @@ Rule: TypeAlias = Callable[[Site], Built]
 
 def fill(structure: Any, tensors: Sequence[Any]) -> Any:
     """The structure with every hole filled."""
-    if isinstance(structure, Hole):
+    if isinstance(structure, (Hole, Varying)):
         return tensors[structure.index]
     if isinstance(structure, (tuple, list)):
         return type(structure)(fill(item, tensors) for item in structure)
@@ -103,12 +110,12 @@ def fill(structure: Any, tensors: Sequence[Any]) -> Any:
     return structure
 
 
-def contains(wanted: Any, structure: Any) -> bool:
-    """Whether an object of this type, or this very object, is somewhere in the structure."""
+def contains(wanted: type, structure: Any) -> bool:
+    """Whether an object of this type is somewhere in the structure."""
     if isinstance(structure, (tuple, list)):
         return any(contains(wanted, item) for item in structure)
     if isinstance(structure, dict):
         return any(contains(wanted, item) for item in structure.values())
     if isinstance(structure, slice):
         return contains(wanted, (structure.start, structure.stop, structure.step))
-    return structure is wanted or (isinstance(wanted, type) and isinstance(structure, wanted))
+    return isinstance(structure, wanted)

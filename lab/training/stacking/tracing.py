@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 import torch
@@ -57,15 +58,13 @@ def results(traced: fx.GraphModule, example: Tensor) -> dict[str, Any]:
     return found
 
 
-def structure(module: nn.Module) -> list[tuple[str, Any]]:
-    """What must agree for two models to be stacked: layers and their settings (dropout rates aside), shapes, forward.
-
-    Raises:
-        NotStackable: its forward cannot be traced.
-    """
-    layers: list[tuple[str, Any]] = []
-    for name, layer in module.named_modules():
-        settings = "" if isinstance(layer, nn.modules.dropout._DropoutNd) else layer.extra_repr()
-        layers.append((name, (type(layer).__qualname__, settings)))
-    shapes = [(name, tuple(p.shape)) for name, p in module.named_parameters()]
-    return [*layers, *shapes, ("forward", trace(module).code)]
+def parameter_uses(traced: fx.GraphModule) -> Counter[int]:
+    """How often each parameter, by its id, is used in one forward pass."""
+    modules, parameters = dict(traced.named_modules()), dict(traced.named_parameters(remove_duplicate=False))
+    uses: Counter[int] = Counter()
+    for node in traced.graph.nodes:
+        if node.op == "call_module":
+            uses.update(id(parameter) for parameter in modules[str(node.target)].parameters())
+        elif node.op == "get_attr" and str(node.target) in parameters:
+            uses[id(parameters[str(node.target)])] += 1
+    return uses
