@@ -50,7 +50,9 @@ class SplitPlan:
                 raise SpecError(f"{place}.{key}", f"is unknown{nearest(str(key), names)}; allowed: {', '.join(names)}")
         kind = given.get("kind", "auto")
         if kind not in KINDS:
-            raise SpecError(f"{place}.kind", f"{kind!r} is unknown; choices: {', '.join(KINDS)}")
+            raise SpecError(
+                f"{place}.kind", f"{kind!r} is unknown{nearest(str(kind), KINDS)}; choices: {', '.join(KINDS)}"
+            )
         for name in ("valid", "test"):
             share = given.get(name, 0.2)
             if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
@@ -108,8 +110,8 @@ def make_split(
 
 def _random(n: int, shares: Mapping[str, float], seed: int) -> Rows:
     order = np.random.default_rng(seed).permutation(n)
-    test = max(round(n * shares["test"]), 1) if shares["test"] else 0
-    valid = max(round(n * shares["valid"]), 1)
+    test = max(min(round(n * shares["test"]), n - 2), 1) if shares["test"] else 0
+    valid = max(min(round(n * shares["valid"]), n - test - 1), 1)  # a small class must leave a row to train on
     return {"test": order[:test], "valid": order[test : test + valid], "train": order[test + valid :]}
 
 
