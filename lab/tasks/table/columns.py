@@ -27,7 +27,7 @@ _LARGEST = 1e30
 _FAR = 1e4
 """Standard deviations from the mean, and no further: what no training row is, whatever a later row holds."""
 _FORMATS = (
-    "ISO8601", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%m/%d/%Y %H:%M",
+    "ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%m/%d/%Y %H:%M",
     "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M",
 )  # fmt: skip
 _PARTS: tuple[tuple[str, Type], ...] = (
@@ -131,7 +131,8 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
         bad = text[numeric.isna()]
         raise TaskError(
             f"column {values.name!r}: row {row_number(bad, 0)} holds {bad.iloc[0]!r}, and "
-            f"{numeric.notna().mean():.0%} of its values are numbers; mend it, or say types: {{{values.name}: category}}"
+            f"{numeric.notna().mean():.0%} of its values are numbers; mend it, or say "
+            f"types: {{{values.name}: category}}"
         )
     if date_format(text) is not None:
         return "date"
@@ -142,7 +143,9 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
 
 def is_nested(known: pd.Series[Any]) -> bool:
     """Whether values are lists or mappings, as a parquet may hold."""
-    return bool(known.map(lambda value: isinstance(value, (list, tuple, dict, set, np.ndarray))).any())
+    return known.dtype == object and bool(
+        known.map(lambda value: isinstance(value, (list, tuple, dict, set, np.ndarray))).any()
+    )
 
 
 def row_number(values: pd.Series[Any], position: int) -> int:
@@ -331,7 +334,8 @@ def inputs(columns: tuple[Column, ...], encoded: Encoded) -> NDArray[np.float32]
     plain, indicators, bins = [], [], []
     for number, values in zip(numbers_of(columns), encoded.numbers.T, strict=True):
         filled = np.where(np.isnan(values), number.median, values)
-        plain.append(np.clip((filled - number.mean) / number.std, -_FAR, _FAR))
+        with np.errstate(over="ignore"):
+            plain.append(np.clip((filled - number.mean) / number.std, -_FAR, _FAR))
         if number.missing:
             indicators.append(np.isnan(values).astype(np.float64))
         if len(number.edges) > 2:  # a single bin would say what the number itself says
@@ -342,7 +346,8 @@ def inputs(columns: tuple[Column, ...], encoded: Encoded) -> NDArray[np.float32]
 
 def _piecewise(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """[n, q]: how far each bin is filled, 0 to 1; the outer ones go beyond, as in the paper."""
-    found = (values[:, None] - edges[:-1]) / np.diff(edges)
+    with np.errstate(over="ignore"):  # as below
+        found = (values[:, None] - edges[:-1]) / np.diff(edges)
     low = np.full(len(edges) - 1, 0.0)
     high = np.full(len(edges) - 1, 1.0)
     low[0], high[-1] = -1.0, 2.0  # bounded all the same: a freak value must not drown the others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,14 +31,19 @@ def read_frame(path: Path) -> pd.DataFrame:
         else:
             separator = "\t" if path.suffix == ".tsv" else ","
             header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, skipinitialspace=True)
-            frame = pd.read_csv(
-                path,
-                sep=separator,
-                na_values=list(_MISSING),
-                keep_default_na=False,
-                skipinitialspace=True,
-                low_memory=False,
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+                frame = pd.read_csv(
+                    path,
+                    sep=separator,
+                    na_values=list(_MISSING),
+                    keep_default_na=False,
+                    skipinitialspace=True,
+                    low_memory=False,
+                    index_col=False,
+                )
+    except pd.errors.ParserWarning:
+        raise TaskError(f"{path}: its rows have more values than its first row has names") from None
     except (ValueError, OSError) as error:
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     if path.suffix != ".parquet":
@@ -53,12 +59,10 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 
 def _check_header(path: Path, header: pd.Series[str], frame: pd.DataFrame, separator: str) -> None:
-    """Refuse what pandas would make something else of: names twice, more values than names, another separator."""
+    """Refuse what pandas would make something else of: names twice, another separator."""
     twice = header[header.duplicated()]
     if len(twice):
         raise TaskError(f"{path}: has column {twice.iloc[0]!r} twice")
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise TaskError(f"{path}: its rows have more values than its first row has names ({len(header)})")
     others = [mark for mark in (";", "\t", "|", ",") if mark != separator and mark in str(frame.columns[0])]
     if frame.shape[1] == 1 and others:
         raise TaskError(f"{path}: its columns are separated by {others[0]!r}; a .csv needs commas, a .tsv tabs")

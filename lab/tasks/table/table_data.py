@@ -31,6 +31,7 @@ from lab.tasks.table.columns import (
     encode,
     fit_column,
     infer_type,
+    is_nested,
     load_column,
 )
 from lab.tasks.table.frame import need_columns, read_frame
@@ -186,7 +187,9 @@ class TableData:
                 columns.append(fit_column(train[name], kind, options.bins))  # type: ignore[arg-type]
             else:
                 left_out[name] = kind
-        columns = [c for c in columns if not isinstance(c, Date) or c.parts]
+        still = [c.name for c in columns if isinstance(c, Date) and not c.parts]
+        left_out |= dict.fromkeys(still, "holds dates that do not vary")
+        columns = [c for c in columns if c.name not in still]
         if not columns:
             raise TaskError(f"{options.path}: has no column to learn from beside {', '.join(options.targets)}")
         self._refuse_leaks(train, [c.name for c in columns])
@@ -225,7 +228,8 @@ class TableData:
     @cached_property
     def digest(self) -> str:
         """Of all rows and of their split: two equal ones are the same data."""
-        hashed = pd.util.hash_pandas_object(self.frame, index=False).to_numpy()
+        nested = {name: values.map(repr) for name, values in self.frame.items() if is_nested(values)}
+        hashed = pd.util.hash_pandas_object(self.frame.assign(**nested), index=False).to_numpy()
         found = hashlib.sha256(hashed.tobytes())
         for split in ("train", "valid", "test"):
             found.update(self.rows[split].tobytes())
