@@ -164,7 +164,9 @@ class Images(Task):
             got = "x".join(map(str, decoded.values.shape[1:]))
             raise TaskError(f"images are {got}; those trained on {known.channels}x{known.height}x{known.width}")
         lost = [source.names[i] for i in np.setdiff1d(np.arange(len(source.names)), decoded.kept)]
-        notes = (f"{len(lost)} images cannot be read and are left out: {', '.join(lost[:5])}",) if lost else ()
+        notes: tuple[str, ...] = (
+            (f"{len(lost)} images cannot be read and are left out: {', '.join(lost[:5])}",) if lost else ()
+        )
         y, unknown = None, sorted(set(source.class_names) - set(known.class_names))
         if unknown:
             notes += (f"is not scored: class {unknown[0]!r} is not among those trained on",)
