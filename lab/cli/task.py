@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import keyword
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,10 +43,10 @@ def new(
 
     from lab.record import write_bytes
 
-    if file.suffix != ".py" or not file.stem.isidentifier():
+    if file.suffix != ".py" or not file.stem.isidentifier() or keyword.iskeyword(file.stem):
         raise SpecError("FILE.py", f"{str(file)!r} is not the name of a Python module, such as my_task.py")
     cls = name or "".join(part.capitalize() for part in file.stem.split("_"))
-    if not re.fullmatch(r"[A-Za-z_]\w*", cls):
+    if not cls.isidentifier() or keyword.iskeyword(cls):
         raise SpecError("--name", f"{cls!r} is not the name of a class")
     test = file.with_name(f"test_{file.name}")
     for path in (file, test):

@@ -51,6 +51,12 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
         raise TaskError(f"{path}: cannot be read ({error})") from error
 
 
+def npz_names(path: Path) -> list[str]:
+    """What the arrays of an npz are called, once `read_npz` could read it."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return list(arrays.files)
+
+
 def _read_csv(path: Path) -> NDArray[Any]:
     try:
         frame = pd.read_csv(path)

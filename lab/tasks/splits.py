@@ -50,7 +50,9 @@ class SplitPlan:
                 raise SpecError(f"{place}.{key}", f"is unknown{nearest(str(key), names)}; allowed: {', '.join(names)}")
         kind = given.get("kind", "auto")
         if kind not in KINDS:
-            raise SpecError(f"{place}.kind", f"{kind!r} is unknown; choices: {', '.join(KINDS)}")
+            raise SpecError(
+                f"{place}.kind", f"{kind!r} is unknown{nearest(str(kind), KINDS)}; choices: {', '.join(KINDS)}"
+            )
         for name in ("valid", "test"):
             share = given.get(name, 0.2)
             if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
@@ -60,6 +62,8 @@ class SplitPlan:
             raise SpecError(place, f"valid {plan.valid} and test {plan.test} leave no rows to train on")
         if isinstance(plan.seed, bool) or not isinstance(plan.seed, int) or plan.seed < 0:
             raise SpecError(f"{place}.seed", f"{plan.seed!r} is not a whole number of at least 0")
+        if plan.by is not None and not isinstance(plan.by, str):
+            raise SpecError(f"{place}.by", f"{plan.by!r} is not a column's name")
         needs = plan.kind in ("grouped", "time", "declared")
         if needs != (plan.by is not None):
             raise SpecError(f"{place}.by", f"is {'needed' if needs else 'not used'} with kind '{plan.kind}'")
@@ -110,8 +114,8 @@ def make_split(
 
 def _random(n: int, shares: Mapping[str, float], seed: int) -> Rows:
     order = np.random.default_rng(seed).permutation(n)
-    test = max(round(n * shares["test"]), 1) if shares["test"] else 0
-    valid = max(round(n * shares["valid"]), 1)
+    test = max(min(round(n * shares["test"]), n - 2), 1) if shares["test"] else 0
+    valid = max(min(round(n * shares["valid"]), n - test - 1), 1)  # a small class must leave a row to train on
     return {"test": order[:test], "valid": order[test : test + valid], "train": order[test + valid :]}
 
 
@@ -145,7 +149,7 @@ def _declared(by: NDArray[Any], names: tuple[str, ...]) -> Rows:
     values = np.array([str(value) for value in by])
     unknown = sorted(set(values) - set(names))
     if unknown:
-        raise TaskError(f"the split column holds {unknown[0]!r}; allowed: {', '.join(names)}")
+        raise TaskError(f"the split column holds '{unknown[0]}'; allowed: {', '.join(names)}")
     found = {split: np.flatnonzero(values == split) for split in names}
     for split, rows in found.items():
         if len(rows) == 0:

@@ -47,8 +47,8 @@ class Augmentation:
                 raise SpecError(f"task.{name}", f"{value!r} is not a whole number of pixels of at least 0")
         if not isinstance(self.flip, bool):
             raise SpecError("task.flip", f"{self.flip!r} is not true or false")
-        if isinstance(self.mixup, bool) or not isinstance(self.mixup, (int, float)) or not self.mixup >= 0:
-            raise SpecError("task.mixup", f"{self.mixup!r} is not a number of at least 0")
+        if isinstance(self.mixup, bool) or not isinstance(self.mixup, (int, float)) or not 0 <= self.mixup <= 100:
+            raise SpecError("task.mixup", f"{self.mixup!r} is not a number from 0 to 100")
         smoothing = self.label_smoothing
         if isinstance(smoothing, bool) or not isinstance(smoothing, (int, float)) or not 0 <= smoothing < 1:
             raise SpecError("task.label_smoothing", f"{smoothing!r} is not a share between 0 and 1")

@@ -24,7 +24,10 @@ from PIL import Image, ImageOps
 from lab.errors import TaskError
 from lab.tasks.images.source import Raw
 
-_GRAY = frozenset({"1", "L", "LA", "I", "I;16", "F"})
+_GRAY = frozenset({"1", "L", "LA"})
+_GRAY_16 = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_NO_RANGE = frozenset({"I", "F"})
+"""Modes of 32 bits, which do not say what is black and what is white: such images count as unreadable."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ def decode(
     path = None if cache is None else cache / f"images-{_digest(images, size, channels)}.npz"
     if path is not None and (found := _load(path)) is not None:
         return found
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:  # filters are of the whole process
+        warnings.simplefilter("ignore")  # damaged EXIF and the like; what Pillow cannot read is counted
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         opened = list(pool.map(partial(_open, size=size), images))
     kept = np.array([i for i, image in enumerate(opened) if image is not None], dtype=np.int64)
     good = [image for image in opened if image is not None]
@@ -61,7 +66,7 @@ def decode(
         ordered = sorted({image.size for image in good}, key=lambda s: s[0] * s[1])
         low, high = (f"{w}x{h}" for w, h in (ordered[0], ordered[-1]))
         raise TaskError(f"images have {len(ordered)} sizes, from {low} to {high} pixels; say size: PIXELS")
-    count = channels or (1 if all(image.mode in _GRAY for image in good) else 3)
+    count = channels or (1 if all(image.mode == "L" for image in good) else 3)
     values = np.stack([_array(image, count) for image in good])
     decoded = Pixels(values, kept)
     if path is not None:
@@ -70,21 +75,22 @@ def decode(
 
 
 def _open(raw: Raw, size: int | None) -> Image.Image | None:
-    """An image turned as its EXIF says, and brought to size; None where it cannot be read."""
+    """An image of mode L or RGB, turned as its EXIF says, and brought to size; None where it cannot be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if isinstance(raw, np.ndarray):
-                image = Image.fromarray(raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw)
-            else:
-                image = Image.open(raw if isinstance(raw, Path) else io.BytesIO(raw))
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError):
-        return None  # Pillow raises SyntaxError for broken PNG chunks
-    turned = ImageOps.exif_transpose(image)
-    if size is None:
-        return turned
-    return ImageOps.fit(turned if turned.mode in ("L", "RGB") else turned.convert("RGB"), (size, size))
+        if isinstance(raw, np.ndarray):
+            image = Image.fromarray(raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw)
+        else:
+            image = Image.open(io.BytesIO(raw.read_bytes() if isinstance(raw, Path) else raw))
+        image.load()
+        if image.mode in _NO_RANGE:
+            return None
+        if image.mode in _GRAY_16:  # Pillow would cut off what is above 255
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        turned = ImageOps.exif_transpose(image)
+        plain = turned.convert("L" if turned.mode in _GRAY else "RGB")
+        return plain if size is None else ImageOps.fit(plain, (size, size))
+    except Exception:  # a damaged file makes Pillow's decoders raise anything
+        return None
 
 
 def _array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
@@ -98,8 +104,15 @@ def _digest(images: Sequence[Raw], size: int | None, channels: int | None) -> st
         if isinstance(raw, np.ndarray):
             found.update(np.ascontiguousarray(raw).tobytes())
         else:
-            found.update(hashlib.sha256(raw.read_bytes() if isinstance(raw, Path) else raw).digest())
+            found.update(hashlib.sha256(_content(raw) if isinstance(raw, Path) else raw).digest())
     return found.hexdigest()[:24]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it will count as unreadable
+        return b""
 
 
 def _load(path: Path) -> Pixels | None:

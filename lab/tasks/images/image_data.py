@@ -18,6 +18,9 @@ from lab.tasks.images.decode import decode
 from lab.tasks.images.source import Source, open_source
 from lab.tasks.splits import Rows, SplitPlan, make_split
 
+MAX_SIZE = 4096
+"""Side in pixels: one more digit is a slip, and would fill the memory before anything is said."""
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -66,11 +69,17 @@ class ImageOptions:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise SpecError(f"task.{name}", f"{value!r} is not a whole number of at least 1")
+        if self.size is not None and self.size > MAX_SIZE:
+            raise SpecError("task.size", f"{self.size} is above {MAX_SIZE} pixels")
         if not isinstance(self.path, str):
             raise SpecError("task.path", f"{self.path!r} is not a path")
+        if self.test_path is not None and not isinstance(self.test_path, str):
+            raise SpecError("task.test_path", f"{self.test_path!r} is not a path")
         names = self.class_names
         if names is not None and (not isinstance(names, list) or not all(isinstance(n, str) for n in names)):
             raise SpecError("task.class_names", f"{names!r} is not a list of names")
+        if names is not None and len(set(names)) < len(names):
+            raise SpecError("task.class_names", f"{names!r} has a name twice")
         if not isinstance(self.max_unreadable, (int, float)) or not 0 <= self.max_unreadable < 1:
             raise SpecError("task.max_unreadable", f"{self.max_unreadable!r} is not a share between 0 and 1")
 
@@ -180,9 +189,14 @@ class ImageData:
             raise TaskError(f"{self.options.path}: has one class only ({names[int(classes[0])]!r}); two are needed")
         if len(names) > len(classes) // 2:
             raise TaskError(f"{self.options.path}: {len(names)} classes for {len(classes)} images")
+        made = self._main.splits is None and self.plan.kind in ("auto", "stratified")
+        least = 2 if self._test is not None or not made else 3  # one for each split that is drawn from it
         for name, count in zip(names, counts, strict=True):
-            if count < 2:
-                raise TaskError(f"{self.options.path}: class {name!r} has {count} readable example(s); leave it out")
+            if count < least:
+                raise TaskError(
+                    f"{self.options.path}: class {name!r} has {count} readable example{'s' if count > 1 else ''}, and "
+                    f"at least {least} are needed; leave it out"
+                )
 
     def _declared(self, splits: NDArray[Any], classes: NDArray[np.int64] | None, apart: bool) -> Rows:
         """What the folders say; a validation or test split that is not there is made from `train`."""

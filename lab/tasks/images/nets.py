@@ -21,6 +21,8 @@ def check_name(name: str) -> None:
     Raises:
         SpecError: with the choices.
     """
+    if not isinstance(name, str):
+        raise SpecError("task.model", f"{name!r} is not the name of a net")
     if name in BUILT_IN or name.partition(":")[0] in _LIBRARIES:
         return
     choices = ", ".join([*BUILT_IN, *(f"{library}:NAME" for library in _LIBRARIES)])

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError
-from lab.tasks.arrays import read_npz
+from lab.tasks.arrays import npz_names, read_npz
 from lab.tasks.builtin import HUB
 
 Raw: TypeAlias = Path | bytes | NDArray[np.uint8]
@@ -40,8 +40,8 @@ class Source:
     """Each image's split, where the source says it."""
 
 
-def open_source(path: str) -> Source:
-    """Images with their classes.
+def open_source(path: str, labelled: bool = True) -> Source:
+    """Images with their classes; where they need not be `labelled`, a file may lack them.
 
     Raises:
         TaskError: nothing there, no images, or another schema.
@@ -55,9 +55,9 @@ def open_source(path: str) -> Source:
         saved = (where / "dataset_dict.json").exists() or (where / "state.json").exists()
         return _from_datasets(path, _load_saved(where)) if saved else _from_folder(where)
     if where.suffix == ".parquet":
-        return _from_parquet(where)
+        return _from_parquet(where, labelled)
     if where.suffix == ".npz":
-        return _from_npz(where)
+        return _from_npz(where, labelled)
     raise TaskError(f"{path}: is neither a folder, .parquet nor .npz")
 
 
@@ -100,14 +100,14 @@ def _from_folder(folder: Path) -> Source:
     )
 
 
-def _from_parquet(path: Path) -> Source:
+def _from_parquet(path: Path, labelled: bool) -> Source:
     try:
         table = pq.read_table(path)
     except (ValueError, OSError) as error:
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     image = next((name for name in _IMAGE if name in table.column_names), None)
     label = next((name for name in _LABEL if name in table.column_names), None)
-    if image is None or label is None:
+    if image is None or (label is None and labelled):
         raise TaskError(
             f"{path}: has columns {', '.join(table.column_names)}; needed are image (or img) with bytes, and label"
         )
@@ -120,6 +120,8 @@ def _from_parquet(path: Path) -> Source:
     names = tuple(
         str((cell.get("path") if isinstance(cell, dict) else None) or f"row {i}") for i, cell in enumerate(cells)
     )
+    if label is None:
+        return Source(images, names, None)
     known = _names_in(table.schema.metadata, label)
     labels, class_names = _labels(table.column(label).to_pylist(), known, f"{path}: column '{label}'")
     return Source(images, names, labels, class_names)
@@ -159,18 +161,22 @@ def _labels(values: Sequence[Any], known: tuple[str, ...], place: str) -> tuple[
     return found, class_names
 
 
-def _from_npz(path: Path) -> Source:
+def _from_npz(path: Path, labelled: bool) -> Source:
     pixels = read_npz(path, "x")
-    if pixels.ndim not in (3, 4) or len(pixels) == 0 or pixels.dtype != np.uint8:
+    if pixels.ndim not in (3, 4) or 0 in pixels.shape or pixels.dtype != np.uint8:
         raise TaskError(
             f"{path}: array x is {pixels.dtype} {pixels.shape}; needed is uint8 [n, h, w] or [n, h, w, channels]"
         )
     if pixels.ndim == 4 and pixels.shape[3] not in (1, 3):
         raise TaskError(f"{path}: array x has {pixels.shape[3]} channels last; 1 or 3 are possible")
-    y = read_npz(path, "y")
-    if len(y) != len(pixels):
-        raise TaskError(f"{path}: {len(pixels)} images but {len(y)} labels")
     names = tuple(f"row {i}" for i in range(len(pixels)))
+    if "y" not in npz_names(path):
+        if labelled:
+            raise TaskError(f"{path}: has no array y with the labels")
+        return Source(list(pixels), names, None)
+    y = read_npz(path, "y")
+    if y.ndim not in (1, 2) or len(y) != len(pixels):
+        raise TaskError(f"{path}: array y has shape {y.shape}; needed is [{len(pixels)}] or [{len(pixels)}, c]")
     if y.ndim == 2:
         if not np.isin(y, (0, 1)).all():
             raise TaskError(f"{path}: array y [n, c] holds something else than 0 and 1")

@@ -149,7 +149,7 @@ class Images(Task):
         labelled = in_classes or path.suffix in (".parquet", ".npz")
         if not labelled:
             return self._given(plain_images(path))
-        source, names = open_source(str(path)), self._images.class_names
+        source, names = open_source(str(path), labelled=False), self._images.class_names
         if names is not None and len(names) == len(source.class_names):
             source = replace(source, class_names=tuple(names))
         return self._given(source)
@@ -164,9 +164,13 @@ class Images(Task):
             got = "x".join(map(str, decoded.values.shape[1:]))
             raise TaskError(f"images are {got}; those trained on {known.channels}x{known.height}x{known.width}")
         lost = [source.names[i] for i in np.setdiff1d(np.arange(len(source.names)), decoded.kept)]
-        notes = (f"{len(lost)} images cannot be read and are left out: {', '.join(lost[:5])}",) if lost else ()
-        y = None
-        if source.labels is not None and set(source.class_names) <= set(known.class_names):
+        notes: tuple[str, ...] = (
+            (f"{len(lost)} images cannot be read and are left out: {', '.join(lost[:5])}",) if lost else ()
+        )
+        y, unknown = None, sorted(set(source.class_names) - set(known.class_names))
+        if unknown:
+            notes += (f"is not scored: class {unknown[0]!r} is not among those trained on",)
+        elif source.labels is not None:
             y = torch.from_numpy(self._relabelled(source)[decoded.kept])
         names = tuple(source.names[i] for i in decoded.kept)
         return Given(torch.from_numpy(decoded.values), y, names, notes)

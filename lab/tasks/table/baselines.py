@@ -28,6 +28,9 @@ from lab.tasks.table.table_data import TableData
 _MOST_LEVELS = 255
 """Categories of more levels are numbers to histogram gradient boosting, which has no more bins."""
 
+_LARGEST = float(np.finfo(np.float32).max)
+"""scikit-learn's trees hold numbers of 32 bits."""
+
 
 def forests(data: TableData, seed: int) -> tuple[Baseline, ...]:
     """A random forest of 200 trees, and histogram gradient boosting; everything else as scikit-learn has it."""
@@ -64,7 +67,7 @@ def _fit(data: TableData, model: Any, fill: bool) -> Callable[[Split], Tensor]:
 def _features(data: TableData, split: str, fill: bool) -> NDArray[np.float64]:
     """Codes and raw numbers [n, f]; missing numbers as medians where the model takes no NaN."""
     encoded = data.encoded(split)
-    numbers = encoded.numbers
+    numbers = np.clip(encoded.numbers, -_LARGEST, _LARGEST)
     if fill and numbers.shape[1]:
         numbers = np.where(np.isnan(numbers), [n.median for n in numbers_of(data.fitted.columns)], numbers)
     return np.concatenate([encoded.codes.astype(np.float64), numbers], axis=1)

@@ -22,8 +22,12 @@ TYPES = get_args(Type)
 MAX_LEVELS = 24
 """Whole numbers of at most as many different values are categories: hours, months, grades."""
 _MOSTLY = 0.9
+_LARGEST = 1e30
+"""Of a number: its square is a number of 64 bits still, itself one of 32."""
+_FAR = 1e4
+"""Standard deviations from the mean, and no further: what no training row is, whatever a later row holds."""
 _FORMATS = (
-    "ISO8601", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%m/%d/%Y %H:%M",
+    "ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%m/%d/%Y %H:%M",
     "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M",
 )  # fmt: skip
 _PARTS: tuple[tuple[str, Type], ...] = (
@@ -103,9 +107,11 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
         TaskError: text in a column of numbers, with its row.
     """
     known = values.dropna()
-    different = known.nunique()
     if len(known) == 0:
         return "is empty"
+    if is_nested(known):
+        return "holds lists or mappings"
+    different = known.nunique()
     if different == 1 and not values.isna().any():
         return "has one value only"
     if pd.api.types.is_bool_dtype(known):
@@ -118,19 +124,33 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
             return "numbers the rows"
         return "category" if whole and different <= MAX_LEVELS else "number"
     text = known.astype(str)
-    numeric = pd.to_numeric(text, errors="coerce")
+    numeric = pd.to_numeric(text, errors="coerce").astype("float64")
+    if numeric.notna().all():  # numbers written as text, or too large for a number of the file's own kind
+        return infer_type(numeric.reindex(values.index))
     if numeric.notna().mean() >= _MOSTLY:
         bad = text[numeric.isna()]
-        row = int(values.index.get_loc(bad.index[0])) + 1  # type: ignore[arg-type]
         raise TaskError(
-            f"column {values.name!r}: row {row} holds {bad.iloc[0]!r}, and {numeric.notna().mean():.0%} of its values "
-            f"are numbers; mend it, or say types: {{{values.name}: category}}"
+            f"column {values.name!r}: row {row_number(bad, 0)} holds {bad.iloc[0]!r}, and "
+            f"{numeric.notna().mean():.0%} of its values are numbers; mend it, or say "
+            f"types: {{{values.name}: category}}"
         )
     if date_format(text) is not None:
         return "date"
     if different > max(MAX_LEVELS, len(known) // 2):
         return f"has {different} different texts in {len(known)} rows"
     return "category"
+
+
+def is_nested(known: pd.Series[Any]) -> bool:
+    """Whether values are lists or mappings, as a parquet may hold."""
+    return known.dtype == object and bool(
+        known.map(lambda value: isinstance(value, (list, tuple, dict, set, np.ndarray))).any()
+    )
+
+
+def row_number(values: pd.Series[Any], position: int) -> int:
+    """The row of the file that the value at a position stands in, from 1, whichever split it is in."""
+    return int(values.index[position]) + 1
 
 
 def date_format(text: pd.Series[Any]) -> str | None:
@@ -163,13 +183,13 @@ def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
         case "number":
             return _fit_number(name, to_numbers(values), bins)
         case "category":
-            return Category(name, tuple(sorted(set(_as_text(values.dropna())), key=_natural)))
+            return Category(name, tuple(sorted(set(as_text(values.dropna())), key=_natural)))
         case "date":
             known = values.dropna()
             native = pd.api.types.is_datetime64_any_dtype(known)
             found = None if native else date_format(known.astype(str))
             if not native and found is None:
-                raise TaskError(f"column {name!r}: its values are not dates that one format reads; {known.iloc[0]!r}")
+                raise TaskError(f"column {name!r}: its values are not dates that one format reads ({known.iloc[0]})")
             parts = _date_parts(values, found)
             useful = [(part, type_) for part, type_ in _PARTS if parts[part].nunique() > 1]
             learned = [fit_column(parts[part].rename(f"{name}.{part}"), type_, bins) for part, type_ in useful]
@@ -179,13 +199,16 @@ def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
 def _date_parts(values: pd.Series[Any], name: str | None) -> dict[str, pd.Series[Any]]:
     dates = _dates(values if name is None else values.astype("string"), name)
     found = {"year": dates.dt.year, "month": dates.dt.month, "week": dates.dt.isocalendar().week.astype("float64")}
-    return found | {"day_of_week": dates.dt.dayofweek, "hour": dates.dt.hour}
+    return found | {"day_of_week": dates.dt.day_of_week, "hour": dates.dt.hour}
 
 
 def _fit_number(name: str, values: NDArray[np.float64], bins: int) -> Number:
     known = values[np.isfinite(values)]
     if len(known) == 0:
         raise TaskError(f"column {name!r}: has no numbers in the training rows")
+    largest = float(np.abs(known).max())
+    if largest > _LARGEST:
+        raise TaskError(f"column {name!r}: holds {largest:.3g}; at most {_LARGEST:g} can be learned from")
     std = float(known.std())
     return Number(
         name,
@@ -217,14 +240,15 @@ def to_numbers(values: pd.Series[Any]) -> NDArray[np.float64]:
     found = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.flatnonzero(np.isnan(found) & values.notna().to_numpy())
     if len(bad):
-        raise TaskError(f"column {values.name!r}: row {bad[0] + 1} holds {values.iloc[bad[0]]!r}, which is no number")
+        row = row_number(values, int(bad[0]))
+        raise TaskError(f"column {values.name!r}: row {row} holds {values.iloc[bad[0]]!r}, which is no number")
     return np.where(np.isfinite(found), found, np.nan)
 
 
 def to_codes(column: Category, values: pd.Series[Any], notes: Notes) -> NDArray[np.int64]:
     """Codes [n]: 1 + the level's number; 0 where missing or not seen in training."""
     number = {level: code for code, level in enumerate(column.levels, start=1)}
-    text = _as_text(values)
+    text = as_text(values)
     codes = np.array([number.get(value, 0) for value in text], dtype=np.int64)
     unseen = (codes == 0) & values.notna().to_numpy()
     if unseen.any():
@@ -236,13 +260,17 @@ def to_codes(column: Category, values: pd.Series[Any], notes: Notes) -> NDArray[
     return codes
 
 
-def _as_text(values: pd.Series[Any]) -> list[str]:
-    """Values as the texts that levels are: 3 and 3.0 are one level."""
-    if pd.api.types.is_bool_dtype(values):
-        return [str(value).lower() for value in values]
-    if pd.api.types.is_numeric_dtype(values):
-        return [f"{float(value):g}" if pd.notna(value) else "" for value in values]
-    return [str(value).strip() if pd.notna(value) else "" for value in values]
+def as_text(values: pd.Series[Any]) -> list[str]:
+    """Values as the texts that levels are: 3 and 3.0 are one level, and so are True with and without gaps around."""
+    return [_level(value) if pd.notna(value) else "" for value in values]
+
+
+def _level(value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).lower()
+    if isinstance(value, (float, np.floating)):
+        return str(int(value)) if float(value).is_integer() else repr(float(value))
+    return str(value).strip()
 
 
 def _natural(level: str) -> tuple[int, float, str]:
@@ -306,7 +334,8 @@ def inputs(columns: tuple[Column, ...], encoded: Encoded) -> NDArray[np.float32]
     plain, indicators, bins = [], [], []
     for number, values in zip(numbers_of(columns), encoded.numbers.T, strict=True):
         filled = np.where(np.isnan(values), number.median, values)
-        plain.append((filled - number.mean) / number.std)
+        with np.errstate(over="ignore"):
+            plain.append(np.clip((filled - number.mean) / number.std, -_FAR, _FAR))
         if number.missing:
             indicators.append(np.isnan(values).astype(np.float64))
         if len(number.edges) > 2:  # a single bin would say what the number itself says
@@ -317,7 +346,8 @@ def inputs(columns: tuple[Column, ...], encoded: Encoded) -> NDArray[np.float32]
 
 def _piecewise(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """[n, q]: how far each bin is filled, 0 to 1; the outer ones go beyond, as in the paper."""
-    found = (values[:, None] - edges[:-1]) / np.diff(edges)
+    with np.errstate(over="ignore"):  # as below
+        found = (values[:, None] - edges[:-1]) / np.diff(edges)
     low = np.full(len(edges) - 1, 0.0)
     high = np.full(len(edges) - 1, 1.0)
     low[0], high[-1] = -1.0, 2.0  # bounded all the same: a freak value must not drown the others

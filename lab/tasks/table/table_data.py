@@ -4,7 +4,7 @@ before anything is trained."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -26,14 +26,16 @@ from lab.tasks.table.columns import (
     Encoded,
     Notes,
     Type,
+    as_text,
     dump_column,
     encode,
     fit_column,
     infer_type,
+    is_nested,
     load_column,
 )
 from lab.tasks.table.frame import need_columns, read_frame
-from lab.tasks.table.target import Target, fit_target
+from lab.tasks.table.target import Target, fit_target, need_values
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class TableOptions:
     target: str | list[str]
     test_path: str | None = None
     split: Any = "auto"
-    ignore: list[str] = field(default_factory=list)
-    types: dict[str, Type] = field(default_factory=dict)
+    ignore: Sequence[str] = field(default_factory=list)
+    types: Mapping[str, Type] = field(default_factory=dict)
     target_type: str | None = None
     bins: int = 16
     allow_leaks: bool = False
@@ -76,8 +78,16 @@ class TableOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.path, str):
             raise SpecError("task.path", f"{self.path!r} is not a path")
-        if not self.targets or not all(isinstance(name, str) for name in self.targets):
+        if self.test_path is not None and not isinstance(self.test_path, str):
+            raise SpecError("task.test_path", f"{self.test_path!r} is not a path")
+        if not _are_names(self.target if isinstance(self.target, (list, tuple)) else [self.target]) or not self.target:
             raise SpecError("task.target", f"{self.target!r} is neither a column's name nor a list of them")
+        if not isinstance(self.ignore, (list, tuple)) or not _are_names(self.ignore):
+            raise SpecError("task.ignore", f"{self.ignore!r} is not a list of columns")
+        if not isinstance(self.types, Mapping) or not _are_names(list(self.types)):
+            raise SpecError("task.types", f"{self.types!r} is not a mapping of columns to {', '.join(TYPES)}")
+        if not isinstance(self.allow_leaks, bool):
+            raise SpecError("task.allow_leaks", f"{self.allow_leaks!r} is not true or false")
         for name, kind in self.types.items():
             if kind not in TYPES:
                 raise SpecError(f"task.types.{name}", f"{kind!r} is unknown; choices: {', '.join(TYPES)}")
@@ -109,6 +119,7 @@ class TableData:
         options = self.options
         frame = read_frame(Path(options.path))
         self._check_names(frame)
+        need_values(frame, options.targets)
         self.main_rows = len(frame)
         if options.test_path is None:
             return frame
@@ -151,7 +162,7 @@ class TableData:
             return None
         values = self.frame.head(self.main_rows)[options.targets[0]]
         found = options.target_type == "category" or infer_type(values) == "category"
-        return values.astype(str).to_numpy() if found else None
+        return np.array(as_text(values)) if found else None
 
     def _by(self, values: pd.Series[Any]) -> NDArray[Any]:
         if values.isna().any():
@@ -182,7 +193,9 @@ class TableData:
                 columns.append(fit_column(train[name], kind, options.bins))  # type: ignore[arg-type]
             else:
                 left_out[name] = kind
-        columns = [c for c in columns if not isinstance(c, Date) or c.parts]
+        still = [c.name for c in columns if isinstance(c, Date) and not c.parts]
+        left_out |= dict.fromkeys(still, "holds dates that do not vary")
+        columns = [c for c in columns if c.name not in still]
         if not columns:
             raise TaskError(f"{options.path}: has no column to learn from beside {', '.join(options.targets)}")
         self._refuse_leaks(train, [c.name for c in columns])
@@ -221,14 +234,21 @@ class TableData:
     @cached_property
     def digest(self) -> str:
         """Of all rows and of their split: two equal ones are the same data."""
-        hashed = pd.util.hash_pandas_object(self.frame, index=False).to_numpy()
+        nested = {name: values.map(repr) for name, values in self.frame.items() if is_nested(values)}
+        hashed = pd.util.hash_pandas_object(self.frame.assign(**nested), index=False).to_numpy()
         found = hashlib.sha256(hashed.tobytes())
         for split in ("train", "valid", "test"):
             found.update(self.rows[split].tobytes())
         return found.hexdigest()[:16]
 
     def describe(self) -> Description:
-        """What was inferred and what is doubtful, for people."""
+        """What was inferred and what is doubtful, for people.
+
+        Raises:
+            TaskError: a row of any split does not fit to what was learned from the training rows.
+        """
+        for split in self.rows:
+            self.encoded(split), self.targets(split)
         return Description(self._facts(), self._warnings(), len(self.rows["train"]))
 
     def _facts(self) -> tuple[str, ...]:
@@ -270,7 +290,24 @@ def describe(options: Mapping[str, Any]) -> Description:
     for name in ("path", "target"):
         if name not in given:
             raise SpecError(f"task.{name}", "is missing")
+    check_layers(options.get("layers", (1,)))
     return TableData(TableOptions(**given)).describe()
+
+
+def check_layers(layers: object) -> None:
+    """Refuse widths of hidden layers that are none.
+
+    Raises:
+        SpecError: with what was given.
+    """
+    given = layers if isinstance(layers, (list, tuple)) else ()
+    if not given or any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in given):
+        raise SpecError("task.layers", f"{layers!r} is not a list of widths of at least 1")
+
+
+def _are_names(values: Sequence[object]) -> bool:
+    """Different names."""
+    return all(isinstance(name, str) for name in values) and len(set(values)) == len(values)
 
 
 def _some(names: Any, most: int = 20) -> str:

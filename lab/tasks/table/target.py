@@ -11,8 +11,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import TaskError
-from lab.tasks.table.columns import Category, Notes, infer_type, to_codes, to_numbers
+from lab.tasks.table.columns import (
+    Category,
+    Notes,
+    as_text,
+    fit_column,
+    infer_type,
+    is_nested,
+    row_number,
+    to_codes,
+    to_numbers,
+)
 
+_LARGEST = 1e15
+"""Of a target, so that the squares of errors stay numbers of 32 bits."""
 _BEYOND = 0.1
 """Predictions may leave the training targets' range by this share of it, and no further."""
 
@@ -59,10 +71,7 @@ class Target:
         Raises:
             TaskError: missing, or a class that training has not seen.
         """
-        for name in self.names:
-            if frame[name].isna().any():
-                row = int(np.flatnonzero(frame[name].isna().to_numpy())[0]) + 1
-                raise TaskError(f"target {name!r}: row {row} has none; leave such rows out")
+        need_values(frame, self.names)
         if self.kind == "classification":
             codes = to_codes(Category(self.names[0], self.levels), frame[self.names[0]], Notes())
             if (codes == 0).any():
@@ -71,7 +80,7 @@ class Target:
             return codes - 1
         columns = np.stack([to_numbers(frame[name]) for name in self.names], axis=1)
         if self.kind == "multilabel" and not np.isin(columns, (0, 1)).all():
-            raise TaskError("a label is neither 0 nor 1")
+            raise TaskError(f"targets {', '.join(self.names[:6])}: hold something else than 0 and 1")
         return columns.astype(np.float32)
 
 
@@ -81,12 +90,10 @@ def fit_target(frame: pd.DataFrame, names: tuple[str, ...], asked: str | None) -
     Raises:
         TaskError: constant, missing, more classes than make sense, or columns of different kinds.
     """
+    need_values(frame, names)
     for name in names:
-        if frame[name].isna().any():
-            row = int(np.flatnonzero(frame[name].isna().to_numpy())[0]) + 1
-            raise TaskError(f"target {name!r}: row {row} of the training rows has none; leave such rows out")
         if frame[name].nunique() == 1:
-            raise TaskError(f"target {name!r}: is constant ({frame[name].iloc[0]!r}); there is nothing to learn")
+            raise TaskError(f"target {name!r}: is constant ({frame[name].iloc[0]}); there is nothing to learn")
     types = {name: asked or _type(frame[name]) for name in names}
     if len(names) > 1 and all(_is_label(frame[name]) for name in names):
         return Target(names, "multilabel")
@@ -102,6 +109,25 @@ def fit_target(frame: pd.DataFrame, names: tuple[str, ...], asked: str | None) -
     return _classes(frame[names[0]])
 
 
+def need_values(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
+    """Refuse rows without a target, and targets that are no plain values.
+
+    Raises:
+        TaskError: with the first such row.
+    """
+    for name in names:
+        values = frame[name]
+        if is_nested(values):
+            raise TaskError(f"target {name!r}: holds lists or mappings; a target is one value in each row")
+        wrong = values.isna().to_numpy()
+        told = "none"
+        if pd.api.types.is_float_dtype(values) and not wrong.any():
+            wrong, told = (values.abs() > _LARGEST).to_numpy(), f"one beyond {_LARGEST:g}"
+        if wrong.any():
+            rows = f"row {row_number(values, int(np.flatnonzero(wrong)[0]))} has {told} ({wrong.sum()} rows in all)"
+            raise TaskError(f"target {name!r}: {rows}; leave such rows out")
+
+
 def _type(values: pd.Series[Any]) -> str:
     found = infer_type(values)
     return found if found in ("number", "category") else ("number" if found == "numbers the rows" else "category")
@@ -114,15 +140,13 @@ def _is_label(values: pd.Series[Any]) -> bool:
 
 
 def _classes(values: pd.Series[Any]) -> Target:
-    from lab.tasks.table.columns import fit_column
-
     learned = fit_column(values, "category", 0)
     assert isinstance(learned, Category)  # as asked
-    counts = values.value_counts()
+    counts = pd.Series(as_text(values)).value_counts()
     if len(learned.levels) > len(values) // 2:
         raise TaskError(
-            f"target {values.name!r}: {len(learned.levels)} classes in {len(values)} training rows; for numbers say "
-            "target_type: number"
+            f"target {values.name!r}: {len(learned.levels)} classes in {len(values)} training rows are more than half "
+            "as many; for numbers say target_type: number"
         )
     if int(counts.min()) < 2:
         raise TaskError(f"target {values.name!r}: class {counts.index[-1]!r} has one example; leave it out")

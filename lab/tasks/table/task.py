@@ -11,13 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lab.errors import SpecError, TaskError
+from lab.errors import TaskError
 from lab.tasks.contract import Baseline, Data, Given, Split, Task, accuracy, micro_f1, rmse
 from lab.tasks.description import Description
 from lab.tasks.table.columns import Encoded, Notes, Type, categories_of, encode, inputs, numbers_of
 from lab.tasks.table.frame import read_frame
 from lab.tasks.table.net import TableNet
-from lab.tasks.table.table_data import Fitted, TableData, TableOptions
+from lab.tasks.table.table_data import Fitted, TableData, TableOptions, check_layers
 
 
 class Table(Task):
@@ -52,12 +52,12 @@ class Table(Task):
         allow_leaks: bool = False,
     ) -> None:
         self._options = TableOptions(
-            path, target, test_path, split, list(ignore), dict(types or {}), target_type, bins, allow_leaks
+            path, target, test_path, split, ignore, {} if types is None else types, target_type, bins, allow_leaks
         )
-        if not layers or any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in layers):
-            raise SpecError("task.layers", f"{list(layers)!r} is not a list of widths of at least 1")
+        check_layers(layers)
         self._layers = tuple(layers)
-        self.options = {**vars(self._options), "layers": list(layers)}
+        plain = {"ignore": list(self._options.ignore), "types": dict(self._options.types), "layers": list(layers)}
+        self.options = {**vars(self._options), **plain}
         self._data = TableData(self._options)
         self._fitted: Fitted | None = None
 
@@ -143,7 +143,10 @@ class Table(Task):
         x = torch.from_numpy(inputs(known.columns, encode(known.columns, frame, notes)))
         y = None
         if set(known.target.names) <= set(frame.columns):
-            y = torch.from_numpy(known.target.values(frame))
+            try:
+                y = torch.from_numpy(known.target.values(frame))
+            except TaskError as error:  # what is to be predicted is often there and empty
+                notes.lines.append(f"is not scored: {error}")
         return Given(x, y, notes=tuple(notes.lines))
 
     def fitted(self) -> Mapping[str, Any]:
