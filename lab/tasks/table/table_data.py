@@ -234,7 +234,7 @@ class TableData:
     @cached_property
     def digest(self) -> str:
         """Of all rows and of their split: two equal ones are the same data."""
-        nested = {name: values.map(repr) for name, values in self.frame.items() if is_nested(values)}
+        nested = {str(name): values.map(repr) for name, values in self.frame.items() if is_nested(values)}
         hashed = pd.util.hash_pandas_object(self.frame.assign(**nested), index=False).to_numpy()
         found = hashlib.sha256(hashed.tobytes())
         for split in ("train", "valid", "test"):
