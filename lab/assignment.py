@@ -56,6 +56,8 @@ class TaskRef:
     root: str = "."
     given: object = None
     """The task itself, when a study was made in Python from an object."""
+    cache: str = ""
+    """Where the task may keep what is costly to read again."""
 
 
 @dataclass(frozen=True)
