@@ -62,7 +62,11 @@ class Program:
                 self._operation(node)
         del self._found, self._modules
         if self._by_vmap:
-            self._try(example[few])
+            x = example[few].expand(stack.width, *(example[few].shape))
+            try:
+                vmapping.try_both_modes(stack, lambda: self.run(x))
+            except NotStackable as error:
+                raise NotStackable(f"no rule for {', '.join(self._by_vmap)}, and {error}") from error
 
     @property
     def by_vmap(self) -> tuple[str, ...]:
@@ -215,20 +219,6 @@ class Program:
     ) -> None:
         self._values[name] = Value(layout, tuple(shape))
         self._steps.append((forward, places, self._new(name, layout)))
-
-    def _try(self, example: Tensor) -> None:
-        """Run it once: vmap refuses some operations only then."""
-        stack = self._stack
-        x = example.expand(stack.width, *example.shape)
-        try:
-            for training in (False, True):  # training last: what it does to buffers is undone by `load`
-                stack.training = training
-                self.run(x)
-        except Exception as error:  # vmap refuses in many ways
-            first = str(error).partition("\n")[0]
-            raise NotStackable(
-                f"no rule for {', '.join(self._by_vmap)}, and not by vmap ({type(error).__name__}: {first})"
-            ) from error
 
     def _followers(self, node: fx.Node) -> list[fx.Node]:
         """A ReLU, and perhaps a dropout, that alone read what is before them."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,28 @@ def operation(site: Site, function: Callable[..., Any] | None) -> Built:
     return Built(forward, (Layout.SLOTS,) * count, Layout.SLOTS)
 
 
+class _HasMode(Protocol):
+    training: bool
+
+
+def try_both_modes(stack: _HasMode, run: Callable[[], Any]) -> None:
+    """Run it once in evaluation and in training: vmap refuses some operations only then.
+
+    Training comes last, since what it does to buffers is undone when a slot is loaded.
+
+    Raises:
+        NotStackable: it cannot be run, or only one slot after the other.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*performance drop.*")
+            for stack.training in (False, True):
+                run()
+    except Exception as error:  # vmap refuses in many ways, and a user's forward may raise anything
+        first = str(error).partition("\n")[0]
+        raise NotStackable(f"vmap cannot run it ({type(error).__name__}: {first})") from error
+
+
 class _Masked(nn.Module):
     """Stands for a dropout layer: multiplies by what it has been handed, once for each time it is called."""
 
@@ -93,13 +116,7 @@ class VmapModels(FlatModels):
                 self._rates[name] = [0.0] * width
         self._tensors: dict[str, Tensor] = {**self._named, **self._buffers}
         few = example[torch.arange(4) % len(example)]
-        try:
-            for training in (False, True):  # training last: it is undone by `load`
-                self.training = training
-                self.forward(few.expand(width, *few.shape), range(width))
-        except Exception as error:  # vmap refuses in many ways, and a user's forward may raise anything
-            first = str(error).partition("\n")[0]
-            raise NotStackable(f"vmap cannot run it ({type(error).__name__}: {first})") from error
+        try_both_modes(self, lambda: self.forward(few.expand(width, *few.shape), range(width)))
 
     def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
         self._template.train(self.training)
