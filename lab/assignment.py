@@ -105,7 +105,7 @@ class Training:
     optimizer: Mapping[str, Any]
     batch_size: int
     path: str = "auto"
-    """`stacked`, `sequential` or `function`; `auto` until it has been probed."""
+    """`stacked`, `vmap`, `sequential` or `function`; `auto` until it has been probed."""
     threads: int = 1
     device: str = "auto"
     epoch_steps: int | None = None
