@@ -159,6 +159,8 @@ class Assignment:
     slot: int
     tick: int
     keep: bool = False
+    state: bytes | None = field(default=None, repr=False)
+    """The checkpoint of the lane that lost this trial, to go on from; None for one that begins."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,10 @@ class Attachment:
     tick: int
     running: tuple[Assignment, ...]
     checkpoint: bytes | None
+    width: int | None = None
+    """Slots that fit into memory here, where that is known to be fewer than the job's width."""
+    suspects: Mapping[int, int] = field(default_factory=dict)
+    """Trials of which one may have killed the lane, and the epoch that each has to survive alone first."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +223,8 @@ class Progress:
     finished: bool
     abort: str = ""
     """Why the stage cannot go on; empty while it can."""
+    repeated: int = 0
+    """Epochs reported again, since the ledger was opened: what was trained twice."""
 
     @property
     def closed(self) -> int:
@@ -233,6 +241,12 @@ class LedgerFace(Protocol):
     def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]: ...
 
     def checkpoint(self, lane: int, state: bytes) -> None: ...
+
+    def trying(self, lane: int, trial: int | None) -> None:
+        """The lane now trains one suspect alone; None: all of them have been tried."""
+
+    def shrink(self, lane: int) -> Attachment:
+        """The lane's slots do not fit into memory: its trials wait again, and half as many slots remain."""
 
 
 def derive_seed(*parts: int | str) -> int:

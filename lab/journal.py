@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
 from lab.errors import RecordError
 
@@ -27,11 +27,13 @@ class TransactionalJournal(JournalFileBackend):
     """A journal whose writes inside `transaction()` reach the disk together or not at all."""
 
     def __init__(self, path: Path) -> None:
-        repair(path)
+        entries = _repaired(path)
         super().__init__(str(path))
         self._path = path
         self._pending: list[dict[str, Any]] | None = None
-        self._written = _count_lines(path)
+        self._written = len(entries)
+        self._opened: list[dict[str, Any]] | None = entries
+        """What was read on opening, until the storage has taken it in: a long journal is parsed once."""
         self._failure: RecordError | None = None
 
     @contextmanager
@@ -51,7 +53,8 @@ class TransactionalJournal(JournalFileBackend):
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         if log_number_from < self._written:
-            yield from super().read_logs(log_number_from)
+            entries, self._opened = self._opened, None
+            yield from super().read_logs(log_number_from) if entries is None else entries[log_number_from:]
         if self._pending:
             yield from self._pending[max(log_number_from - self._written, 0) :]
 
@@ -76,30 +79,50 @@ class TransactionalJournal(JournalFileBackend):
             self._failure = RecordError(message)
             raise self._failure from error
         self._written += len(logs)
+        self._opened = None
 
 
-def _count_lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+class ReadOnlyJournal(BaseJournalBackend):
+    """A journal's complete transactions as they are now, read once; for those who only look.
+
+    Raises:
+        RecordError: see `read`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._entries, _ = read(path)
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        yield from self._entries[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise NotImplementedError("this journal is only read")
 
 
 def repair(path: Path) -> int:
     """Cut an unfinished transaction off the end of a journal; the number of bytes cut.
 
     Raises:
-        RecordError: see `check`.
+        RecordError: see `read`.
     """
+    size = path.stat().st_size if path.exists() else 0
+    _repaired(path)
+    return size - (path.stat().st_size if path.exists() else 0)
+
+
+def _repaired(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
-        return 0
-    kept, size = check(path), path.stat().st_size
-    if kept < size:
+        return []
+    entries, kept = read(path)
+    if kept < path.stat().st_size:
         with open(path, "r+b") as file:
             file.truncate(kept)
             os.fsync(file.fileno())
-    return size - kept
+    return entries
 
 
-def check(path: Path) -> int:
-    """The length in bytes of a journal's complete transactions; changes nothing.
+def read(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The entries of a journal's complete transactions, and their length in bytes; changes nothing.
 
     Raises:
         RecordError: unreadable, or not a journal: a line that is no JSON object with an `op_code`.
@@ -111,6 +134,7 @@ def check(path: Path) -> int:
     kept = content[: content.rfind(b"\n") + 1]
     while kept.endswith(_MORE):
         kept = kept[: kept.rfind(b"\n", 0, -1) + 1]
+    entries = []
     for number, line in enumerate(kept.splitlines(), start=1):
         try:
             log = json.loads(line)
@@ -120,6 +144,7 @@ def check(path: Path) -> int:
             raise RecordError(
                 f"{path}: line {number} is not an entry of an Optuna journal; restore the file from a copy"
             )
+        entries.append(log)
     if not kept and content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
         raise RecordError(f"{path}: is not an Optuna journal; restore the file from a copy")
-    return len(kept)
+    return entries, len(kept)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -33,14 +32,18 @@ from lab.assignment import (
     Work,
     derive_seed,
 )
+from lab.database import held
+from lab.deaths import Deaths
 from lab.errors import LabError, SpecError
 from lab.journal import TransactionalJournal
 from lab.record import Record, locked, write_bytes
 from lab.schedules import parse_schedule
 from lab.search.components import SamplerSource, build_pruner, sampler_source
 from lab.space import Choice, Dimension, Float, Int, Params, Space
-from lab.trials import open_storage, readable
+from lab.tally import Tally
+from lab.trials import close_storage, open_storage, readable
 
+_WAIT_S = 20.0
 _STATE = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 
 
@@ -85,13 +88,26 @@ class Ledger:
         self._broken = ""
         self._mutex = threading.RLock()
         self._exit = ExitStack()
+        self._deaths = Deaths()
+        self._attached: set[int] = set()
+        self._lost: set[int] = set()
+        """Lanes not heard of: their running trials may be moved to others."""
+        self._moved: dict[int, set[int]] = {}
+        """By lane, trials taken from it that it may still be training."""
+        self._repeated = 0
+        self._still_held: Callable[[], None] = lambda: None
         record = Record(job.folder)
         # A killed driver's ledger may live on for a moment in another process.
-        self._exit.enter_context(locked(job.folder / ".ledger.lock", f"the ledger of stage '{job.stage}'", wait_s=20))
+        self._exit.enter_context(
+            locked(job.folder / ".ledger.lock", f"the ledger of stage '{job.stage}'", wait_s=_WAIT_S)
+        )
         try:
+            if job.store:
+                self._still_held = self._exit.enter_context(held(job.store, job.stage, _WAIT_S))
             self._journal = None if job.store else TransactionalJournal(record.journal_path)
             with readable(record.journal_path):
                 self._storage = open_storage(job.store, self._journal)
+                self._exit.callback(close_storage, self._storage)
                 self._open_study()
         except BaseException:
             self._exit.close()
@@ -108,30 +124,40 @@ class Ledger:
                 direction=job.direction,
                 load_if_exists=True,
             )
+            trials = self._study.get_trials(deepcopy=False)
+            self._tally = Tally(job.direction, trials)
             if not isinstance(job.plan, SearchPlan):
-                have = {t.user_attrs["plan_index"] for t in self._trials() if "plan_index" in t.user_attrs}
+                have = {t.user_attrs["plan_index"] for t in trials if "plan_index" in t.user_attrs}
                 for index, planned in enumerate(job.plan):
                     if index not in have:
                         self._enqueue(planned.params, planned_as_json(planned), {"plan_index": index})
-            for trial in self._trials(TrialState.RUNNING):
-                lane = trial.user_attrs.get("assignment", {}).get("lane", -1)
-                if not 0 <= lane < job.lanes:
-                    self._preempt(trial, "its lane is not part of this run")
+            for trial in trials:
+                if trial.state != TrialState.RUNNING:
+                    continue
+                place = trial.user_attrs.get("assignment")
+                if place is None:  # the database's last writer died between asking for it and handing it out
+                    self._preempt(trial, "was never handed out")
+                elif not 0 <= place["lane"] < job.lanes:
+                    self._lost.add(place["lane"])
 
     def _enqueue(self, params: dict[str, Any], planned: dict[str, Any], attrs: dict[str, Any]) -> None:
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.WAITING,
-                system_attrs={"fixed_params": params},
-                user_attrs={"planned": planned, **attrs},
-            )
+        template = create_trial(
+            state=TrialState.WAITING,
+            system_attrs={"fixed_params": params},
+            user_attrs={"planned": planned, **attrs},
         )
+        number = self._storage.create_new_trial(self._study._study_id, template_trial=template)
+        self._tally.observe(self._storage.get_trial(number))
 
     def _transaction(self) -> AbstractContextManager[None]:
+        self._still_held()
         return self._journal.transaction() if self._journal else nullcontext()
 
-    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False, states=states or None)
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self._tally.storage_id(number))
+
+    def _set(self, number: int, name: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(self._tally.storage_id(number), name, value)
 
     def release(self) -> None:
         """Give the folder's lock back; the ledger must not be used afterwards."""
@@ -139,27 +165,110 @@ class Ledger:
 
     # -- what lanes call ----------------------------------------------------------------------------------------
 
-    def attach(self, lane: int) -> Attachment:
-        """Where `lane` has to begin: its checkpoint, and the running trials that are its own."""
+    def attach(self, lane: int, died: str = "") -> Attachment:
+        """Where `lane` has to begin: its checkpoint, and the running trials that are its own.
+
+        Args:
+            died: how the process died that had this lane before, where its trials may be to blame.
+        """
+        with self._mutex, self._transaction():
+            self._lost.discard(lane)
+            self._moved.pop(lane, None)
+            suspects = self._after_death(lane, died) if died and lane in self._attached else {}
+            self._attached.add(lane)
+            return self._attachment(lane, suspects)
+
+    def _attachment(self, lane: int, suspects: Mapping[int, int] | None = None) -> Attachment:
+        running = tuple(self._assignment(self._trial(n)) for n in self._tally.running(lane))
+        path = self._checkpoint_path(lane)
+        state = path.read_bytes() if running and path.exists() else None
+        first = min((a.tick for a in running), default=self._tally.frontier(lane))
+        width = self._study.user_attrs.get(f"width of lane {lane}")
+        return Attachment(first, running, state, width, suspects or {})
+
+    def _after_death(self, lane: int, died: str) -> dict[int, int]:
+        """Fail the trial that killed its lane, or name those to be tried alone, with the epoch to be survived."""
+        running = self._tally.running(lane)
+        verdict = self._deaths.died(lane, tuple(running))
+        guilty = verdict.guilty
+        if verdict.too_wide and self._width(lane) > 1:
+            self._halve(lane, f"{died}, {verdict.deaths} times without a finished epoch")
+        elif verdict.too_wide:
+            guilty = running[0]
+        if guilty is not None and not self._trial(guilty).state.is_finished():
+            detail = f"killed its lane {verdict.deaths} times, the last time alone in it: {died}"
+            self._finish(self._trial(guilty), Outcome.FAILED, detail, tick=None)
+        return {n: max(self._trial(n).intermediate_values, default=0) + 1 for n in verdict.suspects}
+
+    def trying(self, lane: int, trial: int | None) -> None:
+        """A suspect is alone in its lane; None: all have survived."""
         with self._mutex:
-            running = tuple(self._assignment(t) for t in self._running(lane))
-            path = self._checkpoint_path(lane)
-            state = path.read_bytes() if running and path.exists() else None
-            first = min((a.tick for a in running), default=self._frontier(lane))
-            return Attachment(first, running, state)
+            self._deaths.trying(lane, trial)
+
+    def shrink(self, lane: int) -> Attachment:
+        """Halve a lane whose slots do not fit into memory; its trials go back into the queue."""
+        with self._mutex, self._transaction():
+            self._halve(lane, "out of memory")
+            return self._attachment(lane)
+
+    def _width(self, lane: int) -> int:
+        return int(self._study.user_attrs.get(f"width of lane {lane}", self._job.width))
+
+    def _halve(self, lane: int, why: str) -> None:
+        width = self._width(lane)
+        for number in self._tally.running(lane):
+            self._preempt(self._trial(number), f"{why} at width {width}")
+        self._study.set_user_attr(f"width of lane {lane}", max(width // 2, 1))
+
+    def lost(self, lane: int) -> None:
+        """A lane has not been heard of for too long: lanes with free slots take its trials over.
+
+        Nothing is taken from a lane that speaks again before another has had a free slot.
+        """
+        with self._mutex:
+            self._lost.add(lane)
+
+    def found(self, lane: int) -> None:
+        """A lane that was lost speaks again; what was moved meanwhile stays where it is."""
+        with self._mutex:
+            self._lost.discard(lane)
 
     def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work:
         """Trials for the free slots of a lane whose clock shows `tick`."""
         with self._mutex, self._transaction():
-            if tick < self._frontier(lane):
+            if tick < self._tally.frontier(lane):
                 return Work((), done=False)
             found: list[Assignment] = []
             for slot in free:
-                assignment = None if self._abort() else self._propose(lane, slot, tick)
+                assignment = None if self._abort() else self._adopt(lane, slot, tick) or self._propose(lane, slot, tick)
                 if assignment is None:
                     break
                 found.append(assignment)
-            return Work(tuple(found), done=not found and not self._left())
+            return Work(tuple(found), done=not found and not self._left() and not self._running_elsewhere(lane))
+
+    def _running_elsewhere(self, lane: int) -> bool:
+        """Whether another lane has trials, which this one may have to take over; not when the stage is given up."""
+        return not self._abort() and bool(self._tally.lanes() - {lane})
+
+    def _adopt(self, lane: int, slot: int, tick: int) -> Assignment | None:
+        """Move a trial of a lost lane into a slot of this one; it goes on from the lost lane's checkpoint."""
+        for source in sorted(self._lost - {lane}):
+            for number in self._tally.running(source):
+                if number in self._moved.get(lane, ()):
+                    continue
+                checkpoint, moved = self._checkpoint_path(source), self._moved_path(number)
+                # A copy, since the lost lane, when it is back, writes its own anew; and none older than what it had.
+                if checkpoint.exists() and (not moved.exists() or _age(checkpoint) > _age(moved)):
+                    write_bytes(moved, checkpoint.read_bytes())
+                self._moved.setdefault(source, set()).add(number)
+                self._set(number, "assignment", {"lane": lane, "slot": slot, "tick": tick})
+                return self._observed(number)
+        return None
+
+    def _observed(self, number: int) -> Assignment:
+        trial = self._trial(number)
+        self._tally.observe(trial)
+        return self._assignment(trial)
 
     def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]:
         """Take in what a lane says after an epoch; a repeated report changes nothing."""
@@ -173,7 +282,7 @@ class Ledger:
     def close(self, trial: int, outcome: Outcome, detail: str = "") -> None:
         """End a trial that no lane will report on again; a preempted one goes back into the queue."""
         with self._mutex, self._transaction():
-            frozen = self._trials()[trial]
+            frozen = self._trial(trial)
             if frozen.state.is_finished():
                 return
             if outcome is Outcome.PREEMPTED:
@@ -188,28 +297,22 @@ class Ledger:
     def progress(self) -> Progress:
         """How far the stage is."""
         with self._mutex:
-            trials = self._trials()
-            counts = Counter(str(t.user_attrs["outcome"]) for t in trials if "outcome" in t.user_attrs)
-            running = [t for t in trials if t.state == TrialState.RUNNING]
-            done = 0
-            for trial in trials:
-                outcome = trial.user_attrs.get("outcome")
-                if outcome is None:
-                    done += len(trial.intermediate_values)
-                elif outcome != Outcome.PREEMPTED:
-                    done += int(trial.user_attrs["planned"]["epochs"])  # one that ended early needs no more
-            values = [t.value for t in trials if t.value is not None]
-            best = (max if self._job.direction == "maximize" else min)(values, default=None)
+            tally = self._tally
+            lanes = tally.lanes()
+            if self._abort():  # nobody takes over the trials of a lost lane any more
+                lanes -= self._lost
+            running = sum(len(tally.running(lane)) for lane in lanes)
             return Progress(
                 stage=self._job.stage,
                 planned=self._job.trials,
-                counts=dict(counts),
-                running=len(running),
-                epochs_done=done,
+                counts={name: count for name, count in tally.outcomes.items() if count},
+                running=running,
+                epochs_done=tally.epochs_done,
                 epochs_planned=self._job.epochs,
-                best=best,
+                best=tally.best,
                 finished=not running and not self._left(),
                 abort=self._abort(),
+                repeated=self._repeated,
             )
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -217,29 +320,17 @@ class Ledger:
     def _checkpoint_path(self, lane: int) -> Path:
         return self._job.folder / "lanes" / f"{self._job.stage}-{lane}.safetensors"
 
-    def _running(self, lane: int) -> Iterator[FrozenTrial]:
-        for trial in self._trials(TrialState.RUNNING):
-            if trial.user_attrs.get("assignment", {}).get("lane") == lane:
-                yield trial
-
-    def _frontier(self, lane: int) -> int:
-        """The tick at which this lane last was given something, or something of it ended."""
-        ticks = [0]
-        for trial in self._trials():
-            assignment = trial.user_attrs.get("assignment")
-            if assignment and assignment["lane"] == lane:
-                ticks += [assignment["tick"], trial.user_attrs.get("end_tick") or 0]
-        return max(ticks)
+    def _moved_path(self, trial: int) -> Path:
+        """The checkpoint from which a moved trial goes on."""
+        return self._job.folder / "lanes" / f"{self._job.stage}-moved-{trial}.safetensors"
 
     def _left(self) -> int:
         """Trials still to be handed out."""
         if self._abort():
             return 0
-        waiting = len(self._trials(TrialState.WAITING))
         if not isinstance(self._job.plan, SearchPlan):
-            return waiting
-        counted = [t for t in self._trials() if t.user_attrs.get("outcome") != Outcome.PREEMPTED]
-        return waiting + max(self._job.plan.trials - len(counted), 0)
+            return self._tally.waiting
+        return self._tally.waiting + max(self._job.plan.trials - self._tally.counted, 0)
 
     def _propose(self, lane: int, slot: int, tick: int) -> Assignment | None:
         """The next trial for a slot; None when there is none, or when the sampler has failed for good."""
@@ -254,18 +345,19 @@ class Ledger:
             if trial is not None:
                 # Not by `tell`, which would ask the sampler again.
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                self._tally.observe(self._storage.get_trial(trial._trial_id))
             return None
 
     def _take(self) -> optuna.Trial | None:
         if not self._left():
             return None
-        self._study.sampler = self._samplers(len(self._trials()))
+        self._study.sampler = self._samplers(self._tally.total)
         return self._study.ask()
 
     def _assign(self, trial: optuna.Trial, lane: int, slot: int, tick: int) -> Assignment:
         job = self._job
         params: Params = {}
-        fixed = self._trials()[trial.number].system_attrs.get("fixed_params")
+        fixed = self._storage.get_trial(trial._trial_id).system_attrs.get("fixed_params")
         for name, dimension in job.space.items():
             # A planned trial has the parameters it was planned with, whatever the space's conditions say of them.
             if name in fixed if fixed is not None else job.space.active(name, params):
@@ -277,12 +369,14 @@ class Ledger:
             planned = planned_as_json(Planned(params, seed, plan.epochs, "search"))
             trial.set_user_attr("planned", planned)
         trial.set_user_attr("assignment", {"lane": lane, "slot": slot, "tick": tick})
-        return self._assignment(self._trials()[trial.number])
+        self._tally.observe(self._storage.get_trial(trial._trial_id))
+        return self._assignment(self._trial(trial.number))
 
     def _assignment(self, trial: FrozenTrial) -> Assignment:
         planned, place = trial.user_attrs["planned"], trial.user_attrs["assignment"]
         params = cast(Params, dict(trial.params))
         schedule = parse_schedule(planned["schedule"]) if planned["schedule"] else self._job.recipe.schedule(params)
+        moved = self._moved_path(trial.number)
         return Assignment(
             trial=trial.number,
             params=params,
@@ -292,13 +386,15 @@ class Ledger:
             slot=place["slot"],
             tick=place["tick"],
             keep=planned["keep"],
+            state=moved.read_bytes() if moved.exists() else None,
         )
 
     def _take_in(self, lane: int, tick: int, report: Report) -> Decision:
-        trial = self._trials()[report.trial]
+        trial = self._trial(report.trial)
         if trial.state.is_finished():
             return Decision(report.trial, keep=False, reason="already closed")
         if trial.user_attrs["assignment"]["lane"] != lane:
+            self._moved.get(lane, set()).discard(report.trial)
             return Decision(report.trial, keep=False, reason="runs in another lane now")
         storage = self._storage
         score = report.metrics.get(self._job.metric)
@@ -307,6 +403,10 @@ class Ledger:
         if score is not None and math.isfinite(score) and report.epoch not in trial.intermediate_values:
             storage.set_trial_intermediate_value(trial._trial_id, report.epoch, score)
             new = True
+        if new or report.outcome is not None:
+            self._deaths.progressed(lane)
+        else:
+            self._repeated += 1
         outcome, detail = report.outcome, report.detail
         if outcome is Outcome.COMPLETED and (score is None or not math.isfinite(score)):
             outcome, detail = Outcome.DIVERGED, f"{self._job.metric} is {score}"
@@ -314,6 +414,8 @@ class Ledger:
         if outcome is None and new and self._pruned(trial.number):
             outcome, detail = Outcome.PRUNED, f"pruned after epoch {report.epoch}"
         if outcome is None:
+            if new:
+                self._tally.observe(self._trial(report.trial))
             return Decision(report.trial, keep=True, reason="goes on")
         if report.step_losses:
             storage.set_trial_user_attr(trial._trial_id, "step_losses", _short(report.step_losses))
@@ -323,7 +425,7 @@ class Ledger:
         return Decision(report.trial, keep=False, reason=detail or str(outcome))
 
     def _pruned(self, number: int) -> bool:
-        return self._study.pruner.prune(self._study, self._trials()[number])
+        return self._study.pruner.prune(self._study, self._trial(number))
 
     def _finish(
         self, trial: FrozenTrial, outcome: Outcome, detail: str, tick: int | None, score: float | None = None
@@ -334,9 +436,11 @@ class Ledger:
             set_attr(trial._trial_id, "end_tick", tick + 1)
         if detail:
             set_attr(trial._trial_id, "detail", detail)
+        self._moved_path(trial.number).unlink(missing_ok=True)
         state = _STATE.get(outcome, TrialState.FAIL)
         values = [score] if state == TrialState.COMPLETE and score is not None else None
         self._study.tell(trial.number, values, state=state)
+        self._tally.observe(self._trial(trial.number))
 
     def _preempt(self, trial: FrozenTrial, detail: str) -> None:
         planned = trial.user_attrs.get("planned")
@@ -351,14 +455,15 @@ class Ledger:
         """Why the stage must stop: too large a share of its trials failed."""
         if self._broken:
             return self._broken
-        trials = self._trials(TrialState.FAIL)
-        failed = [t for t in trials if t.user_attrs.get("outcome") == Outcome.FAILED]
-        if len(failed) < max(3, self._job.max_failed_share * self._job.trials):
+        failed = self._tally.outcomes[Outcome.FAILED]
+        if failed < max(3, self._job.max_failed_share * self._job.trials):
             return ""
-        reason = str(failed[-1].user_attrs.get("detail", "")).strip().splitlines()
-        return (
-            f"{len(failed)} of {self._job.trials} trials failed, the last with: {reason[-1] if reason else 'no reason'}"
-        )
+        reason = self._tally.failure.strip().splitlines()
+        return f"{failed} of {self._job.trials} trials failed, the last with: {reason[-1] if reason else 'no reason'}"
+
+
+def _age(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import math
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -93,7 +94,8 @@ def locked(path: Path, holder: str, wait_s: float = 0.0) -> Iterator[None]:
                     raise RecordError(f"{path.parent}: in use by {file.read().strip() or 'another process'}") from None
                 time.sleep(0.05)
         file.truncate(0)
-        file.write(f"{holder}, process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        host = socket.gethostname()
+        file.write(f"{holder}, process {os.getpid()} on {host}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         file.flush()
         yield
 

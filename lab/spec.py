@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -134,6 +135,8 @@ class ExecutionSpec(_Section):
     cpus_per_lane: Annotated[float, Field(gt=0)] = 1
     gpus_per_lane: Annotated[float, Field(ge=0)] = 0
     checkpoint_s: Annotated[float, Field(gt=0)] = 30.0
+    hang_s: Annotated[float, Field(gt=0)] = 900.0
+    """A lane on Ray that finishes nothing for so long, and for 20 times its longest epoch, is restarted."""
 
 
 class StudySpec(_Section):
@@ -166,6 +169,19 @@ class StudySpec(_Section):
                 raise SpecError("space.cycles", f"{value} cycles do not fit into {self.search.epochs} epochs")
         if isinstance(self.space.get("cycles"), Float):
             raise SpecError("space.cycles", "is a real number; add 'int: true', or give a choice")
+        return self
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> Self:
+        """A password in the spec would stand in `study.yaml` and in every copy of it."""
+        if self.storage is not None:
+            try:
+                parts = urlsplit(self.storage)
+                secret = parts.password is not None or "password" in parts.query
+            except ValueError:
+                raise SpecError("storage", "is no URL of a database") from None
+            if secret:
+                raise SpecError("storage", "holds a password; leave it out, and set PGPASSWORD (or use ~/.pgpass)")
         return self
 
     @property

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lab.assignment import SearchPlan
-from lab.errors import RecordError, SpecError
+from lab.errors import Interrupted, RecordError, SpecError
 from lab.execution.engine import Engine
 from lab.progress import Display
 from lab.record import Record, write_bytes, write_json
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 STAGES = ("bounds", "explore", "explain", "confirm", "final", "ensemble")
 _TRAINS = {"bounds", "explore", "confirm", "final"}
+_STOP_WITHIN_S = 10.0
 _FRESHNESS = 4
 """The search is asked at least this many times its concurrency, or it would be told nothing before it has ended."""
 
@@ -213,7 +214,7 @@ class Study:
         display.say("starting Ray" if address is None else f"joining Ray at {address}")
         from lab.execution.ray_tune import RayEngine
 
-        return RayEngine(
+        engine = RayEngine(
             self.record.folder,
             lanes,
             display.watch,
@@ -222,7 +223,12 @@ class Study:
             execution.gpus_per_lane,
             execution.device,
             most_lanes=max(self.spec.search.trials // _FRESHNESS, 1),
+            hang_s=execution.hang_s,
+            task=self.spec.task.ref(),
         )
+        for line in engine.warnings if address else ():
+            display.say(line)
+        return engine
 
     def _resolve(self, engine: Engine, display: Display) -> None:
         """Replace every `auto` by what this engine can do, and write the spec so that it can be repeated."""
@@ -365,9 +371,13 @@ def _provenance() -> dict[str, Any]:
     return found
 
 
+class _Overdue(KeyboardInterrupt):
+    """Too long after the user has asked to stop. No `Exception`, so that nobody takes it for a trial's."""
+
+
 @contextlib.contextmanager
 def _stop_on_interrupt(display: Display) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) ends running epochs and saves; the second stops at once."""
+    """The first Ctrl-C (or SIGTERM) ends running epochs and saves, within 10 s; the second stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -376,11 +386,20 @@ def _stop_on_interrupt(display: Display) -> Iterator[None]:
         if display.stop_asked:
             raise KeyboardInterrupt
         display.stop_asked = True
+        signal.setitimer(signal.ITIMER_REAL, _STOP_WITHIN_S)
         display.say("stopping after the running epochs; press Ctrl-C again to stop at once")
 
-    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    def overdue(number: int, frame: object) -> None:
+        raise _Overdue
+
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGALRM: overdue}
+    old = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
+    except _Overdue:
+        message = f"stopped inside an epoch, which took longer than {_STOP_WITHIN_S:.0f} s; all before it are saved"
+        raise Interrupted(message) from None
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in old.items():
             signal.signal(number, handler)

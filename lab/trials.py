@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any, cast
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from lab.assignment import Outcome, Store
+from lab.database import cannot_open, url
 from lab.errors import RecordError
-from lab.journal import check as check_journal
+from lab.journal import ReadOnlyJournal
 from lab.record import Record
 from lab.space import Params
 
@@ -36,7 +38,7 @@ class _JournalErrors(AbstractContextManager[None]):
             ) from error
 
 
-def open_storage(store: Store | None, journal: JournalFileBackend | None) -> BaseStorage:
+def open_storage(store: Store | None, journal: BaseJournalBackend | None) -> BaseStorage:
     """The storage of a ledger: a database, or a journal file.
 
     Raises:
@@ -46,10 +48,16 @@ def open_storage(store: Store | None, journal: JournalFileBackend | None) -> Bas
         assert journal is not None  # the caller opens the journal of the study folder
         return JournalStorage(journal)
     try:
-        return RDBStorage(store.url)
+        return RDBStorage(url(store))
     except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base
-        kind = store.url.partition(":")[0]
-        raise RecordError(f"storage: the {kind} database cannot be opened ({type(error).__name__})") from error
+        raise cannot_open(store, error) from error
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Give a database's connections back; a journal holds none."""
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 @dataclass(frozen=True)
@@ -77,29 +85,42 @@ def read_trials(record: Record, stage: str, store: Store | None = None) -> list[
     Raises:
         RecordError: the journal is damaged, or holds fewer trials than the complete stage had.
     """
+    return read_stages(record, (stage,), store)[stage]
+
+
+def read_stages(record: Record, stages: Sequence[str], store: Store | None = None) -> dict[str, list[TrialRow]]:
+    """The trials of several stages, for the price of one; see `read_trials`."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    rows = _read(record, stage, store)
-    artefact = record.artefact(stage)
-    had = 0 if artefact is None else artefact.get("trials", 0)
-    if stage != "explain" and len(rows) < had:
-        found = f"holds {len(rows)} trials of stage '{stage}', which had {had}"
-        raise RecordError(f"{record.journal_path}: {found}; restore it from a copy")
-    return rows
+    found = _read(record, stages, store)
+    for stage, rows in found.items():
+        artefact = record.artefact(stage)
+        had = 0 if artefact is None else artefact.get("trials", 0)
+        if stage != "explain" and len(rows) < had:
+            message = f"holds {len(rows)} trials of stage '{stage}', which had {had}"
+            raise RecordError(f"{record.journal_path}: {message}; restore it from a copy")
+    return found
 
 
-def _read(record: Record, stage: str, store: Store | None) -> list[TrialRow]:
-    if store is None:
-        if not record.journal_path.exists():
-            return []
-        check_journal(record.journal_path)
+def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[str, list[TrialRow]]:
+    if store is None and not record.journal_path.exists():
+        return {stage: [] for stage in stages}
+    journal = None if store else ReadOnlyJournal(record.journal_path)
     with readable(record.journal_path):
-        opened = open_storage(store, None if store else JournalFileBackend(str(record.journal_path)))
+        opened = open_storage(store, journal)
         try:
-            study = optuna.load_study(study_name=store.name(stage) if store else stage, storage=opened)
-        except KeyError:
-            return []
-        rows = [_row(trial) for trial in study.get_trials(deepcopy=False) if "planned" in trial.user_attrs]
-    return [row for row in rows if row.outcome is not Outcome.PREEMPTED]
+            found = {stage: _trials(opened, store.name(stage) if store else stage) for stage in stages}
+        finally:
+            close_storage(opened)
+        rows = {s: [_row(trial) for trial in trials if "planned" in trial.user_attrs] for s, trials in found.items()}
+    return {s: [row for row in have if row.outcome is not Outcome.PREEMPTED] for s, have in rows.items()}
+
+
+def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return []
+    return study.get_trials(deepcopy=False)
 
 
 def _row(trial: FrozenTrial) -> TrialRow:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from lab.errors import RecordError
-from lab.journal import TransactionalJournal, repair
+from lab.journal import TransactionalJournal, read, repair
 
 
 def _write_study(path: Path, trials: int = 3) -> list[int]:
@@ -150,3 +152,29 @@ def test_after_a_full_disk_nothing_more_is_written(tmp_path: Path, monkeypatch: 
     assert path.stat().st_size == size
     resumed = optuna.load_study(storage=JournalStorage(TransactionalJournal(path)), study_name="s")
     resumed.ask()
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.text(max_size=40), min_size=1, max_size=5), min_size=1, max_size=60))
+def test_cut_at_every_byte_of_its_end_a_journal_opens_with_all_that_was_acknowledged(
+    tmp_path: Path, transactions: list[list[str]]
+):
+    path, cut = tmp_path / "whole", tmp_path / "cut"
+    path.unlink(missing_ok=True)
+    journal = TransactionalJournal(path)
+    acknowledged: list[tuple[int, int]] = [(0, 0)]
+    """After each transaction: the file's size, and the entries so far."""
+    entries: list[dict[str, object]] = []
+    for texts in transactions:
+        with journal.transaction():
+            for text in texts:
+                entry: dict[str, object] = {"op_code": 8, "note": text}
+                journal.append_logs([entry])
+                entries.append(entry)
+        acknowledged.append((path.stat().st_size, len(entries)))
+    content = path.read_bytes()
+    for length in range(max(len(content) - 4096, 0), len(content) + 1):
+        cut.write_bytes(content[:length])
+        size, count = max(pair for pair in acknowledged if pair[0] <= length)
+        assert read(cut) == (entries[:count], size)
+    assert list(TransactionalJournal(cut).read_logs(0)) == entries

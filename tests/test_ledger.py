@@ -240,16 +240,6 @@ def test_closing_twice_changes_nothing(job: Job):
     assert [t.user_attrs["detail"] for t in _optuna_study(job).trials] == ["first"]
 
 
-def test_trials_of_a_lane_that_is_gone_go_back_into_the_queue(job: Job):
-    ledger = Ledger(replace(job, lanes=2))
-    ledger.next(0, 0, (0,))
-    ledger.next(1, 0, (0,))
-    ledger.release()
-    ledger = Ledger(job)
-    assert _states(job) == ["RUNNING", "FAIL", "WAITING"]
-    assert [a.trial for a in ledger.attach(0).running] == [0]
-
-
 def test_the_study_stops_when_too_large_a_share_has_failed(job: Job):
     ledger = Ledger(replace(job, max_failed_share=0.5))
     for tick in range(3):

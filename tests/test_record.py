@@ -59,7 +59,7 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path):
 
 
 def test_a_lock_names_who_holds_it(tmp_path: Path):
-    message = rf"in use by the first, process {os.getpid()}, since \d"
+    message = rf"in use by the first, process {os.getpid()} on \S+, since \d"
     with locked(tmp_path / ".lock", "the first"), pytest.raises(RecordError, match=message):
         locked(tmp_path / ".lock", "the second").__enter__()
     with locked(tmp_path / ".lock", "the second"):

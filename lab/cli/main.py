@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import lab
-from lab.cli import doctor, lr_range, predict, schedule, study, task
+from lab.cli import cluster, doctor, lr_range, predict, schedule, study, task
 from lab.errors import LabError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(study.app, name="study")
 app.add_typer(task.app, name="task")
+app.add_typer(cluster.app, name="cluster")
 app.command("lr-range")(lr_range.lr_range)
 app.command("schedule")(schedule.schedule)
 app.command("predict")(predict.predict)

@@ -122,13 +122,18 @@ def check(
 def status(
     folder: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing nodes, lanes and pace until it ends.")] = False,
 ) -> None:
-    """Where a study is: stages, trials by outcome, best so far."""
-    from lab.status import describe_status, status_of
+    """Where a study is: stages, trials by outcome, best so far; and, while it runs, its nodes and lanes."""
+    from lab.status import describe_status, status_of, watch_status
     from lab.study import Study
 
-    found = status_of(Study.open(folder))
-    print(json.dumps(found, indent=1) if as_json else describe_status(found))
+    study = Study.open(folder)
+    if watch:
+        watch_status(study)
+    else:
+        found = status_of(study)
+        print(json.dumps(found, indent=1) if as_json else describe_status(found))
 
 
 @app.command()

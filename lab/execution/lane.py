@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import time
 import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from lab.assignment import Assignment, Job, LedgerFace, Outcome, Report
+from lab.assignment import Assignment, Attachment, Job, LedgerFace, Outcome, Report
 from lab.errors import LabError, RecordError
+from lab.execution.output import OutputBudget
 from lab.execution.template import template_params
 from lab.tasks.checks import check_data
 from lab.tasks.contract import TrialFunction
 from lab.tasks.registry import load_task
 from lab.training.snapshots import pack, unpack
 from lab.training.trainer import EpochResult, FunctionTrainer, ModelTrainer, Trainer
+
+_OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
+_DETAIL_CHARS = 16_384
 
 
 def make_trainer(job: Job) -> Trainer:
@@ -37,15 +45,61 @@ class Lane:
         self._number = number
         self._job = job
         self._ledger = ledger
-        self._trainer = make_trainer(job)
+        self._output = OutputBudget()
+        self._saved_at = time.monotonic()
+        self._tick = 0
+        self._enter(ledger.attach(number))
+
+    def _enter(self, attachment: Attachment) -> None:
+        """Begin where the ledger says, with as many slots as fit."""
+        self._trainer, attachment = self._fitting(attachment)
         self._running: dict[int, tuple[Assignment, int]] = {}
         """By slot: the assignment and the epochs trained."""
-        self._saved_at = time.monotonic()
-        attachment = ledger.attach(number)
-        self._tick = attachment.tick
+        self._tick = max(self._tick, attachment.tick)
         self._waiting = {a.trial: a for a in attachment.running}
-        if attachment.checkpoint is not None:
-            self._restore(attachment.checkpoint)
+        saved = read_checkpoint(attachment.checkpoint, self._number)
+        if attachment.suspects:
+            self._try_alone(attachment.suspects, saved)
+        if saved is not None:
+            self._restore(saved)
+
+    def _fitting(self, attachment: Attachment) -> tuple[Trainer, Attachment]:
+        while True:
+            width = attachment.width or self._job.width
+            try:
+                with self._output.bounded():
+                    return make_trainer(replace(self._job, width=width)), attachment
+            except _OUT_OF_MEMORY:
+                if width == 1:
+                    raise
+            attachment = self._ledger.shrink(self._number)
+
+    def _try_alone(self, suspects: Mapping[int, int], saved: Checkpoint | None) -> None:
+        """Train each suspect by itself through the epoch at which this lane died, and forget what came of it.
+
+        The one that kills the lane again is known by that; the others then go on together, as if nothing had been.
+        """
+        for trial, epoch in suspects.items():
+            self._ledger.trying(self._number, trial)
+            assignment = self._waiting[trial]
+            # What a user's code raises here it will raise again when the trial runs, and be reported then.
+            with contextlib.suppress(Exception, SystemExit), self._output.bounded():
+                reached = self._load(assignment, saved)
+                while reached < epoch and not self._trainer.epoch()[0].outcome:
+                    reached += 1
+            with contextlib.suppress(Exception, SystemExit):
+                self._trainer.stop(assignment.slot)
+        self._ledger.trying(self._number, None)
+
+    def _load(self, assignment: Assignment, saved: Checkpoint | None) -> int:
+        """Put a trial into its slot as it was last saved, or as it begins; the epochs it has had."""
+        for checkpoint in (saved, read_checkpoint(assignment.state, self._number)):
+            if checkpoint is not None and assignment.trial in checkpoint.slots:
+                tensors, meta = checkpoint.slots[assignment.trial]
+                self._trainer.restore(assignment, tensors, meta)
+                return int(meta["epoch"])
+        self._trainer.start(assignment)
+        return 0
 
     def tick(self) -> bool:
         """One epoch of every slot; False when there is nothing left to do, here or ever."""
@@ -83,28 +137,17 @@ class Lane:
         )
         self._ledger.checkpoint(self._number, pack(tensors | {"clock": clock}))
 
-    def _restore(self, content: bytes) -> None:
-        """Go on from a checkpoint, as far as it is readable and its trials still run."""
-        try:
-            tensors = unpack(content, f"checkpoint of lane {self._number}")
-            clock = json.loads(bytes(tensors.pop("clock").numpy().tobytes()))
-        except (RecordError, KeyError, ValueError):
-            return  # from the beginning of its trials instead: slower, and the same result
-        by_slot: dict[str, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            slot, _, rest = name.partition("/")
-            by_slot.setdefault(slot, {})[rest] = tensor
-        saved = {int(meta["trial"]): (slot, meta) for slot, meta in clock["slots"].items()}
-        if not any(a.tick < clock["tick"] and trial in saved for trial, a in self._waiting.items()):
+    def _restore(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint, as far as its trials still run."""
+        if not any(a.tick < saved.tick and trial in saved.slots for trial, a in self._waiting.items()):
             return
-        if any(a.tick < clock["tick"] and trial not in saved for trial, a in self._waiting.items()):
+        if any(a.tick < saved.tick and trial not in saved.slots for trial, a in self._waiting.items()):
             return  # an older stage of this lane: not all running trials are in it
-        for trial, (slot, meta) in saved.items():
+        for trial in saved.slots:
             assignment = self._waiting.pop(trial, None)
             if assignment is not None:
-                self._trainer.restore(assignment, by_slot.get(slot, {}), meta)
-                self._running[assignment.slot] = (assignment, int(meta["epoch"]))
-        self._tick = int(clock["tick"])
+                self._running[assignment.slot] = (assignment, self._load(assignment, saved))
+        self._tick = saved.tick
 
     def _fill(self) -> bool:
         """Start what is due in the free slots; whether the ledger has nothing more."""
@@ -125,17 +168,24 @@ class Lane:
 
     def _start(self, assignment: Assignment) -> None:
         try:
-            self._trainer.start(assignment)
-        except (Exception, SystemExit) as error:  # a user's code may raise anything, and even exit; the study goes on
-            report = Report(assignment.trial, 0, {}, Outcome.FAILED, _trace(error))
+            with self._output.bounded():
+                epochs = self._load(assignment, None)
+        # A user's code may raise anything, and even exit; the study goes on.
+        except (Exception, SystemExit) as error:
+            outcome = Outcome.OUT_OF_MEMORY if isinstance(error, _OUT_OF_MEMORY) else Outcome.FAILED
+            report = Report(assignment.trial, 0, {}, outcome, _trace(error))
             self._ledger.report(self._number, self._tick, (report,))
             return
-        self._running[assignment.slot] = (assignment, 0)
+        self._running[assignment.slot] = (assignment, epochs)
 
     def _train(self) -> None:
         try:
-            results = self._trainer.epoch()
-        except torch.OutOfMemoryError as error:
+            with self._output.bounded():
+                results = self._trainer.epoch()
+        except _OUT_OF_MEMORY as error:
+            if self._trainer.width > 1:
+                self._shrink()
+                return
             results = self._all_ended(Outcome.OUT_OF_MEMORY, str(error))
         except (Exception, SystemExit) as error:  # as above
             results = self._all_ended(Outcome.FAILED, _trace(error))
@@ -151,6 +201,14 @@ class Lane:
             self._tick += 1  # the state is that of the next epoch's start
             self.save()
             self._tick -= 1
+
+    def _shrink(self) -> None:
+        """Give the trials back and go on with half the slots."""
+        del self._trainer  # before the next one asks for memory
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._enter(self._ledger.shrink(self._number))
 
     def _all_ended(self, outcome: Outcome, detail: str) -> tuple[EpochResult, ...]:
         return tuple(EpochResult(slot, {}, outcome, detail) for slot in sorted(self._running))
@@ -169,7 +227,38 @@ class Lane:
         )
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A lane's saved state: its clock, and by trial the tensors and the rest of its slot."""
+
+    tick: int
+    slots: Mapping[int, tuple[Mapping[str, torch.Tensor], Mapping[str, Any]]]
+
+
+def read_checkpoint(content: bytes | None, lane: int) -> Checkpoint | None:
+    """A checkpoint as `Lane.save` packs it; None where there is none, or where it is damaged.
+
+    Without it a lane replays its trials from their beginning: slower, and the same result.
+    """
+    if content is None:
+        return None
+    try:
+        tensors = unpack(content, f"checkpoint of lane {lane}")
+        clock = json.loads(bytes(tensors.pop("clock").numpy().tobytes()))
+        by_slot: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            slot, _, rest = name.partition("/")
+            by_slot.setdefault(slot, {})[rest] = tensor
+        slots = {int(meta["trial"]): (by_slot.get(slot, {}), meta) for slot, meta in clock["slots"].items()}
+        return Checkpoint(int(clock["tick"]), slots)
+    except (RecordError, KeyError, ValueError, TypeError, AttributeError):
+        return None
+
+
 def _trace(error: BaseException) -> str:
-    if isinstance(error, LabError):
-        return str(error)
-    return "".join(traceback.format_exception(error)).strip()
+    """What a user needs of an error, and no more than a journal should hold."""
+    text = str(error) if isinstance(error, LabError) else "".join(traceback.format_exception(error)).strip()
+    if len(text) <= _DETAIL_CHARS:
+        return text
+    half = _DETAIL_CHARS // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"

@@ -1,4 +1,4 @@
-"""Lanes on a Ray cluster: one Ray Tune trial is one lane. The only file that imports ray.
+"""Lanes on a Ray cluster: one Ray Tune trial is one lane.
 
 Tune places the lanes, restarts them and grows with the cluster; which trials they train is the ledger's business.
 The ledger lives in one actor, the board, on the driver's node. Lanes live as long as the study, so a stage costs
@@ -9,163 +9,96 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
+import shutil
+import signal
+import socket
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import Any, TextIO
 
 import ray
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lab.assignment import Attachment, Decision, Job, Progress, Report, Work
+from lab.assignment import Attachment, Decision, Job, Progress, Report, TaskRef, Work
 from lab.errors import EngineError, Interrupted, LabError, StudyError
+from lab.execution import shipping
+from lab.execution.board import Answer, Board, Look, Method, Standing
 from lab.execution.engine import Probe, Watch
+from lab.execution.glance import Glance
 from lab.execution.lane import Lane
 from lab.execution.probe import probe
 
-if TYPE_CHECKING:
-    from lab.ledger import Ledger
-
 _POLL_S = 0.05
 _IDLE_S = 0.02
-_LANE_RESTARTS = 8
-
-
-class Board:
-    """Holds the ledger of the stage at hand and says to lanes what to do. Runs as a Ray actor."""
-
-    def __init__(self) -> None:
-        self._ticket = 0
-        self._order: tuple[Literal["wait", "run", "probe", "leave"], Any] = ("wait", None)
-        self._ledger: Ledger | None = None
-        self._probed: Probe | LabError | None = None
-        self._came: set[int] = set()
-        self._left: set[int] = set()
-        self._stopping = False
-
-    def order(self) -> tuple[int, str, Any]:
-        """What lanes have to do now, numbered."""
-        return (self._ticket, *self._order)
-
-    def _give(self, kind: Literal["wait", "run", "probe", "leave"], what: Any = None) -> None:
-        self._ticket += 1
-        self._order = (kind, what)
-
-    # -- the driver's side --------------------------------------------------------------------------------------
-
-    def run(self, job: Job) -> None:
-        # Here, not above: lanes import this file, and need none of Optuna and scikit-learn to start.
-        from lab.ledger import Ledger
-
-        self._ledger = Ledger(job)
-        self._came, self._left = set(), set()
-        self._give("run", job)
-
-    def ask_probe(self, job: Job, widest: int) -> None:
-        self._probed = None
-        self._give("probe", (job, widest))
-
-    def probed(self) -> Probe | LabError | None:
-        return self._probed
-
-    def progress(self) -> Progress:
-        assert self._ledger is not None  # the driver asks between `run` and `end_stage`
-        return self._ledger.progress()
-
-    def stop(self) -> None:
-        """Ask lanes to end their epoch, save and stop."""
-        self._stopping = True
-
-    def all_left(self) -> bool:
-        """Whether every lane that came to the stage is through with it; one that was never placed is not waited for."""
-        return self._came <= self._left
-
-    def end_stage(self) -> None:
-        if self._ledger is not None:
-            self._ledger.release()
-        self._ledger = None
-        self._give("wait")
-
-    def leave(self) -> None:
-        self._give("leave")
-
-    # -- the lanes' side ----------------------------------------------------------------------------------------
-
-    def set_probed(self, found: Probe | LabError) -> None:
-        self._probed = found
-
-    # Each call names the ticket it works on. A lane that comes to a stage when it is over, or that was cut off for a
-    # while, would else train the next stage's trials by the last stage's job; it gets None, and leaves.
-
-    def left(self, ticket: int, lane: int) -> None:
-        if ticket == self._ticket:
-            self._left.add(lane)
-
-    def attach(self, ticket: int, lane: int) -> Attachment | None:
-        ledger = self._of_stage(ticket)
-        if ledger is None:
-            return None
-        self._came.add(lane)
-        return ledger.attach(lane)
-
-    def next(self, ticket: int, lane: int, tick: int, free: tuple[int, ...]) -> Work | None:
-        ledger = self._of_stage(ticket)
-        return None if ledger is None else ledger.next(lane, tick, free)
-
-    def report(
-        self, ticket: int, lane: int, tick: int, reports: tuple[Report, ...]
-    ) -> tuple[tuple[Decision, ...], bool] | None:
-        ledger = self._of_stage(ticket)
-        return None if ledger is None else (ledger.report(lane, tick, reports), self._stopping)
-
-    def checkpoint(self, ticket: int, lane: int, state: bytes) -> bool | None:
-        ledger = self._of_stage(ticket)
-        if ledger is None:
-            return None
-        ledger.checkpoint(lane, state)
-        return True
-
-    def _of_stage(self, ticket: int) -> Ledger | None:
-        return self._ledger if ticket == self._ticket else None
+_IDLE_MOST_S = 0.25
+_BEAT_S = 2.0
+_STOP_S = 8.0
+"""After a request to stop, epochs that are still running are left; what was finished is saved already."""
+_MOST_PENDING = 512
+"""Lanes that wait for nodes to join, at most."""
+_SECRETS = ("PGPASSWORD", "PGPASSFILE", "PGSSLROOTCERT")
+"""What the ledger needs of the driver's environment; it travels as an argument, so that no log or dashboard has it."""
 
 
 class _StageOver(Exception):  # noqa: N818 - no error: the lane goes back for its next order
     """The stage that a lane works on is over."""
 
 
+class _Replaced(Exception):  # noqa: N818 - no error: the lane has a new process
+    """Another process has this lane: this one was cut off, and ends."""
+
+
 class _RemoteLedger:
     """The ledger's face, as a lane sees it across the cluster, for one stage."""
 
-    def __init__(self, board: Any, ticket: int) -> None:
+    def __init__(self, board: Any, ticket: int, lane: int, token: str) -> None:
         self._board = board
-        self._ticket = ticket
+        self._who = (ticket, lane, token)
         self.stopping = False
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
-        answer = ray.get(getattr(self._board, method).remote(self._ticket, *arguments))
-        if answer is None:
+    def _ask(self, method: Method, *arguments: Any) -> Any:
+        answer: Answer = ray.get(self._board.call.remote(*self._who, method, *arguments))
+        if answer.standing is Standing.OVER:
             raise _StageOver
-        return answer
+        if answer.standing is Standing.REPLACED:
+            raise _Replaced
+        self.stopping = answer.stopping
+        return answer.value
 
     def attach(self, lane: int) -> Attachment:
-        found: Attachment = self._ask("attach", lane)
+        found: Attachment = self._ask("attach")
         return found
 
     def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work:
-        found: Work = self._ask("next", lane, tick, free)
+        found: Work = self._ask("next", tick, free)
         return found
 
     def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]:
-        decisions: tuple[Decision, ...]
-        decisions, self.stopping = self._ask("report", lane, tick, reports)
+        decisions: tuple[Decision, ...] = self._ask("report", tick, reports)
         return decisions
 
     def checkpoint(self, lane: int, state: bytes) -> None:
-        self._ask("checkpoint", lane, state)
+        self._ask("checkpoint", state)
+
+    def trying(self, lane: int, trial: int | None) -> None:
+        self._ask("trying", trial)
+
+    def shrink(self, lane: int) -> Attachment:
+        found: Attachment = self._ask("shrink")
+        return found
+
+    def leave(self) -> None:
+        """This lane is through with the stage."""
+        self._ask("leave")
 
 
 class _OtherThreads(io.TextIOBase):
@@ -184,22 +117,68 @@ class _OtherThreads(io.TextIOBase):
 
 def lane_main(config: dict[str, Any]) -> None:
     """The Tune trainable: follow the board's orders until it says to leave."""
-    board, number = config["board"], config["lane"]
-    seen = 0
+    board, number, token = config["board"], config["lane"], uuid.uuid4().hex
+    ray.get(board.hello.remote(number, token, _place()))
+    with _beating(board, number, token), contextlib.suppress(_Replaced):
+        _follow(board, number, token, config["task_module"])
+
+
+def _place() -> dict[str, Any]:
+    context = ray.get_runtime_context()
+    return {
+        "node": context.get_node_id(),
+        "host": socket.gethostname(),
+        "address": ray.util.get_node_ip_address(),
+        "process": os.getpid(),
+        "gpus": [str(gpu) for gpu in ray.get_gpu_ids()],
+        "handle": context.current_actor,
+    }
+
+
+@contextlib.contextmanager
+def _beating(board: Any, number: int, token: str) -> Iterator[None]:
+    """Tell the board from another thread that this process lives, however long an epoch takes."""
+    done = threading.Event()
+
+    call = board.beat.options(concurrency_group="beats")
+
+    def beat() -> None:
+        while not done.wait(_BEAT_S):
+            with contextlib.suppress(ray.exceptions.RayError):  # the board gone: Ray ends this process
+                ray.get(call.remote(number, token), timeout=_BEAT_S * 5)
+
+    threading.Thread(target=beat, daemon=True, name="beat").start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _follow(board: Any, number: int, token: str, task_module: str | None) -> None:
+    seen, pause_s = 0, _IDLE_S
     while True:
-        ticket, kind, what = ray.get(board.order.remote())
-        if ticket == seen or kind == "wait":
-            time.sleep(_IDLE_S)
+        order = ray.get(board.order.remote(seen, number, token))
+        if order is None:
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _IDLE_MOST_S)
             continue
+        (seen, kind, what), pause_s = order, _IDLE_S
         if kind == "leave":
             return
-        if kind == "probe":
-            if number == 0:
-                ray.get(board.set_probed.remote(_probe(*what)))
-        elif number < what.lanes:
-            with contextlib.suppress(_StageOver):
-                _run_stage(number, what, board, ticket)
-        seen = ticket
+        try:
+            if kind == "probe":
+                job, widest = what
+                ray.get(board.set_probed.remote(token, _probe(_here(job, task_module), widest)))
+            elif kind == "run" and number < what.lanes:
+                with contextlib.suppress(_StageOver):
+                    _run_stage(number, _here(what, task_module), _RemoteLedger(board, seen, number, token))
+        except LabError as error:
+            ray.get(board.broken.remote(number, token, error))
+
+
+def _here(job: Job, task_module: str | None) -> Job:
+    """The job with the user's file where this node has it."""
+    return replace(job, task=shipping.arrived(job.task, task_module))
 
 
 def _probe(job: Job, widest: int) -> Probe | LabError:
@@ -209,16 +188,18 @@ def _probe(job: Job, widest: int) -> Probe | LabError:
         return error
 
 
-def _run_stage(number: int, job: Job, board: Any, ticket: int) -> None:
-    ledger = _RemoteLedger(board, ticket)
-    lane = Lane(number, job, ledger)
+def _run_stage(number: int, job: Job, ledger: _RemoteLedger) -> None:
+    lane, pause_s = Lane(number, job, ledger), _IDLE_S
     while lane.tick():
         if ledger.stopping:
             lane.save()
             break
         if lane.idle:
-            time.sleep(_IDLE_S)
-    ray.get(board.left.remote(ticket, number))
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _IDLE_MOST_S)
+        else:
+            pause_s = _IDLE_S
+    ledger.leave()
 
 
 def lanes_for(resources: Mapping[str, float], cpus_per_lane: float, gpus_per_lane: float) -> int:
@@ -231,10 +212,16 @@ class RayEngine:
     """Starts a local Ray or joins a cluster, and keeps lanes on it.
 
     Args:
-        lanes: how many; None: as many as the machines have GPUs, or else CPUs, for.
+        lanes: how many; None: as many as the machines have GPUs, or else CPUs, for. On a cluster, further lanes then
+            come with nodes that join, and are what an autoscaler sees as pending.
         most_lanes: no more than this where `lanes` is None.
         address: of a cluster, as `ray.init` takes it; None starts Ray on this machine, on loopback.
         gpus_per_lane: may be a fraction; 0 becomes 1 where there are GPUs and `device` does not say `cpu`.
+        hang_s: a lane that finishes nothing for so long, and for 20 times its longest epoch, is restarted.
+        task: shipped to the cluster's nodes where it is a user's file.
+
+    Raises:
+        EngineError: Ray cannot be started or reached, or the cluster cannot write to the study folder.
     """
 
     name = "ray"
@@ -249,51 +236,93 @@ class RayEngine:
         gpus_per_lane: float = 0,
         device: str = "auto",
         most_lanes: int = 1_000_000,
+        hang_s: float = 900.0,
+        task: TaskRef | None = None,
     ) -> None:
         self._watch = watch
+        self._glance = Glance()
         self._fatal: list[str] = []
-        self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane)
+        self._scratch = Path(tempfile.mkdtemp(prefix="lab-lanes-"))
+        module = shipping.pack(task, self._scratch) if task and address else None
+        self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane, module)
         found = ray.cluster_resources()
         if not gpus_per_lane and device != "cpu" and found.get("GPU", 0) >= 1:
             gpus_per_lane = 1
         self.lanes = lanes or min(lanes_for(found, cpus_per_lane, gpus_per_lane), most_lanes)
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._board: Any = ray.remote(Board).options(num_cpus=0, max_concurrency=1, scheduling_strategy=here).remote()
+        most = self.lanes if lanes or address is None else max(min(most_lanes, _MOST_PENDING), self.lanes)
+        self._board: Any = self._start_board(most, hang_s)
+        if address is not None:
+            self._check_folder(folder)
         resources: dict[str, float] = {"cpu": cpus_per_lane}
         if gpus_per_lane:
             resources["gpu"] = gpus_per_lane
+        shared = {"board": self._board, "task_module": module.name if module else None}
         tuner = tune.Tuner(
             tune.with_resources(lane_main, resources),
-            param_space={"lane": tune.grid_search(list(range(self.lanes))), "board": self._board},
+            param_space={"lane": tune.grid_search(list(range(most))), **shared},
             run_config=tune.RunConfig(
                 name="lanes",
-                storage_path=str((folder / "lanes" / "tune").resolve()),
+                # Tune's own state is never used again, and a full study folder must not stop it.
+                storage_path=str(self._scratch),
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=_LANE_RESTARTS),
+                failure_config=tune.FailureConfig(max_failures=-1),
             ),
         )
         self._tune = threading.Thread(target=self._keep_lanes, args=(tuner,), daemon=True, name="ray-tune")
         self._tune.start()
 
     @staticmethod
-    def _start_ray(address: str | None, cpus: float, gpus: float) -> None:
+    def _start_board(lanes: int, hang_s: float) -> Any:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # Signs of life are heard while the ledger is busy, for instance with a fit of the forest.
+        actor = ray.remote(concurrency_groups={"beats": 1})(Board)
+        secrets = {name: os.environ[name] for name in _SECRETS if name in os.environ}
+        return actor.options(num_cpus=0, scheduling_strategy=here).remote(lanes, hang_s, secrets)
+
+    @staticmethod
+    def _start_ray(address: str | None, cpus: float, gpus: float, task_module: Path | None = None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
         # Tune's thread may outlive `close` by a moment; it must not start a new Ray when it finds none.
         os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+        os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(32 * 2**20))
+        os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         try:
-            if address is None:
-                local = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": 256 * 2**20}
-                if gpus:  # else Ray looks for itself
-                    local["num_gpus"] = max(int(gpus), 1)
-                ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **local, **quiet)
-            else:
-                ray.init(address=address, **quiet)
+            with _own_signals():
+                if address is None:
+                    local = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": 256 * 2**20}
+                    if gpus:  # else Ray looks for itself
+                        local["num_gpus"] = max(int(gpus), 1)
+                    ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **local, **quiet)
+                else:
+                    ray.init(address=address, runtime_env=_runtime_env(task_module), **quiet)
         except Exception as error:  # ray raises many kinds here: connection, version, resources
             raise EngineError(f"Ray cannot be started or reached ({type(error).__name__}: {error})") from error
 
+    def _check_folder(self, folder: Path) -> None:
+        """The board writes the study folder, and the driver reads it: they must see the same one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = folder / f".seen-{uuid.uuid4().hex}"
+        mark.touch()
+        try:
+            if not ray.get(self._board.sees.remote(str(mark.resolve()))):
+                advice = "use a folder that both see, or 'lab cluster submit'"
+                raise EngineError(f"the cluster's head does not see the study folder {folder.resolve()}; {advice}")
+        finally:
+            mark.unlink()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the cluster that was joined."""
+        addresses = {str(node.get("NodeManagerAddress", "")) for node in ray.nodes()}
+        if os.environ.get("RAY_AUTH_MODE") == "token" or all(a.startswith("127.") for a in addresses):
+            return ()
+        return ("warning: this cluster asks for no token, and whoever reaches it can run code; see cluster/README.md",)
+
     def _keep_lanes(self, tuner: tune.Tuner) -> None:
+        # Each lane that dies would be a page of traceback; what a user needs of it stands in the trials.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         try:
             with contextlib.redirect_stdout(_OtherThreads(sys.stdout)):
                 results = tuner.fit()
@@ -304,7 +333,7 @@ class RayEngine:
     def probe(self, job: Job, widest: int) -> Probe:
         ray.get(self._board.ask_probe.remote(job, widest))
         while (found := ray.get(self._board.probed.remote())) is None:
-            self._check_lanes()
+            self._look()
             time.sleep(_POLL_S)
         if isinstance(found, LabError):
             raise found
@@ -313,40 +342,44 @@ class RayEngine:
 
     def run(self, job: Job) -> Progress:
         self._call(self._board.run.remote(job))
-        progress: Progress = ray.get(self._board.progress.remote())
-        stopping = False
-        while not (progress.finished or (stopping and self._all_left())):
-            self._check_lanes()
-            time.sleep(_POLL_S)
-            progress = ray.get(self._board.progress.remote())
-            if not self._watch(progress) and not stopping:
-                stopping = True
+        look, stop_at = self._look(), None
+        while True:
+            assert look.progress is not None  # the stage is begun
+            progress = look.progress
+            self._glance.write(job.folder, progress, look.lanes, {"restarts": look.restarts})
+            if not self._watch(progress) and stop_at is None:
+                stop_at = time.monotonic() + _STOP_S
                 ray.get(self._board.stop.remote())
-        while not self._all_left():
-            self._check_lanes()
+            if (progress.finished or stop_at is not None) and look.all_left:
+                break
+            if stop_at is not None and time.monotonic() > stop_at:
+                break
             time.sleep(_POLL_S)
+            look = self._look()
         ray.get(self._board.end_stage.remote())
-        self._watch(progress)
-        if stopping and not progress.finished:
+        if stop_at is not None and not progress.finished:
             raise Interrupted("stopped; all finished epochs are saved")
         if progress.abort:
             raise StudyError(f"{job.stage}: {progress.abort}")
         return progress
 
-    def _all_left(self) -> bool:
-        return bool(ray.get(self._board.all_left.remote()))
-
     @staticmethod
-    def _call(reference: Any) -> None:
+    def _call(reference: Any) -> Any:
         """Wait for the board; an error of ours that it raised comes out as itself."""
         try:
-            ray.get(reference)
+            return ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, LabError) else error) from error
 
-    def _check_lanes(self) -> None:
-        if not self._tune.is_alive() or self._fatal:
-            raise EngineError(f"lanes were lost for good: {self._fatal[-1] if self._fatal else 'Ray Tune ended'}")
+    def _look(self) -> Look:
+        """See how the lanes are, end those that hang, and learn whether they were lost for good."""
+        look: Look = self._call(self._board.look.remote())
+        for handle in look.hung:
+            ray.kill(handle)
+        fatal = look.fatal or (self._fatal[-1] if self._fatal else "")
+        if fatal or not self._tune.is_alive():
+            raise EngineError(f"lanes were lost for good: {fatal or 'Ray Tune ended'}")
+        return look
 
     def close(self) -> None:
         try:
@@ -355,3 +388,26 @@ class RayEngine:
         except Exception:  # noqa: S110 - closing after a failure: there may be nothing left to close
             pass
         ray.shutdown()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _runtime_env(task_module: Path | None) -> dict[str, Any] | None:
+    """What the cluster's nodes need of this machine: the package and the user's files, each once per node."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:  # submitted: the files have travelled with the job
+        return None
+    modules = [shipping.lab_folder(), *([task_module] if task_module else [])]
+    return {"py_modules": [str(module) for module in modules], "excludes": ["**/__pycache__"]}
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the driver's signal handlers: Ray sets its own, with which SIGTERM would end everything unsaved."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

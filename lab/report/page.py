@@ -27,7 +27,7 @@ _TOP = 5
 _OPTIONAL: dict[str, tuple[str, ...]] = {
     "bounds": ("skipped", "runs"),
     "explore": (),
-    "explain": ("withheld", "importances", "out_of_bag_r2", "edges", "effects"),
+    "explain": ("withheld", "importances", "measures", "coverage", "pruned", "out_of_bag_r2", "edges", "effects"),
     "confirm": (),
     "final": (),
     "ensemble": ("skipped", "baselines", "examples"),
@@ -105,8 +105,8 @@ def _figures(spec: StudySpec, found: dict[str, Any], rows: list[TrialRow]) -> di
         add("range-test", lambda: plots.range_test_figure(found["bounds"]))
     add("history", lambda: plots.history_figure(rows, metric, direction))
     explain = found["explain"] or {}
-    if explain.get("importances"):
-        add("importances", lambda: plots.importance_figure(explain["importances"]))
+    if explain.get("measures"):
+        add("importances", lambda: plots.importance_figure(explain["measures"]))
     for effect in () if explain.get("withheld") else explain.get("effects") or ():
         add(f"effect-{effect['name']}", partial(plots.effect_figure, effect, explain["explains"]))
     add("curves", lambda: plots.curves_figure(rows, metric, [row.number for row in best]))

@@ -69,6 +69,10 @@ class SplitPlan:
             raise SpecError(f"{place}.by", f"is {'needed' if needs else 'not used'} with kind '{plan.kind}'")
         return plan
 
+    def resolved(self, has_classes: bool) -> str:
+        """The kind, with `auto` replaced by what it comes to."""
+        return self.kind if self.kind != "auto" else ("stratified" if has_classes else "random")
+
 
 def make_split(
     plan: SplitPlan, n: int, classes: NDArray[Any] | None, by: NDArray[Any] | None, with_test: bool = True
@@ -83,7 +87,7 @@ def make_split(
         TaskError: a class with too few rows to be in every split, an empty split, an unknown declared split.
     """
     names = ("train", "valid", "test") if with_test else ("train", "valid")
-    kind = plan.kind if plan.kind != "auto" else ("random" if classes is None else "stratified")
+    kind = plan.resolved(classes is not None)
     if kind == "declared":
         assert by is not None  # the plan names a column
         return _declared(by, names)

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from lab.assignment import Progress, SearchPlan
+from lab.assignment import Planned, Progress, SearchPlan, TaskRef
 from lab.execution.local import LocalEngine
+from lab.record import Record
+from lab.trials import read_trials
 from tests.execution.test_engines import job, table
 
 pytestmark = pytest.mark.slow
@@ -63,7 +65,9 @@ def test_a_lane_that_finds_no_place_is_not_waited_for(tmp_path: Path, monkeypatc
 
     real = ray_tune.RayEngine._start_ray
     monkeypatch.setattr(
-        ray_tune.RayEngine, "_start_ray", staticmethod(lambda address, cpus, gpus: real(address, 1, gpus))
+        ray_tune.RayEngine,
+        "_start_ray",
+        staticmethod(lambda address, cpus, gpus, module: real(address, 1, gpus, module)),
     )
     engine = ray_tune.RayEngine(tmp_path, 2, lambda progress: True)
     done: list[Progress] = []
@@ -96,21 +100,34 @@ def test_lanes_are_counted_by_what_they_ask_for(
     assert lanes_for(resources, cpus, gpus) == lanes
 
 
-def test_a_lane_that_comes_when_its_stage_is_over_touches_nothing(tmp_path: Path) -> None:
-    from lab.execution.ray_tune import Board
+FAULTS = """
+import ctypes, time
+import lab
 
-    board = Board()
-    board.run(job(tmp_path / "s", stage="bounds"))
-    late, _, _ = board.order()
-    board.end_stage()
-    board.run(job(tmp_path / "s", stage="explore"))
-    now, _, _ = board.order()
-    assert board.attach(late, 1) is None
-    assert board.next(late, 1, 0, (0, 1)) is None
-    assert board.report(late, 1, 0, ()) is None
-    assert board.checkpoint(late, 1, b"state") is None
-    board.left(late, 1)
-    assert board.progress().running == 0
-    assert board.attach(now, 0) is not None
-    assert not board.all_left(), "the lane that came is still at work"
-    board.end_stage()
+@lab.trial_function(metric="accuracy", direction="maximize")
+def train(trial):
+    for epoch in range(trial.epochs):
+        if epoch == 1 and trial.seed == 1:
+            ctypes.string_at(0)
+        if epoch == 1 and trial.seed == 2:
+            time.sleep(3600)
+        yield {"accuracy": 0.1 * epoch + 0.01 * trial.seed}
+"""
+
+
+def test_a_trial_that_segfaults_and_one_that_hangs_are_failed_and_named(tmp_path: Path) -> None:
+    from lab.execution.ray_tune import RayEngine
+
+    (tmp_path / "faults.py").write_text(FAULTS)
+    params: dict[str, Any] = {"max_lr": 0.01, "cycles": 1, "dropout": 0.1}
+    plan = tuple(Planned(params, seed=seed, epochs=3, role="x") for seed in range(4))
+    task = TaskRef("faults.py:train", {}, str(tmp_path))
+    engine = RayEngine(tmp_path, 2, lambda progress: True, hang_s=3.0)
+    try:
+        progress = engine.run(job(tmp_path / "s", plan=plan, task=task, width=1, lanes=2, max_failed_share=1.0))
+    finally:
+        engine.close()
+    assert progress.counts == {"completed": 2, "failed": 2}
+    details = {row.seed: row.detail for row in read_trials(Record(tmp_path / "s"), "explore")}
+    assert details[1] == "killed its lane 3 times, the last time alone in it: its process died"
+    assert details[2].startswith("killed its lane 3 times, the last time alone in it: nothing was finished for")

@@ -262,7 +262,7 @@ class ImageData:
         fitted, names = self.fitted, self._main.class_names
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         sizes = ", ".join(f"{len(self.rows[split])} {split}" for split in ("train", "valid", "test"))
-        declared = "as the folders say" if self._main.splits else self.plan.kind
+        declared = "as the folders say" if self._main.splits else self.plan.resolved(not fitted.multilabel)
         facts = (
             f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",
             f"images {sizes} (split: {declared})",

@@ -144,19 +144,25 @@ class TableData:
     @cached_property
     def rows(self) -> Rows:
         """Row numbers of each split."""
-        options, frame = self.options, self.frame
-        separate = options.test_path is not None
+        frame = self.frame
+        separate = self.options.test_path is not None
         main = frame.head(self.main_rows)
-        classes = None
-        if len(options.targets) == 1 and options.target_type != "number":
-            values = main[options.targets[0]]
-            if options.target_type == "category" or infer_type(values) == "category":
-                classes = np.array(as_text(values))
+        classes = self._classes
         by = None if self.plan.by is None else self._by(main[self.plan.by])
         found = make_split(self.plan, len(main), classes, by, with_test=not separate)
         if separate:
             found["test"] = np.arange(len(main), len(frame))
         return found
+
+    @cached_property
+    def _classes(self) -> NDArray[Any] | None:
+        """Each row's class, where one target has classes."""
+        options = self.options
+        if len(options.targets) > 1 or options.target_type == "number":
+            return None
+        values = self.frame.head(self.main_rows)[options.targets[0]]
+        found = options.target_type == "category" or infer_type(values) == "category"
+        return np.array(as_text(values)) if found else None
 
     def _by(self, values: pd.Series[Any]) -> NDArray[Any]:
         if values.isna().any():
@@ -228,7 +234,7 @@ class TableData:
     @cached_property
     def digest(self) -> str:
         """Of all rows and of their split: two equal ones are the same data."""
-        nested = {name: values.map(repr) for name, values in self.frame.items() if is_nested(values)}
+        nested = {str(name): values.map(repr) for name, values in self.frame.items() if is_nested(values)}
         hashed = pd.util.hash_pandas_object(self.frame.assign(**nested), index=False).to_numpy()
         found = hashlib.sha256(hashed.tobytes())
         for split in ("train", "valid", "test"):
@@ -251,7 +257,8 @@ class TableData:
         classes = f" with {len(target.levels)} classes: {_some(target.levels)}" if target.levels else ""
         lines = [f"target {names}: {target.kind}{classes}"]
         sizes = ", ".join(f"{len(self.rows[split])} {split}" for split in ("train", "valid", "test"))
-        lines.append(f"rows {sizes} (split: {self.plan.kind}{' by ' + self.plan.by if self.plan.by else ''})")
+        kind = self.plan.resolved(self._classes is not None)
+        lines.append(f"rows {sizes} (split: {kind}{' by ' + self.plan.by if self.plan.by else ''})")
         plain = [c.name for c in self.fitted.columns if c.type == "number"]
         if plain:
             lines.append(f"numbers: {_some(plain)}")

@@ -1,0 +1,273 @@
+"""The board: holds the ledger of the stage at hand and says to lanes what to do. On Ray it runs as an actor.
+
+Who may speak for a lane: the process that came last for it. A process cut off for a while, whose lane was placed anew
+elsewhere, is told that it has been replaced, and nothing it says is taken in. All times are of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from lab.assignment import Job, Progress
+from lab.errors import LabError
+from lab.execution.engine import Probe
+
+if TYPE_CHECKING:
+    from lab.ledger import Ledger
+
+Kind: TypeAlias = Literal["wait", "run", "probe", "leave"]
+
+SILENT_S = 8.0
+"""A lane not heard of for so long is lost: others may take its trials over."""
+_BARREN = 10
+"""Processes that a lane may use up without finishing anything before the engine gives up."""
+_HANG_FACTOR = 20.0
+
+
+class Standing(StrEnum):
+    """What a lane's process is to the board."""
+
+    HEARD = "heard"
+    OVER = "over"
+    """The stage it works on is over: it asks for its next order."""
+    REPLACED = "replaced"
+    """Another process has its lane: it ends."""
+
+
+Method: TypeAlias = Literal["attach", "next", "report", "checkpoint", "trying", "shrink", "leave"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a lane's call to the ledger gave."""
+
+    standing: Standing
+    value: Any = None
+    stopping: bool = False
+    """Whether the lane shall end its epoch, save and stop."""
+
+
+@dataclass
+class LaneState:
+    """What the board knows of one lane's process."""
+
+    token: str
+    place: Mapping[str, Any]
+    """Node and process, for people; `handle`: by which the engine can end it."""
+    heard_at: float
+    worked_at: float
+    died: str = ""
+    """How the process before it died, where a trial may be to blame."""
+    slots: int = 0
+    longest_s: float = 0.0
+    lost: bool = False
+    killed: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the driver sees at a glance."""
+
+    progress: Progress | None
+    all_left: bool
+    hung: tuple[Any, ...]
+    """Handles of processes to be ended."""
+    fatal: str
+    """Why the engine cannot go on; empty while it can."""
+    lanes: tuple[Mapping[str, Any], ...] = field(repr=False)
+    restarts: int = 0
+    """Processes that came for a lane after its first."""
+
+
+class Board:
+    """See the module. Every call is serialised by its owner, but for `beat`, which may come at any moment.
+
+    Args:
+        lanes: at most so many.
+        hang_s: see `execution.hang_s`.
+        environment: variables of the driver that the ledger needs, such as a database's password.
+    """
+
+    def __init__(
+        self,
+        lanes: int,
+        hang_s: float,
+        environment: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        os.environ.update(environment or {})
+        self._most = lanes
+        self._hang_s = hang_s
+        self._clock = clock
+        self._ticket = 0
+        self._order: tuple[Kind, Any] = ("wait", None)
+        self._ledger: Ledger | None = None
+        self._probed: Probe | LabError | None = None
+        self._prober = ""
+        self._lanes: dict[int, LaneState] = {}
+        self._barren: dict[int, int] = {}
+        self._causes: dict[str, str] = {}
+        self._came: set[int] = set()
+        self._left: set[int] = set()
+        self._stopping = False
+        self._fatal = ""
+        self._restarts = 0
+
+    # -- the driver's side --------------------------------------------------------------------------------------
+
+    def _give(self, kind: Kind, what: Any = None) -> None:
+        self._ticket += 1
+        self._order = (kind, what)
+
+    def sees(self, path: str) -> bool:
+        """Whether a file of the driver's is here too."""
+        return Path(path).exists()
+
+    def run(self, job: Job) -> None:
+        # Here, not above: lanes import this file, and need none of Optuna and scikit-learn to start.
+        from lab.ledger import Ledger
+
+        # Lanes that come later, with nodes that join, are welcome up to one per trial.
+        job = replace(job, lanes=max(job.lanes, min(self._most, job.trials)))
+        self._ledger = Ledger(job)
+        self._came, self._left = set(), set()
+        self._give("run", job)
+
+    def ask_probe(self, job: Job, widest: int) -> None:
+        self._probed, self._prober = None, ""
+        self._give("probe", (job, widest))
+
+    def probed(self) -> Probe | LabError | None:
+        return self._probed
+
+    def look(self) -> Look:
+        """How far the stage is, and which lanes are lost or hang. The driver calls it a few times a second."""
+        now = self._clock()
+        hung = []
+        for number, lane in self._lanes.items():
+            lane.lost = now - lane.heard_at > SILENT_S
+            if self._ledger is not None:
+                (self._ledger.lost if lane.lost else self._ledger.found)(number)
+            if self._hangs(number, lane, now):
+                lane.killed = True
+                self._causes[lane.token] = f"nothing was finished for {now - lane.worked_at:.0f} s"
+                hung.append(lane.place.get("handle"))
+        progress = self._ledger.progress() if self._ledger is not None else None
+        return Look(progress, self._all_left(), tuple(hung), self._fatal, self._describe(now), self._restarts)
+
+    def _hangs(self, number: int, lane: LaneState, now: float) -> bool:
+        working = self._ledger is not None and number in self._came and number not in self._left
+        allowed = max(self._hang_s, _HANG_FACTOR * lane.longest_s)
+        return working and not lane.killed and not lane.lost and now - lane.worked_at > allowed
+
+    def _all_left(self) -> bool:
+        """Whether every lane that came to the stage is through with it; one that is lost is not waited for."""
+        return all(number in self._left or self._lanes[number].lost for number in self._came)
+
+    def _describe(self, now: float) -> tuple[Mapping[str, Any], ...]:
+        found = []
+        for number, lane in sorted(self._lanes.items()):
+            state = "lost" if lane.lost else ("working" if number in self._came - self._left else "waiting")
+            place = {name: value for name, value in lane.place.items() if name != "handle"}
+            found.append({"lane": number, "state": state, "slots": lane.slots, "epoch_s": lane.longest_s, **place})
+        return tuple(found)
+
+    def stop(self) -> None:
+        """Ask lanes to end their epoch, save and stop."""
+        self._stopping = True
+
+    def end_stage(self) -> None:
+        if self._ledger is not None:
+            self._ledger.release()
+        self._ledger = None
+        self._give("wait")
+
+    def leave(self) -> None:
+        self._give("leave")
+
+    # -- the lanes' side ----------------------------------------------------------------------------------------
+
+    def hello(self, lane: int, token: str, place: Mapping[str, Any]) -> None:
+        """A process comes for a lane; whichever had it before is replaced."""
+        now = self._clock()
+        before = self._lanes.get(lane)
+        died = ""
+        if before is not None:
+            self._restarts += 1
+            # One that comes back on another node most likely lost its node, and its trials are not to blame.
+            if before.place.get("node") == place.get("node"):
+                died = self._causes.pop(before.token, "its process died")
+            if self._prober == before.token:
+                self._prober = ""
+        self._barren[lane] = self._barren.get(lane, 0) + 1
+        if self._barren[lane] > _BARREN:
+            self._fatal = f"lane {lane} died {_BARREN} times in a row and never finished an epoch ({died})"
+        self._lanes[lane] = LaneState(token, place, now, now, died)
+        self._left.discard(lane)
+
+    def beat(self, lane: int, token: str) -> Standing:
+        """A sign of life, whatever the lane is busy with."""
+        state = self._lanes.get(lane)
+        if state is None or state.token != token:
+            return Standing.REPLACED
+        state.heard_at = self._clock()
+        return Standing.HEARD
+
+    def order(self, seen: int, lane: int, token: str) -> tuple[int, Kind, Any] | None:
+        """What lanes have to do now, numbered; None where they have seen it."""
+        kind, what = self._order
+        if self.beat(lane, token) is Standing.REPLACED:
+            return (self._ticket, "leave", None)
+        if kind == "probe" and self._prober not in ("", token):
+            return None
+        if kind == "probe":
+            self._prober = token
+        return None if seen == self._ticket else (self._ticket, kind, what)
+
+    def set_probed(self, token: str, found: Probe | LabError) -> None:
+        if token == self._prober:
+            self._probed = found
+
+    def broken(self, lane: int, token: str, error: LabError) -> None:
+        """A lane cannot do its work at all: no retry would help."""
+        if self.beat(lane, token) is Standing.HEARD:
+            self._fatal = f"lane {lane} on {self._lanes[lane].place.get('node')}: {error}"
+
+    def call(self, ticket: int, lane: int, token: str, method: Method, *arguments: Any) -> Answer:
+        """A lane calls the ledger.
+
+        It names the ticket it works on: a lane that comes to a stage when it is over would else train the next
+        stage's trials by the last stage's job.
+        """
+        if self.beat(lane, token) is Standing.REPLACED:
+            return Answer(Standing.REPLACED)
+        if ticket != self._ticket or self._ledger is None:
+            return Answer(Standing.OVER)
+        state, now = self._lanes[lane], self._clock()
+        if state.lost:
+            state.lost = False
+            self._ledger.found(lane)
+        if method == "attach":
+            self._came.add(lane)
+            found: Any = self._ledger.attach(lane, state.died)
+            state.died = ""
+            if found.running:  # which of them kills the lane, if one does, is the ledger's to find
+                self._barren[lane] = 0
+        elif method == "leave":
+            self._left.add(lane)
+            found = None
+        else:
+            found = getattr(self._ledger, method)(lane, *arguments)
+        if method == "report":
+            state.slots = len(arguments[1])
+            state.longest_s = max(state.longest_s, now - state.worked_at)
+            self._barren[lane] = 0
+        # Not `now`: what the ledger itself took is no work of the lane's.
+        state.worked_at = state.heard_at = self._clock()
+        return Answer(Standing.HEARD, found, self._stopping)

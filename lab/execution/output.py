@@ -1,0 +1,55 @@
+"""What a user's code prints, up to a limit: a trial that prints without end must not fill a disk."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+LIMIT_BYTES = 2**20
+
+
+class _Bounded(io.TextIOBase):
+    """Passes text on until a limit, says so once, and drops the rest."""
+
+    def __init__(self, out: TextIO, budget: OutputBudget) -> None:
+        self._out = out
+        self._budget = budget
+
+    def write(self, text: str) -> int:
+        allowed = self._budget.take(len(text))
+        if allowed:
+            self._out.write(text[:allowed])
+        if allowed < len(text) and not self._budget.told:
+            self._budget.told = True
+            self._out.write(f"\nlab: what this lane's trials print above {self._budget.limit_bytes} bytes is dropped\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self._out.flush()
+
+
+class OutputBudget:
+    """How much the code of a lane's trials may print while the lane lives."""
+
+    def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.limit_bytes = limit_bytes
+        self.told = False
+        self._left = limit_bytes
+
+    def take(self, count: int) -> int:
+        """How many of `count` characters may still be printed."""
+        allowed = min(count, self._left)
+        self._left -= allowed
+        return allowed
+
+    @contextlib.contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Bound what is printed inside the block; what C code writes past Python is not seen."""
+        with (
+            contextlib.redirect_stdout(_Bounded(sys.stdout, self)),
+            contextlib.redirect_stderr(_Bounded(sys.stderr, self)),
+        ):
+            yield

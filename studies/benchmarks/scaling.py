@@ -1,0 +1,168 @@
+"""How many lanes one ledger serves: simulated lanes whose trials sleep, against a real board, ledger and journal.
+
+    python studies/benchmarks/scaling.py --lanes 10,50,200,400 --json reports/reliability/scaling.json
+
+Each simulated lane is a thread that does what a lane does: asks for work, sleeps an epoch, reports its slots. The
+board serves one call at a time, as its Ray actor does; what Ray adds to a call is measured apart (about 1 ms).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from lab.assignment import Assignment, Job, Outcome, Recipe, Report, SearchPlan, TaskRef, Training
+from lab.execution.board import Board, Method
+from lab.record import Record
+from lab.space import Float, Space
+from lab.trials import read_trials
+
+
+class Clerk:
+    """Serves a board's calls one at a time, and times them from the lanes' side and from its own."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._lock = threading.Lock()
+        self.waits: dict[str, list[float]] = defaultdict(list)
+        self.busy_s = 0.0
+
+    def call(self, lane: int, method: Method, *arguments: Any) -> Any:
+        asked = time.perf_counter()
+        with self._lock:
+            began = time.perf_counter()
+            answer = self._board.call(1, lane, str(lane), method, *arguments)
+            ended = time.perf_counter()
+            self.busy_s += ended - began
+        self.waits[method].append(ended - asked)
+        return answer.value
+
+    def look(self) -> bool:
+        with self._lock:
+            progress = self._board.look().progress
+        assert progress is not None
+        return progress.finished
+
+
+def live(clerk: Clerk, lane: int, width: int, epoch_s: float) -> None:
+    """A lane's life, without the training."""
+    running: dict[int, tuple[Assignment, int]] = {}
+    tick = clerk.call(lane, "attach").tick
+    while True:
+        free = tuple(slot for slot in range(width) if slot not in running)
+        if free:
+            work = clerk.call(lane, "next", tick, free)
+            running |= {a.slot: (a, 0) for a in work.assignments}
+            if work.done and not running:
+                return
+        time.sleep(epoch_s)
+        reports = []
+        for slot, (assignment, epochs) in running.items():
+            running[slot] = (assignment, epochs + 1)
+            ended = Outcome.COMPLETED if epochs + 1 == assignment.epochs else None
+            reports.append(Report(assignment.trial, epochs + 1, {"accuracy": 1 - 1 / (epochs + 2)}, ended))
+        if reports:
+            stopped = {d.trial for d in clerk.call(lane, "report", tick, tuple(reports)) if not d.keep}
+            running = {slot: pair for slot, pair in running.items() if pair[0].trial not in stopped}
+        tick += 1
+
+
+def measure(lanes: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One study on `lanes` simulated lanes."""
+    trials = arguments.trials or lanes * arguments.width * 3
+    with tempfile.TemporaryDirectory(prefix="lab-scaling-") as folder:
+        job = Job(
+            stage="explore",
+            folder=Path(folder),
+            task=TaskRef("digits"),
+            space=Space(max_lr=Float(1e-3, 1.0, log=True), dropout=Float(0, 0.5)),
+            recipe=Recipe(),
+            training=Training({"kind": "adamw"}, 64, "stacked"),
+            direction="maximize",
+            metric="accuracy",
+            seed=0,
+            width=arguments.width,
+            lanes=lanes,
+            plan=SearchPlan({"kind": arguments.sampler}, {}, trials, arguments.epochs),
+        )
+        board = Board(lanes, 900.0)
+        board.run(job)
+        clerk = Clerk(board)
+        for lane in range(lanes):
+            board.hello(lane, str(lane), {"node": "here"})
+        threads = [
+            threading.Thread(target=live, args=(clerk, lane, arguments.width, arguments.epoch_s), daemon=True)
+            for lane in range(lanes)
+        ]
+        began, cpu = time.perf_counter(), time.process_time()
+        for thread in threads:
+            thread.start()
+        while not clerk.look():
+            time.sleep(0.25)
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        for thread in threads:
+            thread.join()
+        board.end_stage()
+        size = Record(job.folder).journal_path.stat().st_size
+        began = time.perf_counter()
+        rows = read_trials(Record(job.folder), "explore")
+        read_s = time.perf_counter() - began
+    if len(rows) != trials or any(len(row.curve) != arguments.epochs for row in rows):
+        raise RuntimeError(f"{len(rows)} of {trials} trials, or epochs, are missing")
+    calls = sum(map(len, clerk.waits.values()))
+    ideal_s = arguments.epochs * arguments.epoch_s * trials / (lanes * arguments.width)
+    return {
+        "lanes": lanes,
+        "trials": trials,
+        "seconds": round(seconds, 2),
+        "trials_per_s": round(trials / seconds, 1),
+        "epochs_per_s": round(trials * arguments.epochs / seconds, 1),
+        "ideal_share": round(ideal_s / seconds, 3),
+        "board_busy_share": round(clerk.busy_s / seconds, 3),
+        "calls_per_s": round(calls / seconds, 1),
+        "service_ms": round(1000 * clerk.busy_s / calls, 2),
+        "driver_cpu_share": round(cpu / seconds, 3),
+        "journal_mb": round(size / 1e6, 2),
+        "read_trials_s": round(read_s, 2),
+        "latency_ms": {
+            method: {
+                "p50": round(1000 * statistics.median(waits), 2),
+                "p99": round(1000 * sorted(waits)[int(0.99 * (len(waits) - 1))], 2),
+                "calls": len(waits),
+            }
+            for method, waits in clerk.waits.items()
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--lanes", default="10,50,200,400", help="sizes to measure")
+    parser.add_argument("--trials", type=int, help="default: three for each slot")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epoch-s", type=float, default=1.0)
+    parser.add_argument("--width", type=int, default=4)
+    parser.add_argument("--sampler", default="random")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    found = []
+    for lanes in map(int, arguments.lanes.split(",")):
+        found.append(measure(lanes, arguments))
+        print(json.dumps(found[-1]), flush=True)
+    if arguments.json:
+        given = {"epoch_s": arguments.epoch_s, "epochs": arguments.epochs, "width": arguments.width}
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        about = {**given, "sampler": arguments.sampler, "cores": os.cpu_count()}
+        arguments.json.write_text(json.dumps({**about, "sizes": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

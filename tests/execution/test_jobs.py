@@ -1,0 +1,177 @@
+"""Studies sent to a cluster: packed, run, stopped, fetched."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.assignment import TaskRef
+from lab.errors import EngineError, SpecError
+from lab.execution import jobs, shipping
+from lab.execution.jobs import ClusterJobs, pack_spec, unpack_study, write_study
+from lab.record import Record
+from lab.spec import StudySpec, read_spec
+from lab.tasks.registry import load_task
+from lab.trials import read_trials
+from tests.execution.clusters import Head, head
+from tests.small import lab, small, write_yaml
+
+TASK = """
+from helper import SCALE
+from lab.tasks.digits import Digits
+
+class Mine(Digits):
+    def loss(self, output, target):
+        return super().loss(output, target) * SCALE
+"""
+
+
+@pytest.fixture
+def spec_path(tmp_path: Path) -> Path:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "task.py").write_text(TASK)
+    (folder / "helper.py").write_text("SCALE = 1.0\n")
+    space = {"max_lr": {"low": 0.001, "high": 0.1, "log": True}, "dropout": {"low": 0.0, "high": 0.5}}
+    search = {"sampler": {"kind": "random"}, "trials": 8, "epochs": 3}
+    value = small(task="task.py:Mine", space=space, search=search)
+    return write_yaml(folder / "study.yaml", {**value, "execution": {"width": 2, "path": "stacked"}})
+
+
+def test_a_packed_spec_finds_its_task_wherever_it_is_unpacked(spec_path: Path, tmp_path: Path) -> None:
+    spec = read_spec(spec_path)
+    packed = tmp_path / "elsewhere" / "work"
+    again = read_spec(packed / pack_spec(spec, packed))
+    assert again.task.kind == "task/task.py:Mine"
+    assert again.what() | {"task": None} == spec.what() | {"task": None}
+    assert type(load_task(again.task.ref())).__name__ == "Mine"
+    assert sorted(p.name for p in (packed / "task").iterdir()) == ["helper.py", "task.py"]
+
+
+def test_a_shipped_task_has_the_same_name_where_it_arrives(
+    spec_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = read_spec(spec_path).task.ref()
+    module = shipping.pack(task, tmp_path / "a")
+    assert module is not None
+    monkeypatch.syspath_prepend(str(module.parent))
+    here = shipping.arrived(task, module.name)
+    assert (here.kind, here.root) == ("task.py:Mine", str(module))
+    again = shipping.pack(here, tmp_path / "b")
+    assert again is not None
+    assert again.name == module.name
+    assert shipping.arrived(task, "lab_task_files_0") == task, "a node that has the file itself"
+    assert shipping.pack(TaskRef("digits"), tmp_path) is None
+
+
+def test_a_folder_of_huge_files_is_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "task.py").write_text("x = 1\n" * 100)
+    monkeypatch.setattr(shipping, "_LIMIT_BYTES", 100)
+    with pytest.raises(SpecError, match="give the task its own folder"):
+        shipping.sources(TaskRef("task.py:T", {}, str(tmp_path)))
+
+
+def test_a_study_comes_out_of_a_log_as_it_went_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = tmp_path / "study"
+    files = {"study.yaml": b"name: x", "final/a.safetensors": bytes(range(256)) * 50}
+    for name, content in {**files, "lanes/state": b"large", ".driver.lock": b"x"}.items():
+        path = study / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    write_study(study)
+    log = "a line of Ray's\n" + capsys.readouterr().out + "\nanother\n"
+    assert unpack_study(log, tmp_path / "to") == 2
+    assert {n: (tmp_path / "to" / n).read_bytes() for n in files} == files
+    for cut in ("", log[: len(log) // 2], log.replace("\n", "", 8), log.replace("A", "B", 1)):
+        with pytest.raises(EngineError, match="cut off or changed"):
+            unpack_study(cut, tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_folder_that_leaves_its_place_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        member = tarfile.TarInfo("../outside")
+        member.size = 1
+        archive.addfile(member, io.BytesIO(b"x"))
+    import base64
+    import hashlib
+
+    content = stream.getvalue()
+    text = base64.encodebytes(content).decode()
+    log = f"{jobs._BEGIN}\n{hashlib.sha256(content).hexdigest()}\n{text}{jobs._END}\n"
+    with pytest.raises(EngineError, match="no file inside it"):
+        unpack_study(log, tmp_path / "to")
+    assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize("address", ["head:8265", "ray://head:10001", "http://", "auto"])
+def test_an_address_of_another_kind_is_refused(address: str, spec_path: Path) -> None:
+    done = lab("cluster", "submit", spec_path, "--address", address)
+    assert done.returncode == 2
+    assert done.stderr.startswith("lab: --address: ")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Head]:
+    pytest.importorskip("aiohttp", reason="Ray's job server is not installed (ray[default])")
+    with head(cpus=2) as found:
+        yield found
+
+
+def _curves(spec: StudySpec, folder: Path) -> dict[int, Any]:
+    return {r.number: (r.params, r.score, r.curve) for r in read_trials(Record(folder), "explore", spec.store)}
+
+
+@pytest.mark.slow
+def test_a_study_runs_as_a_job_from_submit_to_fetch(cluster: Head, spec_path: Path, tmp_path: Path) -> None:
+    at, env = ["--address", cluster.jobs], cluster.env
+    there = tmp_path / "on the cluster"
+    sent = lab("cluster", "submit", spec_path, *at, "--dir", str(there), "--until", "explore", **env)
+    assert sent.returncode == 0, sent.stderr + sent.stdout
+    job = sent.stdout.splitlines()[0]
+    assert "explore" in sent.stdout
+    assert f"{job}  succeeded" in lab("cluster", "status", *at, **env).stdout
+    fetched = lab("cluster", "fetch", job, *at, "--to", tmp_path / "here", **env)
+    assert fetched.returncode == 0, fetched.stderr
+    local = lab("study", "run", spec_path, "--engine", "local", "--dir", tmp_path / "local", "--until", "explore")
+    assert local.returncode == 0, local.stderr
+    spec = read_spec(spec_path)
+    assert _curves(spec, tmp_path / "here") == _curves(spec, tmp_path / "local")
+    refused = lab("cluster", "status", *at, **{**env, "RAY_AUTH_TOKEN": "another-token-0123456789012345678"})
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("lab: the cluster at http://127.0.0.1")
+
+
+@pytest.mark.slow
+def test_a_stopped_job_saves_and_goes_on_when_it_is_sent_again(cluster: Head, spec_path: Path, tmp_path: Path) -> None:
+    at, env = ["--address", cluster.jobs], cluster.env
+    there = tmp_path / "there"
+    send = ["cluster", "submit", spec_path, *at, "--dir", str(there), "--until", "explore", "--set", "search.epochs=60"]
+    job = lab(*send, "--detach", **env).stdout.strip()
+    spec = read_spec(spec_path)
+    deadline = time.monotonic() + 120
+    while not any(row.outcome for row in read_trials(Record(there), "explore")):
+        assert time.monotonic() < deadline, lab("cluster", "status", job, *at, **env).stdout
+        time.sleep(0.2)
+    stopped = lab("cluster", "stop", job, *at, **env)
+    assert stopped.stdout.strip() == f"{job}  stopped", stopped.stderr
+    before = _curves(spec, there)
+    assert any(len(curve) < 60 for _, _, curve in before.values())
+    again = lab(*send, **env)
+    assert again.returncode == 0, again.stdout + again.stderr
+    after = _curves(spec, there)
+    assert all(after[n][2].items() >= curve.items() for n, (_, _, curve) in before.items())
+    assert all(len(curve) == 60 for _, _, curve in after.values())
+
+
+def test_a_job_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp", reason="Ray's job server is not installed (ray[default])")
+    with pytest.raises(EngineError, match=r"^the cluster at http://127.0.0.1:9: "):
+        ClusterJobs("http://127.0.0.1:9")

@@ -1,0 +1,159 @@
+"""A lane and what a user's code does to it, without a cluster."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.assignment import Outcome, Planned, TaskRef
+from lab.execution.lane import Lane, read_checkpoint
+from lab.execution.local import LocalEngine
+from lab.execution.output import OutputBudget
+from lab.ledger import Ledger
+from tests.execution.test_engines import job, rows, table
+
+TASKS = """
+import sys, torch
+from lab.tasks.digits import Digits
+
+class Large(Digits):
+    def loss(self, output, target):
+        if output.requires_grad and len(output) > 128:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().loss(output, target)
+
+class TooLarge(Digits):
+    def loss(self, output, target):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+class Prints(Digits):
+    def model(self, params):
+        print("x" * 3_000_000)
+        return super().model(params)
+
+class Talks(Digits):
+    def loss(self, output, target):
+        raise ValueError("y" * 1_000_000)
+"""
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Any:
+    (tmp_path / "faults.py").write_text(TASKS)
+    return lambda name: TaskRef(f"faults.py:{name}", {}, str(tmp_path))
+
+
+def plan(count: int = 6, epochs: int = 1) -> tuple[Planned, ...]:
+    return tuple(
+        Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, seed=i, epochs=epochs, role="x") for i in range(count)
+    )
+
+
+def run(folder: Path, **changes: Any) -> Any:
+    return LocalEngine(1, lambda progress: True).run(job(folder, **changes))
+
+
+def test_out_of_memory_halves_the_width_and_every_trial_still_runs(task: Any, tmp_path: Path) -> None:
+    progress = run(tmp_path / "s", task=task("Large"), plan=plan(), width=4)
+    assert progress.counts == {"preempted": 4, "completed": 6}
+    run(tmp_path / "narrow", plan=plan(), width=2)
+
+    def by_plan(folder: Path) -> list[Any]:
+        return sorted((r.plan_index, r.score) for r in rows(folder))
+
+    assert by_plan(tmp_path / "s") == by_plan(tmp_path / "narrow")
+
+
+def test_a_trial_that_does_not_fit_alone_ends_so(task: Any, tmp_path: Path) -> None:
+    progress = run(tmp_path / "s", task=task("TooLarge"), plan=plan(2), width=2)
+    assert progress.counts == {"preempted": 2, "out of memory": 2}
+
+
+def test_prints_without_end_are_cut(task: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = run(tmp_path / "s", task=task("Prints"), plan=plan(3))
+    assert progress.counts == {"completed": 3}
+    out = capsys.readouterr().out
+    assert 2**20 < len(out) < 2**20 + 200
+    assert out.count("is dropped") == 1
+
+
+def test_an_endless_message_is_cut_where_it_is_kept(task: Any, tmp_path: Path) -> None:
+    run(tmp_path / "s", task=task("Talks"), plan=plan(1), max_failed_share=1.0)
+    (row,) = rows(tmp_path / "s")
+    assert row.outcome is Outcome.FAILED
+    assert 10_000 < len(row.detail) < 20_000
+    assert "characters left out" in row.detail
+
+
+def test_a_budget_is_spent_over_all_blocks(capsys: pytest.CaptureFixture[str]) -> None:
+    budget = OutputBudget(10)
+    for _ in range(3):
+        with budget.bounded():
+            sys.stdout.write("12345")
+    sys.stdout.write("after\n")
+    out = capsys.readouterr().out
+    assert out.startswith("1234512345\nlab: ")
+    assert out.endswith("after\n")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"junk", b"\0" * 64])
+def test_a_damaged_checkpoint_is_none(content: bytes | None) -> None:
+    assert read_checkpoint(content, 0) is None
+
+
+def test_trials_tried_alone_end_as_if_nothing_had_been(tmp_path: Path) -> None:
+    """Two deaths without an epoch between: each trial is tried alone, and the values stay what they were."""
+    whole, disturbed = job(tmp_path / "a", plan=plan(3, 4), width=3), job(tmp_path / "b", plan=plan(3, 4), width=3)
+    LocalEngine(1, lambda progress: True).run(whole)
+    ledger = Ledger(disturbed)
+    lane = Lane(0, disturbed, ledger)
+    for _ in range(2):
+        lane.tick()
+    lane.save()
+
+    class Dies:
+        """The ledger's face, saying at `attach` that the lane had died before."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ledger, name)
+
+        def attach(self, lane: int) -> Any:
+            found = ledger.attach(lane, "its process died")
+            seen.append(dict(found.suspects))
+            return found
+
+    seen: list[dict[int, int]] = []
+    Lane(0, disturbed, Dies())
+    lane = Lane(0, disturbed, Dies())
+    assert seen == [{}, {0: 3, 1: 3, 2: 3}]
+    while lane.tick():
+        pass
+    ledger.release()
+    assert table(tmp_path / "a") == table(tmp_path / "b")
+
+
+def test_a_trial_goes_on_in_another_lane_where_its_own_had_saved_it(tmp_path: Path) -> None:
+    whole, split = job(tmp_path / "a", plan=plan(2, 6), lanes=2), job(tmp_path / "b", plan=plan(2, 6), lanes=2, width=2)
+    LocalEngine(2, lambda progress: True).run(whole)
+    ledger = Ledger(split)
+    first, second = Lane(0, split, ledger), Lane(1, split, ledger)
+    for _ in range(3):
+        first.tick()
+    first.save()
+    ledger.lost(0)
+    reports: list[int] = []
+    real = ledger.report
+
+    def report(lane: int, tick: int, given: Any) -> Any:
+        reports.extend(r.epoch for r in given)
+        return real(lane, tick, given)
+
+    ledger.report = report  # type: ignore[method-assign]
+    while second.tick():
+        pass
+    assert sorted(reports) == [4, 4, 5, 5, 6, 6], "from the checkpoint on, not from the beginning"
+    ledger.release()
+    assert [row[1:] for row in table(tmp_path / "a")] == [row[1:] for row in table(tmp_path / "b")]
