@@ -41,7 +41,7 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
         TaskError: there is none, or the file cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = arrays.files
             if name not in names and len(names) != 1:
                 raise TaskError(f"{path}: has arrays {names}; one named '{name}' is needed")
@@ -53,7 +53,7 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
 
 def npz_names(path: Path) -> list[str]:
     """What the arrays of an npz are called, once `read_npz` could read it."""
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return list(arrays.files)
 
 

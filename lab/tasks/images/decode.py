@@ -118,7 +118,7 @@ def _content(path: Path) -> bytes:
 def _load(path: Path) -> Pixels | None:
     """What was kept; None where there is nothing, or nothing whole."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves a broken one open
             return Pixels(arrays["values"], arrays["kept"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
