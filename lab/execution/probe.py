@@ -42,6 +42,7 @@ def probe(job: Job, widest: int) -> Probe:
     if isinstance(task, TrialFunction):
         return Probe("function", 1, "a trial function runs by itself", {})
     check_task(task, template_params(job.space))
+    job = replace(job, task=replace(job.task, given=task))  # its data are read once, not for every width
     times = {"sequential x 1": _milliseconds(job, "sequential", 1)}
     refused: list[str] = []
     for path in PATHS[:-1]:
@@ -78,6 +79,7 @@ def _check(path: str, task: Task, job: Job) -> None:
         NotStackable: with the reason.
     """
     x, y = (split[:_EXAMPLES] for split in task.data("train"))
+    x = task.model_input(x)
     middle = template_params(job.space)
     check_path(path, task, lambda seed: build_model(task, middle, seed), x, y)
     models = build_models(path, build_model(task, middle, seed=0), 1, x, torch.device("cpu"))
