@@ -104,7 +104,7 @@ def test_classes_may_be_given_names(tmp_path: Path):
     np.savez(tmp_path / "a.npz", x=pixels(20), y=np.arange(20) % 2)
     assert _data(tmp_path / "a.npz", class_names=["cat", "dog"]).describe().facts == (
         "classes (2): cat, dog",
-        "images 12 train, 4 valid, 4 test (split: auto)",
+        "images 12 train, 4 valid, 4 test (split: stratified)",
         "3 channels of 8x8 pixels",
     )
 
