@@ -41,7 +41,7 @@ def test_splits_are_stratified_disjoint_and_the_same_again(tmp_path: Path):
     data, again = _data(folder), _data(folder)
     names = {split: [data.name(split, i) for i in range(len(data.rows[split]))] for split in data.rows}
     assert [len(set(names[split])) for split in ("train", "valid", "test")] == [24, 8, 8]
-    assert len(set(sum(names.values(), []))) == 40
+    assert len({name for part in names.values() for name in part}) == 40
     for split in ("train", "valid", "test"):
         assert np.bincount(data.labels(split)).tolist() == [len(names[split]) // 2] * 2
         np.testing.assert_array_equal(data.pixels(split), again.pixels(split))
@@ -102,7 +102,7 @@ def test_classes_may_be_given_names(tmp_path: Path):
     np.savez(tmp_path / "a.npz", x=pixels(20), y=np.arange(20) % 2)
     assert _data(tmp_path / "a.npz", class_names=["cat", "dog"]).describe().facts == (
         "classes (2): cat, dog",
-        "images 12 train, 4 valid, 4 test (split: auto)",
+        "images 12 train, 4 valid, 4 test (split: stratified)",
         "3 channels of 8x8 pixels",
     )
 

@@ -124,7 +124,7 @@ def test_it_travels_as_its_options(folder: Path):
     task = Images(str(folder), shift=1)
     content = pickle.dumps(task)
     assert len(content) < 2000
-    again = pickle.loads(content)  # noqa: S301 - our own
+    again = pickle.loads(content)
     assert all(torch.equal(a, b) for a, b in zip(task.data("test"), again.data("test"), strict=True))
     assert again.options == task.options
 

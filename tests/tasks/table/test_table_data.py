@@ -48,7 +48,7 @@ def test_its_facts_say_what_was_inferred(tmp_path: Path):
     found = _data(tmp_path, frame, ignore=["number2"]).describe()
     assert found.train_examples == 36
     assert "target answer: classification with 2 classes: no, yes" in found.facts
-    assert "rows 36 train, 12 valid, 12 test (split: auto)" in found.facts
+    assert "rows 36 train, 12 valid, 12 test (split: stratified)" in found.facts
     assert "numbers: number" in found.facts
     assert "categories (levels): letter (3)" in found.facts
     assert "date day: read as ISO8601; month, week, day_of_week, hour" in found.facts
