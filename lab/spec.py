@@ -129,7 +129,7 @@ class ExecutionSpec(_Section):
     engine: Literal["ray", "local"] = "ray"
     lanes: Positive | Literal["auto"] = "auto"
     width: Positive | Literal["auto"] = "auto"
-    path: Literal["auto", "stacked", "sequential", "function"] = "auto"
+    path: Literal["auto", "stacked", "vmap", "sequential", "function"] = "auto"
     threads: Positive = 1
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     cpus_per_lane: Annotated[float, Field(gt=0)] = 1

@@ -25,7 +25,7 @@ from lab.results import Result, write_trials
 from lab.search.components import build_pruner, sampler_source
 from lab.space import Dimension, Space
 from lab.spec import StudySpec, dump_spec, parse_spec, read_spec
-from lab.tasks.builtin import BUILTIN, rooted
+from lab.tasks.builtin import BUILTIN, absolute, rooted
 from lab.tasks.registry import check_reference, load_task
 
 if TYPE_CHECKING:
@@ -322,15 +322,16 @@ def task_value(task: object) -> dict[str, Any]:
     if isinstance(task, Mapping):
         return {**task, **rooted(str(task.get("kind")), task, Path.cwd())}
     cls = getattr(task, "function", type(task))
+    options = dict(getattr(task, "options", {}))
     for kind, builtin in BUILTIN.items():
         if (cls.__module__, cls.__qualname__) == (builtin.module, builtin.name):
-            options = dict(getattr(task, "options", {}))
             return {"kind": kind, **options, **rooted(kind, options, Path.cwd()), "given": task}
+    options |= absolute(options, getattr(cls, "paths", ()), Path.cwd())
     try:
         kind = f"{inspect.getsourcefile(cls)}:{cls.__qualname__}"
     except (TypeError, OSError):  # a class made at a prompt has no file
         kind = f"{cls.__module__}.py:{cls.__qualname__}"
-    return {"kind": kind, "root": "/", "given": task}
+    return {**options, "kind": kind, "root": "/", "given": task}
 
 
 def _with_flags(spec: StudySpec, engine: str | None, lanes: int | None, width: int | None) -> StudySpec:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.search.fidelity import Lessons
-from lab.search.history import normal_scores
+from lab.search.history import even_costs
 from lab.search.prior import Prior
 from lab.surrogate.blend import Blend
 from lab.surrogate.divergence import Divergence
@@ -14,12 +14,14 @@ from lab.surrogate.encode import Encoding
 
 Floats = NDArray[np.float64]
 
+_NOISY = float(np.log(0.05))
+"""Logarithm of the share of the costs' variance from which on scores count as noisy."""
+
 
 class Acquisition:
     """A model of the response and one of divergence, fitted to the same lessons.
 
-    Costs enter as normal scores of their ranks, the diverged ones last: the response must not be carried on beyond the
-    edge where training breaks, and a few trials that are far off must not flatten the differences that matter.
+    Diverged trials enter the response as the worst: it must not be carried on beyond the edge where training breaks.
     """
 
     def __init__(self, seed: int, taught: Lessons, prior: Prior) -> None:
@@ -28,13 +30,18 @@ class Acquisition:
         self._divergence = Divergence(seed).fit(taught.encoding.features(taught.units), ~well)
         self._model: Blend | None = None
         if well.sum() >= 2:
-            self._model = Blend(taught.encoding, seed).fit(taught.units, normal_scores(taught.cost))
+            self._model = Blend(taught.encoding, seed).fit(taught.units, even_costs(taught.cost))
             # Predicted, since the best observed was also lucky; of full runs, since only those are compared.
             full = self._taught.at_full(taught.units[well][:, : taught.dimensions])
             self._best = float(self._model.predict(full).mean.min())
 
+    @property
+    def noisy(self) -> bool:
+        """Whether a second score of the same setting is expected to differ from the first."""
+        return self._model is not None and self._model.gaussian.scales.noise > _NOISY
+
     def mean(self, units: Floats) -> Floats:
-        """Predicted final cost of points [n, d], as a normal score; [n]."""
+        """Predicted final cost of points [n, d], on the scale of `even_costs`; [n]."""
         if self._model is None:
             return np.zeros(len(units))
         return self._model.predict(self._taught.at_full(units)).mean

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lab.search.acquisition import Acquisition
 from lab.search.candidates import among, apart, around, everywhere, sobol_point
 from lab.search.fidelity import Lessons, lessons
-from lab.search.history import History, normal_scores, read_history, sign_of
+from lab.search.history import History, even_costs, read_history, sign_of
 from lab.search.prior import Prior
 from lab.surrogate.blend import Blend
 from lab.surrogate.encode import Encoding
@@ -46,7 +46,8 @@ class ForestSampler(BaseSampler):
     Args:
         seed: same seed, same history, same proposal.
         startup: trials taken from a Sobol sequence before the forest is asked.
-        explore_every: every so manieth later trial is a Sobol point too, so no region is ever ruled out.
+        explore_every: every so manieth later trial is a Sobol point too, so no region is ever ruled out; where scores
+            are noisy, every other of these trains the favourite once more instead.
         space: the whole space, conditional parameters included. None: what the study's trials have in common.
         prior: where the best values are thought to lie, `{name: {center: value, spread: share of the range}}`; it
             fades as trials are told.
@@ -92,12 +93,17 @@ class ForestSampler(BaseSampler):
         encoding = Encoding(search_space)
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         history = read_history(trials, encoding, study.direction)
-        turn = trial.number - self._startup
-        if turn < 0 or turn % self._explore_every == self._explore_every - 1 or len(history) < 2:
+        aside, place = divmod(trial.number - self._startup, self._explore_every)
+        if len(history) < 2 or aside < 0:
             point = self._start(encoding, trial.number)
             if len(history) < 2 or not among(point, history.pending)[0]:
                 return encoding.values(point[0])
         known = self._offer(encoding, history, study.direction)
+        if place == self._explore_every - 1 and aside >= 0:
+            again = known.favourite if aside % 2 == 0 else None
+            point = self._start(encoding, trial.number) if again is None else again[None]
+            if not among(point, history.pending)[0]:
+                return encoding.values(point[0])
         gain = known.gain * apart(known.candidates, np.nan_to_num(history.pending, nan=0.5))
         return encoding.values(known.candidates[int(gain.argmax())])
 
@@ -118,7 +124,7 @@ class ForestSampler(BaseSampler):
         if told.sum() < _FEWEST:
             return study.best_trial
         units, cost = history.units[told], history.cost[told]
-        mean = Blend(encoding, self._seed).fit(units, normal_scores(cost)).predict(units).mean
+        mean = Blend(encoding, self._seed).fit(units, even_costs(cost)).predict(units).mean
         return history.trials[int(np.flatnonzero(told)[mean.argmin()])]
 
     def _start(self, encoding: Encoding, number: int) -> Floats:
@@ -132,14 +138,14 @@ class ForestSampler(BaseSampler):
         key = (taught.units.tobytes(), taught.cost.tobytes())
         known = self._offered
         if known is None or known.key != key:
-            self._offered = known = _Offer(key, *self._search(encoding, history, taught))
+            self._offered = known = self._search(encoding, history, taught, key)
         return known
 
-    def _search(self, encoding: Encoding, history: History, taught: Lessons) -> tuple[Floats, Floats]:
-        """Candidates [m, d] and what is gained by each [m]."""
+    def _search(self, encoding: Encoding, history: History, taught: Lessons, key: tuple[bytes, bytes]) -> _Offer:
         rng = np.random.default_rng([self._seed, len(history)])
         acquisition = Acquisition(self._seed, taught, self._prior)
-        centers = history.units[np.argsort(acquisition.mean(history.units), kind="stable")[:_CENTERS]]
+        best_first = np.argsort(acquisition.mean(history.units), kind="stable")
+        centers = history.units[best_first[:_CENTERS]]
         candidates = everywhere(encoding, _ANYWHERE, rng)
         if self._prior:
             candidates[::4] = encoding.snap(self._prior.points(encoding, candidates[::4]))
@@ -150,16 +156,21 @@ class ForestSampler(BaseSampler):
             gain = np.concatenate([gain, acquisition(encoding, steps, len(history))])
             centers = candidates[np.argsort(-gain, kind="stable")[:_CENTERS]]
         gain[among(candidates, history.units)] *= _AGAIN
-        return candidates, gain
+        complete = [i for i in best_first if history.trials[i].state == TrialState.COMPLETE]
+        favourite = history.units[complete[0]] if complete and acquisition.noisy else None
+        whole = favourite is not None and bool(np.isfinite(favourite).all())
+        return _Offer(key, candidates, gain, favourite if whole else None)
 
 
 @dataclass(frozen=True)
 class _Offer:
-    """Candidates [m, d] with their expected improvement [m], and the history they follow from."""
+    """Candidates [m, d] with their worth [m], and the history they follow from."""
 
     key: tuple[bytes, bytes]
     candidates: Floats
     gain: Floats
+    favourite: Floats | None
+    """The trial [d] that is predicted to be the best, where a second score of it would tell anything."""
 
 
 def _refuse_several(study: Study) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import norm, rankdata
+from scipy.stats import boxcox, boxcox_llf, yeojohnson, yeojohnson_llf
 
 from lab.surrogate.encode import Encoding
 
 Floats = NDArray[np.float64]
+
+_FAR = 10.0
+"""How far the worst tenth may lie behind the median, in units of the best one's lead, before it is just bad."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,42 @@ def sign_of(direction: StudyDirection) -> float:
     return -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
 
 
-def normal_scores(cost: Floats) -> Floats:
-    """Ranks to quantiles of a normal: one diverged trial must not flatten all other differences."""
-    return np.asarray(norm.ppf((rankdata(cost) - 0.5) / len(cost)))
+def even_costs(cost: Floats) -> Floats:
+    """Costs [n] on a scale on which they look normal, with a standard deviation of 1; diverged ones as the worst.
+
+    By a power (Box and Cox 1964; Yeo and Johnson 2000), so losses that span decades are told apart as well as
+    accuracies near their best. Not by ranks: those spread a cluster of near-equal trials until it looks like noise.
+    """
+    finite = np.isfinite(cost)
+    if finite.sum() < 2 or np.ptp(cost[finite]) == 0:
+        return np.where(finite, -1.0, 1.0) * (0.0 if finite.all() else 1.0)
+    known = cost[finite]
+    low, middle, worse = (float(q) for q in np.quantile(known, [0, 0.5, 0.9]))
+    near = np.minimum(known, max(middle + _FAR * (middle - low), worse))
+    if np.ptp(near) == 0:
+        near = known
+    if low > 0:
+        shaped = _power(boxcox_llf, boxcox, near / middle)
+    else:
+        shaped = _power(yeojohnson_llf, yeojohnson, (near - middle) / float(near.std()))
+    told = np.full(len(cost), shaped.max())
+    told[finite] = shaped
+    spread = float(told.std())
+    return np.asarray((told - told.mean()) / spread if spread > 0 else told - told.mean())
+
+
+_POWERS = np.linspace(-2, 2, 33)
+
+
+def _power(likelihood: Callable[..., Any], apply: Callable[..., Any], values: Floats) -> Floats:
+    """The values [n] to the power at which they look most normal.
+
+    Of a fixed few: scipy's search for the best gives up on values that hardly differ.
+    """
+    with np.errstate(all="ignore"):
+        found = np.array([float(likelihood(power, values)) for power in _POWERS])
+        shaped = np.asarray(apply(values, float(_POWERS[np.nan_to_num(found, nan=-np.inf, posinf=-np.inf).argmax()])))
+    return shaped if np.isfinite(shaped).all() and np.ptp(shaped) > 0 else values
 
 
 def _teaches(trial: FrozenTrial) -> bool:

@@ -20,6 +20,9 @@ from lab.surrogate.forest import Prediction
 Floats = NDArray[np.float64]
 
 _JITTER = 1e-6
+_MOST_FOR_SCALES = 128
+"""Trials by which the scales are sought, evenly over the history: they need fewer than the predictions do."""
+
 _LENGTH_SPREAD, _SCALE_SPREAD = 1.2, 1.0
 _NOISE_MEAN, _NOISE_SPREAD = -4.0, 2.0
 
@@ -89,8 +92,10 @@ class GaussianProcess:
 
     def _search(self, y: Floats) -> Scales:
         d = len(self._encoding)
+        some = np.linspace(0, len(y) - 1, min(len(y), _MOST_FOR_SCALES)).astype(np.int64)
+        y = y[some]
         gaps = np.zeros((d, len(y), len(y)))
-        for column, group in zip(self._inputs.T, self._group, strict=True):
+        for column, group in zip(self._inputs[some].T, self._group, strict=True):
             gaps[group] += (column[:, None] - column[None]) ** 2
         # The prior of log(1/l^2), given that of log l.
         center = np.concatenate([np.full(d, -2 * (np.sqrt(2) + 0.5 * np.log(d)) + 1.0), [0.0, _NOISE_MEAN]])

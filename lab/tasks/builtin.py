@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,11 @@ BUILTIN: dict[str, Builtin] = {
 
 def rooted(kind: str, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Options of a built-in task with its paths made absolute, from `folder`."""
-    paths = BUILTIN[kind].paths if kind in BUILTIN else ()
+    return absolute(options, BUILTIN[kind].paths if kind in BUILTIN else (), folder)
+
+
+def absolute(options: Mapping[str, Any], paths: Collection[str], folder: Path) -> dict[str, Any]:
+    """Those options that are paths, made absolute, from `folder`."""
     return {
         name: str(folder / value)
         for name, value in options.items()

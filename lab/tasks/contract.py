@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -89,6 +89,8 @@ class Task(ABC):
     class_names: tuple[str, ...] = ()
     options: Mapping[str, Any] = MappingProxyType({})
     """The constructor arguments, where a spec has to be written for a task made in Python."""
+    paths: ClassVar[tuple[str, ...]] = ()
+    """Which options name files or folders; a spec's are looked for beside it."""
     cache: Path | None = None
     """A folder of the study's where the task may keep what is costly to read again; set by whoever runs it."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.assignment import TaskRef
 from lab.errors import LabError, SpecError, TaskError, nearest
-from lab.tasks.builtin import BUILTIN
+from lab.tasks.builtin import BUILTIN, absolute
 from lab.tasks.description import Description
 
 if TYPE_CHECKING:
@@ -85,16 +85,21 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     if missing:
         raise TaskError(f"{ref.kind}: lacks {', '.join(missing)}")
-    return _construct(ref, found, path)
+    task = _construct(ref, found, path)
+    if ref.cache:
+        task.cache = Path(ref.cache)
+    return task
 
 
 def _construct(ref: TaskRef, cls: type[Task], path: Path | None) -> Task:
+    # A task of the user's own that builds on one of ours reads its data beside the spec, as ours do.
+    options = {**ref.options, **absolute(ref.options, cls.paths, Path(ref.root))}
     try:
-        inspect.signature(cls).bind(**ref.options)
+        inspect.signature(cls).bind(**options)
     except TypeError as error:
         raise SpecError("task", f"{ref.kind}: {error}") from None
     try:
-        return cls(**ref.options)
+        return cls(**options)
     except LabError:
         raise
     except Exception as error:

@@ -81,9 +81,22 @@ class Table:
         self._codes = np.stack(codes, axis=1).astype(np.int64)
         self._row = {tuple(code): row for row, code in enumerate(self._codes.tolist())}
         self._scores = sign * frame[results].to_numpy(np.float64)
-        truth = self._scores.mean(axis=1)
-        self._truth = np.log(truth) if _LOG_REGRET.search(metric) and truth.min() > 0 else truth
+        self._log = bool(_LOG_REGRET.search(metric)) and self._scores.min() > 0
+        self._truth = self.shaped(self._scores.mean(axis=1))
         self._best, self._median = float(self._truth.min()), float(np.median(self._truth))
+
+    def shaped(self, costs: Floats) -> Floats:
+        """Costs [n] as they are compared: errors that span decades by their logarithm."""
+        return np.log(costs) if self._log else costs
+
+    @property
+    def rows(self) -> int:
+        return len(self._codes)
+
+    def params(self, row: int) -> dict[str, Any]:
+        """The setting of a row."""
+        places = zip(self.space.items(), self._codes[row].tolist(), strict=True)
+        return {name: d.choices[p] if isinstance(d, CategoricalDistribution) else p for (name, d), p in places}
 
     def _find(self, params: Params) -> int:
         code = tuple(

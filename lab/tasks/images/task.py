@@ -46,6 +46,8 @@ class Images(Task):
         class_names: of the classes in the order of their numbers or names, where the source has none.
     """
 
+    paths = ("path", "test_path")
+
     def __init__(
         self,
         path: str,

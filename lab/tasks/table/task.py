@@ -38,6 +38,8 @@ class Table(Task):
         allow_leaks: take features that give the target away.
     """
 
+    paths = ("path", "test_path")
+
     def __init__(
         self,
         path: str,

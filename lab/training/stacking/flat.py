@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from lab.training.noise import SlotNoise
 from lab.training.slots import SlotModels, starts
 from lab.training.stacking.layouts import NotStackable
-from lab.training.stacking.structure import fingerprint
+from lab.training.stacking.structure import fingerprint, layer_rates
+
+OTHER_ARCHITECTURE = "hyperparameters change the architecture from trial to trial"
 
 
 class FlatModels(SlotModels):
@@ -23,15 +25,15 @@ class FlatModels(SlotModels):
         template: any model of the task; its architecture is that of all.
 
     Raises:
-        NotStackable: frozen parameters, or several dtypes.
+        NotStackable: parameters of several dtypes.
     """
 
     def __init__(self, template: nn.Module, width: int, device: torch.device) -> None:
         super().__init__(width)
-        parameters = dict(template.named_parameters())
+        parameters = {name: p for name, p in template.named_parameters() if p.requires_grad}
         dtypes = {p.dtype for p in parameters.values()}
-        if len(dtypes) > 1 or any(not p.requires_grad for p in parameters.values()):
-            raise NotStackable("frozen parameters, or parameters of several dtypes")
+        if len(dtypes) > 1:
+            raise NotStackable("parameters of several dtypes")
         sizes = [p.numel() for p in parameters.values()]
         dtype = dtypes.pop() if dtypes else torch.float32
         rows = torch.zeros(width, sum(sizes), dtype=dtype, device=device)
@@ -47,26 +49,40 @@ class FlatModels(SlotModels):
             self._by_plain[id(parameter)] = view
             self._named[name] = view
         self._buffers: dict[str, Tensor] = {}
-        for name, buffer in template.named_buffers():
+        """What is not trained: buffers and frozen parameters."""
+        for name, buffer in self._untrained(template):
             self._buffers[name] = torch.stack([buffer.detach().to(device)] * width)
-            self._by_plain[id(buffer)] = self._buffers[name]
+        for name, plain in [*template.named_parameters(), *template.named_buffers()]:
+            if name in self._buffers:
+                self._by_plain[id(plain)] = self._buffers[name]
         self._rates: dict[str, list[float]] = {}
         self._fingerprint = fingerprint(template)
 
     def load(self, slot: int, module: nn.Module, seed: int) -> None:
-        if fingerprint(module) != self._fingerprint and not self._same_forward(module):
-            raise NotStackable("hyperparameters change the architecture from trial to trial")
+        found = self._rates_of(module)
         for name, parameter in module.named_parameters():
-            self._named[name].data[slot].copy_(parameter.detach())
-        for name, buffer in module.named_buffers():
+            if parameter.requires_grad:
+                self._named[name].data[slot].copy_(parameter.detach())
+        for name, buffer in self._untrained(module):
             self._buffers[name][slot].copy_(buffer)
         for name, rates in self._rates.items():
-            rates[slot] = float(module.get_submodule(name).p)  # type: ignore[arg-type]
+            rates[slot] = found[name]
         self.noise[slot] = SlotNoise(seed)
 
-    def _same_forward(self, module: nn.Module) -> bool:
-        """Whether a model with another fingerprint may be loaded all the same."""
-        return False
+    def _rates_of(self, module: nn.Module) -> dict[str, float]:
+        """The dropout rates of a model about to be loaded, by the names in `_rates`.
+
+        Raises:
+            NotStackable: it has another architecture than the template.
+        """
+        if fingerprint(module) != self._fingerprint:
+            raise NotStackable(OTHER_ARCHITECTURE)
+        return layer_rates(module)
+
+    @staticmethod
+    def _untrained(module: nn.Module) -> list[tuple[str, Tensor]]:
+        frozen = [(name, p.detach()) for name, p in module.named_parameters() if not p.requires_grad]
+        return frozen + list(module.named_buffers())
 
     def row(self, slot: int) -> Tensor:
         return self._rows[slot]

@@ -5,7 +5,6 @@ Shapes: k slots, b examples, f features, c channels; layouts as in `layouts`.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lab.training.stacking import dropping
 from lab.training.stacking.layouts import Layout, Value
+from lab.training.stacking.shapes import SHAPES
 from lab.training.stacking.site import Built, Hole, Rule, Site
 
 FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
@@ -77,63 +78,6 @@ def _broadcast(call: Callable[..., Any], views: Any) -> Callable[..., Any]:
     return lambda *tensors: call(*(view(tensor) for view, tensor in zip(views, tensors, strict=True)))
 
 
-def flatten(site: Site) -> Built:
-    """All but the examples in one: `flatten(1)`, `view(b, -1)`, `reshape(len(x), -1)`."""
-    (value,) = site.inputs
-    if site.shape != (value.shape[0], math.prod(value.shape[1:])):
-        raise site.refuse("is more than flattening each example")
-    if value.rank == 2:
-        return Built(_as_it_is, (value.layout,), value.layout)
-    k = site.stack.width
-    if value.layout is CHANNELS:
-        return Built(lambda x: x.reshape(x.shape[0], k, -1).permute(1, 2, 0), (CHANNELS,), FEATURES)
-    return Built(lambda x: x.flatten(2).transpose(1, 2), (SLOTS,), FEATURES)
-
-
-def item(site: Site) -> Built:
-    """`x[:, 2:5]`, `x[:, 0]`, `x[..., 1]`: what keeps all examples."""
-    (value,) = site.inputs
-    given = site.args[1] if isinstance(site.args[1], tuple) else (site.args[1],)
-    if any(isinstance(i, (Tensor, Hole, list)) for i in given):
-        raise site.refuse("by a tensor or a list")
-    if given[0] is Ellipsis:
-        given = (slice(None),) * (value.rank - sum(i is not None for i in given[1:])) + given[1:]
-    if value.layout is FEATURES and len(given) == 2 and given[0] == slice(None):
-        if isinstance(given[1], slice):
-            part = given[1]
-            return Built(lambda x: x[:, part], (FEATURES,), FEATURES)
-        if isinstance(given[1], int):
-            place = given[1]
-            return Built(lambda x: x[:, place], (FEATURES,), SLOTS)
-    index = (slice(None), *given)
-    return Built(lambda x: x[index], (SLOTS,), SLOTS)
-
-
-def concatenate(site: Site) -> Built:
-    parts = site.args[0] if site.args else site.kwargs["tensors"]
-    if not all(isinstance(part, Hole) for part in parts):
-        raise site.refuse("of something other than tensors")
-    dim = site.argument(1, "dim", 0)
-    values = [site.inputs[part.index] for part in parts]
-    rank = len(site.shape)
-    dim += rank if dim < 0 else 0
-    order = tuple(part.index for part in parts)
-    if dim == 1 and rank == 2:
-        return Built(lambda *t: torch.cat([t[i] for i in order], 1), (FEATURES,) * len(site.inputs), FEATURES)
-    if all(value.layout is CHANNELS for value in values) and dim > 0:
-        k, inputs = site.stack.width, (CHANNELS,) * len(site.inputs)
-        if dim > 1:
-            return Built(lambda *t: torch.cat([t[i] for i in order], dim), inputs, CHANNELS)
-
-        def channels(*tensors: Tensor) -> Tensor:
-            """A slot's channels stay together: [b, k, c, ...] are joined, not [b, k*c, ...]."""
-            own = [tensors[i].view(tensors[i].shape[0], k, -1, *tensors[i].shape[2:]) for i in order]
-            return torch.cat(own, 2).flatten(1, 2)
-
-        return Built(channels, inputs, CHANNELS)
-    return Built(lambda *t: torch.cat([t[i] for i in order], dim + 1), (SLOTS,) * len(site.inputs), SLOTS)
-
-
 def reduction(site: Site, function: Callable[..., Any]) -> Built:
     """mean, sum, amax over dimensions other than the examples."""
     (value,) = site.inputs
@@ -166,18 +110,6 @@ def along(site: Site, function: Callable[..., Any]) -> Built:
     return Built(lambda x: function(x, dim=shifted), (SLOTS,), SLOTS)
 
 
-def reshaped(site: Site) -> Built:
-    """squeeze(d) and unsqueeze(d) of other dimensions than the examples."""
-    (value,) = site.inputs
-    dim = site.argument(1, "dim")
-    function = torch.squeeze if "unsqueeze" not in site.operation else torch.unsqueeze
-    rank = max(value.rank, len(site.shape))
-    if not isinstance(dim, int) or dim % rank == 0:
-        raise site.refuse("of the examples, or of no dimension")
-    shifted = dim % rank + 1
-    return Built(lambda x: function(x, shifted), (SLOTS,), SLOTS)
-
-
 def spatial(site: Site, function: Callable[..., Any]) -> Built:
     """Pooling and resizing, which work on each channel by itself."""
     name, (value,) = site.operation, site.inputs
@@ -192,6 +124,41 @@ def matmul(site: Site) -> Built:
     if len(site.inputs) != 2 or {value.rank for value in site.inputs} != {len(site.shape)} or len(site.shape) < 3:
         raise site.refuse("of other than two batches of matrices")
     return Built(site.call(torch.matmul), (SLOTS, SLOTS), SLOTS)
+
+
+def product(site: Site) -> Built:
+    """`F.linear` with a weight of the model's own, tied ones for example."""
+    if [value.rank for value in site.inputs[1:]] != [2, 1][: len(site.inputs) - 1] or site.inputs[0].rank < 2:
+        raise site.refuse("of other than a matrix")
+
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        flat = x.flatten(1, -2)
+        out = torch.bmm(flat, weight.transpose(1, 2))
+        if bias is not None:
+            out = out + bias.unsqueeze(1)
+        return out.view(*x.shape[:-1], out.shape[-1])
+
+    names = ("input", "weight", "bias")
+    if [site.argument(i, name) for i, name in enumerate(names[: len(site.inputs)])] != [
+        *map(Hole, range(len(site.inputs)))
+    ]:
+        raise site.refuse("with its arguments in another order")
+    return Built(forward, (SLOTS,) * len(site.inputs), SLOTS)
+
+
+def attention(site: Site) -> Built:
+    """Scaled dot products of queries, keys and values [b, heads, t, d], all slots' batches as one."""
+    if len(site.inputs) != 3 or any(value.rank != 4 for value in site.inputs):
+        raise site.refuse("with a mask, or of other than four dimensions")
+    if site.argument(4, "dropout_p", 0.0):
+        raise site.refuse("with dropout")
+    call = site.call(F.scaled_dot_product_attention)
+
+    def forward(*tensors: Tensor) -> Tensor:
+        out: Tensor = call(*(tensor.flatten(0, 1) for tensor in tensors))
+        return out.view(*tensors[0].shape[:-1], out.shape[-1])
+
+    return Built(forward, (SLOTS,) * 3, SLOTS)
 
 
 def _by(rule: Callable[[Site, Any], Built], function: Any) -> Rule:
@@ -213,7 +180,6 @@ _ELEMENTWISE_METHODS = (
     *("long", "int", "float", "double", "bool", "to", "type_as"),
 )
 _REDUCTIONS = ("mean", "sum", "amax", "amin")
-_FLATTENING = ("flatten", "view", "reshape")
 
 
 def method(name: str) -> Callable[..., Any]:
@@ -234,8 +200,7 @@ FUNCTIONS: dict[Any, Rule] = {
         }.items()
         for form in forms
     },
-    **dict.fromkeys((torch.flatten, torch.reshape, *_FLATTENING), flatten),
-    **dict.fromkeys((torch.squeeze, torch.unsqueeze, "squeeze", "unsqueeze"), reshaped),
+    **SHAPES,
     **{
         function: _by(spatial, function)
         for function in (
@@ -243,8 +208,9 @@ FUNCTIONS: dict[Any, Rule] = {
             *(F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_max_pool1d, F.adaptive_max_pool2d),
         )
     },
-    **dict.fromkeys((torch.cat, torch.concat), concatenate),
     **dict.fromkeys((torch.matmul, torch.bmm, operator.matmul, "matmul", "bmm"), matmul),
-    operator.getitem: item,
+    F.linear: product,
+    **{function: _by(dropping.call, whole_channels) for function, whole_channels in dropping.CALLS.items()},
+    F.scaled_dot_product_attention: attention,
 }
 """By the function itself, or by a method's name."""

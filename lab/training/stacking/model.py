@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lab.training.stacking.flat import FlatModels
+from lab.training.stacking.dropping import call_rates
+from lab.training.stacking.flat import OTHER_ARCHITECTURE, FlatModels
 from lab.training.stacking.layouts import NotStackable
 from lab.training.stacking.program import Program
-from lab.training.stacking.structure import structure
+from lab.training.stacking.structure import fingerprint, layer_rates, structure
 from lab.training.stacking.tracing import parameter_uses, trace
 
 
@@ -30,16 +31,19 @@ class StackedModels(FlatModels):
 
     def __init__(self, template: nn.Module, width: int, example: Tensor, device: torch.device) -> None:
         super().__init__(template, width, device)
-        traced = trace(template)
-        uses = parameter_uses(traced)
+        self._traced = trace(template)
+        uses = parameter_uses(self._traced.training)
+        trained = (p for p in template.parameters() if p.requires_grad)
         self._direct = {
             id(parameter): view
-            for parameter, view in zip(template.parameters(), self._grad_views, strict=True)
+            for parameter, view in zip(trained, self._grad_views, strict=True)
             if uses[id(parameter)] == 1
         }
         """Where layers may write gradients themselves: parameters that are used once."""
         self._template = template
-        self._program = Program(self, traced, example)
+        self._evaluation = self._program = Program(self, self._traced.training, example)
+        if self._traced.evaluation is not self._traced.training:
+            self._evaluation = Program(self, self._traced.evaluation, example)
 
     @property
     def by_vmap(self) -> tuple[str, ...]:
@@ -61,8 +65,13 @@ class StackedModels(FlatModels):
 
     # SlotModels
 
-    def _same_forward(self, module: nn.Module) -> bool:
-        return structure(module) == structure(self._template)
+    def _rates_of(self, module: nn.Module) -> dict[str, float]:
+        traced = self._traced
+        if fingerprint(module) != self._fingerprint:
+            traced = trace(module)
+            if structure(module, traced) != structure(self._template, self._traced):
+                raise NotStackable(OTHER_ARCHITECTURE)
+        return layer_rates(module) | call_rates(traced.training)
 
     def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
-        return self._program.run(x)
+        return (self._program if self.training else self._evaluation).run(x)

@@ -5,18 +5,18 @@ Shapes: k slots, b examples, f features, c channels; layouts as in `layouts`.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lab.training.noise import MaskBuffer, dropout_mask
-from lab.training.stacking import fused
-from lab.training.stacking.functions import elementwise, flatten
+from lab.training.noise import MaskBuffer
+from lab.training.stacking import dropping, fused
+from lab.training.stacking.functions import along, elementwise
 from lab.training.stacking.layouts import Layout, fits
-from lab.training.stacking.site import Built, Rule, Site
+from lab.training.stacking.shapes import reshape
+from lab.training.stacking.site import Built, Hole, Rule, Site
 
 FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
 
@@ -213,30 +213,6 @@ def embedding(site: Site) -> Built:
     return Built(forward, (SLOTS,), SLOTS)
 
 
-def dropout(site: Site) -> Built:
-    stack = site.stack
-    whole = not isinstance(site.module, nn.Dropout)
-    if whole:
-        _need_channels(site)
-    rates = stack.dropout_rates(site.name)
-    layout = CHANNELS if whole else site.inputs[0].layout
-
-    def on_slots(x: Tensor) -> Tensor:
-        if not stack.training or not any(rates):
-            return x
-        return x * dropout_mask(stack.noise, rates, x[0].numel(), x).view(x.shape)
-
-    def on_channels(x: Tensor) -> Tensor:
-        if not stack.training or not any(rates):
-            return x
-        k, b, channels = stack.width, x.shape[0], x.shape[1] // stack.width
-        size = (1,) * (x.ndim - 2) if whole else tuple(x.shape[2:])
-        mask = dropout_mask(stack.noise, rates, b * channels * math.prod(size), x)
-        return x * mask.view(k, b, channels, *size).transpose(0, 1).reshape(b, k * channels, *size)
-
-    return Built(on_channels if layout is CHANNELS else on_slots, (layout,), layout)
-
-
 def pooling(site: Site) -> Built:
     _need_channels(site)
     module: Any = site.module
@@ -270,8 +246,49 @@ def _prelu(x: Tensor, slope: Tensor) -> Tensor:
     return torch.where(x > 0, x, x * slope)
 
 
-def flat(site: Site) -> Built:
-    return flatten(site)
+def multihead_attention(site: Site) -> Built:
+    """Self or cross attention without masks and dropout; of its two results only the first."""
+    module: Any = site.module
+    plain = module.batch_first and module._qkv_same_embed_dim and module.bias_k is None and not module.add_zero_attn
+    if not plain or module.dropout or set(site.kwargs) - {"need_weights", "average_attn_weights"}:
+        raise site.refuse("with masks, dropout, or examples that are not first")
+    order = [hole.index for hole in site.args if isinstance(hole, Hole)]
+    if len(order) != 3 or len(site.args) != 3 or any(value.rank != 3 for value in site.inputs):
+        raise site.refuse("of other than queries, keys and values")
+    weight, out_weight = site.stack.tensor(module.in_proj_weight), site.stack.tensor(module.out_proj.weight)
+    has_bias = module.in_proj_bias is not None
+    bias = site.stack.tensor(module.in_proj_bias) if has_bias else None
+    out_bias = site.stack.tensor(module.out_proj.bias) if has_bias else None
+    heads, width = module.num_heads, module.embed_dim
+
+    def project(x: Tensor, rows: Tensor, offset: Tensor | None) -> Tensor:  # [k, b, t, in] -> [k, b*t, out]
+        flat, turned = x.flatten(1, -2), rows.transpose(1, 2)
+        return torch.bmm(flat, turned) if offset is None else torch.baddbmm(offset.unsqueeze(1), flat, turned)
+
+    def forward(*tensors: Tensor) -> dict[int, Tensor]:
+        ready = []
+        for part, index in enumerate(order):
+            x, rows = tensors[index], slice(part * width, (part + 1) * width)
+            flat = project(x, weight[:, rows], None if bias is None else bias[:, rows])
+            ready.append(flat.view(-1, x.shape[2], heads, width // heads).transpose(1, 2))
+        mixed = F.scaled_dot_product_attention(ready[0], ready[1], ready[2]).transpose(1, 2)  # [k*b, t, heads, d]
+        query = tensors[order[0]]
+        return {0: project(mixed.reshape(query.shape), out_weight, out_bias).view(query.shape)}
+
+    return Built(forward, (SLOTS,) * len(site.inputs), SLOTS)
+
+
+def rms_norm(site: Site) -> Built:
+    module: Any = site.module
+    weight = None if module.weight is None else site.stack.tensor(module.weight)
+    shape, eps = module.normalized_shape, module.eps
+    ones = site.inputs[0].rank - len(shape)
+
+    def forward(x: Tensor) -> Tensor:
+        out = F.rms_norm(x, shape, None, eps)
+        return out if weight is None else out * weight.view(weight.shape[0], *[1] * ones, *shape)
+
+    return Built(forward, (SLOTS,), SLOTS)
 
 
 def _need_channels(site: Site) -> None:
@@ -289,8 +306,12 @@ RULES: dict[type[nn.Module], Rule] = {
     nn.LayerNorm: layer_norm,
     nn.GroupNorm: group_norm,
     nn.Embedding: embedding,
-    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), dropout),
-    nn.Flatten: flat,
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), dropping.layer),
+    **dict.fromkeys((nn.Flatten, nn.Unflatten), reshape),
+    nn.RMSNorm: rms_norm,
+    nn.MultiheadAttention: multihead_attention,
+    nn.Softmax: lambda site: along(site, torch.softmax),
+    nn.LogSoftmax: lambda site: along(site, torch.log_softmax),
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d), pooling),
     **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d), pooling),
     **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d), pooling),

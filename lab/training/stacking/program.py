@@ -12,9 +12,10 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from lab.training.stacking import vmapping
-from lab.training.stacking.functions import FUNCTIONS, flatten, method
+from lab.training.stacking.functions import FUNCTIONS, method
 from lab.training.stacking.layouts import Layout, NotStackable, Value, converter, fits, input_layout
 from lab.training.stacking.modules import RULES, fusible, norm_relu_dropout
+from lab.training.stacking.shapes import reshape
 from lab.training.stacking.site import Built, Hole, Site, Stack, Varying, contains, fill
 from lab.training.stacking.tracing import results
 
@@ -61,8 +62,12 @@ class Program:
             else:
                 self._operation(node)
         del self._found, self._modules
-        if self._by_vmap:
-            self._try(example[few])
+        x = example[few].expand(stack.width, *example[few].shape)
+        try:
+            vmapping.try_both_modes(stack, lambda: self.run(x))
+        except NotStackable as error:
+            without = f"no rule for {', '.join(self._by_vmap)}, and " if self._by_vmap else ""
+            raise NotStackable(f"{without}{error}") from error
 
     @property
     def by_vmap(self) -> tuple[str, ...]:
@@ -160,7 +165,7 @@ class Program:
             return norm_relu_dropout(site, str(followers[-1].target) if isinstance(last, nn.Dropout) else None)
         rule = RULES.get(type(site.module)) if site.module is not None else FUNCTIONS.get(node.target)
         varying = contains(Varying, (site.args, site.kwargs))
-        if rule is not None and (rule is flatten or not varying):
+        if rule is not None and (rule is reshape or not varying):
             try:
                 built = rule(site)
                 if fits(site.shape, built.gives):
@@ -215,20 +220,6 @@ class Program:
     ) -> None:
         self._values[name] = Value(layout, tuple(shape))
         self._steps.append((forward, places, self._new(name, layout)))
-
-    def _try(self, example: Tensor) -> None:
-        """Run it once: vmap refuses some operations only then."""
-        stack = self._stack
-        x = example.expand(stack.width, *example.shape)
-        try:
-            for training in (False, True):  # training last: what it does to buffers is undone by `load`
-                stack.training = training
-                self.run(x)
-        except Exception as error:  # vmap refuses in many ways
-            first = str(error).partition("\n")[0]
-            raise NotStackable(
-                f"no rule for {', '.join(self._by_vmap)}, and not by vmap ({type(error).__name__}: {first})"
-            ) from error
 
     def _followers(self, node: fx.Node) -> list[fx.Node]:
         """A ReLU, and perhaps a dropout, that alone read what is before them."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from lab.training.stacking.tracing import trace
+from lab.training.stacking import dropping
+from lab.training.stacking.tracing import Traced
 
 _STORED_ELSEWHERE = {"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 _PLAIN = (int, float, complex, str, bytes, type(None), type, torch.dtype, torch.device, torch.memory_format)
@@ -34,6 +35,11 @@ def is_dropout(layer: nn.Module) -> bool:
     return type(layer) in (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
+def layer_rates(module: nn.Module) -> dict[str, float]:
+    """The rate of every dropout layer."""
+    return {name: float(layer.p) for name, layer in module.named_modules() if is_dropout(layer)}
+
+
 def _comparable(value: Any) -> Any:
     if isinstance(value, _PLAIN) or callable(value):
         return type(value), value
@@ -46,14 +52,18 @@ def _comparable(value: Any) -> Any:
     return object()
 
 
-def structure(module: nn.Module) -> list[tuple[str, Any]]:
-    """As `fingerprint`, by what a trace of its forward shows: slower, and sure where attributes are not.
-
-    Raises:
-        NotStackable: its forward cannot be traced.
-    """
-    layers: list[tuple[str, Any]] = []
+def structure(module: nn.Module, traced: Traced) -> list[Any]:
+    """As `fingerprint`, by what a trace of its forward shows: slower, and sure where attributes are not."""
+    found: list[Any] = [(name, tuple(p.shape), p.requires_grad) for name, p in module.named_parameters()]
     for name, layer in module.named_modules():
-        layers.append((name, (type(layer).__qualname__, "" if is_dropout(layer) else layer.extra_repr())))
-    shapes = [(name, tuple(p.shape)) for name, p in module.named_parameters()]
-    return [*layers, *shapes, ("forward", trace(module).code)]
+        found.append((name, type(layer).__qualname__, "" if is_dropout(layer) else layer.extra_repr()))
+    for graph in (traced.training.graph, traced.evaluation.graph):
+        found += [(node.op, node.target, *_arguments(node)) for node in graph.nodes]
+    return found
+
+
+def _arguments(node: fx.Node) -> tuple[str, str]:
+    """As text, the rate of a dropout aside."""
+    if node.target in dropping.CALLS:
+        return repr(node.args[:1] + node.args[2:]), repr({k: v for k, v in node.kwargs.items() if k != "p"})
+    return repr(node.args), repr(node.kwargs)

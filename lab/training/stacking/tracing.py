@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,11 +17,19 @@ class _Tracer(fx.Tracer):
     proxy_buffer_attributes = True  # else arithmetic on buffers is done once, while tracing
 
 
-def trace(module: nn.Module) -> fx.GraphModule:
-    """The module's forward as a graph, if it is the same in training and in evaluation.
+@dataclass(frozen=True)
+class Traced:
+    """A module's forward as graphs: in training, and in evaluation; one and the same where they do not differ."""
+
+    training: fx.GraphModule
+    evaluation: fx.GraphModule
+
+
+def trace(module: nn.Module) -> Traced:
+    """The module's forward as graphs.
 
     Raises:
-        NotStackable: it is not, or cannot be traced.
+        NotStackable: it cannot be traced.
     """
     was_training, found = module.training, []
     try:
@@ -28,12 +37,12 @@ def trace(module: nn.Module) -> fx.GraphModule:
             module.train(mode)
             found.append(fx.GraphModule(module, _Tracer().trace(module)))
     except Exception as error:  # a user's forward may raise anything when it is traced
-        raise NotStackable(f"torch.fx cannot trace it ({type(error).__name__}: {error})") from error
+        first = str(error).partition("\n")[0]
+        raise NotStackable(f"torch.fx cannot trace it ({type(error).__name__}: {first})") from error
     finally:
         module.train(was_training)
-    if found[0].code != found[1].code:
-        raise NotStackable("its forward differs between training and evaluation")
-    return found[0]
+    training, evaluation = found
+    return Traced(training, training if training.code == evaluation.code else evaluation)
 
 
 def results(traced: fx.GraphModule, example: Tensor) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,28 @@ def operation(site: Site, function: Callable[..., Any] | None) -> Built:
     return Built(forward, (Layout.SLOTS,) * count, Layout.SLOTS)
 
 
+class _HasMode(Protocol):
+    training: bool
+
+
+def try_both_modes(stack: _HasMode, run: Callable[[], Any]) -> None:
+    """Run it once in evaluation and in training: vmap refuses some operations only then.
+
+    Training comes last, since what it does to buffers is undone when a slot is loaded.
+
+    Raises:
+        NotStackable: it cannot be run, or only one slot after the other.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*performance drop.*")
+            for stack.training in (False, True):
+                run()
+    except Exception as error:  # vmap refuses in many ways, and a user's forward may raise anything
+        first = str(error).partition("\n")[0]
+        raise NotStackable(f"it cannot be run for all slots at once ({type(error).__name__}: {first})") from error
+
+
 class _Masked(nn.Module):
     """Stands for a dropout layer: multiplies by what it has been handed, once for each time it is called."""
 
@@ -92,14 +115,9 @@ class VmapModels(FlatModels):
                 self._dropouts.append(masked)
                 self._rates[name] = [0.0] * width
         self._tensors: dict[str, Tensor] = {**self._named, **self._buffers}
+        self._found: dict[tuple[tuple[int, ...], bool], list[list[tuple[int, ...]]]] = {}
         few = example[torch.arange(4) % len(example)]
-        try:
-            for training in (False, True):  # training last: it is undone by `load`
-                self.training = training
-                self.forward(few.expand(width, *few.shape), range(width))
-        except Exception as error:  # vmap refuses in many ways, and a user's forward may raise anything
-            first = str(error).partition("\n")[0]
-            raise NotStackable(f"vmap cannot run it ({type(error).__name__}: {first})") from error
+        try_both_modes(self, lambda: self.forward(few.expand(width, *few.shape), range(width)))
 
     def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
         self._template.train(self.training)
@@ -133,18 +151,16 @@ class VmapModels(FlatModels):
         return masks
 
     def _shapes(self, x: Tensor) -> list[list[tuple[int, ...]]]:
-        """What each dropout layer is given for inputs of this shape; one plain evaluation of the model."""
-        if getattr(self, "_shapes_of", None) != x.shape[1:]:
-            self._template.eval()
+        """What each dropout layer is given for inputs of this shape: found by running the first slot's model."""
+        key = (tuple(x.shape[1:]), self.training)
+        if key not in self._found:
             for layer in self._dropouts:
                 layer.shapes, layer.masks = [], None
-            first = {name: tensor[0].detach() for name, tensor in self._tensors.items()}
+            first = {name: tensor[0].detach().clone() for name, tensor in self._tensors.items()}
             with torch.no_grad():
                 functional_call(self._template, first, (x[0],))
-            self._template.train(self.training)
-            self._found = [list(layer.shapes) for layer in self._dropouts]
-            self._shapes_of = x.shape[1:]
-        return self._found
+            self._found[key] = [list(layer.shapes) for layer in self._dropouts]
+        return self._found[key]
 
     def _like(self, x: Tensor) -> Tensor:
         return self._rows[0] if self._rows else x
