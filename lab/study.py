@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import json
 import platform
+import shutil
 import signal
 import subprocess
 import threading
@@ -17,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lab.assignment import SearchPlan
-from lab.errors import Interrupted, RecordError, SpecError
+from lab.errors import Interrupted, LabError, RecordError, SpecError
 from lab.execution.engine import Engine
 from lab.progress import Display
 from lab.record import Record, write_bytes, write_json
@@ -131,10 +132,12 @@ class Study:
         self.spec = _with_flags(self.spec, engine, lanes, width)
         if until is not None and until not in STAGES:
             raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(STAGES)}")
+        fresh = not self.record.folder.exists()
         tracker = _tracker(track, self.spec, self.record) if track else None
         with self.record.driver_lock(), Display(quiet) as display, _stop_on_interrupt(display):
-            self._write_spec()
-            self._open_task(display)
+            with _undone_if_refused(self.record.folder, fresh):
+                self._write_spec()
+                self._open_task(display)
             with contextlib.ExitStack() as stack:
                 self._run_stages(stack, display, address, until, tracker)
             self._finish(display, until, tracker)
@@ -374,6 +377,17 @@ def _provenance() -> dict[str, Any]:
 
 class _Overdue(KeyboardInterrupt):
     """Too long after the user has asked to stop. No `Exception`, so that nobody takes it for a trial's."""
+
+
+@contextlib.contextmanager
+def _undone_if_refused(folder: Path, fresh: bool) -> Iterator[None]:
+    """Leave no folder of a study that was refused before it began."""
+    try:
+        yield
+    except LabError:
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager

@@ -49,6 +49,7 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
         if not isinstance(given, Tensor) or len(given) != few:
             raise TaskError(f"{name}.model_input: must give one input per example")
         output = _tried(f"{name}.model: on inputs of shape {tuple(given.shape)}", lambda: model(given))
+        _check_kind(task, output, y)
         loss = _tried(f"{name}.loss", lambda: task.loss(output, y[:few]))
         if not isinstance(loss, Tensor) or loss.shape != (few,):
             got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
@@ -56,7 +57,6 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
                 f"{name}.loss: must give one value per example, shape ({few},); got {got} (reduction='none'?)"
             )
         _check_augment(task, given, y[:few], params)
-        _check_kind(task, output, y)
         for metric, function in task.metrics.items():
             place = f"{name}.metrics[{metric!r}]"
             value = torch.as_tensor(_tried(place, partial(function, output, y[:few])))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchmetrics.functional.classification import multilabel_f1_score
 
+from lab.tasks.contract import micro_f1
 from lab.training.ensemble import (
     fit_temperature,
     greedy,
@@ -107,3 +109,59 @@ def test_greedy_never_does_worse_than_the_single_best():
         found = greedy(torch.from_numpy(rng.normal(size=(6, 8))), _squared(torch.zeros(8)), rounds=10)
         assert found.loss <= found.single_loss
         assert sum(found.counts) <= 10
+
+
+class TestSeveralLabels:
+    """Labels are probabilities of their own: nothing adds up to one."""
+
+    @staticmethod
+    def _drawn(n: int = 20_000) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        logits = torch.randn(n, 3, generator=generator, dtype=torch.float64) * 2
+        return logits, torch.bernoulli(logits.sigmoid(), generator=generator)
+
+    @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+    def test_a_known_temperature_is_recovered(self, temperature: float):
+        logits, target = self._drawn()
+        assert fit_temperature((logits * temperature).sigmoid(), target, "multilabel") == pytest.approx(
+            temperature, rel=0.05
+        )
+
+    def test_a_temperature_divides_the_logits(self):
+        logits, _ = self._drawn(50)
+        torch.testing.assert_close(with_temperature(logits.sigmoid(), 2.5, "multilabel"), (logits / 2.5).sigmoid())
+        sure = with_temperature(torch.tensor([[1.0, 0.0]]), 0.1, "multilabel")
+        assert torch.isfinite(sure).all()
+        assert ((sure >= 0) & (sure <= 1)).all()
+
+    def test_the_likelihood_is_the_binary_cross_entropy(self):
+        logits, target = self._drawn(200)
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+        assert negative_log_likelihood(logits.sigmoid(), target) == pytest.approx(float(expected))
+        assert math.isfinite(negative_log_likelihood(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])))
+
+    def test_scores_are_those_of_torchmetrics(self):
+        logits, target = self._drawn(500)
+        p = logits.sigmoid().float()
+        found = scores(p, target.float(), "multilabel", {"micro_f1": micro_f1})
+        f1 = multilabel_f1_score(p, target.long(), num_labels=3, average="micro")
+        assert found["micro_f1"] == pytest.approx(float(f1))
+        by_hand = self._calibration(p.flatten(), target.flatten())
+        assert found["calibration_error"] == pytest.approx(by_hand, abs=1e-6)
+
+    @staticmethod
+    def _calibration(p: Tensor, target: Tensor) -> float:
+        """By hand: over 15 bins of P(label), the share of examples times |share of ones - mean probability|."""
+        number = (p * 15).long().clamp(max=14)
+        gaps = []
+        for i in range(15):
+            inside = number == i
+            if inside.any():
+                gaps.append(inside.float().mean() * (target[inside].float().mean() - p[inside].mean()).abs())
+        return float(torch.stack(gaps).sum())
+
+
+def test_plain_values_have_no_temperature():
+    values = torch.tensor([[3.0, -2.0]])
+    assert fit_temperature(values, values, "regression") == 1.0
+    assert torch.equal(with_temperature(values, 5.0, "regression"), values)

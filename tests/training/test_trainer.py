@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -242,6 +243,116 @@ def test_a_model_follows_from_its_seed():
     assert all(torch.equal(one[n], same[n]) for n in one)
     assert not torch.equal(one["0.weight"], other["0.weight"])
     assert pick_device("cpu") == torch.device("cpu")
+
+
+class Pixels(Task):
+    """Blobs as bytes, made ready by `model_input`, augmented by noise and by soft targets from each trial's draws."""
+
+    def data(self, split: Split) -> Data:
+        x, y = Blobs().data(split)
+        return ((x + 5) * 20).clamp(0, 255).to(torch.uint8), y
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return Blobs().model(params)
+
+    def model_input(self, x: Tensor) -> Tensor:
+        assert x.dtype == torch.uint8
+        return x.to(torch.float32) / 20 - 5
+
+    def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> Any:
+        noise = random.normal(size=(examples, 5)).astype(np.float32)
+        noise[:, 4] = params.get("smoothing", 0.1)
+        return noise
+
+    def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
+        smoothing = draws[..., 4:]
+        target = nn.functional.one_hot(y, 2) * (1 - smoothing) + smoothing / 2
+        return x + draws[..., :4], target
+
+
+@pytest.mark.parametrize("path", PATHS)
+class TestHooks:
+    """`model_input`, `draw` and `augment` are a trial's own."""
+
+    @staticmethod
+    def _trainer(path: str, task: Task | None = None, width: int = 3) -> ModelTrainer:
+        return ModelTrainer(task or Pixels(), _training(path), width, {})
+
+    @staticmethod
+    def _assignment(trial: int, slot: int, **params: Any) -> Assignment:
+        return Assignment(trial, {"dropout": 0.3, **params}, 100 + trial, 4, OneCycle(max_lr=0.05), slot, 0)
+
+    def test_a_trial_trains_the_same_alone_and_among_others(self, path: str):
+        alone = self._trainer(path)
+        alone.start(self._assignment(0, 2))
+        expected = _run(alone, 2)
+        among = self._trainer(path)
+        among.start(self._assignment(0, 2))
+        among.start(self._assignment(1, 0, smoothing=0.5))
+        found = [r for r in among.epoch() if r.slot == 2]
+        among.stop(0)
+        among.start(self._assignment(5, 1))
+        found += [r for _ in range(3) for r in among.epoch() if r.slot == 2]
+        assert found == expected
+
+    def test_a_resumed_trial_goes_on_with_the_same_augmentation(self, path: str):
+        whole, first, second = (self._trainer(path) for _ in range(3))
+        whole.start(self._assignment(3, 1))
+        expected = _run(whole, 1)
+        first.start(self._assignment(3, 1))
+        before = [*first.epoch(), *first.epoch()]
+        saved = first.save(1)
+        assert saved is not None
+        second.start(self._assignment(9, 0))
+        second.epoch()
+        second.restore(self._assignment(3, 1), unpack(pack(saved[0]), "x"), json.loads(json.dumps(saved[1])))
+        assert before + _run(second, 1) == expected
+
+    def test_augmentation_is_what_training_sees_and_validation_does_not(self, path: str):
+        class Heard(Pixels):
+            def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
+                seen.append((x.shape[:2], x.dtype, draws.clone()))
+                return super().augment(x, y, draws)
+
+        seen: list[Any] = []
+        trainer = self._trainer(path, Heard())
+        trainer.start(self._assignment(0, 1))
+        trainer.epoch()
+        assert len(seen) == STEPS
+        assert all(shape == (3, BATCH) and dtype == torch.float32 for shape, dtype, _ in seen)
+        assert all(not draws[0].any() and draws[1].any() for *_, draws in seen)  # an empty slot draws nothing
+        assert len({draws[1].numpy().tobytes() for *_, draws in seen}) == STEPS
+
+    def test_a_hyperparameter_of_the_augmentation_is_the_trials(self, path: str):
+        losses = []
+        for smoothing in (0.0, 0.9):
+            trainer = self._trainer(path)
+            trainer.start(self._assignment(0, 0, smoothing=smoothing))
+            losses.append(_run(trainer, 0)[-1].metrics["train_loss"])
+        assert losses[1] > losses[0] + 0.1
+
+    def test_no_draws_are_no_augmentation(self, path: str):
+        class Plain(Pixels):
+            def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> Any:
+                return None
+
+            def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
+                raise AssertionError("nothing was drawn")
+
+        class Unaware(Task):
+            def data(self, split: Split) -> Data:
+                x, y = Pixels().data(split)
+                return Pixels().model_input(x), y
+
+            def model(self, params: Mapping[str, Any]) -> nn.Module:
+                return Blobs().model(params)
+
+        results = []
+        for task in (Plain(), Unaware()):
+            trainer = self._trainer(path, task)
+            trainer.start(self._assignment(0, 0))
+            results.append(_run(trainer, 0))
+        assert results[0] == results[1]
 
 
 class TestTrialFunction:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import operator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +41,7 @@ def test_splits_are_stratified_disjoint_and_the_same_again(tmp_path: Path):
     data, again = _data(folder), _data(folder)
     names = {split: [data.name(split, i) for i in range(len(data.rows[split]))] for split in data.rows}
     assert [len(set(names[split])) for split in ("train", "valid", "test")] == [24, 8, 8]
-    assert len(set(functools.reduce(operator.iadd, names.values(), []))) == 40
+    assert len({name for part in names.values() for name in part}) == 40
     for split in ("train", "valid", "test"):
         assert np.bincount(data.labels(split)).tolist() == [len(names[split]) // 2] * 2
         np.testing.assert_array_equal(data.pixels(split), again.pixels(split))

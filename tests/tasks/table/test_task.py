@@ -1,0 +1,153 @@
+"""The task `table`: it keeps the contract, and reads later rows as it read those it was trained on."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lab.errors import TaskError
+from lab.tasks.checks import contract_suite
+from lab.tasks.table.columns import categories_of
+from lab.tasks.table.task import Table
+from tests.own_data import table, write_table
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write_table(tmp_path / "table.parquet", table())
+
+
+def _later(path: Path, target: Any = "answer", **options: Any) -> Table:
+    """The task as a later process has it, which no longer has the training rows."""
+    fitted = json.loads(json.dumps(Table(str(path), target, **options).fitted()))
+    task = Table("/no/longer/there.csv", target, **options)
+    task.restore(fitted)
+    return task
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "metric", "direction"),
+    [
+        ("answer", "classification", "accuracy", "maximize"),
+        ("number", "regression", "rmse", "minimize"),
+        (["number", "other"], "regression", "rmse", "minimize"),
+        (["a", "b"], "multilabel", "micro_f1", "maximize"),
+    ],
+)
+def test_it_keeps_the_contract_whatever_the_target_is(
+    target: Any, kind: str, metric: str, direction: str, tmp_path: Path
+):
+    random = np.random.default_rng(3)
+    frame = table(120).assign(other=random.normal(size=120), a=random.integers(0, 2, 120), b=[0, 1] * 60)
+    frame.loc[::9, ["number"] if kind != "regression" else ["letter"]] = None
+    task = Table(str(write_table(tmp_path / "t.parquet", frame)), target)
+    found = list(contract_suite(task, {"dropout": 0.1, "embedding_dropout": 0.1}))
+    assert [f"{f.name}: {f.said}" for f in found if not f.passed] == []
+    assert (task.kind, task.metric, task.direction) == (kind, metric, direction)
+
+
+def test_regression_is_learned_in_standard_deviations_and_bounded(path: Path):
+    task = Table(str(path), "number")
+    _, y = task.data("train")
+    std = y.std(correction=0)
+    output = y + std * torch.linspace(-2, 2, len(y))[:, None]
+    torch.testing.assert_close(task.loss(output, y), torch.linspace(-2, 2, len(y)) ** 2, rtol=1e-4, atol=1e-5)
+    x = task.data("test")[0].clone()
+    x[:, len(categories_of(task._data.fitted.columns)) :] *= 1000
+    with torch.no_grad():
+        predicted = task.model({}).eval()(x)
+    span = float(y.max() - y.min())
+    assert float(y.min()) - 0.11 * span <= float(predicted.min())
+    assert float(predicted.max()) <= float(y.max()) + 0.11 * span
+
+
+def test_rows_of_the_table_are_read_as_they_were_encoded(path: Path):
+    trained = Table(str(path), "answer", ignore=["day"])
+    given = _later(path, ignore=["day"]).read(path)
+    assert given.notes == ()
+    for split in ("train", "valid", "test"):
+        rows = torch.from_numpy(trained._data.rows[split])
+        assert torch.equal(given.x[rows], trained.data(split)[0])
+        assert given.y is not None
+        assert torch.equal(given.y[rows], trained.data(split)[1])
+
+
+def test_a_csv_gives_the_same_inputs_as_the_parquet(path: Path, tmp_path: Path):
+    frame = table().assign(flag=[True, False] * 30, whole=[1, 2, 3] * 20, gap=[None, 1.0, 2.0] * 20)
+    path = write_table(path, frame)
+    task = _later(path)
+    expected = task.read(path).x
+    assert torch.equal(task.read(write_table(tmp_path / "t.csv", frame)).x, expected)
+    frame = frame.astype({"flag": object, "whole": object})  # as columns with gaps are
+    frame.loc[0, ["flag", "whole"]] = None
+    with_gaps = task.read(write_table(tmp_path / "u.csv", frame)).x
+    assert torch.equal(with_gaps[1:], expected[1:])
+
+
+def test_unseen_categories_and_missing_columns_are_told(path: Path, tmp_path: Path):
+    later = table(5, seed=1).drop(columns=["number", "answer"]).assign(letter=["x", "q", None, "q", "y"])
+    given = _later(path).read(write_table(tmp_path / "new.csv", later))
+    assert given.y is None
+    assert torch.isfinite(given.x).all()
+    assert given.notes == (
+        "column 'number' is not in the table; it is treated as missing in every row",
+        "column 'letter': 2 rows hold values not seen in training (such as 'q'); they are treated as unknown",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ([None] * 5, "is not scored: target 'answer': row 1 has none (5 rows in all); leave such rows out"),
+        (
+            ["yes", "no", "perhaps", "no", "no"],
+            "is not scored: target 'answer': class 'perhaps' is not in the training",
+        ),
+    ],
+)
+def test_rows_whose_target_is_no_target_are_predicted_and_not_scored(
+    answers: list[Any], reason: str, path: Path, tmp_path: Path
+):
+    given = _later(path).read(write_table(tmp_path / "new.csv", table(5, seed=1).assign(answer=answers)))
+    assert (len(given.x), given.y) == (5, None)
+    (note,) = given.notes
+    assert note.startswith(reason)
+
+
+def test_a_table_of_something_else_is_refused(path: Path, tmp_path: Path):
+    other = write_table(tmp_path / "other.csv", pd.DataFrame({"a": [1], "b": [2]}))
+    with pytest.raises(
+        TaskError, match=r"other\.csv: has none of the columns that were learned from: day, letter, num"
+    ):
+        _later(path).read(other)
+    text = write_table(tmp_path / "text.csv", table(3, seed=1).assign(number=["1.5", "2", "much"]))
+    with pytest.raises(TaskError, match="column 'number': row 3 holds 'much', which is no number"):
+        _later(path).read(text)
+
+
+def test_it_travels_as_its_options(path: Path):
+    task = Table(str(path), "answer", ignore=["day"], layers=[16])
+    content = pickle.dumps(task)
+    assert len(content) < 2000
+    again = pickle.loads(content)
+    assert again.options == task.options
+    assert all(torch.equal(a, b) for a, b in zip(task.data("test"), again.data("test"), strict=True))
+
+
+def test_the_hyperparameters_are_the_nets(path: Path):
+    net = Table(str(path), "answer", layers=[16]).model({"dropout": 0.3, "embedding_dropout": 0.2})
+    rates = [module.p for module in net.modules() if isinstance(module, torch.nn.Dropout)]
+    assert rates == [0.2, 0.3]
+
+
+def test_an_example_is_shown_as_its_row(path: Path):
+    task = Table(str(path), "answer", ignore=["letter"])
+    row = table().iloc[task._data.rows["test"][2]]
+    assert task.show("test", 2) == {"number": str(row["number"]), "day": row["day"], "answer": row["answer"]}
