@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lab.space import Choice, Float, FromBounds, Int, Space
     from lab.study import Study
     from lab.tasks.contract import Task, Trial, trial_function
+    from lab.tasks.images.task import Images
+    from lab.tasks.table.task import Table
 
 __version__ = "0.1.0"
 
@@ -28,6 +30,8 @@ _HOME = {
     "FromBounds": "lab.space",
     "LabError": "lab.errors",
     "Task": "lab.tasks.contract",
+    "Images": "lab.tasks.images.task",
+    "Table": "lab.tasks.table.task",
     "Trial": "lab.tasks.contract",
     "trial_function": "lab.tasks.contract",
 }
@@ -37,10 +41,12 @@ __all__ = [
     "Choice",
     "Float",
     "FromBounds",
+    "Images",
     "Int",
     "LabError",
     "Space",
     "Study",
+    "Table",
     "Task",
     "Trial",
     "errors",

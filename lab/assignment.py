@@ -56,6 +56,8 @@ class TaskRef:
     root: str = "."
     given: object = None
     """The task itself, when a study was made in Python from an object."""
+    cache: str = ""
+    """Where the task may keep what is costly to read again."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Training:
     optimizer: Mapping[str, Any]
     batch_size: int
     path: str = "auto"
-    """`stacked`, `sequential` or `function`; `auto` until it has been probed."""
+    """`stacked`, `vmap`, `sequential` or `function`; `auto` until it has been probed."""
     threads: int = 1
     device: str = "auto"
     epoch_steps: int | None = None

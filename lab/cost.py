@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lab.assignment import Job, Training
 from lab.errors import TaskError
 from lab.spec import StudySpec
-from lab.tasks.registry import BUILTIN, load_task
+from lab.tasks.registry import describe, load_task
 
 if TYPE_CHECKING:
     from lab.execution.engine import Probe
@@ -29,19 +29,21 @@ def trainings(spec: StudySpec) -> dict[str, tuple[int, int]]:
 
 
 def estimate(spec: StudySpec, probe: bool) -> list[str]:
-    """Lines for the user: trainings by stage, optimizer steps, and, probed on this machine, seconds.
+    """Lines for the user: what the data look like, trainings by stage, optimizer steps, and, probed, seconds.
 
     Raises:
         TaskError: probing has shown that the task breaks its contract.
     """
     found = trainings(spec)
-    lines = [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs) in found.items() if n]
+    description = describe(spec.task.ref())
+    lines = [f"data     {fact}" for fact in description.facts]
+    lines += [f"warning  {doubt}" for doubt in description.warnings]
+    lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs) in found.items() if n]
     total = sum(n for n, _ in found.values())
     epochs = sum(epochs for _, epochs in found.values())
-    builtin = BUILTIN.get(spec.task.kind)
     steps = None
-    if builtin is not None:
-        steps = epochs * (builtin.train_examples // spec.batch_size) + found["bounds"][0] * spec.bounds.steps
+    if description.train_examples is not None:
+        steps = epochs * (description.train_examples // spec.batch_size) + found["bounds"][0] * spec.bounds.steps
     lines.append(f"in all   {total:5} trainings, {epochs:6} epochs" + (f", {steps} optimizer steps" if steps else ""))
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from lab.errors import RecordError, TaskError
 from lab.record import Record
 from lab.spec import StudySpec
-from lab.tasks.contract import Task
+from lab.tasks.contract import Given, Kind, Task
 from lab.tasks.registry import load_task
-from lab.training.ensemble import weighted, with_temperature
+from lab.training.ensemble import scores, weighted, with_temperature
 from lab.training.snapshots import load_weights
 from lab.training.trainer import build_model
 
@@ -35,7 +35,8 @@ def member_outputs(task: Task, folder: Path, member: Member, x: Tensor) -> Tenso
     model = build_model(task, member.params, seed=0)
     load_weights(model, folder / member.file)
     model.eval()
-    return task.predict(torch.cat([_call(model, x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]))
+    batches = (task.model_input(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH))
+    return task.predict(torch.cat([_call(model, batch) for batch in batches]))
 
 
 def _call(model: nn.Module, x: Tensor) -> Tensor:
@@ -57,6 +58,9 @@ class Ensemble:
             raise RecordError(f"{record.folder}: this study has no ensemble: {artefact['skipped']}")
         task = load_task(spec.task.ref())
         assert isinstance(task, Task)  # a trial function's study has skipped its ensemble
+        kept = record.task()
+        if kept is not None and kept["fitted"] is not None:
+            task.restore(kept["fitted"])
         self._task = task
         self._folder = record.final_folder
         self._members = [(Member(m["params"], m["file"]), m) for m in artefact["chosen"]["members"]]
@@ -67,12 +71,20 @@ class Ensemble:
         return self._task.class_names
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         return self._task.kind
 
     def prepare(self, raw: Any) -> Tensor:
         """Raw inputs [n, ...] made ready for `predict`, as the task says."""
         return self._task.prepare(raw)
+
+    def read(self, path: Path) -> Given:
+        """Inputs to predict for, from a user's file, as the task says."""
+        return self._task.read(path)
+
+    def scores(self, prediction: Tensor, y: Tensor) -> dict[str, float]:
+        """The task's metrics of a prediction of `predict`, as the report has them."""
+        return scores(prediction, y, self.kind, self._task.metrics)
 
     def predict(self, x: Any) -> Tensor:
         """Predictions for inputs [n, ...], prepared as the task's `data` prepares them.
@@ -85,6 +97,6 @@ class Ensemble:
         outputs = []
         for member, entry in self._members:
             output = member_outputs(self._task, self._folder, member, inputs)
-            outputs.append(with_temperature(output, entry["temperature"]) if self.kind == "classification" else output)
+            outputs.append(with_temperature(output, entry["temperature"], self.kind))
         mean = weighted(torch.stack(outputs), [entry["weight"] for _, entry in self._members])
-        return with_temperature(mean, self._temperature) if self.kind == "classification" else mean
+        return with_temperature(mean, self._temperature, self.kind)

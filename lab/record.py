@@ -134,6 +134,25 @@ class Record:
     def final_folder(self) -> Path:
         return self.folder / "final"
 
+    @property
+    def data_folder(self) -> Path:
+        """Where a task keeps what is costly to read again; may be deleted at any time."""
+        return self.folder / "data"
+
+    @property
+    def task_path(self) -> Path:
+        return self.folder / "task.json"
+
+    def task(self) -> dict[str, Any] | None:
+        """What the task said of its data and learned from them; None where it has not yet."""
+        if not self.task_path.exists():
+            return None
+        found = read_json(self.task_path)
+        for key in ("fitted", "facts", "warnings"):
+            if key not in found:
+                raise RecordError(f"{self.task_path}: lacks {key}; restore it from a copy")
+        return found
+
     def exists(self) -> bool:
         return self.spec_path.is_file()
 

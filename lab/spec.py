@@ -19,6 +19,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from lab.assignment import Recipe, Store, TaskRef, check_recipe
 from lab.errors import SpecError, nearest
 from lab.space import Float, Space, dump_dimension, ends, parse_dimension
+from lab.tasks.builtin import rooted
 
 
 class _Section(BaseModel):
@@ -128,7 +129,7 @@ class ExecutionSpec(_Section):
     engine: Literal["ray", "local"] = "ray"
     lanes: Positive | Literal["auto"] = "auto"
     width: Positive | Literal["auto"] = "auto"
-    path: Literal["auto", "stacked", "sequential", "function"] = "auto"
+    path: Literal["auto", "stacked", "vmap", "sequential", "function"] = "auto"
     threads: Positive = 1
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     cpus_per_lane: Annotated[float, Field(gt=0)] = 1
@@ -254,13 +255,16 @@ def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> StudySp
         raise SpecError(str(path), f"holds {value!r}, not a mapping")
     for key, new in (overrides or {}).items():
         _override(value, key, new)
+    _root_overrides(value, overrides or {})
     spec = parse_spec(value)
     return spec.model_copy(update={"task": _rooted(spec.task, path.resolve().parent)})
 
 
 def _rooted(task: TaskSpec, folder: Path) -> TaskSpec:
-    """A task file is looked for beside the spec that names it."""
-    return task.model_copy(update={"root": str(folder / task.root)}) if ":" in task.kind else task
+    """A task's file and data are looked for beside the spec that names them."""
+    if ":" in task.kind:
+        return task.model_copy(update={"root": str(folder / task.root)})
+    return task.model_copy(update=rooted(task.kind, task.model_extra or {}, folder))
 
 
 def _override(value: dict[str, Any], key: str, new: Any) -> None:
@@ -272,6 +276,14 @@ def _override(value: dict[str, Any], key: str, new: Any) -> None:
         if not isinstance(value, dict):
             raise SpecError(key, f"'{section}' is not a section")
     value[last] = new
+
+
+def _root_overrides(value: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """A path given on the command line is looked for where the command was given."""
+    task = value.get("task")
+    if isinstance(task, dict):
+        given = {name: v for name, v in task.items() if f"task.{name}" in overrides}
+        task.update(rooted(str(task.get("kind")), given, Path.cwd()))
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import platform
 import signal
 import subprocess
@@ -19,12 +20,13 @@ from lab.assignment import SearchPlan
 from lab.errors import Interrupted, RecordError, SpecError
 from lab.execution.engine import Engine
 from lab.progress import Display
-from lab.record import Record, write_bytes
+from lab.record import Record, write_bytes, write_json
 from lab.results import Result, write_trials
 from lab.search.components import build_pruner, sampler_source
 from lab.space import Dimension, Space
 from lab.spec import StudySpec, dump_spec, parse_spec, read_spec
-from lab.tasks.registry import check_reference
+from lab.tasks.builtin import BUILTIN, absolute, rooted
+from lab.tasks.registry import check_reference, load_task
 
 if TYPE_CHECKING:
     from lab.tasks.contract import Task, TrialFunction
@@ -40,7 +42,7 @@ class Study:
     """A study, to be run, resumed and read.
 
     Args:
-        task: a kind (`"digits"`), `"file.py:Name"`, a `Task`, or a trial function.
+        task: a kind (`"digits"`), `"file.py:Name"`, a mapping of kind and options, a `Task`, or a trial function.
         space: what is searched.
         name: of the study and of its folder `runs/<name>`.
         trials, epochs: of the explore stage.
@@ -53,7 +55,7 @@ class Study:
 
     def __init__(
         self,
-        task: str | Task | TrialFunction,
+        task: str | Mapping[str, Any] | Task | TrialFunction,
         space: Space | Mapping[str, Dimension | Mapping[str, Any]],
         *,
         name: str = "study",
@@ -132,6 +134,7 @@ class Study:
         tracker = _tracker(track, self.spec, self.record) if track else None
         with self.record.driver_lock(), Display(quiet) as display, _stop_on_interrupt(display):
             self._write_spec()
+            self._open_task(display)
             with contextlib.ExitStack() as stack:
                 self._run_stages(stack, display, address, until, tracker)
             self._finish(display, until, tracker)
@@ -171,6 +174,35 @@ class Study:
             display.say(f"{stage:9} {time.monotonic() - begin:.1f} s: {headline(stage, artefact)}")
             if tracker is not None:
                 tracker.stage(stage, artefact)
+
+    def _open_task(self, display: Display) -> None:
+        """Let the task look at its data, and keep what it learned and said; the same data every time.
+
+        Raises:
+            RecordError: the data are not those that the study began with.
+        """
+        from lab.tasks.contract import TrialFunction
+
+        task = load_task(self.spec.task.ref())
+        if isinstance(task, TrialFunction):
+            return
+        task.cache = self.record.data_folder.resolve()
+        builtin = BUILTIN.get(self.spec.task.kind)
+        if builtin is not None and builtin.describe:  # travels as its options; need not be read for every stage
+            given = self.spec.task.model_copy(update={"given": task})
+            self.spec = self.spec.model_copy(update={"task": given})
+        fitted, description = task.fitted(), task.describe()
+        value = {"fitted": fitted, "facts": description.facts, "warnings": description.warnings}
+        kept = self.record.task()
+        if kept is None or not self.record.begun:
+            write_json(self.record.task_path, value)
+        elif not _same_data(kept["fitted"], fitted):
+            raise RecordError(
+                f"{self.record.task_path}: the data are not those that the study began with; restore them, or run the "
+                "study with another --dir"
+            )
+        for doubt in description.warnings:
+            display.say(f"warning   {doubt}")
 
     def _open_engine(self, display: Display, address: str | None) -> Engine:
         execution = self.spec.execution
@@ -224,8 +256,8 @@ class Study:
         self._write_spec()
 
     def _write_spec(self) -> None:
-        spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **_provenance()}})
-        write_bytes(self.record.spec_path, dump_spec(spec).encode())
+        self.spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **_provenance()}})
+        write_bytes(self.record.spec_path, dump_spec(self.spec).encode())
 
     def _finish(self, display: Display, until: str | None, tracker: Any) -> None:
         if until is None or until == STAGES[-1]:
@@ -252,6 +284,15 @@ def check_components(spec: StudySpec) -> None:
         raise SpecError("optimizer.kind", f"{kind!r} is unknown; choices: adamw, sgd")
 
 
+def _same_data(kept: Mapping[str, Any] | None, fitted: Mapping[str, Any] | None) -> bool:
+    """Whether a task was fitted to the data it was fitted to before; by its digest of them, where it has one."""
+    if kept is None or fitted is None:
+        return kept is fitted
+    if "data" in kept and "data" in fitted:
+        return bool(kept["data"] == fitted["data"])
+    return bool(json.loads(json.dumps(fitted)) == kept)
+
+
 def headline(stage: str, artefact: Mapping[str, Any]) -> str:
     """What a stage found, in a few words."""
     if artefact.get("skipped"):
@@ -275,15 +316,22 @@ def headline(stage: str, artefact: Mapping[str, Any]) -> str:
 
 
 def task_value(task: object) -> dict[str, Any]:
-    """A task as a spec's value: a kind, or an object with the file and the name it comes from."""
+    """A task as a spec's value: a kind, its options, or an object with the file and the name it comes from."""
     if isinstance(task, str):
         return {"kind": task}
+    if isinstance(task, Mapping):
+        return {**task, **rooted(str(task.get("kind")), task, Path.cwd())}
     cls = getattr(task, "function", type(task))
+    options = dict(getattr(task, "options", {}))
+    for kind, builtin in BUILTIN.items():
+        if (cls.__module__, cls.__qualname__) == (builtin.module, builtin.name):
+            return {"kind": kind, **options, **rooted(kind, options, Path.cwd()), "given": task}
+    options |= absolute(options, getattr(cls, "paths", ()), Path.cwd())
     try:
         kind = f"{inspect.getsourcefile(cls)}:{cls.__qualname__}"
     except (TypeError, OSError):  # a class made at a prompt has no file
         kind = f"{cls.__module__}.py:{cls.__qualname__}"
-    return {"kind": kind, "root": "/", "given": task}
+    return {**options, "kind": kind, "root": "/", "given": task}
 
 
 def _with_flags(spec: StudySpec, engine: str | None, lanes: int | None, width: int | None) -> StudySpec:

@@ -9,7 +9,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from lab.spec import load_yaml, read_spec
 from tests.small import ROOT, environment
@@ -41,9 +44,25 @@ def test_every_shipped_spec_is_valid() -> None:
         read_spec(path)
 
 
+def write_data(folder: Path) -> None:
+    """The files that the commands shown are about: a table of sales, rows to predict, photos of two classes."""
+    random = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=400).strftime("%Y-%m-%d")
+    sales = pd.DataFrame({"day": days, "price": random.uniform(1, 9, 400), "shop": random.choice(["a", "b", "c"], 400)})
+    sales["units"] = 40 - 3 * sales["price"] + 5 * (sales["shop"] == "b") + random.normal(0, 1, 400)
+    sales.to_csv(folder / "sales.csv", index=False)
+    sales.drop(columns="units").head(5).to_csv(folder / "new.csv", index=False)
+    for name, shade in (("cat", 60), ("dog", 180)):
+        (folder / "photos" / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = random.integers(shade - 40, shade + 40, (40, 48, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.png")
+
+
 @pytest.mark.slow
 def test_the_commands_run_as_shown(tmp_path: Path) -> None:
     (tmp_path / "studies").symlink_to(ROOT / "studies")
+    write_data(tmp_path)
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("lab ")]
     assert len(commands) >= 14

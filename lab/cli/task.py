@@ -1,10 +1,19 @@
-"""`lab task ...`: the tasks that come with the package."""
+"""`lab task ...`: the tasks that come with the package, and help to write one's own."""
 
 from __future__ import annotations
 
+import keyword
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
+from lab.errors import SpecError, TaskError
+
 app = typer.Typer(help="Tasks: what is trained.", no_args_is_help=True, rich_markup_mode=None)
+
+_PARAMS: dict[str, Any] = {"max_lr": 1e-3, "weight_decay": 0.01, "dropout": 0.1, "cycles": 1}
+"""Hyperparameters that a task is tried with where none are given."""
 
 
 @app.callback()
@@ -15,10 +24,76 @@ def root() -> None:
 @app.command("list")
 def list_() -> None:
     """List the built-in tasks and their options."""
-    from lab.tasks.registry import BUILTIN
+    from lab.tasks.builtin import BUILTIN
 
     for kind, task in BUILTIN.items():
         print(f"{kind}: {task.summary}")
         for name, meaning in task.options.items():
             print(f"  {name}: {meaning}")
     print("FILE.py:NAME: your own task, beside the spec that names it")
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The file to write.", show_default=False)],
+    name: Annotated[str | None, typer.Option("--name", help="The class; default: from the file's name.")] = None,
+) -> None:
+    """Write a task to start from, which runs as it is, and a test beside it."""
+    from importlib.resources import files
+
+    from lab.record import write_bytes
+
+    if file.suffix != ".py" or not file.stem.isidentifier() or keyword.iskeyword(file.stem):
+        raise SpecError("FILE.py", f"{str(file)!r} is not the name of a Python module, such as my_task.py")
+    cls = name or "".join(part.capitalize() for part in file.stem.split("_"))
+    if not cls.isidentifier() or keyword.iskeyword(cls):
+        raise SpecError("--name", f"{cls!r} is not the name of a class")
+    test = file.with_name(f"test_{file.name}")
+    for path in (file, test):
+        if path.exists():
+            raise SpecError("FILE.py", f"{path} exists already; nothing was written")
+    if not file.parent.is_dir():
+        raise SpecError("FILE.py", f"the folder {file.parent} does not exist")
+    templates = files("lab.tasks") / "templates"
+    for path, template in ((file, "task.py.txt"), (test, "test.py.txt")):
+        text = (templates / template).read_text(encoding="utf-8")
+        write_bytes(
+            path,
+            text.replace("FILE:NAME", f"{file.name}:{cls}").replace("FILE", file.stem).replace("NAME", cls).encode(),
+        )
+    print(f"{file}: replace the parts marked with 1 to 4, then: lab task check {file}:{cls}")
+    print(f"{test}: its test, for pytest")
+
+
+@app.command()
+def check(
+    task: Annotated[str, typer.Argument(metavar="FILE.py:NAME", help="Or a built-in task.", show_default=False)],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the task; repeatable.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="KEY=VALUE", help="A hyperparameter to try it with; repeatable."),
+    ] = None,
+) -> None:
+    """Try a task against the contract, point by point, and say in plain words what is wrong."""
+    from lab.assignment import TaskRef
+    from lab.spec import parse_override
+    from lab.tasks.builtin import rooted
+    from lab.tasks.checks import contract_suite
+    from lab.tasks.contract import TrialFunction
+    from lab.tasks.registry import load_task
+
+    options = dict(parse_override(text) for text in set_ or [])
+    loaded = load_task(TaskRef(task, options | rooted(task, options, Path.cwd())))
+    if isinstance(loaded, TrialFunction):
+        raise TaskError(f"{task}: is a trial function; the contract is that of a lab.Task")
+    failed = 0
+    for finding in contract_suite(loaded, _PARAMS | dict(parse_override(text) for text in param or [])):
+        print(f"{'ok  ' if finding.passed else 'FAIL'} {finding.name}: {finding.said}")
+        failed += not finding.passed
+    description = loaded.describe() if not failed else None
+    for line in (description.facts + description.warnings) if description else ():
+        print(f"     {line}")
+    if failed:
+        raise TaskError(f"{task}: {failed} point{'s' if failed > 1 else ''} of the contract failed")

@@ -17,7 +17,8 @@ from lab.assignment import Assignment, Attachment, Job, LedgerFace, Outcome, Rep
 from lab.errors import LabError, RecordError
 from lab.execution.output import OutputBudget
 from lab.execution.template import template_params
-from lab.tasks.contract import TrialFunction, check_data
+from lab.tasks.checks import check_data
+from lab.tasks.contract import TrialFunction
 from lab.tasks.registry import load_task
 from lab.training.snapshots import pack, unpack
 from lab.training.trainer import EpochResult, FunctionTrainer, ModelTrainer, Trainer

@@ -1,11 +1,12 @@
-"""Finding, by timing, the path and the width at which a lane trains a job's trials fastest."""
+"""Finding, by checking and timing, the path and the width at which a lane trains a job's trials fastest."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import replace
 from statistics import median
+
+import torch
 
 from lab.assignment import Assignment, Job
 from lab.errors import TaskError
@@ -13,20 +14,26 @@ from lab.execution.engine import Probe
 from lab.execution.lane import make_trainer
 from lab.execution.template import corner_params, template_params
 from lab.schedules import Constant
-from lab.tasks.contract import Task, TrialFunction, check_task
+from lab.tasks.checks import check_task
+from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
-from lab.training.layers import NotStackable
-from lab.training.models import structure
+from lab.training.equivalence import check_path
+from lab.training.models import PATHS, build_models
+from lab.training.stacking.layouts import NotStackable
 from lab.training.trainer import build_model
 
 _STEPS = 16
 _ROUNDS = 3
+_EXAMPLES = 8
+_SLOWER = 1.25
 _GAIN = 1.05
 """A wider lane must be this much faster per trial: width costs the search its freshness."""
 
 
 def probe(job: Job, widest: int) -> Probe:
-    """Time sequential training and stacked widths 1, 2, 4, ... up to `widest`; see `Engine.probe`.
+    """Take the fastest path that trains as plain PyTorch does, at its fastest width up to `widest`; see `Engine.probe`.
+
+    The reason says what was refused and why.
 
     Raises:
         TaskError: the task breaks its contract.
@@ -35,32 +42,53 @@ def probe(job: Job, widest: int) -> Probe:
     if isinstance(task, TrialFunction):
         return Probe("function", 1, "a trial function runs by itself", {})
     check_task(task, template_params(job.space))
+    job = replace(job, task=replace(job.task, given=task))  # its data are read once, not for every width
     times = {"sequential x 1": _milliseconds(job, "sequential", 1)}
-    try:
-        _check_one_architecture(task, job)
-        width = 1
-        while width <= widest:
-            times[f"stacked x {width}"] = _milliseconds(job, "stacked", width)
-            width *= 2
-    except NotStackable as error:
-        return Probe("sequential", 1, f"not stackable: {error}", times)
+    refused: list[str] = []
+    for path in PATHS[:-1]:
+        try:
+            _check(path, task, job)
+            _time(path, job, widest, times)
+            break  # the ones after it are slower
+        except NotStackable as error:
+            refused.append(f"not {path}: {error}")
     best = "sequential x 1"
     for name, time_ms in times.items():
         if times[best] >= _GAIN * time_ms:
             best = name
     path, _, count = best.partition(" x ")
-    reason = f"fastest of {len(times)} timed: {times['sequential x 1'] / times[best]:.1f} times sequential"
-    return Probe(path, int(count), reason, times)
+    gain = times["sequential x 1"] / times[best]
+    found = f"fastest of {len(times)} timed: {gain:.1f} times sequential" if len(times) > 1 else "nothing else is open"
+    return Probe(path, int(count), "; ".join([found, *refused]), times)
 
 
-def _check_one_architecture(task: Task, job: Job) -> None:
-    shapes = []
+def _time(path: str, job: Job, widest: int, times: dict[str, float]) -> None:
+    """Widths 1, 2, 4, ... as long as they are not clearly slower than a narrower one."""
+    width = 1
+    while width <= widest:
+        times[f"{path} x {width}"] = found = _milliseconds(job, path, width)
+        if found > _SLOWER * min(times.values()) and width > 1:
+            return
+        width *= 2
+
+
+def _check(path: str, task: Task, job: Job) -> None:
+    """Refuse a path that is not open to the task, or on which it would train otherwise.
+
+    Raises:
+        NotStackable: with the reason.
+    """
+    x, y = (split[:_EXAMPLES] for split in task.data("train"))
+    x = task.model_input(x)
+    middle = template_params(job.space)
+    check_path(path, task, lambda seed: build_model(task, middle, seed), x, y)
+    models = build_models(path, build_model(task, middle, seed=0), 1, x, torch.device("cpu"))
     for params in corner_params(job.space):
-        # A corner at which the user's model raises fails its trials, not the study.
-        with contextlib.suppress(Exception):
-            shapes.append(structure(build_model(task, params, seed=0)))
-    if any(shape != shapes[0] for shape in shapes):
-        raise NotStackable("hyperparameters change the architecture from trial to trial")
+        try:
+            module = build_model(task, params, seed=0)
+        except Exception:  # noqa: S112 - a corner at which the user's model raises fails its trials, not the study
+            continue
+        models.load(0, module, seed=0)
 
 
 def _milliseconds(job: Job, path: str, width: int) -> float:

@@ -27,10 +27,10 @@ _TOP = 5
 _OPTIONAL: dict[str, tuple[str, ...]] = {
     "bounds": ("skipped", "runs"),
     "explore": (),
-    "explain": ("withheld", "importances", "out_of_bag_r2", "edges", "effects"),
+    "explain": ("withheld", "importances", "measures", "coverage", "pruned", "out_of_bag_r2", "edges", "effects"),
     "confirm": (),
     "final": (),
-    "ensemble": ("skipped",),
+    "ensemble": ("skipped", "baselines", "examples"),
 }
 """Stages, with the entries of their artefacts that may be missing: the template finds None there, and nowhere else."""
 
@@ -62,6 +62,7 @@ def render(spec: StudySpec, record: Record) -> str:
         spec_yaml=dump_spec(spec.model_copy(update={"provenance": {}})),
         provenance={k: v for k, v in spec.provenance.items() if k != "probe"},
         probe=spec.provenance.get("probe"),
+        data=record.task(),
         **found,
         plots=_figures(spec, found, rows),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,
@@ -104,8 +105,8 @@ def _figures(spec: StudySpec, found: dict[str, Any], rows: list[TrialRow]) -> di
         add("range-test", lambda: plots.range_test_figure(found["bounds"]))
     add("history", lambda: plots.history_figure(rows, metric, direction))
     explain = found["explain"] or {}
-    if explain.get("importances"):
-        add("importances", lambda: plots.importance_figure(explain["importances"]))
+    if explain.get("measures"):
+        add("importances", lambda: plots.importance_figure(explain["measures"]))
     for effect in () if explain.get("withheld") else explain.get("effects") or ():
         add(f"effect-{effect['name']}", partial(plots.effect_figure, effect, explain["explains"]))
     add("curves", lambda: plots.curves_figure(rows, metric, [row.number for row in best]))

@@ -148,17 +148,38 @@ def _focus(figure: Figure, scores: Sequence[float], direction: str) -> None:
     )
 
 
-def importance_figure(importances: Mapping[str, float]) -> Figure:
-    """Total-effect share of each hyperparameter, largest on top."""
-    ordered = sorted(importances.items(), key=lambda item: item[1])
-    figure = _figure("share of the response's variance (total effect)", "", height=90 + 44 * len(ordered))
-    figure.add_bar(
-        x=[share for _, share in ordered],
-        y=[name for name, _ in ordered],
-        orientation="h",
-        marker={"color": ACCENT},
-        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
-    )
+_MEASURES = {
+    "permutation": "permutation, interactions included",
+    "fanova": "fANOVA, by itself",
+    "ped_anova": "PED-ANOVA, to be among the best",
+}
+
+
+def importance_figure(measures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """Share of each hyperparameter by every measure, the most important on top, with its 10-90 % interval."""
+    first = measures["permutation"]
+    ordered = sorted(first, key=lambda name: first[name]["share"])
+    figure = _figure("share", "", height=120 + 64 * len(ordered), barmode="group")
+    colors = zip(_MEASURES.items(), (ACCENT, "#059669", "#d97706"), strict=True)
+    for (measure, label), color in reversed(list(colors)):
+        found = [measures.get(measure, {}).get(name) for name in ordered]
+        figure.add_bar(
+            x=[one["share"] if one else None for one in found],
+            y=ordered,
+            orientation="h",
+            name=label,
+            marker={"color": color},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [one["high"] - one["share"] if one else 0 for one in found],
+                "arrayminus": [one["share"] - one["low"] if one else 0 for one in found],
+                "color": INK,
+                "thickness": 1,
+            },
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )
+    figure.update_layout(legend={"traceorder": "reversed"})
     return figure
 
 

@@ -1,12 +1,13 @@
-"""A random-forest search as an Optuna sampler: Sobol start, then expected improvement in a forest.
+"""A random-forest search as an Optuna sampler: Sobol start, then expected improvement in a model that is mostly forest.
 
 Its state is the storage: the proposal depends on (seed, trial number, history) alone, so a resumed study goes on
-exactly as an uninterrupted one. Method: sequential model-based optimisation with forests (Hutter et al. 2011, SMAC).
+exactly as an uninterrupted one. Method: sequential model-based optimisation with forests (Hutter et al. 2011, SMAC),
+with a Gaussian process beside the forest for what is smooth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +19,25 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import norm, qmc, rankdata
 
+from lab.search.acquisition import Acquisition
+from lab.search.candidates import among, apart, around, everywhere, sobol_point
+from lab.search.fidelity import Lessons, lessons
+from lab.search.history import History, even_costs, read_history, sign_of
+from lab.search.prior import Prior
+from lab.surrogate.blend import Blend
 from lab.surrogate.encode import Encoding
-from lab.surrogate.forest import Forest
 
 Floats = NDArray[np.float64]
 
-_LOCAL_STEPS = (0.15, 0.05, 0.015)
-"""Widths of the local search around the best trials, in the unit cube."""
+_ANYWHERE, _PER_CENTER, _CENTERS, _ROUNDS = 1024, 64, 10, 3
+"""Candidates from the whole space, so that every region has its chance; then steps from the best ones, so often."""
+
+_AGAIN = 1e-6
+"""A setting that has been tried is tried again only where nothing else is left."""
+
+_FEWEST = 3
+"""Trials below which no model is asked for its favourite."""
 
 
 class ForestSampler(BaseSampler):
@@ -35,8 +46,11 @@ class ForestSampler(BaseSampler):
     Args:
         seed: same seed, same history, same proposal.
         startup: trials taken from a Sobol sequence before the forest is asked.
-        explore_every: every so manieth later trial is a Sobol point too, so no region is ever ruled out.
+        explore_every: every so manieth later trial is a Sobol point too, so no region is ever ruled out; where scores
+            are noisy, every other of these trains the favourite once more instead.
         space: the whole space, conditional parameters included. None: what the study's trials have in common.
+        prior: where the best values are thought to lie, `{name: {center: value, spread: share of the range}}`; it
+            fades as trials are told.
     """
 
     def __init__(
@@ -45,6 +59,7 @@ class ForestSampler(BaseSampler):
         startup: int = 16,
         explore_every: int = 8,
         space: Mapping[str, BaseDistribution] | None = None,
+        prior: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         if startup < 0:
             raise ValueError(f"startup {startup!r} is not at least 0")
@@ -54,6 +69,7 @@ class ForestSampler(BaseSampler):
         self._startup = startup
         self._explore_every = explore_every
         self._space = dict(space) if space is not None else None
+        self._prior = Prior(prior)
         self._common = IntersectionSearchSpace(include_pruned=True)
         self._offered: _Offer | None = None
 
@@ -64,118 +80,103 @@ class ForestSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
+        _refuse_several(study)
         random = RandomSampler(seed=_stream(self._seed, trial.number, *param_name.encode()))
         return random.sample_independent(study, trial, param_name, param_distribution)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        _refuse_several(study)
         if not search_space:
             return {}
-        if len(study.directions) > 1:
-            raise ValueError("ForestSampler searches one objective; this study has several")
         encoding = Encoding(search_space)
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        history = [t for t in trials if _teaches(t) and search_space.keys() & t.params.keys()]
-        pending = encoding.units([t.params for t in trials if t.state == TrialState.RUNNING and t.params])
-        turn = trial.number - self._startup
-        if turn < 0 or turn % self._explore_every == self._explore_every - 1 or len(history) < 2:
-            point = encoding.snap(_sobol_point(len(encoding), trial.number, self._seed)[None])
-            if len(history) < 2 or not (pending == point).all(axis=1).any():
+        history = read_history(trials, encoding, study.direction)
+        aside, place = divmod(trial.number - self._startup, self._explore_every)
+        if len(history) < 2 or aside < 0:
+            point = self._start(encoding, trial.number)
+            if len(history) < 2 or not among(point, history.pending)[0]:
                 return encoding.values(point[0])
-        units = encoding.units([t.params for t in history])
-        cost = _normal_scores(_costs(history, study.direction))
-        known = self._offer(encoding, units, cost)
-        gain = known.gain * _apart(known.candidates, np.nan_to_num(pending, nan=0.5))
+        known = self._offer(encoding, history, study.direction)
+        if place == self._explore_every - 1 and aside >= 0:
+            again = known.favourite if aside % 2 == 0 else None
+            point = self._start(encoding, trial.number) if again is None else again[None]
+            if not among(point, history.pending)[0]:
+                return encoding.values(point[0])
+        gain = known.gain * apart(known.candidates, np.nan_to_num(history.pending, nan=0.5))
         return encoding.values(known.candidates[int(gain.argmax())])
 
-    def _offer(self, encoding: Encoding, units: Floats, cost: Floats) -> _Offer:
-        """What the forest offers for a history; a batch asked at once shares it and differs in what is pending."""
-        features = encoding.features(units)
+    def recommend(self, study: Study) -> FrozenTrial:
+        """The trial whose setting the model predicts to be best: the best score observed was also a lucky one.
+
+        Raises:
+            ValueError: no trial has completed, or the study has several objectives.
+        """
+        _refuse_several(study)
+        complete = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+        if not complete:
+            raise ValueError("no trial has completed, so there is none to recommend")
+        space = self._space or IntersectionSearchSpace().calculate(study)
+        encoding = Encoding({name: dist for name, dist in space.items() if not dist.single()})
+        history = read_history(complete, encoding, study.direction)
+        told = ~history.diverged
+        if told.sum() < _FEWEST:
+            return study.best_trial
+        units, cost = history.units[told], history.cost[told]
+        mean = Blend(encoding, self._seed).fit(units, even_costs(cost)).predict(units).mean
+        return history.trials[int(np.flatnonzero(told)[mean.argmin()])]
+
+    def _start(self, encoding: Encoding, number: int) -> Floats:
+        """A point of the Sobol sequence [1, d]; every other one where the prior expects the best."""
+        point = sobol_point(len(encoding), number, self._seed)[None]
+        return encoding.snap(self._prior.points(encoding, point) if number % 2 == 0 else point)
+
+    def _offer(self, encoding: Encoding, history: History, direction: StudyDirection) -> _Offer:
+        """What the model offers for a history; a batch asked at once shares it and differs in what is pending."""
+        taught = lessons(history, encoding, sign_of(direction))
+        key = (taught.units.tobytes(), taught.cost.tobytes())
         known = self._offered
-        if known is None or not (np.array_equal(known.features, features) and np.array_equal(known.cost, cost)):
-            forest = Forest(self._seed).fit(features, cost)
-            rng = np.random.default_rng([self._seed, len(cost)])
-            candidates = encoding.snap(_candidates(np.nan_to_num(units, nan=0.5), cost, rng))
-            best = _incumbent(forest, encoding, units)
-            gain = _expected_improvement(forest, encoding.features(candidates), best)
-            self._offered = known = _Offer(features, cost, candidates, gain)
+        if known is None or known.key != key:
+            self._offered = known = self._search(encoding, history, taught, key)
         return known
+
+    def _search(self, encoding: Encoding, history: History, taught: Lessons, key: tuple[bytes, bytes]) -> _Offer:
+        rng = np.random.default_rng([self._seed, len(history)])
+        acquisition = Acquisition(self._seed, taught, self._prior)
+        best_first = np.argsort(acquisition.mean(history.units), kind="stable")
+        centers = history.units[best_first[:_CENTERS]]
+        candidates = everywhere(encoding, _ANYWHERE, rng)
+        if self._prior:
+            candidates[::4] = encoding.snap(self._prior.points(encoding, candidates[::4]))
+        gain = acquisition(encoding, candidates, len(history))
+        for _ in range(_ROUNDS):
+            steps = around(encoding, centers, _PER_CENTER, rng)
+            candidates = np.concatenate([candidates, steps])
+            gain = np.concatenate([gain, acquisition(encoding, steps, len(history))])
+            centers = candidates[np.argsort(-gain, kind="stable")[:_CENTERS]]
+        gain[among(candidates, history.units)] *= _AGAIN
+        complete = [i for i in best_first if history.trials[i].state == TrialState.COMPLETE]
+        favourite = history.units[complete[0]] if complete and acquisition.noisy else None
+        whole = favourite is not None and bool(np.isfinite(favourite).all())
+        return _Offer(key, candidates, gain, favourite if whole else None)
 
 
 @dataclass(frozen=True)
 class _Offer:
-    """Candidates [m, d] with their expected improvement [m], and the history they follow from."""
+    """Candidates [m, d] with their worth [m], and the history they follow from."""
 
-    features: Floats
-    cost: Floats
+    key: tuple[bytes, bytes]
     candidates: Floats
     gain: Floats
+    favourite: Floats | None
+    """The trial [d] that is predicted to be the best, where a second score of it would tell anything."""
+
+
+def _refuse_several(study: Study) -> None:
+    if len(study.directions) > 1:
+        raise ValueError("ForestSampler searches one objective; this study has several")
 
 
 def _stream(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
-
-
-def _teaches(trial: FrozenTrial) -> bool:
-    if trial.state == TrialState.COMPLETE:
-        return True
-    if trial.state == TrialState.PRUNED:
-        return bool(trial.intermediate_values)
-    return trial.state == TrialState.FAIL and trial.user_attrs.get("outcome") == "diverged"
-
-
-def _costs(history: Sequence[FrozenTrial], direction: StudyDirection) -> Floats:
-    """To be minimised, [n]; infinite for a diverged trial."""
-    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
-    found = []
-    for trial in history:
-        value = trial.value
-        if trial.state == TrialState.PRUNED:
-            value = trial.intermediate_values[max(trial.intermediate_values)]
-        found.append(np.inf if value is None or not np.isfinite(value) else sign * value)
-    return np.array(found)
-
-
-def _normal_scores(cost: Floats) -> Floats:
-    """Ranks to quantiles of a normal: one diverged trial must not flatten all other differences."""
-    return np.asarray(norm.ppf((rankdata(cost) - 0.5) / len(cost)))
-
-
-def _sobol_point(d: int, index: int, seed: int) -> Floats:
-    engine = qmc.Sobol(d, scramble=True, rng=np.random.default_rng(seed))
-    if index:
-        engine.fast_forward(index)
-    return np.asarray(engine.random(1)[0])
-
-
-def _candidates(units: Floats, cost: Floats, rng: np.random.Generator, spread: int = 1024, near: int = 96) -> Floats:
-    """Points over the whole cube, and steps of several widths from the ten best trials; [n, d]."""
-    d = units.shape[1]
-    best = units[np.argsort(cost, kind="stable")[:10]]
-    parts = [rng.random((spread, d))]
-    for width in _LOCAL_STEPS:
-        steps = rng.normal(0, width, (near, len(best), d))
-        parts.append(np.clip(best[None] + steps, 0, 1).reshape(-1, d))
-    return np.concatenate(parts)
-
-
-def _incumbent(forest: Forest, encoding: Encoding, units: Floats) -> float:
-    """The best predicted cost among the trials: a prediction, since the best observed one was also lucky."""
-    return float(forest.predict(encoding.features(units)).mean.min())
-
-
-def _expected_improvement(forest: Forest, features: Floats, best: float) -> Floats:
-    mean, std = forest.predict(features)
-    std = np.maximum(std, 1e-9)
-    z = (best - mean) / std
-    return np.asarray((best - mean) * norm.cdf(z) + std * norm.pdf(z))
-
-
-def _apart(candidates: Floats, pending: Floats, reach: float = 0.15) -> Floats:
-    """Factor in [0, 1] that vanishes at trials already running, so a batch spreads out; [n]."""
-    factor = np.ones(len(candidates))
-    for point in pending:
-        distance2 = ((candidates - point) ** 2).sum(axis=1)
-        factor *= 1 - np.exp(-distance2 / (2 * reach**2))
-    return factor

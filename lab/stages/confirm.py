@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 from lab.assignment import Planned, derive_seed
@@ -9,6 +11,7 @@ from lab.execution.engine import Engine
 from lab.record import Record
 from lab.space import Params
 from lab.spec import StudySpec
+from lab.stages import race
 from lab.stages.jobs import (
     best_first,
     completed,
@@ -34,20 +37,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         completed(read_trials(record, "explore", spec.store), "confirm", "run stage 'explore' again"), direction
     )
     candidates = _candidates(spec, ranked)
-    planned = tuple(
-        Planned(
-            params=params,
-            seed=derive_seed(spec.seed, "confirm", index, seed),
-            epochs=spec.search.epochs,
-            role=kind,
-        )
-        for index, (kind, params, _) in enumerate(candidates)
-        for seed in range(spec.confirm.seeds)
-    )
-    cycles = tuple(int(p.params["cycles"]) for p in planned)
-    space = open_to_cycles(space_of(spec, record), cycles)
-    rows = run_job(spec, record, engine, make_job(spec, record, engine, "confirm", planned, space))
-    entries = [_entry(spec, i, candidate, rows) for i, candidate in enumerate(candidates)]
+    entries = _race(spec, record, engine, candidates, direction)
     chosen = {kind: _choose(entries, kind, direction) for kind in ("one_cycle", "several")}
     if chosen["one_cycle"] is None:
         completed([], "confirm: of the one-cycle candidates", "lower space.max_lr: they diverge on other seeds")
@@ -61,6 +51,46 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         "chosen": chosen,
     }
     return record.write("confirm", artefact)
+
+
+def _race(
+    spec: StudySpec, record: Record, engine: Engine, candidates: list[tuple[str, Params, int]], direction: str
+) -> list[dict[str, Any]]:
+    """Train the candidates round by round on more seeds, without those of their kind that are clearly beaten.
+
+    The plan only grows, so a race that was interrupted goes on where it was.
+    """
+    places: list[int] = []
+    planned: list[Planned] = []
+    out: set[int] = set()
+    rows: list[TrialRow] = []
+    entries: list[dict[str, Any]] = []
+    done = 0
+    for end in race.rounds(spec.confirm.seeds):
+        for seed, (index, (kind, params, _)) in product(range(done, end), enumerate(candidates)):
+            if index not in out:
+                places.append(index)
+                fresh = derive_seed(spec.seed, "confirm", index, seed)
+                planned.append(Planned(params=params, seed=fresh, epochs=spec.search.epochs, role=kind))
+        cycles = tuple(int(p.params["cycles"]) for p in planned)
+        space = open_to_cycles(space_of(spec, record), cycles)
+        rows = run_job(spec, record, engine, make_job(spec, record, engine, "confirm", tuple(planned), space))
+        entries = [_entry(index, candidate, rows, places) for index, candidate in enumerate(candidates)]
+        done = end
+        for kind in ("one_cycle", "several"):
+            left = {i: e["scores"] for i, e in enumerate(entries) if e["kind"] == kind and i not in out and e["scores"]}
+            if left:
+                out |= race.beaten(left, direction)
+    return [entry | {"unbiased": _unbiased(entry, entries)} for entry in entries]
+
+
+def _unbiased(entry: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What a candidate's score is worth among those of its kind."""
+    mine = [e for e in entries if e["kind"] == entry["kind"] and e["scores"]]
+    if not entry["scores"]:
+        return None
+    place = next(i for i, e in enumerate(mine) if e is entry)
+    return asdict(race.unlucky([e["scores"] for e in mine], place))
 
 
 def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Params, int]]:
@@ -79,10 +109,11 @@ def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Para
     return found
 
 
-def _entry(spec: StudySpec, index: int, candidate: tuple[str, Params, int], rows: list[TrialRow]) -> dict[str, Any]:
+def _entry(index: int, candidate: tuple[str, Params, int], rows: list[TrialRow], places: list[int]) -> dict[str, Any]:
     kind, params, trial = candidate
-    seeds = spec.confirm.seeds
-    mine = [row for row in rows if row.plan_index is not None and row.plan_index // seeds == index]
+    # A race that goes on after an interruption may find trials of rounds that it has not come to yet.
+    planned = [row for row in rows if row.plan_index is not None and row.plan_index < len(places)]
+    mine = [row for row in planned if row.plan_index is not None and places[row.plan_index] == index]
     scores = [row.score for row in mine if row.score is not None]
     return {
         "kind": kind,
@@ -95,8 +126,10 @@ def _entry(spec: StudySpec, index: int, candidate: tuple[str, Params, int], rows
 
 
 def _choose(entries: list[dict[str, Any]], kind: str, direction: str) -> dict[str, Any] | None:
-    """The candidate with the best mean among those that completed on every seed, else among all."""
+    """The candidate with the best mean among those with most seeds, all of them completed; else among all."""
     mine = [e for e in entries if e["kind"] == kind and e["summary"]]
     steady = [e for e in mine if all(o == "completed" for o in e["outcomes"])] or mine
+    furthest = max((len(e["scores"]) for e in steady), default=0)
     sign = 1 if direction == "maximize" else -1
-    return max(steady, key=lambda e: sign * float(e["summary"]["mean"]), default=None)
+    finalists = [e for e in steady if len(e["scores"]) == furthest]
+    return max(finalists, key=lambda e: sign * float(e["summary"]["mean"]), default=None)

@@ -6,12 +6,14 @@ Shapes: m members, n examples.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lab.assignment import derive_seed
 from lab.errors import StudyError
 from lab.execution.engine import Engine
 from lab.predictor import Member, member_outputs
@@ -19,9 +21,14 @@ from lab.record import Record
 from lab.spec import StudySpec
 from lab.stages.final import CYCLICAL, LONG, SHORT
 from lab.stages.jobs import mean_interval, task_of
-from lab.tasks.contract import Data, Task, check_data
+from lab.tasks.checks import check_data
+from lab.tasks.contract import Data, Task
 from lab.training.ensemble import Selection, fit_temperature, greedy, negative_log_likelihood, scores, weighted
 from lab.training.ensemble import with_temperature as cooled
+from lab.training.examples import uncertainty, wrongness
+
+_SHOWN = 12
+"""Examples of each sort that are kept for the report."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
             "test": result,
         },
         "controls": controls,
+        "baselines": _baselines(spec, task, test[1]),
+        "examples": _examples(task, temperature, chosen[1], test[1]),
     }
     return record.write("ensemble", artefact)
 
@@ -84,10 +93,8 @@ def _predict(task: Task, record: Record, runs: list[dict[str, Any]], valid: Data
         for name in run_["snapshots"]:
             member = Member(run_["params"], name)
             on_valid, on_test = (member_outputs(task, record.final_folder, member, x) for x in (valid[0], test[0]))
-            temperature = 1.0
-            if task.kind == "classification":
-                temperature = fit_temperature(on_valid, valid[1])
-                on_valid, on_test = cooled(on_valid, temperature), cooled(on_test, temperature)
+            temperature = fit_temperature(on_valid, valid[1], task.kind)
+            on_valid, on_test = (cooled(p, temperature, task.kind) for p in (on_valid, on_test))
             found.append(_Trained(run_["role"], run_["seed"], member, temperature, on_valid, on_test))
     return found
 
@@ -102,7 +109,7 @@ class _Judge:
 
     def loss(self, prediction: Tensor) -> float:
         """On the validation split: negative log-likelihood, or the task's own mean loss of plain values."""
-        if self._task.kind == "classification":
+        if self._task.kind != "regression":
             return negative_log_likelihood(prediction, self._valid_y)
         return float(self._task.loss(prediction, self._valid_y).mean())
 
@@ -119,10 +126,8 @@ class _Judge:
     def score(self, prediction: tuple[Tensor, Tensor]) -> tuple[float, dict[str, float]]:
         """The temperature that the validation split asks for, and the test scores with it."""
         on_valid, on_test = prediction
-        temperature = 1.0
-        if self._task.kind == "classification":
-            temperature = fit_temperature(on_valid, self._valid_y)
-            on_test = cooled(on_test, temperature)
+        temperature = fit_temperature(on_valid, self._valid_y, self._task.kind)
+        on_test = cooled(on_test, temperature, self._task.kind)
         return temperature, scores(on_test, self._test_y, self._task.kind, self._task.metrics)
 
 
@@ -149,6 +154,53 @@ def _controls(judge: _Judge, trained: list[_Trained], epochs: int) -> list[dict[
         together = judge.score(judge.average(long_runs))[1]
         rows.append(_row(f"{len(long_runs)} independent 1cycle runs", [together], epochs * len(long_runs)))
     return rows
+
+
+def _baselines(spec: StudySpec, task: Task, test_y: Tensor) -> list[dict[str, Any]]:
+    """Test scores of the task's models of other kinds, each trained on the training split alone."""
+    found = []
+    for baseline in task.baselines(derive_seed(spec.seed, "baselines")):
+        begin = time.monotonic()
+        predict = baseline.fit()
+        seconds = time.monotonic() - begin
+        result = scores(predict("test"), test_y, task.kind, task.metrics)
+        found.append({"name": baseline.name, "test": result, "fit_s": seconds})
+    return found
+
+
+def _examples(task: Task, temperature: float, on_test: Tensor, target: Tensor) -> dict[str, list[dict[str, Any]]]:
+    """The test examples that the chosen ensemble is most wrong and least sure about."""
+    prediction = cooled(on_test, temperature, task.kind)
+    ranked = {"most wrong": wrongness(prediction, target, task.kind)}
+    unsure = uncertainty(prediction, task.kind)
+    if unsure is not None:
+        ranked["most uncertain"] = unsure
+    return {
+        name: [
+            {
+                "index": index,
+                "said": _said(task, prediction[index], None),
+                "true": _said(task, prediction[index], target[index]),
+                "shown": dict(task.show("test", index)),
+            }
+            for index in values.argsort(descending=True, stable=True)[:_SHOWN].tolist()
+        ]
+        for name, values in ranked.items()
+    }
+
+
+def _said(task: Task, prediction: Tensor, target: Tensor | None) -> str:
+    """A prediction, or with a target the target, in words."""
+    names = task.class_names
+    if task.kind == "classification":
+        number = int(prediction.argmax() if target is None else target)
+        name = names[number] if names else str(number)
+        return f"{name} ({float(prediction[number]):.0%})"
+    if task.kind == "multilabel":
+        chosen = torch.nonzero((prediction if target is None else target) > 0.5)[:, 0].tolist()
+        return ", ".join(names[i] if names else str(i) for i in chosen) or "none"
+    values = (prediction if target is None else target).reshape(-1).tolist()
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def _row(name: str, results: list[dict[str, float]], epochs: int) -> dict[str, Any]:

@@ -14,51 +14,58 @@ from lab.ledger import distributions
 from lab.record import Record
 from lab.spec import StudySpec
 from lab.stages.jobs import space_of, task_of
-from lab.surrogate.effects import edge, importances, partial_dependence
+from lab.surrogate.effects import edge, partial_dependence
 from lab.surrogate.encode import Encoding
 from lab.surrogate.forest import Forest
+from lab.surrogate.importance import measures
+from lab.surrogate.quality import Coverage, held_out
+from lab.surrogate.rungs import AtFull, Rows, rows_of
 from lab.trials import TrialRow, read_trials
 
 Floats = NDArray[np.float64]
 
 _BELIEVE_FROM = 0.2
-"""Out-of-bag R2 below which importances are withheld: they would describe the forest's errors."""
+"""R2 on unseen trials below which importances are withheld: they would describe the forest's errors."""
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     """Fit the forest to the explore stage's trials; trains nothing."""
     space = space_of(spec, record)
     encoding = Encoding({name: dist for name, dist in distributions(space).items() if not dist.single()})
-    direction = task_of(spec).direction
-    rows = [r for r in read_trials(record, "explore", spec.store) if _teaches(r)]
-    if len(rows) < 4 or not len(encoding):
-        reason = "fewer than 4 trials" if len(encoding) else "the space is a single point"
-        return record.write("explain", {"withheld": reason, "trials": len(rows)})
-    units = encoding.units([row.params for row in rows])
-    features = encoding.features(units)
     task = task_of(spec)
-    fit = _fit(task.metric, _scores(rows, direction), direction, features, spec.seed)
+    trials = [r for r in read_trials(record, "explore", spec.store) if _teaches(r)]
+    if len(trials) < 4 or not len(encoding):
+        reason = "fewer than 4 trials" if len(encoding) else "the space is a single point"
+        return record.write("explain", {"withheld": reason, "trials": len(trials)})
+    units = encoding.units([row.params for row in trials])
+    features = encoding.features(units)
+    fit = _fit(task.metric, _by_score(trials, task.direction), task.direction, features, spec.seed)
     if not fit.believed:
         # A score that saturates (accuracy on few examples) is mostly noise where the loss still tells trials apart.
-        losses = _log_losses(rows)
-        by_loss = None if losses is None else _fit("log(valid_loss)", losses, "minimize", features, spec.seed)
+        losses = _log_losses(trials)
+        by_loss = None if losses is None else _fit("log(valid_loss)", _plain(losses), "minimize", features, spec.seed)
         fit = by_loss if by_loss is not None and by_loss.believed else fit
-    forest = fit.forest
     effects = [
-        partial_dependence(forest, encoding, name, np.nan_to_num(units, nan=-1), seed=spec.seed)
+        partial_dependence(fit.forest, encoding, name, np.nan_to_num(units, nan=-1), seed=spec.seed)
         for name in encoding.names
     ]
     at_edge = {e.name: edge(e, encoding, fit.direction) for e in effects} if fit.believed else {}
-    spread = forest.predict(features).std
+    spread = fit.forest.predict(features).std
+    whole = [i for i, row in enumerate(trials) if row.outcome is not Outcome.PRUNED]
+    params, cost = [trials[i].params for i in whole], fit.cost[whole]
+    by_measure = measures(encoding, params, cost, seed=spec.seed) if fit.believed else {}
     artefact = {
-        "trials": len(rows),
-        "diverged": sum(row.outcome is Outcome.DIVERGED for row in rows),
+        "trials": len(trials),
+        "diverged": sum(row.outcome is Outcome.DIVERGED for row in trials),
+        "pruned": len(trials) - len(whole),
         "explains": fit.what,
         "instead_of": None if fit.what == task.metric else task.metric,
         "out_of_bag_r2": fit.r2,
         "believe_from": _BELIEVE_FROM,
         "withheld": None if fit.believed else _why_withheld(fit.r2),
-        "importances": importances(forest, encoding, seed=spec.seed) if fit.believed else None,
+        "importances": {name: i.share for name, i in by_measure["permutation"].items()} if by_measure else None,
+        "measures": {m: {name: asdict(i) for name, i in found.items()} for m, found in by_measure.items()},
+        "coverage": [asdict(c) for c in fit.coverage],
         "tree_std": {"median": float(np.median(spread)), "max": float(spread.max())},
         "edges": {name: side for name, side in at_edge.items() if side},
         "effects": [asdict(e) | {"log": bool(getattr(encoding.distributions[e.name], "log", False))} for e in effects],
@@ -72,17 +79,25 @@ class _Fit:
 
     what: str
     direction: str
-    forest: Forest
+    forest: AtFull
+    cost: Floats
+    """Of each trial at its end, to be minimised; [trials]."""
     r2: float | None
+    coverage: tuple[Coverage, ...]
 
     @property
     def believed(self) -> bool:
         return self.r2 is not None and self.r2 >= _BELIEVE_FROM
 
 
-def _fit(what: str, target: Floats, direction: str, features: Floats, seed: int) -> _Fit:
-    forest = Forest(seed).fit(features, target)
-    return _Fit(what, direction, forest, forest.out_of_bag_r2())
+def _fit(what: str, rows: Rows, direction: str, features: Floats, seed: int) -> _Fit:
+    told = rows.features(features)
+    forest = Forest(seed).fit(told, rows.target)
+    quality = held_out(told, rows.target, rows.trial, asked=rows.last, seed=seed)
+    # Out of bag while a trial is one row; rows of one trial would give each other away.
+    r2 = quality.r2 if rows.fidelity is not None else forest.out_of_bag_r2()
+    sign = -1.0 if direction == "maximize" else 1.0
+    return _Fit(what, direction, AtFull(forest, rows), sign * rows.target[rows.last], r2, quality.coverage)
 
 
 def _why_withheld(r2: float | None) -> str:
@@ -95,25 +110,27 @@ def _teaches(row: TrialRow) -> bool:
     return row.outcome in (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
 
 
-def _scores(rows: list[TrialRow], direction: str) -> Floats:
-    """Scores [n]; a diverged trial gets the worst completed score, a pruned one its last."""
-    known = [_score(row) for row in rows]
-    good = [score for score in known if score is not None]
+def _by_score(trials: list[TrialRow], direction: str) -> Rows:
+    """A row per trial; where trials were pruned, one per rung too, so that a score is compared with its like.
+
+    A diverged trial gets the worst completed score.
+    """
+    good = [row.score for row in trials if row.score is not None]
     worst = (min if direction == "maximize" else max)(good, default=0.0)
-    return np.array([worst if score is None else score for score in known])
+    curves = [row.curve if row.outcome is not Outcome.DIVERGED else {} for row in trials]
+    final = [worst if row.score is None else row.score for row in trials]
+    return rows_of(curves, final, [row.outcome is Outcome.PRUNED and bool(row.curve) for row in trials])
 
 
-def _log_losses(rows: list[TrialRow]) -> Floats | None:
+def _plain(target: Floats) -> Rows:
+    return rows_of([{}] * len(target), target.tolist(), [False] * len(target))
+
+
+def _log_losses(trials: list[TrialRow]) -> Floats | None:
     """Logarithm of the final validation losses [n], diverged ones as the worst; None where they are not all known."""
-    losses = [row.metrics.get("valid_loss") for row in rows if row.outcome is not Outcome.DIVERGED]
+    losses = [row.metrics.get("valid_loss") for row in trials if row.outcome is not Outcome.DIVERGED]
     known = [loss for loss in losses if loss is not None and loss > 0]
     if not known or len(known) < len(losses):
         return None
     worst = max(known)
-    return np.log([row.metrics.get("valid_loss") or worst for row in rows])
-
-
-def _score(row: TrialRow) -> float | None:
-    if row.outcome is Outcome.PRUNED and row.curve:
-        return row.curve[max(row.curve)]
-    return row.score
+    return np.log([row.metrics.get("valid_loss") or worst for row in trials])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def make_job(
     return Job(
         stage=stage,
         folder=record.folder.resolve(),
-        task=spec.task.ref(),
+        task=replace(spec.task.ref(), cache=str(record.data_folder.resolve())),
         space=space,
         recipe=spec.schedule.recipe(),
         training=training or training_of(spec),

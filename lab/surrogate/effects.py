@@ -6,7 +6,7 @@ Both are averaged over a Sobol sample of the *space*, not over the trials, which
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,19 @@ from optuna.distributions import CategoricalDistribution
 from scipy.stats import qmc
 
 from lab.surrogate.encode import Encoding
-from lab.surrogate.forest import Forest
+from lab.surrogate.forest import Prediction
 
 Floats = NDArray[np.float64]
+
+
+class Response(Protocol):
+    """What effects are read from: a forest."""
+
+    def trees(self, features: Floats) -> Floats:
+        """What each tree predicts, [trees, n]."""
+
+    def predict(self, features: Floats) -> Prediction:
+        """Mean and standard deviation, each [n]."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ def sobol(n: int, d: int, seed: int) -> Floats:
 
 
 def partial_dependence(
-    forest: Forest, encoding: Encoding, name: str, history: Floats, *, seed: int, grid: int = 21, sample: int = 256
+    forest: Response, encoding: Encoding, name: str, history: Floats, *, seed: int, grid: int = 21, sample: int = 256
 ) -> Effect:
     """The forest's mean over the space as one hyperparameter is held at each value of a grid.
 
@@ -72,7 +82,7 @@ def partial_dependence(
     )
 
 
-def importances(forest: Forest, encoding: Encoding, *, seed: int, sample: int = 512) -> dict[str, float]:
+def importances(forest: Response, encoding: Encoding, *, seed: int, sample: int = 512) -> dict[str, float]:
     """Permutation importance over the space: the share of the forest's variance that shuffling a parameter destroys.
 
     Half the mean squared change when one parameter is redrawn, over the total variance: Sobol's total-effect index

@@ -66,12 +66,23 @@ class Encoding:
                 count = len(dist.choices)
                 snapped[:, column] = (np.floor(units[:, column] * count).clip(max=count - 1) + 0.5) / count
             elif not isinstance(dist, FloatDistribution) or dist.step:
-                snapped[:, column] = [_unit(dist, _value(dist, float(u))) for u in units[:, column]]
+                values, place = np.unique(_nearest(dist, units[:, column]), return_inverse=True)
+                snapped[:, column] = np.array([_unit(dist, value) for value in values.tolist()])[place]
         return snapped
 
     def values(self, unit: Floats) -> dict[str, Any]:
         """One point of the unit cube [d] to values, each inside its distribution."""
         return {name: _value(dist, float(u)) for (name, dist), u in zip(self.distributions.items(), unit, strict=True)}
+
+
+def _nearest(dist: BaseDistribution, units: Floats) -> Floats:
+    """`_value` of many units [n] of whole or stepped numbers, as numbers [n]."""
+    assert isinstance(dist, (FloatDistribution, IntDistribution))
+    assert dist.step
+    low, high = _bounds(dist)
+    x = low + units * (high - low)
+    steps = np.rint(((np.exp(x) if dist.log else x) - dist.low) / dist.step)
+    return np.clip(dist.low + steps * dist.step, dist.low, dist.high)
 
 
 def _bounds(dist: FloatDistribution | IntDistribution) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """The task contract: what a user says of the thing to be trained.
 
-Shapes: n examples, c classes. A task is asked for tensors of whole splits; whoever trains it makes the batches.
+Shapes: n examples, c classes, k slots, b examples of a batch, r random numbers an example. A task is asked for tensors
+of whole splits; whoever trains it makes the batches.
 """
 
 from __future__ import annotations
@@ -8,17 +9,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lab.errors import LabError, TaskError
+from lab.errors import TaskError
 from lab.schedules import Schedule
+from lab.tasks.description import Description
 
 Split: TypeAlias = Literal["train", "valid", "test"]
+Kind: TypeAlias = Literal["classification", "multilabel", "regression"]
 Metric: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Data: TypeAlias = tuple[Tensor, Tensor]
 
@@ -28,20 +33,66 @@ def accuracy(output: Tensor, target: Tensor) -> Tensor:
     return (output.argmax(dim=1) == target).to(torch.float32).mean()
 
 
+def micro_f1(output: Tensor, target: Tensor) -> Tensor:
+    """F1 over all labels together: a label counts as predicted where its logit [n, c] is above 0; target [n, c]."""
+    predicted, true = output > 0, target > 0.5
+    hits = (predicted & true).sum()
+    total = predicted.sum() + true.sum()
+    return torch.where(total > 0, 2 * hits / total.clamp_min(1), torch.ones(()).to(output.device))
+
+
+def rmse(output: Tensor, target: Tensor) -> Tensor:
+    """Root of the mean squared error over all examples and values."""
+    return (output - target).pow(2).mean().sqrt()
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a user asks predictions for."""
+
+    x: Tensor
+    """Inputs [n, ...] as `data` gives them."""
+    y: Tensor | None = None
+    """Targets [n, ...] where the user's file holds them too."""
+    names: tuple[str, ...] = ()
+    """What each input is called, where it has a name (an image's file)."""
+    notes: tuple[str, ...] = ()
+    """What was done about what was missing or unknown, to be told to the user."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A model of another kind on the same split, to stand beside the net."""
+
+    name: str
+    fit: Callable[[], Callable[[Split], Tensor]]
+    """Trains it; gives what it predicts for a split, as `Task.predict` would: probabilities or values."""
+
+
 class Task(ABC):
     """Data, model, loss, metrics. The defaults are those of classification: cross entropy and accuracy.
 
-    A subclass gives `model` and `data`; a regression task also `loss`, `metrics`, `metric` and `direction`.
+    A subclass gives `model` and `data`. One of another kind says so: `multilabel` has targets [n, c] of 0 and 1;
+    `regression` also gives `loss`, `metrics`, `metric` and `direction`.
     Constructor arguments are the options a spec may give beside `kind`.
     """
 
-    kind: ClassVar[Literal["classification", "regression"]] = "classification"
-    metric: ClassVar[str] = "accuracy"
+    kind: Kind = "classification"
+    metric: str = "accuracy"
     """Which of `metrics` is the score that trials are compared by."""
-    direction: ClassVar[Literal["maximize", "minimize"]] = "maximize"
-    metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": accuracy}
-    """Name to a function of (output [n, ...], target [n, ...]) giving a scalar, over a whole split."""
-    class_names: ClassVar[tuple[str, ...]] = ()
+    direction: Literal["maximize", "minimize"] = "maximize"
+    metrics: Mapping[str, Metric] = MappingProxyType({"accuracy": accuracy})
+    """Name to a function of (output [n, ...], target [n, ...]) giving a scalar, over a whole split.
+
+    Output is what the model gives: logits, or values. An ensemble's probabilities come as their logarithms or logits.
+    """
+    class_names: tuple[str, ...] = ()
+    options: Mapping[str, Any] = MappingProxyType({})
+    """The constructor arguments, where a spec has to be written for a task made in Python."""
+    paths: ClassVar[tuple[str, ...]] = ()
+    """Which options name files or folders; a spec's are looked for beside it."""
+    cache: Path | None = None
+    """A folder of the study's where the task may keep what is costly to read again; set by whoever runs it."""
 
     @abstractmethod
     def model(self, params: Mapping[str, Any]) -> nn.Module:
@@ -53,18 +104,72 @@ class Task(ABC):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Loss of each example, [n]; never reduced, so that trials trained together stay apart."""
+        if self.kind == "multilabel":
+            return nn.functional.binary_cross_entropy_with_logits(
+                output, target.to(output.dtype), reduction="none"
+            ).mean(dim=1)
         return nn.functional.cross_entropy(output, target, reduction="none")
 
-    def prepare(self, raw: np.ndarray[Any, Any]) -> Tensor:
+    def model_input(self, x: Tensor) -> Tensor:
+        """What the model takes, made of inputs as `data` holds them (pixels as bytes, say), on their device.
+
+        Called on batches [b, ...] and [k, b, ...]: it must treat each example by itself.
+        """
+        return x
+
+    def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
+        """Random numbers [b, r] with which one trial's batch is augmented, from the trial's own generator; None: no
+        augmentation. May depend on the trial's hyperparameters, but r must not."""
+        return None
+
+    def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
+        """All trials' batches, augmented at once: x [k, b, ...] after `model_input`, y [k, b, ...], draws [k, b, r].
+
+        Takes all its randomness from `draws`, so that a trial's batch does not depend on its neighbours.
+        """
+        return x, y
+
+    def predict(self, output: Tensor) -> Tensor:
+        """What members of an ensemble are averaged in: probabilities [n, c], or plain values."""
+        if self.kind == "regression":
+            return output
+        return output.softmax(dim=1) if self.kind == "classification" else output.sigmoid()
+
+    # What a user's later files and the report need; each has a default.
+
+    def prepare(self, raw: NDArray[Any]) -> Tensor:
         """Raw inputs [n, ...] as a user's file holds them, made ready for the model as `data` makes them.
 
         By default they are taken as they are, in the type that the training inputs have.
         """
         return torch.as_tensor(raw).to(self.data("train")[0].dtype)
 
-    def predict(self, output: Tensor) -> Tensor:
-        """What members of an ensemble are averaged in: probabilities [n, c], or plain values."""
-        return output.softmax(dim=1) if self.kind == "classification" else output
+    def read(self, path: Path) -> Given:
+        """Inputs to predict for, from a user's file: by default an npz, or a CSV of numbers, through `prepare`."""
+        from lab.tasks.arrays import read_array
+
+        return Given(self.prepare(read_array(path)))
+
+    def fitted(self) -> Mapping[str, Any] | None:
+        """What was learned from the training data to make inputs ready (statistics, levels, class names), as JSON can
+        hold it; kept in the study folder, so that predictions later need no training data. None: nothing."""
+        return None
+
+    def restore(self, fitted: Mapping[str, Any]) -> None:
+        """Take what `fitted` gave, in place of learning it from the data."""
+        raise TaskError(f"{type(self).__name__}: has nothing to restore")
+
+    def describe(self) -> Description:
+        """What the data look like and what is doubtful about them."""
+        return Description()
+
+    def baselines(self, seed: int) -> tuple[Baseline, ...]:
+        """Models of other kinds to compare with, on the same split."""
+        return ()
+
+    def show(self, split: Split, index: int) -> Mapping[str, str]:
+        """One example for people: name to text, or, under `image`, a data URI."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -96,85 +201,3 @@ def trial_function(
     if direction not in ("maximize", "minimize"):
         raise TaskError(f"direction {direction!r} is not 'maximize' or 'minimize'")
     return lambda function: TrialFunction(function, metric, direction)
-
-
-def check_task(task: Task, params: Mapping[str, Any]) -> None:
-    """Try a task on a few examples and say in one line what breaks the contract.
-
-    Raises:
-        TaskError: NaN in the data, lengths that differ, one class only, a reduced loss, ...
-    """
-    name = type(task).__name__
-    if task.metric not in task.metrics:
-        raise TaskError(f"{name}.metric: {task.metric!r} is not one of its metrics {sorted(task.metrics)}")
-    if task.direction not in ("maximize", "minimize"):
-        raise TaskError(f"{name}.direction: {task.direction!r} is not 'maximize' or 'minimize'")
-    for split in ("train", "valid"):
-        check_data(task, split)
-    x, y = task.data("train")
-    few = min(4, len(x))
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        model = _tried(f"{name}.model", lambda: task.model(params))
-        if not isinstance(model, nn.Module):
-            raise TaskError(f"{name}.model: gave {type(model).__name__}, not a torch.nn.Module")
-        if not any(p.requires_grad for p in model.parameters()):
-            raise TaskError(f"{name}.model: has no trainable parameters")
-        model.eval()
-        output = _tried(f"{name}.model: on inputs of shape {tuple(x[:few].shape)}", lambda: model(x[:few]))
-        loss = _tried(f"{name}.loss", lambda: task.loss(output, y[:few]))
-        if not isinstance(loss, Tensor) or loss.shape != (few,):
-            got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-            raise TaskError(
-                f"{name}.loss: must give one value per example, shape ({few},); got {got} (reduction='none'?)"
-            )
-        if task.kind == "classification":
-            _check_classes(name, output, y)
-        for metric, function in task.metrics.items():
-            place = f"{name}.metrics[{metric!r}]"
-            value = torch.as_tensor(_tried(place, partial(function, output, y[:few])))
-            if value.numel() != 1:
-                raise TaskError(f"{place}: must give a scalar; got shape {tuple(value.shape)}")
-
-
-def _check_classes(name: str, output: Any, target: Tensor) -> None:
-    """Refuse what the ensemble of a classification could not average: anything but logits [n, c] and classes [n]."""
-    wanted = 'for another kind of output say kind = "regression" and give loss, metrics, metric and direction'
-    if target.is_floating_point() or target.ndim != 1:
-        got = f"{target.dtype} {tuple(target.shape)}"
-        raise TaskError(f"{name}.data: classification needs whole-number targets [n]; got {got}; {wanted}")
-    if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
-        got = str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
-        raise TaskError(f"{name}.model: classification needs logits [n, c], c >= 2; got {got}; {wanted}")
-
-
-def _tried(place: str, call: Callable[[], Any]) -> Any:
-    """What the user's code gives, or one line on what it raised."""
-    try:
-        return call()
-    except LabError:
-        raise
-    except Exception as error:  # it may raise anything
-        raise TaskError(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
-
-
-def check_data(task: Task, split: Split) -> None:
-    """Refuse data nobody can train on; see `check_task`."""
-    place = f"{type(task).__name__}.data({split!r})"
-    try:
-        x, y = _tried(place, lambda: task.data(split))
-    except (TypeError, ValueError) as error:
-        raise TaskError(f"{place}: must give (inputs, targets): {error}") from error
-    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
-        raise TaskError(f"{place}: must give two tensors; got {type(x).__name__} and {type(y).__name__}")
-    if x.ndim == 0 or y.ndim == 0:
-        raise TaskError(f"{place}: must give tensors of examples; got a scalar")
-    if len(x) != len(y):
-        raise TaskError(f"{place}: {len(x)} inputs but {len(y)} targets")
-    if len(x) == 0:
-        raise TaskError(f"{place}: is empty")
-    for what, tensor in (("inputs", x), ("targets", y)):
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            bad = int((~torch.isfinite(tensor)).reshape(len(tensor), -1).any(dim=1).sum())
-            raise TaskError(f"{place}: NaN or infinity in the {what} ({bad} of {len(tensor)} examples)")
-    if task.kind == "classification" and split == "train" and not y.is_floating_point() and (y == y[0]).all():
-        raise TaskError(f"{place}: has one class only ({y[0].tolist()}); at least two are needed")

@@ -29,6 +29,7 @@ class Digits(Task):
     def __init__(self, model: str = "mlp", split_seed: int = 0) -> None:
         if model not in ("mlp", "cnn"):
             raise SpecError("task.model", f"{model!r} is unknown; choices: mlp, cnn")
+        self.options = {"model": model, "split_seed": split_seed}
         self.architecture = model
         self.split_seed = split_seed
 

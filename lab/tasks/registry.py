@@ -7,39 +7,32 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lab.assignment import TaskRef
 from lab.errors import LabError, SpecError, TaskError, nearest
+from lab.tasks.builtin import BUILTIN, absolute
+from lab.tasks.description import Description
 
 if TYPE_CHECKING:
     from lab.tasks.contract import Task, TrialFunction
 
 
-@dataclass(frozen=True)
-class Builtin:
-    """A task that comes with the package, and what can be said of it without importing it."""
+def describe(ref: TaskRef) -> Description:
+    """What is known of a task's data before it is built; nothing for a user's own class.
 
-    module: str
-    name: str
-    summary: str
-    options: Mapping[str, str]
-    train_examples: int
-
-
-BUILTIN: dict[str, Builtin] = {
-    "digits": Builtin(
-        "lab.tasks.digits",
-        "Digits",
-        "scikit-learn's 8x8 digits, ten classes",
-        {"model": "mlp or cnn", "split_seed": "seed of the split"},
-        1077,
-    ),
-}
+    Raises:
+        LabError: its data cannot be trained on.
+    """
+    check_reference(ref)
+    builtin = BUILTIN.get(ref.kind)
+    if builtin is None or not builtin.describe:
+        return Description(train_examples=builtin.train_examples if builtin else None)
+    module, _, function = builtin.describe.partition(":")
+    found: Description = getattr(importlib.import_module(module), function)(ref.options)
+    return found
 
 
 def check_reference(ref: TaskRef) -> None:
@@ -49,6 +42,9 @@ def check_reference(ref: TaskRef) -> None:
         for key in ref.options:
             if key not in allowed:
                 raise SpecError(f"task.{key}", f"is unknown{nearest(key, allowed)}; allowed: {', '.join(allowed)}")
+        for key in BUILTIN[ref.kind].required:
+            if ref.options.get(key) is None:
+                raise SpecError(f"task.{key}", f"is missing: {allowed[key]}")
         return
     path, _, name = ref.kind.rpartition(":")
     if not path.endswith(".py") or not name:
@@ -89,16 +85,21 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     if missing:
         raise TaskError(f"{ref.kind}: lacks {', '.join(missing)}")
-    return _construct(ref, found, path)
+    task = _construct(ref, found, path)
+    if ref.cache:
+        task.cache = Path(ref.cache)
+    return task
 
 
 def _construct(ref: TaskRef, cls: type[Task], path: Path | None) -> Task:
+    # A task of the user's own that builds on one of ours reads its data beside the spec, as ours do.
+    options = {**ref.options, **absolute(ref.options, cls.paths, Path(ref.root))}
     try:
-        inspect.signature(cls).bind(**ref.options)
+        inspect.signature(cls).bind(**options)
     except TypeError as error:
         raise SpecError("task", f"{ref.kind}: {error}") from None
     try:
-        return cls(**ref.options)
+        return cls(**options)
     except LabError:
         raise
     except Exception as error:

@@ -8,35 +8,55 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_calibration_error
+from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
+
+from lab.tasks.contract import Kind, Metric
 
 Loss: TypeAlias = Callable[[Tensor], float]
 """Of an ensemble's prediction [n, ...] on the validation split; less is better."""
 
 _TEMPERATURES = (0.1, 10.0)
+_LEAST = 1e-12
+_LEAST_COMPLEMENT = 1e-7
+"""1 - p of a label is no finer than this: float32 has no numbers closer to 1."""
 
 
-def with_temperature(probabilities: Tensor, temperature: float) -> Tensor:
-    """Probabilities [n, c] of logits divided by a temperature."""
-    return (probabilities.clamp_min(1e-12).log() / temperature).softmax(dim=1)
+def to_output(prediction: Tensor, kind: Kind) -> Tensor:
+    """What a model would have to give for this prediction: log-probabilities, logits [n, c], or the values."""
+    if kind == "classification":
+        return prediction.clamp_min(_LEAST).log()
+    return prediction.clamp(_LEAST, 1 - _LEAST_COMPLEMENT).logit() if kind == "multilabel" else prediction
+
+
+def with_temperature(probabilities: Tensor, temperature: float, kind: Kind = "classification") -> Tensor:
+    """Probabilities [n, c] of logits divided by a temperature; plain values stay as they are."""
+    if kind == "regression":
+        return probabilities
+    logits = to_output(probabilities, kind) / temperature
+    return logits.softmax(dim=1) if kind == "classification" else logits.sigmoid()
 
 
 def negative_log_likelihood(probabilities: Tensor, target: Tensor) -> float:
-    """Mean of -log p(target); probabilities [n, c], target [n]."""
-    return float(-probabilities.gather(1, target[:, None]).clamp_min(1e-12).log().mean())
+    """Mean of -log p(target): probabilities [n, c] of classes [n], or of labels [n, c] (mean over labels too)."""
+    if target.ndim == 2:
+        p = probabilities.clamp(_LEAST, 1 - _LEAST_COMPLEMENT)
+        return float(-torch.where(target > 0.5, p, 1 - p).log().mean())
+    return float(-probabilities.gather(1, target[:, None]).clamp_min(_LEAST).log().mean())
 
 
-def fit_temperature(probabilities: Tensor, target: Tensor) -> float:
-    """The temperature with the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599)."""
+def fit_temperature(probabilities: Tensor, target: Tensor, kind: Kind = "classification") -> float:
+    """The temperature with the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599); 1 for values."""
+    if kind == "regression":
+        return 1.0
 
     def nll(log_t: float) -> float:
-        return negative_log_likelihood(with_temperature(probabilities, float(np.exp(log_t))), target)
+        return negative_log_likelihood(with_temperature(probabilities, float(np.exp(log_t)), kind), target)
 
     low, high = (float(np.log(t)) for t in _TEMPERATURES)
     return float(np.exp(minimize_scalar(nll, bounds=(low, high), method="bounded").x))
@@ -92,14 +112,19 @@ def weighted(members: Tensor, weights: Sequence[float]) -> Tensor:
     return (members * w).sum(dim=0)
 
 
-def scores(prediction: Tensor, target: Tensor, kind: str, metrics: Mapping[str, Any]) -> dict[str, float]:
-    """A task's metrics of a prediction; for classification also negative log-likelihood and calibration error.
+def scores(prediction: Tensor, target: Tensor, kind: Kind, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """A task's metrics of a prediction; for probabilities also negative log-likelihood and calibration error.
 
-    The calibration error is the expected one over 15 equal-width bins (L1), as torchmetrics computes it.
+    The calibration error is the expected one over 15 equal-width bins (L1), as torchmetrics computes it; labels of
+    one example count as predictions of their own.
     """
-    found = {name: float(metric(prediction, target)) for name, metric in metrics.items()}
+    output = to_output(prediction, kind)
+    found = {name: float(metric(output, target)) for name, metric in metrics.items()}
+    if kind == "regression":
+        return found
+    found["nll"] = negative_log_likelihood(prediction, target)
     if kind == "classification":
-        found["nll"] = negative_log_likelihood(prediction, target)
         error = multiclass_calibration_error(prediction, target, num_classes=prediction.shape[1], n_bins=15)
-        found["calibration_error"] = float(error)
-    return found
+    else:
+        error = binary_calibration_error(prediction.flatten(), target.flatten().long(), n_bins=15)
+    return found | {"calibration_error": float(error)}

@@ -18,13 +18,15 @@ from torch import Tensor
 from lab.assignment import Assignment, Outcome, Training
 from lab.errors import SpecError, TaskError
 from lab.range_test import smooth, stop_step
-from lab.tasks.contract import Task, Trial, TrialFunction
+from lab.tasks.contract import Data, Task, Trial, TrialFunction
+from lab.training.loss import slot_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, build_optimizer
 from lab.training.snapshots import pack
 
-_EVAL_EXAMPLES = 1024
-"""Examples evaluated at once by all slots together with their width, so that memory stays bounded."""
+_EVAL_EXAMPLES = 32_768
+_EVAL_NUMBERS = 2**22
+"""Examples, and numbers in their inputs, evaluated at once by all slots together, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class ModelTrainer(Trainer):
     """Trains a task's models: stacked or one after the other, by the same steps.
 
     Args:
-        task: checked already, see `lab.tasks.contract.check_task`.
+        task: checked already, see `lab.tasks.checks.check_task`.
         training: with a resolved `path`.
         width: number of slots.
         template: any model of the task; its architecture is that of all.
@@ -108,7 +110,8 @@ class ModelTrainer(Trainer):
         self._batch = training.batch_size
         self._steps = steps_per_epoch(len(self._train_x), training)
         template = build_model(task, template_params, seed=0).to(self._device)
-        self._models: SlotModels = build_models(training.path, template, width, self._train_x.ndim - 1, self._device)
+        examples = task.model_input(self._train_x[:3])
+        self._models: SlotModels = build_models(training.path, template, width, examples, self._device)
         self._optimizer: RowOptimizer = build_optimizer(training.optimizer)
         self._slots: dict[int, _Slot] = {}
 
@@ -146,17 +149,31 @@ class ModelTrainer(Trainer):
             order[slot] = noise.permutation(len(self._train_x))[: order.shape[1]]
         order = order.to(self._device)
         losses = torch.zeros(self._steps, self.width, device=self._device)
+        full = len(active) == self.width
         for step in range(self._steps):
             index = order[:, step * self._batch : (step + 1) * self._batch]  # [k, b]
-            x, y = self._train_x[index], self._train_y[index]
-            output = models.forward(x, active)
-            per_sample = task.loss(output.reshape(-1, *output.shape[2:]), y.reshape(-1, *y.shape[2:]))
-            loss = per_sample.view(self.width, self._batch).mean(dim=1)  # [k]
-            models.backward(loss[list(active)].sum(), active)
+            x, y = self._augmented(task.model_input(self._train_x[index]), self._train_y[index], active)
+            loss = slot_losses(task, models.forward(x, active), y)  # [k]
+            models.backward((loss if full else loss[list(active)]).sum(), active)
             losses[step] = loss.detach()
             for slot in active:
                 self._update(slot)
         return losses
+
+    def _augmented(self, x: Tensor, y: Tensor, active: Sequence[int]) -> Data:
+        """A step's batches x [k, b, ...] and y [k, b, ...], augmented by what each slot's own generator draws."""
+        drawn = {}
+        for slot in active:
+            noise = self._models.noise[slot]
+            assert noise is not None  # set by load
+            drawn[slot] = self._task.draw(self._batch, noise.generator, self._slots[slot].assignment.params)
+        first = drawn[active[0]]
+        if first is None:
+            return x, y
+        draws = torch.zeros(self.width, *first.shape)
+        for slot, numbers in drawn.items():
+            draws[slot] = torch.from_numpy(numbers)
+        return self._task.augment(x, y, draws.to(self._device))
 
     def _update(self, slot: int) -> None:
         running = self._slots[slot]
@@ -179,10 +196,10 @@ class ModelTrainer(Trainer):
         """Validation loss and metrics of each active slot."""
         models, task = self._models, self._task
         models.training = False
-        size = max(1, _EVAL_EXAMPLES * 32 // self.width)
+        size = max(1, min(_EVAL_EXAMPLES, _EVAL_NUMBERS // self._valid_x[0].numel()) // self.width)
         outputs = []
         for start in range(0, len(self._valid_x), size):
-            x = self._valid_x[start : start + size]
+            x = task.model_input(self._valid_x[start : start + size])
             outputs.append(models.forward(x.expand(self.width, *x.shape), active))
         output = torch.cat(outputs, dim=1)  # [k, n, ...]
         found: dict[int, dict[str, float]] = {}

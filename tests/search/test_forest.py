@@ -184,7 +184,7 @@ def test_proposals_stay_within_the_distributions():
         study.add_trial(create_trial(params=trial.params, distributions=SPACE, value=0.0))  # checks each value
 
 
-def test_it_beats_random_search_on_a_smooth_function():
+def test_it_goes_to_the_bottom_of_a_smooth_bowl():
     def best(sampler: optuna.samplers.BaseSampler) -> float:
         study = optuna.create_study(sampler=sampler)
         study.optimize(
@@ -192,12 +192,11 @@ def test_it_beats_random_search_on_a_smooth_function():
                 (np.log10(t.suggest_float("lr", 1e-4, 1.0, log=True)) + 2) ** 2
                 + 4 * (t.suggest_float("wd", 0.0, 1.0) - 0.3) ** 2
             ),
-            n_trials=40,
+            n_trials=32,
         )
         return study.best_value
 
     space = {name: SPACE[name] for name in ("lr", "wd")}
-    forest = [best(ForestSampler(seed=s, space=space)) for s in range(5)]
-    chance = [best(optuna.samplers.RandomSampler(seed=s)) for s in range(5)]
-    assert np.mean(forest) < 0.5 * np.mean(chance)
-    assert sum(f < c for f, c in zip(forest, chance, strict=True)) >= 4, (forest, chance)
+    forest = [best(ForestSampler(seed=s, space=space)) for s in range(3)]
+    chance = [best(optuna.samplers.RandomSampler(seed=s)) for s in range(3)]
+    assert max(forest) < 0.1 * min(chance), (forest, chance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import ExtraTreesRegressor
 
 from lab.surrogate.forest import Floats, Forest
 
@@ -19,9 +19,11 @@ def data() -> tuple[Floats, Floats]:
 def test_out_of_bag_predictions_are_scikit_learns(data: tuple[Floats, Floats]):
     x, y = data
     forest = Forest(seed=3).fit(x, y)
-    reference = RandomForestRegressor(128, min_samples_leaf=2, max_features=0.8, oob_score=True, random_state=3)
+    reference = ExtraTreesRegressor(
+        100, min_samples_leaf=2, bootstrap=True, max_samples=60, oob_score=True, random_state=3
+    )
     reference.fit(x, y)
-    np.testing.assert_allclose(forest.out_of_bag(), reference.oob_prediction_, rtol=1e-12)
+    np.testing.assert_allclose(forest.out_of_bag().mean, reference.oob_prediction_, rtol=1e-12)
     assert forest.out_of_bag_r2() == pytest.approx(reference.oob_score_, rel=1e-12)
     np.testing.assert_allclose(forest.predict(x).mean, reference.predict(x), rtol=1e-12)
 
@@ -31,6 +33,37 @@ def test_the_spread_is_that_of_the_trees(data: tuple[Floats, Floats]):
     trees = forest.trees(data[0])
     assert trees.shape == (16, 60)
     np.testing.assert_array_equal(forest.predict(data[0]).std, trees.std(axis=0))
+
+
+def test_the_total_variance_adds_what_the_trials_of_a_leaf_differ_by():
+    """Where nothing can be told apart, every leaf is the whole and holds the variance of its bootstrap sample."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(0, 3, 400)
+    forest = Forest(seed=0).fit(np.zeros((400, 2)), y)
+    point = np.zeros((1, 2))
+    assert forest.predict(point, "total").std[0] == pytest.approx(y.std(), rel=0.05)
+    assert forest.predict(point).std[0] == pytest.approx(y.std() / 20, rel=0.3)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+@pytest.mark.parametrize("noise", ["normal", "heavy tails"])
+def test_intervals_cover_what_they_say(level: float, noise: str):
+    covered = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        x = rng.random((600, 3))
+        draw = rng.normal(size=600) if noise == "normal" else rng.standard_t(2, size=600)
+        y = 3 * x[:, 0] + np.sin(5 * x[:, 1]) + 0.3 * draw
+        low, high = Forest(seed=seed).fit(x[:200], y[:200]).intervals(x[200:], level)
+        covered += ((low <= y[200:]) & (y[200:] <= high)).tolist()
+    assert np.mean(covered) == pytest.approx(level, abs=0.04)
+
+
+def test_a_level_that_so_few_trials_cannot_show_has_no_end():
+    x = np.random.default_rng(0).random((8, 2))
+    low, high = Forest(seed=0).fit(x, x[:, 0]).intervals(x, 0.95)
+    assert np.isneginf(low).all()
+    assert np.isposinf(high).all()
 
 
 def test_noise_alone_has_no_out_of_bag_quality():
@@ -47,7 +80,7 @@ def test_a_target_that_does_not_vary_has_no_quality_to_speak_of(value: float):
 
 def test_a_single_trial_is_seen_by_every_tree():
     forest = Forest(seed=0, trees=8).fit(np.zeros((1, 2)), np.ones(1))
-    assert np.isnan(forest.out_of_bag()).all()
+    assert np.isnan(forest.out_of_bag().mean).all()
     assert forest.out_of_bag_r2() is None
     assert forest.predict(np.ones((3, 2))).mean.tolist() == [1, 1, 1]
 
@@ -55,7 +88,7 @@ def test_a_single_trial_is_seen_by_every_tree():
 def test_points_that_every_tree_has_seen_are_left_out():
     x = np.random.default_rng(0).random((12, 2))
     forest = Forest(seed=0, trees=2).fit(x, x[:, 0])
-    assert np.isnan(forest.out_of_bag()).any()
+    assert np.isnan(forest.out_of_bag().mean).any()
     assert forest.out_of_bag_r2() is not None
 
 

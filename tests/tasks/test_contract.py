@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.contract import Data, Split, Task, accuracy, check_task, trial_function
+from lab.tasks.checks import check_task
+from lab.tasks.contract import Data, Split, Task, accuracy, trial_function
 
 
 class Good(Task):

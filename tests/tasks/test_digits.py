@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from lab.errors import SpecError
-from lab.tasks.contract import check_task
+from lab.tasks.checks import check_task
 from lab.tasks.digits import Digits
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import itertools
 import subprocess
 import sys
@@ -12,9 +14,10 @@ import pytest
 
 from lab.assignment import TaskRef
 from lab.errors import LabError, SpecError, TaskError
+from lab.tasks.builtin import BUILTIN
 from lab.tasks.contract import TrialFunction
 from lab.tasks.digits import Digits
-from lab.tasks.registry import BUILTIN, check_reference, load_task
+from lab.tasks.registry import check_reference, load_task
 
 GOOD = """
 import torch, lab
@@ -51,8 +54,12 @@ def write(tmp_path: Path):
 
 def test_built_in_tasks_are_what_the_registry_says():
     for kind, builtin in BUILTIN.items():
-        task = load_task(TaskRef(kind))
-        assert len(task.data("train")[0]) == builtin.train_examples  # type: ignore[union-attr]
+        found = getattr(importlib.import_module(builtin.module), builtin.name)
+        assert set(inspect.signature(found).parameters) == set(builtin.options), kind
+        assert set(builtin.required) | set(builtin.paths) <= set(builtin.options)
+    digits = load_task(TaskRef("digits"))
+    assert isinstance(digits, Digits)
+    assert len(digits.data("train")[0]) == BUILTIN["digits"].train_examples
     assert isinstance(load_task(TaskRef("digits", {"model": "cnn"})), Digits)
 
 
@@ -70,7 +77,10 @@ def test_a_task_given_as_an_object_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("digit", r"task\.kind: 'digit' is unknown \(did you mean 'digits'\?\); choices: digits, FILE\.py:NAME"),
+        (
+            "digit",
+            r"task\.kind: 'digit' is unknown \(did you mean 'digits'\?\); choices: digits, table, images, FILE\.py",
+        ),
         ("mine.py", r"task\.kind: 'mine\.py' is unknown"),
         ("mine.py:", r"task\.kind: 'mine\.py:' is unknown"),
         ("mine.txt:Task", "is unknown"),

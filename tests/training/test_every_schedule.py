@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from lab.schedules import Scale, Schedule
-from lab.training.models import StackedModels
 from lab.training.optimizer import SGD, AdamW, RowOptimizer
+from lab.training.stacking.model import StackedModels
 from tests.schedules.examples import PLAIN
 
 STEPS = 200
@@ -42,7 +42,7 @@ def plain(schedule: Schedule, kind: str, seed: int) -> nn.Module:
 
 
 def stacked(schedule: Schedule, kind: str) -> StackedModels:
-    models = StackedModels(build(0), 2, 1, torch.device("cpu"))
+    models = StackedModels(build(0), 2, torch.ones(3, 5).double(), torch.device("cpu"))
     optimizer: RowOptimizer = AdamW(beta2=0.99, eps=1e-5) if kind == "adamw" else SGD()
     states = []
     for slot in range(2):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lab.training.noise import SlotNoise, dropout_mask
+from lab.training.noise import MaskBuffer, SlotNoise, dropout_mask
 
 
 def test_the_stream_goes_on_where_a_checkpoint_through_json_left_it():
@@ -33,9 +33,8 @@ def test_the_keep_probability_is_exact_to_one_in_65536(rate: float):
     noise = SlotNoise(0)
     words = np.arange(65536, dtype=np.uint16).view(np.uint64)
     noise._bits = type("Bits", (), {"random_raw": staticmethod(lambda n: words[:n])})()  # type: ignore[assignment]
-    kept = np.empty(65536, dtype=np.bool_)
-    noise.keep(kept, rate)
-    assert abs(kept.mean() - (1 - rate)) <= 1 / 65536
+    kept, _ = MaskBuffer(1, 65536, torch.zeros((), dtype=torch.float64)).draw([noise], [rate])
+    assert abs(kept.mean().item() - (1 - rate)) <= 1 / 65536
     mask = dropout_mask([noise], [rate], 65536, torch.zeros((), dtype=torch.float64))
     assert mask.mean().item() == pytest.approx(1, rel=1e-12), "the scale is that of the probability applied"
 

@@ -1,0 +1,57 @@
+"""What a trial is worth: expected improvement, times the chance that it does not diverge, times a fading prior."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.search.fidelity import Lessons
+from lab.search.history import even_costs
+from lab.search.prior import Prior
+from lab.surrogate.blend import Blend
+from lab.surrogate.divergence import Divergence
+from lab.surrogate.encode import Encoding
+
+Floats = NDArray[np.float64]
+
+_NOISY = float(np.log(0.05))
+"""Logarithm of the share of the costs' variance from which on scores count as noisy."""
+
+
+class Acquisition:
+    """A model of the response and one of divergence, fitted to the same lessons.
+
+    Diverged trials enter the response as the worst: it must not be carried on beyond the edge where training breaks.
+    """
+
+    def __init__(self, seed: int, taught: Lessons, prior: Prior) -> None:
+        self._taught, self._prior = taught, prior
+        well = np.isfinite(taught.cost)
+        self._divergence = Divergence(seed).fit(taught.encoding.features(taught.units), ~well)
+        self._model: Blend | None = None
+        if well.sum() >= 2:
+            self._model = Blend(taught.encoding, seed).fit(taught.units, even_costs(taught.cost))
+            # Predicted, since the best observed was also lucky; of full runs, since only those are compared.
+            full = self._taught.at_full(taught.units[well][:, : taught.dimensions])
+            self._best = float(self._model.predict(full).mean.min())
+
+    @property
+    def noisy(self) -> bool:
+        """Whether a second score of the same setting is expected to differ from the first."""
+        return self._model is not None and self._model.gaussian.scales.noise > _NOISY
+
+    def mean(self, units: Floats) -> Floats:
+        """Predicted final cost of points [n, d], on the scale of `even_costs`; [n]."""
+        if self._model is None:
+            return np.zeros(len(units))
+        return self._model.predict(self._taught.at_full(units)).mean
+
+    def __call__(self, encoding: Encoding, units: Floats, told: int) -> Floats:
+        """Worth of points [n, d] after `told` trials; [n], at least 0."""
+        points = self._taught.at_full(units)
+        gain = 1 - self._divergence.probability(self._taught.encoding.features(points))
+        if self._model is not None:
+            gain = gain * self._model.improvement(points, self._best)
+        if self._prior:
+            gain = gain * self._prior.weight(encoding, units, told)
+        return np.asarray(gain)

@@ -1,0 +1,108 @@
+"""What a sampler learns from an Optuna study: settings, costs, and where training diverged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import boxcox, boxcox_llf, yeojohnson, yeojohnson_llf
+
+from lab.surrogate.encode import Encoding
+
+Floats = NDArray[np.float64]
+
+_FAR = 10.0
+"""How far the worst tenth may lie behind the median, in units of the best one's lead, before it is just bad."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Trials that teach, in the order of their numbers, and those that are still running."""
+
+    trials: tuple[FrozenTrial, ...]
+    units: Floats
+    """[n, d]; NaN where a trial lacks the parameter."""
+    cost: Floats
+    """To be minimised, [n]; infinite for a diverged trial."""
+    pending: Floats
+    """[p, d]"""
+
+    def __len__(self) -> int:
+        return len(self.cost)
+
+    @property
+    def diverged(self) -> NDArray[np.bool_]:
+        return np.isinf(self.cost)
+
+
+def read_history(trials: Sequence[FrozenTrial], encoding: Encoding, direction: StudyDirection) -> History:
+    """The history of a study of one objective."""
+    names = set(encoding.names)
+    teaching = tuple(t for t in trials if _teaches(t) and names & t.params.keys())
+    running = [t.params for t in trials if t.state == TrialState.RUNNING and names & t.params.keys()]
+    sign = sign_of(direction)
+    cost = np.array([_cost(trial, sign) for trial in teaching], dtype=np.float64)
+    return History(teaching, encoding.units([t.params for t in teaching]), cost, encoding.units(running))
+
+
+def sign_of(direction: StudyDirection) -> float:
+    """What turns a score into a cost."""
+    return -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
+
+
+def even_costs(cost: Floats) -> Floats:
+    """Costs [n] on a scale on which they look normal, with a standard deviation of 1; diverged ones as the worst.
+
+    By a power (Box and Cox 1964; Yeo and Johnson 2000), so losses that span decades are told apart as well as
+    accuracies near their best. Not by ranks: those spread a cluster of near-equal trials until it looks like noise.
+    """
+    finite = np.isfinite(cost)
+    if finite.sum() < 2 or np.ptp(cost[finite]) == 0:
+        return np.where(finite, -1.0, 1.0) * (0.0 if finite.all() else 1.0)
+    known = cost[finite]
+    low, middle, worse = (float(q) for q in np.quantile(known, [0, 0.5, 0.9]))
+    near = np.minimum(known, max(middle + _FAR * (middle - low), worse))
+    if np.ptp(near) == 0:
+        near = known
+    if low > 0:
+        shaped = _power(boxcox_llf, boxcox, near / middle)
+    else:
+        shaped = _power(yeojohnson_llf, yeojohnson, (near - middle) / float(near.std()))
+    told = np.full(len(cost), shaped.max())
+    told[finite] = shaped
+    spread = float(told.std())
+    return np.asarray((told - told.mean()) / spread if spread > 0 else told - told.mean())
+
+
+_POWERS = np.linspace(-2, 2, 33)
+
+
+def _power(likelihood: Callable[..., Any], apply: Callable[..., Any], values: Floats) -> Floats:
+    """The values [n] to the power at which they look most normal.
+
+    Of a fixed few: scipy's search for the best gives up on values that hardly differ.
+    """
+    with np.errstate(all="ignore"):
+        found = np.array([float(likelihood(power, values)) for power in _POWERS])
+        shaped = np.asarray(apply(values, float(_POWERS[np.nan_to_num(found, nan=-np.inf, posinf=-np.inf).argmax()])))
+    return shaped if np.isfinite(shaped).all() and np.ptp(shaped) > 0 else values
+
+
+def _teaches(trial: FrozenTrial) -> bool:
+    if trial.state == TrialState.COMPLETE:
+        return True
+    if trial.state == TrialState.PRUNED:
+        return bool(trial.intermediate_values)
+    return trial.state == TrialState.FAIL and trial.user_attrs.get("outcome") == "diverged"
+
+
+def _cost(trial: FrozenTrial, sign: float) -> float:
+    value = trial.value
+    if trial.state == TrialState.PRUNED:
+        value = trial.intermediate_values[max(trial.intermediate_values)]
+    return np.inf if value is None or not np.isfinite(value) else sign * value

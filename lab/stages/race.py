@@ -1,0 +1,88 @@
+"""A race of candidates over seeds: who is beaten early, and what the winner's score is worth.
+
+The seeds' noise is taken to be the same for all candidates and pooled: two or four seeds of one tell little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score without the luck of having been chosen for it, and its 95 % interval (None: from one seed each)."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def rounds(seeds: int) -> list[int]:
+    """Seeds that every candidate left in the race has had at the end of each round: 2, 4, 8 ... up to `seeds`."""
+    ends = []
+    end = 2
+    while end < seeds:
+        ends.append(end)
+        end *= 2
+    return [*ends, seeds]
+
+
+def beaten(scores: Mapping[int, Sequence[float]], direction: str) -> set[int]:
+    """Candidates whose mean lies behind the best one's by more than the noise explains (one-sided t, 95 %).
+
+    Args:
+        scores: of each candidate, over the same seeds.
+    """
+    spread, freedom = _noise(list(scores.values()))
+    if freedom < 1:
+        return set()
+    sign = 1.0 if direction == "maximize" else -1.0
+    means = {candidate: sign * float(np.mean(known)) for candidate, known in scores.items() if known}
+    best = max(means, key=lambda candidate: means[candidate])
+    limit = float(stats.t.ppf(_LEVEL, freedom)) * spread
+    return {
+        candidate
+        for candidate, mean in means.items()
+        if means[best] - mean > limit * np.sqrt(1 / len(scores[best]) + 1 / len(scores[candidate])) > 0
+    }
+
+
+def unlucky(scores: Sequence[Sequence[float]], chosen: int) -> Estimate:
+    """The chosen candidate's mean, shrunk towards all candidates' by how much of their differences is noise.
+
+    The best of several means is too good; its posterior mean under a common normal prior is not (empirical Bayes,
+    Efron and Morris 1973).
+    """
+    own = scores[chosen]
+    spread, freedom = _noise(scores)
+    mean = float(np.mean(own))
+    if freedom < 1:
+        return Estimate(mean, None, None)
+    means = np.array([np.mean(known) for known in scores if known])
+    counts = np.array([len(known) for known in scores if known])
+    center = float(means.mean())
+    noise = spread**2 / counts
+    between = max(float(means.var(ddof=1)) - float(noise.mean()), 0.0) if len(means) > 1 else np.inf
+    own_noise = spread**2 / len(own)
+    kept = 1.0 if np.isinf(between) or own_noise == 0 else between / (between + own_noise)
+    shrunk = center + kept * (mean - center)
+    # The noise left in the own mean, that of the mean it was drawn to, and that of how far it was (Morris 1983).
+    drawn = 2 / max(len(means) - 1, 1) * ((1 - kept) * (mean - center)) ** 2
+    variance = kept * own_noise + (1 - kept) * float(noise.mean()) / len(means) + drawn
+    half = float(stats.t.ppf((1 + _LEVEL) / 2, freedom)) * float(np.sqrt(variance))
+    return Estimate(shrunk, shrunk - half, shrunk + half)
+
+
+def _noise(scores: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """Pooled standard deviation over seeds, and its degrees of freedom."""
+    freedom = sum(len(known) - 1 for known in scores if known)
+    if freedom < 1:
+        return 0.0, 0
+    squares = sum(float(np.square(np.asarray(known) - np.mean(known)).sum()) for known in scores if known)
+    return float(np.sqrt(squares / freedom)), freedom

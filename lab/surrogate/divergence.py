@@ -1,0 +1,34 @@
+"""Where training breaks: the probability that a setting diverges, from how the trials ended."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesClassifier
+
+Floats = NDArray[np.float64]
+
+
+class Divergence:
+    """P(diverge) from extra trees on the same features as the response; 0 where no trial has diverged."""
+
+    def __init__(self, seed: int, trees: int = 64) -> None:
+        self._seed, self._trees = seed, trees
+        self._model: ExtraTreesClassifier | None = None
+
+    def fit(self, features: Floats, diverged: NDArray[np.bool_]) -> Divergence:
+        """Fit to features [n, f] and how the trials ended [n]."""
+        self._share = float(diverged.mean()) if len(diverged) else 0.0
+        if 0 < self._share < 1:
+            self._model = ExtraTreesClassifier(
+                self._trees, min_samples_leaf=2, bootstrap=True, random_state=self._seed
+            ).fit(features.astype(np.float32), diverged)
+        return self
+
+    def probability(self, features: Floats) -> Floats:
+        """P(diverge), [n]."""
+        if self._model is None:
+            return np.full(len(features), self._share)
+        x = features.astype(np.float32)
+        found = [tree.tree_.predict(x)[:, 1] for tree in self._model.estimators_]
+        return np.asarray(np.mean(found, axis=0))

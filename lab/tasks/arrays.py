@@ -1,0 +1,82 @@
+"""Arrays of inputs from a user's file: npz, or a CSV of numbers."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lab.errors import TaskError
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """An array of inputs [n, ...] from an npz (array `x`, or its only array) or a CSV of numbers with a header.
+
+    Raises:
+        TaskError: missing, of another kind, empty, not numeric, or with missing values.
+    """
+    if not path.is_file():
+        raise TaskError(f"{path}: is not a file")
+    if path.suffix not in (".npz", ".csv"):
+        raise TaskError(f"{path}: is neither .npz nor .csv")
+    array = read_npz(path, "x") if path.suffix == ".npz" else _read_csv(path)
+    if array.ndim < 2 or len(array) == 0:
+        raise TaskError(f"{path}: inputs of shape {array.shape} are not [n, ...] with n of at least 1")
+    if not np.issubdtype(array.dtype, np.floating) and not np.issubdtype(array.dtype, np.integer):
+        raise TaskError(f"{path}: inputs of type {array.dtype} are not real numbers")
+    bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    if bad.any():
+        raise TaskError(f"{path}: {int(bad.sum())} of {len(array)} rows have missing or infinite values")
+    return array
+
+
+def read_npz(path: Path, name: str) -> NDArray[Any]:
+    """Array `name` of an npz, or its only array; never unpickles.
+
+    Raises:
+        TaskError: there is none, or the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            names = arrays.files
+            if name not in names and len(names) != 1:
+                raise TaskError(f"{path}: has arrays {names}; one named '{name}' is needed")
+            found: NDArray[Any] = arrays[name if name in names else names[0]]
+            return found
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise TaskError(f"{path}: cannot be read ({error})") from error
+
+
+def npz_names(path: Path) -> list[str]:
+    """What the arrays of an npz are called, once `read_npz` could read it."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return list(arrays.files)
+
+
+def _read_csv(path: Path) -> NDArray[Any]:
+    try:
+        frame = pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise TaskError(f"{path}: cannot be read ({error})") from error
+    names = [str(name) for name in frame.columns]
+    counted = names == [str(i) for i in range(len(names))]  # how pandas names columns that have no name
+    if not counted and all(_is_number(name) for name in names):
+        raise TaskError(f"{path}: its first row is numbers; a row of column names is needed")
+    if frame.empty:
+        raise TaskError(f"{path}: has column names and no rows")
+    text = [name for name, dtype in zip(names, frame.dtypes, strict=True) if not pd.api.types.is_numeric_dtype(dtype)]
+    if text:
+        raise TaskError(f"{path}: column {text[0]!r} is not numeric")
+    return frame.to_numpy()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,277 @@
+"""What the contract asks of a task, tried on a few examples: one line on what breaks it, and the suite a user runs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lab.errors import LabError, TaskError
+from lab.tasks.contract import Data, Split, Task
+
+_FEW = 4
+_MOST_SHARED = 0.01
+"""Rows of a table may be alike by chance; more than this share of a split is a mistake in splitting."""
+
+
+def check_task(task: Task, params: Mapping[str, Any]) -> None:
+    """Try a task on a few examples and say in one line what breaks the contract.
+
+    Raises:
+        TaskError: NaN in the data, lengths that differ, one class only, a reduced loss, ...
+    """
+    name = type(task).__name__
+    if task.kind not in ("classification", "multilabel", "regression"):
+        raise TaskError(f"{name}.kind: {task.kind!r} is not 'classification', 'multilabel' or 'regression'")
+    if task.metric not in task.metrics:
+        raise TaskError(f"{name}.metric: {task.metric!r} is not one of its metrics {sorted(task.metrics)}")
+    if task.direction not in ("maximize", "minimize"):
+        raise TaskError(f"{name}.direction: {task.direction!r} is not 'maximize' or 'minimize'")
+    for split in ("train", "valid"):
+        check_data(task, split)
+    x, y = task.data("train")
+    few = min(_FEW, len(x))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model = _tried(f"{name}.model", lambda: task.model(params))
+        if not isinstance(model, nn.Module):
+            raise TaskError(f"{name}.model: gave {type(model).__name__}, not a torch.nn.Module")
+        if not any(p.requires_grad for p in model.parameters()):
+            raise TaskError(f"{name}.model: has no trainable parameters")
+        model.eval()
+        given = _tried(f"{name}.model_input", lambda: task.model_input(x[:few]))
+        if not isinstance(given, Tensor) or len(given) != few:
+            raise TaskError(f"{name}.model_input: must give one input per example")
+        output = _tried(f"{name}.model: on inputs of shape {tuple(given.shape)}", lambda: model(given))
+        loss = _tried(f"{name}.loss", lambda: task.loss(output, y[:few]))
+        if not isinstance(loss, Tensor) or loss.shape != (few,):
+            got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise TaskError(
+                f"{name}.loss: must give one value per example, shape ({few},); got {got} (reduction='none'?)"
+            )
+        _check_augment(task, given, y[:few], params)
+        _check_kind(task, output, y)
+        for metric, function in task.metrics.items():
+            place = f"{name}.metrics[{metric!r}]"
+            value = torch.as_tensor(_tried(place, partial(function, output, y[:few])))
+            if value.numel() != 1:
+                raise TaskError(f"{place}: must give a scalar; got shape {tuple(value.shape)}")
+
+
+def _check_augment(task: Task, x: Tensor, y: Tensor, params: Mapping[str, Any]) -> None:
+    name = type(task).__name__
+    draws = _tried(f"{name}.draw", lambda: task.draw(len(x), np.random.default_rng(0), params))
+    if draws is None:
+        return
+    if not isinstance(draws, np.ndarray) or draws.ndim != 2 or len(draws) != len(x):
+        got = tuple(draws.shape) if isinstance(draws, np.ndarray) else type(draws).__name__
+        raise TaskError(f"{name}.draw: must give an array of {len(x)} rows; got {got}")
+    drawn = torch.from_numpy(draws)[None]
+    got_x, got_y = _tried(f"{name}.augment", lambda: task.augment(x[None], y[None], drawn))
+    if got_x.shape != x[None].shape:
+        raise TaskError(f"{name}.augment: changed the inputs' shape from {tuple(x.shape)} to {tuple(got_x.shape[1:])}")
+    if got_y.shape[:2] != (1, len(x)):
+        raise TaskError(f"{name}.augment: gave targets of shape {tuple(got_y.shape)}")
+
+
+def _check_kind(task: Task, output: Any, target: Tensor) -> None:
+    """Refuse what an ensemble of this kind could not average."""
+    name = type(task).__name__
+    shape = str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
+    got = f"{target.dtype} {tuple(target.shape)}"
+    if task.kind == "classification":
+        wanted = 'for another kind of output say kind = "regression" and give loss, metrics, metric and direction'
+        if target.is_floating_point() or target.ndim != 1:
+            raise TaskError(f"{name}.data: classification needs whole-number targets [n]; got {got}; {wanted}")
+        if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
+            raise TaskError(f"{name}.model: classification needs logits [n, c], c >= 2; got {shape}; {wanted}")
+        if int(target.max()) >= output.shape[1] or int(target.min()) < 0:
+            values = f"{int(target.min())} to {int(target.max())}"
+            raise TaskError(f"{name}.data: classes {values} do not fit the model's {output.shape[1]} logits")
+    elif task.kind == "multilabel":
+        if target.ndim != 2 or not ((target == 0) | (target == 1)).all():
+            raise TaskError(f"{name}.data: multilabel needs targets [n, c] of 0 and 1; got {got}")
+        if not isinstance(output, Tensor) or output.shape[1:] != target.shape[1:]:
+            raise TaskError(f"{name}.model: multilabel needs logits [n, {target.shape[1]}]; got {shape}")
+
+
+def _tried(place: str, call: Callable[[], Any]) -> Any:
+    """What the user's code gives, or one line on what it raised."""
+    try:
+        return call()
+    except LabError:
+        raise
+    except Exception as error:  # it may raise anything
+        raise TaskError(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+def check_data(task: Task, split: Split) -> None:
+    """Refuse data nobody can train on; see `check_task`."""
+    place = f"{type(task).__name__}.data({split!r})"
+    try:
+        x, y = _tried(place, lambda: task.data(split))
+    except (TypeError, ValueError) as error:
+        raise TaskError(f"{place}: must give (inputs, targets): {error}") from error
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        raise TaskError(f"{place}: must give two tensors; got {type(x).__name__} and {type(y).__name__}")
+    if x.ndim == 0 or y.ndim == 0:
+        raise TaskError(f"{place}: must give tensors of examples; got a scalar")
+    if len(x) != len(y):
+        raise TaskError(f"{place}: {len(x)} inputs but {len(y)} targets")
+    if len(x) == 0:
+        raise TaskError(f"{place}: is empty")
+    for what, tensor in (("inputs", x), ("targets", y)):
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            bad = int((~torch.isfinite(tensor)).reshape(len(tensor), -1).any(dim=1).sum())
+            raise TaskError(f"{place}: NaN or infinity in the {what} ({bad} of {len(tensor)} examples)")
+    if task.kind == "classification" and split == "train" and not y.is_floating_point() and (y == y[0]).all():
+        raise TaskError(f"{place}: has one class only ({y[0].tolist()}); at least two are needed")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One point of the contract suite."""
+
+    name: str
+    passed: bool
+    said: str
+
+
+def contract_suite(task: Task, params: Mapping[str, Any]) -> Iterator[Finding]:
+    """Every point of the contract in turn, each with what it found in plain words; later points need the first."""
+    points: tuple[tuple[str, Callable[[Task, Mapping[str, Any]], str]], ...] = (
+        ("data, model, loss and metrics fit together", _fits),
+        ("the same data whenever they are asked for", _same_data),
+        ("splits share no examples", _no_overlap),
+        ("the same seed gives the same model", _same_model),
+        ("training steps lower the loss on a few examples", _learns),
+        ("predictions can be averaged", _predicts),
+        ("what it fitted survives JSON", _restores),
+        ("it can travel to a worker", _travels),
+    )
+    for name, point in points:
+        try:
+            yield Finding(name, True, point(task, params))
+        except LabError as error:
+            yield Finding(name, False, str(error))
+        except Exception as error:  # a user's task may raise anything
+            yield Finding(name, False, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        if point is _fits and not _passes(task, params):
+            return
+
+
+def _passes(task: Task, params: Mapping[str, Any]) -> bool:
+    try:
+        check_task(task, params)
+        check_data(task, "test")
+    except LabError:
+        return False
+    return True
+
+
+def _fits(task: Task, params: Mapping[str, Any]) -> str:
+    check_task(task, params)
+    check_data(task, "test")
+    sizes = ", ".join(f"{len(task.data(split)[0])} {split}" for split in ("train", "valid", "test"))
+    return f"{task.kind}, scored by {task.metric}; {sizes}"
+
+
+def _same_data(task: Task, params: Mapping[str, Any]) -> str:
+    for split in ("train", "valid", "test"):
+        first, again = task.data(split), task.data(split)
+        if not all(torch.equal(a, b) for a, b in zip(first, again, strict=True)):
+            raise TaskError(
+                f"data({split!r}) gave something else the second time: fix the seed of what is random in it"
+            )
+    return "three splits asked twice"
+
+
+def _no_overlap(task: Task, params: Mapping[str, Any]) -> str:
+    train, told = _rows(task.data("train")), []
+    splits: tuple[Split, ...] = ("valid", "test")
+    for split in splits:
+        examples = [row in train for row in _rows(task.data(split))]
+        shared = sum(examples)
+        if shared > _MOST_SHARED * len(examples):
+            raise TaskError(
+                f"{shared} of {len(examples)} examples of {split} are also in train: its score would be too good "
+                "(leave duplicates out, or keep them together)"
+            )
+        told += [f"{shared} of {split} are also in train"] if shared else []
+    return ", ".join(told) or "no duplicates between train and the others"
+
+
+def _rows(data: Data) -> set[bytes]:
+    return {row.numpy().tobytes() for row in data[0].cpu()}
+
+
+def _same_model(task: Task, params: Mapping[str, Any]) -> str:
+    first, again = _model(task, params).state_dict(), _model(task, params).state_dict()
+    if first.keys() != again.keys() or not all(torch.equal(first[name], again[name]) for name in first):
+        raise TaskError("two models built after the same torch.manual_seed differ: draw weights from torch's generator")
+    return f"{sum(p.numel() for p in _model(task, params).parameters())} parameters"
+
+
+def _model(task: Task, params: Mapping[str, Any]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return task.model(params)
+
+
+def _learns(task: Task, params: Mapping[str, Any]) -> str:
+    x, y = (tensor[:64] for tensor in task.data("train"))
+    x, model = task.model_input(x), _model(task, params)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for _ in range(30):
+            optimizer.zero_grad()
+            loss = task.loss(model(x), y).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    if not losses[-1] < losses[0]:
+        raise TaskError(
+            f"30 AdamW steps at 0.003 on {len(x)} examples took the loss from {losses[0]:.4g} to {losses[-1]:.4g}"
+        )
+    return f"from {losses[0]:.4g} to {losses[-1]:.4g} in 30 steps on {len(x)} examples"
+
+
+@torch.no_grad()
+def _predicts(task: Task, params: Mapping[str, Any]) -> str:
+    x, _ = task.data("valid")
+    given = task.predict(_model(task, params).eval()(task.model_input(x[:_FEW])))
+    if not torch.isfinite(given).all():
+        raise TaskError("predict: gave NaN or infinity")
+    if task.kind == "classification" and not torch.allclose(given.sum(dim=1), torch.ones(len(given)), atol=1e-4):
+        raise TaskError("predict: probabilities of an example do not add up to 1")
+    if task.kind == "multilabel" and not ((given >= 0) & (given <= 1)).all():
+        raise TaskError("predict: probabilities are not between 0 and 1")
+    return f"shape [n, {', '.join(map(str, given.shape[1:]))}]" if given.ndim > 1 else "shape [n]"
+
+
+def _restores(task: Task, params: Mapping[str, Any]) -> str:
+    fitted = task.fitted()
+    if fitted is None:
+        return "nothing fitted"
+    try:
+        again = json.loads(json.dumps(fitted, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise TaskError(f"fitted: gave what JSON cannot hold ({error})") from error
+    task.restore(again)
+    return f"{len(fitted)} entries"
+
+
+def _travels(task: Task, params: Mapping[str, Any]) -> str:
+    try:
+        size = len(pickle.dumps(task))
+    except Exception as error:
+        raise TaskError(f"cannot be pickled ({error}); a spec that names its file still runs on workers") from error
+    return f"{size / 1e6:.1f} MB pickled"

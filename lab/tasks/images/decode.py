@@ -1,0 +1,133 @@
+"""From image files to pixels, once: in parallel, and kept by the content of what was decoded.
+
+Shapes: n images, c channels, h and w pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from lab.errors import TaskError
+from lab.tasks.images.source import Raw
+
+_GRAY = frozenset({"1", "L", "LA"})
+_GRAY_16 = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_NO_RANGE = frozenset({"I", "F"})
+"""Modes of 32 bits, which do not say what is black and what is white: such images count as unreadable."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Decoded images uint8 [n, c, h, w], and the numbers of those that could be read."""
+
+    values: NDArray[np.uint8]
+    kept: NDArray[np.int64]
+
+
+def decode(
+    images: Sequence[Raw], names: Sequence[str], size: int | None, channels: int | None, cache: Path | None
+) -> Pixels:
+    """Every readable image as pixels; Pillow's decoders work in parallel threads.
+
+    Args:
+        size: side in pixels to which every image is brought (shorter side scaled, centre cropped); None: as they are.
+        channels: 1 or 3; None: 1 where every image is gray.
+        cache: folder where the result is kept, and taken from when the same images were decoded before.
+
+    Raises:
+        TaskError: no image could be read, or they differ in size and none was asked for.
+    """
+    path = None if cache is None else cache / f"images-{_digest(images, size, channels)}.npz"
+    if path is not None and (found := _load(path)) is not None:
+        return found
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:  # filters are of the whole process
+        warnings.simplefilter("ignore")  # damaged EXIF and the like; what Pillow cannot read is counted
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        opened = list(pool.map(partial(_open, size=size), images))
+    kept = np.array([i for i, image in enumerate(opened) if image is not None], dtype=np.int64)
+    good = [image for image in opened if image is not None]
+    if not good:
+        raise TaskError(f"none of {len(images)} images can be read ({names[0]}, ...)")
+    if len({image.size for image in good}) > 1:
+        ordered = sorted({image.size for image in good}, key=lambda s: s[0] * s[1])
+        low, high = (f"{w}x{h}" for w, h in (ordered[0], ordered[-1]))
+        raise TaskError(f"images have {len(ordered)} sizes, from {low} to {high} pixels; say size: PIXELS")
+    count = channels or (1 if all(image.mode == "L" for image in good) else 3)
+    values = np.stack([_array(image, count) for image in good])
+    decoded = Pixels(values, kept)
+    if path is not None:
+        _store(path, decoded)
+    return decoded
+
+
+def _open(raw: Raw, size: int | None) -> Image.Image | None:
+    """An image of mode L or RGB, turned as its EXIF says, and brought to size; None where it cannot be read."""
+    try:
+        if isinstance(raw, np.ndarray):
+            image = Image.fromarray(raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw)
+        else:
+            image = Image.open(io.BytesIO(raw.read_bytes() if isinstance(raw, Path) else raw))
+        image.load()
+        if image.mode in _NO_RANGE:
+            return None
+        if image.mode in _GRAY_16:  # Pillow would cut off what is above 255
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        turned = ImageOps.exif_transpose(image)
+        plain = turned.convert("L" if turned.mode in _GRAY else "RGB")
+        return plain if size is None else ImageOps.fit(plain, (size, size))
+    except Exception:  # a damaged file makes Pillow's decoders raise anything
+        return None
+
+
+def _array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _digest(images: Sequence[Raw], size: int | None, channels: int | None) -> str:
+    found = hashlib.sha256(f"{size} {channels} {len(images)}".encode())
+    for raw in images:
+        if isinstance(raw, np.ndarray):
+            found.update(np.ascontiguousarray(raw).tobytes())
+        else:
+            found.update(hashlib.sha256(_content(raw) if isinstance(raw, Path) else raw).digest())
+    return found.hexdigest()[:24]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it will count as unreadable
+        return b""
+
+
+def _load(path: Path) -> Pixels | None:
+    """What was kept; None where there is nothing, or nothing whole."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves a broken one open
+            return Pixels(arrays["values"], arrays["kept"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _store(path: Path, pixels: Pixels) -> None:
+    """Whole or not at all: several lanes may decode the same images at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        np.savez(file, values=pixels.values, kept=pixels.kept)
+    Path(file.name).chmod(0o644)  # other users of a shared folder read it too
+    Path(file.name).replace(path)

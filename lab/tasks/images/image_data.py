@@ -1,0 +1,309 @@
+"""Images made ready: opened, decoded, split, with the training images' statistics. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.errors import SpecError, TaskError
+from lab.tasks.description import Description
+from lab.tasks.images.decode import decode
+from lab.tasks.images.source import Source, open_source
+from lab.tasks.splits import Rows, SplitPlan, make_split
+
+MAX_SIZE = 4096
+"""Side in pixels: one more digit is a slip, and would fill the memory before anything is said."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was learned from the training images: channels' mean and standard deviation are of pixels in 0..1."""
+
+    class_names: tuple[str, ...]
+    multilabel: bool
+    channels: int
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def load(cls, value: Mapping[str, Any]) -> Fitted:
+        """What `dump` gave.
+
+        Raises:
+            TaskError: it is something else.
+        """
+        try:
+            found: dict[str, Any] = {f.name: value[f.name] for f in fields(cls)}
+        except KeyError as error:
+            raise TaskError(f"what was fitted to the images is damaged ({error} is missing)") from error
+        found |= {name: tuple(v) for name, v in found.items() if isinstance(v, list)}
+        return cls(**found)
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What a spec says of images; see `Images`."""
+
+    path: str
+    test_path: str | None = None
+    split: Any = "auto"
+    size: int | None = None
+    limit: int | None = None
+    max_unreadable: float = 0.01
+    class_names: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("size", "limit"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise SpecError(f"task.{name}", f"{value!r} is not a whole number of at least 1")
+        if self.size is not None and self.size > MAX_SIZE:
+            raise SpecError("task.size", f"{self.size} is above {MAX_SIZE} pixels")
+        if not isinstance(self.path, str):
+            raise SpecError("task.path", f"{self.path!r} is not a path")
+        if self.test_path is not None and not isinstance(self.test_path, str):
+            raise SpecError("task.test_path", f"{self.test_path!r} is not a path")
+        names = self.class_names
+        if names is not None and (not isinstance(names, list) or not all(isinstance(n, str) for n in names)):
+            raise SpecError("task.class_names", f"{names!r} is not a list of names")
+        if names is not None and len(set(names)) < len(names):
+            raise SpecError("task.class_names", f"{names!r} has a name twice")
+        if not isinstance(self.max_unreadable, (int, float)) or not 0 <= self.max_unreadable < 1:
+            raise SpecError("task.max_unreadable", f"{self.max_unreadable!r} is not a share between 0 and 1")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Readable images of one source: pixels [n, c, h, w], labels [n] or [n, classes]."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    splits: tuple[str, ...] | None
+    class_names: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+class ImageData:
+    """Pixels, labels and splits; each made when it is first asked for."""
+
+    def __init__(self, options: ImageOptions, cache: Path | None = None) -> None:
+        self.options = options
+        self.cache = cache
+        self.plan = SplitPlan.parse(options.split)
+        if self.plan.kind in ("grouped", "time"):
+            raise SpecError(
+                "task.split.kind", f"'{self.plan.kind}' is for tables; images are split by class or at random"
+            )
+        if self.plan.kind == "declared":
+            raise SpecError("task.split.kind", "images declare their splits by folders train, valid and test")
+
+    @cached_property
+    def _main(self) -> _Part:
+        source = self._open(self.options.path)
+        if source.labels is not None and self.options.limit is not None and self.options.limit < len(source.images):
+            source = _limited(source, self.options.limit, self.plan.seed)
+        return self._read(source, self.options.path, None)
+
+    @cached_property
+    def _test(self) -> _Part | None:
+        if self.options.test_path is None:
+            return None
+        main = self._main
+        source = self._open(self.options.test_path)
+        unknown = set(source.class_names) - set(main.class_names)
+        if unknown:
+            raise TaskError(f"{self.options.test_path}: class {sorted(unknown)[0]!r} is not in {self.options.path}")
+        part = self._read(source, self.options.test_path, main.pixels.shape[1])
+        if part.pixels.shape[1:] != main.pixels.shape[1:]:
+            shapes = ["x".join(map(str, p.pixels.shape[1:])) for p in (part, main)]
+            raise TaskError(
+                f"{self.options.test_path}: images are {shapes[0]}, those to train on {shapes[1]}; say size"
+            )
+        number = np.array([main.class_names.index(name) for name in part.class_names], dtype=np.int64)
+        if part.labels.ndim == 1:
+            labels = number[part.labels]
+        else:
+            labels = np.zeros((len(part.labels), len(main.class_names)), dtype=np.int64)
+            labels[:, number] = part.labels
+        return _Part(part.pixels, labels, part.names, None, main.class_names, part.unreadable)
+
+    def _open(self, path: str) -> Source:
+        source, names = open_source(path), self.options.class_names
+        if names is None:
+            return source
+        if len(names) != len(source.class_names):
+            raise SpecError(
+                "task.class_names", f"{len(names)} names for the {len(source.class_names)} classes of {path}"
+            )
+        return replace(source, class_names=tuple(names))
+
+    def _read(self, source: Source, path: str, channels: int | None) -> _Part:
+        assert source.labels is not None  # every source of `open_source` has labels
+        decoded = decode(source.images, source.names, self.options.size, channels, self.cache)
+        kept = decoded.kept
+        unreadable = tuple(source.names[i] for i in np.setdiff1d(np.arange(len(source.images)), kept))
+        if len(unreadable) > self.options.max_unreadable * len(source.images):
+            some = ", ".join(unreadable[:5]) + (", ..." if len(unreadable) > 5 else "")
+            raise TaskError(
+                f"{path}: {len(unreadable)} of {len(source.images)} images cannot be read ({some}); more than "
+                f"max_unreadable {self.options.max_unreadable:g} of them"
+            )
+        splits = None if source.splits is None else tuple(source.splits[i] for i in kept)
+        names = tuple(source.names[i] for i in kept)
+        return _Part(decoded.values, source.labels[kept], names, splits, source.class_names, unreadable)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Row numbers of each split; test rows of a `test_path` count from 0 in it."""
+        main = self._main
+        classes = main.labels if main.labels.ndim == 1 else None
+        self._check_classes(classes)
+        apart = self._test is not None
+        if main.splits is None:
+            found = make_split(self.plan, len(main.labels), classes, None, with_test=not apart)
+        else:
+            found = self._declared(np.array(main.splits), classes, apart)
+        if self._test is not None:
+            found["test"] = np.arange(len(self._test.labels))
+        return found
+
+    def _check_classes(self, classes: NDArray[np.int64] | None) -> None:
+        names = self._main.class_names
+        if classes is None:
+            return
+        counts = np.bincount(classes, minlength=len(names))
+        if int((counts > 0).sum()) < 2:
+            raise TaskError(f"{self.options.path}: has one class only ({names[int(classes[0])]!r}); two are needed")
+        if len(names) > len(classes) // 2:
+            raise TaskError(f"{self.options.path}: {len(names)} classes for {len(classes)} images")
+        made = self._main.splits is None and self.plan.kind in ("auto", "stratified")
+        least = 2 if self._test is not None or not made else 3  # one for each split that is drawn from it
+        for name, count in zip(names, counts, strict=True):
+            if count < least:
+                raise TaskError(
+                    f"{self.options.path}: class {name!r} has {count} readable example{'s' if count > 1 else ''}, and "
+                    f"at least {least} are needed; leave it out"
+                )
+
+    def _declared(self, splits: NDArray[Any], classes: NDArray[np.int64] | None, apart: bool) -> Rows:
+        """What the folders say; a validation or test split that is not there is made from `train`."""
+        found = {split: np.flatnonzero(splits == split) for split in ("train", "valid", "test")}
+        lacking = [split for split in ("valid", "test") if len(found[split]) == 0 and not (split == "test" and apart)]
+        if len(found["train"]) == 0:
+            raise TaskError(f"{self.options.path}: has no training images (folder train)")
+        if lacking:
+            train = found["train"]
+            part = None if classes is None else classes[train]
+            made = make_split(self.plan, len(train), part, None, with_test="test" in lacking)
+            if "valid" not in lacking:
+                made["train"] = np.concatenate([made["train"], made.pop("valid")])
+            found |= {split: train[rows] for split, rows in made.items()}
+        return found
+
+    def _of(self, split: str) -> _Part:
+        return self._test if split == "test" and self._test is not None else self._main
+
+    def pixels(self, split: str) -> NDArray[np.uint8]:
+        """A split's images, uint8 [n, c, h, w]."""
+        return self._of(split).pixels[self.rows[split]]
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """A split's classes [n], or labels [n, classes]."""
+        return self._of(split).labels[self.rows[split]]
+
+    def name(self, split: str, index: int) -> str:
+        """What a split's image is called."""
+        return self._of(split).names[int(self.rows[split][index])]
+
+    @cached_property
+    def fitted(self) -> Fitted:
+        """What was learned from the training images."""
+        main = self._main
+        train = self.pixels("train")
+        # By histograms: exact, and without a copy of all pixels as floats.
+        counts = np.stack([np.bincount(train[:, c].ravel(), minlength=256) for c in range(train.shape[1])])
+        values, n = np.arange(256) / 255, counts.sum(axis=1)
+        mean = counts @ values / n
+        std = np.sqrt(np.maximum(counts @ values**2 / n - mean**2, 0.0))
+        return Fitted(
+            main.class_names,
+            main.labels.ndim == 2,
+            channels=int(train.shape[1]),
+            height=int(train.shape[2]),
+            width=int(train.shape[3]),
+            mean=tuple(float(m) for m in mean),
+            std=tuple(float(s) if s > 1e-6 else 1.0 for s in std),
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all pixels, labels and splits: two equal ones are the same data."""
+        found = hashlib.sha256()
+        for split in ("train", "valid", "test"):
+            found.update(np.ascontiguousarray(self.pixels(split)).tobytes())
+            found.update(np.ascontiguousarray(self.labels(split)).tobytes())
+        return found.hexdigest()[:16]
+
+    def describe(self) -> Description:
+        """What was found and what is doubtful, for people."""
+        fitted, names = self.fitted, self._main.class_names
+        shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        sizes = ", ".join(f"{len(self.rows[split])} {split}" for split in ("train", "valid", "test"))
+        declared = "as the folders say" if self._main.splits else self.plan.resolved(not fitted.multilabel)
+        facts = (
+            f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",
+            f"images {sizes} (split: {declared})",
+            f"{fitted.channels} channels of {fitted.width}x{fitted.height} pixels",
+        )
+        return Description(facts, self._warnings(), len(self.rows["train"]))
+
+    def _warnings(self) -> tuple[str, ...]:
+        found = []
+        for part in (self._main, self._test):
+            if part is not None and part.unreadable:
+                some = ", ".join(part.unreadable[:5]) + (", ..." if len(part.unreadable) > 5 else "")
+                found.append(f"{len(part.unreadable)} images cannot be read and are left out: {some}")
+        known = {image.tobytes() for image in self.pixels("train")}
+        for split in ("valid", "test"):
+            twice = sum(image.tobytes() in known for image in self.pixels(split))
+            if twice:
+                found.append(
+                    f"{twice} of {len(self.rows[split])} {split} images are also training images: duplicates make "
+                    "scores too good"
+                )
+        return tuple(found)
+
+
+def _limited(source: Source, limit: int, seed: int) -> Source:
+    """A part of the images, each class in its share."""
+    labels = source.labels
+    assert labels is not None  # asked before
+    random = np.random.default_rng(seed)
+    if labels.ndim == 1:
+        groups = [np.flatnonzero(labels == value) for value in np.unique(labels)]
+        chosen = [random.permutation(rows)[: max(round(limit * len(rows) / len(labels)), 1)] for rows in groups]
+        rows = np.sort(np.concatenate(chosen))
+    else:
+        rows = np.sort(random.permutation(len(labels))[:limit])
+    splits = None if source.splits is None else tuple(source.splits[i] for i in rows)
+    images, names = [source.images[i] for i in rows], tuple(source.names[i] for i in rows)
+    return Source(images, names, labels[rows], source.class_names, splits)
+
+
+def describe(options: Mapping[str, Any]) -> Description:
+    """What a spec's options for the task `images` come to."""
+    known = {f.name for f in fields(ImageOptions)}
+    return ImageData(ImageOptions(**{name: v for name, v in options.items() if name in known})).describe()

@@ -1,0 +1,114 @@
+"""Nets for images: a small CNN, a fast ResNet for small images, and any net of timm or torchvision.
+
+Shapes: b examples, c channels, h and w pixels, n classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from lab.errors import SpecError, TaskError, nearest
+
+BUILT_IN = ("small_cnn", "resnet")
+_LIBRARIES = ("timm", "torchvision")
+
+
+def check_name(name: str) -> None:
+    """Refuse the name of a net that cannot be had.
+
+    Raises:
+        SpecError: with the choices.
+    """
+    if not isinstance(name, str):
+        raise SpecError("task.model", f"{name!r} is not the name of a net")
+    if name in BUILT_IN or name.partition(":")[0] in _LIBRARIES:
+        return
+    choices = ", ".join([*BUILT_IN, *(f"{library}:NAME" for library in _LIBRARIES)])
+    raise SpecError("task.model", f"{name!r} is unknown{nearest(name, BUILT_IN)}; choices: {choices}")
+
+
+def build(name: str, channels: int, classes: int, dropout: float) -> nn.Module:
+    """A net from [b, c, h, w] to logits [b, n].
+
+    Raises:
+        SpecError: no such net, or its library is not installed.
+    """
+    check_name(name)
+    library, _, rest = name.partition(":")
+    if library == "timm":
+        return _from_timm(rest, channels, classes, dropout)
+    if library == "torchvision":
+        return _from_torchvision(rest, channels, classes)
+    return small_cnn(channels, classes, dropout) if name == "small_cnn" else ResNet9(channels, classes, dropout)
+
+
+def small_cnn(channels: int, classes: int, dropout: float) -> nn.Module:
+    """Three stages of convolution, batch norm, ReLU and pooling, 24k parameters: trains on a laptop."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((channels, 16), (16, 32), (32, 64)):
+        layers += [
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+            nn.MaxPool2d(2, ceil_mode=True),
+        ]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(64, classes))
+
+
+def _block(inputs: int, outputs: int, pool: bool) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)]
+    layers += [nn.MaxPool2d(2, ceil_mode=True)] if pool else []
+    return nn.Sequential(*layers, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class ResNet9(nn.Module):
+    """Page's ResNet-9 for 32x32 (DAWNBench 2018): 6.6M parameters at width 64, two residual blocks, scaled logits."""
+
+    def __init__(self, channels: int, classes: int, dropout: float, width: int = 64) -> None:
+        super().__init__()
+        w = width
+        self.stem = _block(channels, w, pool=False)
+        self.stage1 = _block(w, 2 * w, pool=True)
+        self.residual1 = nn.Sequential(_block(2 * w, 2 * w, pool=False), _block(2 * w, 2 * w, pool=False))
+        self.stage2 = _block(2 * w, 4 * w, pool=True)
+        self.stage3 = _block(4 * w, 8 * w, pool=True)
+        self.residual3 = nn.Sequential(_block(8 * w, 8 * w, pool=False), _block(8 * w, 8 * w, pool=False))
+        self.head = nn.Sequential(
+            nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(8 * w, classes, bias=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stage1(self.stem(x))
+        x = x + self.residual1(x)
+        x = self.stage3(self.stage2(x))
+        x = x + self.residual3(x)
+        found: Tensor = self.head(x) * 0.125
+        return found
+
+
+def _from_timm(name: str, channels: int, classes: int, dropout: float) -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise SpecError("task.model", f"'timm:{name}' needs: pip install timm") from None
+    try:
+        found: nn.Module = timm.create_model(name, num_classes=classes, in_chans=channels, drop_rate=dropout)
+    except RuntimeError as error:
+        raise SpecError("task.model", f"'timm:{name}': {' '.join(str(error).split())}") from None
+    return found
+
+
+def _from_torchvision(name: str, channels: int, classes: int) -> nn.Module:
+    try:
+        from torchvision import models
+    except ImportError:
+        raise SpecError("task.model", f"'torchvision:{name}' needs: pip install torchvision") from None
+    known: list[Any] = models.list_models()
+    if name not in known:
+        raise SpecError("task.model", f"'torchvision:{name}' is unknown{nearest(name, known)}")
+    if channels != 3:
+        raise TaskError(f"torchvision's nets take 3 channels; these images have {channels}")
+    found: nn.Module = models.get_model(name, num_classes=classes)
+    return found

@@ -1,0 +1,233 @@
+"""Where images come from: class folders, a parquet of the Hub's schema, an npz, or the `datasets` library.
+
+Shapes: n images, c labels. Nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lab.errors import SpecError, TaskError
+from lab.tasks.arrays import npz_names, read_npz
+from lab.tasks.builtin import HUB
+
+Raw: TypeAlias = Path | bytes | NDArray[np.uint8]
+"""A file, a file's content, or pixels [h, w] or [h, w, channels]."""
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+_IMAGE, _LABEL = ("image", "img"), ("label", "labels", "fine_label")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images and what is known of them."""
+
+    images: Sequence[Raw]
+    names: tuple[str, ...]
+    labels: NDArray[np.int64] | None
+    """Classes [n] as numbers of `class_names`, or labels [n, c] of 0 and 1; None where there are none."""
+    class_names: tuple[str, ...] = ()
+    splits: tuple[str, ...] | None = None
+    """Each image's split, where the source says it."""
+
+
+def open_source(path: str, labelled: bool = True) -> Source:
+    """Images with their classes; where they need not be `labelled`, a file may lack them.
+
+    Raises:
+        TaskError: nothing there, no images, or another schema.
+    """
+    if path.startswith(HUB):
+        return _from_hub(path)
+    where = Path(path)
+    if not where.exists():
+        raise TaskError(f"{path}: does not exist")
+    if where.is_dir():
+        saved = (where / "dataset_dict.json").exists() or (where / "state.json").exists()
+        return _from_datasets(path, _load_saved(where)) if saved else _from_folder(where)
+    if where.suffix == ".parquet":
+        return _from_parquet(where, labelled)
+    if where.suffix == ".npz":
+        return _from_npz(where, labelled)
+    raise TaskError(f"{path}: is neither a folder, .parquet nor .npz")
+
+
+def plain_images(path: Path) -> Source:
+    """Images without classes: one file, or every image below a folder, in the order of their names."""
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return Source([path], (path.name,), None)
+    files = _files(path) if path.is_dir() else []
+    if not files:
+        raise TaskError(f"{path}: holds no images ({', '.join(sorted(SUFFIXES))})")
+    return Source(files, tuple(str(file.relative_to(path)) for file in files), None)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def _from_folder(folder: Path) -> Source:
+    below = sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    by_split = bool(below) and all(f.name in _SPLITS for f in below)
+    roots = {f: _SPLITS[f.name] for f in below} if by_split else {folder: ""}
+    found = [
+        (file, label.name, split)
+        for root, split in roots.items()
+        for label in sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
+        for file in _files(label)
+    ]
+    if not found:
+        loose = len(_files(folder))
+        told = f"{loose} images lie outside class folders" if loose else "is empty"
+        raise TaskError(f"{folder}: {told}; a folder per class is needed, such as {folder.name}/cat/1.png")
+    class_names = tuple(sorted({label for _, label, _ in found}))
+    number = {name: i for i, name in enumerate(class_names)}
+    return Source(
+        [file for file, _, _ in found],
+        tuple(str(file.relative_to(folder)) for file, _, _ in found),
+        np.array([number[label] for _, label, _ in found], dtype=np.int64),
+        class_names,
+        tuple(split for _, _, split in found) if by_split else None,
+    )
+
+
+def _from_parquet(path: Path, labelled: bool) -> Source:
+    try:
+        table = pq.read_table(path)
+    except (ValueError, OSError) as error:
+        raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    image = next((name for name in _IMAGE if name in table.column_names), None)
+    label = next((name for name in _LABEL if name in table.column_names), None)
+    if image is None or (label is None and labelled):
+        raise TaskError(
+            f"{path}: has columns {', '.join(table.column_names)}; needed are image (or img) with bytes, and label"
+        )
+    cells = table.column(image).to_pylist()
+    if not cells:
+        raise TaskError(f"{path}: has no rows")
+    if not all(isinstance(cell, bytes) or (isinstance(cell, dict) and cell.get("bytes")) for cell in cells):
+        raise TaskError(f"{path}: column '{image}' does not hold the bytes of an image file in every row")
+    images = [cell if isinstance(cell, bytes) else cell["bytes"] for cell in cells]
+    names = tuple(
+        str((cell.get("path") if isinstance(cell, dict) else None) or f"row {i}") for i, cell in enumerate(cells)
+    )
+    if label is None:
+        return Source(images, names, None)
+    known = _names_in(table.schema.metadata, label)
+    labels, class_names = _labels(table.column(label).to_pylist(), known, f"{path}: column '{label}'")
+    return Source(images, names, labels, class_names)
+
+
+def _names_in(metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, ...]:
+    """Class names that the Hub's writer keeps in a parquet's metadata."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return tuple(str(name) for name in features[label]["names"])
+    except (KeyError, TypeError, ValueError):
+        return ()
+
+
+def _labels(values: Sequence[Any], known: tuple[str, ...], place: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Classes or labels as numbers, from numbers, texts or lists of them."""
+    if any(value is None for value in values):
+        raise TaskError(f"{place} has no value in row {next(i for i, v in enumerate(values) if v is None) + 1}")
+    several = any(isinstance(value, list) for value in values)
+    if several and not all(isinstance(value, list) for value in values):
+        raise TaskError(f"{place} holds lists in some rows and single values in others")
+    flat = [item for value in values for item in value] if several else list(values)
+    if not all(isinstance(item, (int, str)) for item in flat):
+        raise TaskError(f"{place} holds neither whole numbers, texts nor lists of them")
+    if known and all(isinstance(item, int) and 0 <= item < len(known) for item in flat):
+        number: dict[Any, int] = {i: i for i in range(len(known))}
+        class_names = known
+    else:
+        levels = sorted(set(flat), key=lambda item: (isinstance(item, str), item))
+        number = {level: i for i, level in enumerate(levels)}
+        class_names = tuple(str(level) for level in levels)
+    if not several:
+        return np.array([number[value] for value in values], dtype=np.int64), class_names
+    found = np.zeros((len(values), len(class_names)), dtype=np.int64)
+    for row, value in enumerate(values):
+        found[row, [number[item] for item in value]] = 1
+    return found, class_names
+
+
+def _from_npz(path: Path, labelled: bool) -> Source:
+    pixels = read_npz(path, "x")
+    if pixels.ndim not in (3, 4) or 0 in pixels.shape or pixels.dtype != np.uint8:
+        raise TaskError(
+            f"{path}: array x is {pixels.dtype} {pixels.shape}; needed is uint8 [n, h, w] or [n, h, w, channels]"
+        )
+    if pixels.ndim == 4 and pixels.shape[3] not in (1, 3):
+        raise TaskError(f"{path}: array x has {pixels.shape[3]} channels last; 1 or 3 are possible")
+    names = tuple(f"row {i}" for i in range(len(pixels)))
+    if "y" not in npz_names(path):
+        if labelled:
+            raise TaskError(f"{path}: has no array y with the labels")
+        return Source(list(pixels), names, None)
+    y = read_npz(path, "y")
+    if y.ndim not in (1, 2) or len(y) != len(pixels):
+        raise TaskError(f"{path}: array y has shape {y.shape}; needed is [{len(pixels)}] or [{len(pixels)}, c]")
+    if y.ndim == 2:
+        if not np.isin(y, (0, 1)).all():
+            raise TaskError(f"{path}: array y [n, c] holds something else than 0 and 1")
+        return Source(list(pixels), names, y.astype(np.int64), tuple(str(i) for i in range(y.shape[1])))
+    labels, class_names = _labels(y.tolist(), (), f"{path}: array y")
+    return Source(list(pixels), names, labels, class_names)
+
+
+def _datasets() -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise SpecError("task.path", "a data set of the Hub needs: pip install 'lab[hub]'") from None
+    return datasets
+
+
+def _from_hub(path: str) -> Source:
+    name = path.removeprefix(HUB)
+    try:
+        return _from_datasets(path, _datasets().load_dataset(name))
+    except (OSError, ValueError) as error:
+        raise TaskError(f"{path}: cannot be loaded ({' '.join(str(error).split())})") from error
+
+
+def _load_saved(folder: Path) -> Any:
+    try:
+        return _datasets().load_from_disk(str(folder))
+    except (OSError, ValueError) as error:
+        raise TaskError(f"{folder}: cannot be loaded ({' '.join(str(error).split())})") from error
+
+
+def _from_datasets(path: str, found: Any) -> Source:
+    """A `Dataset`, or a `DatasetDict` whose splits are kept."""
+    library = _datasets()
+    parts = dict(found) if isinstance(found, dict) else {"": found}
+    features = next(iter(parts.values())).features
+    image = next((name for name in _IMAGE if name in features), None)
+    label = next((name for name in _LABEL if name in features), None)
+    if image is None or label is None:
+        raise TaskError(f"{path}: has columns {', '.join(features)}; needed are image (or img), and label")
+    known = getattr(getattr(features[label], "feature", features[label]), "names", None)
+    images: list[Raw] = []
+    values: list[Any] = []
+    splits: list[str] = []
+    for name, part in parts.items():
+        cells = part.cast_column(image, library.Image(decode=False))
+        for cell in cells.select_columns([image])[:][image]:
+            images.append(cell["bytes"] or Path(cell["path"]))
+        values += part.select_columns([label])[:][label]
+        splits += [_SPLITS.get(name, name)] * len(part)
+    labels, class_names = _labels(values, tuple(known or ()), f"{path}: column '{label}'")
+    names = tuple(f"row {i}" for i in range(len(images)))
+    declared = {"train", "valid", "test"} & set(splits)
+    return Source(images, names, labels, class_names, tuple(splits) if len(declared) > 1 else None)

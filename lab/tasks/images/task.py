@@ -1,0 +1,212 @@
+"""The task `images`: a net on a user's images. n images, c channels, h and w pixels, k slots, b examples of a batch."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from lab.errors import TaskError
+from lab.tasks.contract import Data, Given, Split, Task, accuracy, micro_f1
+from lab.tasks.description import Description
+from lab.tasks.images import nets
+from lab.tasks.images.augment import Augmentation, augment
+from lab.tasks.images.decode import decode
+from lab.tasks.images.image_data import Fitted, ImageData, ImageOptions
+from lab.tasks.images.source import Source, open_source, plain_images
+
+
+class Images(Task):
+    """Classes, or several labels, of images.
+
+    Hyperparameters it knows: `dropout`, `flip`, `shift`, `cutout`, `mixup`, `label_smoothing`. A net of one's own: a
+    subclass with its own `model`.
+
+    Args:
+        path: a folder of class folders (or of `train`, `valid`, `test` with class folders), a parquet with columns
+            image (or img) and label, an npz with x uint8 [n, h, w(, channels)] and y, or a data set of `datasets`
+            (saved to disk, or `hub:NAME`).
+        test_path: test images in the same form; None takes them from `path`.
+        model: `small_cnn`, `resnet`, `timm:NAME` or `torchvision:NAME`.
+        size: side in pixels to which images are brought.
+        limit: at most so many images of `path`, each class in its share.
+        split: a kind (stratified, random), or a mapping with kind, valid, test, seed.
+        flip, shift, cutout, mixup, label_smoothing: see `Augmentation`.
+        max_unreadable: share of images that may be unreadable.
+        class_names: of the classes in the order of their numbers or names, where the source has none.
+    """
+
+    paths = ("path", "test_path")
+
+    def __init__(
+        self,
+        path: str,
+        test_path: str | None = None,
+        model: str = "small_cnn",
+        size: int | None = None,
+        limit: int | None = None,
+        split: Any = "auto",
+        flip: bool = True,
+        shift: int = 0,
+        cutout: int = 0,
+        mixup: float = 0.0,
+        label_smoothing: float = 0.0,
+        max_unreadable: float = 0.01,
+        class_names: list[str] | None = None,
+    ) -> None:
+        nets.check_name(model)
+        self._images = ImageOptions(path, test_path, split, size, limit, max_unreadable, class_names)
+        self._augmentation = Augmentation(flip, shift, cutout, mixup, label_smoothing)
+        self._net = model
+        self.options = {**vars(self._images), **vars(self._augmentation), "model": model}
+        self._fitted: Fitted | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels as its options: a worker reads the images itself, or what was decoded before from the cache."""
+        return _rebuilt, (type(self), dict(self.options), self.cache, self._fitted)
+
+    @cached_property
+    def _data(self) -> ImageData:
+        return ImageData(self._images, self.cache)
+
+    @property
+    def _known(self) -> Fitted:
+        return self._fitted or self._data.fitted
+
+    # What the labels decide; read-only where the contract has plain attributes, as it is known only with the data.
+
+    @property
+    def kind(self) -> Any:  # type: ignore[override]
+        return "multilabel" if self._known.multilabel else "classification"
+
+    @property
+    def metric(self) -> Any:  # type: ignore[override]
+        return "micro_f1" if self._known.multilabel else "accuracy"
+
+    @property
+    def metrics(self) -> Any:  # type: ignore[override]
+        return {"micro_f1": micro_f1} if self._known.multilabel else {"accuracy": accuracy}
+
+    @property
+    def class_names(self) -> Any:  # type: ignore[override]
+        return self._known.class_names
+
+    # The contract.
+
+    @cached_property
+    def _tensors(self) -> dict[Split, Data]:
+        splits: tuple[Split, ...] = ("train", "valid", "test")
+        return {s: (torch.from_numpy(self._data.pixels(s)), torch.from_numpy(self._data.labels(s))) for s in splits}
+
+    def data(self, split: Split) -> Data:
+        """Pixels uint8 [n, c, h, w], and classes [n] or labels [n, classes]."""
+        return self._tensors[split]
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        known = self._known
+        return nets.build(self._net, known.channels, len(known.class_names), float(params.get("dropout", 0.0)))
+
+    def model_input(self, x: Tensor) -> Tensor:
+        """Normalised pixels [..., c, h, w] by the training images' statistics."""
+        if x.is_floating_point():
+            raise TaskError(f"images are given as uint8 pixels; got {x.dtype}")
+        mean, std = (
+            torch.tensor(values, device=x.device).view(-1, 1, 1) for values in (self._known.mean, self._known.std)
+        )
+        return (x.to(torch.float32) / 255 - mean) / std
+
+    def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32]:
+        known = self._known
+        return self._augmentation.draw(examples, (known.height, known.width), random, params)
+
+    def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
+        return augment(x, y, draws, len(self._known.class_names))
+
+    # A user's later files and the report.
+
+    def prepare(self, raw: NDArray[Any]) -> Tensor:
+        """Pixels 0..255 [n, h, w] or [n, h, w, channels]."""
+        if raw.ndim not in (3, 4) or raw.min() < 0 or raw.max() > 255:
+            raise TaskError(f"images of shape {raw.shape} are not pixels 0..255 [n, h, w] or [n, h, w, channels]")
+        names = tuple(f"row {i}" for i in range(len(raw)))
+        return self._given(Source(list(raw.astype(np.uint8)), names, None)).x
+
+    def read(self, path: Path) -> Given:
+        """An image, a folder of images (in class folders or not), or a file in one of the forms of `path`."""
+        if not path.exists():
+            raise TaskError(f"{path}: does not exist")
+        known = self._known
+        below = [f.name for f in path.iterdir() if f.is_dir()] if path.is_dir() else []
+        in_classes = bool(below) and set(below) <= set(known.class_names)
+        labelled = in_classes or path.suffix in (".parquet", ".npz")
+        if not labelled:
+            return self._given(plain_images(path))
+        source, names = open_source(str(path), labelled=False), self._images.class_names
+        if names is not None and len(names) == len(source.class_names):
+            source = replace(source, class_names=tuple(names))
+        return self._given(source)
+
+    def _given(self, source: Source) -> Given:
+        known = self._known
+        size = self._images.size
+        if size is None and known.height == known.width:
+            size = known.width
+        decoded = decode(source.images, source.names, size, known.channels, None)
+        if decoded.values.shape[1:] != (known.channels, known.height, known.width):
+            got = "x".join(map(str, decoded.values.shape[1:]))
+            raise TaskError(f"images are {got}; those trained on {known.channels}x{known.height}x{known.width}")
+        lost = [source.names[i] for i in np.setdiff1d(np.arange(len(source.names)), decoded.kept)]
+        notes: tuple[str, ...] = (
+            (f"{len(lost)} images cannot be read and are left out: {', '.join(lost[:5])}",) if lost else ()
+        )
+        y, unknown = None, sorted(set(source.class_names) - set(known.class_names))
+        if unknown:
+            notes += (f"is not scored: class {unknown[0]!r} is not among those trained on",)
+        elif source.labels is not None:
+            y = torch.from_numpy(self._relabelled(source)[decoded.kept])
+        names = tuple(source.names[i] for i in decoded.kept)
+        return Given(torch.from_numpy(decoded.values), y, names, notes)
+
+    def _relabelled(self, source: Source) -> NDArray[np.int64]:
+        """A source's labels in the numbers of the training classes."""
+        assert source.labels is not None  # asked before
+        number = np.array([self._known.class_names.index(name) for name in source.class_names], dtype=np.int64)
+        if source.labels.ndim == 1:
+            return number[source.labels]
+        found = np.zeros((len(source.labels), len(self._known.class_names)), dtype=np.int64)
+        found[:, number] = source.labels
+        return found
+
+    def fitted(self) -> Mapping[str, Any]:
+        return {**self._known.dump(), "data": self._data.digest}
+
+    def restore(self, fitted: Mapping[str, Any]) -> None:
+        self._fitted = Fitted.load(fitted)
+
+    def describe(self) -> Description:
+        return self._data.describe()
+
+    def show(self, split: Split, index: int) -> Mapping[str, str]:
+        pixels = self._data.pixels(split)[index]
+        image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+        stream = io.BytesIO()
+        image.save(stream, format="PNG")
+        uri = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+        return {"name": self._data.name(split, index), "image": uri}
+
+
+def _rebuilt(cls: type[Images], options: dict[str, Any], cache: Path | None, fitted: Fitted | None) -> Images:
+    task = cls(**options)
+    task.cache = cache
+    task._fitted = fitted
+    return task

@@ -1,0 +1,157 @@
+"""Making train, validation and test splits: once, seeded, by rows' numbers. n rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.errors import SpecError, TaskError, nearest
+
+Rows: TypeAlias = dict[str, NDArray[np.int64]]
+"""Split to row numbers, ascending."""
+
+KINDS = ("auto", "random", "stratified", "grouped", "time", "declared")
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How rows are split.
+
+    Args:
+        kind: `auto` is stratified where there are classes, else random; `grouped` keeps rows with the same value of
+            `by` together; `time` sorts by `by`, trains on the oldest and tests on the newest; `declared` takes the
+            split's name from column `by`.
+        valid, test: shares of all rows.
+    """
+
+    kind: Literal["auto", "random", "stratified", "grouped", "time", "declared"] = "auto"
+    by: str | None = None
+    valid: float = 0.2
+    test: float = 0.2
+    seed: int = 0
+
+    @classmethod
+    def parse(cls, value: object, place: str = "task.split") -> SplitPlan:
+        """A plan from a spec's value: a kind, or a mapping.
+
+        Raises:
+            SpecError: unknown keys, impossible values.
+        """
+        given = {"kind": value} if isinstance(value, str) else value
+        if not isinstance(given, Mapping):
+            raise SpecError(place, f"{value!r} is neither a kind ({', '.join(KINDS)}) nor a mapping")
+        names = [f.name for f in fields(cls)]
+        for key in given:
+            if key not in names:
+                raise SpecError(f"{place}.{key}", f"is unknown{nearest(str(key), names)}; allowed: {', '.join(names)}")
+        kind = given.get("kind", "auto")
+        if kind not in KINDS:
+            raise SpecError(
+                f"{place}.kind", f"{kind!r} is unknown{nearest(str(kind), KINDS)}; choices: {', '.join(KINDS)}"
+            )
+        for name in ("valid", "test"):
+            share = given.get(name, 0.2)
+            if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
+                raise SpecError(f"{place}.{name}", f"{share!r} is not a share between 0 and 1")
+        plan = cls(**given)
+        if plan.valid + plan.test >= 1:
+            raise SpecError(place, f"valid {plan.valid} and test {plan.test} leave no rows to train on")
+        if isinstance(plan.seed, bool) or not isinstance(plan.seed, int) or plan.seed < 0:
+            raise SpecError(f"{place}.seed", f"{plan.seed!r} is not a whole number of at least 0")
+        if plan.by is not None and not isinstance(plan.by, str):
+            raise SpecError(f"{place}.by", f"{plan.by!r} is not a column's name")
+        needs = plan.kind in ("grouped", "time", "declared")
+        if needs != (plan.by is not None):
+            raise SpecError(f"{place}.by", f"is {'needed' if needs else 'not used'} with kind '{plan.kind}'")
+        return plan
+
+    def resolved(self, has_classes: bool) -> str:
+        """The kind, with `auto` replaced by what it comes to."""
+        return self.kind if self.kind != "auto" else ("stratified" if has_classes else "random")
+
+
+def make_split(
+    plan: SplitPlan, n: int, classes: NDArray[Any] | None, by: NDArray[Any] | None, with_test: bool = True
+) -> Rows:
+    """Row numbers of each split; without `test` where the test rows come from elsewhere.
+
+    Args:
+        classes: each row's class [n], where there are classes.
+        by: each row's value of the column `plan.by` [n], where the plan needs one.
+
+    Raises:
+        TaskError: a class with too few rows to be in every split, an empty split, an unknown declared split.
+    """
+    names = ("train", "valid", "test") if with_test else ("train", "valid")
+    kind = plan.resolved(classes is not None)
+    if kind == "declared":
+        assert by is not None  # the plan names a column
+        return _declared(by, names)
+    shares = {"valid": plan.valid, "test": plan.test if with_test else 0.0}
+    if kind == "time":
+        assert by is not None  # as above
+        found = _by_time(by, shares)
+    elif kind == "grouped":
+        assert by is not None  # as above
+        groups, group_of = np.unique(by, return_inverse=True)
+        of_group = _random(len(groups), shares, plan.seed)
+        found = {split: np.flatnonzero(np.isin(group_of, rows)) for split, rows in of_group.items()}
+    elif kind == "stratified":
+        if classes is None:
+            raise SpecError("task.split.kind", "'stratified' needs classes; use 'random'")
+        found = _stratified(classes, shares, plan.seed, len(names))
+    else:
+        found = _random(n, shares, plan.seed)
+    for split in names:
+        if len(found[split]) == 0:
+            raise TaskError(f"split '{split}' is empty: {n} rows are too few for these shares")
+    return {split: np.sort(found[split]) for split in names}
+
+
+def _random(n: int, shares: Mapping[str, float], seed: int) -> Rows:
+    order = np.random.default_rng(seed).permutation(n)
+    test = max(min(round(n * shares["test"]), n - 2), 1) if shares["test"] else 0
+    valid = max(min(round(n * shares["valid"]), n - test - 1), 1)  # a small class must leave a row to train on
+    return {"test": order[:test], "valid": order[test : test + valid], "train": order[test + valid :]}
+
+
+def _stratified(classes: NDArray[Any], shares: Mapping[str, float], seed: int, splits: int) -> Rows:
+    found: dict[str, list[NDArray[np.int64]]] = {"train": [], "valid": [], "test": []}
+    values, class_of = np.unique(classes, return_inverse=True)
+    for number, value in enumerate(values):
+        rows = np.flatnonzero(class_of == number)
+        if len(rows) < splits:
+            raise TaskError(
+                f"class {value!s} has {len(rows)} example{'s' if len(rows) > 1 else ''}; a stratified split needs at "
+                f"least {splits} (leave the class out, or use split kind 'random')"
+            )
+        for split, chosen in _random(len(rows), shares, seed + number).items():
+            found[split].append(rows[chosen])
+    return {split: np.concatenate(parts) for split, parts in found.items()}
+
+
+def _by_time(by: NDArray[Any], shares: Mapping[str, float]) -> Rows:
+    """Oldest to train, newest to test; rows of one time stay together."""
+    order = np.argsort(by, kind="stable")
+    times, n = by[order], len(by)
+    test = n - round(n * shares["test"])
+    valid = test - max(round(n * shares["valid"]), 1)
+    cut_test = int(np.searchsorted(times, times[test], side="left")) if test < n else n
+    cut_valid = int(np.searchsorted(times, times[valid], side="left"))
+    return {"train": order[:cut_valid], "valid": order[cut_valid:cut_test], "test": order[cut_test:]}
+
+
+def _declared(by: NDArray[Any], names: tuple[str, ...]) -> Rows:
+    values = np.array([str(value) for value in by])
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise TaskError(f"the split column holds '{unknown[0]}'; allowed: {', '.join(names)}")
+    found = {split: np.flatnonzero(values == split) for split in names}
+    for split, rows in found.items():
+        if len(rows) == 0:
+            raise TaskError(f"the split column has no row '{split}'")
+    return found

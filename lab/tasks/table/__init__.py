@@ -1,0 +1,1 @@
+"""Tables: numbers, categories and dates in columns; one target or several."""

@@ -1,0 +1,93 @@
+"""scikit-learn's forests on the same split and the same columns as the net.
+
+Shapes: n rows, c classes or labels, t targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+from torch import Tensor
+
+from lab.tasks.contract import Baseline, Split
+from lab.tasks.table.columns import categories_of, numbers_of
+from lab.tasks.table.table_data import TableData
+
+_MOST_LEVELS = 255
+"""Categories of more levels are numbers to histogram gradient boosting, which has no more bins."""
+
+_LARGEST = float(np.finfo(np.float32).max)
+"""scikit-learn's trees hold numbers of 32 bits."""
+
+
+def forests(data: TableData, seed: int) -> tuple[Baseline, ...]:
+    """A random forest of 200 trees, and histogram gradient boosting; everything else as scikit-learn has it."""
+    return (
+        Baseline("random forest (scikit-learn)", partial(_fit, data, _random_forest(data, seed), True)),
+        Baseline("histogram gradient boosting (scikit-learn)", partial(_fit, data, _boosting(data, seed), False)),
+    )
+
+
+def _random_forest(data: TableData, seed: int) -> Any:
+    classes = data.fitted.target.kind != "regression"
+    forest = RandomForestClassifier if classes else RandomForestRegressor
+    return forest(n_estimators=200, random_state=seed, n_jobs=-1)
+
+
+def _boosting(data: TableData, seed: int) -> Any:
+    target = data.fitted.target
+    levels = [len(c.levels) + 1 for c in categories_of(data.fitted.columns)]
+    mask = [n <= _MOST_LEVELS for n in levels] + [False] * len(numbers_of(data.fitted.columns))
+    kind = HistGradientBoostingRegressor if target.kind == "regression" else HistGradientBoostingClassifier
+    one = kind(categorical_features=mask, random_state=seed)
+    if target.kind == "multilabel":
+        return MultiOutputClassifier(one)
+    return MultiOutputRegressor(one) if target.kind == "regression" and len(target.names) > 1 else one
+
+
+def _fit(data: TableData, model: Any, fill: bool) -> Callable[[Split], Tensor]:
+    y = data.targets("train")
+    kind = data.fitted.target.kind
+    model.fit(_features(data, "train", fill), y[:, 0] if kind == "regression" and y.shape[1] == 1 else y)
+    return lambda split: _predict(model, _features(data, split, fill), kind, len(data.fitted.target.class_names))
+
+
+def _features(data: TableData, split: str, fill: bool) -> NDArray[np.float64]:
+    """Codes and raw numbers [n, f]; missing numbers as medians where the model takes no NaN."""
+    encoded = data.encoded(split)
+    numbers = np.clip(encoded.numbers, -_LARGEST, _LARGEST)
+    if fill and numbers.shape[1]:
+        numbers = np.where(np.isnan(numbers), [n.median for n in numbers_of(data.fitted.columns)], numbers)
+    return np.concatenate([encoded.codes.astype(np.float64), numbers], axis=1)
+
+
+def _predict(model: Any, x: NDArray[np.float64], kind: str, classes: int) -> Tensor:
+    if kind == "regression":
+        values = model.predict(x)
+        return torch.tensor(values.reshape(len(x), -1), dtype=torch.float32)
+    if kind == "multilabel":
+        pairs = zip(model.predict_proba(x), model.classes_, strict=True)
+        return torch.tensor(np.stack([_of_one(p, known) for p, known in pairs], axis=1), dtype=torch.float32)
+    found = np.zeros((len(x), classes))
+    found[:, model.classes_.astype(int)] = model.predict_proba(x)
+    return torch.tensor(found, dtype=torch.float32)
+
+
+def _of_one(probabilities: NDArray[np.float64], known: NDArray[Any]) -> NDArray[np.float64]:
+    """P(label = 1) [n]; a label that is constant in the training rows has one column only."""
+    if len(known) == 1:
+        return np.full(len(probabilities), float(known[0]))
+    found: NDArray[np.float64] = probabilities[:, 1]
+    return found

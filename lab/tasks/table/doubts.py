@@ -1,0 +1,66 @@
+"""What is doubtful about a table: targets hidden among the features, rows in two splits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lab.tasks.splits import Rows
+
+_EXACT = 1 - 1e-9
+_SAMPLE = 20_000
+_FEW_WEIGHTS = 8
+"""A linear combination of at most as many columns that gives the target exactly is a leak, not a discovery."""
+
+
+def leaks(frame: pd.DataFrame, features: list[str], target: str) -> tuple[str, ...]:
+    """Features that say the target under another name: one-to-one with it, or, several together, adding up to it."""
+    part = frame.head(_SAMPLE)
+    values = part[target]
+    found = [name for name in features if _same_information(part[name], values)]
+    if found or not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return tuple(found)
+    return _adding_up(part, features, values.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _same_information(feature: pd.Series[Any], target: pd.Series[Any]) -> bool:
+    """Whether each of the feature's values goes with one value of the target and back, over repeated values."""
+    codes, levels = pd.factorize(feature)
+    target_codes, target_levels = pd.factorize(target)
+    if len(levels) != len(target_levels) or len(levels) < 2:
+        return False
+    if len(levels) == len(feature):  # all different: the same order, or a straight line, is needed to be sure
+        return _is_line(feature, target)
+    pairs = set(zip(codes.tolist(), target_codes.tolist(), strict=True))
+    return len(pairs) == len(levels)
+
+
+def _is_line(feature: pd.Series[Any], target: pd.Series[Any]) -> bool:
+    if not (pd.api.types.is_numeric_dtype(feature) and pd.api.types.is_numeric_dtype(target)):
+        return False
+    correlation = np.corrcoef(feature.astype(float).fillna(0.0), target.astype(float))[0, 1]
+    return bool(abs(correlation) > _EXACT)
+
+
+def _adding_up(frame: pd.DataFrame, features: list[str], target: NDArray[np.float64]) -> tuple[str, ...]:
+    names = [n for n in features if pd.api.types.is_numeric_dtype(frame[n]) and frame[n].notna().all()]
+    if not names or len(frame) <= 2 * len(names) + 10:
+        return ()
+    x = frame[names].to_numpy(dtype=np.float64)
+    x = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
+    y = (target - target.mean()) / max(float(target.std()), 1e-12)
+    weights = np.linalg.lstsq(x, y, rcond=None)[0]
+    if 1 - np.mean((y - x @ weights) ** 2) < _EXACT:
+        return ()
+    told = [name for name, weight in zip(names, weights, strict=True) if abs(weight) > 1e-6]
+    return tuple(told) if len(told) <= _FEW_WEIGHTS else ()
+
+
+def duplicates(frame: pd.DataFrame, features: list[str], rows: Rows) -> dict[str, int]:
+    """Rows of each other split whose features all stand in a training row too."""
+    hashed = pd.util.hash_pandas_object(frame[features], index=False).to_numpy()
+    known = set(hashed[rows["train"]].tolist())
+    return {split: sum(h in known for h in hashed[rows[split]].tolist()) for split in rows if split != "train"}

@@ -1,0 +1,80 @@
+"""Reading a table from CSV or parquet, without guessing more than its file says."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from lab.errors import SpecError, TaskError, nearest
+
+_MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """A table; columns of text stay text, and `?`, `NA` and the like are missing values.
+
+    Raises:
+        TaskError: missing, of another kind, unreadable, without rows, or with a column name twice.
+    """
+    if not path.exists():
+        raise TaskError(f"{path}: does not exist")
+    if path.is_dir():
+        raise TaskError(f"{path}: is a folder; a table is one .csv or .parquet file")
+    if path.suffix not in (".csv", ".tsv", ".parquet"):
+        raise TaskError(f"{path}: is neither .csv, .tsv nor .parquet")
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            separator = "\t" if path.suffix == ".tsv" else ","
+            header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, skipinitialspace=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+                frame = pd.read_csv(
+                    path,
+                    sep=separator,
+                    na_values=list(_MISSING),
+                    keep_default_na=False,
+                    skipinitialspace=True,
+                    low_memory=False,
+                    index_col=False,
+                )
+    except pd.errors.ParserWarning:
+        raise TaskError(f"{path}: its rows have more values than its first row has names") from None
+    except (ValueError, OSError) as error:
+        raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    if path.suffix != ".parquet":
+        _check_header(path, header.iloc[0].dropna(), frame, separator)
+    frame = frame.reset_index(drop=frame.index.names == [None])  # a parquet may keep a column there
+    frame.columns = [str(name) for name in frame.columns]
+    twice = [name for name, count in frame.columns.value_counts().items() if count > 1]
+    if twice:
+        raise TaskError(f"{path}: has column {twice[0]!r} twice")
+    if len(frame) == 0:
+        raise TaskError(f"{path}: has no rows")
+    return frame
+
+
+def _check_header(path: Path, header: pd.Series[str], frame: pd.DataFrame, separator: str) -> None:
+    """Refuse what pandas would make something else of: names twice, another separator."""
+    twice = header[header.duplicated()]
+    if len(twice):
+        raise TaskError(f"{path}: has column {twice.iloc[0]!r} twice")
+    others = [mark for mark in (";", "\t", "|", ",") if mark != separator and mark in str(frame.columns[0])]
+    if frame.shape[1] == 1 and others:
+        raise TaskError(f"{path}: its columns are separated by {others[0]!r}; a .csv needs commas, a .tsv tabs")
+
+
+def need_columns(frame: pd.DataFrame, names: Iterable[str], place: str) -> None:
+    """Refuse names of columns that are not there.
+
+    Raises:
+        SpecError: with the nearest name.
+    """
+    for name in names:
+        if name not in frame.columns:
+            some = ", ".join(list(frame.columns)[:12]) + (", ..." if frame.shape[1] > 12 else "")
+            raise SpecError(place, f"there is no column {name!r}{nearest(name, frame.columns)}; columns: {some}")

@@ -1,0 +1,79 @@
+"""The net for tables: embedded categories beside batch-normalised numbers, then linear layers (fastai's TabularModel).
+
+Shapes: b examples, c categories, m numbers, o outputs. One input holds both: [b, c + m], codes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+def embedding_size(levels: int) -> int:
+    """Width of a category's embedding, min(50, (n + 1) // 2) for n levels, the unknown one among them."""
+    return min(50, (levels + 1) // 2)
+
+
+class TableNet(nn.Module):
+    """Embeddings, then Linear - ReLU - BatchNorm - Dropout per hidden layer.
+
+    Args:
+        levels: of each category, the unknown one (code 0) among them.
+        numbers: m.
+        outputs: o.
+        layers: widths of the hidden layers.
+        bounds: low and high of each output, approached and never left; None: outputs are free.
+    """
+
+    low: Tensor
+    span: Tensor
+
+    def __init__(
+        self,
+        levels: Sequence[int],
+        numbers: int,
+        outputs: int,
+        layers: Sequence[int],
+        dropout: float,
+        embedding_dropout: float,
+        bounds: Sequence[tuple[float, float]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.categories = len(levels)
+        self.numbers = numbers
+        self.embeddings = nn.ModuleList(_embedding(n) for n in levels)
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.norm = nn.BatchNorm1d(numbers) if numbers else None
+        sizes = [sum(embedding_size(n) for n in levels) + numbers, *layers]
+        hidden: list[nn.Module] = []
+        for inputs, width in pairwise(sizes):
+            hidden += [nn.Linear(inputs, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*hidden, nn.Linear(sizes[-1], outputs))
+        self.bounded = bounds is not None
+        if bounds is not None:
+            low, high = (torch.tensor(ends, dtype=torch.float32) for ends in zip(*bounds, strict=True))
+            self.register_buffer("low", low)
+            self.register_buffer("span", high - low)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits or values [b, o] for inputs [b, c + m]."""
+        parts = []
+        if self.categories:
+            codes = x[:, : self.categories].long()
+            embedded = [embedding(codes[:, i]) for i, embedding in enumerate(self.embeddings)]
+            parts.append(self.embedding_dropout(torch.cat(embedded, dim=1)))
+        if self.norm is not None:
+            parts.append(self.norm(x[:, self.categories :]))
+        found: Tensor = self.layers(torch.cat(parts, dim=1))
+        return self.low + self.span * torch.sigmoid(found) if self.bounded else found
+
+
+def _embedding(levels: int) -> nn.Embedding:
+    embedding = nn.Embedding(levels, embedding_size(levels))
+    with torch.no_grad():
+        nn.init.trunc_normal_(embedding.weight, std=0.01, a=-0.02, b=0.02)
+        embedding.weight[0] = 0.0  # a level nobody has seen is an average one
+    return embedding

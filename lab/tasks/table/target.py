@@ -1,0 +1,153 @@
+"""What is to be predicted: one column of classes or of numbers, or several columns. n rows, t targets, c labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lab.errors import TaskError
+from lab.tasks.table.columns import (
+    Category,
+    Notes,
+    as_text,
+    fit_column,
+    infer_type,
+    is_nested,
+    row_number,
+    to_codes,
+    to_numbers,
+)
+
+_LARGEST = 1e15
+"""Of a target, so that the squares of errors stay numbers of 32 bits."""
+_BEYOND = 0.1
+"""Predictions may leave the training targets' range by this share of it, and no further."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target columns and how their values become tensors.
+
+    Classification: `levels` are the classes. Multilabel: `names` are the labels. Regression: mean, standard deviation
+    and the range of each target in the training rows.
+    """
+
+    names: tuple[str, ...]
+    kind: Literal["classification", "multilabel", "regression"]
+    levels: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def load(cls, value: Mapping[str, Any]) -> Target:
+        rest = {key: tuple(v) for key, v in value.items() if key != "kind"}
+        return cls(kind=value["kind"], **rest)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.levels if self.kind == "classification" else self.names
+
+    @property
+    def bounds(self) -> tuple[tuple[float, float], ...]:
+        """What predictions of each target are squashed into."""
+        return tuple(
+            (low - _BEYOND * (high - low), high + _BEYOND * (high - low))
+            for low, high in zip(self.low, self.high, strict=True)
+        )
+
+    def values(self, frame: pd.DataFrame) -> NDArray[Any]:
+        """Classes int64 [n], labels float32 [n, c], or values float32 [n, t].
+
+        Raises:
+            TaskError: missing, or a class that training has not seen.
+        """
+        need_values(frame, self.names)
+        if self.kind == "classification":
+            codes = to_codes(Category(self.names[0], self.levels), frame[self.names[0]], Notes())
+            if (codes == 0).any():
+                found = frame[self.names[0]].iloc[int(np.flatnonzero(codes == 0)[0])]
+                raise TaskError(f"target {self.names[0]!r}: class {found!r} is not in the training rows")
+            return codes - 1
+        columns = np.stack([to_numbers(frame[name]) for name in self.names], axis=1)
+        if self.kind == "multilabel" and not np.isin(columns, (0, 1)).all():
+            raise TaskError(f"targets {', '.join(self.names[:6])}: hold something else than 0 and 1")
+        return columns.astype(np.float32)
+
+
+def fit_target(frame: pd.DataFrame, names: tuple[str, ...], asked: str | None) -> Target:
+    """Learn the target from the training rows; `asked` is `number` or `category`, or None to infer it.
+
+    Raises:
+        TaskError: constant, missing, more classes than make sense, or columns of different kinds.
+    """
+    need_values(frame, names)
+    for name in names:
+        if frame[name].nunique() == 1:
+            raise TaskError(f"target {name!r}: is constant ({frame[name].iloc[0]}); there is nothing to learn")
+    types = {name: asked or _type(frame[name]) for name in names}
+    if len(names) > 1 and all(_is_label(frame[name]) for name in names):
+        return Target(names, "multilabel")
+    if set(types.values()) == {"number"}:
+        columns = np.stack([to_numbers(frame[name]) for name in names], axis=1)
+        low, high = columns.min(axis=0), columns.max(axis=0)
+        parts = (columns.mean(axis=0), columns.std(axis=0), low, high)
+        mean, std, low_, high_ = (tuple(float(v) for v in part) for part in parts)
+        return Target(names, "regression", (), mean, std, low_, high_)
+    if len(names) > 1:
+        told = ", ".join(f"{name} ({kind})" for name, kind in types.items())
+        raise TaskError(f"targets of different kinds: {told}; several targets are all numbers or all 0 and 1")
+    return _classes(frame[names[0]])
+
+
+def need_values(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
+    """Refuse rows without a target, and targets that are no plain values.
+
+    Raises:
+        TaskError: with the first such row.
+    """
+    for name in names:
+        values = frame[name]
+        if is_nested(values):
+            raise TaskError(f"target {name!r}: holds lists or mappings; a target is one value in each row")
+        wrong = values.isna().to_numpy()
+        told = "none"
+        if pd.api.types.is_float_dtype(values) and not wrong.any():
+            wrong, told = (values.abs() > _LARGEST).to_numpy(), f"one beyond {_LARGEST:g}"
+        if wrong.any():
+            rows = f"row {row_number(values, int(np.flatnonzero(wrong)[0]))} has {told} ({wrong.sum()} rows in all)"
+            raise TaskError(f"target {name!r}: {rows}; leave such rows out")
+
+
+def _type(values: pd.Series[Any]) -> str:
+    found = infer_type(values)
+    return found if found in ("number", "category") else ("number" if found == "numbers the rows" else "category")
+
+
+def _is_label(values: pd.Series[Any]) -> bool:
+    if pd.api.types.is_bool_dtype(values):
+        return True
+    return pd.api.types.is_numeric_dtype(values) and bool(values.isin((0, 1)).all())
+
+
+def _classes(values: pd.Series[Any]) -> Target:
+    learned = fit_column(values, "category", 0)
+    assert isinstance(learned, Category)  # as asked
+    counts = pd.Series(as_text(values)).value_counts()
+    if len(learned.levels) > len(values) // 2:
+        raise TaskError(
+            f"target {values.name!r}: {len(learned.levels)} classes in {len(values)} training rows are more than half "
+            "as many; for numbers say target_type: number"
+        )
+    if int(counts.min()) < 2:
+        raise TaskError(f"target {values.name!r}: class {counts.index[-1]!r} has one example; leave it out")
+    return Target((str(values.name),), "classification", learned.levels)

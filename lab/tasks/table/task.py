@@ -1,0 +1,186 @@
+"""The task `table`: a net on a user's table. n rows, f inputs, c classes or labels, t targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lab.errors import TaskError
+from lab.tasks.contract import Baseline, Data, Given, Split, Task, accuracy, micro_f1, rmse
+from lab.tasks.description import Description
+from lab.tasks.table.columns import Encoded, Notes, Type, categories_of, encode, inputs, numbers_of
+from lab.tasks.table.frame import read_frame
+from lab.tasks.table.net import TableNet
+from lab.tasks.table.table_data import Fitted, TableData, TableOptions, check_layers
+
+
+class Table(Task):
+    """Classification, several labels, or regression on the columns of a CSV or parquet.
+
+    Hyperparameters it knows: `dropout` of the hidden layers, `embedding_dropout`.
+
+    Args:
+        path: the table.
+        target: the column to predict, or several.
+        test_path: a table of test rows; None takes them from `path`.
+        split: see `SplitPlan`: a kind, or a mapping with kind, by, valid, test, seed.
+        ignore: columns not to learn from.
+        types: column to `number`, `category` or `date`, where the guess is wrong.
+        target_type: `number` or `category`, where the guess is wrong.
+        bins: of the piecewise-linear encoding that stands beside each number; 0 turns it off.
+        layers: widths of the hidden layers.
+        allow_leaks: take features that give the target away.
+    """
+
+    paths = ("path", "test_path")
+
+    def __init__(
+        self,
+        path: str,
+        target: str | list[str],
+        test_path: str | None = None,
+        split: Any = "auto",
+        ignore: Sequence[str] = (),
+        types: Mapping[str, Type] | None = None,
+        target_type: str | None = None,
+        bins: int = 16,
+        layers: Sequence[int] = (200, 100),
+        allow_leaks: bool = False,
+    ) -> None:
+        self._options = TableOptions(
+            path, target, test_path, split, ignore, {} if types is None else types, target_type, bins, allow_leaks
+        )
+        check_layers(layers)
+        self._layers = tuple(layers)
+        plain = {"ignore": list(self._options.ignore), "types": dict(self._options.types), "layers": list(layers)}
+        self.options = {**vars(self._options), **plain}
+        self._data = TableData(self._options)
+        self._fitted: Fitted | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels as its options: a worker reads the table itself."""
+        return _rebuilt, (type(self), dict(self.options), self._fitted)
+
+    @property
+    def _known(self) -> Fitted:
+        return self._fitted or self._data.fitted
+
+    # What the target decides; read-only where the contract has plain attributes, as it is known only with the data.
+
+    @property
+    def kind(self) -> Any:  # type: ignore[override]
+        return self._known.target.kind
+
+    @property
+    def metric(self) -> Any:  # type: ignore[override]
+        return {"classification": "accuracy", "multilabel": "micro_f1", "regression": "rmse"}[self.kind]
+
+    @property
+    def direction(self) -> Any:  # type: ignore[override]
+        return "minimize" if self.kind == "regression" else "maximize"
+
+    @property
+    def metrics(self) -> Any:  # type: ignore[override]
+        return {"accuracy": {"accuracy": accuracy}, "micro_f1": {"micro_f1": micro_f1}, "rmse": {"rmse": rmse}}[
+            self.metric
+        ]
+
+    @property
+    def class_names(self) -> Any:  # type: ignore[override]
+        return self._known.target.class_names
+
+    # The contract.
+
+    @cached_property
+    def _tensors(self) -> dict[Split, Data]:
+        splits: tuple[Split, ...] = ("train", "valid", "test")
+        return {split: self._ready(split) for split in splits}
+
+    def _ready(self, split: Split) -> Data:
+        x = torch.from_numpy(inputs(self._data.fitted.columns, self._data.encoded(split)))
+        return x, torch.from_numpy(self._data.targets(split))
+
+    def data(self, split: Split) -> Data:
+        return self._tensors[split]
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        known = self._known
+        columns, target = known.columns, known.target
+        levels = [len(c.levels) + 1 for c in categories_of(columns)]
+        empty = Encoded(*_empty(len(levels), len(numbers_of(columns))))
+        numbers = inputs(columns, empty).shape[1] - len(levels)
+        regression = target.kind == "regression"
+        return TableNet(
+            levels,
+            numbers,
+            len(target.names) if regression else len(target.class_names),
+            self._layers,
+            float(params.get("dropout", 0.0)),
+            float(params.get("embedding_dropout", 0.0)),
+            target.bounds if regression else None,
+        )
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """As in `Task`; for regression the squared error in standard deviations of each target, [n]."""
+        if self.kind != "regression":
+            return super().loss(output, target)
+        std = torch.tensor(self._known.target.std, device=output.device)
+        return ((output - target) / std).pow(2).mean(dim=1)
+
+    # A user's later files and the report.
+
+    def read(self, path: Path) -> Given:
+        """Rows of a table like the training one; it may lack columns, and need not hold the target."""
+        known, notes = self._known, Notes()
+        frame = read_frame(path)
+        features = {column.name for column in known.columns}
+        if not features & set(frame.columns):
+            raise TaskError(f"{path}: has none of the columns that were learned from: {', '.join(sorted(features))}")
+        x = torch.from_numpy(inputs(known.columns, encode(known.columns, frame, notes)))
+        y = None
+        if set(known.target.names) <= set(frame.columns):
+            try:
+                y = torch.from_numpy(known.target.values(frame))
+            except TaskError as error:  # what is to be predicted is often there and empty
+                notes.lines.append(f"is not scored: {error}")
+        return Given(x, y, notes=tuple(notes.lines))
+
+    def fitted(self) -> Mapping[str, Any]:
+        return {**self._known.dump(), "layers": list(self._layers), "data": self._data.digest}
+
+    def restore(self, fitted: Mapping[str, Any]) -> None:
+        self._fitted = Fitted.load(fitted)
+
+    def describe(self) -> Description:
+        return self._data.describe()
+
+    def baselines(self, seed: int) -> tuple[Baseline, ...]:
+        from lab.tasks.table.baselines import forests
+
+        return forests(self._data, seed)
+
+    def rows_of(self, split: Split) -> pd.DataFrame:
+        """A split's rows as the user's table has them."""
+        return self._data.part(split)
+
+    def show(self, split: Split, index: int) -> Mapping[str, str]:
+        row = self._data.part(split).iloc[index]
+        return {str(name): str(row[name]) for name in row.index if name not in self._data.left_out}
+
+
+def _rebuilt(cls: type[Table], options: dict[str, Any], fitted: Fitted | None) -> Table:
+    task = cls(**options)
+    task._fitted = fitted
+    return task
+
+
+def _empty(categories: int, numbers: int) -> tuple[Any, Any]:
+    import numpy as np
+
+    return np.zeros((0, categories), dtype=np.int64), np.zeros((0, numbers))

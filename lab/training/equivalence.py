@@ -1,0 +1,123 @@
+"""Whether a path trains a task's models as plain PyTorch does: a few steps of both, side by side.
+
+In float64, since in float32 two correct ways of training differ by as much as a wrong one: a bias before batch norm
+has a gradient of rounding errors, and Adam divides by its size.
+
+Shapes: k slots, b examples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from lab.tasks.contract import Task
+from lab.training.loss import slot_losses
+from lab.training.models import build_models
+from lab.training.slots import SlotModels
+from lab.training.stacking.layouts import NotStackable
+
+_STEPS = 4
+_EXAMPLES = 8
+_RATE = 1e-2
+_CPU = torch.device("cpu")
+
+
+def check_path(path: str, task: Task, build: Callable[[int], nn.Module], x: Tensor, y: Tensor) -> None:
+    """Train two slots on a path and one after the other, without dropout, and compare everything after each step.
+
+    Args:
+        build: a fresh model of the task from a seed.
+        x, y: a few training examples [b, ...] as the model and the loss are given them.
+
+    Raises:
+        NotStackable: the path is not to be had, or it gives other numbers; the message says where.
+    """
+    rows = torch.arange(_EXAMPLES) % len(x)
+    x, y = x[rows].cpu(), y[rows].cpu()
+    # A loss or a model with float32 constants of its own cannot be had in float64.
+    for dtype, tolerance in ((torch.float64, 1e-8), (torch.float32, 1e-3)):
+        with contextlib.suppress(_Refused):
+            _compare(path, task, partial(_plain, build, dtype), _to(x, dtype), _to(y, dtype), tolerance)
+            return
+    raise NotStackable("it does not train one after the other either")
+
+
+class _Refused(Exception):  # noqa: N818 - as `NotStackable`
+    """Plain training cannot be done in this precision."""
+
+
+def _compare(path: str, task: Task, build: Callable[[int], nn.Module], x: Tensor, y: Tensor, tolerance: float) -> None:
+    try:
+        expected = list(_trained(task, _loaded("sequential", build, x), x, y))
+    except Exception as error:  # a user's model may raise anything in another precision
+        raise _Refused from error
+    models = _loaded(path, build, x)
+    steps = _trained(task, models, x, y)
+    for step, plain in enumerate(expected):
+        try:
+            found = next(steps)
+        except Exception as error:  # as above
+            first = str(error).partition("\n")[0]
+            raise NotStackable(f"it cannot be trained so ({type(error).__name__}: {first})") from error
+        for name, tensor in plain.items():
+            _same(f"{name} after {step + 1} steps", found[name], tensor, tolerance)
+
+
+def _loaded(path: str, build: Callable[[int], nn.Module], x: Tensor) -> SlotModels:
+    models = build_models(path, build(0), 2, x[:3], _CPU)
+    for slot in range(2):
+        models.load(slot, build(slot + 1), slot)
+    return models
+
+
+def _trained(task: Task, models: SlotModels, x: Tensor, y: Tensor) -> Iterator[dict[str, Tensor]]:
+    """After each step the tensors and the evaluation of both slots, by name."""
+    active: Sequence[int] = (0, 1)
+    half = len(x) // 2
+    for step in range(_STEPS):
+        models.training = True
+        rows = torch.stack([torch.arange(half) + step % 2, torch.arange(half) * 2])  # each slot its own examples
+        loss = slot_losses(task, models.forward(x[rows], active), y[rows])
+        models.backward(loss.sum(), active)
+        for slot in active:
+            grad = models.grad(slot)
+            models.row(slot).sub_(grad * (_RATE / grad.abs().max().clamp_min(1.0)))
+        models.training = False
+        with torch.no_grad():
+            output = models.forward(x.expand(2, *x.shape), active)
+        found = {f"output of model {slot}": output[slot] for slot in active}
+        for slot in active:
+            tensors = models.tensors(slot).items()
+            found |= {
+                f"{name} of model {slot}": tensor.detach().clone()
+                for name, tensor in tensors
+                if not name.endswith("num_batches_tracked")
+            }
+        yield found
+
+
+def _same(what: str, found: Tensor, expected: Tensor, tolerance: float) -> None:
+    if found.shape != expected.shape:
+        raise NotStackable(f"{what}: shape {tuple(found.shape)} instead of {tuple(expected.shape)}")
+    scale = expected.double().abs().max().clamp_min(1.0) if expected.numel() else 1.0
+    difference = (found.double() - expected.double()).abs()
+    if not torch.equal(found.isnan(), expected.isnan()) or bool((difference > tolerance * scale).any()):
+        raise NotStackable(f"{what}: differs from plain training by {float(difference.max()):.1e}")
+
+
+def _plain(build: Callable[[int], nn.Module], dtype: torch.dtype, seed: int) -> nn.Module:
+    """A model in a precision, without dropout: each path draws its masks in its own way."""
+    module = build(seed)
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.dropout._DropoutNd):
+            layer.p = 0.0
+    return module.to(dtype)
+
+
+def _to(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -1,0 +1,99 @@
+"""Models one after the other: what any `nn.Module` allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lab.training.noise import SlotNoise
+from lab.training.slots import SlotModels, starts
+
+
+class SequentialModels(SlotModels):
+    """Each slot a plain module, run in turn; what is random in its forward has the slot's own generator state."""
+
+    def __init__(self, width: int, device: torch.device) -> None:
+        super().__init__(width)
+        self._device = device
+        self._modules: list[nn.Module | None] = [None] * width
+        self._flat: list[tuple[Tensor, Tensor] | None] = [None] * width
+        self._random: list[Tensor] = [torch.empty(0, dtype=torch.uint8)] * width
+
+    def load(self, slot: int, module: nn.Module, seed: int) -> None:
+        module = module.to(self._device)
+        trainable = [p for p in module.parameters() if p.requires_grad]
+        sizes = [p.numel() for p in trainable]
+        row = torch.zeros(sum(sizes), dtype=trainable[0].dtype, device=self._device)
+        grad = torch.zeros_like(row)
+        for parameter, start in zip(trainable, starts(sizes), strict=True):
+            part = slice(start, start + parameter.numel())
+            row[part] = parameter.detach().flatten()
+            parameter.data = row[part].view(parameter.shape)
+            parameter.grad = grad[part].view(parameter.shape)
+        self._modules[slot], self._flat[slot] = module, (row, grad)
+        self.noise[slot] = SlotNoise(seed)
+        with torch.random.fork_rng(devices=_cuda(self._device)):
+            torch.manual_seed(seed)
+            self._random[slot] = _get_random(self._device)
+
+    def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
+        outputs: dict[int, Tensor] = {}
+        with torch.random.fork_rng(devices=_cuda(self._device)):
+            for slot in active:
+                module = self._module(slot)
+                module.train(self.training)
+                _set_random(self._device, self._random[slot])
+                outputs[slot] = module(x[slot])
+                if self.training:
+                    self._random[slot] = _get_random(self._device)
+        blank = torch.zeros_like(outputs[active[0]])
+        return torch.stack([outputs.get(slot, blank) for slot in range(self.width)])
+
+    def row(self, slot: int) -> Tensor:
+        return self._rows(slot)[0]
+
+    def grad(self, slot: int) -> Tensor:
+        return self._rows(slot)[1]
+
+    def backward(self, loss: Tensor, active: Sequence[int]) -> None:
+        for slot in active:
+            self.grad(slot).zero_()
+        torch.autograd.backward(loss)
+
+    def tensors(self, slot: int) -> dict[str, Tensor]:
+        module = self._module(slot)
+        named: dict[str, Tensor] = {name: p.detach() for name, p in module.named_parameters()}
+        return named | dict(module.named_buffers())
+
+    def random_state(self, slot: int) -> Tensor | None:
+        return self._random[slot]
+
+    def set_random_state(self, slot: int, state: Tensor) -> None:
+        self._random[slot] = state
+
+    def _module(self, slot: int) -> nn.Module:
+        module = self._modules[slot]
+        assert module is not None  # the trainer loads a slot before it uses it
+        return module
+
+    def _rows(self, slot: int) -> tuple[Tensor, Tensor]:
+        flat = self._flat[slot]
+        assert flat is not None  # as above
+        return flat
+
+
+def _cuda(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
+
+
+def _get_random(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)

@@ -1,0 +1,59 @@
+"""The models of a lane's slots, behind one face, whichever way they are computed.
+
+Shapes: k slots, b examples, p parameters of one model.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from lab.training.noise import SlotNoise
+
+
+class SlotModels(ABC):
+    """k models, one per slot, whose parameters lie in one flat row each."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.training = True
+        self.noise: list[SlotNoise | None] = [None] * width
+
+    @abstractmethod
+    def load(self, slot: int, module: nn.Module, seed: int) -> None:
+        """Put a freshly built model into a slot; `seed` starts what is random in its forward pass."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
+        """Outputs [k, b, ...] for inputs [k, b, ...]; rows of slots that are not active hold anything."""
+
+    @abstractmethod
+    def row(self, slot: int) -> Tensor:
+        """The slot's parameters [p], to be updated in place."""
+
+    @abstractmethod
+    def grad(self, slot: int) -> Tensor:
+        """The slot's gradients [p], as the last backward pass left them."""
+
+    @abstractmethod
+    def backward(self, loss: Tensor, active: Sequence[int]) -> None:
+        """Gradients of a scalar that is the sum of the active slots' losses."""
+
+    @abstractmethod
+    def tensors(self, slot: int) -> dict[str, Tensor]:
+        """The slot's parameters and buffers by the names its plain module has, as views."""
+
+    def random_state(self, slot: int) -> Tensor | None:
+        """State of randomness beyond `noise`; None where there is none."""
+        return None
+
+    def set_random_state(self, slot: int, state: Tensor) -> None:
+        """Restore what `random_state` gave."""
+        raise NotImplementedError(f"{type(self).__name__} has no random state of its own")
+
+
+def starts(sizes: Sequence[int]) -> list[int]:
+    """Where parts of these sizes begin when they lie one after another."""
+    return [sum(sizes[:i]) for i in range(len(sizes))]

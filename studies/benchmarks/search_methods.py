@@ -1,0 +1,144 @@
+"""The search methods that the benchmark compares, each as its users run it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from search_problems import Params, Problem
+
+from lab.search import ForestSampler
+
+PLAIN = ("random", "tpe", "gp", "forest")
+SMAC = Path(__file__).with_name("search_smac.py")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One evaluation: what was tried, what was told, and what had been spent by then."""
+
+    params: Params
+    cost: float
+    full: bool
+    """Whether all epochs were run: a shorter run's cost is no final one."""
+    spent: float
+    """In full evaluations, this one included."""
+    ask_seconds: float
+
+
+@dataclass
+class Trace:
+    """All evaluations of one method on one problem from one seed."""
+
+    seen: list[Seen] = field(default_factory=list)
+
+    @property
+    def spent(self) -> float:
+        return self.seen[-1].spent if self.seen else 0.0
+
+
+def run(method: str, problem: Problem, budget: int, seed: int, smac: Path | None = None) -> Trace:
+    """Search a problem until `budget` full evaluations are spent."""
+    if method == "tpe+hyperband":
+        return _hyperband(problem, budget, seed)
+    if method == "smac":
+        if smac is None:
+            raise SystemExit("smac: needs --smac-python, the interpreter of an environment that has it")
+        return _smac(smac, problem, budget, seed)
+    sampler = _sampler(method, seed)
+    return _full_evaluations(sampler, problem, budget, seed)
+
+
+def _sampler(method: str, seed: int) -> BaseSampler:
+    kinds: dict[str, Callable[[], BaseSampler]] = {
+        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed),
+        "gp": lambda: optuna.samplers.GPSampler(seed=seed),
+        "forest": lambda: ForestSampler(seed=seed),
+    }
+    if method.startswith("forest:"):  # a variant: forest:option=value,...
+        given = dict(item.split("=") for item in method.removeprefix("forest:").split(","))
+        options: dict[str, Any] = {name: json.loads(value) for name, value in given.items()}
+        return ForestSampler(seed=seed, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kinds[method]()
+
+
+def _full_evaluations(sampler: BaseSampler, problem: Problem, budget: int, seed: int) -> Trace:
+    rng = np.random.default_rng([seed, 1])
+    study = optuna.create_study(sampler=sampler)
+    trace = Trace()
+    for count in range(1, budget + 1):
+        begin = time.perf_counter()
+        trial = study.ask(problem.space)
+        seconds = time.perf_counter() - begin
+        cost = problem.observe(trial.params, problem.epochs, rng)
+        study.tell(trial, cost)
+        trace.seen.append(Seen(trial.params, cost, True, float(count), seconds))
+    return trace
+
+
+def _hyperband(problem: Problem, budget: int, seed: int) -> Trace:
+    rng = np.random.default_rng([seed, 1])
+    pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=problem.epochs, reduction_factor=3)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed), pruner=pruner)
+    trace = Trace()
+    while trace.spent < budget:
+        begin = time.perf_counter()
+        trial = study.ask(problem.space)
+        seconds = time.perf_counter() - begin
+        for epoch in range(1, problem.epochs + 1):
+            cost = problem.observe(trial.params, epoch, rng)
+            trial.report(cost, epoch)
+            if trial.should_prune():
+                break
+        full = epoch == problem.epochs
+        study.tell(trial, cost if full else None, state=None if full else optuna.trial.TrialState.PRUNED)
+        spent = trace.spent + epoch / problem.epochs
+        trace.seen.append(Seen(trial.params, cost, full, spent, seconds))
+    return trace
+
+
+def _smac(python: Path, problem: Problem, budget: int, seed: int) -> Trace:
+    """SMAC3 in an interpreter of its own: a line of JSON each way per evaluation."""
+    rng = np.random.default_rng([seed, 1])
+    space: dict[str, Any] = {}
+    for name, dist in problem.space.items():
+        if isinstance(dist, CategoricalDistribution):
+            space[name] = {"choices": list(dist.choices)}
+        else:
+            assert isinstance(dist, (IntDistribution, FloatDistribution))
+            space[name] = {
+                "low": dist.low,
+                "high": dist.high,
+                "log": dist.log,
+                "int": isinstance(dist, IntDistribution),
+            }
+    trace = Trace()
+    process = subprocess.Popen([str(python), str(SMAC)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        process.stdin.write(json.dumps({"space": space, "budget": budget, "seed": seed}) + "\n")
+        process.stdin.flush()
+        for count in range(1, budget + 1):
+            line = process.stdout.readline()
+            if not line:
+                raise SystemExit(f"smac: {python} {SMAC.name} ended after {count - 1} evaluations")
+            answer = json.loads(line)
+            cost = problem.observe(answer["params"], problem.epochs, rng)
+            trace.seen.append(Seen(answer["params"], cost, True, float(count), answer["seconds"]))
+            process.stdin.write(json.dumps(cost) + "\n")
+            process.stdin.flush()
+    return trace

@@ -1,0 +1,78 @@
+"""Costs on an even scale: order kept, decades told apart, outliers and divergence last, clusters left together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+
+from lab.search.history import even_costs, read_history
+from lab.surrogate.encode import Encoding
+
+SPACE = {"x": FloatDistribution(0, 1)}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(-1e12, 1e12) | st.just(float("inf")), min_size=1, max_size=40))
+def test_the_order_is_kept_and_everything_is_finite(costs: list[float]):
+    cost = np.array(costs)
+    even = even_costs(cost)
+    assert np.isfinite(even).all()
+    assert (np.diff(even[np.argsort(cost, kind="stable")]) >= -1e-9).all()
+
+
+def test_losses_that_span_decades_are_told_apart():
+    even = even_costs(10.0 ** np.linspace(-5, 0, 41))
+    gaps = np.diff(even[:21])
+    assert gaps.min() > 0.3 * gaps.max()
+
+
+def test_a_few_that_are_far_off_do_not_flatten_the_rest():
+    rng = np.random.default_rng(0)
+    good = 0.1 + 0.1 * rng.random(40)
+    plain, spoilt = even_costs(good), even_costs(np.array([*good, 1e6, 1e9, np.inf]))
+    assert np.ptp(spoilt[:40]) > 0.3 * np.ptp(plain)
+    assert spoilt[40:].min() >= spoilt[:40].max()
+
+
+def test_a_cluster_of_near_equal_trials_stays_together():
+    cost = np.array([0.4, 0.9, 0.2, 0.7, 0.5, *(0.1 + 1e-4 * np.arange(20))])
+    even = even_costs(cost)
+    assert np.ptp(even[5:]) < 0.05 * np.ptp(even)
+
+
+@pytest.mark.parametrize(("cost", "expected"), [([0.5, 0.5], [0, 0]), ([1.0, np.inf], [-1, 1]), ([np.inf], [1])])
+def test_where_there_is_nothing_to_shape(cost: list[float], expected: list[float]):
+    assert even_costs(np.array(cost)).tolist() == expected
+
+
+def test_who_teaches():
+    def trial(state: TrialState, value: float | None = None, outcome: str = "", x: float = 0.5, **curve: float):
+        return create_trial(
+            state=state,
+            value=value,
+            params={"x": x},
+            distributions=SPACE,
+            user_attrs={"outcome": outcome},
+            intermediate_values={int(k[1:]): v for k, v in curve.items()},
+        )
+
+    trials = [
+        trial(TrialState.COMPLETE, 0.3),
+        trial(TrialState.COMPLETE, float("inf")),
+        trial(TrialState.PRUNED, None, e1=0.9, e3=0.7),
+        trial(TrialState.PRUNED),
+        trial(TrialState.FAIL, outcome="diverged"),
+        trial(TrialState.FAIL),
+        trial(TrialState.RUNNING, x=0.25),
+    ]
+    history = read_history(trials, Encoding(SPACE), StudyDirection.MINIMIZE)
+    assert history.cost.tolist() == [0.3, np.inf, 0.7, np.inf]
+    assert history.diverged.tolist() == [False, True, False, True]
+    assert history.pending.tolist() == [[0.25]]
+    worse = read_history(trials, Encoding(SPACE), StudyDirection.MAXIMIZE)
+    assert worse.cost.tolist() == [-0.3, np.inf, -0.7, np.inf]

@@ -1,0 +1,61 @@
+"""Confirmation races: who is clearly beaten gets no further seeds, and an interrupted race goes on where it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.execution.local import LocalEngine
+from lab.spec import parse_spec
+from lab.stages import confirm
+from lab.study import Study
+from lab.trials import read_trials
+
+TASK = '''"""A score that lies where `level` says, give or take a seed."""
+from collections.abc import Iterator
+import numpy as np
+import lab
+
+@lab.trial_function(metric="score", direction="maximize")
+def train(trial: lab.Trial) -> Iterator[dict[str, float]]:
+    noise = 0.01 * np.random.default_rng(trial.seed).normal()
+    yield {"score": float(trial.params["level"]) + noise}
+'''
+
+
+@pytest.fixture
+def explored(tmp_path: Path) -> Study:
+    (tmp_path / "task.py").write_text(TASK)
+    value: dict[str, Any] = {
+        "name": "race",
+        "task": {"kind": f"{tmp_path}/task.py:train", "root": "/"},
+        "space": {"level": {"choice": [0.1, 0.5, 0.9]}, "max_lr": {"low": 0.1, "high": 0.2}},
+        "search": {"sampler": {"kind": "random"}, "trials": 12, "epochs": 1},
+        "confirm": {"one_cycle": 12, "several": 0, "seeds": 4},
+        "execution": {"engine": "local", "lanes": 1},
+    }
+    study = Study.from_spec(parse_spec(value), tmp_path / "run")
+    study.run(until="explain")
+    return study
+
+
+def test_the_beaten_get_no_further_seeds_and_the_best_get_all(explored: Study) -> None:
+    found = confirm.run(explored.spec, explored.record, LocalEngine(1, lambda progress: True))
+    for entry in found["candidates"]:
+        assert len(entry["scores"]) == 2 or entry["params"]["level"] == 0.9
+    chosen = found["chosen"]["one_cycle"]
+    assert chosen["params"]["level"] == 0.9
+    assert len(chosen["scores"]) == 4
+    assert chosen["unbiased"]["low"] < 0.9 < chosen["unbiased"]["high"]
+    assert chosen["unbiased"]["mean"] <= chosen["summary"]["mean"]
+
+
+def test_an_interrupted_race_goes_on_where_it_was(explored: Study) -> None:
+    whole = confirm.run(explored.spec, explored.record, LocalEngine(1, lambda progress: True))
+    before = [(row.plan_index, row.score) for row in read_trials(explored.record, "confirm")]
+    explored.record.artefact_path("confirm").unlink()
+    again = confirm.run(explored.spec, explored.record, LocalEngine(1, lambda progress: True))
+    assert again == whole
+    assert [(row.plan_index, row.score) for row in read_trials(explored.record, "confirm")] == before

@@ -1,0 +1,57 @@
+"""The race drops what is beaten and keeps what is not; the winner's score covers the truth after the choice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lab.stages.race import beaten, rounds, unlucky
+
+
+@pytest.mark.parametrize(("seeds", "ends"), [(2, [2]), (3, [2, 3]), (4, [2, 4]), (10, [2, 4, 8, 10])])
+def test_rounds_double_and_end_at_the_seeds(seeds: int, ends: list[int]):
+    assert rounds(seeds) == ends
+
+
+def test_the_clearly_beaten_are_dropped_in_either_direction():
+    scores = {0: [0.90, 0.91], 1: [0.89, 0.91], 2: [0.50, 0.52]}
+    assert beaten(scores, "maximize") == {2}
+    assert beaten({k: [-v for v in known] for k, known in scores.items()}, "minimize") == {2}
+
+
+def test_noise_drops_hardly_any_of_equals_and_never_all():
+    rng = np.random.default_rng(0)
+    dropped = [beaten({i: rng.normal(size=4).tolist() for i in range(3)}, "maximize") for _ in range(300)]
+    assert max(len(d) for d in dropped) < 3
+    assert np.mean([len(d) for d in dropped]) < 0.4
+
+
+def test_one_seed_each_tells_nothing():
+    assert beaten({0: [1.0], 1: [0.0]}, "maximize") == set()
+    assert unlucky([[1.0], [0.0]], 0).low is None
+
+
+def test_equal_scores_and_a_single_candidate():
+    assert beaten({0: [0.5, 0.5], 1: [0.5, 0.5]}, "maximize") == set()
+    alone = unlucky([[0.4, 0.6]], 0)
+    assert alone.mean == pytest.approx(0.5)
+    assert alone.low is not None
+    assert alone.low < 0.5
+
+
+def test_after_the_choice_the_score_is_unbiased_and_its_interval_holds():
+    rng = np.random.default_rng(0)
+    plain, shrunk, held = [], [], []
+    for _ in range(1500):
+        truth = rng.normal(0, 0.5, 5)
+        scores = [rng.normal(t, 1.0, 4).tolist() for t in truth]
+        chosen = int(np.argmax([np.mean(s) for s in scores]))
+        found = unlucky(scores, chosen)
+        assert found.low is not None
+        assert found.high is not None
+        plain.append(np.mean(scores[chosen]) - truth[chosen])
+        shrunk.append(found.mean - truth[chosen])
+        held.append(found.low <= truth[chosen] <= found.high)
+    assert np.mean(plain) > 0.2
+    assert abs(np.mean(shrunk)) < 0.3 * np.mean(plain)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)

@@ -1,0 +1,181 @@
+"""Images made ready: splits, statistics of the training images alone, and what is doubtful."""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lab.errors import LabError, TaskError
+from lab.tasks.images.image_data import Fitted, ImageData, ImageOptions, describe
+from tests.own_data import hub_images, pixels, write_folders, write_hub
+
+
+def _data(path: Path, **options: Any) -> ImageData:
+    return ImageData(ImageOptions(str(path), **options))
+
+
+def test_statistics_are_those_of_the_training_images(tmp_path: Path):
+    data = _data(write_folders(tmp_path / "x", each=20))
+    train = data.pixels("train") / 255
+    assert data.fitted.mean == pytest.approx(train.mean(axis=(0, 2, 3)))
+    assert data.fitted.std == pytest.approx(train.std(axis=(0, 2, 3)))
+    assert (data.fitted.channels, data.fitted.height, data.fitted.width) == (3, 8, 8)
+    assert Fitted.load(json.loads(json.dumps(data.fitted.dump()))) == data.fitted
+    with pytest.raises(TaskError, match=r"what was fitted to the images is damaged \('mean' is missing\)"):
+        Fitted.load({name: value for name, value in data.fitted.dump().items() if name != "mean"})
+
+
+def test_one_colour_has_a_spread_of_one(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", x=np.full((20, 4, 4), 51, np.uint8), y=np.arange(20) % 2)
+    fitted = _data(tmp_path / "a.npz").fitted
+    assert (fitted.mean, fitted.std) == (pytest.approx((0.2,)), (1.0,))
+
+
+def test_splits_are_stratified_disjoint_and_the_same_again(tmp_path: Path):
+    folder = write_folders(tmp_path / "x", each=20)
+    data, again = _data(folder), _data(folder)
+    names = {split: [data.name(split, i) for i in range(len(data.rows[split]))] for split in data.rows}
+    assert [len(set(names[split])) for split in ("train", "valid", "test")] == [24, 8, 8]
+    assert len(set(functools.reduce(operator.iadd, names.values(), []))) == 40
+    for split in ("train", "valid", "test"):
+        assert np.bincount(data.labels(split)).tolist() == [len(names[split]) // 2] * 2
+        np.testing.assert_array_equal(data.pixels(split), again.pixels(split))
+    assert data.digest == again.digest
+    assert _data(folder, split={"seed": 1}).digest != data.digest
+
+
+def test_a_split_that_folders_do_not_say_is_made_from_the_training_images(tmp_path: Path):
+    for split in ("train", "test"):
+        write_folders(tmp_path / "x" / split, each=10, seed=len(split))
+    data = _data(tmp_path / "x")
+    assert {split: len(rows) for split, rows in data.rows.items()} == {"train": 16, "valid": 4, "test": 20}
+    assert all(data.name("valid", i).startswith("train/") for i in range(4))
+    assert all(data.name("test", i).startswith("test/") for i in range(20))
+
+
+def test_only_a_training_folder_and_only_a_validation_folder(tmp_path: Path):
+    write_folders(tmp_path / "x" / "train", each=10)
+    assert {s: len(r) for s, r in _data(tmp_path / "x").rows.items()} == {"train": 12, "valid": 4, "test": 4}
+    write_folders(tmp_path / "x" / "valid", each=3, seed=1)
+    assert {s: len(r) for s, r in _data(tmp_path / "x").rows.items()} == {"train": 16, "valid": 6, "test": 4}
+    write_folders(tmp_path / "y" / "test", each=3)
+    with pytest.raises(TaskError, match=r"y: has no training images \(folder train\)"):
+        _data(tmp_path / "y").describe()
+
+
+def test_test_images_may_come_from_elsewhere_with_fewer_classes(tmp_path: Path):
+    main = write_folders(tmp_path / "x", each=10, classes=("a", "b", "c"))
+    test = write_folders(tmp_path / "y", each=3, classes=("b", "c"), seed=1)
+    data = _data(main, test_path=str(test))
+    assert {split: len(rows) for split, rows in data.rows.items()} == {"train": 24, "valid": 6, "test": 6}
+    assert data.labels("test").tolist() == [1] * 3 + [2] * 3
+    assert data.name("test", 0) == "b/00.png"
+    unknown = write_folders(tmp_path / "z", each=3, classes=("b", "q"))
+    with pytest.raises(TaskError, match=r"z: class 'q' is not in .*x"):
+        _data(main, test_path=str(unknown)).describe()
+
+
+def test_a_limit_takes_each_class_in_its_share(tmp_path: Path):
+    y = np.array([0] * 60 + [1] * 30 + [2] * 10)
+    np.savez(tmp_path / "a.npz", x=pixels(100, (4, 4)), y=y)
+    data = _data(tmp_path / "a.npz", limit=50)
+    counts = sum(np.bincount(data.labels(split), minlength=3) for split in ("train", "valid", "test"))
+    assert counts.tolist() == [30, 15, 5]
+    assert _data(tmp_path / "a.npz", limit=1000).digest == _data(tmp_path / "a.npz").digest
+
+
+def test_several_labels(tmp_path: Path):
+    labels = [[0], [1], [0, 1], []] * 5
+    path = write_hub(tmp_path / "a.parquet", {"image": hub_images(20), "label": labels})
+    data = _data(path)
+    assert data.fitted.multilabel
+    assert data.labels("train").shape == (12, 2)
+    assert data.describe().facts[0] == "labels (2): 0, 1"
+
+
+def test_classes_may_be_given_names(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", x=pixels(20), y=np.arange(20) % 2)
+    assert _data(tmp_path / "a.npz", class_names=["cat", "dog"]).describe().facts == (
+        "classes (2): cat, dog",
+        "images 12 train, 4 valid, 4 test (split: stratified)",
+        "3 channels of 8x8 pixels",
+    )
+
+
+def test_unreadable_images_are_named_and_counted(tmp_path: Path):
+    folder = write_folders(tmp_path / "x", each=20)
+    (folder / "dark" / "07.png").write_bytes(b"no image")
+    with pytest.raises(
+        TaskError, match=r"x: 1 of 40 images cannot be read \(dark/07\.png\); more than max_unreadable 0"
+    ):
+        _data(folder).describe()
+    data = _data(folder, max_unreadable=0.05)
+    assert data.describe().warnings == ("1 images cannot be read and are left out: dark/07.png",)
+    names = [data.name(split, i) for split in data.rows for i in range(len(data.rows[split]))]
+    assert len(names) == 39
+    assert "dark/07.png" not in names
+
+
+def test_images_in_two_splits_are_warned_of(tmp_path: Path):
+    for split in ("train", "valid", "test"):
+        write_folders(tmp_path / "x" / split, each=5, seed=0 if split != "test" else 1)
+    assert _data(tmp_path / "x").describe().warnings == (
+        "10 of 10 valid images are also training images: duplicates make scores too good",
+    )
+
+
+def _npz(path: Path, y: Any) -> Path:
+    np.savez(path / "a.npz", x=pixels(len(y)), y=np.array(y))
+    return path / "a.npz"
+
+
+BAD: list[tuple[Any, dict[str, Any], str]] = [
+    ([0] * 8, {}, "a.npz: has one class only ('0'); two are needed"),
+    ([0, 1] * 4 + [2], {}, "a.npz: class '2' has 1 readable example, and at least 3 are needed; leave it out"),
+    ([0, 1] * 4 + [2, 2], {}, "a.npz: class '2' has 2 readable examples, and at least 3 are needed"),
+    (list(range(8)), {}, "a.npz: 8 classes for 8 images"),
+    ([0, 1] * 9, {"size": 0}, "task.size: 0 is not a whole number of at least 1"),
+    ([0, 1] * 9, {"size": 10**7}, "task.size: 10000000 is above 4096 pixels"),
+    ([0, 1] * 9, {"size": True}, "task.size: True is not"),
+    ([0, 1] * 9, {"limit": "all"}, "task.limit: 'all' is not a whole number of at least 1"),
+    ([0, 1] * 9, {"limit": 4}, "a.npz: class '0' has 2 readable examples"),
+    ([0, 1] * 9, {"max_unreadable": 1}, "task.max_unreadable: 1 is not a share between 0 and 1"),
+    ([0, 1] * 9, {"max_unreadable": "x"}, "task.max_unreadable: 'x' is not"),
+    ([0, 1] * 9, {"class_names": "ab"}, "task.class_names: 'ab' is not a list of names"),
+    ([0, 1] * 9, {"class_names": ["a"]}, "task.class_names: 1 names for the 2 classes of "),
+    ([0, 1] * 9, {"class_names": ["a", "a"]}, "task.class_names: ['a', 'a'] has a name twice"),
+    ([0, 1] * 9, {"class_names": [1, 2]}, "task.class_names: [1, 2] is not a list of names"),
+    ([0, 1] * 9, {"test_path": 3}, "task.test_path: 3 is not a path"),
+    ([0, 1] * 9, {"test_path": "/nowhere"}, "/nowhere: does not exist"),
+    ([0, 1] * 9, {"path": 3}, "task.path: 3 is not a path"),
+    (
+        [0, 1] * 9,
+        {"split": {"kind": "time", "by": "day"}},
+        "task.split.kind: 'time' is for tables; images are split by",
+    ),
+    ([0, 1] * 9, {"split": {"kind": "declared", "by": "a"}}, "task.split.kind: images declare their splits by folders"),
+    ([0, 1] * 9, {"split": "startified"}, "task.split.kind: 'startified' is unknown (did you mean 'stratified'?)"),
+]
+
+
+@pytest.mark.parametrize(("y", "options", "message"), BAD, ids=[message[:45] for *_, message in BAD])
+def test_what_cannot_be_trained_on_is_refused_in_one_line(y: Any, options: Any, message: str, tmp_path: Path):
+    with pytest.raises(LabError) as caught:
+        describe({"path": str(_npz(tmp_path, y)), **options})
+    assert str(caught.value).removeprefix(f"{tmp_path}/").startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_test_images_of_another_size_say_what_to_do(tmp_path: Path):
+    main, test = write_folders(tmp_path / "x"), tmp_path / "y" / "dark"
+    test.mkdir(parents=True)
+    Image.fromarray(pixels(1, (9, 8, 3))[0]).save(test / "a.png")
+    with pytest.raises(TaskError, match=r"y: images are 3x9x8, those to train on 3x8x8; say size"):
+        _data(main, test_path=str(test.parent)).describe()

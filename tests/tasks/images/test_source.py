@@ -1,0 +1,214 @@
+"""Images from every form they come in, and what is none of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lab.errors import LabError, SpecError
+from lab.tasks.images.source import open_source, plain_images
+from tests.own_data import encoded, hub_images, pixels, write_folders, write_hub
+
+
+def test_class_folders(tmp_path: Path):
+    found = open_source(str(write_folders(tmp_path / "x", each=2, classes=("猫", "犬 ñ"))))
+    assert found.class_names == ("犬 ñ", "猫")
+    assert found.names == ("犬 ñ/00.png", "犬 ñ/01.png", "猫/00.png", "猫/01.png")
+    assert found.labels is not None
+    assert found.labels.tolist() == [0, 0, 1, 1]
+    assert found.splits is None
+
+
+@pytest.mark.parametrize("valid", ["valid", "val", "validation"])
+def test_split_folders(tmp_path: Path, valid: str):
+    for split in ("train", valid, "test"):
+        write_folders(tmp_path / "x" / split, each=1)
+    found = open_source(str(tmp_path / "x"))
+    assert found.class_names == ("bright", "dark")
+    assert found.splits == ("test",) * 2 + ("train",) * 2 + ("valid",) * 2
+    assert found.labels is not None
+    assert found.labels.tolist() == [0, 1] * 3
+
+
+def test_folders_of_hidden_and_other_files_are_passed_over(tmp_path: Path):
+    folder = write_folders(tmp_path / "x", each=2)
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "a.png").write_bytes(b"")
+    (folder / "dark" / "notes.txt").write_text("")
+    (folder / "dark" / "below").mkdir()
+    Image.fromarray(pixels()[0]).save(folder / "dark" / "below" / "UPPER.PNG")
+    assert open_source(str(folder)).names == (
+        "bright/00.png",
+        "bright/01.png",
+        "dark/00.png",
+        "dark/01.png",
+        "dark/below/UPPER.PNG",
+    )
+
+
+@pytest.mark.parametrize("column", ["image", "img"])
+def test_a_parquet_of_the_hub(tmp_path: Path, column: str):
+    images = hub_images(4)
+    columns = {column: images, "label": [0, 1, 1, 0]}
+    named = open_source(str(write_hub(tmp_path / "a.parquet", columns, ("cat", "dog", "bird"))))
+    assert named.class_names == ("cat", "dog", "bird")
+    assert named.names == ("0.png", "1.png", "2.png", "3.png")
+    assert list(named.images) == [image["bytes"] for image in images]
+    plain = open_source(str(write_hub(tmp_path / "b.parquet", columns)))
+    assert plain.class_names == ("0", "1")
+    assert plain.labels is not None
+    assert plain.labels.tolist() == [0, 1, 1, 0]
+
+
+def test_a_parquet_of_bytes_with_texts_for_classes(tmp_path: Path):
+    cells = [image["bytes"] for image in hub_images(3)]
+    found = open_source(str(write_hub(tmp_path / "a.parquet", {"image": cells, "label": ["b", "a", "b"]})))
+    assert (found.class_names, found.names) == (("a", "b"), ("row 0", "row 1", "row 2"))
+    assert found.labels is not None
+    assert found.labels.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("names", [(), ("cat", "dog", "bird")])
+def test_lists_of_labels_are_several_labels(tmp_path: Path, names: tuple[str, ...]):
+    columns = {"image": hub_images(4), "label": [[0], [0, 2], [], [1]]}
+    found = open_source(str(write_hub(tmp_path / "a.parquet", columns, names)))
+    assert found.class_names == (names or ("0", "1", "2"))
+    assert found.labels is not None
+    assert found.labels.tolist() == [[1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("y", "class_names", "labels"),
+    [
+        (np.array([3, 1, 3]), ("1", "3"), [1, 0, 1]),
+        (np.array(["b", "a", "b"]), ("a", "b"), [1, 0, 1]),
+        (np.array([[1, 0], [1, 1], [0, 0]]), ("0", "1"), [[1, 0], [1, 1], [0, 0]]),
+    ],
+)
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 3)])
+def test_an_npz(tmp_path: Path, shape: Any, y: Any, class_names: tuple[str, ...], labels: list[Any]):
+    x = pixels(3, shape)
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    found = open_source(str(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(np.stack(list(found.images)), x)
+    assert found.class_names == class_names
+    assert found.labels is not None
+    assert found.labels.tolist() == labels
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_a_saved_data_set_of_the_library(tmp_path: Path, split: bool):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    part = datasets.Dataset.from_dict({"image": hub_images(4), "label": [0, 1, 1, 0]}, features=features)
+    saved = datasets.DatasetDict({"train": part, "validation": part}) if split else part
+    saved.save_to_disk(tmp_path / "x")
+    found = open_source(str(tmp_path / "x"))
+    assert found.class_names == ("cat", "dog")
+    assert found.labels is not None
+    assert found.labels.tolist() == [0, 1, 1, 0] * (2 if split else 1)
+    assert found.splits == (("train",) * 4 + ("valid",) * 4 if split else None)
+    assert list(found.images)[:4] == [image["bytes"] for image in hub_images(4)]
+
+
+def test_images_to_predict_for_need_no_labels(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", x=pixels(3))
+    write_hub(tmp_path / "a.parquet", {"image": hub_images(3)})
+    for name in ("a.npz", "a.parquet"):
+        found = open_source(str(tmp_path / name), labelled=False)
+        assert (len(found.images), found.labels, found.class_names) == (3, None, ())
+
+
+def test_plain_images_are_one_file_or_all_below_a_folder(tmp_path: Path):
+    folder = write_folders(tmp_path / "x", each=1)
+    assert plain_images(folder).names == ("bright/00.png", "dark/00.png")
+    assert plain_images(folder / "dark" / "00.png").names == ("00.png",)
+    (tmp_path / "empty").mkdir()
+    for nothing in (tmp_path / "empty", tmp_path / "none.png"):
+        with pytest.raises(LabError, match=r"holds no images \(\.bmp"):
+            plain_images(nothing)
+
+
+def _parquet(**columns: Any) -> Any:
+    return lambda path: write_hub(path / "a.parquet", columns)
+
+
+def _npz(**arrays: Any) -> Any:
+    def write(path: Path) -> Path:
+        np.savez(path / "a.npz", **arrays)
+        return path / "a.npz"
+
+    return write
+
+
+def _folder(*files: str) -> Any:
+    def write(path: Path) -> Path:
+        for name in files:
+            (path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / "x" / name).write_bytes(encoded(pixels()[0]))
+        (path / "x").mkdir(exist_ok=True)
+        return path / "x"
+
+    return write
+
+
+def _bytes(name: str, content: bytes) -> Any:
+    def write(path: Path) -> Path:
+        (path / name).write_bytes(content)
+        return path / name
+
+    return write
+
+
+X, IMAGES = pixels(4), hub_images(4)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: path / "none", "none: does not exist"),
+        (_bytes("a.txt", b"a"), "a.txt: is neither a folder, .parquet nor .npz"),
+        (_folder(), "x: is empty; a folder per class is needed, such as x/cat/1.png"),
+        (_folder("a.png", "b.png"), "x: 2 images lie outside class folders; a folder per class is needed"),
+        (_bytes("a.parquet", b"a"), "a.parquet: cannot be read ("),
+        (_parquet(x=[1], y=[2]), "a.parquet: has columns x, y; needed are image (or img) with bytes, and label"),
+        (_parquet(image=["a.png"], label=[1]), "a.parquet: column 'image' does not hold the bytes of an image file"),
+        (_parquet(image=[None, IMAGES[0]], label=[1, 0]), "a.parquet: column 'image' does not hold the bytes"),
+        (_parquet(image=IMAGES, label=[1, None, 0, 1]), "a.parquet: column 'label' has no value in row 2"),
+        (_parquet(image=IMAGES, label=[0.5] * 4), "a.parquet: column 'label' holds neither whole numbers, texts nor"),
+        (_bytes("a.npz", b"a"), "a.npz: cannot be read ("),
+        (_npz(x=X), "a.npz: has no array y with the labels"),
+        (_npz(x=X / 255, y=[0, 1, 0, 1]), "a.npz: array x is float64 (4, 8, 8, 3); needed is uint8 [n, h, w] or"),
+        (_npz(x=X[:, 0, 0], y=[0, 1, 0, 1]), "a.npz: array x is uint8 (4, 3); needed"),
+        (_npz(x=X[:, :0], y=[0, 1, 0, 1]), "a.npz: array x is uint8 (4, 0, 8, 3); needed"),
+        (_npz(x=X.transpose(0, 3, 1, 2), y=[0, 1, 0, 1]), "a.npz: array x has 8 channels last; 1 or 3 are possible"),
+        (_npz(x=X, y=[0, 1]), "a.npz: array y has shape (2,); needed is [4] or [4, c]"),
+        (_npz(x=X, y=3), "a.npz: array y has shape (); needed is [4]"),
+        (_npz(x=X, y=[[2], [0], [1], [1]]), "a.npz: array y [n, c] holds something else than 0 and 1"),
+        (_npz(x=X, y=[0.5, 1, 2, 3]), "a.npz: array y holds neither whole numbers, texts nor lists of them"),
+    ],
+)
+def test_what_holds_no_labelled_images_is_refused(write: Any, message: str, tmp_path: Path):
+    path = write(tmp_path)
+    with pytest.raises(LabError) as caught:
+        open_source(str(path))
+    assert str(caught.value).removeprefix(f"{tmp_path}/").startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_npz_is_never_unpickled(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", x=X, y=np.array([1, "a", None, {}], dtype=object))
+    with pytest.raises(LabError, match=r"a\.npz: cannot be read"):
+        open_source(str(tmp_path / "a.npz"))
+
+
+def test_without_the_library_a_saved_data_set_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
+    (tmp_path / "state.json").write_text(json.dumps({}))
+    with pytest.raises(SpecError, match=r"task\.path: a data set of the Hub needs: pip install 'lab\[hub\]'"):
+        open_source(str(tmp_path))

@@ -1,0 +1,270 @@
+"""What columns are taken for, what is learned from them, and rows as arrays, against numpy and closed forms."""
+
+from __future__ import annotations
+
+import decimal
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.errors import TaskError
+from lab.tasks.table.columns import (
+    Category,
+    Date,
+    Notes,
+    Number,
+    Type,
+    date_format,
+    dump_column,
+    encode,
+    fit_column,
+    infer_type,
+    inputs,
+    load_column,
+    to_codes,
+    to_numbers,
+)
+
+RANDOM = np.random.default_rng(0)
+DAYS = pd.Series(pd.date_range("2024-01-01", periods=60, freq="17h"))
+
+
+def _series(values: Any, name: str = "c") -> pd.Series[Any]:
+    return pd.Series(values, name=name)
+
+
+def _inputs(column: Any, values: Any) -> np.ndarray:
+    frame = pd.DataFrame({column.name: values})
+    return inputs((column,), encode((column,), frame, Notes()))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (RANDOM.normal(size=60), "number"),
+        ([0, 1] * 30, "category"),
+        (list(range(0, 120, 2)), "numbers the rows"),
+        (list(RANDOM.permutation(60)), "number"),
+        ([0.5, 1.5] * 30, "number"),
+        ([True, False] * 30, "category"),
+        (["a", "b"] * 30, "category"),
+        ([f"name {i}" for i in range(60)], "has 60 different texts in 60 rows"),
+        ([None] * 60, "is empty"),
+        (["a"] * 60, "has one value only"),
+        (["a"] * 59 + [None], "category"),
+        (DAYS, "date"),
+        (DAYS.dt.strftime("%d.%m.%Y"), "date"),
+        ([str(v) for v in RANDOM.normal(size=60)], "number"),
+        ([decimal.Decimal(int(v)) / 7 for v in RANDOM.permutation(60)], "number"),
+        ([str(10**25 + i % 3) for i in range(60)], "has one value only"),
+        ([[1, 2]] * 60, "holds lists or mappings"),
+        ([{"a": 1}] * 60, "holds lists or mappings"),
+    ],
+)
+def test_types_are_inferred(values: Any, expected: str):
+    assert infer_type(_series(values)) == expected
+
+
+def test_whole_numbers_of_few_values_are_categories():
+    assert infer_type(_series(list(range(24)) * 3)) == "category"
+    assert infer_type(_series(list(range(25)) * 3)) == "number"
+
+
+def test_text_in_a_column_of_numbers_is_named_with_its_row_of_the_file():
+    values = _series([*map(str, RANDOM.normal(size=29)), "oops"]).iloc[10:]
+    with pytest.raises(TaskError, match=r"column 'c': row 30 holds 'oops', and 95% of its values are numbers; mend it"):
+        infer_type(values)
+    with pytest.raises(TaskError, match=r"^column 'c': row 30 holds 'oops', which is no number"):
+        to_numbers(values)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("%Y-%m-%d", "ISO8601"),
+        ("%Y-%m-%d %H:%M:%S", "ISO8601"),
+        ("%Y-%m-%dT%H:%M:%S+02:00", "ISO8601"),
+        ("%Y/%m/%d", "ISO8601"),
+        ("%m/%d/%Y", "%m/%d/%Y"),
+        ("%d.%m.%Y", "%d.%m.%Y"),
+        ("%d/%m/%y", "%d/%m/%y"),
+        ("%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M"),
+    ],
+)
+def test_dates_are_read_by_one_format(written: str, expected: str):
+    assert date_format(DAYS.dt.strftime(written)) == expected
+
+
+@pytest.mark.parametrize("values", [["12 Jan 2024"] * 3, ["2024-01-01", "1/2/2024"], ["2024-13-45"], ["1-2", "3-4"]])
+def test_what_no_format_reads_is_no_date(values: list[str]):
+    assert date_format(pd.Series(values)) is None
+
+
+def test_a_number_is_standardised_by_its_own_statistics_and_the_gaps_get_the_median():
+    values = RANDOM.normal(5, 3, 200)
+    values[::10] = np.nan
+    known = values[np.isfinite(values)]
+    column = fit_column(_series(values), "number", bins=0)
+    assert isinstance(column, Number)
+    assert (column.mean, column.std, column.median) == pytest.approx((known.mean(), known.std(), np.median(known)))
+    assert column.missing
+    plain, indicator = _inputs(column, values).T
+    filled = np.where(np.isnan(values), np.median(known), values)
+    np.testing.assert_allclose(plain, (filled - known.mean()) / known.std(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(indicator, np.isnan(values))
+
+
+def test_infinities_are_missing_values():
+    column = fit_column(_series([1.0, 2.0, np.inf, 3.0]), "number", bins=0)
+    assert isinstance(column, Number)
+    assert (column.mean, column.missing) == (2.0, True)
+
+
+def test_numbers_beyond_what_can_be_squared_are_refused():
+    with pytest.raises(TaskError, match=r"column 'c': holds 1e\+200; at most 1e\+30 can be learned from"):
+        fit_column(_series([1.0, 1e200]), "number", 0)
+
+
+def test_a_freak_value_of_a_later_row_stays_a_number():
+    column = fit_column(_series(RANDOM.normal(size=50)), "number", bins=8)
+    found = _inputs(column, [1e308, -1e308, np.inf])
+    assert np.isfinite(found).all()
+    assert abs(found).max() == 1e4
+
+
+def test_the_bins_are_quantiles_and_are_filled_piecewise_linearly():
+    """Gorishniy et al. 2022, eq. 1: 0 below a bin, 1 above it, linear within; the outer bins go on."""
+    column = fit_column(_series(np.arange(101.0)), "number", bins=4)
+    assert isinstance(column, Number)
+    assert column.edges == (0.0, 25.0, 50.0, 75.0, 100.0)
+    encoding = _inputs(column, [0.0, 25.0, 40.0, 100.0, 110.0, -10.0, 1000.0])[:, 1:]
+    expected = [
+        [0, 0, 0, 0],
+        [1, 0, 0, 0],
+        [1, 0.6, 0, 0],
+        [1, 1, 1, 1],
+        [1, 1, 1, 1.4],
+        [-0.4, 0, 0, 0],
+        [1, 1, 1, 2],
+    ]
+    np.testing.assert_allclose(encoding, expected, atol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=60), st.integers(2, 16))
+def test_the_encoding_grows_with_the_number(values: list[float], bins: int):
+    column = fit_column(_series(values), "number", bins)
+    assert isinstance(column, Number)
+    assert list(column.edges) == sorted(set(column.edges))
+    found = _inputs(column, np.sort(values))
+    assert np.isfinite(found).all()
+    assert (np.diff(found, axis=0) >= -1e-5).all()
+
+
+def test_many_equal_numbers_leave_bins_for_the_others():
+    column = fit_column(_series([0.0] * 900 + list(np.arange(1.0, 101.0))), "number", bins=4)
+    assert isinstance(column, Number)
+    assert len(column.edges) > 4
+
+
+def test_levels_are_in_their_natural_order_and_differ_to_the_last_digit():
+    found = {
+        ("10", "9", "b", "a"): ("9", "10", "a", "b"),
+        (1234567, 1234568): ("1234567", "1234568"),
+        (2**60, 2**60 + 1): (str(2**60), str(2**60 + 1)),
+        (3.0, 1.0): ("1", "3"),
+        (0.1234567, 0.1234568): ("0.1234567", "0.1234568"),
+        (True, False): ("false", "true"),
+        (" a", "a "): ("a",),
+    }
+    for given_, expected in found.items():
+        column = fit_column(_series(list(given_)), "category", 0)
+        assert isinstance(column, Category)
+        assert column.levels == expected
+
+
+@pytest.mark.parametrize(
+    ("trained", "later"),
+    [([1, 2, 3], [3.0, None, 1.0]), ([True, False, True], [True, None, True]), ([1.0, 2.0, 3.0], ["3", None, "1"])],
+)
+def test_a_level_is_the_same_beside_a_gap_and_as_text(trained: list[Any], later: list[Any]):
+    column = fit_column(_series(trained), "category", 0)
+    assert isinstance(column, Category)
+    notes = Notes()
+    codes = to_codes(column, _series(later, "c").astype("object"), notes)
+    assert codes.tolist() == [to_codes(column, _series([trained[-1]]), notes)[0], 0, codes[2]]
+    assert codes[2] > 0
+    assert notes.lines == []
+
+
+def test_unseen_levels_are_code_0_and_told():
+    notes = Notes()
+    codes = to_codes(Category("c", ("a", "b")), _series(["b", "q", None, "a", "r"]), notes)
+    assert codes.tolist() == [2, 0, 0, 1, 0]
+    (line,) = notes.lines
+    assert line == ("column 'c': 2 rows hold values not seen in training (such as 'q'); they are treated as unknown")
+
+
+def test_a_date_is_taken_apart_into_what_varies():
+    text = DAYS.dt.strftime("%Y-%m-%d %H:%M:%S").rename("d")
+    column = fit_column(text, "date", bins=0)
+    assert isinstance(column, Date)
+    assert [part.name for part in column.parts] == ["d.month", "d.week", "d.day_of_week", "d.hour"]  # of one year
+    frame = pd.DataFrame({"d": text})
+    encoded = encode((column,), frame, Notes())
+    month, weekday, hour = column.parts[0], column.parts[2], column.parts[3]
+    for i, (part, expected) in enumerate(
+        [(month, DAYS.dt.month), (weekday, DAYS.dt.day_of_week), (hour, DAYS.dt.hour)]
+    ):
+        assert isinstance(part, Category)
+        assert [part.levels[code - 1] for code in encoded.codes[:, i]] == [str(v) for v in expected]
+    np.testing.assert_array_equal(encoded.numbers[:, 0], DAYS.dt.isocalendar().week)
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_dates_of_a_parquet_are_taken_as_they_are(zone: str | None):
+    values = pd.Series(pd.date_range("2024-01-01", periods=60, freq="17h", tz=zone), name="d")
+    column = fit_column(values, "date", bins=0)
+    assert isinstance(column, Date)
+    assert column.format is None
+    encoded = encode((column,), pd.DataFrame({"d": values}), Notes())
+    hours = column.parts[-1]
+    assert isinstance(hours, Category)
+    assert [hours.levels[code - 1] for code in encoded.codes[:, -1]] == [str(v) for v in values.dt.hour]
+
+
+@pytest.mark.parametrize("kind", ["number", "category", "date"])
+def test_a_column_that_a_table_lacks_is_missing_in_every_row_and_told(kind: Type):
+    values = {"number": RANDOM.normal(size=60), "category": ["a", "b"] * 30, "date": DAYS}[kind]
+    column = fit_column(_series(values), kind, bins=4)
+    notes = Notes()
+    found = inputs((column,), encode((column,), pd.DataFrame({"other": [1, 2]}), notes))
+    assert len(found) == 2
+    assert np.isfinite(found).all()
+    assert notes.lines == ["column 'c' is not in the table; it is treated as missing in every row"]
+
+
+@pytest.mark.parametrize("kind", ["number", "category", "date"])
+def test_what_was_learned_survives_json(kind: Type):
+    values = {"number": [1.5, np.nan, 3.0, 4.0], "category": ["ä", "b", "c", None], "date": DAYS}[kind]
+    column = fit_column(_series(values), kind, bins=3)
+    assert load_column(json.loads(json.dumps(dump_column(column)))) == column
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        (["a", "b"], "number", "column 'c': row 1 holds 'a', which is no number"),
+        (["a", "b"], "date", r"column 'c': its values are not dates that one format reads \(a\)"),
+        ([1.5, 2.5], "date", "column 'c': its values are not dates"),
+        ([None, None], "number", "column 'c': has no numbers in the training rows"),
+    ],
+)
+def test_values_that_are_not_of_the_type_that_was_said(values: list[Any], kind: Type, message: str):
+    with pytest.raises(TaskError, match=message):
+        fit_column(_series(values), kind, 0)

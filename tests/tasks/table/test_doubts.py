@@ -1,0 +1,57 @@
+"""Leaks and duplicates: found where they are, and not where they are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lab.tasks.table.doubts import duplicates, leaks
+
+RANDOM = np.random.default_rng(0)
+N = 200
+FRAME = pd.DataFrame(
+    {
+        "a": RANDOM.normal(size=N),
+        "b": RANDOM.normal(size=N),
+        "c": RANDOM.choice(list("xyz"), N),
+        "price": RANDOM.normal(size=N).round(1),
+        "sold": RANDOM.choice(["no", "yes"], N),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "leak", "expected"),
+    [
+        ("sold", lambda f: f["sold"].map({"no": 7, "yes": 3}), ("new",)),
+        ("sold", lambda f: f["sold"].str.upper(), ("new",)),
+        ("price", lambda f: f["price"] * 100 + 3, ("new",)),
+        ("a", lambda f: 5 - 2 * f["a"], ("new",)),
+        ("price", lambda f: f["price"] - f["a"] + 2 * f["b"], ("a", "b", "new")),
+        ("sold", lambda f: f["c"], ()),
+        ("price", lambda f: f["price"] + RANDOM.normal(size=N) * 0.01, ()),
+        ("sold", lambda f: np.arange(N), ()),
+    ],
+)
+def test_what_says_the_target_exactly_is_a_leak(target: str, leak: object, expected: tuple[str, ...]):
+    frame = FRAME.assign(new=leak)
+    features = [name for name in frame.columns if name != target]
+    assert leaks(frame, features, target) == expected
+
+
+def test_a_sum_of_very_many_columns_is_a_discovery_and_no_leak():
+    columns = RANDOM.normal(size=(400, 12))
+    frame = pd.DataFrame(columns, columns=[f"x{i}" for i in range(12)]).assign(y=columns.sum(axis=1))
+    assert leaks(frame, [f"x{i}" for i in range(12)], "y") == ()
+    assert leaks(frame.assign(y=columns[:, :8].sum(axis=1)), [f"x{i}" for i in range(12)], "y") == tuple(
+        f"x{i}" for i in range(8)
+    )
+
+
+def test_duplicates_are_rows_whose_features_all_stand_in_training_too():
+    frame = pd.DataFrame({"a": [1, 2, 3, 1, 2, 9], "b": list("xyzxqx"), "ignored": range(6)})
+    rows = {"train": np.array([0, 1, 2]), "valid": np.array([3, 4]), "test": np.array([5])}
+    assert duplicates(frame, ["a", "b"], rows) == {"valid": 1, "test": 0}
+    assert duplicates(frame, ["a"], rows) == {"valid": 2, "test": 0}
+    assert duplicates(frame, ["a", "b", "ignored"], rows) == {"valid": 0, "test": 0}

@@ -1,0 +1,75 @@
+"""Tables from files: every form, and what pandas would silently make something else of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lab.errors import SpecError, TaskError
+from lab.tasks.table.frame import need_columns, read_frame
+from tests.own_data import table, write_table
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_every_form_gives_the_same_table(suffix: str, tmp_path: Path):
+    frame = table()
+    pd.testing.assert_frame_equal(read_frame(write_table(tmp_path / f"t.{suffix}", frame)), frame)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("\ufeffa,b\n1,2\n", encoding="utf-8")
+    assert list(read_frame(tmp_path / "t.csv").columns) == ["a", "b"]
+
+
+def test_missing_values_are_those_of_data_sets_and_not_words(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a,b\n?, x\nNA,none\n,n/a\nnull,-\n")
+    found = read_frame(tmp_path / "t.csv")
+    assert found["a"].isna().all()
+    assert found["b"].tolist() == ["x", "none", "n/a", "-"]
+
+
+def test_a_column_that_a_parquet_keeps_as_its_index_is_a_column(tmp_path: Path):
+    path = write_table(tmp_path / "t.parquet", table().set_index("letter"))
+    assert set(read_frame(path).columns) == {"number", "letter", "day", "answer"}
+    shuffled = write_table(tmp_path / "u.parquet", table().sample(frac=1, random_state=0))
+    assert isinstance(read_frame(shuffled).index, pd.RangeIndex)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.csv", None, "does not exist"),
+        ("t.xlsx", b"a", "is neither .csv, .tsv nor .parquet"),
+        ("t.csv", b"", "cannot be read"),
+        ("t.csv", b"a,b\n", "has no rows"),
+        ("t.csv", b"a,a,b\n1,2,3\n", "has column 'a' twice"),
+        ("t.csv", b"a,b\n1,2,3\n4,5,6\n", r"its rows have more values than its first row has names"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read"),
+        ("t.csv", b"a;b\n1;2\n", "its columns are separated by ';'; a .csv needs commas, a .tsv tabs"),
+        ("t.tsv", b"a,b\n1,2\n", "its columns are separated by ','"),
+        ("t.csv", "a,b\né,2\n".encode("latin-1"), "cannot be read"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16"), "cannot be read"),
+        ("t.parquet", b"a,b\n1,2\n", "cannot be read"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line(name: str, content: bytes | None, message: str, tmp_path: Path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(TaskError, match=message) as caught:
+        read_frame(tmp_path / name)
+    assert str(caught.value).startswith(str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_table(tmp_path: Path):
+    with pytest.raises(TaskError, match=r"is a folder; a table is one \.csv or \.parquet file"):
+        read_frame(tmp_path)
+
+
+def test_a_missing_column_is_named_with_the_nearest():
+    with pytest.raises(
+        SpecError, match=r"^task.target: there is no column 'anwser' \(did you mean 'answer'\?\); columns: number, "
+    ):
+        need_columns(table(), ["anwser"], "task.target")

@@ -1,0 +1,159 @@
+"""Splits as properties: disjoint, complete, by class, by group, by time, and the same for the same seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.errors import SpecError, TaskError
+from lab.tasks.splits import Rows, SplitPlan, make_split
+
+SHARES = st.floats(0.05, 0.4)
+QUICK = settings(max_examples=40, deadline=None)
+
+
+def _is_partition(found: Rows, n: int) -> bool:
+    together = np.concatenate(list(found.values()))
+    ascending = all((np.diff(rows) > 0).all() for rows in found.values())
+    return ascending and len(together) == n and len(np.unique(together)) == n
+
+
+@QUICK
+@given(n=st.integers(10, 300), valid=SHARES, test=SHARES, seed=st.integers(0, 5), with_test=st.booleans())
+def test_a_random_split_is_disjoint_complete_and_of_the_shares_asked_for(
+    n: int, valid: float, test: float, seed: int, with_test: bool
+):
+    found = make_split(SplitPlan("random", None, valid, test, seed), n, None, None, with_test)
+    assert _is_partition(found, n)
+    assert set(found) == {"train", "valid", *(["test"] if with_test else [])}
+    assert len(found["valid"]) == max(round(n * valid), 1)
+    if with_test:
+        assert len(found["test"]) == max(round(n * test), 1)
+
+
+@QUICK
+@given(counts=st.lists(st.integers(3, 60), min_size=2, max_size=6), valid=SHARES, test=SHARES, seed=st.integers(0, 5))
+def test_a_stratified_split_has_each_class_in_its_share(counts: list[int], valid: float, test: float, seed: int):
+    classes = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    plan = SplitPlan("stratified", None, valid, test, seed)
+    found = make_split(plan, len(classes), classes, None)
+    assert _is_partition(found, len(classes))
+    for number, count in enumerate(counts):
+        drawn = {split: int((classes[rows] == number).sum()) for split, rows in found.items()}
+        assert min(drawn.values()) >= 1
+        if count >= 10:
+            assert (drawn["valid"], drawn["test"]) == (max(round(count * valid), 1), max(round(count * test), 1))
+
+
+@QUICK
+@given(groups=st.lists(st.integers(0, 25), min_size=30, max_size=120), seed=st.integers(0, 5))
+def test_rows_of_a_group_stay_together(groups: list[int], seed: int):
+    by = np.array(groups)
+    if len(np.unique(by)) < 5:
+        return
+    found = make_split(SplitPlan("grouped", "g", seed=seed), len(by), None, by)
+    assert _is_partition(found, len(by))
+    held = [set(by[rows]) for rows in found.values()]
+    assert sum(map(len, held)) == len(set.union(*held))
+
+
+@QUICK
+@given(times=st.lists(st.integers(0, 1000), min_size=20, max_size=120, unique=True), valid=SHARES, test=SHARES)
+def test_training_rows_are_older_than_validation_rows_and_those_older_than_test_rows(
+    times: list[int], valid: float, test: float
+):
+    by = np.array(times)
+    found = make_split(SplitPlan("time", "t", valid, test), len(by), None, by)
+    assert _is_partition(found, len(by))
+    assert by[found["train"]].max() < by[found["valid"]].min()
+    assert by[found["valid"]].max() < by[found["test"]].min()
+    assert len(found["test"]) == round(len(by) * test)
+
+
+@QUICK
+@given(times=st.lists(st.integers(0, 12), min_size=60, max_size=90))
+def test_rows_of_one_time_are_never_parted(times: list[int]):
+    by = np.array(times)
+    try:
+        found = make_split(SplitPlan("time", "t"), len(by), None, by)
+    except TaskError:  # too few different times
+        return
+    held = [set(by[rows]) for rows in found.values()]
+    assert sum(map(len, held)) == len(set.union(*held))
+
+
+@pytest.mark.parametrize("kind", ["random", "stratified", "grouped"])
+def test_the_seed_decides(kind: Any):
+    classes, by = np.arange(200) % 2, np.arange(200) // 2
+
+    def split(seed: int) -> Rows:
+        plan = SplitPlan(kind, "g" if kind == "grouped" else None, seed=seed)
+        return make_split(plan, 200, classes, by)
+
+    assert all(np.array_equal(split(1)[name], split(1)[name]) for name in ("train", "valid", "test"))
+    assert not np.array_equal(split(1)["test"], split(2)["test"])
+
+
+def test_auto_is_stratified_where_there_are_classes():
+    classes = np.array([0] * 90 + [1] * 10)
+    for name in ("valid", "test"):
+        assert (classes[make_split(SplitPlan(), 100, classes, None)[name]] == 1).sum() == 2
+    assert len(make_split(SplitPlan(), 10, None, None)["train"]) == 6
+
+
+def test_declared_splits_are_taken_as_they_are():
+    by = np.array(["train", "test", "valid", "train"])
+    found = make_split(SplitPlan("declared", "s"), 4, None, by)
+    assert {name: rows.tolist() for name, rows in found.items()} == {"train": [0, 3], "valid": [2], "test": [1]}
+    with pytest.raises(TaskError, match="the split column holds 'dev'; allowed: train, valid, test"):
+        make_split(SplitPlan("declared", "s"), 4, None, np.array(["train", "dev", "valid", "test"]))
+    with pytest.raises(TaskError, match="the split column has no row 'test'"):
+        make_split(SplitPlan("declared", "s"), 2, None, np.array(["train", "valid"]))
+
+
+def test_what_cannot_be_split_is_refused():
+    with pytest.raises(TaskError, match=r"class odd has 1 example; a stratified split needs at least 3"):
+        make_split(SplitPlan(), 7, np.array(["a"] * 6 + ["odd"]), None)
+    with pytest.raises(TaskError, match=r"split 'train' is empty: 2 rows are too few"):
+        make_split(SplitPlan(), 2, None, None)
+    with pytest.raises(TaskError, match="split 'train' is empty"):
+        make_split(SplitPlan("time", "t"), 9, None, np.zeros(9))
+    with pytest.raises(SpecError, match="'stratified' needs classes; use 'random'"):
+        make_split(SplitPlan("stratified"), 9, None, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            "stratifed",
+            r"task.split.kind: 'stratifed' is unknown \(did you mean 'stratified'\?\); choices: auto, random",
+        ),
+        (3, r"task.split: 3 is neither a kind \(auto, "),
+        (None, "task.split: None is neither a kind"),
+        ({"kind": ["time"]}, r"task.split.kind: \['time'\] is unknown"),
+        ({"knd": "time"}, r"task.split.knd: is unknown \(did you mean 'kind'\?\); allowed: kind, by, valid, test"),
+        ({"kind": "time"}, "task.split.by: is needed with kind 'time'"),
+        ({"kind": "random", "by": "a"}, "task.split.by: is not used with kind 'random'"),
+        ({"kind": "grouped", "by": 3}, "task.split.by: 3 is not a column's name"),
+        ({"valid": 0}, "task.split.valid: 0 is not a share between 0 and 1"),
+        ({"test": float("nan")}, "task.split.test: nan is not a share"),
+        ({"test": True}, "task.split.test: True is not a share"),
+        ({"valid": "half"}, "task.split.valid: 'half' is not a share"),
+        ({"valid": 0.5, "test": 0.5}, "task.split: valid 0.5 and test 0.5 leave no rows to train on"),
+        ({"seed": -1}, "task.split.seed: -1 is not a whole number of at least 0"),
+        ({"seed": 1.5}, "task.split.seed: 1.5 is not a whole number"),
+    ],
+)
+def test_a_plan_that_is_none_is_refused(value: object, message: str):
+    with pytest.raises(SpecError, match=f"^{message}"):
+        SplitPlan.parse(value)
+
+
+def test_a_plan_is_a_kind_or_a_mapping():
+    assert SplitPlan.parse("random") == SplitPlan("random")
+    assert SplitPlan.parse({"kind": "time", "by": "day", "test": 0.1}) == SplitPlan("time", "day", test=0.1)
