@@ -2,8 +2,9 @@
 
 Every variant trains epochs of the same data, batch 64, with AdamW, one thread, in interleaved rounds; a figure is
 the median over rounds of (plain time per step) / (lane time per step and trial), both from one round. `plain` is a
-loop as tutorials write it, on tensors in memory; `best plain` is the fastest of it, `AdamW(fused=True)`, and that with
-channels_last. A lane's time is that of its whole epoch but the validation: shuffles, schedules, losses, updates.
+loop as tutorials write it, on tensors in memory; `best plain` is whichever has the least median of that, the same
+with `AdamW(fused=True)`, and for images also channels_last. A lane's time is that of its whole epoch but the
+validation: shuffles, schedules, losses, updates.
 
     python studies/benchmarks/fusion.py [--nets mlp-3.6k ...] [--widths 1 8 32] [--rounds 7] [--device cpu]
         [--json FILE]
@@ -107,8 +108,8 @@ def measure(net: str, device: str, widths: list[int], paths: list[str], rounds: 
             seconds = epoch()
             if turn:  # the first warms up
                 times[name].append(seconds * 1000)
-    plains = [name for name in times if name.startswith("plain")]
-    best = [min(times[name][i] for name in plains) for i in range(rounds)]
+    fastest = min((name for name in times if name.startswith("plain")), key=lambda name: statistics.median(times[name]))
+    best = times[fastest]
     rows = {
         name: {
             "milliseconds": _spread(found),
