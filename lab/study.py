@@ -247,8 +247,10 @@ class Study:
             fixed = execution.width if isinstance(execution.width, int) else None
             probe = engine.probe(job, fixed or widest)
             path, width = probe.path, fixed or probe.width
-            if fixed is not None and path == "sequential" and any(n.startswith("stacked") for n in probe.milliseconds):
-                path = "stacked"  # the width was asked for, and it can be had
+            if fixed is not None and path == "sequential":
+                # The width was asked for, and it may be had, if no faster.
+                open_paths = {name.partition(" x ")[0] for name in probe.milliseconds}
+                path = next((p for p in ("stacked", "vmap") if p in open_paths), path)
             updates |= {"path": path, "width": 1 if path == "function" else width}
             display.say(f"lanes     {engine.lanes} x {updates['width']} slots, {path} ({probe.reason})")
             times = {name: round(ms, 4) for name, ms in probe.milliseconds.items()}

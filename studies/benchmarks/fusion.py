@@ -2,8 +2,9 @@
 
 Every variant trains epochs of the same data, batch 64, with AdamW, one thread, in interleaved rounds; a figure is
 the median over rounds of (plain time per step) / (lane time per step and trial), both from one round. `plain` is a
-loop as tutorials write it, on tensors in memory; `best plain` is the fastest of it, `AdamW(fused=True)`, and that with
-channels_last. A lane's time is that of its whole epoch but the validation: shuffles, schedules, losses, updates.
+loop as tutorials write it, on tensors in memory; `best plain` is whichever has the least median of that, the same
+with `AdamW(fused=True)`, and for images also channels_last. A lane's time is that of its whole epoch but the
+validation: shuffles, schedules, losses, updates.
 
     python studies/benchmarks/fusion.py [--nets mlp-3.6k ...] [--widths 1 8 32] [--rounds 7] [--device cpu]
         [--json FILE]
@@ -107,8 +108,8 @@ def measure(net: str, device: str, widths: list[int], paths: list[str], rounds: 
             seconds = epoch()
             if turn:  # the first warms up
                 times[name].append(seconds * 1000)
-    plains = [name for name in times if name.startswith("plain")]
-    best = [min(times[name][i] for name in plains) for i in range(rounds)]
+    fastest = min((name for name in times if name.startswith("plain")), key=lambda name: statistics.median(times[name]))
+    best = times[fastest]
     rows = {
         name: {
             "milliseconds": _spread(found),
@@ -139,6 +140,27 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def page(content: dict[str, Any]) -> str:
+    """What was measured, on what, as Markdown."""
+    best = []
+    for found in content["nets"]:
+        lanes = {name: row for name, row in found["variants"].items() if not name.startswith("plain")}
+        name = max(lanes, key=lambda n: lanes[n]["to_best_plain"]["median"])
+        one, two = (lanes[name][key]["median"] for key in ("to_plain", "to_best_plain"))
+        best.append(f"| {found['net']} | {name} | {one:.2f} | {two:.2f} |")
+    head = f"""# Many trials in one lane, against plain PyTorch
+
+Trials' steps per second, as a ratio to training one model in plain PyTorch: to AdamW as it comes, and to the fastest
+of its plain variants (`fused=True`, channels_last). Batch {content["batch"]}, {content["threads"]} thread, medians of
+rounds in turn. torch {content["torch"]}, {content["machine"]}, {content["cores"]} cores, {content["platform"]};
+`python studies/benchmarks/fusion.py --json reports/fusion/result.json`.
+
+| net | fastest path and width | to plain | to best plain |
+|---|---|---|---|
+"""
+    return head + "\n".join(best) + "\n\n" + "\n".join(table(found) for found in content["nets"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="+", choices=list(NETS))
@@ -146,7 +168,7 @@ def main() -> None:
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="Write the figures here, and a README.md beside it.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = []
@@ -164,7 +186,9 @@ def main() -> None:
         "nets": found,
     }
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(content, indent=1) + "\n")
+        options.json.with_name("README.md").write_text(page(content))
 
 
 if __name__ == "__main__":

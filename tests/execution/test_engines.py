@@ -209,7 +209,8 @@ def test_divergence_is_an_outcome_of_its_own(engine: Engine, bad_task: Path, tmp
 
 def test_the_probe_takes_the_fastest_path_it_timed(engine: Engine, tmp_path: Path) -> None:
     probe = engine.probe(job(tmp_path, training=Training({"kind": "adamw"}, 64, "auto")), widest=4)
-    assert set(probe.milliseconds) == {"sequential x 1", "stacked x 1", "stacked x 2", "stacked x 4"}
+    timed = {"sequential x 1", "stacked x 1", "stacked x 2", "stacked x 4"}
+    assert timed - {"stacked x 4"} <= set(probe.milliseconds) <= timed, "widths end where they grow slower"
     assert f"{probe.path} x {probe.width}" in probe.milliseconds
 
 

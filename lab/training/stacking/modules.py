@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lab.training.noise import MaskBuffer
 from lab.training.stacking import dropping, fused
 from lab.training.stacking.functions import along, elementwise
-from lab.training.stacking.layouts import Layout, fits
+from lab.training.stacking.layouts import Layout
+from lab.training.stacking.norms import NORMS, need_channels
 from lab.training.stacking.shapes import reshape
 from lab.training.stacking.site import Built, Hole, Rule, Site
 
@@ -54,7 +54,7 @@ def linear(site: Site) -> Built:
 
 def convolution(site: Site) -> Built:
     module: Any = site.module
-    _need_channels(site)
+    need_channels(site)
     if module.padding_mode != "zeros":
         raise site.refuse(f"with padding_mode {module.padding_mode!r}")
     weight = site.stack.tensor(module.weight)  # [k, out, in/groups, ...]
@@ -79,114 +79,6 @@ _CONVOLUTIONS: dict[type[nn.Module], Any] = {
     nn.ConvTranspose1d: F.conv_transpose1d,
     nn.ConvTranspose2d: F.conv_transpose2d,
 }
-
-
-def batch_norm(site: Site) -> Built:
-    module: Any = site.module
-    stack = site.stack
-    layout = FEATURES if site.inputs[0].rank == 2 else CHANNELS
-    if module.track_running_stats and module.momentum is None:
-        raise site.refuse("with a cumulative average")
-    weight, bias, mean, var = (
-        None if plain is None else stack.tensor(plain)  # [k, f]
-        for plain in (module.weight, module.bias, module.running_mean, module.running_var)
-    )
-    # Flat views of statistics stay views of what `load` fills.
-    flat_mean, flat_var = (None if t is None else t.view(-1) for t in (mean, var))
-    momentum, eps = module.momentum or 0.0, module.eps
-
-    def forward(x: Tensor) -> Tensor:
-        flat = x.reshape(1, -1, x.shape[-1]) if layout is FEATURES else x
-        out = F.batch_norm(
-            flat,
-            flat_mean,
-            flat_var,
-            None if weight is None else weight.flatten(),
-            None if bias is None else bias.flatten(),
-            stack.training or mean is None,
-            momentum,
-            eps,
-        )
-        return out.view(x.shape)
-
-    return Built(forward, (layout,), layout)
-
-
-def norm_relu_dropout(site: Site, dropout_name: str | None) -> Built:
-    """Batch norm of features, ReLU, and perhaps dropout, as one."""
-    module: Any = site.module
-    stack = site.stack
-    weight, bias = stack.tensor(module.weight), stack.tensor(module.bias)
-    weight_grad, bias_grad = stack.gradient(module.weight), stack.gradient(module.bias)
-    mean, var = stack.tensor(module.running_mean), stack.tensor(module.running_var)
-    rates = [0.0] if dropout_name is None else stack.dropout_rates(dropout_name)
-    buffers: dict[int, MaskBuffer] = {}
-    running, eps = (mean, var, module.momentum), module.eps
-    assert weight_grad is not None  # `fusible` says so
-    assert bias_grad is not None
-
-    def forward(x: Tensor) -> Tensor:
-        if not stack.training:
-            slope = weight * (var + eps).rsqrt()
-            out: Tensor = (x * slope.unsqueeze(2)).add_((bias - mean * slope).unsqueeze(2)).relu_()
-            return out
-        keep = scale = None
-        if any(rates):
-            n = x[0].numel()
-            if n not in buffers:
-                buffers.clear()
-                buffers[n] = MaskBuffer(len(x), n, x)
-            flat_keep, flat_scale = buffers[n].draw(stack.noise, rates)
-            keep, scale = flat_keep.view(x.shape), flat_scale[:, None]
-        return fused.norm_relu_dropout(x, weight, bias, weight_grad, bias_grad, running, eps, keep, scale)
-
-    return Built(forward, (FEATURES,), FEATURES)
-
-
-def fusible(site: Site) -> bool:
-    """Whether `norm_relu_dropout` can stand for a batch norm and what follows."""
-    module = site.module
-    return (
-        type(module) is nn.BatchNorm1d
-        and site.inputs[0].rank == 2
-        and module.affine
-        and module.track_running_stats
-        and module.momentum is not None
-        and None not in (site.stack.gradient(module.weight), site.stack.gradient(module.bias))
-    )
-
-
-def layer_norm(site: Site) -> Built:
-    module: Any = site.module
-    (value,) = site.inputs
-    weight, bias = (None if p is None else site.stack.tensor(p) for p in (module.weight, module.bias))
-    ones = value.rank - len(module.normalized_shape)
-    shape, eps = module.normalized_shape, module.eps
-
-    def forward(x: Tensor) -> Tensor:  # [k, b, ..., *shape]
-        out = F.layer_norm(x, shape, None, None, eps)
-        if weight is None:
-            return out
-        scale = weight.view(weight.shape[0], *[1] * ones, *shape)
-        if bias is None:
-            return out * scale
-        return torch.addcmul(bias.view_as(scale), out, scale)
-
-    return Built(forward, (SLOTS,), SLOTS)
-
-
-def group_norm(site: Site) -> Built:
-    module: Any = site.module
-    _need_channels(site)
-    weight, bias = (None if p is None else site.stack.tensor(p) for p in (module.weight, module.bias))
-    groups, eps = module.num_groups * site.stack.width, module.eps
-
-    def forward(x: Tensor) -> Tensor:
-        if weight is None or bias is None:
-            return F.group_norm(x, groups, None, None, eps)
-        return F.group_norm(x, groups, weight.flatten(), bias.flatten(), eps)
-
-    return Built(forward, (CHANNELS,), CHANNELS)
 
 
 def embedding(site: Site) -> Built:
@@ -214,7 +106,7 @@ def embedding(site: Site) -> Built:
 
 
 def pooling(site: Site) -> Built:
-    _need_channels(site)
+    need_channels(site)
     module: Any = site.module
     return Built(module, (CHANNELS,), CHANNELS)
 
@@ -278,37 +170,13 @@ def multihead_attention(site: Site) -> Built:
     return Built(forward, (SLOTS,) * len(site.inputs), SLOTS)
 
 
-def rms_norm(site: Site) -> Built:
-    module: Any = site.module
-    weight = None if module.weight is None else site.stack.tensor(module.weight)
-    shape, eps = module.normalized_shape, module.eps
-    ones = site.inputs[0].rank - len(shape)
-
-    def forward(x: Tensor) -> Tensor:
-        out = F.rms_norm(x, shape, None, eps)
-        return out if weight is None else out * weight.view(weight.shape[0], *[1] * ones, *shape)
-
-    return Built(forward, (SLOTS,), SLOTS)
-
-
-def _need_channels(site: Site) -> None:
-    """A layer for n dimensions takes [b, c, ...] of n more; PyTorch reads one less as a single example."""
-    name, rank = site.operation, site.inputs[0].rank
-    wanted = int(name[-2]) + 2 if name.endswith("d") and name[-2].isdigit() else rank
-    if rank != wanted or not fits(site.inputs[0].shape, CHANNELS):
-        raise site.refuse(f"on values of {rank} dimensions, examples included")
-
-
 RULES: dict[type[nn.Module], Rule] = {
     nn.Linear: linear,
     **dict.fromkeys(_CONVOLUTIONS, convolution),
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), batch_norm),
-    nn.LayerNorm: layer_norm,
-    nn.GroupNorm: group_norm,
+    **NORMS,
     nn.Embedding: embedding,
     **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), dropping.layer),
     **dict.fromkeys((nn.Flatten, nn.Unflatten), reshape),
-    nn.RMSNorm: rms_norm,
     nn.MultiheadAttention: multihead_attention,
     nn.Softmax: lambda site: along(site, torch.softmax),
     nn.LogSoftmax: lambda site: along(site, torch.log_softmax),

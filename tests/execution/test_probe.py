@@ -1,0 +1,81 @@
+"""The probe takes a path that trains rightly, and says why others are closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lab.assignment import Job, Recipe, SearchPlan, TaskRef, Training
+from lab.execution.probe import probe
+from lab.space import Choice, Float, Space
+from lab.tasks.contract import Data, Split, Task
+from tests.training.zoo import Recurrent, Residual, WithAnIf
+
+
+class Noise(Task):
+    """A model on random inputs of a shape."""
+
+    def __init__(self, build: Callable[[Mapping[str, Any]], nn.Module], *shape: int) -> None:
+        self.build, self.shape = build, shape
+
+    def data(self, split: Split) -> Data:
+        return torch.randn(32, *self.shape, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 3
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return self.build(params)
+
+
+def _job(task: Task, space: Space) -> Job:
+    return Job(
+        stage="explore",
+        folder=Path(),
+        task=TaskRef("given", given=task),
+        space=space,
+        recipe=Recipe(),
+        training=Training({"kind": "adamw"}, 8),
+        direction="maximize",
+        metric="accuracy",
+        seed=0,
+        width=1,
+        lanes=1,
+        plan=SearchPlan({}, {}, 4, 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "timed", "reasons"),
+    [
+        (Noise(lambda params: Residual(), 1, 6, 6), "stacked", ()),
+        (Noise(lambda params: WithAnIf(), 6), "vmap", ("not stacked: torch.fx cannot trace it",)),
+        (
+            Noise(lambda params: Recurrent(), 5, 4),
+            None,
+            ("nothing else is open", "not stacked: no rule for cells (LSTM)", "not vmap: it cannot be run"),
+        ),
+    ],
+)
+def test_a_closed_path_is_told_with_its_reason(task: Task, timed: str | None, reasons: tuple[str, ...]):
+    found = probe(_job(task, Space({"weight_decay": Float(1e-4, 0.1, log=True)})), widest=2)
+    paths = {name.partition(" x ")[0] for name in found.milliseconds}
+    assert paths == {"sequential"} | ({timed} if timed else set())
+    assert found.path in paths
+    assert all(reason in found.reason for reason in reasons)
+    assert "\n" not in found.reason
+
+
+def test_an_architecture_that_changes_from_trial_to_trial_is_trained_one_after_the_other():
+    class Net(nn.Sequential):
+        def __init__(self, units: int) -> None:
+            super().__init__(nn.Linear(6, units), nn.ReLU(), nn.Linear(units, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)
+
+    found = probe(_job(Noise(lambda params: Net(params["units"]), 6), Space({"units": Choice((4, 8))})), widest=2)
+    assert (found.path, found.width) == ("sequential", 1)
+    assert "not stacked: hyperparameters change the architecture from trial to trial" in found.reason
