@@ -33,6 +33,7 @@ from lab.tasks.table.columns import (
     infer_type,
     is_nested,
     load_column,
+    read_dates,
 )
 from lab.tasks.table.frame import need_columns, read_frame
 from lab.tasks.table.target import Target, fit_target, need_values
@@ -171,7 +172,7 @@ class TableData:
             return values.to_numpy()
         learned = fit_column(values.rename(str(values.name)), "date", 0)
         assert isinstance(learned, Date)  # as asked
-        return pd.to_datetime(values, format=learned.format).to_numpy()
+        return read_dates(values, learned.format).to_numpy()
 
     def part(self, split: str) -> pd.DataFrame:
         """A split's rows."""
