@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from lab.errors import SpecError, nearest
@@ -158,10 +158,6 @@ class Space(Mapping[str, Dimension]):
     def active(self, name: str, params: Mapping[str, Value]) -> bool:
         """Whether dimension `name` exists, given the values drawn before it."""
         return all(params.get(parent) in values for parent, values in self[name].when.items())
-
-    def replaced(self, name: str, **changes: Any) -> Space:
-        """The same space with fields of one dimension changed."""
-        return Space({**self, name: replace(self[name], **changes)})
 
 
 def _check_when(place: str, parent: Dimension, values: tuple[Value, ...]) -> None:

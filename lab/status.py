@@ -103,6 +103,8 @@ def describe_now(now: dict[str, Any]) -> list[str]:
     if lanes:
         told = ", ".join(f"{n} {state}" for state, n in states.items())
         lines.append(f"lanes     {told}; {now.get('restarts', 0)} restarts; {now['repeated_epochs']} epochs repeated")
+    if now.get("dashboard"):
+        lines.append(f"dashboard http://{now['dashboard']}")
     for (host, address), count in Counter((lane["host"], lane["address"]) for lane in lanes).items():
         here = [lane for lane in lanes if (lane["host"], lane["address"]) == (host, address)]
         gpus = sorted({gpu for lane in here for gpu in lane["gpus"]})

@@ -61,6 +61,38 @@ def resume(
     _go(Study.open(folder), engine, address, lanes, None, track, until)
 
 
+@app.command()
+def extend(
+    folder: Folder,
+    trials: Annotated[str, typer.Option(metavar="+N|N", help="So many more trials, or so many in all.")] = "+0",
+    set_: Sets = None,
+    engine: EngineName = None,
+    address: Address = None,
+    lanes: Lanes = None,
+    track: Track = None,
+) -> None:
+    """Go on searching where a study ended, also in a wider space (--set space.x.high=...); then conclude anew."""
+    from lab.extension import extend
+    from lab.spec import parse_override, read_spec
+    from lab.study import Study, check_components
+
+    study = Study.open(folder)
+    overrides = dict(parse_override(text) for text in set_ or [])
+    overrides["search.trials"] = _more(trials, study.spec.search.trials)
+    new = read_spec(study.record.spec_path, overrides)
+    check_components(new)
+    aside = extend(study.record, new)
+    print(f"what was concluded before is kept in {aside}")
+    _go(Study.open(folder), engine, address, lanes, None, track, None)
+
+
+def _more(text: str, have: int) -> int:
+    number = text.removeprefix("+")
+    if not number.isdecimal():
+        raise SpecError("--trials", f"{text!r} is neither +N nor a whole number")
+    return int(number) + (have if text.startswith("+") else 0)
+
+
 def _go(
     study: Study,
     engine: str | None,

@@ -27,7 +27,11 @@ class Glance:
         self._seen: deque[tuple[float, str, int, int]] = deque()
 
     def write(
-        self, folder: Path, progress: Progress, lanes: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
+        self,
+        folder: Path,
+        progress: Progress,
+        lanes: Sequence[Mapping[str, Any]],
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         """A look that comes too early is left out; a full disk is for those to report who write what counts."""
         now = time.monotonic()
@@ -51,7 +55,7 @@ class Glance:
             "repeated_epochs": progress.repeated,
             **per_minute,
             "lanes": list(lanes),
-            **more,
+            **(more or {}),
         }
         try:
             write_json(folder / NAME, value)

@@ -7,6 +7,7 @@ import time
 from lab.assignment import Job, Progress
 from lab.errors import Interrupted, StudyError
 from lab.execution.engine import Probe, Watch
+from lab.execution.glance import Glance
 from lab.execution.lane import Lane
 from lab.execution.probe import probe
 from lab.ledger import Ledger
@@ -22,6 +23,7 @@ class LocalEngine:
     def __init__(self, lanes: int, watch: Watch) -> None:
         self.lanes = lanes
         self._watch = watch
+        self._glance = Glance()
 
     def probe(self, job: Job, widest: int) -> Probe:
         return probe(job, widest)
@@ -35,7 +37,9 @@ class LocalEngine:
                 lanes = [lane for lane in lanes if lane.tick()]
                 if time.monotonic() - watched > _WATCH_EVERY_S:
                     watched = time.monotonic()
-                    if not self._watch(ledger.progress()):
+                    progress = ledger.progress()
+                    self._glance.write(job.folder, progress, ())
+                    if not self._watch(progress):
                         for lane in lanes:
                             lane.save()
                         raise Interrupted("stopped; all finished epochs are saved")

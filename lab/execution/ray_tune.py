@@ -244,7 +244,7 @@ class RayEngine:
         self._fatal: list[str] = []
         self._scratch = Path(tempfile.mkdtemp(prefix="lab-lanes-"))
         module = shipping.pack(task, self._scratch) if task and address else None
-        self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane, module)
+        self._dashboard = self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane, module)
         found = ray.cluster_resources()
         if not gpus_per_lane and device != "cpu" and found.get("GPU", 0) >= 1:
             gpus_per_lane = 1
@@ -280,7 +280,8 @@ class RayEngine:
         return actor.options(num_cpus=0, scheduling_strategy=here).remote(lanes, hang_s, secrets)
 
     @staticmethod
-    def _start_ray(address: str | None, cpus: float, gpus: float, task_module: Path | None = None) -> None:
+    def _start_ray(address: str | None, cpus: float, gpus: float, task_module: Path | None = None) -> str:
+        """Start or join a cluster; its dashboard's URL, or an empty string."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
         # Tune's thread may outlive `close` by a moment; it must not start a new Ray when it finds none.
@@ -294,11 +295,12 @@ class RayEngine:
                     local = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": 256 * 2**20}
                     if gpus:  # else Ray looks for itself
                         local["num_gpus"] = max(int(gpus), 1)
-                    ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **local, **quiet)
+                    context = ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **local, **quiet)
                 else:
-                    ray.init(address=address, runtime_env=_runtime_env(task_module), **quiet)
+                    context = ray.init(address=address, runtime_env=_runtime_env(task_module), **quiet)
         except Exception as error:  # ray raises many kinds here: connection, version, resources
             raise EngineError(f"Ray cannot be started or reached ({type(error).__name__}: {error})") from error
+        return str(context.dashboard_url or "")
 
     def _check_folder(self, folder: Path) -> None:
         """The board writes the study folder, and the driver reads it: they must see the same one."""
@@ -346,7 +348,9 @@ class RayEngine:
         while True:
             assert look.progress is not None  # the stage is begun
             progress = look.progress
-            self._glance.write(job.folder, progress, look.lanes, {"restarts": look.restarts})
+            self._glance.write(
+                job.folder, progress, look.lanes, {"restarts": look.restarts, "dashboard": self._dashboard}
+            )
             if not self._watch(progress) and stop_at is None:
                 stop_at = time.monotonic() + _STOP_S
                 ray.get(self._board.stop.remote())

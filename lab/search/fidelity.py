@@ -6,7 +6,6 @@ Without it a pruned trial's last score would be taken for a final one, though ev
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +15,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lab.search.history import History
 from lab.surrogate.encode import Encoding
+from lab.surrogate.rungs import rows_of
 
 Floats = NDArray[np.float64]
 
 FIDELITY = "fidelity of the score"
 """A name that no hyperparameter has."""
-
-_MOST_RUNGS = 3
 
 
 @dataclass(frozen=True)
@@ -49,30 +47,17 @@ class Lessons:
 
 def lessons(history: History, encoding: Encoding, sign: float) -> Lessons:
     """A row per trial; once trials were pruned, also what the others scored at the epochs where that happened."""
-    pruned = [t for t in history.trials if t.state == TrialState.PRUNED]
-    if not pruned:
+    cut = [trial.state == TrialState.PRUNED for trial in history.trials]
+    if not any(cut):
         return Lessons(encoding, history.units, history.cost)
-    last = max(max(t.intermediate_values, default=0) for t in history.trials)
-    common = Counter(max(t.intermediate_values) for t in pruned).most_common(_MOST_RUNGS)
-    rungs = [step for step, _ in common]
-    which, units, cost = [], [], []
-    for row, trial in enumerate(history.trials):
-        for step, value in _scores(trial, history.cost[row], rungs, sign):
-            which.append(row)
-            units.append(1.0 if step is None else math.log1p(max(step, 0)) / math.log1p(max(last, 1)))
-            cost.append(value)
-    told = np.concatenate([history.units[which], np.array(units)[:, None]], axis=1)
+    curves = [_curve(trial, cost, sign) for trial, cost in zip(history.trials, history.cost.tolist(), strict=True)]
+    rows = rows_of(curves, history.cost.tolist(), cut)
     wider = Encoding({**encoding.distributions, FIDELITY: FloatDistribution(0, 1)})
-    return Lessons(wider, told, np.array(cost))
+    return Lessons(wider, rows.features(history.units), rows.target)
 
 
-def _scores(trial: FrozenTrial, cost: float, rungs: list[int], sign: float) -> list[tuple[int | None, float]]:
-    """(epoch, cost) of a trial at each rung that it passed, and at its end; the epoch of a full run is None."""
-    if trial.state == TrialState.PRUNED:
-        return [(max(trial.intermediate_values), cost)]
-    found: list[tuple[int | None, float]] = [
-        (step, sign * trial.intermediate_values[step])
-        for step in rungs
-        if math.isfinite(trial.intermediate_values.get(step, math.nan)) and math.isfinite(cost)
-    ]
-    return [*found, (None, cost)]
+def _curve(trial: FrozenTrial, cost: float, sign: float) -> dict[int, float]:
+    """Epoch to cost; of a trial that went to infinity no more than its end."""
+    if math.isfinite(cost):
+        return {step: sign * value for step, value in trial.intermediate_values.items()}
+    return {max(trial.intermediate_values): cost} if trial.state == TrialState.PRUNED else {}

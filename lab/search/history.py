@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import boxcox, boxcox_llf, yeojohnson, yeojohnson_llf
@@ -43,8 +44,10 @@ class History:
 def read_history(trials: Sequence[FrozenTrial], encoding: Encoding, direction: StudyDirection) -> History:
     """The history of a study of one objective."""
     names = set(encoding.names)
-    teaching = tuple(t for t in trials if _teaches(t) and names & t.params.keys())
-    running = [t.params for t in trials if t.state == TrialState.RUNNING and names & t.params.keys()]
+    teaching = tuple(t for t in trials if _teaches(t) and names & t.params.keys() and _inside(t, encoding))
+    running = [
+        t.params for t in trials if t.state == TrialState.RUNNING and names & t.params.keys() and _inside(t, encoding)
+    ]
     sign = sign_of(direction)
     cost = np.array([_cost(trial, sign) for trial in teaching], dtype=np.float64)
     return History(teaching, encoding.units([t.params for t in teaching]), cost, encoding.units(running))
@@ -99,6 +102,20 @@ def _teaches(trial: FrozenTrial) -> bool:
     if trial.state == TrialState.PRUNED:
         return bool(trial.intermediate_values)
     return trial.state == TrialState.FAIL and trial.user_attrs.get("outcome") == "diverged"
+
+
+def _inside(trial: FrozenTrial, encoding: Encoding) -> bool:
+    """Whether a trial is a point of the space: one from another, or from before it was narrowed, cannot be placed."""
+    for name, dist in encoding.distributions.items():
+        value = trial.params.get(name)
+        if value is None:
+            continue
+        if isinstance(dist, CategoricalDistribution):
+            if value not in dist.choices:
+                return False
+        elif not dist.low <= value <= dist.high:  # type: ignore[attr-defined]
+            return False
+    return True
 
 
 def _cost(trial: FrozenTrial, sign: float) -> float:

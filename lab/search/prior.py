@@ -5,6 +5,7 @@ Method: piBO (Hvarfner et al. 2022): the acquisition times the prior to the powe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ class Belief:
     spread: float = 0.15
 
     def __post_init__(self) -> None:
+        for name, value in (("center", self.center), ("spread", self.spread)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"prior: {name} {value!r} is not a finite number")
         if not 0 < self.spread <= 1:
             raise ValueError(f"prior: spread {self.spread!r} is not in (0, 1], a share of the range")
 

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from lab.surrogate.encode import Encoding
 from lab.surrogate.forest import Forest, Prediction
-from lab.surrogate.gaussian import GaussianProcess, Scales
+from lab.surrogate.gaussian import GaussianProcess
 
 Floats = NDArray[np.float64]
 
@@ -25,11 +25,11 @@ class Blend:
     def __init__(self, encoding: Encoding, seed: int) -> None:
         self._encoding, self._seed = encoding, seed
 
-    def fit(self, units: Floats, target: Floats, scales: Scales | None = None) -> Blend:
+    def fit(self, units: Floats, target: Floats) -> Blend:
         """Fit to points [n, d] and target [n], to be minimised."""
         self._forest = Forest(self._seed).fit(self._encoding.features(units), target)
         chosen = _sample(target, MOST_FOR_GAUSSIAN, self._seed)
-        self.gaussian = GaussianProcess(self._encoding).fit(units[chosen], target[chosen], scales)
+        self.gaussian = GaussianProcess(self._encoding).fit(units[chosen], target[chosen])
         self.share = self._stack(target, chosen)
         return self
 

@@ -259,6 +259,7 @@ class Round:
         else:
             hit = set(range(len(self._cluster.workers)))
             self._end_driver(kind)
+        self._journal.read()  # what was written until then is no recovery
         trials = self._journal.running(hit)
         marks, at = self._journal.marks(trials), time.monotonic()
         if kind.startswith("driver"):
@@ -269,8 +270,10 @@ class Round:
             time.sleep(0.1)
             self._tend()
             if self._journal.marks(trials) > marks:
-                fault["recovery_s"] = round(time.monotonic() - at, 1)
                 break
+        self._journal.read()
+        if self._journal.marks(trials) > marks:
+            fault["recovery_s"] = round(time.monotonic() - at, 1)
         print(f"  {len(self.faults):4} {kind:28} {fault['recovery_s']} s", flush=True)
 
     def _end_driver(self, kind: str) -> None:

@@ -126,7 +126,7 @@ def _smac(python: Path, problem: Problem, budget: int, seed: int) -> Trace:
                 "int": isinstance(dist, IntDistribution),
             }
     trace = Trace()
-    process = subprocess.Popen([str(python), str(SMAC)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([str(python), "-I", str(SMAC)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
     with process:

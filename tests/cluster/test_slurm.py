@@ -102,7 +102,7 @@ def test_a_spec_must_be_given(slurm: dict[str, str]) -> None:
 def test_a_preempted_job_is_queued_again_and_goes_on_to_the_undisturbed_end(
     slurm: dict[str, str], tmp_path: Path
 ) -> None:
-    path = spec(tmp_path, epochs=150)
+    path = spec(tmp_path, epochs=80)
     with open(tmp_path / "output", "wb") as output:
         job = start(slurm, path, output)
         deadline = time.monotonic() + 120
@@ -115,7 +115,7 @@ def test_a_preempted_job_is_queued_again_and_goes_on_to_the_undisturbed_end(
         log = (tmp_path / "log").read_text()
         assert f"scontrol requeue {slurm['SLURM_JOB_ID']}" in log
         before = curves(tmp_path / "run")
-        assert any(len(curve) < 150 for _, _, curve in before.values())
+        assert any(len(curve) < 80 for _, _, curve in before.values())
         assert start(slurm, path, output).wait(timeout=240) == 0, (tmp_path / "output").read_text()
     log = (tmp_path / "log").read_text()
     assert [line.split()[0] for line in log.splitlines() if "ray start" in line] == ["n1", "n2"] * 2

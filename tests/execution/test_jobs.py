@@ -16,7 +16,7 @@ from lab.errors import EngineError, SpecError
 from lab.execution import jobs, shipping
 from lab.execution.jobs import ClusterJobs, pack_spec, unpack_study, write_study
 from lab.record import Record
-from lab.spec import StudySpec, read_spec
+from lab.spec import read_spec
 from lab.tasks.registry import load_task
 from lab.trials import read_trials
 from tests.execution.clusters import Head, head
@@ -125,50 +125,43 @@ def cluster() -> Iterator[Head]:
         yield found
 
 
-def _curves(spec: StudySpec, folder: Path) -> dict[int, Any]:
-    return {r.number: (r.params, r.score, r.curve) for r in read_trials(Record(folder), "explore", spec.store)}
+def _curves(folder: Path) -> dict[int, Any]:
+    return {r.number: (r.params, r.score, r.curve) for r in read_trials(Record(folder), "explore")}
 
 
 @pytest.mark.slow
-def test_a_study_runs_as_a_job_from_submit_to_fetch(cluster: Head, spec_path: Path, tmp_path: Path) -> None:
+def test_a_job_is_sent_stopped_sent_again_and_fetched(cluster: Head, spec_path: Path, tmp_path: Path) -> None:
     at, env = ["--address", cluster.jobs], cluster.env
-    there = tmp_path / "on the cluster"
-    sent = lab("cluster", "submit", spec_path, *at, "--dir", str(there), "--until", "explore", **env)
+    there, longer = tmp_path / "on the cluster", ["--set", "search.epochs=40", "--until", "explore"]
+    send = ["cluster", "submit", spec_path, *at, "--dir", str(there), *longer]
+    first = lab(*send, "--detach", **env).stdout.strip()
+    deadline = time.monotonic() + 120
+    while not any(row.outcome for row in read_trials(Record(there), "explore")):
+        assert time.monotonic() < deadline, lab("cluster", "status", first, *at, **env).stdout
+        time.sleep(0.1)
+    stopped = lab("cluster", "stop", first, *at, **env)
+    assert stopped.stdout.strip() == f"{first}  stopped", stopped.stderr
+    before = _curves(there)
+    assert any(len(curve) < 40 for _, _, curve in before.values())
+
+    sent = lab(*send, **env)
     assert sent.returncode == 0, sent.stderr + sent.stdout
     job = sent.stdout.splitlines()[0]
     assert "explore" in sent.stdout
-    assert f"{job}  succeeded" in lab("cluster", "status", *at, **env).stdout
+    listed = lab("cluster", "status", *at, **env).stdout
+    assert f"{first}  stopped" in listed
+    assert f"{job}  succeeded" in listed
     fetched = lab("cluster", "fetch", job, *at, "--to", tmp_path / "here", **env)
     assert fetched.returncode == 0, fetched.stderr
-    local = lab("study", "run", spec_path, "--engine", "local", "--dir", tmp_path / "local", "--until", "explore")
+    after = _curves(tmp_path / "here")
+    assert all(after[n][2].items() >= curve.items() for n, (_, _, curve) in before.items())
+    local = lab("study", "run", spec_path, "--engine", "local", "--dir", tmp_path / "local", *longer)
     assert local.returncode == 0, local.stderr
-    spec = read_spec(spec_path)
-    assert _curves(spec, tmp_path / "here") == _curves(spec, tmp_path / "local")
+    assert after == _curves(tmp_path / "local")
+
     refused = lab("cluster", "status", *at, **{**env, "RAY_AUTH_TOKEN": "another-token-0123456789012345678"})
     assert refused.returncode == 2
     assert refused.stderr.startswith("lab: the cluster at http://127.0.0.1")
-
-
-@pytest.mark.slow
-def test_a_stopped_job_saves_and_goes_on_when_it_is_sent_again(cluster: Head, spec_path: Path, tmp_path: Path) -> None:
-    at, env = ["--address", cluster.jobs], cluster.env
-    there = tmp_path / "there"
-    send = ["cluster", "submit", spec_path, *at, "--dir", str(there), "--until", "explore", "--set", "search.epochs=60"]
-    job = lab(*send, "--detach", **env).stdout.strip()
-    spec = read_spec(spec_path)
-    deadline = time.monotonic() + 120
-    while not any(row.outcome for row in read_trials(Record(there), "explore")):
-        assert time.monotonic() < deadline, lab("cluster", "status", job, *at, **env).stdout
-        time.sleep(0.2)
-    stopped = lab("cluster", "stop", job, *at, **env)
-    assert stopped.stdout.strip() == f"{job}  stopped", stopped.stderr
-    before = _curves(spec, there)
-    assert any(len(curve) < 60 for _, _, curve in before.values())
-    again = lab(*send, **env)
-    assert again.returncode == 0, again.stdout + again.stderr
-    after = _curves(spec, there)
-    assert all(after[n][2].items() >= curve.items() for n, (_, _, curve) in before.items())
-    assert all(len(curve) == 60 for _, _, curve in after.values())
 
 
 def test_a_job_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,7 @@ def test_pruners_are_optunas():
         ({"kind": "forest", "seed": 3}, r"search\.sampler\.seed: is unknown"),
         ({"kind": "forest", "explore_every": 0}, r"search\.sampler: ForestSampler: explore_every 0 is not at least 1"),
         ({"kind": "forest", "startup": "x"}, r"search\.sampler: ForestSampler: "),
+        ({"kind": "forest", "prior": {"x": 3}}, r"search\.sampler: ForestSampler: prior\.x: 3 is not {center: "),
         ({"kind": "tpe", "n_startup": 3}, r"search\.sampler\.n_startup: is unknown"),
         ({"kind": "optuna:GridSampler"}, r"search\.sampler: GridSampler: .*search_space"),
     ],

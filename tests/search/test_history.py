@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
@@ -76,3 +76,13 @@ def test_who_teaches():
     assert history.pending.tolist() == [[0.25]]
     worse = read_history(trials, Encoding(SPACE), StudyDirection.MAXIMIZE)
     assert worse.cost.tolist() == [-0.3, np.inf, -0.7, np.inf]
+
+
+def test_trials_of_another_space_are_left_out():
+    other = {"x": FloatDistribution(0, 9), "c": CategoricalDistribution(("p", "q"))}
+    asked = Encoding({"x": FloatDistribution(0, 1), "c": CategoricalDistribution(("p", "r"))})
+    trials = [
+        create_trial(value=1.0, params=params, distributions=other)
+        for params in ({"x": 0.5, "c": "p"}, {"x": 5.0, "c": "p"}, {"x": 0.5, "c": "q"})
+    ]
+    assert len(read_history(trials, asked, StudyDirection.MINIMIZE)) == 1

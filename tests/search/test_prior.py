@@ -47,7 +47,13 @@ def test_a_center_outside_and_names_that_the_space_lacks():
 
 @pytest.mark.parametrize(
     "given",
-    [{"lr": 3}, {"lr": {}}, {"lr": {"center": 1, "width": 2}}, {"lr": {"center": 1, "spread": 0}}],
+    [
+        {"lr": 3},
+        {"lr": {}},
+        {"lr": {"center": 1, "width": 2}},
+        {"lr": {"center": 1, "spread": 0}},
+        {"lr": {"center": "x"}},
+    ],
 )
 def test_what_is_no_prior_is_refused(given: Any):
     with pytest.raises(ValueError, match="prior"):

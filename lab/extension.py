@@ -1,0 +1,106 @@
+"""Extending a finished study: more trials, in the same space or a wider one, and the stages after them anew."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import optuna
+
+from lab.errors import RecordError, SpecError
+from lab.journal import TransactionalJournal
+from lab.ledger import distributions
+from lab.record import Record, write_bytes
+from lab.space import FromBounds
+from lab.spec import StudySpec, dump_spec, read_spec
+from lab.trials import close_storage, open_storage, readable
+
+_ANEW = ("explore", "explain", "confirm", "final", "ensemble")
+"""Stages whose artefacts more trials make out of date."""
+_MAY_CHANGE = {"search", "space", "confirm", "final", "provenance", "execution"}
+
+
+def extend(record: Record, new: StudySpec) -> Path:
+    """Make `new` the record's study: its trials stay, what was concluded from them is put aside and made anew.
+
+    Returns:
+        The folder inside the record that keeps what was concluded before.
+
+    Raises:
+        SpecError: something else than trials, space, confirm and final changed, or old trials do not fit into it.
+        RecordError: another process runs the study.
+    """
+    with record.driver_lock():
+        old = read_spec(record.spec_path)
+        _check(old, new)
+        aside = record.folder / f"before-{old.search.trials}-trials"
+        if aside.exists():
+            raise RecordError(f"{aside}: exists already, from an extension that began; move it away")
+        # The order makes an interruption harmless: until the spec is written, the old study resumes by itself.
+        aside.mkdir()
+        names = [*(record.artefact_path(stage) for stage in _ANEW), record.final_folder]
+        for path in [*names, record.folder / Record.REPORT, record.folder / Record.TRIALS]:
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(aside / path.name)
+        _carry(record, old, new)
+        write_bytes(record.spec_path, dump_spec(new).encode())
+    return aside
+
+
+def _check(old: StudySpec, new: StudySpec) -> None:
+    before, after = old.model_dump(), new.model_dump()
+    changed = [name for name, value in before.items() if name not in _MAY_CHANGE and after[name] != value]
+    if changed:
+        allowed = "search.trials, space, confirm and final"
+        raise SpecError(changed[0], f"cannot change when a study is extended; allowed are {allowed}")
+    searched = [name for name, value in before["search"].items() if name != "trials" and after["search"][name] != value]
+    if searched:
+        raise SpecError(f"search.{searched[0]}", "cannot change when a study is extended")
+    if new.search.trials < old.search.trials or (new.search.trials == old.search.trials and new.space == old.space):
+        raise SpecError("search.trials", f"{new.search.trials!r} is not above the {old.search.trials} there are")
+    if list(new.space) != list(old.space):
+        raise SpecError("space", f"has other hyperparameters than {', '.join(old.space)}")
+    for name, dimension in old.space.items():
+        if isinstance(dimension, FromBounds) or isinstance(new.space[name], FromBounds):
+            if new.space[name] != dimension and isinstance(new.space[name], FromBounds):
+                raise SpecError(f"space.{name}", "was given; it cannot be taken from the range test now")
+            continue
+        _check_wider(name, old, new)
+
+
+def _check_wider(name: str, old: StudySpec, new: StudySpec) -> None:
+    kept, wider = (distributions(type(spec.space)({name: spec.space[name]}))[name] for spec in (old, new))
+    try:
+        optuna.distributions.check_distribution_compatibility(kept, wider)
+    except ValueError:
+        raise SpecError(f"space.{name}", "may become wider, and nothing else: old trials have to fit into it") from None
+    low, high = getattr(kept, "low", 0), getattr(kept, "high", 0)
+    if getattr(wider, "low", low) > low or getattr(wider, "high", high) < high:
+        raise SpecError(f"space.{name}", f"is narrower than {low:g} to {high:g}; old trials have to fit into it")
+
+
+def _carry(record: Record, old: StudySpec, new: StudySpec) -> None:
+    """Keep the trials of `bounds` and `explore`; those of the later stages belong to what was put aside."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    journal = None if old.store else TransactionalJournal(record.journal_path)
+    with readable(record.journal_path):
+        storage = open_storage(old.store, journal)
+        try:
+            if old.store is None:
+                assert journal is not None  # opened above
+                with journal.transaction():
+                    for stage in ("confirm", "final"):
+                        with contextlib.suppress(KeyError):
+                            optuna.delete_study(study_name=stage, storage=storage)
+                return
+            assert new.store is not None  # the storage cannot change
+            for stage in ("bounds", "explore"):
+                with contextlib.suppress(KeyError, optuna.exceptions.DuplicatedStudyError):
+                    optuna.copy_study(
+                        from_study_name=old.store.name(stage),
+                        from_storage=storage,
+                        to_storage=storage,
+                        to_study_name=new.store.name(stage),
+                    )
+        finally:
+            close_storage(storage)

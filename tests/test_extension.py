@@ -1,0 +1,128 @@
+"""A finished study goes on: more trials, the old ones kept, conclusions made anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import RecordError, SpecError
+from lab.extension import extend
+from lab.record import Record, read_json
+from lab.spec import StudySpec, parse_spec
+from lab.study import Study
+from lab.trials import read_trials
+from tests.small import lab, small
+
+
+def spec(**changes: Any) -> StudySpec:
+    space = {
+        "max_lr": {"low": 1e-3, "high": 0.1, "log": True},
+        "cycles": {"choice": [1, 2]},
+        "dropout": {"low": 0.0, "high": 0.3},
+    }
+    base = {"space": space, "search": {"trials": 6, "epochs": 2}, "final": {"epochs": 2, "seeds": 1, "snapshots": 2}}
+    merged = {name: {**value, **changes.get(name, {})} for name, value in base.items()}
+    return parse_spec(small(**merged, **{k: v for k, v in changes.items() if k not in merged}))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("extension") / "study"
+    Study.from_spec(spec(), folder).run()
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Record:
+    import shutil
+
+    return Record(Path(shutil.copytree(finished, tmp_path / "study")))
+
+
+def stored(record: Record, **changes: Any) -> StudySpec:
+    """The stored spec with changes, as the command makes it."""
+    kept = Study.open(record.folder).spec
+    return parse_spec(kept.model_dump(mode="json") | changes)
+
+
+def test_more_trials_are_added_to_those_there_are(copy: Record):
+    old = read_trials(copy, "explore")
+    conclusion = read_json(copy.artefact_path("ensemble"))
+    done = lab("study", "extend", copy.folder, "--trials", "+4", "--set", "space.dropout.high=0.6")
+    assert done.returncode == 0, done.stderr
+    rows = read_trials(copy, "explore")
+    assert len(rows) == 10
+    assert [(r.number, r.params, r.seed, r.score) for r in rows[:6]] == [
+        (r.number, r.params, r.seed, r.score) for r in old
+    ]
+    assert read_json(copy.artefact_path("explore"))["trials"] == 10
+    assert len(read_trials(copy, "confirm")) <= 3 * 2
+    aside = copy.folder / "before-6-trials"
+    assert read_json(aside / "ensemble.json") == conclusion
+    assert list((aside / "final").glob("*.safetensors"))
+    assert (copy.folder / "report.html").exists()
+    assert Study.open(copy.folder).spec.space["dropout"].high == 0.6  # type: ignore[union-attr]
+    kept = {path.name for path in copy.final_folder.glob("*.safetensors")}
+    assert kept == {name for run in read_json(copy.artefact_path("final"))["runs"] for name in run["snapshots"]}
+
+
+def test_an_interrupted_extension_loses_nothing(copy: Record, monkeypatch: pytest.MonkeyPatch):
+    """Between putting aside and writing the spec: the old study comes to its old conclusions again."""
+    before = read_json(copy.artefact_path("explore")), read_json(copy.artefact_path("confirm"))
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lab.extension.write_bytes", killed)
+    with pytest.raises(KeyboardInterrupt):
+        extend(copy, stored(copy, search={**stored(copy).search.model_dump(), "trials": 9}))
+    Study.open(copy.folder).run()
+    assert (read_json(copy.artefact_path("explore")), read_json(copy.artefact_path("confirm"))) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "search.trials: 6 is not above the 6 there are"),
+        (["--trials", "5"], "search.trials: 5 is not above the 6 there are"),
+        (["--trials", "many"], "--trials: 'many' is neither +N nor a whole number"),
+        (["--trials", "+2", "--set", "seed=3"], "seed: cannot change when a study is extended"),
+        (["--trials", "+2", "--set", "search.epochs=3"], "search.epochs: cannot change when a study is extended"),
+        (["--trials", "+2", "--set", "space.dropout.high=0.2"], "space.dropout: is narrower than 0 to 0.3"),
+        (["--trials", "+2", "--set", "space.max_lr.log=false"], "space.max_lr: may become wider, and nothing else"),
+        (["--trials", "+2", "--set", "space.cycles={choice: [1]}"], "space.cycles: may become wider"),
+        (["--trials", "+2", "--set", "space.more={low: 0, high: 1}"], "space: has other hyperparameters than max_lr"),
+    ],
+)
+def test_what_cannot_be_extended_is_refused_and_nothing_touched(finished: Path, arguments: list[str], message: str):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != ".driver.lock"}
+    done = lab("study", "extend", finished, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != ".driver.lock"} == before
+
+
+def test_a_study_that_runs_is_not_extended(copy: Record):
+    with copy.driver_lock(), pytest.raises(RecordError, match="in use"):
+        extend(copy, stored(copy))
+
+
+def test_the_range_test_is_not_asked_afterwards(copy: Record):
+    new = stored(copy, space={**stored(copy).model_dump(mode="json")["space"], "max_lr": {"from": "bounds"}})
+    with pytest.raises(SpecError, match="cannot be taken from the range test now"):
+        extend(copy, new)
+
+
+def test_a_study_in_a_database_keeps_its_trials(tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'team.db'}"
+    folder = tmp_path / "study"
+    Study.from_spec(spec(storage=url), folder).run(until="confirm")
+    old = read_trials(Record(folder), "explore", Study.open(folder).spec.store)
+    done = lab("study", "extend", folder, "--trials", "+2", "--engine", "local")
+    assert done.returncode == 0, done.stderr
+    rows = read_trials(Record(folder), "explore", Study.open(folder).spec.store)
+    assert len(rows) == 8
+    assert [r.params for r in rows[:6]] == [r.params for r in old]
