@@ -169,7 +169,8 @@ def date_format(text: pd.Series[Any]) -> str | None:
 def read_dates(values: pd.Series[Any], name: str | None) -> pd.Series[Any]:
     """Dates by a format, as the clock there showed them: a zone would differ within a year. NaT where unreadable."""
     if pd.api.types.is_datetime64_any_dtype(values):
-        return values.dt.tz_localize(None)
+        shown: pd.Series[Any] = values.dt.tz_localize(None)
+        return shown
     text = values.astype("string").str.replace(_ZONE, r"\1", regex=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what cannot be read is looked at, not warned of

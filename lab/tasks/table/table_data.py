@@ -126,6 +126,7 @@ class TableData:
             return frame
         test = read_frame(Path(options.test_path))
         need_columns(test, [*options.targets], f"task.test_path: {options.test_path}")
+        need_values(test, options.targets)
         lacking = [name for name in frame.columns if name not in test.columns and name not in options.ignore]
         if lacking:
             raise TaskError(f"{options.test_path}: lacks column {lacking[0]!r}{nearest(lacking[0], test.columns)}")
@@ -138,6 +139,8 @@ class TableData:
         need_columns(frame, options.types, "task.types")
         if self.plan.by is not None:
             need_columns(frame, [self.plan.by], "task.split.by")
+            if self.plan.by in options.targets:
+                raise SpecError("task.split.by", f"{self.plan.by!r} is the target")
         both = set(options.targets) & set(options.ignore)
         if both:
             raise SpecError("task.ignore", f"{sorted(both)[0]!r} is the target")
