@@ -18,32 +18,8 @@ from lab.spec import parse_spec
 from lab.study import Study
 from tests.cli.test_bad_input import refuse
 from tests.own_data import pixels, table, write_folders, write_table
-from tests.small import small, write_yaml
-
-SPACE = {
-    "max_lr": {"low": 1e-3, "high": 0.03, "log": True},
-    "cycles": {"choice": [1, 2]},
-    "dropout": {"low": 0.0, "high": 0.3},
-}
-
-
-def _spec(task: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return small(
-        name="own",
-        task=task,
-        space=SPACE,
-        batch_size=16,
-        search={"trials": 4, "epochs": 2, "sampler": {"kind": "forest", "startup": 2}},
-        confirm={"one_cycle": 1, "several": 1, "seeds": 2},
-        final={"epochs": 4, "seeds": 1, "snapshots": 2},
-        **more,
-    )
-
-
-def _study(folder: Path, task: dict[str, Any]) -> Study:
-    study = Study.from_spec(parse_spec(_spec(task)), folder)
-    study.run()
-    return study
+from tests.own_studies import own_spec, own_study
+from tests.small import write_yaml
 
 
 def _predict(
@@ -69,27 +45,17 @@ def _reported(study: Study) -> dict[str, float]:
     return scores
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Classes of a table, ten rows of which stand in it twice."""
-    folder = tmp_path_factory.mktemp("classes")
-    frame = table(160).assign(empty=None)
-    frame.loc[150:, ["number", "letter", "day"]] = frame.loc[:9, ["number", "letter", "day"]].to_numpy()
-    path = write_table(folder / "table.csv", frame)
-    return _study(folder / "run", {"kind": "table", "path": str(path), "target": "answer", "layers": [16]})
-
-
 class TestClassesOfATable:
     """One study, looked at from all sides."""
 
     def test_predicting_the_test_rows_gives_the_reported_score_again(
         self,
-        study: Study,
+        table_study: Study,
         tmp_path: Path,
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ):
-        task = study.spec.task
+        task = table_study.spec.task
         from lab.tasks.table.task import Table
 
         rows = Table(**task.ref().options).rows_of("test")
@@ -97,37 +63,39 @@ class TestClassesOfATable:
         kept = source.read_bytes()
         source.unlink()  # predictions need no training data
         try:
-            found, said = _predict(capsys, monkeypatch, study.record.folder, write_table(tmp_path / "test.csv", rows))
+            found, said = _predict(
+                capsys, monkeypatch, table_study.record.folder, write_table(tmp_path / "test.csv", rows)
+            )
         finally:
             source.write_bytes(kept)
-        assert _scores(said[-1]) == pytest.approx(_reported(study), rel=1e-4, abs=1e-6)
+        assert _scores(said[-1]) == pytest.approx(_reported(table_study), rel=1e-4, abs=1e-6)
         assert list(found.columns) == ["class", "p_no", "p_yes"]
         assert (found["class"] == np.where(found["p_yes"] > found["p_no"], "yes", "no")).all()
         np.testing.assert_allclose(found["p_no"] + found["p_yes"], 1, rtol=1e-5)
-        assert (found["class"].to_numpy() == rows["answer"]).mean() == pytest.approx(_reported(study)["accuracy"])
+        assert (found["class"].to_numpy() == rows["answer"]).mean() == pytest.approx(_reported(table_study)["accuracy"])
 
     def test_unseen_categories_and_missing_columns_are_predicted_and_told(
         self,
-        study: Study,
+        table_study: Study,
         tmp_path: Path,
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ):
         new = table(6, seed=2).drop(columns=["number", "answer"]).assign(letter=["x", "q", "r", None, "y", "z"])
-        found, said = _predict(capsys, monkeypatch, study.record.folder, write_table(tmp_path / "new.csv", new))
+        found, said = _predict(capsys, monkeypatch, table_study.record.folder, write_table(tmp_path / "new.csv", new))
         assert len(found) == 6
         assert found.notna().all(axis=None)
         assert f"{tmp_path}/new.csv: column 'number' is not in the table; it is treated as missing in every row" in said
         assert any("column 'letter': 2 rows hold values not seen in training (such as 'q')" in line for line in said)
 
-    def test_what_was_learned_is_kept_as_json(self, study: Study):
-        kept = read_json(study.record.task_path)
+    def test_what_was_learned_is_kept_as_json(self, table_study: Study):
+        kept = read_json(table_study.record.task_path)
         assert [column["name"] for column in kept["fitted"]["columns"]] == ["number", "letter", "day"]
         assert "left out empty: is empty" in kept["facts"]
         assert len(kept["warnings"]) >= 1
 
-    def test_the_report_shows_facts_doubts_baselines_and_examples(self, study: Study):
-        page = (study.record.folder / "report.html").read_text()
+    def test_the_report_shows_facts_doubts_baselines_and_examples(self, table_study: Study):
+        page = (table_study.record.folder / "report.html").read_text()
         for text in (
             "target answer: classification with 2 classes: no, yes",
             "categories (levels): letter (3)",
@@ -139,8 +107,8 @@ class TestClassesOfATable:
         ):
             assert text in page, text
 
-    def test_baselines_and_examples_are_those_of_the_test_split(self, study: Study):
-        found = read_json(study.record.folder / "ensemble.json")
+    def test_baselines_and_examples_are_those_of_the_test_split(self, table_study: Study):
+        found = read_json(table_study.record.folder / "ensemble.json")
         assert [b["name"] for b in found["baselines"]] == [
             "random forest (scikit-learn)",
             "histogram gradient boosting (scikit-learn)",
@@ -154,14 +122,14 @@ class TestClassesOfATable:
         shares = [float(example["true"].split("(")[1].rstrip("%)")) for example in wrong]
         assert shares == sorted(shares)  # the least probability of the true class first
 
-    def test_the_same_study_again_does_nothing_and_other_data_are_refused(self, study: Study, tmp_path: Path):
+    def test_the_same_study_again_does_nothing_and_other_data_are_refused(self, table_study: Study, tmp_path: Path):
         folder = tmp_path / "run"
-        shutil.copytree(study.record.folder, folder)
+        shutil.copytree(table_study.record.folder, folder)
         (folder / "ensemble.json").unlink()
         Study.open(folder).run()
-        assert _reported(Study.open(folder)) == pytest.approx(_reported(study))
+        assert _reported(Study.open(folder)) == pytest.approx(_reported(table_study))
         (folder / "ensemble.json").unlink()
-        source = Path(study.spec.task.ref().options["path"])
+        source = Path(table_study.spec.task.ref().options["path"])
         kept = source.read_bytes()
         source.write_bytes(kept.replace(b",x,", b",y,", 1))
         try:
@@ -178,7 +146,7 @@ def test_regression_by_time(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     frame = frame.drop(columns="answer").sample(frac=1, random_state=0, ignore_index=True)
     path = write_table(tmp_path / "table.tsv", frame)
     task = {"kind": "table", "path": str(path), "target": "load", "split": {"kind": "time", "by": "day"}}
-    study = _study(tmp_path / "run", {**task, "layers": [16]})
+    study = own_study(tmp_path / "run", {**task, "layers": [16]})
     newest = write_table(tmp_path / "newest.parquet", frame.sort_values("day").tail(32))
     found, said = _predict(capsys, monkeypatch, study.record.folder, newest)
     assert _scores(said[-1]) == pytest.approx(_reported(study), rel=1e-4)
@@ -197,7 +165,7 @@ def test_several_labels_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
     noise = random.random((2, 160)) < 0.05
     frame = frame.assign(up=((frame["number"] > 0) ^ noise[0]) * 1, ex=((frame["letter"] == "x") ^ noise[1]) * 1)
     path = write_table(tmp_path / "table.parquet", frame)
-    study = _study(tmp_path / "run", {"kind": "table", "path": str(path), "target": ["up", "ex"], "layers": [16]})
+    study = own_study(tmp_path / "run", {"kind": "table", "path": str(path), "target": ["up", "ex"], "layers": [16]})
     found, said = _predict(capsys, monkeypatch, study.record.folder, path)
     assert list(found.columns) == ["labels", "p_up", "p_ex"]
     assert set(_scores(said[-1])) == {"micro_f1", "nll", "calibration_error"} == set(_reported(study))
@@ -210,7 +178,7 @@ def test_images_of_class_folders(tmp_path: Path, capsys: pytest.CaptureFixture[s
     for split, each in (("train", 24), ("valid", 8), ("test", 8)):
         write_folders(tmp_path / "photos" / split, each=each, seed=each + len(split))
     task = {"kind": "images", "path": str(tmp_path / "photos"), "shift": 1, "mixup": 0.1, "label_smoothing": 0.1}
-    study = _study(tmp_path / "run", task)
+    study = own_study(tmp_path / "run", task)
     assert len(list(study.record.data_folder.glob("images-*.npz"))) == 1
     test = tmp_path / "photos" / "test"
     found, said = _predict(capsys, monkeypatch, study.record.folder, test)
@@ -255,7 +223,7 @@ def test_bad_data_end_in_one_line_before_anything_is_trained(
     write_table(tmp_path / "table.csv", table().assign(reply=lambda f: f["answer"].str.upper()))
     write_folders(tmp_path / "photos", classes=("dark",))
     (tmp_path / "empty").mkdir()
-    spec = write_yaml(tmp_path / "study.yaml", _spec(task))
+    spec = write_yaml(tmp_path / "study.yaml", own_spec(task))
     assert message in refuse(capsys, monkeypatch, "study", "check", spec)
     assert message in refuse(capsys, monkeypatch, "study", "run", spec, "--dir", tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -265,6 +233,6 @@ def test_a_study_that_was_refused_for_its_data_may_be_put_right(tmp_path: Path):
     path = write_table(tmp_path / "table.csv", table().assign(reply=lambda f: f["answer"].str.upper()))
     task = {"kind": "table", "path": str(path), "target": "answer"}
     with pytest.raises(TaskError, match="target 'answer' leaks"):
-        Study.from_spec(parse_spec(_spec(task)), tmp_path / "run").run(until="explore")
-    Study.from_spec(parse_spec(_spec({**task, "ignore": ["reply"]})), tmp_path / "run").run(until="explore")
+        Study.from_spec(parse_spec(own_spec(task)), tmp_path / "run").run(until="explore")
+    Study.from_spec(parse_spec(own_spec({**task, "ignore": ["reply"]})), tmp_path / "run").run(until="explore")
     assert "left out reply: asked to be ignored" in read_json(tmp_path / "run" / "task.json")["facts"]

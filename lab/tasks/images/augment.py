@@ -6,7 +6,7 @@ Shapes: k slots, b examples of a batch, c channels, h and w pixels, n classes; d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -58,17 +58,18 @@ class Augmentation:
     ) -> NDArray[np.float32]:
         """One trial's random numbers for a batch, float32 [b, 9]."""
         height, width = size
-        shift = int(params.get("shift", self.shift))
-        cutout = int(params.get("cutout", self.cutout))
-        alpha = float(params.get("mixup", self.mixup))
+        given = {f.name: params[f.name] for f in fields(self) if f.name in params}
+        given |= {name: int(given[name]) for name in ("shift", "cutout") if isinstance(given.get(name), float)}
+        mine = replace(self, **given)  # refuses a trial's impossible values as it does the spec's
+        shift, alpha = mine.shift, mine.mixup
         found = np.zeros((examples, _COLUMNS), dtype=np.float32)
-        found[:, FLIP] = random.random(examples) < 0.5 if params.get("flip", self.flip) else 0
+        found[:, FLIP] = random.random(examples) < 0.5 if mine.flip else 0
         found[:, [DOWN, RIGHT]] = random.integers(-shift, shift + 1, (examples, 2))
         found[:, CUT_Y], found[:, CUT_X] = random.integers(0, height, examples), random.integers(0, width, examples)
-        found[:, CUT_SIDE] = cutout
+        found[:, CUT_SIDE] = mine.cutout
         found[:, SHARE] = random.beta(alpha, alpha) if alpha > 0 else 1.0  # one per batch, as in the paper's code
         found[:, PARTNER] = random.permutation(examples)
-        found[:, SMOOTHING] = float(params.get("label_smoothing", self.label_smoothing))
+        found[:, SMOOTHING] = mine.label_smoothing
         return found
 
 

@@ -30,6 +30,8 @@ _FORMATS = (
     "ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%m/%d/%Y %H:%M",
     "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M",
 )  # fmt: skip
+_ZONE = r"(:\d\d(?:\.\d+)?)\s*(?:Z|[+-]\d\d:?\d\d)$"
+"""Behind a time; the first group is the time's end."""
 _PARTS: tuple[tuple[str, Type], ...] = (
     ("year", "number"), ("month", "category"), ("week", "number"), ("day_of_week", "category"), ("hour", "category"),
 )  # fmt: skip
@@ -159,17 +161,20 @@ def date_format(text: pd.Series[Any]) -> str | None:
     if not bool(sample.str.contains(r"\d[-/.]\d").all()):
         return None
     for name in _FORMATS:
-        if _dates(sample, name).notna().all() and _dates(text, name).notna().all():
+        if read_dates(sample, name).notna().all() and read_dates(text, name).notna().all():
             return name
     return None
 
 
-def _dates(values: pd.Series[Any], name: str | None) -> pd.Series[Any]:
-    if name is None:
-        return values
+def read_dates(values: pd.Series[Any], name: str | None) -> pd.Series[Any]:
+    """Dates by a format, as the clock there showed them: a zone would differ within a year. NaT where unreadable."""
+    if pd.api.types.is_datetime64_any_dtype(values):
+        shown: pd.Series[Any] = values.dt.tz_localize(None)
+        return shown
+    text = values.astype("string").str.replace(_ZONE, r"\1", regex=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what cannot be read is looked at, not warned of
-        return pd.to_datetime(values, format=name, errors="coerce")
+        return pd.to_datetime(text, format=name or "ISO8601", errors="coerce")
 
 
 def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
@@ -190,14 +195,13 @@ def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
             found = None if native else date_format(known.astype(str))
             if not native and found is None:
                 raise TaskError(f"column {name!r}: its values are not dates that one format reads ({known.iloc[0]})")
-            parts = _date_parts(values, found)
+            parts = _date_parts(read_dates(values, found))
             useful = [(part, type_) for part, type_ in _PARTS if parts[part].nunique() > 1]
             learned = [fit_column(parts[part].rename(f"{name}.{part}"), type_, bins) for part, type_ in useful]
             return Date(name, found, tuple(p for p in learned if not isinstance(p, Date)))
 
 
-def _date_parts(values: pd.Series[Any], name: str | None) -> dict[str, pd.Series[Any]]:
-    dates = _dates(values if name is None else values.astype("string"), name)
+def _date_parts(dates: pd.Series[Any]) -> dict[str, pd.Series[Any]]:
     found = {"year": dates.dt.year, "month": dates.dt.month, "week": dates.dt.isocalendar().week.astype("float64")}
     return found | {"day_of_week": dates.dt.day_of_week, "hour": dates.dt.hour}
 
@@ -313,7 +317,12 @@ def encode(columns: tuple[Column, ...], frame: pd.DataFrame, notes: Notes) -> En
             values = frame[column.name]
         parts: list[tuple[Number | Category, pd.Series[Any]]]
         if isinstance(column, Date):
-            found = _date_parts(pd.to_datetime(values) if column.format is None else values, column.format)
+            dates = read_dates(values, column.format)
+            lost = int((dates.isna() & values.notna()).sum())
+            if lost:
+                told = f"dates that cannot be read as {column.format or 'ISO8601'}"
+                notes.lines.append(f"column {column.name!r}: {lost} rows hold {told}; they are treated as missing")
+            found = _date_parts(dates)
             parts = [(part, found[part.name.rpartition(".")[2]].rename(part.name)) for part in column.parts]
         else:
             parts = [(column, values)]

@@ -33,6 +33,7 @@ from lab.tasks.table.columns import (
     infer_type,
     is_nested,
     load_column,
+    read_dates,
 )
 from lab.tasks.table.frame import need_columns, read_frame
 from lab.tasks.table.target import Target, fit_target, need_values
@@ -125,6 +126,7 @@ class TableData:
             return frame
         test = read_frame(Path(options.test_path))
         need_columns(test, [*options.targets], f"task.test_path: {options.test_path}")
+        need_values(test, options.targets)
         lacking = [name for name in frame.columns if name not in test.columns and name not in options.ignore]
         if lacking:
             raise TaskError(f"{options.test_path}: lacks column {lacking[0]!r}{nearest(lacking[0], test.columns)}")
@@ -137,6 +139,8 @@ class TableData:
         need_columns(frame, options.types, "task.types")
         if self.plan.by is not None:
             need_columns(frame, [self.plan.by], "task.split.by")
+            if self.plan.by in options.targets:
+                raise SpecError("task.split.by", f"{self.plan.by!r} is the target")
         both = set(options.targets) & set(options.ignore)
         if both:
             raise SpecError("task.ignore", f"{sorted(both)[0]!r} is the target")
@@ -171,7 +175,7 @@ class TableData:
             return values.to_numpy()
         learned = fit_column(values.rename(str(values.name)), "date", 0)
         assert isinstance(learned, Date)  # as asked
-        return pd.to_datetime(values, format=learned.format).to_numpy()
+        return read_dates(values, learned.format).to_numpy()
 
     def part(self, split: str) -> pd.DataFrame:
         """A split's rows."""

@@ -167,6 +167,13 @@ def test_mixups_share_is_of_a_beta_distribution():
     assert np.var(shares) == pytest.approx(1 / (4 * (2 * 0.3 + 1)), abs=0.01)  # of Beta(a, a)
 
 
+@pytest.mark.parametrize("params", [{"shift": -1}, {"mixup": -0.1}, {"label_smoothing": 2.0}, {"flip": "no"}])
+def test_a_trials_impossible_hyperparameters_are_refused(params: dict[str, Any]):
+    with pytest.raises(SpecError, match=f"^task.{next(iter(params))}: "):
+        Augmentation().draw(4, (H, W), np.random.default_rng(0), params)
+    assert abs(Augmentation().draw(99, (H, W), np.random.default_rng(0), {"shift": 1.9})[:, DOWN]).max() == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

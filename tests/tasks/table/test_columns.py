@@ -26,6 +26,7 @@ from lab.tasks.table.columns import (
     infer_type,
     inputs,
     load_column,
+    read_dates,
     to_codes,
     to_numbers,
 )
@@ -89,6 +90,7 @@ def test_text_in_a_column_of_numbers_is_named_with_its_row_of_the_file():
         ("%Y-%m-%d", "ISO8601"),
         ("%Y-%m-%d %H:%M:%S", "ISO8601"),
         ("%Y-%m-%dT%H:%M:%S+02:00", "ISO8601"),
+        ("%Y-%m-%d %H:%M:%S.%fZ", "ISO8601"),
         ("%Y/%m/%d", "ISO8601"),
         ("%m/%d/%Y", "%m/%d/%Y"),
         ("%d.%m.%Y", "%d.%m.%Y"),
@@ -236,6 +238,27 @@ def test_dates_of_a_parquet_are_taken_as_they_are(zone: str | None):
     hours = column.parts[-1]
     assert isinstance(hours, Category)
     assert [hours.levels[code - 1] for code in encoded.codes[:, -1]] == [str(v) for v in values.dt.hour]
+
+
+def test_a_date_is_what_the_clock_there_showed_in_summer_and_in_winter():
+    local = pd.Series(pd.date_range("2024-01-01", periods=60, freq="83h", tz="Europe/Berlin"), name="d")
+    text = local.map(str)  # offsets +01:00 and +02:00
+    assert text.str[-6:].nunique() == 2
+    for format_, values in (("ISO8601", text), (None, local)):
+        np.testing.assert_array_equal(read_dates(values, format_), local.dt.tz_localize(None))
+    column = fit_column(text, "date", bins=0)
+    later = encode((column,), pd.DataFrame({"d": text}), Notes())
+    np.testing.assert_array_equal(later.codes, encode((column,), pd.DataFrame({"d": local}), Notes()).codes)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_later_dates_that_cannot_be_read_are_missing_and_told(native: bool):
+    column = fit_column(DAYS.rename("d") if native else DAYS.astype(str).rename("d"), "date", bins=0)
+    notes = Notes()
+    values = ["yesterday", None, "2024-13-45", "2024-01-02 00:00:00"]
+    found = encode((column,), pd.DataFrame({"d": values}), notes)
+    assert notes.lines == ["column 'd': 2 rows hold dates that cannot be read as ISO8601; they are treated as missing"]
+    assert found.codes[:, 0].tolist() == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("kind", ["number", "category", "date"])

@@ -74,6 +74,9 @@ def test_test_rows_may_come_from_another_file(tmp_path: Path):
     lacking = write_table(tmp_path / "lacking.csv", table(20, seed=1).drop(columns="letter"))
     with pytest.raises(TaskError, match=r"lacking\.csv: lacks column 'letter'"):
         _data(tmp_path, test_path=str(lacking)).describe()
+    empty = write_table(tmp_path / "empty.csv", table(20, seed=1).assign(answer=None))
+    with pytest.raises(TaskError, match=r"target 'answer': row 1 has none \(20 rows in all\)"):
+        _data(tmp_path, test_path=str(empty)).describe()
 
 
 def test_rows_are_split_by_time_by_group_or_as_a_column_says(tmp_path: Path):
@@ -134,6 +137,7 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (None, {"allow_leaks": "no"}, "task.allow_leaks: 'no' is not true or false"),
     (None, {"split": "tme"}, "task.split.kind: 'tme' is unknown (did you mean 'time'?); choices: "),
     (None, {"split": {"kind": "time", "by": "dya"}}, "task.split.by: there is no column 'dya' (did you mean 'day'?)"),
+    (None, {"split": {"kind": "grouped", "by": "answer"}}, "task.split.by: 'answer' is the target"),
     (None, {"split": {"kind": "time", "by": "letter"}}, "column 'letter': its values are not dates"),
     (None, {"split": {"kind": "declared", "by": "letter"}}, "the split column holds 'x'; allowed: train, valid, test"),
     (lambda f: f.assign(answer="no"), {}, "target 'answer': is constant (no); there is nothing to learn"),

@@ -1,0 +1,124 @@
+"""`lab predict`: tables in the form of the task, files written whole, and bad input in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lab.cli.main import main
+from lab.cli.predict import as_table
+from lab.study import Study
+from tests.cli.test_bad_input import refuse
+from tests.own_data import table, write_table
+
+
+def test_classes_come_with_every_probability():
+    found = as_table(np.array([[0.2, 0.8], [0.6, 0.4]]), "classification", ("no", "yes"), ("a.png", "b.png"))
+    assert found.to_dict("list") == {
+        "name": ["a.png", "b.png"],
+        "class": ["yes", "no"],
+        "p_no": [0.2, 0.6],
+        "p_yes": [0.8, 0.4],
+    }
+    assert as_table(np.array([[0.2, 0.8]]), "classification", ()).to_dict("list") == {
+        "class": ["1"],
+        "p_0": [0.2],
+        "p_1": [0.8],
+    }
+
+
+def test_labels_are_those_more_likely_than_not():
+    found = as_table(np.array([[0.9, 0.6, 0.1], [0.1, 0.5, 0.2]]), "multilabel", ("sun", "sea", "sky"))
+    assert list(found.columns) == ["labels", "p_sun", "p_sea", "p_sky"]
+    assert found["labels"].tolist() == ["sun sea", ""]
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "columns"),
+    [
+        ((3, 1), ("price",), ["price"]),
+        ((3, 2), ("a", "b"), ["a", "b"]),
+        ((3,), (), ["value0"]),
+        ((3, 2, 2), ("a",), ["value0", "value1", "value2", "value3"]),
+    ],
+)
+def test_values_are_called_as_their_targets(shape: tuple[int, ...], names: tuple[str, ...], columns: list[str]):
+    values = np.arange(float(np.prod(shape))).reshape(shape)
+    found = as_table(values, "regression", names)
+    assert list(found.columns) == columns
+    np.testing.assert_array_equal(found.to_numpy(), values.reshape(3, -1))
+
+
+def test_the_output_is_a_file_or_standard_output(
+    table_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    new = write_table(tmp_path / "new.csv", table(3, seed=4))
+    command = ["lab", "predict", str(table_study.record.folder), "--input", str(new)]
+    printed = []
+    for more in ([], ["--output", str(tmp_path / "deep" / "out.csv")]):
+        monkeypatch.setattr("sys.argv", [*command, *more])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        printed.append(capsys.readouterr())
+    assert printed[1].out == ""
+    assert (tmp_path / "deep" / "out.csv").read_text() == printed[0].out
+    assert printed[0].err == printed[1].err
+    assert printed[0].err.splitlines()[-1].startswith(f"{new}: accuracy ")
+    assert printed[0].err.splitlines()[-1].endswith(" on 3 examples")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "new.csv: does not exist"),
+        (b"", "new.csv: cannot be read"),
+        (b"number,letter\n", "new.csv: has no rows"),
+        (b"a,b\n1,2\n", "new.csv: has none of the columns that were learned from: day, letter, number"),
+        (b"number,letter\nmuch,x\n", "column 'number': row 1 holds 'much', which is no number"),
+        (b"number;letter\n1;x\n", "new.csv: its columns are separated by ';'"),
+        (b"number,number\n1,2\n", "new.csv: has column 'number' twice"),
+    ],
+)
+def test_bad_input_is_refused_and_nothing_is_written(
+    content: bytes | None,
+    message: str,
+    table_study: Study,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    if content is not None:
+        (tmp_path / "new.csv").write_bytes(content)
+    command = ("predict", table_study.record.folder, "--input", tmp_path / "new.csv", "--output", tmp_path / "out.csv")
+    assert message in refuse(capsys, monkeypatch, *command)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_odd_rows_are_predicted_all_the_same(
+    table_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    frame = pd.DataFrame(
+        {
+            "number": ["1e308", "-inf", None, "0"],
+            "letter": [None, "猫", "x", "x"],
+            "day": ["yesterday", None, "2024-13-45", "2031-01-01"],
+            "more": 1,
+        }
+    )
+    monkeypatch.setattr(
+        "sys.argv",
+        ["lab", "predict", str(table_study.record.folder), "--input", str(write_table(tmp_path / "odd.csv", frame))],
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    captured = capsys.readouterr()
+    assert not ended.value.code, captured.err
+    found = pd.read_csv(pd.io.common.StringIO(captured.out))
+    assert len(found) == 4
+    assert found[["p_no", "p_yes"]].to_numpy().min() >= 0
+    assert "column 'letter': 1 rows hold values not seen in training (such as '猫')" in captured.err
+    assert "column 'day': 2 rows hold dates that cannot be read as ISO8601; they are treated as missing" in captured.err
