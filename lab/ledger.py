@@ -233,6 +233,11 @@ class Ledger:
         with self._mutex:
             self._lost.discard(lane)
 
+    def lanes(self) -> set[int]:
+        """Lanes that have running trials, here or from an earlier run."""
+        with self._mutex:
+            return self._tally.lanes()
+
     def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work:
         """Trials for the free slots of a lane whose clock shows `tick`."""
         with self._mutex, self._transaction():

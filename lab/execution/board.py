@@ -25,6 +25,8 @@ Kind: TypeAlias = Literal["wait", "run", "probe", "leave"]
 
 SILENT_S = 8.0
 """A lane not heard of for so long is lost: others may take its trials over."""
+_PLACED_S = 20.0
+"""A lane that has trials of an earlier run and gets no process for so long is lost too."""
 _BARREN = 10
 """Processes that a lane may use up without finishing anything before the engine gives up."""
 _HANG_FACTOR = 20.0
@@ -116,6 +118,7 @@ class Board:
         self._came: set[int] = set()
         self._left: set[int] = set()
         self._stopping = False
+        self._began_at = 0.0
         self._fatal = ""
         self._restarts = 0
 
@@ -137,6 +140,7 @@ class Board:
         job = replace(job, lanes=max(job.lanes, min(self._most, job.trials)))
         self._ledger = Ledger(job)
         self._came, self._left = set(), set()
+        self._began_at = self._clock()
         self._give("run", job)
 
     def ask_probe(self, job: Job, widest: int) -> None:
@@ -158,6 +162,9 @@ class Board:
                 lane.killed = True
                 self._causes[lane.token] = f"nothing was finished for {now - lane.worked_at:.0f} s"
                 hung.append(lane.place.get("handle"))
+        if self._ledger is not None and now - self._began_at > _PLACED_S:
+            for number in self._ledger.lanes() - self._lanes.keys():  # of an earlier run, with more machines
+                self._ledger.lost(number)
         progress = self._ledger.progress() if self._ledger is not None else None
         return Look(progress, self._all_left(), tuple(hung), self._fatal, self._describe(now), self._restarts)
 
@@ -268,6 +275,9 @@ class Board:
             state.slots = len(arguments[1])
             state.longest_s = max(state.longest_s, now - state.worked_at)
             self._barren[lane] = 0
-        # Not `now`: what the ledger itself took is no work of the lane's.
-        state.worked_at = state.heard_at = self._clock()
+        ended = self._clock()
+        for lane_state in self._lanes.values():  # while the ledger was busy nobody could be heard or served
+            lane_state.heard_at += ended - now
+            lane_state.worked_at += ended - now
+        state.worked_at = state.heard_at = ended
         return Answer(Standing.HEARD, found, self._stopping)

@@ -183,6 +183,40 @@ def test_all_have_left_when_only_lost_lanes_have_not(board: Board, clock: Clock)
     assert board.look().all_left
 
 
+def test_trials_of_a_lane_that_a_smaller_cluster_never_places_run_elsewhere(
+    board: Board, clock: Clock, tmp_path: Path
+) -> None:
+    enter(board, 1, "b")
+    (given,) = work(board, 1, "b")
+    board.end_stage()
+    smaller = Board(4, 100.0, clock=clock)
+    plan = tuple(Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, i, 3, "x") for i in range(4))
+    smaller.run(job(tmp_path, plan=plan, lanes=2, width=2))
+    enter(smaller, 0, "a")
+    smaller.look()
+    assert given.trial not in [a.trial for a in work(smaller, 0, "a")], "it may yet come"
+    clock.now += 21.0
+    smaller.beat(0, "a")
+    smaller.look()
+    assert [a.trial for a in work(smaller, 0, "a", tick=1, free=(1,))] == [given.trial]
+    smaller.end_stage()
+
+
+def test_while_the_ledger_is_busy_no_lane_is_lost(board: Board, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(board, 0, "a")
+    enter(board, 1, "b")
+    assert board._ledger is not None
+    slow = board._ledger.next
+
+    def next_(*arguments: Any) -> Any:
+        clock.now += 60.0  # a fit of the forest
+        return slow(*arguments)
+
+    monkeypatch.setattr(board._ledger, "next", next_)
+    work(board, 0, "a")
+    assert [lane["state"] for lane in board.look().lanes] == ["working", "working"]
+
+
 def test_the_probe_is_one_lanes_and_another_takes_it_when_that_dies(tmp_path: Path) -> None:
     board = Board(2, 100.0)
     board.hello(0, "a", A)
