@@ -64,7 +64,7 @@ BUILTIN: dict[str, Builtin] = {
         {
             "path": "the images: a folder of class folders, .parquet, .npz, a saved data set, or hub:NAME",
             "test_path": "test images in the same form; without it they are taken from the first",
-            "model": "small_cnn, resnet, timm:NAME, torchvision:NAME, or FILE.py:NAME",
+            "model": "small_cnn, resnet, timm:NAME or torchvision:NAME; another net: a subclass of lab.Images",
             "size": "side in pixels to which images are brought; needed where they differ",
             "limit": "at most so many images of `path`, drawn by the split's seed, each class in its share",
             "split": _SPLIT,
@@ -93,5 +93,5 @@ def absolute(options: Mapping[str, Any], paths: Collection[str], folder: Path) -
     return {
         name: str(folder / value)
         for name, value in options.items()
-        if name in paths and isinstance(value, str) and not value.startswith(HUB)
+        if name in paths and isinstance(value, str) and value and not value.startswith(HUB)
     }

@@ -136,6 +136,8 @@ def _stratified(classes: NDArray[Any], shares: Mapping[str, float], seed: int, s
 
 def _by_time(by: NDArray[Any], shares: Mapping[str, float]) -> Rows:
     """Oldest to train, newest to test; rows of one time stay together."""
+    if (by == by[0]).all():
+        raise TaskError("task.split.by: all rows have the same time; take kind 'random'")
     order = np.argsort(by, kind="stable")
     times, n = by[order], len(by)
     test = n - round(n * shares["test"])

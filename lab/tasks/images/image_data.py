@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError
 from lab.tasks.description import Description
+from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.images.decode import decode
+from lab.tasks.images.options import ImageOptions, check_net
 from lab.tasks.images.source import Source, open_source
 from lab.tasks.splits import Rows, SplitPlan, make_split
-
-MAX_SIZE = 4096
-"""Side in pixels: one more digit is a slip, and would fill the memory before anything is said."""
 
 
 @dataclass(frozen=True)
@@ -50,38 +49,6 @@ class Fitted:
             raise TaskError(f"what was fitted to the images is damaged ({error} is missing)") from error
         found |= {name: tuple(v) for name, v in found.items() if isinstance(v, list)}
         return cls(**found)
-
-
-@dataclass(frozen=True)
-class ImageOptions:
-    """What a spec says of images; see `Images`."""
-
-    path: str
-    test_path: str | None = None
-    split: Any = "auto"
-    size: int | None = None
-    limit: int | None = None
-    max_unreadable: float = 0.01
-    class_names: list[str] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("size", "limit"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise SpecError(f"task.{name}", f"{value!r} is not a whole number of at least 1")
-        if self.size is not None and self.size > MAX_SIZE:
-            raise SpecError("task.size", f"{self.size} is above {MAX_SIZE} pixels")
-        if not isinstance(self.path, str):
-            raise SpecError("task.path", f"{self.path!r} is not a path")
-        if self.test_path is not None and not isinstance(self.test_path, str):
-            raise SpecError("task.test_path", f"{self.test_path!r} is not a path")
-        names = self.class_names
-        if names is not None and (not isinstance(names, list) or not all(isinstance(n, str) for n in names)):
-            raise SpecError("task.class_names", f"{names!r} is not a list of names")
-        if names is not None and len(set(names)) < len(names):
-            raise SpecError("task.class_names", f"{names!r} has a name twice")
-        if not isinstance(self.max_unreadable, (int, float)) or not 0 <= self.max_unreadable < 1:
-            raise SpecError("task.max_unreadable", f"{self.max_unreadable!r} is not a share between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -305,5 +272,12 @@ def _limited(source: Source, limit: int, seed: int) -> Source:
 
 def describe(options: Mapping[str, Any]) -> Description:
     """What a spec's options for the task `images` come to."""
-    known = {f.name for f in fields(ImageOptions)}
-    return ImageData(ImageOptions(**{name: v for name, v in options.items() if name in known})).describe()
+    check_net(options.get("model", "small_cnn"))
+    Augmentation(**_those(Augmentation, options))
+    return ImageData(ImageOptions(**_those(ImageOptions, options))).describe()
+
+
+def _those(cls: type[Augmentation] | type[ImageOptions], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a class knows."""
+    names = {f.name for f in fields(cls)}
+    return {name: value for name, value in options.items() if name in names}

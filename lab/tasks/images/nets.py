@@ -10,23 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lab.errors import SpecError, TaskError, nearest
-
-BUILT_IN = ("small_cnn", "resnet")
-_LIBRARIES = ("timm", "torchvision")
-
-
-def check_name(name: str) -> None:
-    """Refuse the name of a net that cannot be had.
-
-    Raises:
-        SpecError: with the choices.
-    """
-    if not isinstance(name, str):
-        raise SpecError("task.model", f"{name!r} is not the name of a net")
-    if name in BUILT_IN or name.partition(":")[0] in _LIBRARIES:
-        return
-    choices = ", ".join([*BUILT_IN, *(f"{library}:NAME" for library in _LIBRARIES)])
-    raise SpecError("task.model", f"{name!r} is unknown{nearest(name, BUILT_IN)}; choices: {choices}")
+from lab.tasks.images.options import check_net
 
 
 def build(name: str, channels: int, classes: int, dropout: float) -> nn.Module:
@@ -35,7 +19,7 @@ def build(name: str, channels: int, classes: int, dropout: float) -> nn.Module:
     Raises:
         SpecError: no such net, or its library is not installed.
     """
-    check_name(name)
+    check_net(name)
     library, _, rest = name.partition(":")
     if library == "timm":
         return _from_timm(rest, channels, classes, dropout)

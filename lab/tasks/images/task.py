@@ -20,9 +20,11 @@ from lab.errors import TaskError
 from lab.tasks.contract import Data, Given, Split, Task, accuracy, micro_f1
 from lab.tasks.description import Description
 from lab.tasks.images import nets
-from lab.tasks.images.augment import Augmentation, augment
+from lab.tasks.images.augment import augment
+from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.images.decode import decode
-from lab.tasks.images.image_data import Fitted, ImageData, ImageOptions
+from lab.tasks.images.image_data import Fitted, ImageData
+from lab.tasks.images.options import ImageOptions, check_net
 from lab.tasks.images.source import Source, open_source, plain_images
 
 
@@ -64,7 +66,7 @@ class Images(Task):
         max_unreadable: float = 0.01,
         class_names: list[str] | None = None,
     ) -> None:
-        nets.check_name(model)
+        check_net(model)
         self._images = ImageOptions(path, test_path, split, size, limit, max_unreadable, class_names)
         self._augmentation = Augmentation(flip, shift, cutout, mixup, label_smoothing)
         self._net = model

@@ -22,7 +22,7 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from torch import Tensor
 
 from lab.tasks.contract import Baseline, Split
-from lab.tasks.table.columns import categories_of, numbers_of
+from lab.tasks.table.encoding import categories_of, numbers_of
 from lab.tasks.table.table_data import TableData
 
 _MOST_LEVELS = 255

@@ -1,13 +1,12 @@
-"""What a column is, learned from the training rows: a number, a category or a date; and rows as arrays by it.
+"""What a column is, learned from the training rows: a number, a category or a date.
 
-Shapes: n rows, q bins of a number. Everything learned is plain values, so that JSON can hold it.
+Everything learned is plain values, so that JSON can hold it. n rows.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,6 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import TaskError
+from lab.tasks.table.values import (
+    as_text,
+    date_format,
+    date_parts,
+    is_nested,
+    natural,
+    read_dates,
+    row_number,
+    to_numbers,
+)
 
 Type: TypeAlias = Literal["number", "category", "date"]
 TYPES = get_args(Type)
@@ -24,14 +33,6 @@ MAX_LEVELS = 24
 _MOSTLY = 0.9
 _LARGEST = 1e30
 """Of a number: its square is a number of 64 bits still, itself one of 32."""
-_FAR = 1e4
-"""Standard deviations from the mean, and no further: what no training row is, whatever a later row holds."""
-_FORMATS = (
-    "ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%m/%d/%Y %H:%M",
-    "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M",
-)  # fmt: skip
-_ZONE = r"(:\d\d(?:\.\d+)?)\s*(?:Z|[+-]\d\d:?\d\d)$"
-"""Behind a time; the first group is the time's end."""
 _PARTS: tuple[tuple[str, Type], ...] = (
     ("year", "number"), ("month", "category"), ("week", "number"), ("day_of_week", "category"), ("hour", "category"),
 )  # fmt: skip
@@ -75,13 +76,6 @@ class Date:
 
 
 Column: TypeAlias = Number | Category | Date
-
-
-@dataclass
-class Notes:
-    """What was done about what did not fit, collected while a table is encoded."""
-
-    lines: list[str] = field(default_factory=list)
 
 
 def dump_column(column: Column) -> dict[str, Any]:
@@ -143,40 +137,6 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
     return "category"
 
 
-def is_nested(known: pd.Series[Any]) -> bool:
-    """Whether values are lists or mappings, as a parquet may hold."""
-    return known.dtype == object and bool(
-        known.map(lambda value: isinstance(value, (list, tuple, dict, set, np.ndarray))).any()
-    )
-
-
-def row_number(values: pd.Series[Any], position: int) -> int:
-    """The row of the file that the value at a position stands in, from 1, whichever split it is in."""
-    return int(values.index[position]) + 1
-
-
-def date_format(text: pd.Series[Any]) -> str | None:
-    """The first format that reads every value; None where none does."""
-    sample = text.head(50)
-    if not bool(sample.str.contains(r"\d[-/.]\d").all()):
-        return None
-    for name in _FORMATS:
-        if read_dates(sample, name).notna().all() and read_dates(text, name).notna().all():
-            return name
-    return None
-
-
-def read_dates(values: pd.Series[Any], name: str | None) -> pd.Series[Any]:
-    """Dates by a format, as the clock there showed them: a zone would differ within a year. NaT where unreadable."""
-    if pd.api.types.is_datetime64_any_dtype(values):
-        shown: pd.Series[Any] = values.dt.tz_localize(None)
-        return shown
-    text = values.astype("string").str.replace(_ZONE, r"\1", regex=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what cannot be read is looked at, not warned of
-        return pd.to_datetime(text, format=name or "ISO8601", errors="coerce")
-
-
 def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
     """Learn a column from its training values.
 
@@ -188,22 +148,17 @@ def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
         case "number":
             return _fit_number(name, to_numbers(values), bins)
         case "category":
-            return Category(name, tuple(sorted(set(as_text(values.dropna())), key=_natural)))
+            return Category(name, tuple(sorted(set(as_text(values.dropna())), key=natural)))
         case "date":
             known = values.dropna()
             native = pd.api.types.is_datetime64_any_dtype(known)
             found = None if native else date_format(known.astype(str))
             if not native and found is None:
                 raise TaskError(f"column {name!r}: its values are not dates that one format reads ({known.iloc[0]})")
-            parts = _date_parts(read_dates(values, found))
+            parts = date_parts(read_dates(values, found))
             useful = [(part, type_) for part, type_ in _PARTS if parts[part].nunique() > 1]
             learned = [fit_column(parts[part].rename(f"{name}.{part}"), type_, bins) for part, type_ in useful]
             return Date(name, found, tuple(p for p in learned if not isinstance(p, Date)))
-
-
-def _date_parts(dates: pd.Series[Any]) -> dict[str, pd.Series[Any]]:
-    found = {"year": dates.dt.year, "month": dates.dt.month, "week": dates.dt.isocalendar().week.astype("float64")}
-    return found | {"day_of_week": dates.dt.day_of_week, "hour": dates.dt.hour}
 
 
 def _fit_number(name: str, values: NDArray[np.float64], bins: int) -> Number:
@@ -233,132 +188,3 @@ def _edges(known: NDArray[np.float64], bins: int) -> tuple[float, ...]:
     if len(edges) <= bins:
         edges = np.unique(np.concatenate([edges, np.quantile(np.unique(known), share)]))
     return tuple(float(edge) for edge in edges) if len(edges) > 1 else ()
-
-
-def to_numbers(values: pd.Series[Any]) -> NDArray[np.float64]:
-    """Numbers [n], NaN where missing or infinite.
-
-    Raises:
-        TaskError: text among them, with its row.
-    """
-    found = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = np.flatnonzero(np.isnan(found) & values.notna().to_numpy())
-    if len(bad):
-        row = row_number(values, int(bad[0]))
-        raise TaskError(f"column {values.name!r}: row {row} holds {values.iloc[bad[0]]!r}, which is no number")
-    return np.where(np.isfinite(found), found, np.nan)
-
-
-def to_codes(column: Category, values: pd.Series[Any], notes: Notes) -> NDArray[np.int64]:
-    """Codes [n]: 1 + the level's number; 0 where missing or not seen in training."""
-    number = {level: code for code, level in enumerate(column.levels, start=1)}
-    text = as_text(values)
-    codes = np.array([number.get(value, 0) for value in text], dtype=np.int64)
-    unseen = (codes == 0) & values.notna().to_numpy()
-    if unseen.any():
-        example = text[int(np.flatnonzero(unseen)[0])]
-        notes.lines.append(
-            f"column {column.name!r}: {int(unseen.sum())} rows hold values not seen in training (such as "
-            f"{example!r}); they are treated as unknown"
-        )
-    return codes
-
-
-def as_text(values: pd.Series[Any]) -> list[str]:
-    """Values as the texts that levels are: 3 and 3.0 are one level, and so are True with and without gaps around."""
-    return [_level(value) if pd.notna(value) else "" for value in values]
-
-
-def _level(value: Any) -> str:
-    if isinstance(value, (bool, np.bool_)):
-        return str(value).lower()
-    if isinstance(value, (float, np.floating)):
-        return str(int(value)) if float(value).is_integer() else repr(float(value))
-    return str(value).strip()
-
-
-def _natural(level: str) -> tuple[int, float, str]:
-    """Levels that are numbers in their order, then texts."""
-    try:
-        return (0, float(level), level)
-    except ValueError:
-        return (1, 0.0, level)
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Rows as arrays: codes [n, categories], raw numbers [n, numbers] with NaN where missing."""
-
-    codes: NDArray[np.int64]
-    numbers: NDArray[np.float64]
-
-
-def categories_of(columns: tuple[Column, ...]) -> tuple[Category, ...]:
-    return tuple(c for c in _flat(columns) if isinstance(c, Category))
-
-
-def numbers_of(columns: tuple[Column, ...]) -> tuple[Number, ...]:
-    return tuple(c for c in _flat(columns) if isinstance(c, Number))
-
-
-def _flat(columns: tuple[Column, ...]) -> list[Number | Category]:
-    return [part for c in columns for part in (c.parts if isinstance(c, Date) else (c,))]
-
-
-def encode(columns: tuple[Column, ...], frame: pd.DataFrame, notes: Notes) -> Encoded:
-    """A table's rows by what was learned; a column that the table lacks counts as missing in every row."""
-    codes: list[NDArray[np.int64]] = []
-    numbers: list[NDArray[np.float64]] = []
-    for column in columns:
-        if column.name not in frame.columns:
-            notes.lines.append(f"column {column.name!r} is not in the table; it is treated as missing in every row")
-            values = pd.Series([None] * len(frame), index=frame.index, name=column.name, dtype="object")
-        else:
-            values = frame[column.name]
-        parts: list[tuple[Number | Category, pd.Series[Any]]]
-        if isinstance(column, Date):
-            dates = read_dates(values, column.format)
-            lost = int((dates.isna() & values.notna()).sum())
-            if lost:
-                told = f"dates that cannot be read as {column.format or 'ISO8601'}"
-                notes.lines.append(f"column {column.name!r}: {lost} rows hold {told}; they are treated as missing")
-            found = _date_parts(dates)
-            parts = [(part, found[part.name.rpartition(".")[2]].rename(part.name)) for part in column.parts]
-        else:
-            parts = [(column, values)]
-        for part, series in parts:
-            if isinstance(part, Category):
-                codes.append(to_codes(part, series, notes))
-            else:
-                numbers.append(to_numbers(series))
-    n = len(frame)
-    return Encoded(
-        np.stack(codes, axis=1) if codes else np.zeros((n, 0), dtype=np.int64),
-        np.stack(numbers, axis=1) if numbers else np.zeros((n, 0)),
-    )
-
-
-def inputs(columns: tuple[Column, ...], encoded: Encoded) -> NDArray[np.float32]:
-    """What the net takes, float32 [n, f]: codes, standardised numbers, indicators of missing ones, bins."""
-    plain, indicators, bins = [], [], []
-    for number, values in zip(numbers_of(columns), encoded.numbers.T, strict=True):
-        filled = np.where(np.isnan(values), number.median, values)
-        with np.errstate(over="ignore"):
-            plain.append(np.clip((filled - number.mean) / number.std, -_FAR, _FAR))
-        if number.missing:
-            indicators.append(np.isnan(values).astype(np.float64))
-        if len(number.edges) > 2:  # a single bin would say what the number itself says
-            bins += list(_piecewise(filled, np.array(number.edges)).T)
-    parts = [*encoded.codes.T.astype(np.float64), *plain, *indicators, *bins]
-    return np.stack(parts, axis=1).astype(np.float32)
-
-
-def _piecewise(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[n, q]: how far each bin is filled, 0 to 1; the outer ones go beyond, as in the paper."""
-    with np.errstate(over="ignore"):  # as below
-        found = (values[:, None] - edges[:-1]) / np.diff(edges)
-    low = np.full(len(edges) - 1, 0.0)
-    high = np.full(len(edges) - 1, 1.0)
-    low[0], high[-1] = -1.0, 2.0  # bounded all the same: a freak value must not drown the others
-    clipped: NDArray[np.float64] = np.clip(found, low, high)
-    return clipped

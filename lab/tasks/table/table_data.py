@@ -23,20 +23,16 @@ from lab.tasks.table.columns import (
     Category,
     Column,
     Date,
-    Encoded,
-    Notes,
     Type,
-    as_text,
     dump_column,
-    encode,
     fit_column,
     infer_type,
-    is_nested,
     load_column,
-    read_dates,
 )
+from lab.tasks.table.encoding import Encoded, Notes, encode
 from lab.tasks.table.frame import need_columns, read_frame
 from lab.tasks.table.target import Target, fit_target, need_values
+from lab.tasks.table.values import as_text, is_nested, read_dates
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ class TableOptions:
     allow_leaks: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, str):
+        if not isinstance(self.path, str) or not self.path:
             raise SpecError("task.path", f"{self.path!r} is not a path")
         if self.test_path is not None and not isinstance(self.test_path, str):
             raise SpecError("task.test_path", f"{self.test_path!r} is not a path")

@@ -11,17 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import TaskError
-from lab.tasks.table.columns import (
-    Category,
-    Notes,
-    as_text,
-    fit_column,
-    infer_type,
-    is_nested,
-    row_number,
-    to_codes,
-    to_numbers,
-)
+from lab.tasks.table.columns import Category, fit_column, infer_type
+from lab.tasks.table.encoding import Notes, to_codes
+from lab.tasks.table.values import as_text, is_nested, row_number, to_numbers
 
 _LARGEST = 1e15
 """Of a target, so that the squares of errors stay numbers of 32 bits."""

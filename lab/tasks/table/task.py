@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from lab.errors import TaskError
 from lab.tasks.contract import Baseline, Data, Given, Split, Task, accuracy, micro_f1, rmse
 from lab.tasks.description import Description
-from lab.tasks.table.columns import Encoded, Notes, Type, categories_of, encode, inputs, numbers_of
+from lab.tasks.table.columns import Type
+from lab.tasks.table.encoding import Encoded, Notes, categories_of, encode, inputs, numbers_of
 from lab.tasks.table.frame import read_frame
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.table_data import Fitted, TableData, TableOptions, check_layers

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lab.errors import SpecError
-from lab.tasks.images.augment import (
+from lab.tasks.images.augment import augment
+from lab.tasks.images.augmentation import (
     CUT_SIDE,
     CUT_X,
     CUT_Y,
@@ -23,7 +24,6 @@ from lab.tasks.images.augment import (
     SHARE,
     SMOOTHING,
     Augmentation,
-    augment,
 )
 
 K, B, C, H, W, N = 2, 4, 3, 5, 7, 3

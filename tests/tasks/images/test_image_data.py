@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from lab.errors import LabError, TaskError
-from lab.tasks.images.image_data import Fitted, ImageData, ImageOptions, describe
+from lab.tasks.images.image_data import Fitted, ImageData, describe
+from lab.tasks.images.options import ImageOptions
 from tests.own_data import hub_images, pixels, write_folders, write_hub
 
 

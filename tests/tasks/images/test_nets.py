@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from lab.errors import SpecError
-from lab.tasks.images.nets import ResNet9, build, check_name, small_cnn
+from lab.tasks.images.nets import ResNet9, build, small_cnn
+from lab.tasks.images.options import check_net
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -60,7 +61,7 @@ def test_dropout_is_the_trials():
 )
 def test_unknown_nets_are_refused(name: str, message: str):
     with pytest.raises(SpecError, match=f"^{message}"):
-        check_name(name)
+        check_net(name)
 
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])

@@ -13,23 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import TaskError
-from lab.tasks.table.columns import (
-    Category,
-    Date,
-    Notes,
-    Number,
-    Type,
-    date_format,
-    dump_column,
-    encode,
-    fit_column,
-    infer_type,
-    inputs,
-    load_column,
-    read_dates,
-    to_codes,
-    to_numbers,
-)
+from lab.tasks.table.columns import Category, Date, Number, Type, dump_column, fit_column, infer_type, load_column
+from lab.tasks.table.encoding import Notes, encode, inputs, to_codes
+from lab.tasks.table.values import date_format, read_dates, to_numbers
 
 RANDOM = np.random.default_rng(0)
 DAYS = pd.Series(pd.date_range("2024-01-01", periods=60, freq="17h"))

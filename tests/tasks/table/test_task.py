@@ -14,7 +14,7 @@ import torch
 
 from lab.errors import TaskError
 from lab.tasks.checks import contract_suite
-from lab.tasks.table.columns import categories_of
+from lab.tasks.table.encoding import categories_of
 from lab.tasks.table.task import Table
 from tests.own_data import table, write_table
 

@@ -1,0 +1,94 @@
+"""The values of one column, read as text, numbers or dates. n rows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lab.errors import TaskError
+
+_FORMATS = (
+    "ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M",
+)  # fmt: skip
+_ZONE = r"(:\d\d(?:\.\d+)?)\s*(?:Z|[+-]\d\d:?\d\d)$"
+"""Behind a time; the first group is the time's end."""
+
+
+def is_nested(known: pd.Series[Any]) -> bool:
+    """Whether values are lists or mappings, as a parquet may hold."""
+    return known.dtype == object and bool(
+        known.map(lambda value: isinstance(value, (list, tuple, dict, set, np.ndarray))).any()
+    )
+
+
+def row_number(values: pd.Series[Any], position: int) -> int:
+    """The row of the file that the value at a position stands in, from 1, whichever split it is in."""
+    return int(values.index[position]) + 1
+
+
+def date_format(text: pd.Series[Any]) -> str | None:
+    """The first format that reads every value; None where none does."""
+    sample = text.head(50)
+    if not bool(sample.str.contains(r"\d[-/.]\d").all()):
+        return None
+    for name in _FORMATS:
+        if read_dates(sample, name).notna().all() and read_dates(text, name).notna().all():
+            return name
+    return None
+
+
+def read_dates(values: pd.Series[Any], name: str | None) -> pd.Series[Any]:
+    """Dates by a format, as the clock there showed them: a zone would differ within a year. NaT where unreadable."""
+    if pd.api.types.is_datetime64_any_dtype(values):
+        shown: pd.Series[Any] = values.dt.tz_localize(None)
+        return shown
+    text = values.astype("string").str.replace(_ZONE, r"\1", regex=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what cannot be read is looked at, not warned of
+        return pd.to_datetime(text, format=name or "ISO8601", errors="coerce")
+
+
+def date_parts(dates: pd.Series[Any]) -> dict[str, pd.Series[Any]]:
+    """Year, month, week, day of the week and hour of dates."""
+    found = {"year": dates.dt.year, "month": dates.dt.month, "week": dates.dt.isocalendar().week.astype("float64")}
+    return found | {"day_of_week": dates.dt.day_of_week, "hour": dates.dt.hour}
+
+
+def to_numbers(values: pd.Series[Any]) -> NDArray[np.float64]:
+    """Numbers [n], NaN where missing or infinite.
+
+    Raises:
+        TaskError: text among them, with its row.
+    """
+    found = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.flatnonzero(np.isnan(found) & values.notna().to_numpy())
+    if len(bad):
+        row = row_number(values, int(bad[0]))
+        raise TaskError(f"column {values.name!r}: row {row} holds {values.iloc[bad[0]]!r}, which is no number")
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def as_text(values: pd.Series[Any]) -> list[str]:
+    """Values as the texts that levels are: 3 and 3.0 are one level, and so are True with and without gaps around."""
+    return [_level(value) if pd.notna(value) else "" for value in values]
+
+
+def _level(value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).lower()
+    if isinstance(value, (float, np.floating)):
+        return str(int(value)) if float(value).is_integer() else repr(float(value))
+    return str(value).strip()
+
+
+def natural(level: str) -> tuple[int, float, str]:
+    """Levels that are numbers in their order, then texts."""
+    try:
+        return (0, float(level), level)
+    except ValueError:
+        return (1, 0.0, level)
