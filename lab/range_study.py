@@ -12,7 +12,8 @@ import numpy as np
 
 from lab.space import FromBounds, Space
 from lab.spec import StudySpec, parse_spec
-from lab.study import Study, task_value
+from lab.study import Study
+from lab.tasks.naming import spec_value
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -92,7 +93,7 @@ def lr_range(
     """
     value = {
         "name": "lr-range",
-        "task": task_value(task),
+        "task": spec_value(task),
         "space": {**(space or {}), "max_lr": FromBounds()},
         "batch_size": batch_size,
         "optimizer": dict(optimizer or {"kind": "adamw"}),

@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-import json
-import platform
-import shutil
-import signal
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lab.assignment import SearchPlan
-from lab.errors import Interrupted, LabError, RecordError, SpecError
+from lab.errors import RecordError, SpecError
 from lab.execution.engine import Engine
 from lab.progress import Display
-from lab.record import Record, write_bytes, write_json
+from lab.provenance import provenance
+from lab.record import Record, write_bytes
 from lab.results import Result, write_trials
 from lab.search.components import build_pruner, sampler_source
 from lab.space import Dimension, Space
 from lab.spec import StudySpec, dump_spec, parse_spec, read_spec
-from lab.tasks.builtin import BUILTIN, absolute, rooted
-from lab.tasks.registry import check_reference, load_task
+from lab.stopping import stop_on_interrupt
+from lab.study_data import open_data, undone_if_refused
+from lab.tasks.naming import spec_value
+from lab.tasks.registry import check_reference
 
 if TYPE_CHECKING:
     from lab.tasks.contract import Task, TrialFunction
 
 STAGES = ("bounds", "explore", "explain", "confirm", "final", "ensemble")
 _TRAINS = {"bounds", "explore", "confirm", "final"}
-_STOP_WITHIN_S = 10.0
 _FRESHNESS = 4
 """The search is asked at least this many times its concurrency, or it would be told nothing before it has ended."""
 
@@ -66,7 +60,7 @@ class Study:
         **settings: Any,
     ) -> None:
         search = {"trials": trials, "epochs": epochs, **settings.pop("search", {})}
-        value = {"name": name, "task": task_value(task), "space": space, "search": search, **settings}
+        value = {"name": name, "task": spec_value(task), "space": space, "search": search, **settings}
         self._set(parse_spec(value), Path(folder) if folder else Path("runs") / name)
 
     def _set(self, spec: StudySpec, folder: Path) -> None:
@@ -134,10 +128,12 @@ class Study:
             raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(STAGES)}")
         fresh = not self.record.folder.exists()
         tracker = _tracker(track, self.spec, self.record) if track else None
-        with self.record.driver_lock(), Display(quiet) as display, _stop_on_interrupt(display):
-            with _undone_if_refused(self.record.folder, fresh):
+        with self.record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
+            with undone_if_refused(self.record.folder, fresh):
                 self._write_spec()
-                self._open_task(display)
+                self.spec, doubts = open_data(self.spec, self.record)
+            for doubt in doubts:
+                display.say(f"warning   {doubt}")
             with contextlib.ExitStack() as stack:
                 self._run_stages(stack, display, address, until, tracker)
             self._finish(display, until, tracker)
@@ -178,35 +174,6 @@ class Study:
             if tracker is not None:
                 tracker.stage(stage, artefact)
 
-    def _open_task(self, display: Display) -> None:
-        """Let the task look at its data, and keep what it learned and said; the same data every time.
-
-        Raises:
-            RecordError: the data are not those that the study began with.
-        """
-        from lab.tasks.contract import TrialFunction
-
-        task = load_task(self.spec.task.ref())
-        if isinstance(task, TrialFunction):
-            return
-        task.cache = self.record.data_folder.resolve()
-        builtin = BUILTIN.get(self.spec.task.kind)
-        if builtin is not None and builtin.describe:  # travels as its options; need not be read for every stage
-            given = self.spec.task.model_copy(update={"given": task})
-            self.spec = self.spec.model_copy(update={"task": given})
-        fitted, description = task.fitted(), task.describe()
-        value = {"fitted": fitted, "facts": description.facts, "warnings": description.warnings}
-        kept = self.record.task()
-        if kept is None or not self.record.begun:
-            write_json(self.record.task_path, value)
-        elif not _same_data(kept["fitted"], fitted):
-            raise RecordError(
-                f"{self.record.task_path}: the data are not those that the study began with; restore them, or run the "
-                "study with another --dir"
-            )
-        for doubt in description.warnings:
-            display.say(f"warning   {doubt}")
-
     def _open_engine(self, display: Display, address: str | None) -> Engine:
         execution = self.spec.execution
         lanes = execution.lanes if isinstance(execution.lanes, int) else None
@@ -239,7 +206,7 @@ class Study:
 
         execution = self.spec.execution
         updates: dict[str, Any] = {"lanes": engine.lanes}
-        provenance = dict(self.spec.provenance)
+        found = dict(self.spec.provenance)
         if execution.path == "auto" or execution.width == "auto":
             plan = SearchPlan({}, {}, self.spec.search.trials, self.spec.search.epochs)
             job = make_job(self.spec, self.record, engine, "explore", plan, self.spec.space)
@@ -254,14 +221,14 @@ class Study:
             updates |= {"path": path, "width": 1 if path == "function" else width}
             display.say(f"lanes     {engine.lanes} x {updates['width']} slots, {path} ({probe.reason})")
             times = {name: round(ms, 4) for name, ms in probe.milliseconds.items()}
-            provenance["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": times}
+            found["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": times}
         self.spec = self.spec.model_copy(
-            update={"execution": execution.model_copy(update=updates), "provenance": provenance}
+            update={"execution": execution.model_copy(update=updates), "provenance": found}
         )
         self._write_spec()
 
     def _write_spec(self) -> None:
-        self.spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **_provenance()}})
+        self.spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **provenance()}})
         write_bytes(self.record.spec_path, dump_spec(self.spec).encode())
 
     def _finish(self, display: Display, until: str | None, tracker: Any) -> None:
@@ -289,15 +256,6 @@ def check_components(spec: StudySpec) -> None:
         raise SpecError("optimizer.kind", f"{kind!r} is unknown; choices: adamw, sgd")
 
 
-def _same_data(kept: Mapping[str, Any] | None, fitted: Mapping[str, Any] | None) -> bool:
-    """Whether a task was fitted to the data it was fitted to before; by its digest of them, where it has one."""
-    if kept is None or fitted is None:
-        return kept is fitted
-    if "data" in kept and "data" in fitted:
-        return bool(kept["data"] == fitted["data"])
-    return bool(json.loads(json.dumps(fitted)) == kept)
-
-
 def headline(stage: str, artefact: Mapping[str, Any]) -> str:
     """What a stage found, in a few words."""
     if artefact.get("skipped"):
@@ -318,25 +276,6 @@ def headline(stage: str, artefact: Mapping[str, Any]) -> str:
         case _:
             test = artefact["chosen"]["test"]
             return f"test {artefact['metric']} {test[artefact['metric']]:.4g}"
-
-
-def task_value(task: object) -> dict[str, Any]:
-    """A task as a spec's value: a kind, its options, or an object with the file and the name it comes from."""
-    if isinstance(task, str):
-        return {"kind": task}
-    if isinstance(task, Mapping):
-        return {**task, **rooted(str(task.get("kind")), task, Path.cwd())}
-    cls = getattr(task, "function", type(task))
-    options = dict(getattr(task, "options", {}))
-    for kind, builtin in BUILTIN.items():
-        if (cls.__module__, cls.__qualname__) == (builtin.module, builtin.name):
-            return {"kind": kind, **options, **rooted(kind, options, Path.cwd()), "given": task}
-    options |= absolute(options, getattr(cls, "paths", ()), Path.cwd())
-    try:
-        kind = f"{inspect.getsourcefile(cls)}:{cls.__qualname__}"
-    except (TypeError, OSError):  # a class made at a prompt has no file
-        kind = f"{cls.__module__}.py:{cls.__qualname__}"
-    return {**options, "kind": kind, "root": "/", "given": task}
 
 
 def _with_flags(spec: StudySpec, engine: str | None, lanes: int | None, width: int | None) -> StudySpec:
@@ -362,61 +301,3 @@ def _tracker(kind: str, spec: StudySpec, record: Record) -> Any:
     from lab.tracking.wandb import WandbTracker
 
     return WandbTracker(spec, record)
-
-
-def _provenance() -> dict[str, Any]:
-    found: dict[str, Any] = {"python": platform.python_version(), "machine": platform.platform()}
-    for package in ("lab", "torch", "ray", "optuna", "scikit-learn"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    git = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    if git.returncode == 0:
-        found["commit"] = git.stdout.strip()
-    return found
-
-
-class _Overdue(KeyboardInterrupt):
-    """Too long after the user has asked to stop. No `Exception`, so that nobody takes it for a trial's."""
-
-
-@contextlib.contextmanager
-def _undone_if_refused(folder: Path, fresh: bool) -> Iterator[None]:
-    """Leave no folder of a study that was refused before it began."""
-    try:
-        yield
-    except LabError:
-        if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-@contextlib.contextmanager
-def _stop_on_interrupt(display: Display) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) ends running epochs and saves, within 10 s; the second stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        if display.stop_asked:
-            raise KeyboardInterrupt
-        display.stop_asked = True
-        signal.setitimer(signal.ITIMER_REAL, _STOP_WITHIN_S)
-        display.say("stopping after the running epochs; press Ctrl-C again to stop at once")
-
-    def overdue(number: int, frame: object) -> None:
-        raise _Overdue
-
-    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGALRM: overdue}
-    old = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    except _Overdue:
-        message = f"stopped inside an epoch, which took longer than {_STOP_WITHIN_S:.0f} s; all before it are saved"
-        raise Interrupted(message) from None
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in old.items():
-            signal.signal(number, handler)

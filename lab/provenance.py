@@ -1,0 +1,24 @@
+"""What a result was made with: versions, machine, commit."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+
+def provenance() -> dict[str, Any]:
+    """By name; the commit only where the package runs from a git checkout."""
+    found: dict[str, Any] = {"python": platform.python_version(), "machine": platform.platform()}
+    for package in ("lab", "torch", "ray", "optuna", "scikit-learn"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    git = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    if git.returncode == 0:
+        found["commit"] = git.stdout.strip()
+    return found

@@ -1,0 +1,29 @@
+"""A task made in Python, as a spec can name it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lab.tasks.builtin import BUILTIN, absolute, rooted
+
+
+def spec_value(task: object) -> dict[str, Any]:
+    """A task as a spec's value: a kind, its options, or an object with the file and the name it comes from."""
+    if isinstance(task, str):
+        return {"kind": task}
+    if isinstance(task, Mapping):
+        return {**task, **rooted(str(task.get("kind")), task, Path.cwd())}
+    cls = getattr(task, "function", type(task))
+    options = dict(getattr(task, "options", {}))
+    for kind, builtin in BUILTIN.items():
+        if (cls.__module__, cls.__qualname__) == (builtin.module, builtin.name):
+            return {"kind": kind, **options, **rooted(kind, options, Path.cwd()), "given": task}
+    options |= absolute(options, getattr(cls, "paths", ()), Path.cwd())
+    try:
+        kind = f"{inspect.getsourcefile(cls)}:{cls.__qualname__}"
+    except (TypeError, OSError):  # a class made at a prompt has no file
+        kind = f"{cls.__module__}.py:{cls.__qualname__}"
+    return {**options, "kind": kind, "root": "/", "given": task}
