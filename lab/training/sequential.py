@@ -29,9 +29,8 @@ class SequentialModels(SlotModels):
         grad = torch.zeros_like(row)
         for parameter, start in zip(trainable, starts(sizes), strict=True):
             part = slice(start, start + parameter.numel())
-            row[part] = parameter.detach().flatten()
-            parameter.data = row[part].view(parameter.shape)
-            parameter.grad = grad[part].view(parameter.shape)
+            weights = _shaped(row[part], parameter.shape).copy_(parameter.detach())
+            parameter.data, parameter.grad = weights, _shaped(grad[part], parameter.shape)
         self._modules[slot], self._flat[slot] = module, (row, grad)
         self.noise[slot] = SlotNoise(seed)
         with torch.random.fork_rng(devices=_cuda(self._device)):
@@ -82,6 +81,14 @@ class SequentialModels(SlotModels):
         flat = self._flat[slot]
         assert flat is not None  # as above
         return flat
+
+
+def _shaped(flat: Tensor, shape: torch.Size) -> Tensor:
+    """A view of part of a row as a parameter; a convolution's with its channels innermost, as its inputs have them."""
+    if len(shape) != 4:
+        return flat.view(shape)
+    outputs, inputs, height, width = shape
+    return flat.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
 
 
 def _channels_last(x: Tensor) -> Tensor:
