@@ -148,7 +148,7 @@ class Record:
         if not self.task_path.exists():
             return None
         found = read_json(self.task_path)
-        for key in ("fitted", "facts", "warnings"):
+        for key in ("fitted", "data", "facts", "warnings"):
             if key not in found:
                 raise RecordError(f"{self.task_path}: lacks {key}; restore it from a copy")
         return found

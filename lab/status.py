@@ -42,7 +42,7 @@ def status_of(study: Study) -> dict[str, Any]:
         "complete": complete,
         "planned_trials": study.spec.search.trials,
         "stages": stages,
-        "now": now_of(study),
+        "now": None if complete else now_of(study),
     }
 
 

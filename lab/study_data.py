@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from lab.errors import LabError, RecordError
 from lab.record import Record, write_json
 from lab.spec import StudySpec
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.registry import load_task
+
+if TYPE_CHECKING:
+    from lab.tasks.contract import Task
+
+_SPLITS: tuple[Literal["train", "valid"], ...] = ("train", "valid")
+"""The test split is read by stage `ensemble` alone."""
 
 
 def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ...]]:
@@ -23,6 +29,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         RecordError: the data are not those that the study began with.
         LabError: they cannot be trained on.
     """
+    from lab.tasks.checks import check_data
     from lab.tasks.contract import TrialFunction
 
     task = load_task(spec.task.ref())
@@ -32,12 +39,19 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     builtin = BUILTIN.get(spec.task.kind)
     if builtin is not None and builtin.describe:  # travels as its options; need not be read for every stage
         spec = spec.model_copy(update={"task": spec.task.model_copy(update={"given": task})})
-    fitted, description = task.fitted(), task.describe()
+    description = task.describe()
+    for split in _SPLITS:
+        check_data(task, split)
+    value = {
+        "fitted": task.fitted(),
+        "data": _digest(task),
+        "facts": description.facts,
+        "warnings": description.warnings,
+    }
     kept = record.task()
     if kept is None or not record.begun:
-        value = {"fitted": fitted, "facts": description.facts, "warnings": description.warnings}
         write_json(record.task_path, value)
-    elif not _same_data(kept["fitted"], fitted):
+    elif kept["data"] != value["data"]:
         raise RecordError(
             f"{record.task_path}: the data are not those that the study began with; restore them, or run the "
             "study with another --dir"
@@ -45,13 +59,16 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     return spec, description.warnings
 
 
-def _same_data(kept: Mapping[str, Any] | None, fitted: Mapping[str, Any] | None) -> bool:
-    """Whether a task was fitted to the data it was fitted to before; by its digest of them, where it has one."""
-    if kept is None or fitted is None:
-        return kept is fitted
-    if "data" in kept and "data" in fitted:
-        return bool(kept["data"] == fitted["data"])
-    return bool(json.loads(json.dumps(fitted)) == kept)
+def _digest(task: Task) -> str:
+    """Of what is trained and validated on: two equal ones are the same data, split alike."""
+    import torch
+
+    found = hashlib.sha256()
+    for split in _SPLITS:
+        for tensor in task.data(split):
+            found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:24]
 
 
 @contextlib.contextmanager

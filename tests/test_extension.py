@@ -126,3 +126,26 @@ def test_a_study_in_a_database_keeps_its_trials(tmp_path: Path):
     rows = read_trials(Record(folder), "explore", Study.open(folder).spec.store)
     assert len(rows) == 8
     assert [r.params for r in rows[:6]] == [r.params for r in old]
+
+
+def test_a_study_whose_data_changed_keeps_its_conclusions(tmp_path: Path):
+    """A task that splits anew in every process would score its ensemble on what it was trained on."""
+    (tmp_path / "task.py").write_text(
+        "import os\nimport torch\nfrom lab.tasks.digits import Digits\n"
+        "class Anew(Digits):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(split_seed=int(os.environ['SPLIT']))\n"
+    )
+    import json
+
+    value = spec(task="task.py:Anew").model_dump(mode="json")
+    (tmp_path / "study.yaml").write_text(json.dumps(value))
+    folder = tmp_path / "study"
+    done = lab("study", "run", tmp_path / "study.yaml", "--dir", folder, "--until", "explore", SPLIT="0")
+    assert done.returncode == 0, done.stderr
+    for command in (["resume", folder], ["extend", folder, "--trials", "+2"]):
+        refused = lab("study", *command, SPLIT="1")
+        assert refused.returncode == 2
+        assert "the data are not those that the study began with" in refused.stderr
+    assert Record(folder).artefact("explore") is not None
+    assert not list(folder.glob("before-*"))

@@ -75,12 +75,14 @@ def extend(
     from lab.extension import extend
     from lab.spec import parse_override, read_spec
     from lab.study import Study, check_components
+    from lab.study_data import open_data
 
     study = Study.open(folder)
     overrides = dict(parse_override(text) for text in set_ or [])
     overrides["search.trials"] = _more(trials, study.spec.search.trials)
     new = read_spec(study.record.spec_path, overrides)
     check_components(new)
+    open_data(new, study.record)  # refuses what would stop the study after its conclusions were put aside
     aside = extend(study.record, new)
     print(f"what was concluded before is kept in {aside}")
     _go(Study.open(folder), engine, address, lanes, None, track, None)

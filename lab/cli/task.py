@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -81,15 +81,17 @@ def check(
     from lab.spec import parse_override
     from lab.tasks.builtin import rooted
     from lab.tasks.checks import contract_suite
-    from lab.tasks.contract import TrialFunction
+    from lab.tasks.contract import Task, TrialFunction
     from lab.tasks.registry import load_task
 
     options = dict(parse_override(text) for text in set_ or [])
-    loaded = load_task(TaskRef(task, options | rooted(task, options, Path.cwd())))
+    ref = TaskRef(task, options | rooted(task, options, Path.cwd()))
+    loaded = load_task(ref)
     if isinstance(loaded, TrialFunction):
         raise TaskError(f"{task}: is a trial function; the contract is that of a lab.Task")
     failed = 0
-    for finding in contract_suite(loaded, _PARAMS | dict(parse_override(text) for text in param or [])):
+    params = _PARAMS | dict(parse_override(text) for text in param or [])
+    for finding in contract_suite(loaded, params, lambda: cast(Task, load_task(ref))):
         print(f"{'ok  ' if finding.passed else 'FAIL'} {finding.name}: {finding.said}")
         failed += not finding.passed
     description = loaded.describe() if not failed else None

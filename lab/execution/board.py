@@ -91,20 +91,20 @@ class Board:
     """See the module. Every call is serialised by its owner, but for `beat`, which may come at any moment.
 
     Args:
-        lanes: at most so many.
+        spare: lanes that may come beyond a job's own, with nodes that join.
         hang_s: see `execution.hang_s`.
         environment: variables of the driver that the ledger needs, such as a database's password.
     """
 
     def __init__(
         self,
-        lanes: int,
+        spare: int,
         hang_s: float,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         os.environ.update(environment or {})
-        self._most = lanes
+        self._spare = spare
         self._hang_s = hang_s
         self._clock = clock
         self._ticket = 0
@@ -136,8 +136,8 @@ class Board:
         # Here, not above: lanes import this file, and need none of Optuna and scikit-learn to start.
         from lab.ledger import Ledger
 
-        # Lanes that come later, with nodes that join, are welcome up to one per trial.
-        job = replace(job, lanes=max(job.lanes, min(self._most, job.trials)))
+        # Welcome up to one per trial; without them a job has the lanes that it asks for, or it could not be repeated.
+        job = replace(job, lanes=max(job.lanes, min(job.lanes + self._spare, job.trials)))
         self._ledger = Ledger(job)
         self._came, self._left = set(), set()
         self._began_at = self._clock()

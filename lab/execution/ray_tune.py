@@ -250,7 +250,7 @@ class RayEngine:
             gpus_per_lane = 1
         self.lanes = lanes or min(lanes_for(found, cpus_per_lane, gpus_per_lane), most_lanes)
         most = self.lanes if lanes or address is None else max(min(most_lanes, _MOST_PENDING), self.lanes)
-        self._board: Any = self._start_board(most, hang_s)
+        self._board: Any = self._start_board(most - self.lanes, hang_s)
         if address is not None:
             self._check_folder(folder)
         resources: dict[str, float] = {"cpu": cpus_per_lane}
@@ -272,12 +272,12 @@ class RayEngine:
         self._tune.start()
 
     @staticmethod
-    def _start_board(lanes: int, hang_s: float) -> Any:
+    def _start_board(spare: int, hang_s: float) -> Any:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # Signs of life are heard while the ledger is busy, for instance with a fit of the forest.
         actor = ray.remote(concurrency_groups={"beats": 1})(Board)
         secrets = {name: os.environ[name] for name in _SECRETS if name in os.environ}
-        return actor.options(num_cpus=0, scheduling_strategy=here).remote(lanes, hang_s, secrets)
+        return actor.options(num_cpus=0, scheduling_strategy=here).remote(spare, hang_s, secrets)
 
     @staticmethod
     def _start_ray(address: str | None, cpus: float, gpus: float, task_module: Path | None = None) -> str:

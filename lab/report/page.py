@@ -63,6 +63,8 @@ def render(spec: StudySpec, record: Record) -> str:
         provenance={k: v for k, v in spec.provenance.items() if k != "probe"},
         probe=spec.provenance.get("probe"),
         data=record.task(),
+        extended=len(list(record.folder.glob("before-*-trials"))),
+        beaten_by=_beaten_by(found["ensemble"], found["explore"]["direction"]),
         **found,
         plots=_figures(spec, found, rows),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,
@@ -70,6 +72,15 @@ def render(spec: StudySpec, record: Record) -> str:
         best_rows=_best(rows, found["explore"]["direction"])[:_TOP],
         param_names=list(spec.space),
     )
+
+
+def _beaten_by(ensemble: dict[str, Any] | None, direction: str) -> dict[str, Any] | None:
+    """The best baseline, where it is better than the chosen ensemble."""
+    if not ensemble or ensemble.get("skipped") or not ensemble.get("baselines"):
+        return None
+    metric, sign = ensemble["metric"], 1 if direction == "maximize" else -1
+    best: dict[str, Any] = max(ensemble["baselines"], key=lambda baseline: sign * baseline["test"][metric])
+    return best if sign * best["test"][metric] > sign * ensemble["chosen"]["test"][metric] else None
 
 
 def _complete(stage: str, artefact: dict[str, Any] | None) -> dict[str, Any] | None:

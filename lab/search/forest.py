@@ -19,6 +19,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits
 
 from lab.search.acquisition import Acquisition
 from lab.search.candidates import among, apart, around, everywhere, sobol_point
@@ -138,7 +139,9 @@ class ForestSampler(BaseSampler):
         key = (taught.units.tobytes(), taught.cost.tobytes())
         known = self._offered
         if known is None or known.key != key:
-            self._offered = known = self._search(encoding, history, taught, key)
+            # Sums in another order differ in their last digits: a proposal must not depend on the process's threads.
+            with threadpool_limits(limits=1):
+                self._offered = known = self._search(encoding, history, taught, key)
         return known
 
     def _search(self, encoding: Encoding, history: History, taught: Lessons, key: tuple[bytes, bytes]) -> _Offer:

@@ -72,10 +72,13 @@ def even_costs(cost: Floats) -> Floats:
     near = np.minimum(known, max(middle + _FAR * (middle - low), worse))
     if np.ptp(near) == 0:
         near = known
-    if low > 0:
-        shaped = _power(boxcox_llf, boxcox, near / middle)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        ratio = near / middle
+    if low > 0 and np.isfinite(ratio).all():
+        shaped = _power(boxcox_llf, boxcox, ratio)
     else:
-        shaped = _power(yeojohnson_llf, yeojohnson, (near - middle) / float(near.std()))
+        width = float(near.std()) or float(np.ptp(near))  # squares of very small differences vanish
+        shaped = _power(yeojohnson_llf, yeojohnson, (near - middle) / width)
     told = np.full(len(cost), shaped.max())
     told[finite] = shaped
     spread = float(told.std())

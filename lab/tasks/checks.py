@@ -143,13 +143,18 @@ class Finding:
     said: str
 
 
-def contract_suite(task: Task, params: Mapping[str, Any]) -> Iterator[Finding]:
-    """Every point of the contract in turn, each with what it found in plain words; later points need the first."""
+def contract_suite(task: Task, params: Mapping[str, Any], again: Callable[[], Task] | None = None) -> Iterator[Finding]:
+    """Every point of the contract in turn, each with what it found in plain words; later points need the first.
+
+    Args:
+        again: builds the task anew, as every worker does.
+    """
     points: tuple[tuple[str, Callable[[Task, Mapping[str, Any]], str]], ...] = (
         ("data, model, loss and metrics fit together", _fits),
-        ("the same data whenever they are asked for", _same_data),
+        ("the same data whenever they are asked for", partial(_same_data, again=again)),
         ("splits share no examples", _no_overlap),
-        ("the same seed gives the same model", _same_model),
+        ("each model is its own, and the same seed gives the same", _same_model),
+        ("an example's loss is its own", _own_loss),
         ("training steps lower the loss on a few examples", _learns),
         ("predictions can be averaged", _predicts),
         ("what it fitted survives JSON", _restores),
@@ -182,10 +187,11 @@ def _fits(task: Task, params: Mapping[str, Any]) -> str:
     return f"{task.kind}, scored by {task.metric}; {sizes}"
 
 
-def _same_data(task: Task, params: Mapping[str, Any]) -> str:
+def _same_data(task: Task, params: Mapping[str, Any], again: Callable[[], Task] | None) -> str:
+    other = task if again is None else again()
     for split in ("train", "valid", "test"):
-        first, again = task.data(split), task.data(split)
-        if not all(torch.equal(a, b) for a, b in zip(first, again, strict=True)):
+        pairs = zip(task.data(split), other.data(split), strict=True)
+        if not all(torch.equal(a, b) for a, b in pairs):
             raise TaskError(
                 f"data({split!r}) gave something else the second time: fix the seed of what is random in it"
             )
@@ -212,10 +218,29 @@ def _rows(data: Data) -> set[bytes]:
 
 
 def _same_model(task: Task, params: Mapping[str, Any]) -> str:
-    first, again = _model(task, params).state_dict(), _model(task, params).state_dict()
+    one, other = _model(task, params), _model(task, params)
+    shared = {id(p) for p in one.parameters()} & {id(p) for p in other.parameters()}
+    if shared:
+        raise TaskError("model gives the same parameters twice: build a new model in it, or trials train each other's")
+    first, again = one.state_dict(), other.state_dict()
     if first.keys() != again.keys() or not all(torch.equal(first[name], again[name]) for name in first):
         raise TaskError("two models built after the same torch.manual_seed differ: draw weights from torch's generator")
     return f"{sum(p.numel() for p in _model(task, params).parameters())} parameters"
+
+
+@torch.no_grad()
+def _own_loss(task: Task, params: Mapping[str, Any]) -> str:
+    x, y = (tensor[:_FEW] for tensor in task.data("train"))
+    output = _model(task, params).eval()(task.model_input(x))
+    together = task.loss(output, y)
+    for i in range(len(y)):
+        alone = task.loss(output[i : i + 1], y[i : i + 1])
+        if not torch.allclose(alone[0], together[i], rtol=1e-3, atol=1e-5):
+            raise TaskError(
+                f"the loss of an example is {float(alone[0]):.4g} alone and {float(together[i]):.4g} among others: do "
+                f"the shapes of outputs {tuple(output.shape)} and targets {tuple(y.shape)} fit each other?"
+            )
+    return f"{len(y)} examples, alone and together"
 
 
 def _model(task: Task, params: Mapping[str, Any]) -> nn.Module:

@@ -93,7 +93,7 @@ def measure(lanes: int, arguments: argparse.Namespace) -> dict[str, Any]:
             lanes=lanes,
             plan=SearchPlan({"kind": arguments.sampler}, {}, trials, arguments.epochs),
         )
-        board = Board(lanes, 900.0)
+        board = Board(0, 900.0)
         board.run(job)
         clerk = Clerk(board)
         for lane in range(lanes):

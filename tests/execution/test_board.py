@@ -30,7 +30,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def board(clock: Clock, tmp_path: Path) -> Any:
-    board = Board(4, hang_s=100.0, clock=clock)
+    board = Board(2, hang_s=100.0, clock=clock)
     plan = tuple(Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, i, 3, "x") for i in range(4))
     board.run(job(tmp_path, plan=plan, lanes=2, width=2))
     yield board
@@ -53,7 +53,7 @@ def work(board: Board, lane: int, token: str, tick: int = 0, free: tuple[int, ..
 
 
 def test_a_lane_that_comes_when_its_stage_is_over_touches_nothing(tmp_path: Path) -> None:
-    board = Board(2, 100.0)
+    board = Board(0, 100.0)
     board.hello(1, "t", A)
     board.run(job(tmp_path / "s", stage="bounds"))
     late = ticket(board)
@@ -189,7 +189,7 @@ def test_trials_of_a_lane_that_a_smaller_cluster_never_places_run_elsewhere(
     enter(board, 1, "b")
     (given,) = work(board, 1, "b")
     board.end_stage()
-    smaller = Board(4, 100.0, clock=clock)
+    smaller = Board(2, 100.0, clock=clock)
     plan = tuple(Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, i, 3, "x") for i in range(4))
     smaller.run(job(tmp_path, plan=plan, lanes=2, width=2))
     enter(smaller, 0, "a")
@@ -218,7 +218,7 @@ def test_while_the_ledger_is_busy_no_lane_is_lost(board: Board, clock: Clock, mo
 
 
 def test_the_probe_is_one_lanes_and_another_takes_it_when_that_dies(tmp_path: Path) -> None:
-    board = Board(2, 100.0)
+    board = Board(0, 100.0)
     board.hello(0, "a", A)
     board.hello(1, "b", A)
     board.ask_probe(replace(job(tmp_path)), 4)

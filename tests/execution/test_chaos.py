@@ -85,7 +85,7 @@ class World:
 
     def _drive(self) -> None:
         """A driver starts: a board, and a process for each lane."""
-        self.board = Board(LANES, 1e9, clock=lambda: self.now)
+        self.board = Board(0, 1e9, clock=lambda: self.now)
         self.board.run(self.job)
         for number in range(LANES):
             self._place(number)

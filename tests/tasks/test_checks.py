@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -80,7 +81,7 @@ def _failures(task: Task) -> dict[str, str]:
 def test_good_tasks_pass_every_point(task: type[Task]):
     found = list(contract_suite(task(), {}))
     assert [f"{f.name}: {f.said}" for f in found if not f.passed] == []
-    assert len(found) == 8
+    assert len(found) == 9
     assert all(f.said for f in found)
 
 
@@ -167,7 +168,11 @@ class Wild(Good):
     [
         (Restless, "the same data whenever they are asked for", "data('train') gave something else the second time"),
         (Overlapping, "splits share no examples", "10 of 10 examples of valid are also in train: its score would be"),
-        (Unseeded, "the same seed gives the same model", "two models built after the same torch.manual_seed differ"),
+        (
+            Unseeded,
+            "each model is its own, and the same seed gives the same",
+            "two models built after the same torch.manual_seed differ",
+        ),
         (Stuck, "training steps lower the loss on a few examples", "30 AdamW steps at 0.003 on 40 examples took the "),
         (Unlikely, "predictions can be averaged", "predict: probabilities of an example do not add up to 1"),
         (Wild, "predictions can be averaged", "ZeroDivisionError: by mine"),
@@ -238,3 +243,48 @@ def test_a_few_rows_may_be_alike_by_chance():
 
     (found,) = [f for f in contract_suite(_broken(data=data), {}) if f.name == "splits share no examples"]
     assert (found.passed, found.said) == (True, "1 of valid are also in train, 1 of test are also in train")
+
+
+class Shared(Good):
+    """Gives one model to everybody."""
+
+    only = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return self.only
+
+
+class Mixing(Values):
+    """Outputs [n, 1] against targets [n]: every example's loss is against every target."""
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return nn.Linear(3, 1)
+
+    def data(self, split: Split) -> Data:
+        x, y = super().data(split)
+        return x, y[:, 0]
+
+
+class Shuffled(Good):
+    """Splits anew in every process."""
+
+    def __init__(self) -> None:
+        self._order = torch.randperm(40)
+
+    def data(self, split: Split) -> Data:
+        x, y = super().data(split)
+        return x[self._order], y[self._order]
+
+
+@pytest.mark.parametrize(
+    ("task", "point", "said"),
+    [
+        (Shared, "each model is its own, and the same seed gives the same", "model gives the same parameters twice"),
+        (Mixing, "an example's loss is its own", r"alone and .* among others: do the shapes of outputs \(4, 1\) and"),
+        (Shuffled, "the same data whenever they are asked for", "gave something else the second time"),
+    ],
+)
+def test_what_only_another_look_shows_is_told(task: type[Task], point: str, said: str):
+    failed = [f for f in contract_suite(task(), {}, task) if not f.passed]
+    assert [f.name for f in failed] == [point]
+    assert re.search(said, failed[0].said)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -214,15 +213,6 @@ class ImageData:
             mean=tuple(float(m) for m in mean),
             std=tuple(float(s) if s > 1e-6 else 1.0 for s in std),
         )
-
-    @cached_property
-    def digest(self) -> str:
-        """Of all pixels, labels and splits: two equal ones are the same data."""
-        found = hashlib.sha256()
-        for split in ("train", "valid", "test"):
-            found.update(np.ascontiguousarray(self.pixels(split)).tobytes())
-            found.update(np.ascontiguousarray(self.labels(split)).tobytes())
-        return found.hexdigest()[:16]
 
     def describe(self) -> Description:
         """What was found and what is doubtful, for people."""

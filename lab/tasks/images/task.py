@@ -190,7 +190,7 @@ class Images(Task):
         return found
 
     def fitted(self) -> Mapping[str, Any]:
-        return {**self._known.dump(), "data": self._data.digest}
+        return self._known.dump()
 
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)

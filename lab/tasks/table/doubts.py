@@ -59,6 +59,15 @@ def _adding_up(frame: pd.DataFrame, features: list[str], target: NDArray[np.floa
     return tuple(told) if len(told) <= _FEW_WEIGHTS else ()
 
 
+def mostly_numbers(values: pd.Series[Any], least: float = 0.5) -> float | None:
+    """The share of a text column's values that are numbers, where it is large enough to be a column of numbers."""
+    known = values.dropna()
+    if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known) or known.empty:
+        return None
+    share = float(pd.to_numeric(known.astype(str), errors="coerce").notna().mean())
+    return share if least <= share < 1 else None
+
+
 def duplicates(frame: pd.DataFrame, features: list[str], rows: Rows) -> dict[str, int]:
     """Rows of each other split whose features all stand in a training row too."""
     hashed = pd.util.hash_pandas_object(frame[features], index=False).to_numpy()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lab.errors import SpecError, TaskError, nearest
 
-_MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
+_MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A")
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -31,6 +31,7 @@ def read_frame(path: Path) -> pd.DataFrame:
         else:
             separator = "\t" if path.suffix == ".tsv" else ","
             header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, skipinitialspace=True)
+            _check_separator(path, header.iloc[0], separator)
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
                 frame = pd.read_csv(
@@ -44,10 +45,12 @@ def read_frame(path: Path) -> pd.DataFrame:
                 )
     except pd.errors.ParserWarning:
         raise TaskError(f"{path}: its rows have more values than its first row has names") from None
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except (ValueError, OSError) as error:
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     if path.suffix != ".parquet":
-        _check_header(path, header.iloc[0].dropna(), frame, separator)
+        _check_header(path, header.iloc[0].dropna())
     frame = frame.reset_index(drop=frame.index.names == [None])  # a parquet may keep a column there
     frame.columns = [str(name) for name in frame.columns]
     twice = [name for name, count in frame.columns.value_counts().items() if count > 1]
@@ -58,14 +61,17 @@ def read_frame(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _check_header(path: Path, header: pd.Series[str], frame: pd.DataFrame, separator: str) -> None:
-    """Refuse what pandas would make something else of: names twice, another separator."""
+def _check_separator(path: Path, header: pd.Series[str], separator: str) -> None:
+    others = [mark for mark in (";", "\t", "|", ",") if mark != separator and mark in str(header.iloc[0])]
+    if len(header) == 1 and others:
+        raise TaskError(f"{path}: its columns are separated by {others[0]!r}; a .csv needs commas, a .tsv tabs")
+
+
+def _check_header(path: Path, header: pd.Series[str]) -> None:
+    """Refuse names twice, which pandas would make something else of."""
     twice = header[header.duplicated()]
     if len(twice):
         raise TaskError(f"{path}: has column {twice.iloc[0]!r} twice")
-    others = [mark for mark in (";", "\t", "|", ",") if mark != separator and mark in str(frame.columns[0])]
-    if frame.shape[1] == 1 and others:
-        raise TaskError(f"{path}: its columns are separated by {others[0]!r}; a .csv needs commas, a .tsv tabs")
 
 
 def need_columns(frame: pd.DataFrame, names: Iterable[str], place: str) -> None:

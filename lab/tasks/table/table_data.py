@@ -3,7 +3,6 @@ before anything is trained."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -32,7 +31,7 @@ from lab.tasks.table.columns import (
 from lab.tasks.table.encoding import Encoded, Notes, encode
 from lab.tasks.table.frame import need_columns, read_frame
 from lab.tasks.table.target import Target, fit_target, need_values
-from lab.tasks.table.values import as_text, is_nested, read_dates
+from lab.tasks.table.values import as_text, read_dates
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,8 @@ class TableOptions:
     allow_leaks: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.ignore, str):
+            object.__setattr__(self, "ignore", [self.ignore])  # one column, as `target` may be one
         if not isinstance(self.path, str) or not self.path:
             raise SpecError("task.path", f"{self.path!r} is not a path")
         if self.test_path is not None and not isinstance(self.test_path, str):
@@ -231,16 +232,6 @@ class TableData:
         """A split's targets; see `Target.values`."""
         return self.fitted.target.values(self.part(split))
 
-    @cached_property
-    def digest(self) -> str:
-        """Of all rows and of their split: two equal ones are the same data."""
-        nested = {str(name): values.map(repr) for name, values in self.frame.items() if is_nested(values)}
-        hashed = pd.util.hash_pandas_object(self.frame.assign(**nested), index=False).to_numpy()
-        found = hashlib.sha256(hashed.tobytes())
-        for split in ("train", "valid", "test"):
-            found.update(self.rows[split].tobytes())
-        return found.hexdigest()[:16]
-
     def describe(self) -> Description:
         """What was inferred and what is doubtful, for people.
 
@@ -274,8 +265,16 @@ class TableData:
 
     def _warnings(self) -> tuple[str, ...]:
         features = [c.name for c in self.fitted.columns]
+        train = self.part("train")
+        told = {c.name: doubts.mostly_numbers(train[c.name]) for c in self.fitted.columns if isinstance(c, Category)}
+        dirty = tuple(
+            f"column {name!r} is taken for categories, though {share:.0%} of its values are numbers; mend the others "
+            "if it should be a number"
+            for name, share in told.items()
+            if share is not None
+        )
         found = doubts.duplicates(self.frame, features, self.rows)
-        return tuple(
+        return dirty + tuple(
             f"{count} of {len(self.rows[split])} {split} rows have the features of a training row: duplicates make "
             "scores too good (split kind 'grouped' keeps them together)"
             for split, count in found.items()

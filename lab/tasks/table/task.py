@@ -153,7 +153,7 @@ class Table(Task):
         return Given(x, y, notes=tuple(notes.lines))
 
     def fitted(self) -> Mapping[str, Any]:
-        return {**self._known.dump(), "layers": list(self._layers), "data": self._data.digest}
+        return {**self._known.dump(), "layers": list(self._layers)}
 
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)

@@ -24,10 +24,10 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path):
 
 
 def test_missing_values_are_those_of_data_sets_and_not_words(tmp_path: Path):
-    (tmp_path / "t.csv").write_text("a,b\n?, x\nNA,none\n,n/a\nnull,-\n")
+    (tmp_path / "t.csv").write_text("a,b\n?, x\nNA,none\nn/a,nil\nnull,-\n")
     found = read_frame(tmp_path / "t.csv")
     assert found["a"].isna().all()
-    assert found["b"].tolist() == ["x", "none", "n/a", "-"]
+    assert found["b"].tolist() == ["x", "none", "nil", "-"]
 
 
 def test_a_column_that_a_parquet_keeps_as_its_index_is_a_column(tmp_path: Path):
@@ -49,8 +49,9 @@ def test_a_column_that_a_parquet_keeps_as_its_index_is_a_column(tmp_path: Path):
         ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read"),
         ("t.csv", b"a;b\n1;2\n", "its columns are separated by ';'; a .csv needs commas, a .tsv tabs"),
         ("t.tsv", b"a,b\n1,2\n", "its columns are separated by ','"),
-        ("t.csv", "a,b\né,2\n".encode("latin-1"), "cannot be read"),
-        ("t.csv", "a,b\n1,2\n".encode("utf-16"), "cannot be read"),
+        ("t.csv", "a,b\né,2\n".encode("latin-1"), "is not UTF-8 at byte"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16"), "is not UTF-8 at byte 0"),
+        ("t.csv", b"a;b\n1,5;2,5\n", "separated by ';'; a .csv needs commas"),
         ("t.parquet", b"a,b\n1,2\n", "cannot be read"),
     ],
 )
