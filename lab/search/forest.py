@@ -1,4 +1,4 @@
-"""A random-forest search as an Optuna sampler: Sobol start, then expected improvement in the forest and its helper.
+"""A random-forest search as an Optuna sampler: Sobol start, then expected improvement in the blended model.
 
 Its state is the storage: the proposal depends on (seed, trial number, history) alone, so a resumed study goes on
 exactly as an uninterrupted one. Method: sequential model-based optimisation with forests (Hutter et al. 2011, SMAC),
