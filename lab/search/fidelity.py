@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lab.search.history import History
 from lab.surrogate.encode import Encoding
-from lab.surrogate.rungs import rows_of
+from lab.surrogate.rungs import of_full_run, rows_of
 
 Floats = NDArray[np.float64]
 
@@ -40,9 +40,7 @@ class Lessons:
 
     def at_full(self, units: Floats) -> Floats:
         """Points [m, d] as points of the model, asked for their final score."""
-        if self.dimensions == len(self.encoding):
-            return units
-        return np.concatenate([units, np.ones((len(units), 1))], axis=1)
+        return units if self.dimensions == len(self.encoding) else of_full_run(units)
 
 
 def lessons(history: History, encoding: Encoding, sign: float) -> Lessons:

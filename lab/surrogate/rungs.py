@@ -66,6 +66,11 @@ def _fidelity(epoch: int, longest: int) -> float:
     return math.log1p(max(epoch, 0)) / math.log1p(max(longest, 1))
 
 
+def of_full_run(features: Floats) -> Floats:
+    """Features [n, f] as those of full runs, [n, f + 1]."""
+    return np.concatenate([features, np.ones((len(features), 1))], axis=1)
+
+
 class AtFull:
     """A forest that is asked for the scores of full runs."""
 
@@ -81,4 +86,4 @@ class AtFull:
         return self._forest.predict(self._full(features))
 
     def _full(self, features: Floats) -> Floats:
-        return np.concatenate([features, np.ones((len(features), 1))], axis=1) if self._told_apart else features
+        return of_full_run(features) if self._told_apart else features

@@ -37,6 +37,10 @@ class Pixels:
     values: NDArray[np.uint8]
     kept: NDArray[np.int64]
 
+    def lost(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of all images' names that could not be read."""
+        return tuple(names[i] for i in np.setdiff1d(np.arange(len(names)), self.kept))
+
 
 def decode(
     images: Sequence[Raw], names: Sequence[str], size: int | None, channels: int | None, cache: Path | None

@@ -16,7 +16,7 @@ from lab.tasks.description import Description
 from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.images.decode import decode
 from lab.tasks.images.options import ImageOptions, check_net
-from lab.tasks.images.source import Source, open_source
+from lab.tasks.images.source import Source, open_source, relabelled
 from lab.tasks.splits import Rows, SplitPlan, make_split
 
 
@@ -92,19 +92,14 @@ class ImageData:
         unknown = set(source.class_names) - set(main.class_names)
         if unknown:
             raise TaskError(f"{self.options.test_path}: class {sorted(unknown)[0]!r} is not in {self.options.path}")
+        source = replace(source, labels=relabelled(source, main.class_names), class_names=main.class_names, splits=None)
         part = self._read(source, self.options.test_path, main.pixels.shape[1])
         if part.pixels.shape[1:] != main.pixels.shape[1:]:
             shapes = ["x".join(map(str, p.pixels.shape[1:])) for p in (part, main)]
             raise TaskError(
                 f"{self.options.test_path}: images are {shapes[0]}, those to train on {shapes[1]}; say size"
             )
-        number = np.array([main.class_names.index(name) for name in part.class_names], dtype=np.int64)
-        if part.labels.ndim == 1:
-            labels = number[part.labels]
-        else:
-            labels = np.zeros((len(part.labels), len(main.class_names)), dtype=np.int64)
-            labels[:, number] = part.labels
-        return _Part(part.pixels, labels, part.names, None, main.class_names, part.unreadable)
+        return part
 
     def _open(self, path: str) -> Source:
         source, names = open_source(path), self.options.class_names
@@ -120,7 +115,7 @@ class ImageData:
         assert source.labels is not None  # every source of `open_source` has labels
         decoded = decode(source.images, source.names, self.options.size, channels, self.cache)
         kept = decoded.kept
-        unreadable = tuple(source.names[i] for i in np.setdiff1d(np.arange(len(source.images)), kept))
+        unreadable = decoded.lost(source.names)
         if len(unreadable) > self.options.max_unreadable * len(source.images):
             some = ", ".join(unreadable[:5]) + (", ..." if len(unreadable) > 5 else "")
             raise TaskError(
@@ -189,6 +184,11 @@ class ImageData:
     def labels(self, split: str) -> NDArray[np.int64]:
         """A split's classes [n], or labels [n, classes]."""
         return self._of(split).labels[self.rows[split]]
+
+    def image(self, split: str, index: int) -> NDArray[np.uint8]:
+        """One of a split's images, uint8 [c, h, w]."""
+        pixels: NDArray[np.uint8] = self._of(split).pixels[int(self.rows[split][index])]
+        return pixels
 
     def name(self, split: str, index: int) -> str:
         """What a split's image is called."""

@@ -40,6 +40,17 @@ class Source:
     """Each image's split, where the source says it."""
 
 
+def relabelled(source: Source, class_names: tuple[str, ...]) -> NDArray[np.int64]:
+    """A source's labels in the numbers of other class names, which hold all of its own."""
+    assert source.labels is not None  # asked before
+    number = np.array([class_names.index(name) for name in source.class_names], dtype=np.int64)
+    if source.labels.ndim == 1:
+        return number[source.labels]
+    found = np.zeros((len(source.labels), len(class_names)), dtype=np.int64)
+    found[:, number] = source.labels
+    return found
+
+
 def open_source(path: str, labelled: bool = True) -> Source:
     """Images with their classes; where they need not be `labelled`, a file may lack them.
 

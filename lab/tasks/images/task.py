@@ -25,7 +25,7 @@ from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.images.decode import decode
 from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions, check_net
-from lab.tasks.images.source import Source, open_source, plain_images
+from lab.tasks.images.source import Source, open_source, plain_images, relabelled
 
 
 class Images(Task):
@@ -72,6 +72,7 @@ class Images(Task):
         self._net = model
         self.options = {**vars(self._images), **vars(self._augmentation), "model": model}
         self._fitted: Fitted | None = None
+        self._tensors: dict[Split, Data] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travels as its options: a worker reads the images itself, or what was decoded before from the cache."""
@@ -105,13 +106,11 @@ class Images(Task):
 
     # The contract.
 
-    @cached_property
-    def _tensors(self) -> dict[Split, Data]:
-        splits: tuple[Split, ...] = ("train", "valid", "test")
-        return {s: (torch.from_numpy(self._data.pixels(s)), torch.from_numpy(self._data.labels(s))) for s in splits}
-
     def data(self, split: Split) -> Data:
         """Pixels uint8 [n, c, h, w], and classes [n] or labels [n, classes]."""
+        if split not in self._tensors:  # a lane has no use for the test images
+            pixels, labels = self._data.pixels(split), self._data.labels(split)
+            self._tensors[split] = torch.from_numpy(pixels), torch.from_numpy(labels)
         return self._tensors[split]
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
@@ -167,7 +166,7 @@ class Images(Task):
         if decoded.values.shape[1:] != (known.channels, known.height, known.width):
             got = "x".join(map(str, decoded.values.shape[1:]))
             raise TaskError(f"images are {got}; those trained on {known.channels}x{known.height}x{known.width}")
-        lost = [source.names[i] for i in np.setdiff1d(np.arange(len(source.names)), decoded.kept)]
+        lost = decoded.lost(source.names)
         notes: tuple[str, ...] = (
             (f"{len(lost)} images cannot be read and are left out: {', '.join(lost[:5])}",) if lost else ()
         )
@@ -175,19 +174,9 @@ class Images(Task):
         if unknown:
             notes += (f"is not scored: class {unknown[0]!r} is not among those trained on",)
         elif source.labels is not None:
-            y = torch.from_numpy(self._relabelled(source)[decoded.kept])
+            y = torch.from_numpy(relabelled(source, known.class_names)[decoded.kept])
         names = tuple(source.names[i] for i in decoded.kept)
         return Given(torch.from_numpy(decoded.values), y, names, notes)
-
-    def _relabelled(self, source: Source) -> NDArray[np.int64]:
-        """A source's labels in the numbers of the training classes."""
-        assert source.labels is not None  # asked before
-        number = np.array([self._known.class_names.index(name) for name in source.class_names], dtype=np.int64)
-        if source.labels.ndim == 1:
-            return number[source.labels]
-        found = np.zeros((len(source.labels), len(self._known.class_names)), dtype=np.int64)
-        found[:, number] = source.labels
-        return found
 
     def fitted(self) -> Mapping[str, Any]:
         return self._known.dump()
@@ -199,7 +188,7 @@ class Images(Task):
         return self._data.describe()
 
     def show(self, split: Split, index: int) -> Mapping[str, str]:
-        pixels = self._data.pixels(split)[index]
+        pixels = self._data.image(split, index)
         image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
         stream = io.BytesIO()
         image.save(stream, format="PNG")

@@ -110,6 +110,7 @@ class TableData:
     def __init__(self, options: TableOptions) -> None:
         self.options = options
         self.plan = SplitPlan.parse(options.split)
+        self._encoded: dict[str, Encoded] = {}
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -226,7 +227,9 @@ class TableData:
 
     def encoded(self, split: str) -> Encoded:
         """A split's features as arrays."""
-        return encode(self.fitted.columns, self.part(split), Notes())
+        if split not in self._encoded:  # the net, its description and its baselines all ask
+            self._encoded[split] = encode(self.fitted.columns, self.part(split), Notes())
+        return self._encoded[split]
 
     def targets(self, split: str) -> NDArray[Any]:
         """A split's targets; see `Target.values`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +62,7 @@ class Table(Task):
         self.options = {**vars(self._options), **plain}
         self._data = TableData(self._options)
         self._fitted: Fitted | None = None
+        self._tensors: dict[Split, Data] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travels as its options: a worker reads the table itself."""
@@ -98,16 +98,10 @@ class Table(Task):
 
     # The contract.
 
-    @cached_property
-    def _tensors(self) -> dict[Split, Data]:
-        splits: tuple[Split, ...] = ("train", "valid", "test")
-        return {split: self._ready(split) for split in splits}
-
-    def _ready(self, split: Split) -> Data:
-        x = torch.from_numpy(inputs(self._data.fitted.columns, self._data.encoded(split)))
-        return x, torch.from_numpy(self._data.targets(split))
-
     def data(self, split: Split) -> Data:
+        if split not in self._tensors:  # a lane has no use for the test rows
+            x = torch.from_numpy(inputs(self._data.fitted.columns, self._data.encoded(split)))
+            self._tensors[split] = x, torch.from_numpy(self._data.targets(split))
         return self._tensors[split]
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
