@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from lab.errors import RecordError, TaskError
 from lab.record import Record
 from lab.spec import StudySpec
+from lab.tasks.building import build_model
 from lab.tasks.contract import Given, Kind, Task
 from lab.tasks.registry import load_task
 from lab.training.ensemble import scores, weighted, with_temperature
 from lab.training.snapshots import load_weights
-from lab.training.trainer import build_model
 
 _BATCH = 1024
 
@@ -32,7 +32,7 @@ class Member:
 @torch.no_grad()
 def member_outputs(task: Task, folder: Path, member: Member, x: Tensor) -> Tensor:
     """What one member predicts for inputs [n, ...]: probabilities [n, c], or plain values."""
-    model = build_model(task, member.params, seed=0)
+    model = build_model(task, member.params, 0, task.model_input(x[:1]))
     load_weights(model, folder / member.file)
     model.eval()
     batches = (task.model_input(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH))

@@ -20,8 +20,9 @@ from lab.execution.template import template_params
 from lab.tasks.checks import check_data
 from lab.tasks.contract import TrialFunction
 from lab.tasks.registry import load_task
+from lab.training.function_trainer import FunctionTrainer
 from lab.training.snapshots import pack, unpack
-from lab.training.trainer import EpochResult, FunctionTrainer, ModelTrainer, Trainer
+from lab.training.trainer import EpochResult, ModelTrainer, Trainer
 
 _OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 _DETAIL_CHARS = 16_384

@@ -14,13 +14,14 @@ from lab.execution.engine import Probe
 from lab.execution.lane import make_trainer
 from lab.execution.template import corner_params, template_params
 from lab.schedules import Constant
+from lab.tasks.building import build_model
 from lab.tasks.checks import check_task
 from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
 from lab.training.equivalence import check_path
 from lab.training.models import PATHS, build_models
+from lab.training.optimizer import build_optimizer
 from lab.training.stacking.layouts import NotStackable
-from lab.training.trainer import build_model
 
 _STEPS = 16
 _ROUNDS = 3
@@ -37,10 +38,13 @@ def probe(job: Job, widest: int) -> Probe:
 
     Raises:
         TaskError: the task breaks its contract.
+        SpecError: an optimizer that cannot be, at some corner of the space.
     """
     task = load_task(job.task)
     if isinstance(task, TrialFunction):
         return Probe("function", 1, "a trial function runs by itself", {})
+    for params in corner_params(job.space):
+        build_optimizer(job.training.optimizer, params)
     check_task(task, template_params(job.space))
     job = replace(job, task=replace(job.task, given=task))  # its data are read once, not for every width
     times = {"sequential x 1": _milliseconds(job, "sequential", 1)}
@@ -81,11 +85,11 @@ def _check(path: str, task: Task, job: Job) -> None:
     x, y = (split[:_EXAMPLES] for split in task.data("train"))
     x = task.model_input(x)
     middle = template_params(job.space)
-    check_path(path, task, lambda seed: build_model(task, middle, seed), x, y)
-    models = build_models(path, build_model(task, middle, seed=0), 1, x, torch.device("cpu"))
+    check_path(path, task, lambda seed: build_model(task, middle, seed, x), x, y)
+    models = build_models(path, build_model(task, middle, 0, x), 1, x, torch.device("cpu"))
     for params in corner_params(job.space):
         try:
-            module = build_model(task, params, seed=0)
+            module = build_model(task, params, 0, x)
         except Exception:  # noqa: S112 - a corner at which the user's model raises fails its trials, not the study
             continue
         models.load(0, module, seed=0)

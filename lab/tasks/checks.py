@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import LabError, TaskError
+from lab.tasks.building import build_model
 from lab.tasks.contract import Data, Split, Task
 
 _FEW = 4
@@ -44,11 +45,16 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
             raise TaskError(f"{name}.model: gave {type(model).__name__}, not a torch.nn.Module")
         if not any(p.requires_grad for p in model.parameters()):
             raise TaskError(f"{name}.model: has no trainable parameters")
+        if {id(p) for p in model.parameters()} & {id(p) for p in task.model(params).parameters()}:
+            raise TaskError(f"{name}.model: gives the same parameters twice: build a new model in it, or trials share")
+        names = dict(model.named_parameters()).keys()
         model.eval()
         given = _tried(f"{name}.model_input", lambda: task.model_input(x[:few]))
         if not isinstance(given, Tensor) or len(given) != few:
             raise TaskError(f"{name}.model_input: must give one input per example")
         output = _tried(f"{name}.model: on inputs of shape {tuple(given.shape)}", lambda: model(given))
+        if created := sorted(dict(model.named_parameters()).keys() - names):
+            raise TaskError(f"{name}.model: makes parameters in forward ({', '.join(created)}): make them in __init__")
         _check_kind(task, output, y)
         loss = _tried(f"{name}.loss", lambda: task.loss(output, y[:few]))
         if not isinstance(loss, Tensor) or loss.shape != (few,):
@@ -153,7 +159,7 @@ def contract_suite(task: Task, params: Mapping[str, Any], again: Callable[[], Ta
         ("data, model, loss and metrics fit together", _fits),
         ("the same data whenever they are asked for", partial(_same_data, again=again)),
         ("splits share no examples", _no_overlap),
-        ("each model is its own, and the same seed gives the same", _same_model),
+        ("the same seed gives the same model", _same_model),
         ("an example's loss is its own", _own_loss),
         ("training steps lower the loss on a few examples", _learns),
         ("predictions can be averaged", _predicts),
@@ -215,9 +221,6 @@ def _rows(data: Data) -> set[bytes]:
 
 def _same_model(task: Task, params: Mapping[str, Any]) -> str:
     one, other = _model(task, params), _model(task, params)
-    shared = {id(p) for p in one.parameters()} & {id(p) for p in other.parameters()}
-    if shared:
-        raise TaskError("model gives the same parameters twice: build a new model in it, or trials train each other's")
     first, again = one.state_dict(), other.state_dict()
     if first.keys() != again.keys() or not all(torch.equal(first[name], again[name]) for name in first):
         raise TaskError("two models built after the same torch.manual_seed differ: draw weights from torch's generator")
@@ -240,9 +243,7 @@ def _own_loss(task: Task, params: Mapping[str, Any]) -> str:
 
 
 def _model(task: Task, params: Mapping[str, Any]) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return task.model(params)
+    return build_model(task, params, 0, task.model_input(task.data("train")[0][:_FEW]))
 
 
 def _learns(task: Task, params: Mapping[str, Any]) -> str:

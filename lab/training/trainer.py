@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,8 @@ from torch import Tensor
 from lab.assignment import Assignment, Outcome, Training
 from lab.errors import SpecError, TaskError
 from lab.range_test import smooth, stop_step
-from lab.tasks.contract import Data, Task, Trial, TrialFunction
+from lab.tasks.building import build_model
+from lab.tasks.contract import Data, Task
 from lab.training.loss import slot_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, build_optimizer
@@ -72,6 +73,7 @@ class _Slot:
     """A running trial."""
 
     assignment: Assignment
+    optimizer: RowOptimizer
     state: State
     lr: list[float]
     momentum: list[float]
@@ -109,14 +111,13 @@ class ModelTrainer(Trainer):
         self._valid_x, self._valid_y = (t.to(self._device) for t in task.data("valid"))
         self._batch = training.batch_size
         self._steps = steps_per_epoch(len(self._train_x), training)
-        template = build_model(task, template_params, seed=0).to(self._device)
-        examples = task.model_input(self._train_x[:3])
-        self._models: SlotModels = build_models(training.path, template, width, examples, self._device)
-        self._optimizer: RowOptimizer = build_optimizer(training.optimizer)
+        self._examples = task.model_input(self._train_x[:3])
+        template = build_model(task, template_params, 0, self._examples).to(self._device)
+        self._models: SlotModels = build_models(training.path, template, width, self._examples, self._device)
         self._slots: dict[int, _Slot] = {}
 
     def start(self, assignment: Assignment) -> None:
-        module = build_model(self._task, assignment.params, assignment.seed)
+        module = build_model(self._task, assignment.params, assignment.seed, self._examples)
         self._models.load(assignment.slot, module, assignment.seed)
         self._slots[assignment.slot] = self._new_slot(assignment)
 
@@ -124,8 +125,9 @@ class ModelTrainer(Trainer):
         total = assignment.epochs * self._steps
         lr, momentum, weight_decay = (c.tolist() for c in assignment.schedule.curves(None, total))
         ends = frozenset(assignment.schedule.cycle_ends(total)) if assignment.keep else frozenset()
-        state = self._optimizer.state(self._models.row(assignment.slot))
-        return _Slot(assignment, state, lr, momentum, weight_decay, ends)
+        optimizer = build_optimizer(self._training.optimizer, assignment.params)
+        state = optimizer.state(self._models.row(assignment.slot))
+        return _Slot(assignment, optimizer, state, lr, momentum, weight_decay, ends)
 
     def stop(self, slot: int) -> None:
         del self._slots[slot]
@@ -178,7 +180,7 @@ class ModelTrainer(Trainer):
     def _update(self, slot: int) -> None:
         running = self._slots[slot]
         i = running.step
-        self._optimizer.step(
+        running.optimizer.step(
             self._models.row(slot),
             self._models.grad(slot),
             running.state,
@@ -276,52 +278,6 @@ class ModelTrainer(Trainer):
         noise = self._models.noise[slot]
         assert noise is not None  # set by start
         noise.set_state(meta["noise"])
-
-
-class FunctionTrainer(Trainer):
-    """Drives a user's generator, one trial at a time; each value it yields is an epoch's metrics."""
-
-    def __init__(self, function: TrialFunction) -> None:
-        self.width = 1
-        self._function = function
-        self._running: tuple[Assignment, Iterator[Mapping[str, float]]] | None = None
-        self._epoch = 0
-
-    def start(self, assignment: Assignment) -> None:
-        trial = Trial(assignment.params, assignment.schedule, assignment.epochs, assignment.seed)
-        self._running = (assignment, iter(self._function(trial)))
-        self._epoch = 0
-
-    def stop(self, slot: int) -> None:
-        self._running = None
-
-    def epoch(self) -> tuple[EpochResult, ...]:
-        if self._running is None:
-            return ()
-        assignment, values = self._running
-        try:
-            metrics = next(values)
-        except StopIteration:
-            raise TaskError(
-                f"the trial function ended after {self._epoch} of {assignment.epochs} epochs; it must yield each epoch"
-            ) from None
-        if not isinstance(metrics, Mapping) or self._function.metric not in metrics:
-            raise TaskError(f"the trial function yielded {metrics!r}, without the metric '{self._function.metric}'")
-        self._epoch += 1
-        score = float(metrics[self._function.metric])
-        outcome, detail = None, ""
-        if not math.isfinite(score):
-            outcome, detail = Outcome.DIVERGED, f"{self._function.metric} is {score} after epoch {self._epoch}"
-        elif self._epoch >= assignment.epochs:
-            outcome = Outcome.COMPLETED
-        return (EpochResult(0, {k: float(v) for k, v in metrics.items()}, outcome, detail),)
-
-
-def build_model(task: Task, params: Mapping[str, Any], seed: int) -> torch.nn.Module:
-    """A task's model with weights drawn from `seed`; the process's own random state stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return task.model(params)
 
 
 def pick_device(name: str) -> torch.device:

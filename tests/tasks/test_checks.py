@@ -170,7 +170,7 @@ class Wild(Good):
         (Overlapping, "splits share no examples", "10 of 10 examples of valid are also in train: its score would be"),
         (
             Unseeded,
-            "each model is its own, and the same seed gives the same",
+            "the same seed gives the same model",
             "two models built after the same torch.manual_seed differ",
         ),
         (Stuck, "training steps lower the loss on a few examples", "30 AdamW steps at 0.003 on 40 examples took the "),
@@ -199,6 +199,24 @@ def test_nothing_else_is_tried_where_data_and_model_do_not_fit(split: str):
     assert found.said == f"Bad.data('{split}'): NaN or infinity in the inputs (40 of 40 examples)"
 
 
+class Shared(Good):
+    """Gives one model to everybody."""
+
+    only = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return self.only
+
+
+class Growing(nn.Linear):
+    """Makes a parameter when it is first called."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "scale"):
+            self.scale = nn.Parameter(torch.ones(2))
+        return super().forward(x) * self.scale
+
+
 def _draws(shape: tuple[int, ...]) -> Any:
     return lambda self, examples, random, params: np.zeros(shape, dtype=np.float32)
 
@@ -209,6 +227,8 @@ def _draws(shape: tuple[int, ...]) -> Any:
         (Good, {"kind": "ranking"}, "Bad.kind: 'ranking' is not 'classification', 'multilabel' or 'regression'"),
         (Good, {"model_input": lambda self, x: x[:2]}, "Bad.model_input: must give one input per example"),
         (Good, {"model_input": lambda self, x: x.numpy()}, "Bad.model_input: must give one input per example"),
+        (Shared, {}, "Bad.model: gives the same parameters twice: build a new model in it, or trials share"),
+        (Good, {"model": lambda self, p: Growing(3, 2)}, "Bad.model: makes parameters in forward (scale): make them "),
         (Good, {"draw": lambda self, *rest: 3}, "Bad.draw: must give an array of 4 rows; got int"),
         (Good, {"draw": _draws((4,))}, "Bad.draw: must give an array of 4 rows; got (4,)"),
         (Good, {"draw": _draws((3, 2))}, "Bad.draw: must give an array of 4 rows; got (3, 2)"),
@@ -245,15 +265,6 @@ def test_a_few_rows_may_be_alike_by_chance():
     assert (found.passed, found.said) == (True, "1 of valid are also in train, 1 of test are also in train")
 
 
-class Shared(Good):
-    """Gives one model to everybody."""
-
-    only = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
-
-    def model(self, params: Mapping[str, Any]) -> nn.Module:
-        return self.only
-
-
 class Mixing(Values):
     """Outputs [n, 1] against targets [n]: every example's loss is against every target."""
 
@@ -279,7 +290,6 @@ class Shuffled(Good):
 @pytest.mark.parametrize(
     ("task", "point", "said"),
     [
-        (Shared, "each model is its own, and the same seed gives the same", "model gives the same parameters twice"),
         (Mixing, "an example's loss is its own", r"alone and .* among others: do the shapes of outputs \(4, 1\) and"),
         (Shuffled, "the same data whenever they are asked for", "gave something else the second time"),
     ],

@@ -69,6 +69,31 @@ def test_sgd_is_torchs(nesterov: bool, first_momentum: float):
     torch.testing.assert_close(_ours(SGD(nesterov), curves), expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("length", [1e-3, 0.5, 1e6])
+def test_clipping_is_torchs(length: float):
+    curves = [(1.0, 0.0, 0.0)] * 3
+    row = torch.linspace(-1, 1, 17, dtype=torch.float64)
+    plain = row.clone().requires_grad_()
+    optimizer, state = SGD(max_grad_norm=length), SGD().state(row)
+    torchs = torch.optim.SGD([plain], lr=1.0)
+    for step, curve in enumerate(curves):
+        grad = _gradient(row, step)
+        optimizer.step(row, grad, state, *curve)
+        plain.grad = _gradient(plain.detach(), step)
+        torch.nn.utils.clip_grad_norm_([plain], length)
+        torch.testing.assert_close(grad, plain.grad, rtol=0, atol=1e-12)
+        torchs.step()
+        torch.testing.assert_close(row, plain.detach(), rtol=0, atol=1e-12)
+
+
+def test_a_trials_parameters_set_its_optimizer():
+    params = {"beta2": 0.95, "max_grad_norm": 1.0, "max_lr": 0.1}
+    assert build_optimizer({"eps": 1e-8}, params) == AdamW(0.95, 1e-8, max_grad_norm=1.0)
+    assert build_optimizer({"kind": "sgd", "max_grad_norm": 2.0}) == SGD(max_grad_norm=2.0)
+    with pytest.raises(SpecError, match=r"optimizer\.beta2: 1.5 is not a number in \[0, 1\)"):
+        build_optimizer({}, {"beta2": 1.5})
+
+
 def test_a_spec_names_the_optimizer():
     assert build_optimizer({}) == AdamW()
     assert build_optimizer({"kind": "adamw", "beta2": 0.9}) == AdamW(beta2=0.9)
@@ -80,11 +105,16 @@ def test_a_spec_names_the_optimizer():
     [
         ({"kind": "adam"}, r"optimizer\.kind: 'adam' is unknown \(did you mean 'adamw'\?\); choices: adamw, sgd"),
         ({"kind": ["sgd"]}, r"optimizer\.kind: \['sgd'\] is unknown"),
-        ({"kind": "sgd", "beta2": 0.9}, r"optimizer\.beta2: is unknown; allowed: nesterov"),
-        ({"beta_2": 0.9}, r"optimizer\.beta_2: is unknown \(did you mean 'beta2'\?\); allowed: beta2, eps"),
+        ({"kind": "sgd", "beta2": 0.9}, r"optimizer\.beta2: is unknown; allowed: max_grad_norm, nesterov"),
+        (
+            {"beta_2": 0.9},
+            r"optimizer\.beta_2: is unknown \(did you mean 'beta2'\?\); allowed: beta2, eps, max_grad_norm",
+        ),
         ({"beta2": 1.0}, r"optimizer\.beta2: 1.0 is not a number in \[0, 1\)"),
         ({"eps": "small"}, r"optimizer\.eps: 'small' is not a number"),
         ({"eps": float("nan")}, r"optimizer\.eps: nan is not a number"),
+        ({"max_grad_norm": 0}, r"optimizer\.max_grad_norm: 0 is not a number above 0"),
+        ({"kind": "sgd", "max_grad_norm": float("nan")}, r"optimizer\.max_grad_norm: nan is not a number above 0"),
         ({"kind": "sgd", "nesterov": 1}, r"optimizer\.nesterov: 1 is not true or false"),
     ],
 )

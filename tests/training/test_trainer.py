@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +15,13 @@ from torch import Tensor, nn
 from lab.assignment import Assignment, Outcome, Training
 from lab.errors import TaskError
 from lab.schedules import Constant, OneCycle, Ramp, Schedule, Snapshot
-from lab.tasks.contract import Data, Split, Task, Trial, trial_function
+from lab.tasks.building import build_model
+from lab.tasks.contract import Data, Split, Task
 from lab.training.optimizer import AdamW
 from lab.training.snapshots import pack, unpack
 from lab.training.trainer import (
     EpochResult,
-    FunctionTrainer,
     ModelTrainer,
-    build_model,
     pick_device,
     steps_per_epoch,
 )
@@ -118,8 +118,8 @@ def test_snapshots_are_the_weights_right_after_the_last_step_of_a_cycle(path: st
 
     rows: list[Tensor] = []
     trainer = _trainer(path, width=1)
-    trainer._optimizer = Noted()
     trainer.start(_assignment(7, 0, schedule, keep=True))
+    trainer._slots[0].optimizer = Noted()
     (*_, last) = _run(trainer, 0)
     ends = schedule.cycle_ends(4 * STEPS)
     assert list(last.files) == [f"final/0007-{i}.safetensors" for i in range(len(ends))]
@@ -158,6 +158,19 @@ def test_a_trial_trains_the_same_whatever_its_neighbours_do(path: str):
     assert found == expected
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_a_hyperparameter_of_the_optimizer_is_the_trials(path: str):
+    clipped = {"max_grad_norm": 0.01, "beta2": 0.9}
+    beside = _trainer(path, width=2)
+    for slot, params in enumerate(({}, clipped)):
+        beside.start(replace(_assignment(slot, slot, OneCycle(max_lr=0.05)), params=params, seed=3))
+    found = {r.slot: r.metrics for r in beside.epoch()}
+    assert found[0] != found[1]
+    alone = ModelTrainer(Blobs(), replace(_training(path), optimizer=clipped), 2, {})
+    alone.start(replace(_assignment(1, 1, OneCycle(max_lr=0.05)), params={}, seed=3))
+    assert [r.metrics for r in alone.epoch()] == [found[1]]
+
+
 def test_both_paths_train_the_same_without_dropout():
     results = []
     for path in PATHS:
@@ -193,8 +206,8 @@ def test_weights_that_the_last_update_broke_are_a_diverged_trial():
             row.fill_(float("nan"))
 
     trainer = ModelTrainer(Blobs(), _training("stacked", epoch_steps=1), 1, {})
-    trainer._optimizer = Breaks()
     trainer.start(_assignment(0, 0, Constant(max_lr=0.1), epochs=1, keep=True))
+    trainer._slots[0].optimizer = Breaks()
     (result,) = trainer.epoch()
     assert (result.outcome, result.detail) == (Outcome.DIVERGED, "validation loss nan after step 0")
     assert result.files == {}
@@ -238,11 +251,22 @@ def test_an_epoch_is_the_whole_batches_and_no_longer_than_asked():
         steps_per_epoch(7, _training("stacked"))
 
 
-def test_a_model_follows_from_its_seed():
-    one, same, other = (build_model(Blobs(), {}, seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(one[n], same[n]) for n in one)
-    assert not torch.equal(one["0.weight"], other["0.weight"])
+def test_a_device_is_what_was_asked_for():
     assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_lazy_layers_take_their_shapes_from_the_data(path: str):
+    class Lazy(Blobs):
+        def model(self, params: Mapping[str, Any]) -> nn.Module:
+            return nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(2))
+
+    trainer = ModelTrainer(Lazy(), _training(path), 2, {})
+    trainer.start(_assignment(0, 0, OneCycle(max_lr=0.05)))
+    trainer.start(_assignment(1, 1, OneCycle(max_lr=0.05)))
+    first, second = (r.metrics for r in trainer.epoch())
+    assert first != second
+    assert {name: tuple(t.shape) for name, t in trainer._models.tensors(0).items()}["0.weight"] == (8, 4)
 
 
 class Pixels(Task):
@@ -353,44 +377,3 @@ class TestHooks:
             trainer.start(self._assignment(0, 0))
             results.append(_run(trainer, 0))
         assert results[0] == results[1]
-
-
-class TestTrialFunction:
-    """A user's generator, an epoch at a time."""
-
-    ASSIGNMENT: ClassVar = Assignment(0, {"a": 2.0}, 1, 3, Constant(max_lr=0.1), 0, 0)
-
-    @staticmethod
-    def _trainer(values: list[Any]) -> FunctionTrainer:
-        @trial_function(metric="score", direction="maximize")
-        def function(trial: Trial) -> Iterator[Mapping[str, float]]:
-            assert (trial.params["a"], trial.epochs) == (2.0, 3)
-            yield from values
-
-        trainer = FunctionTrainer(function)
-        trainer.start(TestTrialFunction.ASSIGNMENT)
-        return trainer
-
-    def test_each_value_is_an_epoch(self):
-        trainer = self._trainer([{"score": 1}, {"score": 2}, {"score": 3, "loss": 4}, {"score": 5}])
-        results = [trainer.epoch()[0] for _ in range(3)]
-        assert [r.outcome for r in results] == [None, None, Outcome.COMPLETED]
-        assert results[-1].metrics == {"score": 3.0, "loss": 4.0}
-        trainer.stop(0)
-        assert trainer.epoch() == ()
-
-    def test_nan_is_a_diverged_trial(self):
-        (result,) = self._trainer([{"score": float("nan")}]).epoch()
-        assert (result.outcome, result.detail) == (Outcome.DIVERGED, "score is nan after epoch 1")
-
-    @pytest.mark.parametrize(
-        ("values", "message"),
-        [
-            ([], "ended after 0 of 3 epochs"),
-            ([{"loss": 1.0}], "without the metric 'score'"),
-            ([0.5], "yielded 0.5, without the metric 'score'"),
-        ],
-    )
-    def test_what_breaks_the_contract_is_told(self, values: list[Any], message: str):
-        with pytest.raises(TaskError, match=message):
-            self._trainer(values).epoch()

@@ -1,0 +1,209 @@
+"""A study's explore stage against the same search written by hand on plain Ray Tune.
+
+Three workloads: digits (64 trials of 27 epochs), adult with embeddings (64 of 3), a small CNN on a part of CIFAR-10
+(24 of 3). By hand: OptunaSearch (TPE), one Ray trial per configuration, reused actors, the same model, data, space,
+batch size and epochs, one thread per trial, both cores; `typical` as tutorials write it, `tuned` by somebody who knows
+the costs, `asha` the tuned one with ASHA. Each side is a process of its own, run in turn, `--rounds` times. Its time
+includes Ray's start and reading the data, and for `lab` the probe and the range test, which the others do not have:
+their range of max_lr is given. Afterwards each side's best setting is trained anew on fresh seeds, all in the same
+way, untimed: its confirmed score.
+
+    python studies/benchmarks/study_throughput.py --data FOLDER [--only digits adult cifar10] [--rounds 3]
+        [--output reports/throughput]
+
+FOLDER holds tabular/adult_train.csv and cifar10/train.parquet; digits needs none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lab.spec import StudySpec, read_spec
+
+ROOT = Path(__file__).resolve().parents[2]
+SIDES = ("lab", "typical", "tuned", "asha")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A shipped spec, what is set beside it (`{data}` is the folder), and the rates that by hand are searched."""
+
+    spec: str
+    settings: Mapping[str, Any]
+    rates: tuple[float, float]
+
+    def study(self, data: Path, seed: int) -> StudySpec:
+        settings = {k: v.format(data=data) if isinstance(v, str) else v for k, v in self.settings.items()}
+        return read_spec(ROOT / "studies" / self.spec, {**settings, "seed": seed})
+
+
+WORKLOADS = {
+    "digits": Workload("digits.yaml", {"search.trials": 64, "search.epochs": 27}, (1e-3, 0.6)),
+    "adult": Workload(
+        "table.yaml",
+        {
+            "task.path": "{data}/tabular/adult_train.csv",
+            "task.target": "income",
+            "search.trials": 64,
+            "search.epochs": 3,
+        },
+        (1e-4, 0.3),
+    ),
+    "cifar10": Workload(
+        "images.yaml",
+        {
+            "task.path": "{data}/cifar10/train.parquet",
+            "task.limit": 5_000,
+            "search.trials": 24,
+            "search.epochs": 3,
+        },
+        (1e-4, 0.3),
+    ),
+}
+
+
+def by_lab(spec: StudySpec) -> dict[str, Any]:
+    """`lab study run` up to the end of its explore stage."""
+    from lab.record import Record
+    from lab.study import Study
+    from lab.trials import read_trials
+
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study.from_spec(spec, Path(folder) / "run").run(until="explore")
+        explore, rows = study.artefact("explore"), read_trials(Record(Path(folder) / "run"), "explore")
+        best = explore["best"]
+        return {
+            "best": best["score"],
+            "params": best["params"],
+            "trials": explore["trials"],
+            "epochs": sum(len(row.curve) for row in rows),
+            "lanes": explore["lanes"],
+            "width": explore["width"],
+        }
+
+
+def confirmed(spec: StudySpec, params: Mapping[str, Any], seeds: int) -> list[float]:
+    """Scores of a setting, trained in full on seeds that no search has seen."""
+    import torch
+    from throughput_by_hand import tuned
+
+    from lab.tasks.contract import Task
+    from lab.tasks.registry import load_task
+
+    task = load_task(spec.task.ref())
+    assert isinstance(task, Task)
+    scores = []
+    for seed in range(1_000, 1_000 + seeds):
+        torch.manual_seed(seed)
+        *_, last = tuned(spec, task, {**params, "seed": seed}, spec.search.epochs)
+        scores.append(last)
+    return scores
+
+
+def timed(name: str, side: str, data: Path, seed: int) -> dict[str, Any]:
+    """Run one side in a process of its own."""
+    command = [sys.executable, __file__, "--only", name, "--side", side, "--data", str(data), "--seed", str(seed)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
+    begin = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    seconds = time.perf_counter() - begin
+    if done.returncode:
+        raise SystemExit(f"{name}, {side}: failed\n{done.stderr}")
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    return {"workload": name, "side": side, "seed": seed, "seconds": seconds, **found}
+
+
+def measure(name: str, data: Path, rounds: int, seed: int) -> list[dict[str, Any]]:
+    """All sides in turn."""
+    runs = []
+    for number in range(rounds):
+        for side in SIDES:
+            run = timed(name, side, data, seed + number)
+            run["confirmed"] = confirmed(WORKLOADS[name].study(data, seed), run["params"], seeds=3)
+            runs.append(run)
+            print(f"{name} {side}: {run['seconds']:.1f} s, best {run['best']:.4f}", flush=True)
+    return runs
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """What was measured, on what, as Markdown."""
+    runs = content["runs"]
+    names = list(dict.fromkeys(run["workload"] for run in runs))
+    text = f"""# The explore stage against plain Ray Tune
+
+Wall time of whole processes, Ray's start and reading the data included, sides in turn; n = {content["rounds"]}.
+`python studies/benchmarks/study_throughput.py --data FOLDER --rounds {content["rounds"]} --output reports/throughput`.
+{", ".join(f"{name} {number}" for name, number in content["versions"].items())}; {content["machine"]}.
+"""
+    for name in names:
+        mine = [run for run in runs if run["workload"] == name]
+        lab = [run["seconds"] for run in mine if run["side"] == "lab"]
+        text += f"\n## {name}\n\n"
+        text += "| | median s | times lab: median (least to largest) | trials a minute | epochs | best | confirmed |\n"
+        text += "|---|---|---|---|---|---|---|\n"
+        for side in SIDES:
+            of_side = [run for run in mine if run["side"] == side]
+            seconds = [run["seconds"] for run in of_side]
+            ratios = [s / own for s, own in zip(seconds, lab, strict=True)]
+            rate = statistics.median(60 * run["trials"] / run["seconds"] for run in of_side)
+            scores = [score for run in of_side for score in run["confirmed"]]
+            spread = statistics.stdev(scores)
+            text += (
+                f"| {side} | {statistics.median(seconds):.1f} | {statistics.median(ratios):.2f}"
+                f" ({min(ratios):.2f} to {max(ratios):.2f}) | {rate:.0f}"
+                f" | {statistics.mean(run['epochs'] for run in of_side):.0f}"
+                f" | {statistics.mean(run['best'] for run in of_side):.4f}"
+                f" | {statistics.mean(scores):.4f} (sd {spread:.4f}) |\n"
+            )
+    return text
+
+
+def main() -> None:
+    """Run all sides in turn and write what was found, or, with `--side`, run one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path())
+    parser.add_argument("--only", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--side", choices=SIDES)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    data = arguments.data.resolve()
+    if arguments.side:
+        workload = WORKLOADS[arguments.only[0]]
+        spec = workload.study(data, arguments.seed)
+        if arguments.side == "lab":
+            print(json.dumps(by_lab(spec)))
+        else:
+            from throughput_by_hand import search
+
+            print(json.dumps(search(spec, workload.rates, arguments.side)))
+        return
+    content = {
+        "rounds": arguments.rounds,
+        "machine": f"{os.cpu_count()} cores, {platform.platform()}",
+        "versions": {name: version(name) for name in ("lab", "torch", "ray", "optuna", "scikit-learn")},
+        "runs": [run for name in arguments.only for run in measure(name, data, arguments.rounds, arguments.seed)],
+    }
+    print(page(content))
+    if arguments.output:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        (arguments.output / "result.json").write_text(json.dumps(content, indent=1) + "\n")
+        (arguments.output / "README.md").write_text(page(content))
+
+
+if __name__ == "__main__":
+    main()
