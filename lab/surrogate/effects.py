@@ -40,6 +40,9 @@ class Effect:
     high: tuple[float, ...]
     support: tuple[int, ...]
     """Trials near each grid point: where it is 0 the curve is the forest's guess."""
+    ice: tuple[tuple[float, ...], ...] = ()
+    """The same for single settings of all others (individual conditional expectation), [curves, grid]: where they
+    are not parallel, the effect depends on the others."""
 
 
 def sobol(n: int, d: int, seed: int) -> Floats:
@@ -48,56 +51,86 @@ def sobol(n: int, d: int, seed: int) -> Floats:
 
 
 def partial_dependence(
-    forest: Response, encoding: Encoding, name: str, history: Floats, *, seed: int, grid: int = 21, sample: int = 256
+    forest: Response,
+    encoding: Encoding,
+    name: str,
+    history: Floats,
+    *,
+    seed: int,
+    grid: int = 21,
+    sample: int = 256,
+    curves: int = 16,
 ) -> Effect:
     """The forest's mean over the space as one hyperparameter is held at each value of a grid.
 
     Args:
         history: the trials in the unit cube [n, d], for the support.
+        curves: single settings of the other hyperparameters that are kept beside the mean.
     """
     column = encoding.names.index(name)
+    units, values = axis(encoding, name, grid)
     dist = encoding.distributions[name]
-    if isinstance(dist, CategoricalDistribution):
-        count = len(dist.choices)
-        units = (np.arange(count) + 0.5) / count
-        reach = 0.5 / count
-    else:
-        units = np.linspace(0, 1, grid)
-        reach = 0.5 / (grid - 1)
+    reach = 0.5 / len(units) if isinstance(dist, CategoricalDistribution) else 0.5 / (grid - 1)
     base = sobol(sample, len(encoding), seed)
-    per_tree = []
+    per_tree, per_point = [], []
     for unit in units:
         base[:, column] = unit
-        per_tree.append(forest.trees(encoding.features(base)).mean(axis=1))
+        found = forest.trees(encoding.features(base))
+        per_tree.append(found.mean(axis=1))
+        per_point.append(found[:, :curves].mean(axis=0))
     trees = np.stack(per_tree)  # [grid, trees]
     near = np.abs(history[:, column][None] - units[:, None]) <= max(reach, 0.05)
     low, high = np.quantile(trees, [0.1, 0.9], axis=1)
-    anchor = np.full(len(encoding), 0.5)
-    values = []
-    for unit in units:
-        anchor[column] = unit
-        values.append(encoding.values(anchor)[name])
     return Effect(
-        name, tuple(values), tuple(trees.mean(axis=1)), tuple(low), tuple(high), tuple(int(c) for c in near.sum(axis=1))
+        name,
+        values,
+        tuple(trees.mean(axis=1)),
+        tuple(low),
+        tuple(high),
+        tuple(int(c) for c in near.sum(axis=1)),
+        tuple(map(tuple, np.stack(per_point, axis=1).tolist())),
     )
 
 
-def importances(forest: Response, encoding: Encoding, *, seed: int, sample: int = 512) -> dict[str, float]:
+def axis(encoding: Encoding, name: str, grid: int) -> tuple[Floats, tuple[Any, ...]]:
+    """Where one hyperparameter is looked at: a grid over its range, or its options; in the unit cube and as values."""
+    dist = encoding.distributions[name]
+    count = len(dist.choices) if isinstance(dist, CategoricalDistribution) else grid
+    options = isinstance(dist, CategoricalDistribution)
+    units = (np.arange(count) + 0.5) / count if options else np.linspace(0, 1, grid)
+    alone = Encoding({name: dist})
+    return units, tuple(alone.values(np.array([unit]))[name] for unit in units)
+
+
+def importances(
+    forest: Response, encoding: Encoding, *, seed: int, sample: int = 512, direction: str = "maximize", best: float = 1
+) -> dict[str, float]:
     """Permutation importance over the space: the share of the forest's variance that shuffling a parameter destroys.
 
     Half the mean squared change when one parameter is redrawn, over the total variance: Sobol's total-effect index
     (Jansen 1999), so interactions count for every parameter that takes part in them.
+
+    Args:
+        best: the share of the space, of what is predicted best in `direction`, within which that is asked: what
+            decides between good and bad settings need not be what decides among good ones.
     """
-    base = sobol(sample, len(encoding), seed)
+    base = sobol(round(sample / best), len(encoding), seed)
     shuffle = np.random.default_rng(seed)
+    sign = 1.0 if direction == "maximize" else -1.0
     before = forest.predict(encoding.features(base)).mean
+    least = -np.inf
+    if best < 1:
+        least = float(np.quantile(sign * before, 1 - best))
+        inside = sign * before >= least
+        base, before = base[inside], before[inside]
     variance = float(before.var())
     found: dict[str, float] = {}
     for column, name in enumerate(encoding.names):
         redrawn = base.copy()
         redrawn[:, column] = shuffle.permutation(redrawn[:, column])
-        change = forest.predict(encoding.features(redrawn)).mean - before
-        found[name] = 0.5 * float((change**2).mean()) / variance if variance > 0 else 0.0
+        after = forest.predict(encoding.features(redrawn)).mean
+        change = (after - before)[sign * after >= least]  # who has left the region says nothing of it
+        found[name] = 0.5 * float((change**2).mean()) / variance if variance > 0 and len(change) else 0.0
     return found
 
 
@@ -114,7 +147,7 @@ def edge(effect: Effect, encoding: Encoding, direction: str) -> str | None:
     if float(np.ptp(mean)) <= band:
         return None
     margin = max(1, round(0.05 * (len(mean) - 1)))
+    # Rates, counts and decays end at 0 by their nature, shares at 1: there is nothing beyond to search.
     if best <= margin:
-        # Rates, counts and decays end at 0 by their nature: there is nothing below to search.
         return None if effect.values[0] == 0 else "low"
-    return "high" if best >= len(mean) - 1 - margin else None
+    return "high" if best >= len(mean) - 1 - margin and effect.values[-1] != 1 else None

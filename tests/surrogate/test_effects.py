@@ -93,6 +93,17 @@ def test_the_effect_of_a_choice_has_a_point_per_option():
     assert effect.mean[2] > effect.mean[1] > effect.mean[0]
 
 
+def test_single_settings_stand_beside_their_mean():
+    x = sobol(128, 3, seed=1)
+    forest = Forest(seed=0, trees=16).fit(x, x[:, 0] * x[:, 1])
+    whole = partial_dependence(forest, ENCODING, "a", x, seed=0, grid=5, sample=16, curves=16)
+    assert np.shape(whole.ice) == (16, 5)
+    np.testing.assert_allclose(np.mean(whole.ice, axis=0), whole.mean, rtol=1e-9)
+    base = sobol(16, 3, seed=0)[2]
+    for unit, value in zip((0.0, 0.25, 0.5, 0.75, 1.0), whole.ice[2], strict=True):
+        assert forest.predict(np.array([[unit, *base[1:]]])).mean[0] == pytest.approx(value)
+
+
 def _effect(mean: Floats, band: float = 0.01, start: float = 0.5) -> Effect:
     values = tuple(float(m) for m in mean)
     low, high = tuple(m - band / 2 for m in values), tuple(m + band / 2 for m in values)
@@ -119,7 +130,11 @@ def test_an_optimum_at_the_edge_is_found(mean: Floats, direction: str, expected:
 
 def test_zero_is_an_end_and_no_edge():
     assert edge(_effect(-GRID, start=0.0), ENCODING, "maximize") is None
-    assert edge(_effect(GRID, start=0.0), ENCODING, "maximize") == "high"
+    assert edge(_effect(GRID, start=0.1), ENCODING, "maximize") == "high"
+
+
+def test_one_is_an_end_of_shares_and_no_edge():
+    assert edge(_effect(GRID, start=0.0), ENCODING, "maximize") is None
 
 
 def test_an_edge_within_the_noise_and_a_choice_have_none():
