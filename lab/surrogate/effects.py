@@ -10,13 +10,18 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from scipy.stats import qmc
 
 from lab.surrogate.encode import Encoding
 from lab.surrogate.forest import Prediction
 
 Floats = NDArray[np.float64]
+
+_MARGIN = 0.05
+"""Share of a range that counts as its end."""
+_BEST, _MOST = 5, 0.8
+"""Trials that count as the best, at least; and the share of them that has to lie at an end."""
 
 
 class Response(Protocol):
@@ -139,15 +144,38 @@ def edge(effect: Effect, encoding: Encoding, direction: str) -> str | None:
 
     Only where the curve rises towards the edge by more than its band is wide is that worth saying.
     """
-    if isinstance(encoding.distributions[effect.name], CategoricalDistribution):
+    dist = encoding.distributions[effect.name]
+    if isinstance(dist, CategoricalDistribution):
         return None
     mean = np.asarray(effect.mean) * (1 if direction == "maximize" else -1)
     best = int(mean.argmax())
     band = float(np.median(np.asarray(effect.high) - np.asarray(effect.low)))
     if float(np.ptp(mean)) <= band:
         return None
-    margin = max(1, round(0.05 * (len(mean) - 1)))
-    # Rates, counts and decays end at 0 by their nature, shares at 1: there is nothing beyond to search.
-    if best <= margin:
-        return None if effect.values[0] == 0 else "low"
-    return "high" if best >= len(mean) - 1 - margin and effect.values[-1] != 1 else None
+    margin = max(1, round(_MARGIN * (len(mean) - 1)))
+    side = "low" if best <= margin else "high" if best >= len(mean) - 1 - margin else None
+    return None if side is None or _natural(dist, side) else side
+
+
+def crowded(encoding: Encoding, name: str, units: Floats, cost: Floats) -> str | None:
+    """`low` or `high` where the best trials, four of five, lie within 5 % of that end of a numeric range, else None.
+
+    Args:
+        units: the trials in the unit cube [n, d].
+        cost: [n], to be minimised.
+    """
+    dist = encoding.distributions[name]
+    if isinstance(dist, CategoricalDistribution) or len(cost) < 2 * _BEST:
+        return None
+    place = units[np.argsort(cost, kind="stable")[: max(_BEST, len(cost) // 10)], encoding.names.index(name)]
+    for side, distance in (("low", place), ("high", 1 - place)):
+        if (distance <= _MARGIN).mean() >= _MOST and not _natural(dist, side):
+            return side
+    return None
+
+
+def _natural(dist: BaseDistribution, side: str) -> bool:
+    """Rates, counts and decays end at 0 by their nature, shares at 1: there is nothing beyond to search."""
+    if side == "low":
+        return bool(dist.low == 0)  # type: ignore[attr-defined]
+    return bool(dist.high == 1 and not dist.log)  # type: ignore[attr-defined]

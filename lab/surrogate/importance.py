@@ -7,6 +7,7 @@ once over the whole space and once within its good region. fANOVA (Hutter et al.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,9 @@ def _optunas(evaluator: BaseImportanceEvaluator, trials: Sequence[FrozenTrial]) 
         return {}
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
     study.add_trials(trials)
-    found = evaluator.evaluate(study)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that few trials have a parameter shows in the interval
+        found = evaluator.evaluate(study)
     total = sum(found.values())
     return {name: float(share / total) for name, share in found.items()} if total > 0 else {}
 

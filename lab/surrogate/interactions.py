@@ -113,10 +113,12 @@ def surface(
     (x, x_values), (y, y_values) = (axis(encoding, name, grid) for name in names)
     points = np.stack([np.tile(x, len(y)), np.repeat(y, len(x))], axis=1)  # [y * x, 2]
     mean = _holder(forest, encoding, sobol(sample, len(encoding), seed))(columns, points).reshape(len(y), len(x))
+    # So wide that an even search would have three trials in it.
+    window = float(np.clip(0.5 * np.sqrt(3 / max(len(history), 1)), 0.05, 0.25))
     near = np.ones((len(points), len(history)), dtype=bool)
     for column, name, place in zip(columns, names, points.T, strict=True):
         dist = encoding.distributions[name]
-        reach = 0.5 / len(dist.choices) if isinstance(dist, CategoricalDistribution) else 0.1
+        reach = 0.5 / len(dist.choices) if isinstance(dist, CategoricalDistribution) else window
         near &= np.abs(history[:, column][None] - place[:, None]) <= reach
     support = near.sum(axis=1).reshape(len(y), len(x))
     return Surface(

@@ -74,7 +74,7 @@ def test_a_surface_is_the_mean_over_the_others_and_knows_where_the_trials_lie():
     assert found.x == pytest.approx([0, 0.25, 0.5, 0.75, 1])
     assert found.y == ("p", "q")
     np.testing.assert_allclose(found.mean, [[0.5] * 5, 0.5 + np.linspace(0, 1, 5)], atol=0.01)
-    assert found.support == ((1, 0, 0, 0, 0), (0, 0, 0, 0, 1))
+    assert found.support == ((1, 1, 0, 0, 0), (0, 0, 0, 1, 1))
 
 
 def test_the_same_seed_finds_the_same():
