@@ -88,10 +88,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         top = sorted(shares, key=lambda name: (-shares[name], name))[:MOST]
         pairs = interactions(again.forests, encoding, [name for name in encoding.names if name in top], seed=spec.seed)
         at_edge = {e.name: side for e in effects if (side := edge(e, encoding, fit.direction))}
-        scored = [i for i, row in enumerate(trials) if row.score is not None]
-        score = np.array([trials[i].score for i in scored], dtype=np.float64)
-        cost = -score if task.direction == "maximize" else score
-        at_edge |= {name: side for name in encoding.names if (side := crowded(encoding, name, units[scored], cost))}
+        at_edge |= _crowded(trials, task.direction, encoding, units)
         artefact |= {
             "importances": shares,
             "measures": {m: {name: asdict(i) for name, i in found.items()} for m, found in by_measure.items()},
@@ -105,6 +102,14 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
 
 def _log(encoding: Encoding, name: str) -> bool:
     return bool(getattr(encoding.distributions[name], "log", False))
+
+
+def _crowded(trials: list[TrialRow], direction: str, encoding: Encoding, units: Floats) -> dict[str, str]:
+    """By hyperparameter the end of its range at which the best scores themselves lie."""
+    scored = np.array([row.score is not None for row in trials])
+    score = np.array([row.score for row in trials if row.score is not None], dtype=np.float64)
+    cost = -score if direction == "maximize" else score
+    return {name: side for name in encoding.names if (side := crowded(encoding, name, units[scored], cost))}
 
 
 def _surface(

@@ -28,8 +28,8 @@ Shares = Mapping[str, float]
 Rows = NDArray[np.int64]
 
 
-_MOST_FOR_FANOVA, _FANOVA_TREES = 128, 16
-"""Of Optuna's fANOVA, whose cost grows faster than the square of the trials: how many it is shown, drawn anew."""
+_MOST_FOR_FANOVA, _MOST_FOR_PED, _FANOVA_TREES = 96, 256, 16
+"""Trials that Optuna's measures are shown at most, drawn anew: fANOVA's cost grows faster than their square."""
 
 GOOD = 0.25
 """Share of the space, of what is predicted best, that counts as its good region."""
@@ -53,7 +53,7 @@ class Resampled:
     forests: tuple[Forest, ...]
 
 
-def resampled(features: Floats, target: Floats, *, seed: int, draws: int = 10) -> Resampled:
+def resampled(features: Floats, target: Floats, *, seed: int, draws: int = 8) -> Resampled:
     """Fit to all trials, and to `draws` bootstrap samples of them."""
     rng = np.random.default_rng(seed)
     count = len(target)
@@ -72,12 +72,11 @@ def measures(
         again: the forests of this cost.
     """
     trials = _optunas_trials(encoding, params, target)
-    fewer = [_at_most(rows, _MOST_FOR_FANOVA, seed) for rows in again.rows]
     fanova, ped = FanovaImportanceEvaluator(n_trees=_FANOVA_TREES, seed=seed), PedAnovaImportanceEvaluator()
     found: dict[str, list[Shares]] = {
         "permutation": [importances(f, encoding, seed=seed, sample=256) for f in again.forests],
-        "fanova": [_optunas(fanova, [trials[r] for r in rows]) for rows in fewer],
-        "ped_anova": [_optunas(ped, [trials[r] for r in rows]) for rows in again.rows],
+        "fanova": [_optunas(fanova, trials, _at_most(rows, _MOST_FOR_FANOVA, seed)) for rows in again.rows],
+        "ped_anova": [_optunas(ped, trials, _at_most(rows, _MOST_FOR_PED, seed)) for rows in again.rows],
         "good_region": [
             importances(f, encoding, seed=seed, sample=256, direction="minimize", best=GOOD) for f in again.forests
         ],
@@ -97,12 +96,13 @@ def _with_intervals(found: Shares, drawn: Sequence[Shares]) -> dict[str, Importa
     return out
 
 
-def _optunas(evaluator: BaseImportanceEvaluator, trials: Sequence[FrozenTrial]) -> Shares:
-    """One of Optuna's evaluators, on a study made of these trials; none where it finds too little to go by."""
-    if len({trial.value for trial in trials}) < 2:
+def _optunas(evaluator: BaseImportanceEvaluator, trials: Sequence[FrozenTrial], rows: Rows) -> Shares:
+    """One of Optuna's evaluators, on a study made of some trials; none where it finds too little to go by."""
+    chosen = [trials[row] for row in rows]
+    if len({trial.value for trial in chosen}) < 2:
         return {}
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
-    study.add_trials(trials)
+    study.add_trials(chosen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that few trials have a parameter shows in the interval
         found = evaluator.evaluate(study)
