@@ -256,17 +256,19 @@ def surface_figure(surface: Mapping[str, Any], metric: str) -> Figure:
         customdata=surface["support"],
         hovertemplate=f"{x_name} %{{x}}<br>{y_name} %{{y}}<br>%{{z:.4g}}, %{{customdata}} trials near<extra></extra>",
     )
-    figure.add_contour(
-        x=axes[0],
-        y=axes[1],
-        z=[[0 if count else 1 for count in row] for row in surface["support"]],
-        contours={"type": "constraint", "operation": ">", "value": 0.5},
-        fillcolor="rgba(226,232,240,0.8)",
-        line={"width": 0},
-        showscale=False,
-        showlegend=False,
-        hoverinfo="skip",
-    )
+    thin = [[0 if count else 1 for count in row] for row in surface["support"]]
+    if any(map(any, thin)):
+        figure.add_contour(
+            x=axes[0],
+            y=axes[1],
+            z=thin,
+            contours={"type": "constraint", "operation": "<", "value": 0.5},  # plotly greys what does not meet it
+            fillcolor="rgba(226,232,240,0.8)",
+            line={"width": 0},
+            showscale=False,
+            showlegend=False,
+            hoverinfo="skip",
+        )
     for update, log, values in ((figure.update_xaxes, x_log, axes[0]), (figure.update_yaxes, y_log, axes[1])):
         if isinstance(values[0], str):
             update(type="category")
