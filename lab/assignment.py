@@ -89,6 +89,30 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Until:
+    """What ends a search before its last trial; trials that run then are finished."""
+
+    gain_below_noise: bool = False
+    hours: float | None = None
+    target_score: float | None = None
+
+
+ENDED = "ended"
+"""What a search's storage calls the reason for which it ended before its last trial."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trial of another study, as a prior observation: it teaches the sampler and counts as none of this one's."""
+
+    params: Params
+    outcome: Outcome
+    score: float | None
+    curve: Mapping[int, float]
+    """Score by epoch."""
+
+
+@dataclass(frozen=True)
 class SearchPlan:
     """A stage whose trials a sampler proposes."""
 
@@ -96,6 +120,8 @@ class SearchPlan:
     pruner: Mapping[str, Any]
     trials: int
     epochs: int
+    until: Until = Until()
+    known: tuple[Known, ...] = ()
 
 
 @dataclass(frozen=True)

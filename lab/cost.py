@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def trainings(spec: StudySpec) -> dict[str, tuple[int, int]]:
     """Trainings and epochs of each stage that trains; a range test is counted in steps."""
-    bounds = len(spec.bounds.weight_decays) * spec.bounds.seeds if spec.space.needs_bounds else 0
+    bounds = len(spec.bounds.weight_decays) * spec.bounds.seeds if spec.needs_range_test else 0
     confirm = (spec.confirm.one_cycle + spec.confirm.several) * spec.confirm.seeds
     final, short = spec.final, max(spec.final.epochs // spec.final.snapshots, 1)
     shorts = final.snapshots if final.snapshots > 1 else 0

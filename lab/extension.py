@@ -6,18 +6,20 @@ import contextlib
 from pathlib import Path
 
 import optuna
+from optuna.storages import BaseStorage
 
 from lab.errors import RecordError, SpecError
 from lab.journal import TransactionalJournal
 from lab.ledger import distributions
 from lab.record import Record, write_bytes
+from lab.search.ending import forget
 from lab.space import FromBounds
 from lab.spec import StudySpec, dump_spec, read_spec
 from lab.trials import close_storage, open_storage, readable
 
 _ANEW = ("explore", "explain", "confirm", "final", "ensemble")
 """Stages whose artefacts more trials make out of date."""
-_MAY_CHANGE = {"search", "space", "confirm", "final", "provenance", "execution"}
+_MAY_CHANGE = {"search", "space", "until", "confirm", "final", "provenance", "execution"}
 
 
 def extend(record: Record, new: StudySpec) -> Path:
@@ -51,12 +53,13 @@ def _check(old: StudySpec, new: StudySpec) -> None:
     before, after = old.model_dump(), new.model_dump()
     changed = [name for name, value in before.items() if name not in _MAY_CHANGE and after[name] != value]
     if changed:
-        allowed = "search.trials, space, confirm and final"
+        allowed = "search.trials, space, until, confirm and final"
         raise SpecError(changed[0], f"cannot change when a study is extended; allowed are {allowed}")
     searched = [name for name, value in before["search"].items() if name != "trials" and after["search"][name] != value]
     if searched:
         raise SpecError(f"search.{searched[0]}", "cannot change when a study is extended")
-    if new.search.trials < old.search.trials or (new.search.trials == old.search.trials and new.space == old.space):
+    same = new.space == old.space and new.until == old.until
+    if new.search.trials < old.search.trials or (new.search.trials == old.search.trials and same):
         raise SpecError("search.trials", f"{new.search.trials!r} is not above the {old.search.trials} there are")
     if list(new.space) != list(old.space):
         raise SpecError("space", f"has other hyperparameters than {', '.join(old.space)}")
@@ -92,6 +95,7 @@ def _carry(record: Record, old: StudySpec, new: StudySpec) -> None:
                     for stage in ("confirm", "final"):
                         with contextlib.suppress(KeyError):
                             optuna.delete_study(study_name=stage, storage=storage)
+                    _go_on("explore", storage)
                 return
             assert new.store is not None  # the storage cannot change
             for stage in ("bounds", "explore"):
@@ -102,5 +106,12 @@ def _carry(record: Record, old: StudySpec, new: StudySpec) -> None:
                         to_storage=storage,
                         to_study_name=new.store.name(stage),
                     )
+            _go_on(new.store.name("explore"), storage)
         finally:
             close_storage(storage)
+
+
+def _go_on(name: str, storage: BaseStorage) -> None:
+    """A search that ended before its last trial is not held to that."""
+    with contextlib.suppress(KeyError):
+        forget(optuna.load_study(study_name=name, storage=storage))

@@ -39,6 +39,8 @@ from lab.journal import TransactionalJournal
 from lab.record import Record, locked, write_bytes
 from lab.schedules import parse_schedule
 from lab.search.components import SamplerSource, build_pruner, sampler_source
+from lab.search.ending import Ending
+from lab.search.known import as_trials
 from lab.space import Choice, Dimension, Float, Int, Params, Space
 from lab.tally import Tally
 from lab.trials import close_storage, open_storage, readable
@@ -83,7 +85,10 @@ class Ledger:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._job = job
         search = job.plan if isinstance(job.plan, SearchPlan) else SearchPlan({"kind": "random"}, {}, 0, 0)
-        self._samplers: SamplerSource = sampler_source(search.sampler, job.seed, distributions(job.space))
+        space = distributions(job.space)
+        self._known = as_trials(search.known, space)
+        self._samplers: SamplerSource = sampler_source(search.sampler, job.seed, space, self._known)
+        self._ending: Ending | None = None
         self._pruner = build_pruner(search.pruner)
         self._broken = ""
         self._mutex = threading.RLock()
@@ -124,6 +129,9 @@ class Ledger:
                 direction=job.direction,
                 load_if_exists=True,
             )
+            if isinstance(job.plan, SearchPlan):
+                space = distributions(job.space)
+                self._ending = Ending(job.plan.until, self._study, space, job.seed, self._known)
             trials = self._study.get_trials(deepcopy=False)
             self._tally = Tally(job.direction, trials)
             if not isinstance(job.plan, SearchPlan):
@@ -335,6 +343,8 @@ class Ledger:
             return 0
         if not isinstance(self._job.plan, SearchPlan):
             return self._tally.waiting
+        if self._ending is not None and self._ending.reason:
+            return self._tally.waiting
         return self._tally.waiting + max(self._job.plan.trials - self._tally.counted, 0)
 
     def _propose(self, lane: int, slot: int, tick: int) -> Assignment | None:
@@ -354,6 +364,8 @@ class Ledger:
             return None
 
     def _take(self) -> optuna.Trial | None:
+        if self._left() and self._ending is not None:
+            self._ending.look(self._tally.best)
         if not self._left():
             return None
         self._study.sampler = self._samplers(self._tally.total)

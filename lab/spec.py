@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from lab.assignment import Recipe, Store, TaskRef, check_recipe
+from lab.assignment import Recipe, Store, TaskRef, Until, check_recipe
 from lab.errors import SpecError, nearest
 from lab.space import Float, Space, dump_dimension, ends, parse_dimension
 from lab.tasks.builtin import rooted
@@ -91,6 +91,10 @@ class BoundsSpec(_Section):
         return self
 
 
+FROM_BOUNDS = {"from": "bounds"}
+"""As a prior of the sampler: what the range test suggests for max_lr."""
+
+
 class SearchSpec(_Section):
     """The explore stage."""
 
@@ -99,6 +103,19 @@ class SearchSpec(_Section):
     trials: Positive = 64
     epochs: Positive = 27
     max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class UntilSpec(_Section):
+    """What ends the explore stage before its last trial, beside `search.trials`."""
+
+    gain_below_noise: bool = False
+    """The expected gain of a further trial is below the noise of a seed, eight trials in a row."""
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Of searching, breaks not counted; trials that run then are finished."""
+    target_score: float | None = None
+
+    def value(self) -> Until:
+        return Until(self.gain_below_noise, self.hours, self.target_score)
 
 
 class ConfirmSpec(_Section):
@@ -151,6 +168,7 @@ class StudySpec(_Section):
     batch_size: Positive = 64
     bounds: BoundsSpec = BoundsSpec()
     search: SearchSpec = SearchSpec()
+    until: UntilSpec = UntilSpec()
     confirm: ConfirmSpec = ConfirmSpec()
     final: FinalSpec = FinalSpec()
     execution: ExecutionSpec = ExecutionSpec()
@@ -184,12 +202,31 @@ class StudySpec(_Section):
                 raise SpecError("storage", "holds a password; leave it out, and set PGPASSWORD (or use ~/.pgpass)")
         return self
 
+    @model_validator(mode="after")
+    def _prior_of_the_range_test(self) -> Self:
+        prior = self.search.sampler.get("prior")
+        for name, belief in prior.items() if isinstance(prior, dict) else ():
+            if belief == FROM_BOUNDS and not (name == "max_lr" and isinstance(self.space.get(name), Float)):
+                raise SpecError(
+                    f"search.sampler.prior.{name}", "'from: bounds' is possible for a max_lr of low and high"
+                )
+        return self
+
+    @property
+    def needs_range_test(self) -> bool:
+        """Whether the range test's finding is asked for: as max_lr's range, or as a prior within a given one."""
+        prior = self.search.sampler.get("prior")
+        return self.space.needs_bounds or (isinstance(prior, dict) and FROM_BOUNDS in prior.values())
+
     @property
     def store(self) -> Store | None:
         """Where trials are kept, if not in the study folder; studies that ask the same share their trials."""
         if self.storage is None:
             return None
-        asked = json.dumps(self.model_dump(mode="json", exclude={"execution", "provenance", "storage"}), sort_keys=True)
+        # A section that says nothing is left out: studies begun before there was one keep their name.
+        silent = {"until"} if self.until == UntilSpec() else set()
+        said = self.model_dump(mode="json", exclude={"execution", "provenance", "storage"} | silent)
+        asked = json.dumps(said, sort_keys=True)
         return Store(self.storage, f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}")
 
     def what(self) -> dict[str, Any]:

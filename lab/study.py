@@ -18,7 +18,7 @@ from lab.record import Record, write_bytes
 from lab.results import Result, write_trials
 from lab.search.components import build_pruner, sampler_source
 from lab.space import Dimension, Space
-from lab.spec import StudySpec, dump_spec, parse_spec, read_spec
+from lab.spec import FROM_BOUNDS, StudySpec, dump_spec, parse_spec, read_spec
 from lab.stopping import stop_on_interrupt
 from lab.study_data import open_data, undone_if_refused
 from lab.tasks.naming import spec_value
@@ -105,6 +105,7 @@ class Study:
         width: int | None = None,
         until: str | None = None,
         track: str | None = None,
+        warm_start: str | Path | None = None,
         quiet: bool = True,
     ) -> Result:
         """Run every stage that is not complete yet; a study that was interrupted goes on where it was.
@@ -115,6 +116,8 @@ class Study:
             lanes, width: instead of what is found automatically.
             until: the last stage to run.
             track: `wandb` to log there.
+            warm_start: folder of another study of the same task, whose trials teach the search of this one from the
+                start; they are read once, and none of them is counted as this study's.
 
         Raises:
             LabError: see `lab.errors`; `Interrupted` after Ctrl-C, when everything has been saved.
@@ -131,6 +134,8 @@ class Study:
         with self.record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
             with undone_if_refused(self.record.folder, fresh):
                 self._write_spec()
+                if warm_start is not None:
+                    display.say(f"warm      {self._start_warm(Path(warm_start))}")
                 self.spec, doubts = open_data(self.spec, self.record)
             for doubt in doubts:
                 display.say(f"warning   {doubt}")
@@ -138,6 +143,14 @@ class Study:
                 self._run_stages(stack, display, address, until, tracker)
             self._finish(display, until, tracker)
         return self.result
+
+    def _start_warm(self, source: Path) -> str:
+        from lab.stages import warm_start
+
+        if self.spec.search.sampler.get("kind", "forest") != "forest":
+            kind = self.spec.search.sampler["kind"]
+            raise SpecError("--warm-start", f"the sampler {kind!r} takes no other study's trials; choose 'forest'")
+        return warm_start.begin(self.spec, self.record, source)
 
     def _with_task(self, spec: StudySpec) -> StudySpec:
         """The stored spec, with the task object where the caller has one."""
@@ -249,11 +262,18 @@ def check_components(spec: StudySpec) -> None:
     """
     if spec.task.given is None:
         check_reference(spec.task.ref())
-    sampler_source(spec.search.sampler, spec.seed, {})
+    sampler_source(_without_range_test(spec.search.sampler), spec.seed, {})
     build_pruner(spec.search.pruner)
     kind = spec.optimizer.get("kind", "adamw")
     if kind not in ("adamw", "sgd"):
         raise SpecError("optimizer.kind", f"{kind!r} is unknown; choices: adamw, sgd")
+
+
+def _without_range_test(sampler: Mapping[str, Any]) -> dict[str, Any]:
+    """A sampler's options as they are where the range test says nothing."""
+    prior = sampler.get("prior")
+    kept = {n: b for n, b in prior.items() if b != FROM_BOUNDS} if isinstance(prior, dict) else prior
+    return dict(sampler) | ({"prior": kept} if "prior" in sampler else {})
 
 
 def headline(stage: str, artefact: Mapping[str, Any]) -> str:
@@ -264,7 +284,12 @@ def headline(stage: str, artefact: Mapping[str, Any]) -> str:
         case "bounds":
             return f"max_lr between {artefact['low']:.2g} and {artefact['high']:.2g}"
         case "explore":
-            return f"{artefact['trials']} trials, best {artefact['metric']} {artefact['best']['score']:.4g}"
+            why = f"; ended since {artefact['ended']}" if artefact.get("ended") else ""
+            warm = artefact.get("warm_start")
+            taught = f"; {warm['used']} of {warm['read']} trials of {warm['source']} lay in this space" if warm else ""
+            return (
+                f"{artefact['trials']} trials, best {artefact['metric']} {artefact['best']['score']:.4g}{why}{taught}"
+            )
         case "explain":
             r2 = artefact.get("out_of_bag_r2")
             return "out-of-bag R2 " + ("unknown" if r2 is None else f"{r2:.2f}")

@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from lab.assignment import Outcome, Store
+from lab.assignment import ENDED, Outcome, Store
 from lab.database import cannot_open, url
 from lab.errors import RecordError
 from lab.journal import ReadOnlyJournal
@@ -113,6 +113,18 @@ def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[st
             close_storage(opened)
         rows = {s: [_row(trial) for trial in trials if "planned" in trial.user_attrs] for s, trials in found.items()}
     return {s: [row for row in have if row.outcome is not Outcome.PREEMPTED] for s, have in rows.items()}
+
+
+def why_ended(record: Record, stage: str, store: Store | None = None) -> str | None:
+    """Why a search ended before its last trial; None where it did not."""
+    journal = None if store else ReadOnlyJournal(record.journal_path)
+    with readable(record.journal_path):
+        opened = open_storage(store, journal)
+        try:
+            study = optuna.load_study(study_name=store.name(stage) if store else stage, storage=opened)
+            return study.user_attrs.get(ENDED) or None
+        finally:
+            close_storage(opened)
 
 
 def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:

@@ -25,6 +25,10 @@ Lanes = Annotated[int | None, typer.Option(min=1, help="Lanes (workers); default
 Width = Annotated[str | None, typer.Option(metavar="auto|K", help="Trials that a lane trains as one.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the spec; repeatable.")]
 Track = Annotated[str | None, typer.Option(metavar="wandb", help="Log the study to W&B.")]
+WarmStart = Annotated[
+    Path | None,
+    typer.Option("--warm-start", metavar="DIR", help="Another study of the same task, to learn from at the start."),
+]
 Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")]
 
 
@@ -39,11 +43,12 @@ def run(
     set_: Sets = None,
     track: Track = None,
     until: Until = None,
+    warm_start: WarmStart = None,
 ) -> None:
     """Run a study from its spec; one that was interrupted goes on where it was."""
     from lab.study import Study
 
-    _go(Study.from_spec(_read(spec, set_), dir), engine, address, lanes, width, track, until)
+    _go(Study.from_spec(_read(spec, set_), dir), engine, address, lanes, width, track, until, warm_start)
 
 
 @app.command()
@@ -103,6 +108,7 @@ def _go(
     width: str | None,
     track: str | None,
     until: str | None,
+    warm_start: Path | None = None,
 ) -> None:
     try:
         study.run(
@@ -112,6 +118,7 @@ def _go(
             width=_width(width),
             until=until,
             track=track,
+            warm_start=warm_start,
             quiet=False,
         )
     except Interrupted as error:

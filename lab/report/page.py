@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lab.errors import RecordError
 from lab.record import Record, write_bytes
+from lab.report.verdict import Verdict, verdict
 from lab.schedules import Schedule
 from lab.spec import StudySpec, dump_spec
 from lab.trials import TrialRow, read_trials
@@ -26,8 +27,11 @@ except ImportError:  # a machine without plotly still gets its page
 _TOP = 5
 _OPTIONAL: dict[str, tuple[str, ...]] = {
     "bounds": ("skipped", "runs"),
-    "explore": (),
-    "explain": ("withheld", "importances", "measures", "coverage", "pruned", "out_of_bag_r2", "edges", "effects"),
+    "explore": ("ended", "warm_start"),
+    "explain": (
+        *("withheld", "importances", "measures", "coverage", "pruned", "out_of_bag_r2", "edges", "effects"),
+        *("interactions", "surface", "extrapolation", "gain", "widen"),
+    ),
     "confirm": (),
     "final": (),
     "ensemble": ("skipped", "baselines", "examples"),
@@ -64,6 +68,7 @@ def render(spec: StudySpec, record: Record) -> str:
         probe=spec.provenance.get("probe"),
         data=record.task(),
         extended=len(list(record.folder.glob("before-*-trials"))),
+        verdict=_verdict(found["explain"], record),
         beaten_by=_beaten_by(found["ensemble"], found["explore"]["direction"]),
         **found,
         plots=_figures(spec, found, rows),
@@ -72,6 +77,10 @@ def render(spec: StudySpec, record: Record) -> str:
         best_rows=_best(rows, found["explore"]["direction"])[:_TOP],
         param_names=list(spec.space),
     )
+
+
+def _verdict(explain: dict[str, Any] | None, record: Record) -> Verdict | None:
+    return verdict(explain, record.folder) if explain and "tree_std" in explain else None
 
 
 def _beaten_by(ensemble: dict[str, Any] | None, direction: str) -> dict[str, Any] | None:
@@ -120,6 +129,8 @@ def _figures(spec: StudySpec, found: dict[str, Any], rows: list[TrialRow]) -> di
         add("importances", lambda: plots.importance_figure(explain["measures"]))
     for effect in () if explain.get("withheld") else explain.get("effects") or ():
         add(f"effect-{effect['name']}", partial(plots.effect_figure, effect, explain["explains"]))
+    if explain.get("surface") and not explain.get("withheld"):
+        add("surface", lambda: plots.surface_figure(explain["surface"], explain["explains"]))
     add("curves", lambda: plots.curves_figure(rows, metric, [row.number for row in best]))
     schedules = _schedules(spec, found, best)
     if schedules:

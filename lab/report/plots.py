@@ -152,6 +152,7 @@ _MEASURES = {
     "permutation": "permutation, interactions included",
     "fanova": "fANOVA, by itself",
     "ped_anova": "PED-ANOVA, to be among the best",
+    "good_region": "permutation, among the best quarter",
 }
 
 
@@ -159,8 +160,8 @@ def importance_figure(measures: Mapping[str, Mapping[str, Mapping[str, float]]])
     """Share of each hyperparameter by every measure, the most important on top, with its 10-90 % interval."""
     first = measures["permutation"]
     ordered = sorted(first, key=lambda name: first[name]["share"])
-    figure = _figure("share", "", height=120 + 64 * len(ordered), barmode="group")
-    colors = zip(_MEASURES.items(), (ACCENT, "#059669", "#d97706"), strict=True)
+    figure = _figure("share", "", height=120 + 76 * len(ordered), barmode="group")
+    colors = zip(_MEASURES.items(), (ACCENT, "#059669", "#d97706", "#7c3aed"), strict=True)
     for (measure, label), color in reversed(list(colors)):
         found = [measures.get(measure, {}).get(name) for name in ordered]
         figure.add_bar(
@@ -184,13 +185,23 @@ def importance_figure(measures: Mapping[str, Mapping[str, Mapping[str, float]]])
 
 
 def effect_figure(effect: Mapping[str, Any], metric: str) -> Figure:
-    """Partial dependence with the trees' 10-90 % band; grey where no trial lies near."""
+    """Partial dependence with the trees' 10-90 % band over single settings; grey where no trial lies near."""
     name, values = effect["name"], effect["values"]
     figure = _figure(name, metric, height=280)
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values) and len(values) > 10
     colors = [ACCENT if count else SOFT for count in effect["support"]]
     hover = [f"{count} trials near" for count in effect["support"]]
     if numeric:
+        for curve in effect.get("ice") or ():
+            figure.add_scatter(
+                x=values,
+                y=curve,
+                mode="lines",
+                line={"color": SOFT, "width": 1},
+                opacity=0.4,
+                hoverinfo="skip",
+                showlegend=False,
+            )
         _band(figure, values, effect["low"], effect["high"], ACCENT)
         figure.add_scatter(
             x=values,
@@ -223,6 +234,48 @@ def effect_figure(effect: Mapping[str, Any], metric: str) -> Figure:
             showlegend=False,
         )
         figure.update_xaxes(type="category")
+    return figure
+
+
+def surface_figure(surface: Mapping[str, Any], metric: str) -> Figure:
+    """Partial dependence on a pair as contours, greyed where no trial lies near."""
+    (x_name, y_name), (x_log, y_log) = surface["names"], surface["log"]
+    figure = _figure(x_name, y_name, height=420)
+    axes = [
+        [str(v) for v in values] if len(values) <= 10 or isinstance(values[0], (str, bool)) else values
+        for values in (surface["x"], surface["y"])
+    ]
+    figure.add_contour(
+        x=axes[0],
+        y=axes[1],
+        z=surface["mean"],
+        colorscale="Viridis",
+        line={"width": 0.5},
+        contours={"showlabels": True, "labelfont": {"size": 11, "color": "white"}},
+        colorbar={"title": {"text": metric}},
+        customdata=surface["support"],
+        hovertemplate=f"{x_name} %{{x}}<br>{y_name} %{{y}}<br>%{{z:.4g}}, %{{customdata}} trials near<extra></extra>",
+    )
+    thin = [[0 if count else 1 for count in row] for row in surface["support"]]
+    if any(map(any, thin)):
+        figure.add_contour(
+            x=axes[0],
+            y=axes[1],
+            z=thin,
+            contours={"type": "constraint", "operation": "<", "value": 0.5},  # plotly greys what does not meet it
+            fillcolor="rgba(226,232,240,0.8)",
+            line={"width": 0},
+            showscale=False,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    for update, log, values in ((figure.update_xaxes, x_log, axes[0]), (figure.update_yaxes, y_log, axes[1])):
+        if isinstance(values[0], str):
+            update(type="category")
+        elif log:
+            update(type="log", exponentformat="power", dtick=1, range=np.log10([values[0], values[-1]]).tolist())
+        else:
+            update(range=[values[0], values[-1]])
     return figure
 
 

@@ -40,6 +40,11 @@ class Acquisition:
         """Whether a second score of the same setting is expected to differ from the first."""
         return self._model is not None and self._model.gaussian.scales.noise > _NOISY
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the score of one setting, on the scale of `even_costs`; 0 where nothing is known."""
+        return self._model.gaussian.noise if self._model is not None else 0.0
+
     def mean(self, units: Floats) -> Floats:
         """Predicted final cost of points [n, d], on the scale of `even_costs`; [n]."""
         if self._model is None:

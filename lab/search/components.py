@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import optuna
@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
 from lab.errors import SpecError, nearest
 from lab.search.forest import ForestSampler
@@ -30,18 +31,26 @@ SAMPLERS = ("forest", *_SAMPLERS, "optuna:CLASS")
 PRUNERS = ("none", "optuna:CLASS")
 
 
-def sampler_source(spec: Mapping[str, Any], seed: int, space: Mapping[str, BaseDistribution]) -> SamplerSource:
+def sampler_source(
+    spec: Mapping[str, Any], seed: int, space: Mapping[str, BaseDistribution], known: Sequence[FrozenTrial] = ()
+) -> SamplerSource:
     """The samplers of a study.
 
+    Args:
+        known: trials of another study, as prior observations.
+
     Raises:
-        SpecError: unknown kind or option.
+        SpecError: unknown kind or option, or a kind that takes no prior observations.
     """
     options = dict(spec)
     kind = options.pop("kind", "forest")
     if kind == "forest":
-        _check_options("search.sampler", ForestSampler, options, hidden={"space", "seed"})
-        forest = _build("search.sampler", ForestSampler, {"seed": seed, "space": space, **options})
+        _check_options("search.sampler", ForestSampler, options, hidden={"space", "seed", "known"})
+        given = {"seed": seed, "space": space, **({"known": known} if known else {})}
+        forest = _build("search.sampler", ForestSampler, {**given, **options})
         return lambda number: forest
+    if known:
+        raise SpecError("search.sampler.kind", f"{kind!r} takes no other study's trials; choose 'forest' to start warm")
     cls = _optuna_class("search.sampler", kind, optuna.samplers, SAMPLERS)
     _check_options("search.sampler", cls, options, hidden={"seed"})
     if "seed" not in inspect.signature(cls).parameters:

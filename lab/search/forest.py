@@ -7,7 +7,7 @@ with a Gaussian process beside the forest for what is smooth.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,8 @@ class ForestSampler(BaseSampler):
         space: the whole space, conditional parameters included. None: what the study's trials have in common.
         prior: where the best values are thought to lie, `{name: {center: value, spread: share of the range}}`; it
             fades as trials are told.
+        known: finished trials of another study of the same score, as prior observations: the models are fitted to
+            them too, and as many fewer trials start from the Sobol sequence.
     """
 
     def __init__(
@@ -61,13 +63,15 @@ class ForestSampler(BaseSampler):
         explore_every: int = 8,
         space: Mapping[str, BaseDistribution] | None = None,
         prior: Mapping[str, Mapping[str, Any]] | None = None,
+        known: Sequence[FrozenTrial] = (),
     ) -> None:
         if startup < 0:
             raise ValueError(f"startup {startup!r} is not at least 0")
         if explore_every < 1:
             raise ValueError(f"explore_every {explore_every!r} is not at least 1")
         self._seed = seed
-        self._startup = startup
+        self._startup = max(startup - len(known), 0)
+        self._known = tuple(known)
         self._explore_every = explore_every
         self._space = dict(space) if space is not None else None
         self._prior = Prior(prior)
@@ -93,7 +97,7 @@ class ForestSampler(BaseSampler):
             return {}
         encoding = Encoding(search_space)
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        history = read_history(trials, encoding, study.direction)
+        history = read_history([*self._known, *trials], encoding, study.direction)
         aside, place = divmod(trial.number - self._startup, self._explore_every)
         if len(history) < 2 or aside < 0:
             point = self._start(encoding, trial.number)

@@ -29,13 +29,11 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     Raises:
         StudyError: the tests say nothing, so a range has to be given.
     """
-    if not spec.space.needs_bounds:
+    if not spec.needs_range_test:
         return record.write("bounds", {"skipped": "the spec gives max_lr's range itself"})
     task = task_of(spec)
     if not isinstance(task, Task):
-        raise StudyError(
-            "space.max_lr: a trial function has no range test; give low and high instead of 'from: bounds'"
-        )
+        raise StudyError("space.max_lr: a trial function has no range test; give low and high, and no 'from: bounds'")
     bounds = spec.bounds
     steps = min(steps_per_epoch(len(task.data("train")[0]), training_of(spec)), bounds.steps)
     epochs = -(-bounds.steps // steps)
@@ -62,6 +60,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     readings = [read(_as_run(row, lrs), bounds.stop_at) for row in rows]
     found = agree(readings, bounds.end)
     if found.low is None or found.high is None:
+        if not spec.space.needs_bounds:
+            return record.write("bounds", {"skipped": f"the range test says nothing ({found.verdict}): no prior"})
         raise StudyError(f"range test: {found.verdict}; give space.max_lr a range {{low, high, log: true}} instead")
     artefact = asdict(found) | {"steps": epochs * steps}
     return record.write("bounds", {**artefact, "runs": [asdict(reading) for reading in readings]})

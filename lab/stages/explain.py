@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.study import StudyDirection
 
 from lab.assignment import Outcome
 from lab.execution.engine import Engine
 from lab.ledger import distributions
 from lab.record import Record
+from lab.search.gain import gain_of_next
+from lab.search.known import as_trials
+from lab.space import Space
 from lab.spec import StudySpec
+from lab.stages.advice import widened
 from lab.stages.jobs import space_of, task_of
-from lab.surrogate.effects import edge, partial_dependence
+from lab.stages.warm_start import known_of
+from lab.surrogate.effects import crowded, edge, partial_dependence
 from lab.surrogate.encode import Encoding
+from lab.surrogate.extrapolation import Reach
 from lab.surrogate.forest import Forest
-from lab.surrogate.importance import measures
+from lab.surrogate.importance import measures, resampled
+from lab.surrogate.interactions import MOST, Interaction, interactions, surface
 from lab.surrogate.quality import Coverage, held_out
 from lab.surrogate.rungs import AtFull, Rows, rows_of
 from lab.trials import TrialRow, read_trials
@@ -45,32 +54,80 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         losses = _log_losses(trials)
         by_loss = None if losses is None else _fit("log(valid_loss)", _plain(losses), "minimize", features, spec.seed)
         fit = by_loss if by_loss is not None and by_loss.believed else fit
-    effects = [
-        partial_dependence(fit.forest, encoding, name, np.nan_to_num(units, nan=-1), seed=spec.seed)
-        for name in encoding.names
-    ]
-    at_edge = {e.name: edge(e, encoding, fit.direction) for e in effects} if fit.believed else {}
+    history = np.nan_to_num(units, nan=-1)
+    effects = [partial_dependence(fit.forest, encoding, name, history, seed=spec.seed) for name in encoding.names]
     spread = fit.forest.predict(features).std
-    whole = [i for i, row in enumerate(trials) if row.outcome is not Outcome.PRUNED]
-    params, cost = [trials[i].params for i in whole], fit.cost[whole]
-    by_measure = measures(encoding, params, cost, seed=spec.seed) if fit.believed else {}
     artefact = {
         "trials": len(trials),
         "diverged": sum(row.outcome is Outcome.DIVERGED for row in trials),
-        "pruned": len(trials) - len(whole),
+        "pruned": sum(row.outcome is Outcome.PRUNED for row in trials),
         "explains": fit.what,
+        "explains_direction": fit.direction,
         "instead_of": None if fit.what == task.metric else task.metric,
         "out_of_bag_r2": fit.r2,
         "believe_from": _BELIEVE_FROM,
         "withheld": None if fit.believed else _why_withheld(fit.r2),
-        "importances": {name: i.share for name, i in by_measure["permutation"].items()} if by_measure else None,
-        "measures": {m: {name: asdict(i) for name, i in found.items()} for m, found in by_measure.items()},
         "coverage": [asdict(c) for c in fit.coverage],
         "tree_std": {"median": float(np.median(spread)), "max": float(spread.max())},
-        "edges": {name: side for name, side in at_edge.items() if side},
-        "effects": [asdict(e) | {"log": bool(getattr(encoding.distributions[e.name], "log", False))} for e in effects],
+        "effects": [asdict(e) | {"log": _log(encoding, e.name)} for e in effects],
+        "extrapolation": asdict(Reach(encoding, units, spec.seed).read()),
+        "gain": _gain(spec, space, task.direction, trials),
+        "importances": None,
+        "measures": {},
+        "interactions": [],
+        "surface": None,
+        "edges": {},
+        "widen": {},
     }
+    if fit.believed:
+        whole = np.array([row.outcome is not Outcome.PRUNED for row in trials])
+        params, cost = [row.params for row in trials if row.outcome is not Outcome.PRUNED], fit.cost[whole]
+        again = resampled(features[whole], cost, seed=spec.seed)
+        by_measure = measures(encoding, params, cost, again, seed=spec.seed)
+        shares = {name: i.share for name, i in by_measure["permutation"].items()}
+        top = sorted(shares, key=lambda name: (-shares[name], name))[:MOST]
+        pairs = interactions(again.forests, encoding, [name for name in encoding.names if name in top], seed=spec.seed)
+        at_edge = {e.name: side for e in effects if (side := edge(e, encoding, fit.direction))}
+        at_edge |= _crowded(trials, task.direction, encoding, units)
+        artefact |= {
+            "importances": shares,
+            "measures": {m: {name: asdict(i) for name, i in found.items()} for m, found in by_measure.items()},
+            "interactions": [asdict(pair) for pair in pairs],
+            "surface": _surface(fit, encoding, pairs, history, spec.seed),
+            "edges": at_edge,
+            "widen": widened(spec.space, space, at_edge),
+        }
     return record.write("explain", artefact)
+
+
+def _log(encoding: Encoding, name: str) -> bool:
+    return bool(getattr(encoding.distributions[name], "log", False))
+
+
+def _crowded(trials: list[TrialRow], direction: str, encoding: Encoding, units: Floats) -> dict[str, str]:
+    """By hyperparameter the end of its range at which the best scores themselves lie."""
+    scored = np.array([row.score is not None for row in trials])
+    score = np.array([row.score for row in trials if row.score is not None], dtype=np.float64)
+    cost = -score if direction == "maximize" else score
+    return {name: side for name in encoding.names if (side := crowded(encoding, name, units[scored], cost))}
+
+
+def _surface(
+    fit: _Fit, encoding: Encoding, pairs: Sequence[Interaction], history: Floats, seed: int
+) -> dict[str, Any] | None:
+    """Of the pair that acts together most."""
+    if not pairs:
+        return None
+    found = surface(fit.forest, encoding, pairs[0].names, history, seed=seed)
+    return asdict(found) | {"log": [_log(encoding, name) for name in found.names]}
+
+
+def _gain(spec: StudySpec, space: Space, direction: str, trials: list[TrialRow]) -> dict[str, Any] | None:
+    """Of going on with the search; None where too little is known."""
+    dists = distributions(space)
+    known = as_trials([known_of(row) for row in trials], dists)
+    gain = gain_of_next(known, dists, StudyDirection[direction.upper()], spec.seed)
+    return None if gain is None else asdict(gain) | {"below_noise": gain.below_noise}
 
 
 @dataclass(frozen=True)
@@ -91,6 +148,7 @@ class _Fit:
 
 
 def _fit(what: str, rows: Rows, direction: str, features: Floats, seed: int) -> _Fit:
+    rows = replace(rows, target=_without_far_out(rows.target, direction))
     told = rows.features(features)
     forest = Forest(seed).fit(told, rows.target)
     quality = held_out(told, rows.target, rows.trial, asked=rows.last, seed=seed)
@@ -98,6 +156,19 @@ def _fit(what: str, rows: Rows, direction: str, features: Floats, seed: int) -> 
     r2 = quality.r2 if rows.fidelity is not None else forest.out_of_bag_r2()
     sign = -1.0 if direction == "maximize" else 1.0
     return _Fit(what, direction, AtFull(forest, rows), sign * rows.target[rows.last], r2, quality.coverage)
+
+
+def _without_far_out(target: Floats, direction: str) -> Floats:
+    """The target [n] with the few scores that are far worse than the rest drawn up to it.
+
+    One failed training would else be all that a forest explains. Far is three interquartile ranges beyond the worse
+    quartile (Tukey 1977), and few are at most 5 %: of a search that has settled, what is worse than usual is no slip.
+    """
+    sign = -1.0 if direction == "maximize" else 1.0
+    cost = sign * target
+    better, worse = np.quantile(cost, [0.25, 0.75])
+    near = np.minimum(cost, max(worse + 3 * (worse - better), float(np.quantile(cost, 0.95))))
+    return np.asarray(sign * near) if np.ptp(near) > 0 else target
 
 
 def _why_withheld(r2: float | None) -> str:

@@ -9,18 +9,22 @@ from lab.assignment import SearchPlan
 from lab.execution.engine import Engine
 from lab.record import Record
 from lab.spec import StudySpec
-from lab.stages.jobs import best_first, completed, make_job, run_job, space_of
+from lab.stages import warm_start
+from lab.stages.jobs import best_first, completed, make_job, run_job, sampler_of, space_of
+from lab.trials import why_ended
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
-    """Train `search.trials` trials of `search.epochs` epochs.
+    """Train `search.trials` trials of `search.epochs` epochs, or fewer where `until` says so.
 
     Raises:
         StudyError: not one trial completed.
     """
     search = spec.search
-    plan = SearchPlan(search.sampler, search.pruner, search.trials, search.epochs)
-    job = make_job(spec, record, engine, "explore", plan, space_of(spec, record))
+    space = space_of(spec, record)
+    known = warm_start.known(record, space)
+    plan = SearchPlan(sampler_of(spec, record), search.pruner, search.trials, search.epochs, spec.until.value(), known)
+    job = make_job(spec, record, engine, "explore", plan, space)
     rows = run_job(spec, record, engine, job)
     good = completed(
         rows,
@@ -38,5 +42,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
             "best": {"trial": best.number, "score": best.score, "params": best.params},
             "lanes": job.lanes,
             "width": job.width,
+            "ended": why_ended(record, "explore", spec.store),
+            "warm_start": warm_start.told(record, known),
         },
     )

@@ -11,12 +11,19 @@ from scipy import stats
 from lab.assignment import Job, Outcome, Planned, SearchPlan, Training, derive_seed
 from lab.errors import StudyError
 from lab.execution.engine import Engine
+from lab.ledger import distribution
 from lab.record import Record
-from lab.space import Choice, Params, Space
-from lab.spec import StudySpec
+from lab.space import Choice, Float, Params, Space
+from lab.spec import FROM_BOUNDS, StudySpec
+from lab.surrogate.encode import Encoding
 from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
 from lab.trials import TrialRow, read_trials
+
+_SURE_STDS = 4.0
+"""Standard deviations from end to end of a 95 % interval."""
+_LEAST_SPREAD = 0.15
+"""The range test finds the right order of magnitude, not the best rate of a whole training."""
 
 
 def task_of(spec: StudySpec) -> Task | TrialFunction:
@@ -29,6 +36,23 @@ def space_of(spec: StudySpec, record: Record) -> Space:
         return spec.space
     bounds = record.need("bounds")
     return spec.space.with_bounds(float(bounds["low"]), float(bounds["high"]))
+
+
+def sampler_of(spec: StudySpec, record: Record) -> dict[str, Any]:
+    """The sampler's options with a prior `from: bounds` filled in by the range test, or dropped where it says nothing.
+
+    The bell lies at the suggested rate; it is as wide as the rate is unsure between runs, on the scale of the range.
+    """
+    prior = spec.search.sampler.get("prior")
+    if not isinstance(prior, dict) or FROM_BOUNDS not in prior.values():
+        return spec.search.sampler
+    beliefs = {name: belief for name, belief in prior.items() if belief != FROM_BOUNDS}
+    bounds, dimension = record.need("bounds"), spec.space.get("max_lr")
+    if not bounds.get("skipped") and isinstance(dimension, Float) and dimension.high > dimension.low:
+        ends = Encoding({"max_lr": distribution(dimension)}).units([{"max_lr": end} for end in bounds["sure"] or ()])
+        spread = (float(np.ptp(np.clip(ends, 0, 1))) if len(ends) else 0.0) / _SURE_STDS
+        beliefs["max_lr"] = {"center": bounds["suggestion"], "spread": max(spread, _LEAST_SPREAD)}
+    return {**spec.search.sampler, "prior": beliefs}
 
 
 def training_of(spec: StudySpec) -> Training:

@@ -1,13 +1,14 @@
-"""What matters, by three measures side by side, each with the interval that other trials might have given.
+"""What matters, by several measures side by side, each with the interval that other trials might have given.
 
-Permutation: the share of the forest's variance over the space that a parameter accounts for, with its interactions.
-fANOVA (Hutter et al. 2014): by itself alone. PED-ANOVA (Watanabe et al. 2023): what it takes to be among the best
-trials, which is another question.
+Permutation: the share of the forest's variance over the space that a parameter accounts for, with its interactions;
+once over the whole space and once within its good region. fANOVA (Hutter et al. 2014): by itself alone. PED-ANOVA
+(Watanabe et al. 2023): what it takes to be among the best trials, which is another question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import BaseImportanceEvaluator, FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
+from optuna.trial import FrozenTrial
 
 from lab.surrogate.effects import importances
 from lab.surrogate.encode import Encoding
@@ -23,6 +25,14 @@ from lab.surrogate.forest import Forest
 
 Floats = NDArray[np.float64]
 Shares = Mapping[str, float]
+Rows = NDArray[np.int64]
+
+
+_MOST_FOR_FANOVA, _MOST_FOR_PED, _FANOVA_TREES = 96, 256, 16
+"""Trials that Optuna's measures are shown at most, drawn anew: fANOVA's cost grows faster than their square."""
+
+GOOD = 0.25
+"""Share of the space, of what is predicted best, that counts as its good region."""
 
 
 @dataclass(frozen=True)
@@ -34,72 +44,86 @@ class Importance:
     high: float
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """Forests of all trials and of trials drawn anew: what else the same search might have taught."""
+
+    rows: tuple[Rows, ...]
+    """Which trials each was shown, [n] each; the first has all, in their order."""
+    forests: tuple[Forest, ...]
+
+
+def resampled(features: Floats, target: Floats, *, seed: int, draws: int = 8) -> Resampled:
+    """Fit to all trials, and to `draws` bootstrap samples of them."""
+    rng = np.random.default_rng(seed)
+    count = len(target)
+    rows = (np.arange(count), *(rng.integers(count, size=count) for _ in range(draws)))
+    return Resampled(rows, tuple(Forest(seed).fit(features[r], target[r]) for r in rows))
+
+
 def measures(
-    encoding: Encoding, params: Sequence[Mapping[str, Any]], target: Floats, *, seed: int, draws: int = 16
+    encoding: Encoding, params: Sequence[Mapping[str, Any]], target: Floats, again: Resampled, *, seed: int
 ) -> dict[str, dict[str, Importance]]:
-    """Every measure's importance of every hyperparameter that all trials have.
+    """Every measure's importance of every hyperparameter; Optuna's of those that all trials have.
 
     Args:
         params: of each trial [n].
         target: its cost [n], to be minimised: PED-ANOVA looks at the smallest.
+        again: the forests of this cost.
     """
-    by: dict[str, Callable[[NDArray[np.int64]], Shares]] = {
-        "permutation": lambda rows: _permutation(encoding, [params[r] for r in rows], target[rows], seed),
-        "fanova": lambda rows: _optunas(
-            FanovaImportanceEvaluator(n_trees=32, seed=seed), encoding, params, target, rows
-        ),
-        "ped_anova": lambda rows: _optunas(PedAnovaImportanceEvaluator(), encoding, params, target, rows),
+    trials = _optunas_trials(encoding, params, target)
+    fanova, ped = FanovaImportanceEvaluator(n_trees=_FANOVA_TREES, seed=seed), PedAnovaImportanceEvaluator()
+    found: dict[str, list[Shares]] = {
+        "permutation": [importances(f, encoding, seed=seed, sample=256) for f in again.forests],
+        "fanova": [_optunas(fanova, trials, _at_most(rows, _MOST_FOR_FANOVA, seed)) for rows in again.rows],
+        "ped_anova": [_optunas(ped, trials, _at_most(rows, _MOST_FOR_PED, seed)) for rows in again.rows],
+        "good_region": [
+            importances(f, encoding, seed=seed, sample=256, direction="minimize", best=GOOD) for f in again.forests
+        ],
     }
-    rng = np.random.default_rng(seed)
-    everything = np.arange(len(target))
-    samples = [rng.integers(len(target), size=len(target)) for _ in range(draws)]
-    return {name: _with_intervals(measure, everything, samples) for name, measure in by.items()}
+    return {name: _with_intervals(shares[0], shares[1:]) for name, shares in found.items()}
 
 
-def _with_intervals(
-    measure: Callable[[NDArray[np.int64]], Shares], rows: NDArray[np.int64], samples: Sequence[NDArray[np.int64]]
-) -> dict[str, Importance]:
-    found = measure(rows)
-    drawn = [measure(sample) for sample in samples]
+def _at_most(rows: Rows, most: int, seed: int) -> Rows:
+    return rows if len(rows) <= most else np.random.default_rng(seed).choice(rows, most, replace=False)
+
+
+def _with_intervals(found: Shares, drawn: Sequence[Shares]) -> dict[str, Importance]:
     out = {}
     for name, share in found.items():
-        low, high = np.quantile([draw.get(name, 0.0) for draw in drawn], [0.1, 0.9])
+        low, high = np.quantile([draw.get(name, 0.0) for draw in drawn] or [share], [0.1, 0.9])
         out[name] = Importance(share, min(float(low), share), max(float(high), share))
     return out
 
 
-def _permutation(encoding: Encoding, params: Sequence[Mapping[str, Any]], target: Floats, seed: int) -> Shares:
-    forest = Forest(seed).fit(encoding.features(encoding.units(params)), target)
-    return importances(forest, encoding, seed=seed, sample=256)
-
-
-def _optunas(
-    evaluator: BaseImportanceEvaluator,
-    encoding: Encoding,
-    params: Sequence[Mapping[str, Any]],
-    target: Floats,
-    rows: NDArray[np.int64],
-) -> Shares:
-    """One of Optuna's evaluators, on a study made of these trials; none where it finds too little to go by."""
-    if np.ptp(target[rows]) == 0:
+def _optunas(evaluator: BaseImportanceEvaluator, trials: Sequence[FrozenTrial], rows: Rows) -> Shares:
+    """One of Optuna's evaluators, on a study made of some trials; none where it finds too little to go by."""
+    chosen = [trials[row] for row in rows]
+    if len({trial.value for trial in chosen}) < 2:
         return {}
-    # Numbers as their place in the unit cube: Optuna's fANOVA takes a log scale for a linear one.
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    study.add_trials(chosen)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that few trials have a parameter shows in the interval
+        found = evaluator.evaluate(study)
+    total = sum(found.values())
+    return {name: float(share / total) for name, share in found.items()} if total > 0 else {}
+
+
+def _optunas_trials(encoding: Encoding, params: Sequence[Mapping[str, Any]], target: Floats) -> list[FrozenTrial]:
+    """Numbers as their place in the unit cube: Optuna's fANOVA takes a log scale for a linear one."""
     unit: dict[str, BaseDistribution] = {
         name: dist if isinstance(dist, CategoricalDistribution) else FloatDistribution(0, 1)
         for name, dist in encoding.distributions.items()
     }
     trials = []
-    for row in rows:
-        places = dict(zip(encoding.names, encoding.units([params[row]])[0].tolist(), strict=True))
+    for point, places, cost in zip(params, encoding.units(params).tolist(), target.tolist(), strict=True):
+        place = dict(zip(encoding.names, places, strict=True))
         values = {
-            name: params[row][name] if isinstance(dist, CategoricalDistribution) else places[name]
+            name: point[name] if isinstance(dist, CategoricalDistribution) else place[name]
             for name, dist in unit.items()
-            if name in params[row]
+            if name in point
         }
         own = {name: unit[name] for name in values}
-        trials.append(optuna.trial.create_trial(params=values, distributions=own, value=float(target[row])))
-    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
-    study.add_trials(trials)
-    found = evaluator.evaluate(study)
-    total = sum(found.values())
-    return {name: float(share / total) for name, share in found.items()} if total > 0 else {}
+        trials.append(optuna.trial.create_trial(params=values, distributions=own, value=cost))
+    return trials

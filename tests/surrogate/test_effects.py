@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from sklearn.inspection import partial_dependence as sklearn_partial_dependence
 
-from lab.surrogate.effects import Effect, edge, importances, partial_dependence, sobol
+from lab.surrogate.effects import Effect, crowded, edge, importances, partial_dependence, sobol
 from lab.surrogate.encode import Encoding
 from lab.surrogate.forest import Floats, Forest, Prediction
 
 ENCODING = Encoding({name: FloatDistribution(0, 1) for name in ("a", "b", "c")})
+OPEN = Encoding({"a": FloatDistribution(0.5, 1.5)})
+"""Neither end is one by nature."""
 
 
 class _Exact(Forest):
@@ -93,10 +95,21 @@ def test_the_effect_of_a_choice_has_a_point_per_option():
     assert effect.mean[2] > effect.mean[1] > effect.mean[0]
 
 
-def _effect(mean: Floats, band: float = 0.01, start: float = 0.5) -> Effect:
+def test_single_settings_stand_beside_their_mean():
+    x = sobol(128, 3, seed=1)
+    forest = Forest(seed=0, trees=16).fit(x, x[:, 0] * x[:, 1])
+    whole = partial_dependence(forest, ENCODING, "a", x, seed=0, grid=5, sample=16, curves=16)
+    assert np.shape(whole.ice) == (16, 5)
+    np.testing.assert_allclose(np.mean(whole.ice, axis=0), whole.mean, rtol=1e-9)
+    base = sobol(16, 3, seed=0)[2]
+    for unit, value in zip((0.0, 0.25, 0.5, 0.75, 1.0), whole.ice[2], strict=True):
+        assert forest.predict(np.array([[unit, *base[1:]]])).mean[0] == pytest.approx(value)
+
+
+def _effect(mean: Floats, band: float = 0.01) -> Effect:
     values = tuple(float(m) for m in mean)
     low, high = tuple(m - band / 2 for m in values), tuple(m + band / 2 for m in values)
-    return Effect("a", tuple(np.linspace(start, start + 1, len(mean))), values, low, high, (1,) * len(mean))
+    return Effect("a", tuple(np.linspace(0.5, 1.5, len(mean))), values, low, high, (1,) * len(mean))
 
 
 GRID = np.linspace(0, 1, 21)
@@ -114,16 +127,37 @@ GRID = np.linspace(0, 1, 21)
     ],
 )
 def test_an_optimum_at_the_edge_is_found(mean: Floats, direction: str, expected: str | None):
-    assert edge(_effect(mean), ENCODING, direction) == expected
+    assert edge(_effect(mean), OPEN, direction) == expected
 
 
-def test_zero_is_an_end_and_no_edge():
-    assert edge(_effect(-GRID, start=0.0), ENCODING, "maximize") is None
-    assert edge(_effect(GRID, start=0.0), ENCODING, "maximize") == "high"
+@pytest.mark.parametrize(
+    ("dist", "low", "high"),
+    [
+        (FloatDistribution(0, 1), None, None),
+        (FloatDistribution(0, 0.6), None, "high"),
+        (FloatDistribution(0.1, 0.6), "low", "high"),
+        (FloatDistribution(1e-4, 1, log=True), "low", "high"),
+        (IntDistribution(0, 8), None, "high"),
+    ],
+)
+def test_zero_and_a_share_of_one_are_ends_and_no_edges(dist: BaseDistribution, low: str | None, high: str | None):
+    encoding = Encoding({"a": dist})
+    assert edge(_effect(-GRID), encoding, "maximize") == low
+    assert edge(_effect(GRID), encoding, "maximize") == high
+    units = np.linspace(0, 1, 60)[:, None]
+    assert crowded(encoding, "a", units, 1.0 * np.arange(60)) is None
+    assert crowded(encoding, "a", units * 0.04, 1.0 * np.arange(60)) == low
+    assert crowded(encoding, "a", 1 - units * 0.04, 1.0 * np.arange(60)) == high
+
+
+def test_a_few_trials_and_choices_are_no_crowd():
+    assert crowded(ENCODING, "a", np.zeros((6, 3)), np.arange(6.0)) is None
+    choices = Encoding({"a": CategoricalDistribution(("p", "q"))})
+    assert crowded(choices, "a", np.zeros((60, 1)), np.arange(60.0)) is None
 
 
 def test_an_edge_within_the_noise_and_a_choice_have_none():
-    assert edge(_effect(GRID, band=2), ENCODING, "maximize") is None
+    assert edge(_effect(GRID, band=2), OPEN, "maximize") is None
     choices = Encoding({"a": CategoricalDistribution(("p", "q"))})
     assert edge(replace(_effect(GRID[:2]), name="a"), choices, "maximize") is None
 

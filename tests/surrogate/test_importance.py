@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.importance import FanovaImportanceEvaluator
 
 from lab.surrogate.encode import Encoding
 from lab.surrogate.forest import Floats
-from lab.surrogate.importance import Importance, measures
+from lab.surrogate.importance import Importance, measures, resampled
 
 ENCODING = Encoding(
     {
@@ -31,14 +33,16 @@ def _quiet() -> Iterator[None]:
 
 
 def _found(target: Floats, units: Floats) -> dict[str, dict[str, Importance]]:
-    return measures(ENCODING, [ENCODING.values(unit) for unit in units], target, seed=0, draws=6)
+    params = [ENCODING.values(unit) for unit in units]
+    again = resampled(ENCODING.features(ENCODING.units(params)), target, seed=0, draws=6)
+    return measures(ENCODING, params, target, again, seed=0)
 
 
 def test_all_measures_find_what_matters_on_a_log_scale():
     """fANOVA would give it to x if it took the log scale for a linear one."""
     units = np.random.default_rng(0).random((80, 3))
     found = _found(3 * units[:, 0] + units[:, 1], units)
-    assert set(found) == {"permutation", "fanova", "ped_anova"}
+    assert set(found) == {"permutation", "fanova", "ped_anova", "good_region"}
     for measure in found.values():
         assert max(measure, key=lambda name: measure[name].share) == "lr"
         assert measure["lr"].share > 0.7
@@ -60,7 +64,8 @@ def test_parameters_that_not_all_trials_have_are_left_to_the_permutation():
     params = [ENCODING.values(unit) for unit in units]
     for point in params[::2]:
         del point["x"]
-    found = measures(ENCODING, params, units[:, 0], seed=0, draws=2)
+    again = resampled(ENCODING.features(ENCODING.units(params)), units[:, 0], seed=0, draws=2)
+    found = measures(ENCODING, params, units[:, 0], again, seed=0)
     assert set(found["permutation"]) == {"lr", "x", "c"}
     assert set(found["fanova"]) == {"lr", "c"}
 
@@ -68,3 +73,27 @@ def test_parameters_that_not_all_trials_have_are_left_to_the_permutation():
 def test_equal_scores_give_no_shares():
     found = _found(np.ones(20), np.random.default_rng(0).random((20, 3)))
     assert all(i.share == 0 for measure in found.values() for i in measure.values())
+
+
+def test_fanova_is_shown_no_more_trials_than_it_can_bear(monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+    evaluate = FanovaImportanceEvaluator.evaluate
+
+    def counted(self: FanovaImportanceEvaluator, study: optuna.Study, *args: Any, **kwargs: Any) -> dict[str, float]:
+        seen.append(len(study.trials))
+        return evaluate(self, study, *args, **kwargs)
+
+    monkeypatch.setattr(FanovaImportanceEvaluator, "evaluate", counted)
+    units = np.random.default_rng(3).random((300, 3))
+    found = _found(units[:, 0], units)
+    assert set(seen) == {96}
+    assert found["fanova"]["lr"].share > 0.9
+
+
+def test_among_good_settings_something_else_may_decide():
+    """lr decides whether training works at all; where it does, x decides."""
+    units = np.random.default_rng(4).random((300, 3))
+    found = _found(10.0 * (units[:, 0] < 0.5) + units[:, 1], units)
+    assert found["permutation"]["lr"].share > 0.8
+    assert found["good_region"]["x"].share > 0.8
+    assert found["good_region"]["lr"].share < 0.2

@@ -1,0 +1,119 @@
+"""A new study that starts from another's trials: read once, kept in the study folder, prior observations and no more.
+
+They teach the sampler. They are none of this study's trials: not counted, not explained, never confirmed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lab.assignment import Known, Outcome
+from lab.errors import RecordError, SpecError
+from lab.ledger import distributions
+from lab.record import Record, read_json, write_json
+from lab.search.known import as_trials
+from lab.space import Space
+from lab.spec import StudySpec, read_spec
+from lab.trials import TrialRow, read_trials
+
+_PLACE = "--warm-start"
+_TEACHES = (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
+
+
+def begin(spec: StudySpec, record: Record, source: Path) -> str:
+    """Read another study's trials into this one's folder; what was read, in a few words.
+
+    A study that has begun goes on with what it read then, whatever has become of the source.
+
+    Raises:
+        SpecError: the source's scores are not this study's, or none of its trials lies in this space.
+        RecordError: this study has begun without, or from another.
+    """
+    if path_of(record).exists() and record.begun:
+        kept = _kept(record)
+        if kept["source"] != str(source.resolve()):
+            raise RecordError(f"{path_of(record)}: this study has started warm from {kept['source']}; leave {_PLACE}")
+        return f"as begun, from {len(kept['trials'])} trials of {kept['source']}"
+    if record.begun:
+        raise RecordError(f"{record.folder}: has begun without {_PLACE}; choose another --dir")
+    if source.resolve() == record.folder.resolve():
+        raise SpecError(_PLACE, f"{source} is this study itself; to go on with it use 'lab study extend'")
+    other = read_spec(Record(source).require().spec_path)
+    _same_score(spec, other, source)
+    rows = [row for row in read_trials(Record(source), "explore", other.store) if row.outcome in _TEACHES]
+    if not rows:
+        raise SpecError(_PLACE, f"{source} has no finished trial of stage 'explore'")
+    if not spec.space.needs_bounds and not _inside([known_of(row) for row in rows], spec.space):
+        raise SpecError(_PLACE, f"none of the {len(rows)} trials of {source} lies in this space")
+    write_json(path_of(record), {"source": str(source.resolve()), "trials": [_as_json(row) for row in rows]})
+    return f"from {len(rows)} trials of {source}"
+
+
+def known(record: Record, space: Space) -> tuple[Known, ...]:
+    """What was read and lies in the space; nothing where the study starts cold."""
+    if not path_of(record).exists():
+        return ()
+    return _inside([_from_json(one) for one in _kept(record)["trials"]], space)
+
+
+def told(record: Record, used: tuple[Known, ...]) -> dict[str, Any] | None:
+    """For the artefact: where the trials came from, how many were read, and how many lie in the space."""
+    if not path_of(record).exists():
+        return None
+    kept = _kept(record)
+    return {"source": kept["source"], "read": len(kept["trials"]), "used": len(used)}
+
+
+def known_of(row: TrialRow) -> Known:
+    """A trial of a record, as an observation."""
+    assert row.outcome is not None  # it has ended
+    return Known(row.params, row.outcome, row.score, row.curve)
+
+
+def path_of(record: Record) -> Path:
+    return record.folder / "warm_start.json"
+
+
+def _same_score(spec: StudySpec, other: StudySpec, source: Path) -> None:
+    """Refuse where the other study's scores mean something else."""
+    mine, theirs = _meaning(spec), _meaning(other)
+    for name, value in mine.items():
+        if theirs[name] != value:
+            what = f"{source} has {name} {theirs[name]!r}, this study {value!r}: its scores tell nothing of this one's"
+            raise SpecError(_PLACE, what)
+
+
+def _meaning(spec: StudySpec) -> dict[str, Any]:
+    ref = spec.task.ref()
+    return {
+        "task": ref.kind,
+        "task options": dict(ref.options),
+        "search.epochs": spec.search.epochs,
+        "batch_size": spec.batch_size,
+        "optimizer": spec.optimizer,
+        "schedule": spec.schedule.model_dump(),
+    }
+
+
+def _inside(found: list[Known], space: Space) -> tuple[Known, ...]:
+    """Points of the space: of its hyperparameters those that exist there, no others, within their ranges."""
+    dists = distributions(space)
+    whole = [one for one in found if list(one.params) == [n for n in space if space.active(n, one.params)]]
+    return tuple(one for one in whole if as_trials([one], dists))
+
+
+def _kept(record: Record) -> dict[str, Any]:
+    found = read_json(path_of(record))
+    if not isinstance(found.get("trials"), list) or "source" not in found:
+        raise RecordError(f"{path_of(record)}: lacks source or trials; restore it from a copy")
+    return found
+
+
+def _as_json(row: TrialRow) -> dict[str, Any]:
+    return {"params": row.params, "outcome": str(row.outcome), "score": row.score, "curve": row.curve}
+
+
+def _from_json(one: dict[str, Any]) -> Known:
+    curve = {int(epoch): score for epoch, score in one["curve"].items() if score is not None}
+    return Known(one["params"], Outcome(one["outcome"]), one["score"], curve)

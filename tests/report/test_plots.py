@@ -1,0 +1,35 @@
+"""The contours of a pair: on scales of its own, grey only where no trial lies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.report.plots import surface_figure
+
+
+def surface(**changes: Any) -> dict[str, Any]:
+    rates = [10.0 ** (-3 + i / 7) for i in range(15)]
+    return {
+        "names": ["max_lr", "model"],
+        "log": [True, False],
+        "x": rates,
+        "y": ["mlp", "cnn"],
+        "mean": [[0.1 * i for i in range(15)], [0.2 * i for i in range(15)]],
+        "support": [[1] * 15, [2] * 15],
+    } | changes
+
+
+def test_where_every_point_has_a_trial_nothing_is_grey():
+    figure = surface_figure(surface(), "accuracy")
+    assert [trace.type for trace in figure.data] == ["contour"]
+    assert figure.layout.xaxis.type == "log"
+    assert figure.layout.xaxis.range == pytest.approx((-3, -1))
+    assert figure.layout.yaxis.type == "category"
+
+
+def test_points_without_a_trial_are_the_grey_ones():
+    _, grey = surface_figure(surface(support=[[0] + [1] * 14, [1] * 15]), "accuracy").data
+    assert list(grey.z[0]) == [1, *[0] * 14]
+    assert list(grey.z[1]) == [0] * 15
