@@ -84,7 +84,7 @@ class Ledger:
         self._job = job
         search = job.plan if isinstance(job.plan, SearchPlan) else SearchPlan({"kind": "random"}, {}, 0, 0)
         self._samplers: SamplerSource = sampler_source(search.sampler, job.seed, distributions(job.space))
-        self._pruner = build_pruner(search.pruner)
+        self._pruner = build_pruner(search.pruner, search.epochs, job.seed)
         self._broken = ""
         self._mutex = threading.RLock()
         self._exit = ExitStack()
