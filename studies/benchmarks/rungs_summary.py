@@ -287,7 +287,7 @@ def readme(told: Mapping[str, Any]) -> str:
         "Random searches replayed on the same curves. The three scores are compared by successive halving (a third "
         f"goes on, at least {FINALISTS} to the end; a complete short run starts anew). The forecast is `ForestPruner` "
         f"as it stands: {STARTUP} trials whole, then, {BATCH} at a time, a trial goes on while its forecast keeps up "
-        "with the better half of the trials that are whole. Regret: accuracy, in points, that the setting with the best "
+        "with the better half of those that are whole. Regret: accuracy, in points, that the setting with the best "
         "observed score lies below the best there is, by seeds that the search has not seen.",
         "",
         "| task | settings | early stopping | epochs | times fewer | regret | added |",
