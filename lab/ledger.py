@@ -89,7 +89,7 @@ class Ledger:
         self._known = as_trials(search.known, space)
         self._samplers: SamplerSource = sampler_source(search.sampler, job.seed, space, self._known)
         self._ending: Ending | None = None
-        self._pruner = build_pruner(search.pruner)
+        self._pruner = build_pruner(search.pruner, search.epochs, job.seed)
         self._broken = ""
         self._mutex = threading.RLock()
         self._exit = ExitStack()

@@ -263,7 +263,7 @@ def check_components(spec: StudySpec) -> None:
     if spec.task.given is None:
         check_reference(spec.task.ref())
     sampler_source(_without_range_test(spec.search.sampler), spec.seed, {})
-    build_pruner(spec.search.pruner)
+    build_pruner(spec.search.pruner, spec.search.epochs, spec.seed)
     kind = spec.optimizer.get("kind", "adamw")
     if kind not in ("adamw", "sgd"):
         raise SpecError("optimizer.kind", f"{kind!r} is unknown; choices: adamw, sgd")

@@ -425,9 +425,10 @@ def _run_killed_after(job: Job, operations: int | None) -> int:
         replace(RANDOM, sampler={"kind": "tpe", "n_startup_trials": 2}),
         replace(RANDOM, sampler={"kind": "qmc"}),
         replace(RANDOM, trials=8, pruner={"kind": "optuna:MedianPruner", "n_startup_trials": 1}),
+        replace(RANDOM, trials=12, pruner={"kind": "forest", "startup": 2, "share": 0.1}),
         tuple(Planned({"max_lr": 0.015 * n, "model": "mlp"}, n, n, "r") for n in range(1, 5)),
     ],
-    ids=["forest", "tpe", "qmc", "random, pruned", "planned"],
+    ids=["forest", "tpe", "qmc", "random, pruned", "random, pruned by the forest", "planned"],
 )
 def test_a_kill_after_any_operation_leads_to_the_same_trials(job: Job, plan: Any, tmp_path: Path):
     jobs = functools.partial(replace, job, plan=plan)

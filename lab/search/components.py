@@ -15,6 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from lab.errors import SpecError, nearest
+from lab.search.forecast import ForestPruner
 from lab.search.forest import ForestSampler
 
 SamplerSource: TypeAlias = Callable[[int], BaseSampler]
@@ -28,7 +29,7 @@ _SAMPLERS = {
     "qmc": "QMCSampler",
 }
 SAMPLERS = ("forest", *_SAMPLERS, "optuna:CLASS")
-PRUNERS = ("none", "optuna:CLASS")
+PRUNERS = ("none", "forest", "optuna:CLASS")
 
 
 def sampler_source(
@@ -66,8 +67,8 @@ def _source(place: str, cls: Any, options: Callable[[int], Mapping[str, Any]]) -
     return lambda number: cast(BaseSampler, _build(place, cls, options(number)))
 
 
-def build_pruner(spec: Mapping[str, Any]) -> BasePruner:
-    """A study's pruner.
+def build_pruner(spec: Mapping[str, Any], epochs: int, seed: int) -> BasePruner:
+    """The pruner of a study whose whole trials have so many epochs.
 
     Raises:
         SpecError: unknown kind or option.
@@ -77,6 +78,11 @@ def build_pruner(spec: Mapping[str, Any]) -> BasePruner:
     if kind == "none":
         _check_options("search.pruner", NopPruner, options)
         return NopPruner()
+    if kind == "forest":
+        _check_options("search.pruner", ForestPruner, options, hidden={"epochs", "seed"})
+        forest = _build("search.pruner", ForestPruner, {"epochs": epochs, "seed": seed, **options})
+        assert isinstance(forest, ForestPruner)
+        return forest
     cls = _optuna_class("search.pruner", kind, optuna.pruners, PRUNERS)
     _check_options("search.pruner", cls, options)
     pruner = _build("search.pruner", cls, options)

@@ -44,9 +44,9 @@ class History:
 def read_history(trials: Sequence[FrozenTrial], encoding: Encoding, direction: StudyDirection) -> History:
     """The history of a study of one objective."""
     names = set(encoding.names)
-    teaching = tuple(t for t in trials if _teaches(t) and names & t.params.keys() and _inside(t, encoding))
+    teaching = tuple(t for t in trials if _teaches(t) and names & t.params.keys() and inside(t, encoding))
     running = [
-        t.params for t in trials if t.state == TrialState.RUNNING and names & t.params.keys() and _inside(t, encoding)
+        t.params for t in trials if t.state == TrialState.RUNNING and names & t.params.keys() and inside(t, encoding)
     ]
     sign = sign_of(direction)
     cost = np.array([_cost(trial, sign) for trial in teaching], dtype=np.float64)
@@ -107,7 +107,7 @@ def _teaches(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and trial.user_attrs.get("outcome") == "diverged"
 
 
-def _inside(trial: FrozenTrial, encoding: Encoding) -> bool:
+def inside(trial: FrozenTrial, encoding: Encoding) -> bool:
     """Whether a trial is a point of the space: one from another, or from before it was narrowed, cannot be placed."""
     for name, dist in encoding.distributions.items():
         value = trial.params.get(name)

@@ -37,7 +37,14 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         {"search": {"sampler": {"kind": "forrest"}}},
         "search.sampler.kind: 'forrest' is unknown (did you mean 'forest'?)",
     ),
-    ({"search": {"pruner": {"kind": "asha"}}}, "search.pruner.kind: 'asha' is unknown; choices: none, optuna:CLASS"),
+    (
+        {"search": {"pruner": {"kind": "asha"}}},
+        "search.pruner.kind: 'asha' is unknown; choices: none, forest, optuna:CLASS",
+    ),
+    (
+        {"search": {"pruner": {"kind": "forest", "first": 99}}},
+        "search.pruner: ForestPruner: first 99 is above",
+    ),
     ({"search": {"sampler": {"kind": "forest", "start": 1}}}, "search.sampler.start: is unknown"),
     (
         {"task": {"kind": "digit"}},

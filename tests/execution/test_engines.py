@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -221,3 +222,20 @@ def test_the_probe_refuses_a_task_that_breaks_its_contract(engine: Engine, bad_t
 
 def test_the_engine_runs_another_job_after_an_error(engine: Engine, tmp_path: Path) -> None:
     assert engine.run(job(tmp_path)).counts == {"completed": 9}
+
+
+def test_trials_pruned_by_the_forest_end_at_rungs_and_the_same_way_again(engine: Engine, tmp_path: Path) -> None:
+    plan = SearchPlan({"kind": "random"}, {"kind": "forest", "startup": 3, "factor": 2}, 14, 4)
+    folders = [tmp_path / name for name in ("whole", "stopped")]
+    for folder in folders:
+        folder.mkdir()
+    engine.run(job(folders[0], plan=plan))
+    WATCH.stop_after = 7
+    with contextlib.suppress(Interrupted):  # a fast engine may have finished before it was told
+        engine.run(job(folders[1], plan=plan))
+    WATCH.stop_after = None
+    engine.run(job(folders[1], plan=plan))
+    assert table(folders[0]) == table(folders[1])
+    pruned = [r for r in rows(folders[0]) if r.outcome is Outcome.PRUNED]
+    assert pruned
+    assert {max(r.curve) for r in pruned} <= {1, 2}

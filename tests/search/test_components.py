@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from lab.errors import SpecError
+from lab.search import ForestPruner
 from lab.search.components import build_pruner, sampler_source
 from lab.search.forest import ForestSampler
 
@@ -47,10 +48,14 @@ def test_an_optuna_sampler_proposes_by_seed_and_number_alone():
 
 
 def test_pruners_are_optunas():
-    assert isinstance(build_pruner({}), optuna.pruners.NopPruner)
-    assert isinstance(build_pruner({"kind": "none"}), optuna.pruners.NopPruner)
-    pruner = build_pruner({"kind": "optuna:PatientPruner", "wrapped_pruner": None, "patience": 3})
+    assert isinstance(build_pruner({}, 27, 0), optuna.pruners.NopPruner)
+    assert isinstance(build_pruner({"kind": "none"}, 27, 0), optuna.pruners.NopPruner)
+    pruner = build_pruner({"kind": "optuna:PatientPruner", "wrapped_pruner": None, "patience": 3}, 27, 0)
     assert isinstance(pruner, optuna.pruners.PatientPruner)
+
+
+def test_the_forest_prunes_too():
+    assert isinstance(build_pruner({"kind": "forest", "startup": 4}, 27, 0), ForestPruner)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +89,17 @@ def test_a_sampler_that_cannot_be_built_is_refused_at_once(spec: dict[str, Any],
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"kind": "median"}, r"search\.pruner\.kind: 'median' is unknown; choices: none, optuna:CLASS"),
+        ({"kind": "median"}, r"search\.pruner\.kind: 'median' is unknown; choices: none, forest, optuna:CLASS"),
         ({"kind": 1}, r"search\.pruner\.kind: 1 is unknown"),
+        (
+            {"kind": "forest", "epochs": 9},
+            r"search\.pruner\.epochs: is unknown; allowed: factor, first, share, startup",
+        ),
+        (
+            {"kind": "forest", "first": 28},
+            r"search\.pruner: ForestPruner: first 28 is above 9: 27 epochs over factor 3",
+        ),
+        ({"kind": "forest", "share": 2}, r"search\.pruner: ForestPruner: share 2 is not between 0 and 1"),
         ({"kind": "none", "a": 1}, r"search\.pruner\.a: is unknown; allowed: none"),
         ({"kind": "optuna:PercentilePruner"}, r"search\.pruner: PercentilePruner: .*percentile"),
         ({"kind": "optuna:PercentilePruner", "percentile": 200}, r"search\.pruner: PercentilePruner: "),
@@ -94,5 +108,5 @@ def test_a_sampler_that_cannot_be_built_is_refused_at_once(spec: dict[str, Any],
 )
 def test_a_pruner_that_cannot_be_built_is_refused_at_once(spec: dict[str, Any], message: str):
     with pytest.raises(SpecError, match=message) as caught:
-        build_pruner(spec)
+        build_pruner(spec, 27, 0)
     assert "\n" not in str(caught.value)
