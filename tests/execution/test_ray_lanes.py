@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lab.assignment import Planned, Progress, SearchPlan, TaskRef
+from lab.errors import EngineError
 from lab.execution.engine import Engine
 from lab.execution.local import LocalEngine
 from lab.record import Record
@@ -130,6 +131,15 @@ def test_a_trial_that_segfaults_and_one_that_hangs_are_failed_and_named(engine: 
     named = "killed its lane 3 times, the last time alone in it: "
     assert details[1].startswith(named)
     assert details[2].startswith(f"{named}nothing was finished for")
+
+
+def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(engine: Engine, tmp_path: Path) -> None:
+    """The last for this engine, which gives up."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "lanes").write_text("where checkpoints should go")
+    with pytest.raises(EngineError, match=r"^lanes were lost for good: lane 0 on \w+: .*cannot be written"):
+        engine.run(job(folder, checkpoint_s=0.0, lanes=1))
 
 
 @pytest.mark.parametrize(
