@@ -35,7 +35,7 @@ from lab.assignment import (
 from lab.database import held
 from lab.deaths import Deaths
 from lab.errors import LabError, SpecError
-from lab.journal import TransactionalJournal
+from lab.journal import QueueStorage, TransactionalJournal
 from lab.record import Record, locked, write_bytes
 from lab.schedules import parse_schedule
 from lab.search.components import SamplerSource, build_pruner, sampler_source
@@ -134,6 +134,8 @@ class Ledger:
                 self._ending = Ending(job.plan.until, self._study, space, job.seed, self._known)
             trials = self._study.get_trials(deepcopy=False)
             self._tally = Tally(job.direction, trials)
+            if isinstance(self._storage, QueueStorage):
+                self._storage.any_waits = lambda: self._tally.waiting > 0
             if not isinstance(job.plan, SearchPlan):
                 have = {t.user_attrs["plan_index"] for t in trials if "plan_index" in t.user_attrs}
                 for index, planned in enumerate(job.plan):

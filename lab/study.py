@@ -16,7 +16,6 @@ from lab.progress import Display
 from lab.provenance import provenance
 from lab.record import Record, write_bytes
 from lab.results import Result, write_trials
-from lab.search.components import build_pruner, sampler_source
 from lab.space import Dimension, Space
 from lab.spec import FROM_BOUNDS, StudySpec, dump_spec, parse_spec, read_spec
 from lab.stopping import stop_on_interrupt
@@ -260,6 +259,9 @@ def check_components(spec: StudySpec) -> None:
     Raises:
         SpecError: with the choices.
     """
+    # Here, not above: whoever looks at a study needs no sampler, and scikit-learn takes a second to come.
+    from lab.search.components import build_pruner, sampler_source
+
     if spec.task.given is None:
         check_reference(spec.task.ref())
     sampler_source(_without_range_test(spec.search.sampler), spec.seed, {})

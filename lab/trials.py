@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from lab.assignment import ENDED, Outcome, Store
 from lab.database import cannot_open, url
 from lab.errors import RecordError
-from lab.journal import ReadOnlyJournal
+from lab.journal import QueueStorage, ReadOnlyJournal
 from lab.record import Record
 from lab.space import Params
 
@@ -46,7 +46,7 @@ def open_storage(store: Store | None, journal: BaseJournalBackend | None) -> Bas
     """
     if store is None:
         assert journal is not None  # the caller opens the journal of the study folder
-        return JournalStorage(journal)
+        return QueueStorage(journal)
     try:
         return RDBStorage(url(store))
     except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base

@@ -452,3 +452,22 @@ def test_distributions_are_the_space_in_optunas_terms():
         "c": optuna.distributions.IntDistribution(1, 8, log=True),
         "d": optuna.distributions.CategoricalDistribution(("x", True)),
     }
+
+
+def test_handing_out_looks_at_no_other_trial_unless_one_waits(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = replace(job, plan=SearchPlan({"kind": "random"}, {}, 8, 3))
+    ledger = Ledger(job)
+    looked: list[object] = []
+    real = JournalStorage.get_all_trials
+
+    def look(*arguments: Any, **more: Any) -> Any:
+        looked.append(more.get("states"))
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(JournalStorage, "get_all_trials", look)
+    first = ledger.next(0, 0, (0, 1, 2, 3)).assignments
+    assert not looked
+    ledger.close(first[0].trial, Outcome.PREEMPTED)
+    (again,) = ledger.next(0, 1, (0,)).assignments
+    assert looked
+    assert (again.params, again.seed) == (first[0].params, first[0].seed)

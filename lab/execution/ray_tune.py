@@ -57,6 +57,14 @@ class _Replaced(Exception):  # noqa: N818 - no error: the lane has a new process
     """Another process has this lane: this one was cut off, and ends."""
 
 
+def _said(reference: Any) -> Any:
+    """Wait for the board; an error of ours that it raised comes out as itself, and so can be sent on."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, LabError) else error) from None
+
+
 class _RemoteLedger:
     """The ledger's face, as a lane sees it across the cluster, for one stage."""
 
@@ -66,7 +74,7 @@ class _RemoteLedger:
         self.stopping = False
 
     def _ask(self, method: Method, *arguments: Any) -> Any:
-        answer: Answer = ray.get(self._board.call.remote(*self._who, method, *arguments))
+        answer: Answer = _said(self._board.call.remote(*self._who, method, *arguments))
         if answer.standing is Standing.OVER:
             raise _StageOver
         if answer.standing is Standing.REPLACED:
@@ -343,7 +351,7 @@ class RayEngine:
         return found
 
     def run(self, job: Job) -> Progress:
-        self._call(self._board.run.remote(job))
+        _said(self._board.run.remote(job))
         look, stop_at = self._look(), None
         while True:
             assert look.progress is not None  # the stage is begun
@@ -367,17 +375,9 @@ class RayEngine:
             raise StudyError(f"{job.stage}: {progress.abort}")
         return progress
 
-    @staticmethod
-    def _call(reference: Any) -> Any:
-        """Wait for the board; an error of ours that it raised comes out as itself."""
-        try:
-            return ray.get(reference)
-        except ray.exceptions.RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, LabError) else error) from error
-
     def _look(self) -> Look:
         """See how the lanes are, end those that hang, and learn whether they were lost for good."""
-        look: Look = self._call(self._board.look.remote())
+        look: Look = _said(self._board.look.remote())
         for handle in look.hung:
             ray.kill(handle)
         fatal = look.fatal or (self._fatal[-1] if self._fatal else "")

@@ -2,9 +2,9 @@
 
     python studies/benchmarks/chaos.py --kills 200 --seed 0 --json reports/reliability/result.json
 
-Starts a Ray head and workers as processes on this machine (loopback addresses 127.0.0.x, a token), runs a study on
-them, and at random times kills or freezes lanes, nodes and the driver, tears the journal's end, or sends SIGTERM.
-A frozen node keeps its connections and says nothing: the nearest to a network cut that needs no root.
+Starts a Ray head and workers as processes on this machine (see `chaos_cluster.py`), runs a study on them, and at random
+times kills or freezes lanes, nodes and the driver, tears the journal's end, or sends SIGTERM. With `--isolated`, as
+root, it also cuts nodes off the network and fills the disk.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import contextlib
 import json
 import os
 import random
-import secrets
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from chaos_cluster import ROOT, Cluster, Disk, children, disk, send
+
 WIDTH, EPOCHS, SLEEP_S = 4, 24, 0.1
 FAULTS = {
     "lane killed": 8,
@@ -38,29 +38,11 @@ FAULTS = {
     "driver killed": 3,
     "driver killed, journal torn": 1,
     "driver told to stop": 1,
+    "head node killed": 1,
 }
 """What happens, and how often relative to the others."""
-
-
-def children(process: int) -> list[int]:
-    """A process and all below it."""
-    below: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                below.setdefault(parent, []).append(int(entry.name))
-    found, queue = [], [process]
-    while queue:
-        found.append(queue.pop())
-        queue += below.get(found[-1], [])
-    return found
-
-
-def send(processes: list[int], number: signal.Signals) -> None:
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, number)
+ISOLATED_FAULTS = {"node cut off": 3, "disk full": 2}
+"""What needs root."""
 
 
 @dataclass
@@ -79,13 +61,15 @@ class Journal:
     lanes: dict[int, int] = field(default_factory=dict)
 
     def read(self) -> None:
-        """Take in the complete lines that are new."""
+        """Take in what is new, but for a transaction whose end is not there yet: a torn one will be cut off."""
         if not self.path.exists():
             return
         with open(self.path, "rb") as file:
             file.seek(self.place)
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
+        while whole.endswith(b" \n"):
+            whole = whole[: whole.rfind(b"\n", 0, -1) + 1]
         self.place += len(whole)
         for line in whole.splitlines():
             self._take(json.loads(line))
@@ -113,70 +97,23 @@ class Journal:
         return sum(1 for trial, _ in self.epochs if trial in trials) + sum(self.ended[t] for t in trials)
 
 
-@dataclass
-class Node:
-    address: str
-    process: subprocess.Popen[bytes]
-
-
-class Cluster:
-    """A head without lanes, and workers with one lane each."""
-
-    def __init__(self, workers: int, count: Path) -> None:
-        self._temp = tempfile.TemporaryDirectory(prefix="chaos", ignore_cleanup_errors=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
-        bin_folder = Path(sys.executable).parent
-        health = {"period": "1000", "timeout": "3000", "initial_delay": "2000"}
-        self.env = {
-            **os.environ,
-            **{f"RAY_health_check_{name}_ms": value for name, value in health.items()},
-            "PATH": f"{bin_folder}:{os.environ['PATH']}",
-            "PYTHONPATH": ":".join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(24),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "OMP_NUM_THREADS": "1",
-            "CHAOS_SLEEP_S": str(SLEEP_S),
-            "CHAOS_COUNT": str(count),
-        }
-        self.head = self._start("127.0.0.1", ["--head", f"--port={self.port}", f"--temp-dir={self._temp.name}"], 0)
-        time.sleep(4)
-        self.workers = [self.start_worker(f"127.0.0.{i + 2}") for i in range(workers)]
-
-    def start_worker(self, address: str) -> Node:
-        return self._start(address, [f"--address={self.address}"], 1)
-
-    def _start(self, address: str, options: list[str], cpus: int) -> Node:
-        common = [f"--node-ip-address={address}", f"--num-cpus={cpus}", "--object-store-memory=80000000"]
-        no_dashboard = ["--include-dashboard=false"] if "--head" in options else []
-        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", *options, *common, *no_dashboard]
-        quiet = subprocess.DEVNULL
-        process = subprocess.Popen(command, env=self.env, stdout=quiet, stderr=quiet, start_new_session=True)
-        return Node(address, process)
-
-    def replace_dead(self) -> None:
-        """Start a new node for each that has ended."""
-        for i, node in enumerate(self.workers):
-            if node.process.poll() is not None:
-                send(children(node.process.pid), signal.SIGKILL)
-                self.workers[i] = self.start_worker(node.address)
-
-    def close(self) -> None:
-        for node in [*self.workers, self.head]:
-            send(children(node.process.pid), signal.SIGKILL)
-            node.process.wait()
-        self._temp.cleanup()
-
-
 class Round:
     """One study, with faults until there have been enough, to its end."""
 
-    def __init__(self, cluster: Cluster, folder: Path, seed: int, kills: int, every_s: float) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        folder: Path,
+        disk: Disk | None,
+        seed: int,
+        kills: int,
+        every_s: float,
+        kinds: dict[str, int],
+    ) -> None:
         self._cluster = cluster
         self._folder = folder
+        self._disk = disk
+        self._kinds = kinds
         self._kills = kills
         self._every_s = every_s
         self._random = random.Random(seed)
@@ -188,7 +125,8 @@ class Round:
         self._seen: set[tuple[int, int]] = set()
         self._log = open(folder.parent / f"driver-{seed}.log", "ab")  # noqa: SIM115 - closed by `run`
         self._driver = self._start_driver()
-        self._thaw: list[tuple[float, list[int]]] = []
+        self._mends: list[tuple[float, Callable[[], None]]] = []
+        """What ends a fault that passes, and when."""
         self.faults: list[dict[str, Any]] = []
 
     def _start_driver(self) -> subprocess.Popen[bytes]:
@@ -210,8 +148,8 @@ class Round:
         if self._driver.returncode != 0:
             said = Path(self._log.name).read_text()[-3000:]
             raise RuntimeError(f"the driver ended with {self._driver.returncode}:\n{said}")
-        for _, frozen in self._thaw:
-            send(frozen, signal.SIGCONT)
+        for _, mend in self._mends:
+            mend()
         self._log.close()
         self._journal.read()
         return self._account(time.monotonic() - began)
@@ -223,9 +161,9 @@ class Round:
         now = time.monotonic()
         self._journal.read()
         self._seen |= set(self._journal.epochs)
-        for at, frozen in [entry for entry in self._thaw if entry[0] <= now]:
-            send(frozen, signal.SIGCONT)
-            self._thaw.remove((at, frozen))
+        for entry in [entry for entry in self._mends if entry[0] <= now]:
+            entry[1]()
+            self._mends.remove(entry)
         self._cluster.replace_dead()
 
     def _lanes(self) -> list[dict[str, Any]]:
@@ -237,10 +175,10 @@ class Round:
         return []
 
     def _strike(self) -> None:
-        lanes = self._lanes()
-        kind = self._random.choices(list(FAULTS), list(FAULTS.values()))[0]
+        lanes, said = self._lanes(), ""
+        kind = self._random.choices(list(self._kinds), list(self._kinds.values()))[0]
         lane = self._random.choice(lanes) if lanes else None
-        if lane is None and not kind.startswith("driver"):
+        if lane is None and kind.partition(" ")[0] in ("lane", "node"):
             return
         self._journal.read()
         if kind.startswith("lane"):
@@ -248,23 +186,22 @@ class Round:
             hit = {lane["lane"]}
             send([lane["process"]], signal.SIGKILL if kind == "lane killed" else signal.SIGSTOP)
             if kind == "lane frozen":
-                self._thaw.append((time.monotonic() + self._random.uniform(9, 15), [lane["process"]]))
+                self._later(9, 15, partial(send, [lane["process"]], signal.SIGCONT))
         elif kind.startswith("node"):
-            node = self._random.choice(self._cluster.workers)
-            hit = {entry["lane"] for entry in lanes if entry["address"] == node.address}
-            tree = children(node.process.pid)
-            send(tree, signal.SIGKILL if kind == "node killed" else signal.SIGSTOP)
-            if kind == "node frozen":
-                self._thaw.append((time.monotonic() + self._random.uniform(9, 20), tree))
+            hit = self._strike_node(kind, lanes)
         else:
             hit = set(range(len(self._cluster.workers)))
-            self._end_driver(kind)
+            said = self._fill_disk() if kind == "disk full" else self._end_driver(kind)
         self._journal.read()  # what was written until then is no recovery
         trials = self._journal.running(hit)
         marks, at = self._journal.marks(trials), time.monotonic()
-        if kind.startswith("driver"):
+        if kind == "head node killed":
+            self._cluster.lose_head()
+        if self._disk:
+            self._disk.free()
+        if self._driver.poll() is not None:
             self._driver = self._start_driver()
-        fault: dict[str, Any] = {"kind": kind, "recovery_s": None}
+        fault: dict[str, Any] = {"kind": kind, "recovery_s": None} | ({"said": said} if said else {})
         self.faults.append(fault)
         while trials and time.monotonic() - at < 120 and self._driver.poll() is None:
             time.sleep(0.1)
@@ -276,7 +213,40 @@ class Round:
             fault["recovery_s"] = round(time.monotonic() - at, 1)
         print(f"  {len(self.faults):4} {kind:28} {fault['recovery_s']} s", flush=True)
 
-    def _end_driver(self, kind: str) -> None:
+    def _later(self, least_s: float, most_s: float, mend: Callable[[], None]) -> None:
+        self._mends.append((time.monotonic() + self._random.uniform(least_s, most_s), mend))
+
+    def _strike_node(self, kind: str, lanes: list[dict[str, Any]]) -> set[int]:
+        """Hit a node; the lanes on it."""
+        worker = self._random.randrange(len(self._cluster.workers))
+        node = self._cluster.workers[worker]
+        tree = children(node.process.pid)
+        if kind == "node cut off":
+            assert self._cluster.network is not None  # or the kind could not be chosen
+            self._cluster.network.cut(worker)
+            self._later(9, 30, partial(self._cluster.network.mend, worker))
+        else:
+            send(tree, signal.SIGKILL if kind == "node killed" else signal.SIGSTOP)
+        if kind == "node frozen":
+            self._later(9, 20, partial(send, tree, signal.SIGCONT))
+        return {entry["lane"] for entry in lanes if entry["address"] == node.address}
+
+    def _fill_disk(self) -> str:
+        """Take all space until the driver has given up; its last words."""
+        assert self._disk is not None  # or the kind could not be chosen
+        deadline = time.monotonic() + 40
+        while self._driver.poll() is None:
+            if time.monotonic() > deadline:
+                log = Path(self._log.name).read_text()[-3000:]
+                raise RuntimeError(f"the disk is full, and the driver goes on:\n{log}")
+            self._disk.fill()
+            time.sleep(0.05)
+        said = Path(self._log.name).read_text().strip().splitlines()[-1]
+        if not said.startswith("lab: "):
+            raise RuntimeError(f"the disk was full, and the driver ended with: {said}")
+        return said
+
+    def _end_driver(self, kind: str) -> str:
         asked = time.monotonic()
         self._driver.send_signal(signal.SIGTERM if kind == "driver told to stop" else signal.SIGKILL)
         code = self._driver.wait(timeout=60)
@@ -286,6 +256,7 @@ class Round:
             path = self._folder / "ledger.journal"
             with open(path, "ab") as file:  # what a kill in the middle of a write leaves
                 file.write(b'{"op_code":7,"worker_id":"torn","tri')
+        return ""
 
     def _account(self, seconds: float) -> dict[str, Any]:
         from lab.record import Record
@@ -350,7 +321,7 @@ def counted(path: Path) -> Iterator[list[int]]:
 def summary(rounds: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[str, Any]:
     faults = [fault for entry in rounds for fault in entry["faults"]]
     by_kind = {}
-    for kind in FAULTS:
+    for kind in FAULTS | ISOLATED_FAULTS:
         times = [f["recovery_s"] for f in faults if f["kind"] == kind and f["recovery_s"] is not None]
         by_kind[kind] = {
             "count": sum(f["kind"] == kind for f in faults),
@@ -383,19 +354,27 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=8.0, help="mean seconds between recovery and the next fault")
     parser.add_argument("--nodes", type=int, default=2, help="workers beside the head")
     parser.add_argument("--round", type=int, default=20, help="faults per study")
+    parser.add_argument("--isolated", action="store_true", help="network namespaces and a disk of their own (root)")
+    parser.add_argument("--only", help="the kinds of faults, with commas between them")
     parser.add_argument("--json", type=Path, help="where the figures go; else they are printed")
     arguments = parser.parse_args()
+    kinds = FAULTS | (ISOLATED_FAULTS if arguments.isolated else {})
+    if arguments.only:
+        kinds = {kind: kinds[kind] for kind in arguments.only.split(",")}
     rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="lab-chaos-", ignore_cleanup_errors=True) as scratch:
         count = Path(scratch) / "epochs"
-        cluster = Cluster(arguments.nodes, count)
+        cluster = Cluster(
+            arguments.nodes, {"CHAOS_SLEEP_S": str(SLEEP_S), "CHAOS_COUNT": str(count)}, arguments.isolated
+        )
         try:
             while (done := sum(len(r["faults"]) for r in rounds)) < arguments.kills:
                 seed = arguments.seed + len(rounds)
                 kills = min(arguments.round, arguments.kills - done)
                 print(f"study {len(rounds)}, seed {seed}", flush=True)
-                with counted(count) as trained:
-                    entry = Round(cluster, Path(scratch) / f"run-{seed}", seed, kills, arguments.every).run()
+                folder = Path(scratch) / f"run-{seed}"
+                with counted(count) as trained, disk(folder, arguments.isolated) as space:
+                    entry = Round(cluster, folder, space, seed, kills, arguments.every, kinds).run()
                 rounds.append({"seed": seed, **entry, "trained_epochs": trained[0]})
                 if not entry["faults"]:
                     raise RuntimeError("the study was over before anything happened to it; lower --every")

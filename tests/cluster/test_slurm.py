@@ -14,11 +14,14 @@ import pytest
 
 from lab.record import Record
 from lab.spec import read_spec
+from lab.study import Study
 from lab.trials import read_trials
 from tests.execution.clusters import free_port, ray_environment
-from tests.small import lab, small, write_yaml
+from tests.small import small, write_yaml
 
-SCRIPT = Path(__file__).parents[2] / "cluster" / "slurm" / "lab.sbatch"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "cluster" / "slurm" / "lab.sbatch"
+EPOCHS = 20
 
 SRUN = """#!/usr/bin/env bash
 # Runs the command here, under the name of the node that was asked for.
@@ -68,10 +71,10 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def spec(tmp_path: Path, epochs: int) -> Path:
+def spec(tmp_path: Path) -> Path:
     space = {"max_lr": {"low": 0.001, "high": 0.1, "log": True}, "dropout": {"low": 0.0, "high": 0.5}}
-    search = {"sampler": {"kind": "random"}, "trials": 8, "epochs": epochs}
-    value = small(space=space, search=search)
+    search = {"sampler": {"kind": "random"}, "trials": 8, "epochs": EPOCHS}
+    value = small(task=f"{ROOT / 'studies' / 'benchmarks' / 'chaos_task.py'}:SlowDigits", space=space, search=search)
     value["execution"] = {"width": 2, "path": "stacked", "lanes": 2, "checkpoint_s": 0.5}
     return write_yaml(tmp_path / "study.yaml", value)
 
@@ -102,9 +105,9 @@ def test_a_spec_must_be_given(slurm: dict[str, str]) -> None:
 def test_a_preempted_job_is_queued_again_and_goes_on_to_the_undisturbed_end(
     slurm: dict[str, str], tmp_path: Path
 ) -> None:
-    path = spec(tmp_path, epochs=80)
+    path = spec(tmp_path)
     with open(tmp_path / "output", "wb") as output:
-        job = start(slurm, path, output)
+        job = start(slurm | {"CHAOS_SLEEP_S": "0.15"}, path, output)  # so that there is something left to preempt
         deadline = time.monotonic() + 120
         while not any(row.curve for row in read_trials(Record(tmp_path / "run"), "explore")):
             assert job.poll() is None, (tmp_path / "output").read_text()
@@ -115,12 +118,11 @@ def test_a_preempted_job_is_queued_again_and_goes_on_to_the_undisturbed_end(
         log = (tmp_path / "log").read_text()
         assert f"scontrol requeue {slurm['SLURM_JOB_ID']}" in log
         before = curves(tmp_path / "run")
-        assert any(len(curve) < 80 for _, _, curve in before.values())
+        assert any(len(curve) < EPOCHS for _, _, curve in before.values())
         assert start(slurm, path, output).wait(timeout=240) == 0, (tmp_path / "output").read_text()
     log = (tmp_path / "log").read_text()
     assert [line.split()[0] for line in log.splitlines() if "ray start" in line] == ["n1", "n2"] * 2
-    done = lab("study", "run", path, "--engine", "local", "--dir", tmp_path / "local", "--until", "explore")
-    assert done.returncode == 0, done.stderr
+    Study.from_spec(read_spec(path), tmp_path / "local").run(engine="local", lanes=1, until="explore")
     assert read_spec(tmp_path / "run" / "study.yaml").execution.lanes == 2
     after = curves(tmp_path / "run")
     assert after == curves(tmp_path / "local")

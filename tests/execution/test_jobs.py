@@ -17,19 +17,31 @@ from lab.execution import jobs, shipping
 from lab.execution.jobs import ClusterJobs, pack_spec, unpack_study, write_study
 from lab.record import Record
 from lab.spec import read_spec
+from lab.study import Study
 from lab.tasks.registry import load_task
 from lab.trials import read_trials
 from tests.execution.clusters import Head, head
 from tests.small import lab, small, write_yaml
 
 TASK = """
-from helper import SCALE
+import time
+from types import MappingProxyType
+from helper import SCALE, SLOW
+from lab.tasks.contract import accuracy
 from lab.tasks.digits import Digits
 
+def unhurried(output, target):
+    if SLOW.exists():
+        time.sleep(0.15)
+    return accuracy(output, target)
+
 class Mine(Digits):
+    metrics = MappingProxyType({"accuracy": unhurried})
+
     def loss(self, output, target):
         return super().loss(output, target) * SCALE
 """
+EPOCHS = 30
 
 
 @pytest.fixture
@@ -37,7 +49,8 @@ def spec_path(tmp_path: Path) -> Path:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "task.py").write_text(TASK)
-    (folder / "helper.py").write_text("SCALE = 1.0\n")
+    helper = f"from pathlib import Path\nSCALE = 1.0\nSLOW = Path({str(tmp_path / 'slow')!r})\n"
+    (folder / "helper.py").write_text(helper)
     space = {"max_lr": {"low": 0.001, "high": 0.1, "log": True}, "dropout": {"low": 0.0, "high": 0.5}}
     search = {"sampler": {"kind": "random"}, "trials": 8, "epochs": 3}
     value = small(task="task.py:Mine", space=space, search=search)
@@ -132,8 +145,9 @@ def _curves(folder: Path) -> dict[int, Any]:
 @pytest.mark.slow
 def test_a_job_is_sent_stopped_sent_again_and_fetched(cluster: Head, spec_path: Path, tmp_path: Path) -> None:
     at, env = ["--address", cluster.jobs], cluster.env
-    there, longer = tmp_path / "on the cluster", ["--set", "search.epochs=150", "--until", "explore"]
+    there, longer = tmp_path / "on the cluster", ["--set", f"search.epochs={EPOCHS}", "--until", "explore"]
     send = ["cluster", "submit", spec_path, *at, "--dir", str(there), *longer]
+    (tmp_path / "slow").touch()  # so that there is something left to stop
     first = lab(*send, "--detach", **env).stdout.strip()
     deadline = time.monotonic() + 120
     while not any(row.curve for row in read_trials(Record(there), "explore")):
@@ -142,8 +156,9 @@ def test_a_job_is_sent_stopped_sent_again_and_fetched(cluster: Head, spec_path: 
     stopped = lab("cluster", "stop", first, *at, **env)
     assert stopped.stdout.strip() == f"{first}  stopped", stopped.stderr
     before = _curves(there)
-    assert any(len(curve) < 150 for _, _, curve in before.values())
+    assert any(len(curve) < EPOCHS for _, _, curve in before.values())
 
+    (tmp_path / "slow").unlink()
     sent = lab(*send, **env)
     assert sent.returncode == 0, sent.stderr + sent.stdout
     job = sent.stdout.splitlines()[0]
@@ -155,8 +170,8 @@ def test_a_job_is_sent_stopped_sent_again_and_fetched(cluster: Head, spec_path: 
     assert fetched.returncode == 0, fetched.stderr
     after = _curves(tmp_path / "here")
     assert all(after[n][2].items() >= curve.items() for n, (_, _, curve) in before.items())
-    local = lab("study", "run", spec_path, "--engine", "local", "--dir", tmp_path / "local", *longer)
-    assert local.returncode == 0, local.stderr
+    spec = read_spec(spec_path, {"search.epochs": EPOCHS})
+    Study.from_spec(spec, tmp_path / "local").run(engine="local", until="explore")
     assert after == _curves(tmp_path / "local")
 
     refused = lab("cluster", "status", *at, **{**env, "RAY_AUTH_TOKEN": "another-token-0123456789012345678"})

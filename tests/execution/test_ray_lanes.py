@@ -6,12 +6,15 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.assignment import Planned, Progress, SearchPlan, TaskRef
+from lab.errors import EngineError
+from lab.execution.engine import Engine
 from lab.execution.local import LocalEngine
 from lab.record import Record
 from lab.trials import read_trials
@@ -32,32 +35,6 @@ def lane_processes() -> list[int]:
             if title.startswith(b"ray::") and b".train" in title:
                 found.append(int(entry.name))
     return found
-
-
-def test_a_killed_lane_comes_back_and_its_trials_end_as_if_undisturbed(tmp_path: Path) -> None:
-    from lab.execution.ray_tune import RayEngine
-
-    killed: list[int] = []
-
-    def watch(progress: Progress) -> bool:
-        # Once a wave is closed, so that there is something to lose.
-        if progress.closed >= 3 and not killed:
-            killed.extend(lane_processes())
-            for number in killed:
-                os.kill(number, signal.SIGKILL)
-        return True
-
-    plan = SearchPlan({"kind": "forest", "startup": 4}, {}, 12, 25)
-    slow: dict[str, Any] = {"plan": plan, "checkpoint_s": 0.05}
-    engine = RayEngine(tmp_path, 1, watch)
-    try:
-        progress = engine.run(job(tmp_path / "ray", **slow))
-    finally:
-        engine.close()
-    assert killed
-    assert progress.counts == {"completed": 12}
-    LocalEngine(1, lambda progress: True).run(job(tmp_path / "local", **slow))
-    assert table(tmp_path / "ray") == table(tmp_path / "local")
 
 
 def test_a_lane_that_finds_no_place_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,22 +59,50 @@ def test_a_lane_that_finds_no_place_is_not_waited_for(tmp_path: Path, monkeypatc
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(
-    ("resources", "cpus", "gpus", "lanes"),
-    [
-        ({"CPU": 8.0}, 1, 0, 8),
-        ({"CPU": 8.0}, 3, 0, 2),
-        ({"CPU": 0.0}, 1, 0, 1),
-        ({"CPU": 64.0, "GPU": 4.0}, 1, 1, 4),
-        ({"CPU": 64.0, "GPU": 2.0}, 1, 0.25, 8),
-    ],
-)
-def test_lanes_are_counted_by_what_they_ask_for(
-    resources: dict[str, float], cpus: float, gpus: float, lanes: int
-) -> None:
-    from lab.execution.ray_tune import lanes_for
+class Watch:
+    """What the test at hand wants to be told of progress."""
 
-    assert lanes_for(resources, cpus, gpus) == lanes
+    tell: Callable[[Progress], bool] | None = None
+
+    def __call__(self, progress: Progress) -> bool:
+        return self.tell is None or self.tell(progress)
+
+
+WATCH = Watch()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Two lanes and one start of Ray for the tests below; the test above starts its own, and so has to come first."""
+    from lab.execution.ray_tune import RayEngine
+
+    ray_engine = RayEngine(tmp_path_factory.mktemp("engine"), 2, WATCH, hang_s=6.0)
+    yield ray_engine
+    ray_engine.close()
+
+
+def test_a_killed_lane_comes_back_and_its_trials_end_as_if_undisturbed(engine: Engine, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def watch(progress: Progress) -> bool:
+        # Once a wave is closed, so that there is something to lose.
+        if progress.closed >= 3 and not killed:
+            killed.extend(lane_processes())
+            for number in killed:
+                os.kill(number, signal.SIGKILL)
+        return True
+
+    plan = SearchPlan({"kind": "forest", "startup": 4}, {}, 12, 25)
+    slow: dict[str, Any] = {"plan": plan, "checkpoint_s": 0.05, "lanes": 1}
+    WATCH.tell = watch
+    try:
+        progress = engine.run(job(tmp_path / "ray", **slow))
+    finally:
+        WATCH.tell = None
+    assert killed
+    assert progress.counts == {"completed": 12}
+    LocalEngine(1, lambda progress: True).run(job(tmp_path / "local", **slow))
+    assert table(tmp_path / "ray") == table(tmp_path / "local")
 
 
 FAULTS = """
@@ -115,20 +120,41 @@ def train(trial):
 """
 
 
-def test_a_trial_that_segfaults_and_one_that_hangs_are_failed_and_named(tmp_path: Path) -> None:
-    from lab.execution.ray_tune import RayEngine
-
+def test_a_trial_that_segfaults_and_one_that_hangs_are_failed_and_named(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "faults.py").write_text(FAULTS)
     params: dict[str, Any] = {"max_lr": 0.01, "cycles": 1, "dropout": 0.1}
     plan = tuple(Planned(params, seed=seed, epochs=3, role="x") for seed in range(4))
     task = TaskRef("faults.py:train", {}, str(tmp_path))
-    engine = RayEngine(tmp_path, 2, lambda progress: True, hang_s=8.0)
-    try:
-        progress = engine.run(job(tmp_path / "s", plan=plan, task=task, width=1, lanes=2, max_failed_share=1.0))
-    finally:
-        engine.close()
+    progress = engine.run(job(tmp_path / "s", plan=plan, task=task, width=1, lanes=2, max_failed_share=1.0))
     assert progress.counts == {"completed": 2, "failed": 2}
     details = {row.seed: row.detail for row in read_trials(Record(tmp_path / "s"), "explore")}
     named = "killed its lane 3 times, the last time alone in it: "
     assert details[1].startswith(named)
     assert details[2].startswith(f"{named}nothing was finished for")
+
+
+def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(engine: Engine, tmp_path: Path) -> None:
+    """The last for this engine, which gives up."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "lanes").write_text("where checkpoints should go")
+    with pytest.raises(EngineError, match=r"^lanes were lost for good: lane 0 on \w+: .*cannot be written"):
+        engine.run(job(folder, checkpoint_s=0.0, lanes=1))
+
+
+@pytest.mark.parametrize(
+    ("resources", "cpus", "gpus", "lanes"),
+    [
+        ({"CPU": 8.0}, 1, 0, 8),
+        ({"CPU": 8.0}, 3, 0, 2),
+        ({"CPU": 0.0}, 1, 0, 1),
+        ({"CPU": 64.0, "GPU": 4.0}, 1, 1, 4),
+        ({"CPU": 64.0, "GPU": 2.0}, 1, 0.25, 8),
+    ],
+)
+def test_lanes_are_counted_by_what_they_ask_for(
+    resources: dict[str, float], cpus: float, gpus: float, lanes: int
+) -> None:
+    from lab.execution.ray_tune import lanes_for
+
+    assert lanes_for(resources, cpus, gpus) == lanes
