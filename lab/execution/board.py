@@ -140,6 +140,7 @@ class Board:
         job = replace(job, lanes=max(job.lanes, min(job.lanes + self._spare, job.trials)))
         self._ledger = Ledger(job)
         self._came, self._left = set(), set()
+        self._stopping = False
         self._began_at = self._clock()
         self._give("run", job)
 
