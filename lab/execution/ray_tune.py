@@ -26,6 +26,7 @@ from typing import Any, TextIO
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lab.assignment import Attachment, Decision, Job, Progress, Report, TaskRef, Work
@@ -303,7 +304,8 @@ class RayEngine:
                     local = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": 256 * 2**20}
                     if gpus:  # else Ray looks for itself
                         local["num_gpus"] = max(int(gpus), 1)
-                    context = ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **local, **quiet)
+                    with _on_loopback():
+                        context = ray.init(include_dashboard=False, **local, **quiet)
                 else:
                     context = ray.init(address=address, runtime_env=_runtime_env(task_module), **quiet)
         except Exception as error:  # ray raises many kinds here: connection, version, resources
@@ -401,6 +403,23 @@ def _runtime_env(task_module: Path | None) -> dict[str, Any] | None:
         return None
     modules = [shipping.lab_folder(), *([task_module] if task_module else [])]
     return {"py_modules": [str(module) for module in modules], "excludes": ["**/__pycache__"]}
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """What Ray starts meanwhile listens on loopback only, as it does by itself on macOS.
+
+    Elsewhere it replaces 127.0.0.1, where it is told so, by the address that the network knows, and listens on all.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    kept, os.environ[name] = os.environ.get(name), "0"
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[name]
+        os.environ |= {} if kept is None else {name: kept}
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lab.execution.local import LocalEngine
 from lab.record import Record
 from lab.space import Choice, Float, Space
 from lab.trials import TrialRow, read_trials
+from tests.execution.sockets import listening
 
 SPACE = Space(max_lr=Float(1e-3, 1e-1, log=True), cycles=Choice((1, 2)), dropout=Float(0, 0.5))
 
@@ -88,6 +90,13 @@ def test_every_trial_is_trained_once_and_to_its_end(engine: Engine, tmp_path: Pa
     assert progress.counts == {"completed": 9}
     assert [r.number for r in rows(tmp_path)] == list(range(9))
     assert all(list(r.curve) == [1, 2] for r in rows(tmp_path))
+
+
+def test_nothing_listens_beyond_this_machine(engine: Engine, tmp_path: Path) -> None:
+    engine.run(job(tmp_path))
+    found = listening()
+    assert all(ip_address(address).is_loopback for address in found), found
+    assert found or isinstance(engine, LocalEngine), "Ray's processes were not found"
 
 
 def test_one_lane_gives_the_values_of_the_local_engine(engine: Engine, tmp_path: Path) -> None:
