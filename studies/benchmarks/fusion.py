@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -35,6 +36,8 @@ BATCH = 64
 CPU_NETS = ("mlp-3.6k", "mlp-27k", "tabular-18k", "cnn-16k", "resnet-78k")
 GPU_NETS = (*CPU_NETS, "resnet-18", "transformer")
 PATHS = ("stacked", "vmap", "sequential")
+_TOO_WIDE = 1.3
+"""Times slower than a narrower lane: wider ones are not measured."""
 
 
 def plain(task: Random, device: str, fused: bool, channels_last: bool) -> Callable[[], float]:
@@ -97,11 +100,18 @@ def measure(net: str, device: str, widths: list[int], paths: list[str], rounds: 
         variants["plain fused channels_last"] = plain(task, device, True, True)
     refused: dict[str, str] = {}
     for path in paths:
+        least = math.inf
         for width in widths if path != "sequential" else [1]:
             try:
-                variants[f"{path} x {width}"] = lane(task, device, path, width)
+                variants[f"{path} x {width}"] = epoch = lane(task, device, path, width)
             except NotStackable as error:
                 refused[path] = str(error)
+                break
+            epoch()  # warms up
+            seconds = epoch()
+            least = min(least, seconds)
+            if seconds > _TOO_WIDE * least:
+                break
     times: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(rounds + 1):
         for name, epoch in variants.items():
