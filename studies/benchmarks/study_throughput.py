@@ -11,7 +11,8 @@ way, untimed: its confirmed score.
     python studies/benchmarks/study_throughput.py --data FOLDER [--only digits adult cifar10] [--rounds 3]
         [--output reports/throughput]
 
-FOLDER holds tabular/adult_train.csv and cifar10/train.parquet; digits needs none.
+FOLDER holds tabular/adult_train.csv and cifar10/train.parquet; digits needs none. What an earlier run has written of
+other workloads stays.
 """
 
 from __future__ import annotations
@@ -144,14 +145,14 @@ def page(content: Mapping[str, Any]) -> str:
     names = list(dict.fromkeys(run["workload"] for run in runs))
     text = f"""# The explore stage against plain Ray Tune
 
-Wall time of whole processes, Ray's start and reading the data included, sides in turn; n = {content["rounds"]}.
-`python studies/benchmarks/study_throughput.py --data FOLDER --rounds {content["rounds"]} --output reports/throughput`.
+Wall time of whole processes, Ray's start and reading the data included, sides in turn.
+`python studies/benchmarks/study_throughput.py --data FOLDER --output reports/throughput`.
 {", ".join(f"{name} {number}" for name, number in content["versions"].items())}; {content["machine"]}.
 """
     for name in names:
         mine = [run for run in runs if run["workload"] == name]
         lab = [run["seconds"] for run in mine if run["side"] == "lab"]
-        text += f"\n## {name}\n\n"
+        text += f"\n## {name}, n = {len(lab)}\n\n"
         text += "| | median s | times lab: median (least to largest) | trials a minute | epochs | best | confirmed |\n"
         text += "|---|---|---|---|---|---|---|\n"
         for side in SIDES:
@@ -192,11 +193,13 @@ def main() -> None:
 
             print(json.dumps(search(spec, workload.rates, arguments.side)))
         return
+    kept = arguments.output / "result.json" if arguments.output else None
+    before = json.loads(kept.read_text())["runs"] if kept is not None and kept.exists() else []
     content = {
-        "rounds": arguments.rounds,
         "machine": f"{os.cpu_count()} cores, {platform.platform()}",
         "versions": {name: version(name) for name in ("lab", "torch", "ray", "optuna", "scikit-learn")},
-        "runs": [run for name in arguments.only for run in measure(name, data, arguments.rounds, arguments.seed)],
+        "runs": [run for run in before if run["workload"] not in arguments.only]
+        + [run for name in arguments.only for run in measure(name, data, arguments.rounds, arguments.seed)],
     }
     print(page(content))
     if arguments.output:
