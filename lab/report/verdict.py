@@ -97,15 +97,18 @@ def _sure(explain: Mapping[str, Any]) -> str:
 def _next(explain: Mapping[str, Any], folder: Path) -> tuple[str, str | None]:
     more = f"+{max(_MORE_AT_LEAST, explain['trials'] // 2)}"
     extend = f"lab study extend {shlex.quote(str(folder))} --trials {more}"
+    gain = explain.get("gain")
+    ratio = gain["expected"] / gain["noise"] if gain and gain["noise"] > 0 else float("inf")
     widen = explain.get("widen") or {}
     if widen:
         sets = " ".join(f"--set {shlex.quote(setting)}" for setting in widen.values())
         what = _listed([f"the {'largest' if explain['edges'][n] == 'high' else 'smallest'} {n}" for n in widen])
-        return f"The best settings lie at the edge of the space, at {what} allowed: widen it.", f"{extend} {sets}"
-    gain = explain.get("gain")
+        text = f"The best settings lie at the edge of the space, at {what} allowed: widen it."
+        if gain and gain["below_noise"]:
+            text += f" Within it a further trial is expected to gain {ratio:.2g} of what another seed alone changes."
+        return text, f"{extend} {sets}"
     if gain is None:
         return "Too few trials to say what another would gain: make more.", extend
-    ratio = gain["expected"] / gain["noise"] if gain["noise"] > 0 else float("inf")
     if gain["below_noise"]:
         text = f"A further trial is expected to gain {ratio:.2g} of what another seed alone changes: search no further."
         return f"{text} Longer training, more data or another model would change more than these settings.", None

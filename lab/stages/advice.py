@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.space import Dimension, Float, FromBounds, Int, Space
 
-_LOG_STEP, _LINEAR_STEP = 0.25, 0.25
+_STEP = 0.25
 """By which share of a range, on its own scale, it is to be widened."""
 
 
@@ -39,10 +39,10 @@ def _further(dimension: Dimension, side: str) -> float | int | None:
     low, high = dimension.low, dimension.high
     sign = 1 if side == "high" else -1
     if dimension.log:
-        factor = max((high / low) ** _LOG_STEP, 2.0)
+        factor = max((high / low) ** _STEP, 2.0)
         end = high * factor if side == "high" else low / factor
     else:
-        end = (high if side == "high" else low) + sign * _LINEAR_STEP * (high - low)
+        end = (high if side == "high" else low) + sign * _STEP * (high - low)
         if low >= 0:
             end = max(end, 0.0)
         if low >= 0 and high < 1 and isinstance(dimension, Float):  # a share, as far as one can tell
