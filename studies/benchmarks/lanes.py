@@ -47,7 +47,7 @@ def page(content: dict[str, Any]) -> str:
     runs = content["runs"]
     text = f"""# Lanes of one machine
 
-The explore stage of digits, {content["trials"]} trials of 27 epochs, 8 slots a lane, from the first trial's start to the
+The explore stage of digits, {content["trials"]} trials of 27 epochs, 8 slots a lane, from the first trial to the
 last one's end; median (least to largest) of {content["rounds"]} rounds in turn. {content["machine"]};
 {", ".join(f"{name} {number}" for name, number in content["versions"].items())}.
 `python studies/benchmarks/lanes.py --output reports/lanes`.
