@@ -95,6 +95,14 @@ FROM_BOUNDS = {"from": "bounds"}
 """As a prior of the sampler: what the range test suggests for max_lr."""
 
 
+def without_range_test(sampler: Mapping[str, Any]) -> dict[str, Any]:
+    """A sampler's options as they are where the range test says nothing."""
+    prior = sampler.get("prior")
+    if not isinstance(prior, dict):
+        return dict(sampler)
+    return {**sampler, "prior": {name: belief for name, belief in prior.items() if belief != FROM_BOUNDS}}
+
+
 class SearchSpec(_Section):
     """The explore stage."""
 

@@ -17,7 +17,7 @@ from lab.provenance import provenance
 from lab.record import Record, write_bytes
 from lab.results import Result, write_trials
 from lab.space import Dimension, Space
-from lab.spec import FROM_BOUNDS, StudySpec, dump_spec, parse_spec, read_spec
+from lab.spec import StudySpec, dump_spec, parse_spec, read_spec, without_range_test
 from lab.stopping import stop_on_interrupt
 from lab.study_data import open_data, undone_if_refused
 from lab.tasks.naming import spec_value
@@ -264,18 +264,11 @@ def check_components(spec: StudySpec) -> None:
 
     if spec.task.given is None:
         check_reference(spec.task.ref())
-    sampler_source(_without_range_test(spec.search.sampler), spec.seed, {})
+    sampler_source(without_range_test(spec.search.sampler), spec.seed, {})
     build_pruner(spec.search.pruner, spec.search.epochs, spec.seed)
     kind = spec.optimizer.get("kind", "adamw")
     if kind not in ("adamw", "sgd"):
         raise SpecError("optimizer.kind", f"{kind!r} is unknown; choices: adamw, sgd")
-
-
-def _without_range_test(sampler: Mapping[str, Any]) -> dict[str, Any]:
-    """A sampler's options as they are where the range test says nothing."""
-    prior = sampler.get("prior")
-    kept = {n: b for n, b in prior.items() if b != FROM_BOUNDS} if isinstance(prior, dict) else prior
-    return dict(sampler) | ({"prior": kept} if "prior" in sampler else {})
 
 
 def headline(stage: str, artefact: Mapping[str, Any]) -> str:

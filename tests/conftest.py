@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 def _one_thread() -> None:
     """Small tensors gain nothing from threads, and tests run beside each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def quiet_optuna() -> Iterator[None]:
+    """Optuna says nothing of trials that fail."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
 
 
 @pytest.fixture(scope="session")

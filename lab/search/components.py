@@ -47,7 +47,7 @@ def sampler_source(
     kind = options.pop("kind", "forest")
     if kind == "forest":
         _check_options("search.sampler", ForestSampler, options, hidden={"space", "seed", "known"})
-        given = {"seed": seed, "space": space, **({"known": known} if known else {})}
+        given = {"seed": seed, "space": space, "known": known}
         forest = _build("search.sampler", ForestSampler, {**given, **options})
         return lambda number: forest
     if known:

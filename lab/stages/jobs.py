@@ -14,7 +14,7 @@ from lab.execution.engine import Engine
 from lab.ledger import distribution
 from lab.record import Record
 from lab.space import Choice, Float, Params, Space
-from lab.spec import FROM_BOUNDS, StudySpec
+from lab.spec import FROM_BOUNDS, StudySpec, without_range_test
 from lab.surrogate.encode import Encoding
 from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
@@ -46,13 +46,13 @@ def sampler_of(spec: StudySpec, record: Record) -> dict[str, Any]:
     prior = spec.search.sampler.get("prior")
     if not isinstance(prior, dict) or FROM_BOUNDS not in prior.values():
         return spec.search.sampler
-    beliefs = {name: belief for name, belief in prior.items() if belief != FROM_BOUNDS}
+    sampler = without_range_test(spec.search.sampler)
     bounds, dimension = record.need("bounds"), spec.space.get("max_lr")
     if not bounds.get("skipped") and isinstance(dimension, Float) and dimension.high > dimension.low:
         ends = Encoding({"max_lr": distribution(dimension)}).units([{"max_lr": end} for end in bounds["sure"] or ()])
         spread = (float(np.ptp(np.clip(ends, 0, 1))) if len(ends) else 0.0) / _SURE_STDS
-        beliefs["max_lr"] = {"center": bounds["suggestion"], "spread": max(spread, _LEAST_SPREAD)}
-    return {**spec.search.sampler, "prior": beliefs}
+        sampler["prior"]["max_lr"] = {"center": bounds["suggestion"], "spread": max(spread, _LEAST_SPREAD)}
+    return sampler
 
 
 def training_of(spec: StudySpec) -> Training:

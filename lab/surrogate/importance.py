@@ -91,9 +91,14 @@ def _at_most(rows: Rows, most: int, seed: int) -> Rows:
 def _with_intervals(found: Shares, drawn: Sequence[Shares]) -> dict[str, Importance]:
     out = {}
     for name, share in found.items():
-        low, high = np.quantile([draw.get(name, 0.0) for draw in drawn] or [share], [0.1, 0.9])
-        out[name] = Importance(share, min(float(low), share), max(float(high), share))
+        out[name] = Importance(share, *drawn_interval(share, [draw.get(name, 0.0) for draw in drawn]))
     return out
+
+
+def drawn_interval(share: float, drawn: Sequence[float]) -> tuple[float, float]:
+    """10 % to 90 % of a share over trials drawn anew, widened to hold the share itself."""
+    low, high = np.quantile(drawn or [share], [0.1, 0.9])
+    return min(float(low), share), max(float(high), share)
 
 
 def _optunas(evaluator: BaseImportanceEvaluator, trials: Sequence[FrozenTrial], rows: Rows) -> Shares:

@@ -16,6 +16,7 @@ from optuna.distributions import CategoricalDistribution
 
 from lab.surrogate.effects import Response, axis, sobol
 from lab.surrogate.encode import Encoding
+from lab.surrogate.importance import drawn_interval
 
 Floats = NDArray[np.float64]
 
@@ -67,9 +68,7 @@ def interactions(
     found = [_shares(forest, encoding, base, columns) for forest in forests]
     out = []
     for pair, (h, share) in found[0].items():
-        drawn = [again[pair][1] for again in found[1:]] or [share]
-        low, high = np.quantile(drawn, [0.1, 0.9])
-        out.append(Interaction(pair, h, share, min(float(low), share), max(float(high), share)))
+        out.append(Interaction(pair, h, share, *drawn_interval(share, [again[pair][1] for again in found[1:]])))
     return sorted(out, key=lambda i: (-i.share, i.names))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from measured import machine
 
 from lab.record import Record, read_json
 from lab.spec import read_spec
@@ -64,7 +65,7 @@ def main() -> None:
         "test_accuracy": accuracy,
         "test_accuracy_mean": statistics.mean(accuracy),
         "seconds": [run["seconds"] for run in runs],
-        "machine": f"{os.cpu_count()} cores, {platform.platform()}",
+        "machine": machine(),
         "runs": runs,
     }
     print(json.dumps({k: v for k, v in summary.items() if k != "runs"}, indent=1))

@@ -9,18 +9,16 @@ validation, and the rest (reports, decisions, refills with the search's proposal
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+from measured import keep, machine, told, versions
 
 from lab.execution.lane import Lane
 from lab.spec import read_spec
@@ -72,7 +70,7 @@ def page(content: dict[str, Any]) -> str:
 
 The explore stage of digits in one process, journal on disk, as a share of the time of an epoch of all slots; median
 (least to largest) of {content["rounds"]} studies. {content["machine"]};
-{", ".join(f"{name} {number}" for name, number in content["versions"].items())}.
+{told(content["versions"])}.
 `python studies/benchmarks/lane_overhead.py --output reports/lane_overhead`.
 
 | width | ms an epoch | steps | validation | reports and decisions | refills with the search's proposals |
@@ -93,16 +91,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="Write result.json and README.md here.")
     arguments = parser.parse_args()
     content = {
-        "machine": f"{os.cpu_count()} cores, {platform.platform()}",
-        "versions": {name: version(name) for name in ("lab", "torch", "optuna", "scikit-learn")},
+        "machine": machine(),
+        "versions": versions("lab", "torch", "optuna", "scikit-learn"),
         "rounds": arguments.rounds,
         "runs": [measure(width, seed) for seed in range(arguments.rounds) for width in arguments.widths],
     }
-    print(page(content))
-    if arguments.output:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "result.json").write_text(json.dumps(content, indent=1) + "\n")
-        (arguments.output / "README.md").write_text(page(content))
+    keep(arguments.output, content, page(content))
 
 
 if __name__ == "__main__":

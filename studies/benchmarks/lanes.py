@@ -9,16 +9,13 @@ thread. The search learns from what has ended, so with more lanes it trains othe
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import optuna
+from measured import keep, machine, median_and_span, told, versions
 
 from lab.journal import ReadOnlyJournal
 from lab.spec import read_spec
@@ -49,7 +46,7 @@ def page(content: dict[str, Any]) -> str:
 
 The explore stage of digits, {content["trials"]} trials of 27 epochs, 8 slots a lane, from the first trial to the
 last one's end; median (least to largest) of {content["rounds"]} rounds in turn. {content["machine"]};
-{", ".join(f"{name} {number}" for name, number in content["versions"].items())}.
+{told(content["versions"])}.
 `python studies/benchmarks/lanes.py --output reports/lanes`.
 
 | lanes | seconds | trials a minute | times one lane | best accuracy |
@@ -62,7 +59,7 @@ last one's end; median (least to largest) of {content["rounds"]} rounds in turn.
         ratios = [alone[run["seed"]] / run["seconds"] for run in mine]
         text += (
             f"| {lanes} | {statistics.median(seconds):.1f} | {60 * content['trials'] / statistics.median(seconds):.0f}"
-            f" | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            f" | {median_and_span(ratios)}"
             f" | {statistics.mean(run['best'] for run in mine):.4f} |\n"
         )
     return text
@@ -76,19 +73,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="Write result.json and README.md here.")
     arguments = parser.parse_args()
     content = {
-        "machine": f"{os.cpu_count()} cores, {platform.platform()}",
-        "versions": {name: version(name) for name in ("lab", "torch", "ray", "optuna")},
+        "machine": machine(),
+        "versions": versions("lab", "torch", "ray", "optuna"),
         "rounds": arguments.rounds,
         "trials": arguments.trials,
         "runs": [
             measure(lanes, seed, arguments.trials) for seed in range(arguments.rounds) for lanes in arguments.lanes
         ],
     }
-    print(page(content))
-    if arguments.output:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "result.json").write_text(json.dumps(content, indent=1) + "\n")
-        (arguments.output / "README.md").write_text(page(content))
+    keep(arguments.output, content, page(content))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from measured import machine, versions
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
@@ -283,9 +281,8 @@ def main() -> None:
         print(f"  1cycle at the agreed {auto['max_lr']:.3g}: accuracy {auto['mean']:.4f} ({SEEDS} seeds)")
         for rule, row in result["rules"].items():
             print(f"  {rule:8}", ", ".join(f"{key} {value:.3g}" for key, value in row.items()), flush=True)
-    machine = f"{os.cpu_count()} cores, {platform.platform()}"
-    versions = {package: version(package) for package in ("lab", "torch", "scikit-learn")}
-    provenance = {"machine": machine, "versions": versions, "seeds": SEEDS, "range_tests": TESTS, "group": GROUP}
+    found_with = versions("lab", "torch", "scikit-learn")
+    provenance = {"machine": machine(), "versions": found_with, "seeds": SEEDS, "range_tests": TESTS, "group": GROUP}
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps({**provenance, "tasks": found}, indent=1) + "\n")

@@ -16,18 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Mapping
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measured import machine, versions
 from rungs_summary import EPOCHS, RUNGS, Curves, readme, summary
 from torch import Tensor, nn
 
@@ -177,8 +175,8 @@ def main() -> None:
         told["tasks"][name] = {"settings": len(points), "training_s": round(seconds, 1), **summary(curves, units)}
         told |= {
             "seeds": arguments.seeds,
-            "machine": f"{os.cpu_count()} cores, {platform.platform()}",
-            "versions": {p: version(p) for p in ("lab", "torch", "numpy", "scipy", "scikit-learn")},
+            "machine": machine(),
+            "versions": versions("lab", "torch", "numpy", "scipy", "scikit-learn"),
         }
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)

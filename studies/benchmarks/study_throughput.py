@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -28,9 +27,10 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from measured import keep, machine, median_and_span, told, versions
 
 from lab.spec import StudySpec, read_spec
 
@@ -78,13 +78,13 @@ WORKLOADS = {
 
 def by_lab(spec: StudySpec) -> dict[str, Any]:
     """`lab study run` up to the end of its explore stage."""
-    from lab.record import Record
     from lab.study import Study
     from lab.trials import read_trials
 
     with tempfile.TemporaryDirectory() as folder:
-        study = Study.from_spec(spec, Path(folder) / "run").run(until="explore")
-        explore, rows = study.artefact("explore"), read_trials(Record(Path(folder) / "run"), "explore")
+        study = Study.from_spec(spec, Path(folder) / "run")
+        explore = study.run(until="explore").artefact("explore")
+        rows = read_trials(study.record, "explore")
         best = explore["best"]
         return {
             "best": best["score"],
@@ -147,7 +147,7 @@ def page(content: Mapping[str, Any]) -> str:
 
 Wall time of whole processes, Ray's start and reading the data included, sides in turn.
 `python studies/benchmarks/study_throughput.py --data FOLDER --output reports/throughput`.
-{", ".join(f"{name} {number}" for name, number in content["versions"].items())}; {content["machine"]}.
+{told(content["versions"])}; {content["machine"]}.
 """
     for name in names:
         mine = [run for run in runs if run["workload"] == name]
@@ -163,8 +163,7 @@ Wall time of whole processes, Ray's start and reading the data included, sides i
             scores = [score for run in of_side for score in run["confirmed"]]
             spread = statistics.stdev(scores)
             text += (
-                f"| {side} | {statistics.median(seconds):.1f} | {statistics.median(ratios):.2f}"
-                f" ({min(ratios):.2f} to {max(ratios):.2f}) | {rate:.0f}"
+                f"| {side} | {statistics.median(seconds):.1f} | {median_and_span(ratios)} | {rate:.0f}"
                 f" | {statistics.mean(run['epochs'] for run in of_side):.0f}"
                 f" | {statistics.mean(run['best'] for run in of_side):.4f}"
                 f" | {statistics.mean(scores):.4f} (sd {spread:.4f}) |\n"
@@ -196,16 +195,12 @@ def main() -> None:
     kept = arguments.output / "result.json" if arguments.output else None
     before = json.loads(kept.read_text())["runs"] if kept is not None and kept.exists() else []
     content = {
-        "machine": f"{os.cpu_count()} cores, {platform.platform()}",
-        "versions": {name: version(name) for name in ("lab", "torch", "ray", "optuna", "scikit-learn")},
+        "machine": machine(),
+        "versions": versions("lab", "torch", "ray", "optuna", "scikit-learn"),
         "runs": [run for run in before if run["workload"] not in arguments.only]
         + [run for name in arguments.only for run in measure(name, data, arguments.rounds, arguments.seed)],
     }
-    print(page(content))
-    if arguments.output:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "result.json").write_text(json.dumps(content, indent=1) + "\n")
-        (arguments.output / "README.md").write_text(page(content))
+    keep(arguments.output, content, page(content))
 
 
 if __name__ == "__main__":

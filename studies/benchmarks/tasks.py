@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from measured import machine
 
 from lab.record import Record, read_json
 from lab.spec import read_spec
@@ -184,7 +184,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write NAME.json here")
     parser.add_argument("--keep", type=Path, help="keep the study folders here")
     arguments = parser.parse_args()
-    machine = f"{os.cpu_count()} cores, {platform.platform()}"
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         base = arguments.keep or Path(temporary)
@@ -194,7 +193,7 @@ def main() -> None:
             if arguments.output:
                 arguments.output.mkdir(parents=True, exist_ok=True)
                 path = arguments.output / f"{name}.json"
-                path.write_text(json.dumps({"machine": machine, **results[name]}, indent=1) + "\n")
+                path.write_text(json.dumps({"machine": machine(), **results[name]}, indent=1) + "\n")
     print(table(results))
 
 

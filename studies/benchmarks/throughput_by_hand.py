@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 
-from lab.assignment import Recipe, TaskRef
+from lab.assignment import Recipe
 from lab.space import Choice, Dimension, Float, FromBounds
-from lab.spec import StudySpec, parse_spec
+from lab.spec import StudySpec
 from lab.tasks.contract import Task
 from lab.tasks.registry import load_task
 
@@ -32,8 +32,8 @@ Epochs = Callable[[StudySpec, Task, Mapping[str, Any], int], Iterator[float]]
 @lru_cache(maxsize=1)
 def _loaded(text: str) -> tuple[StudySpec, Task]:
     """A study and its task, once per worker."""
-    spec = parse_spec(StudySpec.model_validate_json(text).model_dump())
-    task = load_task(TaskRef(spec.task.kind, dict(spec.task.model_extra or {}), spec.task.root))
+    spec = StudySpec.model_validate_json(text)
+    task = load_task(spec.task.ref())
     assert isinstance(task, Task)
     return spec, task
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 
-import optuna
 import pytest
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
@@ -27,13 +26,10 @@ class _Forest:
         return lambda: ForestSampler(seed=0, startup=2)
 
     @pytest.fixture(autouse=True)
-    def _quiet(self) -> Iterator[None]:
-        before = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+    def _quiet(self, quiet_optuna: None) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # the suite's own use of PartialFixedSampler
             yield
-        optuna.logging.set_verbosity(before)
 
 
 class TestBasic(_Forest, BasicSamplerTestCase):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import optuna
 import pytest
@@ -13,6 +11,8 @@ from optuna.trial import TrialState, create_trial
 import lab
 from lab.search import ForestSampler
 
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
+
 Distributions = dict[str, BaseDistribution]
 
 SPACE: Distributions = {
@@ -21,14 +21,6 @@ SPACE: Distributions = {
     "depth": IntDistribution(1, 8),
     "act": CategoricalDistribution(("relu", "gelu", "silu")),
 }
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 def _bowl(trial: optuna.Trial) -> float:

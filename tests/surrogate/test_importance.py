@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from lab.surrogate.encode import Encoding
 from lab.surrogate.forest import Floats
 from lab.surrogate.importance import Importance, measures, resampled
 
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
+
 ENCODING = Encoding(
     {
         "lr": FloatDistribution(1e-4, 1.0, log=True),
@@ -22,14 +23,6 @@ ENCODING = Encoding(
         "c": CategoricalDistribution(("p", "q", "r")),
     }
 )
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 def _found(target: Floats, units: Floats) -> dict[str, dict[str, Importance]]:

@@ -1,0 +1,39 @@
+"""What every benchmark says of where it was measured, and how it keeps what it found."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def machine() -> str:
+    return f"{os.cpu_count()} cores, {platform.platform()}"
+
+
+def versions(*packages: str) -> dict[str, str]:
+    return {package: version(package) for package in packages}
+
+
+def told(found: Mapping[str, str]) -> str:
+    """Versions in a line."""
+    return ", ".join(f"{name} {number}" for name, number in found.items())
+
+
+def median_and_span(values: list[float]) -> str:
+    """Median, least and largest of ratios."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def keep(folder: Path | None, content: Mapping[str, Any], page: str) -> None:
+    """Print the page; where a folder is given, write it there as README.md beside the figures in result.json."""
+    print(page)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "result.json").write_text(json.dumps(content, indent=1) + "\n")
+        (folder / "README.md").write_text(page)
