@@ -58,6 +58,10 @@ class TaskRef:
     """The task itself, when a study was made in Python from an object."""
     cache: str = ""
     """Where the task may keep what is costly to read again."""
+    opened: object = None
+    """The task as this process has opened it and checked its data; it stays in the process."""
+    handed: object = None
+    """Where lanes elsewhere find what the driver read, in the words of the engine."""
 
 
 @dataclass(frozen=True)

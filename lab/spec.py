@@ -56,9 +56,11 @@ class TaskSpec(BaseModel):
     root: str = "."
     given: Any = Field(default=None, exclude=True, repr=False)
     """The task itself, when a study was made in Python from an object; never written."""
+    opened: Any = Field(default=None, exclude=True, repr=False)
+    """See `TaskRef.opened`; never written."""
 
     def ref(self) -> TaskRef:
-        return TaskRef(self.kind, dict(self.model_extra or {}), self.root, self.given)
+        return TaskRef(self.kind, dict(self.model_extra or {}), self.root, self.given, opened=self.opened)
 
 
 class ScheduleSpec(_Section):

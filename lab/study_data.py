@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 from lab.errors import LabError, RecordError
 from lab.record import Record, write_json
 from lab.spec import StudySpec
-from lab.tasks.builtin import BUILTIN
 from lab.tasks.registry import load_task
 
 if TYPE_CHECKING:
@@ -36,9 +35,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     if isinstance(task, TrialFunction):
         return spec, ()
     task.cache = record.data_folder.resolve()
-    builtin = BUILTIN.get(spec.task.kind)
-    if builtin is not None and builtin.describe:  # travels as its options; need not be read for every stage
-        spec = spec.model_copy(update={"task": spec.task.model_copy(update={"given": task})})
+    spec = spec.model_copy(update={"task": spec.task.model_copy(update={"opened": task})})
     description = task.describe()
     for split in _SPLITS:
         check_data(task, split)

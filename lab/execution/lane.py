@@ -34,8 +34,9 @@ def make_trainer(job: Job) -> Trainer:
     task = load_task(job.task)
     if isinstance(task, TrialFunction):
         return FunctionTrainer(task)
-    for split in ("train", "valid"):
-        check_data(task, split)
+    if job.task.opened is None:
+        for split in ("train", "valid"):
+            check_data(task, split)
     return ModelTrainer(task, job.training, job.width, template_params(job.space))
 
 

@@ -46,7 +46,7 @@ def probe(job: Job, widest: int) -> Probe:
     for params in corner_params(job.space):
         build_optimizer(job.training.optimizer, params)
     check_task(task, template_params(job.space))
-    job = replace(job, task=replace(job.task, given=task))  # its data are read once, not for every width
+    job = replace(job, task=replace(job.task, opened=task))  # its data are read once, not for every width
     times = {"sequential x 1": _milliseconds(job, "sequential", 1)}
     refused: list[str] = []
     for path in PATHS[:-1]:

@@ -20,7 +20,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,6 +34,7 @@ from lab.execution import shipping
 from lab.execution.board import Answer, Board, Look, Method, Standing
 from lab.execution.engine import Probe, Watch
 from lab.execution.glance import Glance
+from lab.execution.handing import Handing, OpenedTask
 from lab.execution.lane import Lane
 from lab.execution.probe import probe
 
@@ -164,7 +164,7 @@ def _beating(board: Any, number: int, token: str) -> Iterator[None]:
 
 
 def _follow(board: Any, number: int, token: str, task_module: str | None) -> None:
-    seen, pause_s = 0, _IDLE_S
+    seen, pause_s, opened = 0, _IDLE_S, OpenedTask(task_module)
     while True:
         order = ray.get(board.order.remote(seen, number, token))
         if order is None:
@@ -177,17 +177,12 @@ def _follow(board: Any, number: int, token: str, task_module: str | None) -> Non
         try:
             if kind == "probe":
                 job, widest = what
-                ray.get(board.set_probed.remote(token, _probe(_here(job, task_module), widest)))
+                ray.get(board.set_probed.remote(token, _probe(opened.in_job(job), widest)))
             elif kind == "run" and number < what.lanes:
                 with contextlib.suppress(_StageOver):
-                    _run_stage(number, _here(what, task_module), _RemoteLedger(board, seen, number, token))
+                    _run_stage(number, opened.in_job(what), _RemoteLedger(board, seen, number, token))
         except LabError as error:
             ray.get(board.broken.remote(number, token, error))
-
-
-def _here(job: Job, task_module: str | None) -> Job:
-    """The job with the user's file where this node has it."""
-    return replace(job, task=shipping.arrived(job.task, task_module))
 
 
 def _probe(job: Job, widest: int) -> Probe | LabError:
@@ -250,6 +245,7 @@ class RayEngine:
     ) -> None:
         self._watch = watch
         self._glance = Glance()
+        self._handing = Handing()
         self._fatal: list[str] = []
         self._scratch = Path(tempfile.mkdtemp(prefix="lab-lanes-"))
         module = shipping.pack(task, self._scratch) if task and address else None
@@ -343,7 +339,7 @@ class RayEngine:
             self._fatal.append(f"{type(error).__name__}: {error}")
 
     def probe(self, job: Job, widest: int) -> Probe:
-        ray.get(self._board.ask_probe.remote(job, widest))
+        ray.get(self._board.ask_probe.remote(self._handing.in_job(job), widest))
         while (found := ray.get(self._board.probed.remote())) is None:
             self._look()
             time.sleep(_POLL_S)
@@ -353,7 +349,7 @@ class RayEngine:
         return found
 
     def run(self, job: Job) -> Progress:
-        _said(self._board.run.remote(job))
+        _said(self._board.run.remote(self._handing.in_job(job)))
         look, stop_at = self._look(), None
         while True:
             assert look.progress is not None  # the stage is begun

@@ -159,6 +159,20 @@ class Task(ABC):
         """Take what `fitted` gave, in place of learning it from the data."""
         raise TaskError(f"{type(self).__name__}: has nothing to restore")
 
+    def take(self, splits: Mapping[Split, Data]) -> None:
+        """Use these tensors, which `data` gave to the driver, in place of reading them again.
+
+        A task that defines it is read once in a study: its tensors go to each machine once, and every lane has its
+        task made from its options, given `fitted` by `restore`, and handed the splits that are trained and validated
+        on. So nothing else may depend on `data` having been called. Without it every lane calls `data` for itself.
+        """
+        raise TaskError(f"{type(self).__name__}: reads its data itself")
+
+    @property
+    def takes(self) -> bool:
+        """Whether it may be handed its tensors."""
+        return type(self).take is not Task.take
+
     def describe(self) -> Description:
         """What the data look like and what is doubtful about them."""
         return Description()

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from lab.errors import SpecError, TaskError
@@ -32,9 +30,14 @@ class Digits(Task):
         self.options = {"model": model, "split_seed": split_seed}
         self.architecture = model
         self.split_seed = split_seed
+        self._tensors: dict[Split, Data] = {}
 
     @cached_property
     def _splits(self) -> dict[Split, Data]:
+        # Here, not above: a lane that is handed the tensors needs no scikit-learn.
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
         x, y = load_digits(return_X_y=True)
         rest_x, test_x, rest_y, test_y = train_test_split(x, y, test_size=0.2, stratify=y, random_state=self.split_seed)
         train_x, valid_x, train_y, valid_y = train_test_split(
@@ -56,14 +59,17 @@ class Digits(Task):
         """Pixels 0..16, [n, 64] or [n, 8, 8]."""
         if raw.size != 64 * len(raw):
             raise TaskError(f"digits: inputs of shape {raw.shape} are not [n, 64] or [n, 8, 8]")
-        self.data("train")  # the scale is that of the training split
+        _ = self._splits  # the scale is that of the training split
         return self._ready(raw.reshape(len(raw), 64))
 
     def _shape(self, n: int) -> tuple[int, ...]:
         return (n, 64) if self.architecture == "mlp" else (n, 1, 8, 8)
 
     def data(self, split: Split) -> Data:
-        return self._splits[split]
+        return self._tensors[split] if split in self._tensors else self._splits[split]
+
+    def take(self, splits: Mapping[Split, Data]) -> None:
+        self._tensors.update(splits)
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         rate = float(params.get("dropout", 0.0))

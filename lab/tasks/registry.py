@@ -63,8 +63,9 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     """
     from lab.tasks.contract import Task, TrialFunction
 
-    if isinstance(ref.given, (Task, TrialFunction)):
-        return ref.given
+    for known in (ref.opened, ref.given):
+        if isinstance(known, (Task, TrialFunction)):
+            return known
     check_reference(ref)
     path = None if ref.kind in BUILTIN else _path(ref)
     if path is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -17,6 +18,7 @@ from lab.execution.engine import Engine
 from lab.execution.local import LocalEngine
 from lab.record import Record
 from lab.space import Choice, Float, Space
+from lab.tasks.registry import load_task
 from lab.trials import TrialRow, read_trials
 from tests.execution.sockets import listening
 
@@ -183,6 +185,45 @@ def test_an_exception_fails_its_trial_and_the_study_goes_on(engine: Engine, bad_
     failed = next(r for r in found if r.outcome is Outcome.FAILED)
     assert "RuntimeError: no such dropout" in failed.detail
     assert "bad.py" in failed.detail
+
+
+READ_ONCE = """
+import os
+from pathlib import Path
+
+import lab
+from lab.tasks.digits import Digits
+
+class Taken(Digits):
+    def data(self, split):
+        if split not in self._tensors:
+            with (Path(__file__).parent / "read").open("a") as out:
+                out.write(f"{os.getpid()}\\n")
+        return super().data(split)
+
+    def restore(self, fitted):
+        self.hidden = fitted["hidden"]
+
+    def fitted(self):
+        return {"hidden": 10}
+
+class Alone(Taken):
+    take = lab.Task.take
+"""
+
+
+@pytest.mark.parametrize(("name", "elsewhere"), [("Taken", False), ("Alone", True)])
+def test_lanes_are_handed_what_the_driver_has_read(engine: Engine, name: str, elsewhere: bool, tmp_path: Path) -> None:
+    """Or read it themselves, where the task does not take it."""
+    (tmp_path / "own.py").write_text(READ_ONCE)
+    ref = TaskRef(f"own.py:{name}", {}, str(tmp_path))
+    task = load_task(ref)
+    for stage in ("explore", "confirm"):
+        engine.run(job(tmp_path / "s", stage=stage, task=replace(ref, opened=task)))
+    processes = set((tmp_path / "read").read_text().split())
+    assert (processes == {str(os.getpid())}) != (elsewhere and engine.name == "ray")
+    engine.run(job(tmp_path / "t"))
+    assert table(tmp_path / "s") == table(tmp_path / "t")
 
 
 def test_too_many_failures_end_the_stage_with_the_last_reason(engine: Engine, bad_task: Path, tmp_path: Path) -> None:

@@ -113,6 +113,9 @@ class Images(Task):
             self._tensors[split] = torch.from_numpy(pixels), torch.from_numpy(labels)
         return self._tensors[split]
 
+    def take(self, splits: Mapping[Split, Data]) -> None:
+        self._tensors.update(splits)
+
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         known = self._known
         return nets.build(self._net, known.channels, len(known.class_names), float(params.get("dropout", 0.0)))

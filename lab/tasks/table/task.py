@@ -104,6 +104,9 @@ class Table(Task):
             self._tensors[split] = x, torch.from_numpy(self._data.targets(split))
         return self._tensors[split]
 
+    def take(self, splits: Mapping[Split, Data]) -> None:
+        self._tensors.update(splits)
+
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         known = self._known
         columns, target = known.columns, known.target

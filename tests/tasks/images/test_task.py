@@ -129,6 +129,20 @@ def test_it_travels_as_its_options(folder: Path):
     assert again.options == task.options
 
 
+def test_handed_what_another_process_read_it_trains_without_the_images(folder: Path):
+    driver = Images(str(folder), shift=1, mixup=0.2)
+    splits = {split: driver.data(split) for split in ("train", "valid")}
+    lane = Images(str(folder / "not on this machine"), shift=1, mixup=0.2)
+    lane.restore(driver.fitted())
+    lane.take(splits)
+    x, y = lane.data("train")
+    assert x is splits["train"][0]
+    draws = torch.from_numpy(lane.draw(len(x), np.random.default_rng(0), {}))[None]
+    mixed, soft = lane.augment(lane.model_input(x)[None], y[None], draws)
+    output = lane.model({"dropout": 0.1})(mixed[0])
+    assert lane.loss(output, soft[0]).shape == (len(y),)
+
+
 def test_an_example_is_shown_as_its_image(folder: Path):
     task = Images(str(folder))
     shown = task.show("test", 3)

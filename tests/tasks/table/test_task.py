@@ -141,6 +141,21 @@ def test_it_travels_as_its_options(path: Path):
     assert all(torch.equal(a, b) for a, b in zip(task.data("test"), again.data("test"), strict=True))
 
 
+def test_handed_what_another_process_read_it_trains_without_the_file(path: Path):
+    driver = Table(str(path), "answer", layers=[16])
+    splits = {split: driver.data(split) for split in ("train", "valid")}
+    lane = Table(str(path.parent / "not on this machine.csv"), "answer", layers=[16])
+    lane.restore(driver.fitted())
+    lane.take(splits)
+    assert lane.takes
+    assert lane.data("valid") is splits["valid"]
+    x, y = lane.data("train")
+    with torch.no_grad():
+        loss = lane.loss(lane.model({"dropout": 0.1})(lane.model_input(x)), y)
+    assert loss.shape == (len(y),)
+    assert (lane.kind, lane.metric, lane.direction) == (driver.kind, driver.metric, driver.direction)
+
+
 def test_the_hyperparameters_are_the_nets(path: Path):
     net = Table(str(path), "answer", layers=[16]).model({"dropout": 0.3, "embedding_dropout": 0.2})
     rates = [module.p for module in net.modules() if isinstance(module, torch.nn.Dropout)]
