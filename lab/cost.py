@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from lab.execution.engine import Probe
 
 
-def trainings(spec: StudySpec) -> dict[str, tuple[int, int]]:
-    """Trainings and epochs of each stage that trains; a range test is counted in steps."""
-    bounds = len(spec.bounds.weight_decays) * spec.bounds.seeds if spec.needs_range_test else 0
+def trainings(spec: StudySpec, epoch_steps: int | None) -> dict[str, tuple[int, int]]:
+    """Trainings and epochs of each stage that trains; a range test is counted in steps.
+
+    Args:
+        epoch_steps: optimizer steps of an epoch, where they are known.
+    """
+    search_steps = None if epoch_steps is None else spec.search.trials * spec.search.epochs * epoch_steps
+    bounds = len(spec.bounds.affordable(search_steps)) * spec.bounds.seeds if spec.needs_range_test else 0
     confirm = (spec.confirm.one_cycle + spec.confirm.several) * spec.confirm.seeds
     final, short = spec.final, max(spec.final.epochs // spec.final.snapshots, 1)
     shorts = final.snapshots if final.snapshots > 1 else 0
@@ -34,16 +39,18 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     Raises:
         TaskError: probing has shown that the task breaks its contract.
     """
-    found = trainings(spec)
     description = describe(spec.task.ref())
+    examples = description.train_examples
+    epoch_steps = None if examples is None else examples // spec.batch_size
+    found = trainings(spec, epoch_steps)
     lines = [f"data     {fact}" for fact in description.facts]
     lines += [f"warning  {doubt}" for doubt in description.warnings]
     lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs) in found.items() if n]
     total = sum(n for n, _ in found.values())
     epochs = sum(epochs for _, epochs in found.values())
     steps = None
-    if description.train_examples is not None:
-        steps = epochs * (description.train_examples // spec.batch_size) + found["bounds"][0] * spec.bounds.steps
+    if epoch_steps is not None:
+        steps = epochs * epoch_steps + found["bounds"][0] * spec.bounds.steps
     lines.append(f"in all   {total:5} trainings, {epochs:6} epochs" + (f", {steps} optimizer steps" if steps else ""))
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")

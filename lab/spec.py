@@ -73,11 +73,15 @@ class ScheduleSpec(_Section):
         return Recipe(self.one, self.several)
 
 
+_WEIGHT_DECAYS = (0.001, 0.01, 0.1)
+
+
 class BoundsSpec(_Section):
     """The learning-rate range test."""
 
     seeds: Positive = 3
-    weight_decays: list[Annotated[float, Field(ge=0)]] = Field(default=[0.001, 0.01, 0.1], min_length=1)
+    weight_decays: list[Annotated[float, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    """None: see `affordable`."""
     dropouts: list[Annotated[float, Field(ge=0, lt=1)]] | None = Field(default=None, min_length=1)
     """None: the middle of the space's own range, where it has one."""
     steps: Annotated[int, Field(ge=10)] = 100
@@ -91,6 +95,14 @@ class BoundsSpec(_Section):
         if self.end <= self.start:
             raise SpecError("bounds.end", f"{self.end!r} is not above start {self.start!r}")
         return self
+
+    def affordable(self, search_steps: int | None) -> list[float]:
+        """The weight decays to test at: three, or the middle one where they would take above a tenth of the search's
+        optimizer steps, since steps of the search tell more of what it asks."""
+        if self.weight_decays is not None:
+            return self.weight_decays
+        dear = search_steps is not None and 10 * len(_WEIGHT_DECAYS) * self.seeds * self.steps > search_steps
+        return [_WEIGHT_DECAYS[1]] if dear else list(_WEIGHT_DECAYS)
 
 
 FROM_BOUNDS = {"from": "bounds"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.errors import SpecError
 from lab.space import Choice, Float, FromBounds, Int, Space
-from lab.spec import StudySpec, dump_spec, load_yaml, parse_override, parse_spec, read_spec
+from lab.spec import BoundsSpec, StudySpec, dump_spec, load_yaml, parse_override, parse_spec, read_spec
 
 MAX_LR = {"low": 1e-4, "high": 1.0, "log": True}
 BASE: dict[str, Any] = {"name": "a", "task": "digits", "space": {"max_lr": MAX_LR}}
@@ -260,3 +260,11 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
         read_spec(tmp_path / "none.yaml")
     with pytest.raises(SpecError, match="is a directory"):
         read_spec(tmp_path)
+
+
+def test_a_short_search_has_a_short_range_test():
+    bounds = BoundsSpec(seeds=2, steps=50)
+    assert bounds.affordable(3000) == [0.001, 0.01, 0.1], "300 steps are a tenth"
+    assert bounds.affordable(2999) == [0.01]
+    assert bounds.affordable(None) == [0.001, 0.01, 0.1]
+    assert BoundsSpec(weight_decays=[0.3, 0.4]).affordable(1) == [0.3, 0.4], "what was asked for stays"

@@ -36,7 +36,7 @@ def test_every_stage_leaves_its_artefact_and_the_table_holds_every_trial(finishe
     for name in ("study.yaml", "ledger.journal", "trials.parquet", "report.html", "ensemble.json"):
         assert (folder / name).is_file()
     table = pd.read_parquet(folder / "trials.parquet")
-    planned = {stage: count for stage, (count, _) in trainings(finished.spec).items()}
+    planned = {stage: count for stage, (count, _) in trainings(finished.spec, None).items()}
     assert table.groupby("stage").size().to_dict() == planned
     assert not list(folder.glob(".*.tmp*"))
 

@@ -35,12 +35,14 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     if not isinstance(task, Task):
         raise StudyError("space.max_lr: a trial function has no range test; give low and high, and no 'from: bounds'")
     bounds = spec.bounds
-    steps = min(steps_per_epoch(len(task.data("train")[0]), training_of(spec)), bounds.steps)
+    epoch_steps = steps_per_epoch(len(task.data("train")[0]), training_of(spec))
+    steps = min(epoch_steps, bounds.steps)
     epochs = -(-bounds.steps // steps)
     training = replace(training_of(spec), epoch_steps=steps, record_losses=True, stop_at=bounds.stop_at)
     base = {name: value for name, value in template_params(spec.space).items() if name not in ("max_lr", "cycles")}
     ramp = Ramp(start=bounds.start, end=bounds.end, exponential=bounds.exponential)
-    grid = {"weight_decay": bounds.weight_decays} | ({"dropout": bounds.dropouts} if bounds.dropouts else {})
+    weight_decays = bounds.affordable(spec.search.trials * spec.search.epochs * epoch_steps)
+    grid = {"weight_decay": weight_decays} | ({"dropout": bounds.dropouts} if bounds.dropouts else {})
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     planned = tuple(
         Planned(

@@ -70,7 +70,7 @@ def test_other_samplers_options_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_study_runs_the_test_keeps_its_range_and_starts_near_the_suggestion(tmp_path: Path) -> None:
     spec = parse_spec(with_prior())
-    assert trainings(spec)["bounds"][0] == 2
+    assert trainings(spec, None)["bounds"][0] == 2
     study = Study.from_spec(spec, tmp_path / "run")
     study.run(until="explore")
     suggestion = study.record.need("bounds")["suggestion"]
