@@ -20,7 +20,7 @@ from lab.record import Record
 from lab.space import Choice, Float, Space
 from lab.tasks.registry import load_task
 from lab.trials import TrialRow, read_trials
-from tests.execution.sockets import listening
+from tests.execution.processes import listening
 
 SPACE = Space(max_lr=Float(1e-3, 1e-1, log=True), cycles=Choice((1, 2)), dropout=Float(0, 0.5))
 

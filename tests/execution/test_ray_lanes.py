@@ -18,22 +18,22 @@ from lab.execution.engine import Engine
 from lab.execution.local import LocalEngine
 from lab.record import Record
 from lab.trials import read_trials
+from tests.execution.processes import descendants
 from tests.execution.test_engines import job, table
 
 pytestmark = pytest.mark.slow
 
 
 def lane_processes() -> list[int]:
-    """Processes of Tune trials, by the titles Ray gives them."""
+    """Processes of this test's Tune trials, by the titles Ray gives them."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                title = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if title.startswith(b"ray::") and b".train" in title:
-                found.append(int(entry.name))
+    for process in descendants():
+        try:
+            title = Path(f"/proc/{process}/cmdline").read_bytes()
+        except OSError:  # it has just ended
+            continue
+        if title.startswith(b"ray::") and b".train" in title:
+            found.append(process)
     return found
 
 

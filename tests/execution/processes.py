@@ -1,4 +1,4 @@
-"""Which addresses this process and what it started listen on, by Linux's /proc."""
+"""What this process has started, and the addresses on which they listen, by Linux's /proc."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LISTENS = "0A"
 
 def listening() -> set[str]:
     """Addresses on which this process or a descendant accepts TCP connections."""
-    sockets = {inode for process in _descendants() for inode in _sockets(process)}
+    sockets = {inode for process in descendants() for inode in _sockets(process)}
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path("/proc/net", table).read_text().splitlines()[1:]:
@@ -28,7 +28,8 @@ def _address(text: str) -> str:
     return str(getattr(found, "ipv4_mapped", None) or found)
 
 
-def _descendants() -> set[int]:
+def descendants() -> set[int]:
+    """This process and all that it started."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
