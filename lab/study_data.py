@@ -14,6 +14,7 @@ from lab.record import Record, write_json
 from lab.spec import StudySpec
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.registry import load_task
+from lab.training.options import check_optimizer
 
 if TYPE_CHECKING:
     from lab.tasks.contract import Task
@@ -35,6 +36,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     task = load_task(spec.task.ref())
     if isinstance(task, TrialFunction):
         return spec, ()
+    check_optimizer(spec.optimizer, spec.space)
     task.cache = record.data_folder.resolve()
     builtin = BUILTIN.get(spec.task.kind)
     if builtin is not None and builtin.describe:  # travels as its options; need not be read for every stage

@@ -20,7 +20,7 @@ from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
 from lab.training.equivalence import check_path
 from lab.training.models import PATHS, build_models
-from lab.training.optimizer import build_optimizer
+from lab.training.options import check_optimizer
 from lab.training.stacking.layouts import NotStackable
 
 _STEPS = 16
@@ -38,13 +38,12 @@ def probe(job: Job, widest: int) -> Probe:
 
     Raises:
         TaskError: the task breaks its contract.
-        SpecError: an optimizer that cannot be, at some corner of the space.
+        SpecError: an optimizer that cannot be, at some end of the space.
     """
     task = load_task(job.task)
     if isinstance(task, TrialFunction):
         return Probe("function", 1, "a trial function runs by itself", {})
-    for params in corner_params(job.space):
-        build_optimizer(job.training.optimizer, params)
+    check_optimizer(job.training.optimizer, job.space)
     check_task(task, template_params(job.space))
     job = replace(job, task=replace(job.task, given=task))  # its data are read once, not for every width
     times = {"sequential x 1": _milliseconds(job, "sequential", 1)}
