@@ -154,6 +154,8 @@ class ExecutionSpec(_Section):
     engine: Literal["ray", "local"] = "ray"
     lanes: Positive | Literal["auto"] = "auto"
     width: Positive | Literal["auto"] = "auto"
+    stack: Positive | Literal["auto"] = "auto"
+    """Slots that are trained as one stacked model, where trials differ in batch size or architecture."""
     path: Literal["auto", "stacked", "vmap", "sequential", "function"] = "auto"
     threads: Positive = 1
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
