@@ -160,8 +160,11 @@ class Job:
     metric: str
     seed: int
     width: int
+    """Slots of a lane."""
     lanes: int
     plan: tuple[Planned, ...] | SearchPlan
+    stack: int | None = None
+    """How many slots are trained as one stacked model, where trials differ in what one must share; None: all."""
     max_failed_share: float = 0.5
     checkpoint_s: float = 30.0
     store: Store | None = None

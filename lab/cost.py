@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import prod
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lab.assignment import Job, Training
-from lab.errors import TaskError
+from lab.errors import SpecError, TaskError
 from lab.spec import StudySpec
 from lab.tasks.registry import describe, load_task
+from lab.training.batches import batch_sizes
 
 if TYPE_CHECKING:
     from lab.execution.engine import Probe
 
 
-def trainings(spec: StudySpec, epoch_steps: int | None) -> dict[str, tuple[int, int]]:
+def trainings(spec: StudySpec, epoch_steps: float | None) -> dict[str, tuple[int, int]]:
     """Trainings and epochs of each stage that trains; a range test is counted in steps.
 
     Args:
@@ -41,7 +45,8 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     """
     description = describe(spec.task.ref())
     examples = description.train_examples
-    epoch_steps = None if examples is None else examples // spec.batch_size
+    sizes = _batch_sizes(spec)
+    epoch_steps = None if examples is None else fmean(examples // size for size in sizes)
     found = trainings(spec, epoch_steps)
     lines = [f"data     {fact}" for fact in description.facts]
     lines += [f"warning  {doubt}" for doubt in description.warnings]
@@ -49,8 +54,12 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     total = sum(n for n, _ in found.values())
     epochs = sum(epochs for _, epochs in found.values())
     steps = None
+    if len(sizes) > 1:
+        lines.append(
+            f"groups   by batch_size {', '.join(map(str, sizes))}: each is trained in stacked models of its own"
+        )
     if epoch_steps is not None:
-        steps = epochs * epoch_steps + found["bounds"][0] * spec.bounds.steps
+        steps = round(epochs * epoch_steps) + found["bounds"][0] * spec.bounds.steps
     lines.append(f"in all   {total:5} trainings, {epochs:6} epochs" + (f", {steps} optimizer steps" if steps else ""))
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")
@@ -58,27 +67,41 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     return [*lines, *_probed(spec, epochs, found["bounds"][0])]
 
 
+def _batch_sizes(spec: StudySpec) -> tuple[int, ...]:
+    """That are searched, as far as it can be told: a trial function's parameters may be called anything."""
+    try:
+        return batch_sizes(spec.batch_size, spec.space)
+    except SpecError:
+        return (spec.batch_size,)
+
+
 def _probed(spec: StudySpec, epochs: int, range_tests: int) -> list[str]:
+    from lab.execution.packing import Packing, cost
+
     result, steps_per_epoch = _probe(spec)
     if not result.milliseconds or steps_per_epoch is None:
         return [f"path {result.path}: {result.reason}; its time is not known before it runs"]
     steps = epochs * steps_per_epoch + range_tests * spec.bounds.steps
-    best = min(result.milliseconds.values())
-    if not best > 0:
+    packing = Packing(result.path, result.width, result.stack)
+    seconds = steps * cost(result.milliseconds, packing, prod(result.groups.values())) / 1000
+    if not seconds > 0:
         raise TaskError("the probe measured no time")
-    seconds = steps * best / 1000
-    timed = ", ".join(f"{name} {ms:.3f}" for name, ms in result.milliseconds.items())
+    timed = ", ".join(f"{name} {ms:.3f}" for name, ms in result.timed.items())
+    stacks = f" in stacks of {result.stack}" if result.stack < result.width else ""
     return [
-        f"path {result.path}, width {result.width}: {result.reason}",
+        f"path {result.path}, width {result.width}{stacks}: {result.reason}",
         f"milliseconds per trial and step: {timed}",
         f"about {seconds:.0f} s on one lane of this machine, without Ray's start",
     ]
 
 
-def _probe(spec: StudySpec) -> tuple[Probe, int | None]:
-    """Probe a study's task in this process; with the optimizer steps of an epoch, None for a trial function."""
+def _probe(spec: StudySpec) -> tuple[Probe, float | None]:
+    """Probe a study's task in this process; with the optimizer steps of an epoch, None for a trial function.
+
+    Where batch sizes are searched, their mean over them.
+    """
     from lab.execution.probe import probe
-    from lab.tasks.contract import TrialFunction
+    from lab.tasks.contract import Task
     from lab.training.trainer import steps_per_epoch
 
     task = load_task(spec.task.ref())
@@ -98,5 +121,9 @@ def _probe(spec: StudySpec) -> tuple[Probe, int | None]:
         lanes=1,
         plan=(),
     )
-    steps = None if isinstance(task, TrialFunction) else steps_per_epoch(len(task.data("train")[0]), training)
+    steps = None
+    if isinstance(task, Task):
+        examples = len(task.data("train")[0])
+        sizes = batch_sizes(spec.batch_size, spec.space)
+        steps = fmean(steps_per_epoch(examples, replace(training, batch_size=size)) for size in sizes)
     return probe(job, widest=max(spec.search.trials // 4, 1)), steps

@@ -96,7 +96,7 @@ class BoundsSpec(_Section):
             raise SpecError("bounds.end", f"{self.end!r} is not above start {self.start!r}")
         return self
 
-    def affordable(self, search_steps: int | None) -> list[float]:
+    def affordable(self, search_steps: float | None) -> list[float]:
         """The weight decays to test at: three, or the middle one where they would take above a tenth of the search's
         optimizer steps, since steps of the search tell more of what it asks."""
         if self.weight_decays is not None:
@@ -168,6 +168,8 @@ class ExecutionSpec(_Section):
     engine: Literal["ray", "local"] = "ray"
     lanes: Positive | Literal["auto"] = "auto"
     width: Positive | Literal["auto"] = "auto"
+    stack: Positive | Literal["auto"] = "auto"
+    """Slots that are trained as one stacked model, where trials differ in batch size or architecture."""
     path: Literal["auto", "stacked", "vmap", "sequential", "function"] = "auto"
     threads: Positive = 1
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"

@@ -20,8 +20,11 @@ from lab.space import Dimension, Space
 from lab.spec import StudySpec, dump_spec, parse_spec, read_spec, without_range_test
 from lab.stopping import stop_on_interrupt
 from lab.study_data import open_data, undone_if_refused
+from lab.tasks.builtin import BUILTIN
 from lab.tasks.naming import spec_value
 from lab.tasks.registry import check_reference
+from lab.training.batches import batch_sizes
+from lab.training.options import check_optimizer
 
 if TYPE_CHECKING:
     from lab.tasks.contract import Task, TrialFunction
@@ -214,6 +217,7 @@ class Study:
 
     def _resolve(self, engine: Engine, display: Display) -> None:
         """Replace every `auto` by what this engine can do, and write the spec so that it can be repeated."""
+        from lab.execution.packing import settle
         from lab.stages.jobs import make_job
 
         execution = self.spec.execution
@@ -225,15 +229,15 @@ class Study:
             widest = max(self.spec.search.trials // (_FRESHNESS * engine.lanes), 1)
             fixed = execution.width if isinstance(execution.width, int) else None
             probe = engine.probe(job, fixed or widest)
-            path, width = probe.path, fixed or probe.width
-            if fixed is not None and path == "sequential":
-                # The width was asked for, and it may be had, if no faster.
-                open_paths = {name.partition(" x ")[0] for name in probe.milliseconds}
-                path = next((p for p in ("stacked", "vmap") if p in open_paths), path)
-            updates |= {"path": path, "width": 1 if path == "function" else width}
-            display.say(f"lanes     {engine.lanes} x {updates['width']} slots, {path} ({probe.reason})")
-            times = {name: round(ms, 4) for name, ms in probe.milliseconds.items()}
-            found["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": times}
+            lane = settle(probe, fixed)
+            stack = lane.stack if execution.stack == "auto" else execution.stack
+            updates |= {"path": lane.path, "width": lane.width, "stack": stack}
+            slots = f"{lane.width} slots" + (f" in stacks of {stack}" if stack < lane.width else "")
+            display.say(f"lanes     {engine.lanes} x {slots}, {lane.path} ({probe.reason})")
+            found["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": probe.timed}
+        elif execution.stack == "auto" and execution.path != "function":
+            # Nothing is timed: as many stacks as there are batch sizes fill the slots.
+            updates["stack"] = -(-execution.width // len(batch_sizes(self.spec.batch_size, self.spec.space)))
         self.spec = self.spec.model_copy(
             update={"execution": execution.model_copy(update=updates), "provenance": found}
         )
@@ -254,7 +258,7 @@ class Study:
 
 
 def check_components(spec: StudySpec) -> None:
-    """Refuse unknown tasks, samplers and pruners.
+    """Refuse unknown tasks, samplers and pruners, and optimizers and batch sizes that cannot be.
 
     Raises:
         SpecError: with the choices.
@@ -266,9 +270,10 @@ def check_components(spec: StudySpec) -> None:
         check_reference(spec.task.ref())
     sampler_source(without_range_test(spec.search.sampler), spec.seed, {})
     build_pruner(spec.search.pruner, spec.search.epochs, spec.seed)
-    kind = spec.optimizer.get("kind", "adamw")
-    if kind not in ("adamw", "sgd"):
-        raise SpecError("optimizer.kind", f"{kind!r} is unknown; choices: adamw, sgd")
+    # A trial function's hyperparameters may be called anything; what a user's file holds is known when it is read.
+    searched = spec.space if spec.task.kind in BUILTIN else {}
+    check_optimizer(spec.optimizer, searched)
+    batch_sizes(spec.batch_size, searched)
 
 
 def headline(stage: str, artefact: Mapping[str, Any]) -> str:
@@ -277,7 +282,8 @@ def headline(stage: str, artefact: Mapping[str, Any]) -> str:
         return f"skipped: {artefact['skipped']}"
     match stage:
         case "bounds":
-            return f"max_lr between {artefact['low']:.2g} and {artefact['high']:.2g}"
+            at = ", ".join(f"{name} {value}" for name, value in artefact.get("at", {}).items())
+            return f"max_lr between {artefact['low']:.2g} and {artefact['high']:.2g}" + (f", at {at}" if at else "")
         case "explore":
             why = f"; ended since {artefact['ended']}" if artefact.get("ended") else ""
             warm = artefact.get("warm_start")

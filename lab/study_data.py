@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lab.assignment import Training
 from lab.errors import LabError, RecordError
 from lab.record import Record, write_json
 from lab.spec import StudySpec
 from lab.tasks.registry import load_task
+from lab.training.batches import batch_sizes
+from lab.training.options import check_optimizer
 
 if TYPE_CHECKING:
     from lab.tasks.contract import Task
@@ -30,15 +33,20 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     """
     from lab.tasks.checks import check_data
     from lab.tasks.contract import TrialFunction
+    from lab.training.trainer import steps_per_epoch
 
     task = load_task(spec.task.ref())
     if isinstance(task, TrialFunction):
         return spec, ()
+    check_optimizer(spec.optimizer, spec.space)
+    sizes = batch_sizes(spec.batch_size, spec.space)
     task.cache = record.data_folder.resolve()
     spec = spec.model_copy(update={"task": spec.task.model_copy(update={"opened": task})})
     description = task.describe()
     for split in _SPLITS:
         check_data(task, split)
+    for size in sizes:
+        steps_per_epoch(len(task.data("train")[0]), Training(spec.optimizer, size))
     value = {
         "fitted": task.fitted(),
         "data": _digest(task),

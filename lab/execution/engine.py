@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from lab.assignment import Job, Progress
@@ -19,8 +19,17 @@ class Probe:
     path: str
     width: int
     reason: str
-    milliseconds: dict[str, float]
-    """Per trial and optimizer step, by `path x width`."""
+    milliseconds: dict[tuple[str, int], float]
+    """Per trial and optimizer step, by path and rows of a stacked model."""
+    stack: int = 1
+    """How many of the slots are trained as one stacked model."""
+    groups: dict[str, int] = field(default_factory=dict)
+    """How many groups of trials each hyperparameter makes that a stacked model must have in common."""
+
+    @property
+    def timed(self) -> dict[str, float]:
+        """The times by `path x rows`, rounded."""
+        return {f"{path} x {rows}": round(ms, 4) for (path, rows), ms in self.milliseconds.items()}
 
 
 class Engine(Protocol):

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import json
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,18 +13,18 @@ from typing import Any
 import torch
 
 from lab.assignment import Assignment, Attachment, Job, LedgerFace, Outcome, Report
-from lab.errors import LabError, RecordError
+from lab.errors import RecordError
 from lab.execution.output import OutputBudget
 from lab.execution.template import template_params
 from lab.tasks.checks import check_data
 from lab.tasks.contract import TrialFunction
 from lab.tasks.registry import load_task
+from lab.training.batches import BATCH_SIZE
+from lab.training.failure import told
 from lab.training.function_trainer import FunctionTrainer
+from lab.training.grouped import OUT_OF_MEMORY, GroupedTrainer
 from lab.training.snapshots import pack, unpack
-from lab.training.trainer import EpochResult, ModelTrainer, Trainer
-
-_OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
-_DETAIL_CHARS = 16_384
+from lab.training.trainer import EpochResult, Trainer
 
 
 def make_trainer(job: Job) -> Trainer:
@@ -37,7 +36,8 @@ def make_trainer(job: Job) -> Trainer:
     if job.task.opened is None:
         for split in ("train", "valid"):
             check_data(task, split)
-    return ModelTrainer(task, job.training, job.width, template_params(job.space))
+    template = template_params(job.space, {BATCH_SIZE: job.training.batch_size})
+    return GroupedTrainer(task, job.training, job.width, job.stack or job.width, template)
 
 
 class Lane:
@@ -71,7 +71,7 @@ class Lane:
             try:
                 with self._output.bounded():
                     return make_trainer(replace(self._job, width=width)), attachment
-            except _OUT_OF_MEMORY:
+            except OUT_OF_MEMORY:
                 if width == 1:
                     raise
             attachment = self._ledger.shrink(self._number)
@@ -105,7 +105,11 @@ class Lane:
 
     def tick(self) -> bool:
         """One epoch of every slot; False when there is nothing left to do, here or ever."""
-        done = self._fill()
+        try:
+            done = self._fill()
+        except OUT_OF_MEMORY:
+            self._shrink()
+            return True
         if self._running:
             self._train()
             self._tick += 1
@@ -174,8 +178,10 @@ class Lane:
                 epochs = self._load(assignment, None)
         # A user's code may raise anything, and even exit; the study goes on.
         except (Exception, SystemExit) as error:
-            outcome = Outcome.OUT_OF_MEMORY if isinstance(error, _OUT_OF_MEMORY) else Outcome.FAILED
-            report = Report(assignment.trial, 0, {}, outcome, _trace(error))
+            if isinstance(error, OUT_OF_MEMORY) and self._trainer.width > 1:
+                raise
+            outcome = Outcome.OUT_OF_MEMORY if isinstance(error, OUT_OF_MEMORY) else Outcome.FAILED
+            report = Report(assignment.trial, 0, {}, outcome, told(error))
             self._ledger.report(self._number, self._tick, (report,))
             return
         self._running[assignment.slot] = (assignment, epochs)
@@ -184,13 +190,13 @@ class Lane:
         try:
             with self._output.bounded():
                 results = self._trainer.epoch()
-        except _OUT_OF_MEMORY as error:
+        except OUT_OF_MEMORY as error:
             if self._trainer.width > 1:
                 self._shrink()
                 return
             results = self._all_ended(Outcome.OUT_OF_MEMORY, str(error))
         except (Exception, SystemExit) as error:  # as above
-            results = self._all_ended(Outcome.FAILED, _trace(error))
+            results = self._all_ended(Outcome.FAILED, told(error))
         reports = tuple(self._report(result) for result in results)
         decisions = self._ledger.report(self._number, self._tick, reports)
         slots = {assignment.trial: slot for slot, (assignment, _) in self._running.items()}
@@ -255,12 +261,3 @@ def read_checkpoint(content: bytes | None, lane: int) -> Checkpoint | None:
         return Checkpoint(int(clock["tick"]), slots)
     except (RecordError, KeyError, ValueError, TypeError, AttributeError):
         return None
-
-
-def _trace(error: BaseException) -> str:
-    """What a user needs of an error, and no more than a journal should hold."""
-    text = str(error) if isinstance(error, LabError) else "".join(traceback.format_exception(error)).strip()
-    if len(text) <= _DETAIL_CHARS:
-        return text
-    half = _DETAIL_CHARS // 2
-    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"

@@ -4,95 +4,143 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from math import prod
 from statistics import median
 
 import torch
+from torch import nn
 
 from lab.assignment import Assignment, Job
 from lab.errors import TaskError
 from lab.execution.engine import Probe
 from lab.execution.lane import make_trainer
-from lab.execution.template import corner_params, template_params
+from lab.execution.packing import cost, pack
+from lab.execution.template import corner_params, end_params, template_params
 from lab.schedules import Constant
+from lab.space import Choice, Dimension, Int, Params
 from lab.tasks.building import build_model
 from lab.tasks.checks import check_task
 from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
+from lab.training.batches import BATCH_SIZE, batch_sizes
 from lab.training.equivalence import check_path
-from lab.training.models import PATHS, build_models
-from lab.training.optimizer import build_optimizer
+from lab.training.models import PATHS, SlotModels, build_models
+from lab.training.options import check_optimizer
 from lab.training.stacking.layouts import NotStackable
 
 _STEPS = 16
 _ROUNDS = 3
 _EXAMPLES = 8
 _SLOWER = 1.25
-_GAIN = 1.05
-"""A wider lane must be this much faster per trial: width costs the search its freshness."""
+_MANY = 1000
+"""Groups, where they cannot be counted."""
 
 
 def probe(job: Job, widest: int) -> Probe:
     """Take the fastest path that trains as plain PyTorch does, at its fastest width up to `widest`; see `Engine.probe`.
 
-    The reason says what was refused and why.
+    Every architecture is checked. One group is timed, at the spec's batch size where that is among those searched. The
+    reason says what was refused and why.
 
     Raises:
         TaskError: the task breaks its contract.
-        SpecError: an optimizer that cannot be, at some corner of the space.
+        SpecError: an optimizer or a batch size that cannot be, at some end of the space.
     """
     task = load_task(job.task)
     if isinstance(task, TrialFunction):
         return Probe("function", 1, "a trial function runs by itself", {})
-    for params in corner_params(job.space):
-        build_optimizer(job.training.optimizer, params)
-    check_task(task, template_params(job.space))
+    check_optimizer(job.training.optimizer, job.space)
+    sizes = batch_sizes(job.training.batch_size, job.space)
+    check_task(task, _middle(job))
     job = replace(job, task=replace(job.task, opened=task))  # its data are read once, not for every width
-    times = {"sequential x 1": _milliseconds(job, "sequential", 1)}
+    times = {("sequential", 1): _milliseconds(job, "sequential", 1)}
+    groups = {BATCH_SIZE: len(sizes)} if len(sizes) > 1 else {}
     refused: list[str] = []
     for path in PATHS[:-1]:
         try:
-            _check(path, task, job)
+            groups |= _check(path, task, job)
             _time(path, job, widest, times)
             break  # the ones after it are slower
         except NotStackable as error:
             refused.append(f"not {path}: {error}")
-    best = "sequential x 1"
-    for name, time_ms in times.items():
-        if times[best] >= _GAIN * time_ms:
-            best = name
-    path, _, count = best.partition(" x ")
-    gain = times["sequential x 1"] / times[best]
+    many = prod(groups.values())
+    best = pack(times, widest, many)
+    gain = times["sequential", 1] / cost(times, best, many)
     found = f"fastest of {len(times)} timed: {gain:.1f} times sequential" if len(times) > 1 else "nothing else is open"
-    return Probe(path, int(count), "; ".join([found, *refused]), times)
+    if groups and best.path != "sequential":
+        found += f" with {many} groups ({', '.join(f'{n} by {name}' for name, n in groups.items())})"
+    return Probe(best.path, best.width, "; ".join([found, *refused]), times, best.stack, groups)
 
 
-def _time(path: str, job: Job, widest: int, times: dict[str, float]) -> None:
+def _middle(job: Job) -> Params:
+    return template_params(job.space, {BATCH_SIZE: job.training.batch_size})
+
+
+def _time(path: str, job: Job, widest: int, times: dict[tuple[str, int], float]) -> None:
     """Widths 1, 2, 4, ... as long as they are not clearly slower than a narrower one."""
     width = 1
     while width <= widest:
-        times[f"{path} x {width}"] = found = _milliseconds(job, path, width)
+        times[path, width] = found = _milliseconds(job, path, width)
         if found > _SLOWER * min(times.values()) and width > 1:
             return
         width *= 2
 
 
-def _check(path: str, task: Task, job: Job) -> None:
-    """Refuse a path that is not open to the task, or on which it would train otherwise.
+def _check(path: str, task: Task, job: Job) -> dict[str, int]:
+    """Refuse a path that is not open to an architecture of the task, or on which it would train otherwise.
+
+    Returns:
+        By hyperparameter that changes the architecture, how many it makes.
 
     Raises:
         NotStackable: with the reason.
     """
-    x, y = (split[:_EXAMPLES] for split in task.data("train"))
-    x = task.model_input(x)
-    middle = template_params(job.space)
-    check_path(path, task, lambda seed: build_model(task, middle, seed, x), x, y)
-    models = build_models(path, build_model(task, middle, 0, x), 1, x, torch.device("cpu"))
+    met = _Met(path, task)
+    met.is_new(_middle(job))
+    found: dict[str, int] = {}
+    for name, dimension in job.space.items():
+        others = sum(met.is_new(params) for params in end_params(job.space, name, _middle(job)))
+        if others:
+            found[name] = 1 + others if isinstance(dimension, Choice) else _within(dimension)
     for params in corner_params(job.space):
+        met.is_new(params)
+    return found
+
+
+def _within(dimension: Dimension) -> int:
+    """Values of a range, as far as they can be counted."""
+    return min(dimension.high - dimension.low + 1, _MANY) if isinstance(dimension, Int) else _MANY
+
+
+class _Met:
+    """The architectures met so far, each checked on a path."""
+
+    def __init__(self, path: str, task: Task) -> None:
+        self._path, self._task = path, task
+        x, self._y = (split[:_EXAMPLES] for split in task.data("train"))
+        self._x = task.model_input(x)
+        self._models: list[SlotModels] = []
+
+    def is_new(self, params: Params) -> bool:
+        """Whether the model of these hyperparameters is of an architecture not met before, which is then checked.
+
+        Raises:
+            NotStackable: the path is not open to it.
+        """
         try:
-            module = build_model(task, params, 0, x)
-        except Exception:  # noqa: S112 - a corner at which the user's model raises fails its trials, not the study
-            continue
-        models.load(0, module, seed=0)
+            module = self._build(params, 0)
+        except Exception:  # at which the user's model raises: that fails its trials, not the study
+            return False
+        if any(models.takes(module) for models in self._models):
+            return False
+        check_path(self._path, self._task, lambda seed: self._build(params, seed), self._x, self._y)
+        models = build_models(self._path, module, 1, self._x, torch.device("cpu"))
+        models.load(0, self._build(params, 1), seed=0)
+        self._models.append(models)
+        return True
+
+    def _build(self, params: Params, seed: int) -> nn.Module:
+        return build_model(self._task, params, seed, self._x)
 
 
 def _milliseconds(job: Job, path: str, width: int) -> float:
@@ -100,7 +148,7 @@ def _milliseconds(job: Job, path: str, width: int) -> float:
     steps = min(_STEPS, job.training.epoch_steps or _STEPS)
     training = replace(job.training, path=path, epoch_steps=steps, record_losses=True, stop_at=None)
     trainer = make_trainer(replace(job, training=training, width=width))
-    params = template_params(job.space)
+    params = _middle(job)
     for slot in range(width):
         schedule = Constant(max_lr=1e-4)
         trainer.start(Assignment(slot, params, slot, _ROUNDS + 1, schedule, slot, 0))

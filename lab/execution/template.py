@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
-from lab.space import Choice, Dimension, Float, FromBounds, Int, Params, Space, Value
-
-
-def template_params(space: Space) -> Params:
-    """The middle of the space."""
-    return _pick(space, _middle)
+from lab.space import Choice, Dimension, Float, FromBounds, Int, Params, Space, Value, ends
 
 
-def corner_params(space: Space) -> tuple[Params, ...]:
-    """The low and the high end of every dimension at once, and each option of each choice."""
-    low, high = _pick(space, _low), _pick(space, _high)
-    options = [
-        {**low, name: option}
-        for name, dimension in space.items()
-        if isinstance(dimension, Choice) and name in low
-        for option in dimension.options
-    ]
-    return (low, high, *options)
+def template_params(space: Space, own: Mapping[str, Value] = MappingProxyType({})) -> Params:
+    """The middle of the space; of a choice the first option, or what `own` says, where that is one of them."""
+    return _pick(space, _middle, own)
 
 
-def _pick(space: Space, pick: Callable[[Dimension], Value]) -> Params:
+def end_params(space: Space, name: str, own: Mapping[str, Value]) -> tuple[Params, ...]:
+    """The middle of the space with each end, or each option, of one dimension."""
+    return tuple(_pick(space, _middle, {**own, name: value}) for value in ends(space[name]))
+
+
+def corner_params(space: Space) -> tuple[Params, Params]:
+    """The low and the high end of every dimension at once."""
+    return _pick(space, _low, {}), _pick(space, _high, {})
+
+
+def _pick(space: Space, pick: Callable[[Dimension], Value], own: Mapping[str, Value]) -> Params:
     params: Params = {}
     for name, dimension in space.items():
         if space.active(name, params):
-            params[name] = pick(dimension)
+            chosen = own.get(name)
+            params[name] = chosen if chosen is not None and chosen in ends(dimension) else pick(dimension)
     return params
 
 

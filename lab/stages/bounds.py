@@ -19,6 +19,8 @@ from lab.space import Choice, Float, Space
 from lab.spec import StudySpec
 from lab.stages.jobs import make_job, run_job, task_of, training_of
 from lab.tasks.contract import Task
+from lab.training.batches import BATCH_SIZE, batch_size_of
+from lab.training.options import OPTIMIZER
 from lab.training.trainer import steps_per_epoch
 from lab.trials import TrialRow
 
@@ -35,11 +37,14 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     if not isinstance(task, Task):
         raise StudyError("space.max_lr: a trial function has no range test; give low and high, and no 'from: bounds'")
     bounds = spec.bounds
-    epoch_steps = steps_per_epoch(len(task.data("train")[0]), training_of(spec))
+    own = {BATCH_SIZE: spec.batch_size, OPTIMIZER: spec.optimizer.get("kind", "adamw")}
+    middle = template_params(spec.space, own)
+    base = {name: value for name, value in middle.items() if name not in ("max_lr", "cycles")}
+    training = replace(training_of(spec), batch_size=batch_size_of(spec.batch_size, base))
+    epoch_steps = steps_per_epoch(len(task.data("train")[0]), training)
     steps = min(epoch_steps, bounds.steps)
     epochs = -(-bounds.steps // steps)
-    training = replace(training_of(spec), epoch_steps=steps, record_losses=True, stop_at=bounds.stop_at)
-    base = {name: value for name, value in template_params(spec.space).items() if name not in ("max_lr", "cycles")}
+    training = replace(training, epoch_steps=steps, record_losses=True, stop_at=bounds.stop_at)
     ramp = Ramp(start=bounds.start, end=bounds.end, exponential=bounds.exponential)
     weight_decays = bounds.affordable(spec.search.trials * spec.search.epochs * epoch_steps)
     grid = {"weight_decay": weight_decays} | ({"dropout": bounds.dropouts} if bounds.dropouts else {})
@@ -65,7 +70,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         if not spec.space.needs_bounds:
             return record.write("bounds", {"skipped": f"the range test says nothing ({found.verdict}): no prior"})
         raise StudyError(f"range test: {found.verdict}; give space.max_lr a range {{low, high, log: true}} instead")
-    artefact = asdict(found) | {"steps": epochs * steps}
+    artefact = asdict(found) | {"steps": epochs * steps, "at": {n: base[n] for n in own if n in base}}
     return record.write("bounds", {**artefact, "runs": [asdict(reading) for reading in readings]})
 
 

@@ -73,6 +73,7 @@ def make_job(
     task = task_of(spec)
     trials = plan.trials if isinstance(plan, SearchPlan) else len(plan)
     width = spec.execution.width if isinstance(spec.execution.width, int) else 1
+    stack = spec.execution.stack if isinstance(spec.execution.stack, int) else None
     lanes = min(engine.lanes, trials)
     return Job(
         stage=stage,
@@ -87,6 +88,7 @@ def make_job(
         width=min(width, -(-trials // lanes)),
         lanes=lanes,
         plan=plan,
+        stack=stack,
         max_failed_share=spec.search.max_failed_share,
         checkpoint_s=spec.execution.checkpoint_s,
         store=spec.store,

@@ -9,34 +9,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lab.errors import SpecError, nearest
+from lab.training.options import AdamWOptions, Options, SGDOptions, optimizer_options
 
 State: TypeAlias = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class RowOptimizer(ABC):
-    """Updates one flat row at a time; its state is a dict of tensors that the slot owns.
-
-    Args:
-        max_grad_norm: a longer gradient is first shortened to this Euclidean length (Pascanu et al. 2013, as
-            `torch.nn.utils.clip_grad_norm_` does it); a trial's own, whoever trains beside it. None: never.
-    """
-
-    max_grad_norm: float | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        limit = self.max_grad_norm
-        if limit is not None and (not _is_number(limit) or not 0 < limit < np.inf):
-            raise SpecError("optimizer.max_grad_norm", f"{limit!r} is not a number above 0")
+class RowOptimizer(Options, ABC):
+    """Updates one flat row at a time; its state is a dict of tensors that the slot owns."""
 
     @abstractmethod
     def state(self, row: Tensor) -> State:
@@ -53,18 +38,8 @@ class RowOptimizer(ABC):
         self._kernel(row, grad, state, lr, momentum, weight_decay)
 
 
-@dataclass(frozen=True)
-class AdamW(RowOptimizer):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); momentum is beta1. Defaults are the course's."""
-
-    beta2: float = 0.99
-    eps: float = 1e-5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, value, high in (("beta2", self.beta2, 1.0), ("eps", self.eps, np.inf)):
-            if not _is_number(value) or not 0 <= value < high:
-                raise SpecError(f"optimizer.{name}", f"{value!r} is not a number in [0, {high:g})")
+class AdamW(RowOptimizer, AdamWOptions):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); momentum is beta1."""
 
     def state(self, row: Tensor) -> State:
         step = torch.zeros((), dtype=torch.float32, device=row.device)
@@ -89,16 +64,8 @@ class AdamW(RowOptimizer):
         )
 
 
-@dataclass(frozen=True)
-class SGD(RowOptimizer):
+class SGD(RowOptimizer, SGDOptions):
     """SGD with momentum; weight decay is added to the gradient, as `torch.optim.SGD` does."""
-
-    nesterov: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.nesterov, bool):
-            raise SpecError("optimizer.nesterov", f"{self.nesterov!r} is not true or false")
 
     def state(self, row: Tensor) -> State:
         return {"momentum": torch.zeros_like(row), "step": torch.zeros((), dtype=torch.float32)}
@@ -124,21 +91,13 @@ _KINDS: dict[str, type[AdamW] | type[SGD]] = {"adamw": AdamW, "sgd": SGD}
 
 def build_optimizer(spec: Mapping[str, Any], params: Mapping[str, Any] = MappingProxyType({})) -> RowOptimizer:
     """The optimizer a spec names: `{kind: adamw, beta2: 0.99, eps: 1e-5}` or `{kind: sgd, nesterov: false}`, either
-    with `max_grad_norm`. Trial parameters of such a name set it for the trial.
+    with `max_grad_norm`. Trial parameters of such a name set it for the trial; `optimizer` sets its kind.
+
+    Trials of different kinds may sit in one stacked model: it gives the gradients of all, and each row has its own
+    update.
 
     Raises:
         SpecError: an unknown kind or option, or a value that the option does not take.
     """
-    options = dict(spec)
-    kind = options.pop("kind", "adamw")
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise SpecError("optimizer.kind", f"{kind!r} is unknown{nearest(str(kind), _KINDS)}; choices: adamw, sgd")
-    allowed = sorted(option.name for option in fields(_KINDS[kind]))
-    for name in options:
-        if name not in allowed:
-            raise SpecError(f"optimizer.{name}", f"is unknown{nearest(name, allowed)}; allowed: {', '.join(allowed)}")
-    return _KINDS[kind](**options | {name: params[name] for name in allowed if name in params})
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    kind, options = optimizer_options(spec, params)
+    return _KINDS[kind](**options)

@@ -25,6 +25,10 @@ class SlotModels(ABC):
     def load(self, slot: int, module: nn.Module, seed: int) -> None:
         """Put a freshly built model into a slot; `seed` starts what is random in its forward pass."""
 
+    def takes(self, module: nn.Module) -> bool:
+        """Whether a model may be loaded; models that are computed together need one architecture."""
+        return True
+
     @abstractmethod
     def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
         """Outputs [k, b, ...] for inputs [k, b, ...]; rows of slots that are not active hold anything."""

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab.assignment import Assignment, Outcome, Training
 from lab.errors import SpecError, TaskError
 from lab.range_test import smooth, stop_step
 from lab.tasks.building import build_model
-from lab.tasks.contract import Data, Task
+from lab.tasks.contract import Data, Split, Task
 from lab.training.loss import slot_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, build_optimizer
@@ -95,20 +95,28 @@ class ModelTrainer(Trainer):
         task: checked already, see `lab.tasks.checks.check_task`.
         training: with a resolved `path`.
         width: number of slots.
-        template: any model of the task; its architecture is that of all.
+        template_params: of any trial; the architecture of its model is that of all.
+        data: the splits on the device, where they are there already.
 
     Raises:
         NotStackable: the path is `stacked` and the model has no stacked form.
         TaskError: fewer examples than a batch.
     """
 
-    def __init__(self, task: Task, training: Training, width: int, template_params: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        training: Training,
+        width: int,
+        template_params: Mapping[str, Any],
+        data: Mapping[Split, Data] | None = None,
+    ) -> None:
         self.width = width
         self._task = task
         self._training = training
         self._device = pick_device(training.device)
-        self._train_x, self._train_y = (t.to(self._device) for t in task.data("train"))
-        self._valid_x, self._valid_y = (t.to(self._device) for t in task.data("valid"))
+        data = data or resident(task, self._device)
+        (self._train_x, self._train_y), (self._valid_x, self._valid_y) = data["train"], data["valid"]
         self._batch = training.batch_size
         self._steps = steps_per_epoch(len(self._train_x), training)
         self._examples = task.model_input(self._train_x[:3])
@@ -116,8 +124,13 @@ class ModelTrainer(Trainer):
         self._models: SlotModels = build_models(training.path, template, width, self._examples, self._device)
         self._slots: dict[int, _Slot] = {}
 
-    def start(self, assignment: Assignment) -> None:
-        module = build_model(self._task, assignment.params, assignment.seed, self._examples)
+    def takes(self, module: nn.Module) -> bool:
+        """Whether a model is of the architecture that is trained here."""
+        return self._models.takes(module)
+
+    def start(self, assignment: Assignment, module: nn.Module | None = None) -> None:
+        """Begin a trial in its slot; `module` is its fresh model, where it has been built already."""
+        module = module or build_model(self._task, assignment.params, assignment.seed, self._examples)
         self._models.load(assignment.slot, module, assignment.seed)
         self._slots[assignment.slot] = self._new_slot(assignment)
 
@@ -238,7 +251,7 @@ class ModelTrainer(Trainer):
             dict(running.files) if ended and outcome is Outcome.COMPLETED else {},
         )
 
-    def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         running = self._slots[slot]
         noise = self._models.noise[slot]
         assert noise is not None  # set by load
@@ -261,7 +274,11 @@ class ModelTrainer(Trainer):
 
     def restore(self, assignment: Assignment, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         self.start(assignment)
-        slot, running = assignment.slot, self._slots[assignment.slot]
+        self.put(assignment.slot, tensors, meta)
+
+    def put(self, slot: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        """Take a trial that has just been started to where `save` left it."""
+        running = self._slots[slot]
         own = self._models.tensors(slot)
         for name, tensor in tensors.items():
             part, _, rest = name.partition("/")
@@ -278,6 +295,16 @@ class ModelTrainer(Trainer):
         noise = self._models.noise[slot]
         assert noise is not None  # set by start
         noise.set_state(meta["noise"])
+
+
+def resident(task: Task, device: torch.device) -> dict[Split, Data]:
+    """What is trained and validated on, on the device."""
+    splits: tuple[Split, ...] = ("train", "valid")
+    found: dict[Split, Data] = {}
+    for split in splits:
+        x, y = task.data(split)
+        found[split] = x.to(device), y.to(device)
+    return found
 
 
 def pick_device(name: str) -> torch.device:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lab.cli.main import app, main
 from lab.record import Record
-from tests.small import lab, small, write_yaml
+from tests.small import SMALL, lab, small, write_yaml
 
 RUNNER = CliRunner()
 
@@ -65,6 +65,9 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         "schedule.one.kind: 'two_cycle' is unknown (did you mean 'one_cycle'?)",
     ),
     ({"optimizer": {"kind": "adam"}}, "optimizer.kind: 'adam' is unknown"),
+    ({"optimizer": {"eps": 0}}, "optimizer.eps: 0 is not a number above 0"),
+    ({"space": {**SMALL["space"], "beta2": {"low": 0.9, "high": 1.5}}}, "space.beta2: 1.5 is not a number in [0, 1)"),
+    ({"space": {**SMALL["space"], "optimizer": {"choice": ["lion"]}}}, "space.optimizer: 'lion' is unknown; choices:"),
     ({"final": {"epochs": 2, "snapshots": 5}}, "final.snapshots: 5 is above final.epochs 2"),
     ({"bounds": {"start": 1.0, "end": 0.1}}, "bounds.end: 0.1 is not above start 1.0"),
     ({"name": "a/b"}, "name: 'a/b': string should match pattern"),
@@ -180,6 +183,26 @@ def test_a_task_that_breaks_its_contract_is_named_with_its_line(
     spec = write_yaml(tmp_path / "study.yaml", value)
     assert message in refuse(capsys, monkeypatch, "study", "run", spec, "--dir", tmp_path / "run")
     assert message in refuse(capsys, monkeypatch, "study", "check", spec, "--probe")
+
+
+def test_an_optimizer_that_cannot_be_is_refused_for_a_users_task_too_and_a_trial_function_names_what_it_likes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "task.py").write_text(
+        "import lab\nfrom lab.tasks.digits import Digits as Task\n"
+        "@lab.trial_function(metric='m', direction='maximize')\n"
+        "def train(trial):\n"
+        "    for _ in range(trial.epochs):\n"
+        "        yield {'m': trial.params['eps']}\n"
+    )
+    space = {"max_lr": {"low": 0.01, "high": 0.1}, "eps": {"low": 0.0, "high": 1.0}, "optimizer": {"choice": ["lion"]}}
+    spec = write_yaml(tmp_path / "task.yaml", small(space=space) | {"task": "task.py:Task"})
+    line = refuse(capsys, monkeypatch, "study", "run", spec, "--dir", tmp_path / "run")
+    assert line.startswith("space.optimizer: 'lion' is unknown")
+    assert not (tmp_path / "run").exists()
+    spec = write_yaml(tmp_path / "function.yaml", small(space=space) | {"task": "task.py:train"})
+    ran = lab("study", "run", spec, "--dir", tmp_path / "run", "--until", "explore", "--set", "execution.path=function")
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_every_trial_diverging_ends_the_study_with_what_to_try(

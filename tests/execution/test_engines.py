@@ -260,9 +260,9 @@ def test_divergence_is_an_outcome_of_its_own(engine: Engine, bad_task: Path, tmp
 
 def test_the_probe_takes_the_fastest_path_it_timed(engine: Engine, tmp_path: Path) -> None:
     probe = engine.probe(job(tmp_path, training=Training({"kind": "adamw"}, 64, "auto")), widest=4)
-    timed = {"sequential x 1", "stacked x 1", "stacked x 2", "stacked x 4"}
-    assert timed - {"stacked x 4"} <= set(probe.milliseconds) <= timed, "widths end where they grow slower"
-    assert f"{probe.path} x {probe.width}" in probe.milliseconds
+    timed = {("sequential", 1), ("stacked", 1), ("stacked", 2), ("stacked", 4)}
+    assert timed - {("stacked", 4)} <= set(probe.milliseconds) <= timed, "widths end where they grow slower"
+    assert (probe.path, probe.width) in probe.milliseconds
 
 
 def test_the_probe_refuses_a_task_that_breaks_its_contract(engine: Engine, bad_task: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lab.assignment import Job, Recipe, SearchPlan, TaskRef, Training
 from lab.execution.probe import probe
-from lab.space import Choice, Float, Space
+from lab.space import Choice, Float, Int, Space
 from lab.tasks.contract import Data, Split, Task
 from tests.training.zoo import Recurrent, Residual, WithAnIf
 
@@ -61,21 +61,60 @@ def _job(task: Task, space: Space) -> Job:
 )
 def test_a_closed_path_is_told_with_its_reason(task: Task, timed: str | None, reasons: tuple[str, ...]):
     found = probe(_job(task, Space({"weight_decay": Float(1e-4, 0.1, log=True)})), widest=2)
-    paths = {name.partition(" x ")[0] for name in found.milliseconds}
+    paths = {path for path, _ in found.milliseconds}
     assert paths == {"sequential"} | ({timed} if timed else set())
     assert found.path in paths
     assert all(reason in found.reason for reason in reasons)
     assert "\n" not in found.reason
 
 
-def test_an_architecture_that_changes_from_trial_to_trial_is_trained_one_after_the_other():
-    class Net(nn.Sequential):
-        def __init__(self, units: int) -> None:
-            super().__init__(nn.Linear(6, units), nn.ReLU(), nn.Linear(units, 3))
+class Net(nn.Sequential):
+    """Its size, and what it does to negative numbers, are hyperparameters."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x)
+    def __init__(self, units: int, smooth: bool = False) -> None:
+        super().__init__(nn.Linear(6, units), nn.GELU() if smooth else nn.ReLU(), nn.Linear(units, 3))
 
-    found = probe(_job(Noise(lambda params: Net(params["units"]), 6), Space({"units": Choice((4, 8))})), widest=2)
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+def test_every_architecture_is_a_group_and_so_is_every_batch_size() -> None:
+    space = Space(
+        units=Choice((4, 8, 12)), smooth=Choice((False, True)), batch_size=Choice((8, 16)), dropout=Float(0.0, 0.5)
+    )
+    task = Noise(lambda params: Net(params["units"], params["smooth"]), 6)
+    found = probe(_job(task, space), widest=2)
+    assert found.groups == {"units": 3, "smooth": 2, "batch_size": 2}
+    assert {path for path, _ in found.milliseconds} == {"sequential", "stacked"}
+    assert found.stack <= found.width
+
+
+def test_a_range_of_architectures_is_as_many_groups_as_it_has_values() -> None:
+    found = probe(_job(Noise(lambda params: Net(params["units"]), 6), Space(units=Int(4, 8))), widest=1)
+    assert found.groups == {"units": 5}
+    found = probe(_job(Noise(lambda params: Net(round(params["units"])), 6), Space(units=Float(4, 8))), widest=1)
+    assert found.groups["units"] >= 1000
+
+
+def test_a_path_that_is_closed_to_one_architecture_is_closed_to_all() -> None:
+    def build(params: Mapping[str, Any]) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(20, 3)) if params["kind"] == "plain" else Recurrent()
+
+    found = probe(_job(Noise(build, 5, 4), Space(kind=Choice(("plain", "recurrent")))), widest=2)
     assert (found.path, found.width) == ("sequential", 1)
-    assert "not stacked: hyperparameters change the architecture from trial to trial" in found.reason
+    assert "not stacked: no rule for" in found.reason
+
+
+def test_the_batch_size_timed_is_the_specs_where_it_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+
+    class Seen(Noise):
+        def loss(self, output: Tensor, target: Tensor) -> Tensor:
+            seen.add(len(output))
+            return super().loss(output, target)
+
+    task = Seen(lambda params: Net(4), 6)
+    probe(_job(task, Space(batch_size=Choice((16, 8)))), widest=1)
+    timed = seen - {4, 2}
+    assert 8 in timed
+    assert 16 not in timed

@@ -113,6 +113,7 @@ def test_a_spec_names_the_optimizer():
         ({"beta2": 1.0}, r"optimizer\.beta2: 1.0 is not a number in \[0, 1\)"),
         ({"eps": "small"}, r"optimizer\.eps: 'small' is not a number"),
         ({"eps": float("nan")}, r"optimizer\.eps: nan is not a number"),
+        ({"eps": 0}, r"optimizer\.eps: 0 is not a number above 0"),
         ({"max_grad_norm": 0}, r"optimizer\.max_grad_norm: 0 is not a number above 0"),
         ({"kind": "sgd", "max_grad_norm": float("nan")}, r"optimizer\.max_grad_norm: nan is not a number above 0"),
         ({"kind": "sgd", "nesterov": 1}, r"optimizer\.nesterov: 1 is not true or false"),

@@ -58,6 +58,13 @@ class FlatModels(SlotModels):
         self._rates: dict[str, list[float]] = {}
         self._fingerprint = fingerprint(template)
 
+    def takes(self, module: nn.Module) -> bool:
+        try:
+            self._rates_of(module)
+        except NotStackable:
+            return False
+        return True
+
     def load(self, slot: int, module: nn.Module, seed: int) -> None:
         found = self._rates_of(module)
         for name, parameter in module.named_parameters():

@@ -14,7 +14,7 @@ from lab.training.stacking.dropping import call_rates
 from lab.training.stacking.flat import OTHER_ARCHITECTURE, FlatModels
 from lab.training.stacking.layouts import NotStackable
 from lab.training.stacking.program import Program
-from lab.training.stacking.structure import fingerprint, layer_rates, structure
+from lab.training.stacking.structure import fingerprint, layer_rates, shapes, structure
 from lab.training.stacking.tracing import parameter_uses, trace
 
 
@@ -68,6 +68,8 @@ class StackedModels(FlatModels):
     def _rates_of(self, module: nn.Module) -> dict[str, float]:
         traced = self._traced
         if fingerprint(module) != self._fingerprint:
+            if shapes(module) != shapes(self._template):
+                raise NotStackable(OTHER_ARCHITECTURE)
             traced = trace(module)
             if structure(module, traced) != structure(self._template, self._traced):
                 raise NotStackable(OTHER_ARCHITECTURE)

@@ -52,9 +52,14 @@ def _comparable(value: Any) -> Any:
     return object()
 
 
+def shapes(module: nn.Module) -> list[Any]:
+    """Of all parameters: where they differ, no look at the rest is needed."""
+    return [(name, tuple(p.shape), p.requires_grad) for name, p in module.named_parameters()]
+
+
 def structure(module: nn.Module, traced: Traced) -> list[Any]:
     """As `fingerprint`, by what a trace of its forward shows: slower, and sure where attributes are not."""
-    found: list[Any] = [(name, tuple(p.shape), p.requires_grad) for name, p in module.named_parameters()]
+    found: list[Any] = shapes(module)
     for name, layer in module.named_modules():
         found.append((name, type(layer).__qualname__, "" if is_dropout(layer) else layer.extra_repr()))
     for graph in (traced.training.graph, traced.evaluation.graph):
