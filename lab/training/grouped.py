@@ -17,7 +17,8 @@ from lab.tasks.building import build_model
 from lab.tasks.contract import Task
 from lab.training.batches import batch_size_of
 from lab.training.failure import told
-from lab.training.trainer import EpochResult, ModelTrainer, Trainer, pick_device, resident
+from lab.training.feed import open_splits
+from lab.training.trainer import EpochResult, ModelTrainer, Trainer, pick_device
 
 OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
@@ -71,8 +72,8 @@ class GroupedTrainer(Trainer):
         self._training = training
         # One after the other, idle rows cost nothing.
         self._k = width if training.path == "sequential" else min(stack, width)
-        self._data = resident(task, pick_device(training.device))
-        self._examples = task.model_input(self._data["train"][0][:3])
+        self._data = open_splits(task, pick_device(training.device))
+        self._examples = task.model_input(self._data["train"].first(3))
         self._stacks: dict[Group, list[_Stack]] = {}
         self._architectures = 0
         self._places: dict[int, tuple[_Stack, int]] = {}

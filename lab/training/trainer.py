@@ -20,6 +20,7 @@ from lab.errors import SpecError, TaskError
 from lab.range_test import smooth, stop_step
 from lab.tasks.building import build_model
 from lab.tasks.contract import Data, Split, Task
+from lab.training.feed import Examples, open_splits
 from lab.training.loss import slot_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, build_optimizer
@@ -96,7 +97,7 @@ class ModelTrainer(Trainer):
         training: with a resolved `path`.
         width: number of slots.
         template_params: of any trial; the architecture of its model is that of all.
-        data: the splits on the device, where they are there already.
+        data: the splits, where they are open already.
 
     Raises:
         NotStackable: the path is `stacked` and the model has no stacked form.
@@ -109,17 +110,17 @@ class ModelTrainer(Trainer):
         training: Training,
         width: int,
         template_params: Mapping[str, Any],
-        data: Mapping[Split, Data] | None = None,
+        data: Mapping[Split, Examples] | None = None,
     ) -> None:
         self.width = width
         self._task = task
         self._training = training
         self._device = pick_device(training.device)
-        data = data or resident(task, self._device)
-        (self._train_x, self._train_y), (self._valid_x, self._valid_y) = data["train"], data["valid"]
+        data = data or open_splits(task, self._device)
+        self._train_data, self._valid_data = data["train"], data["valid"]
         self._batch = training.batch_size
-        self._steps = steps_per_epoch(len(self._train_x), training)
-        self._examples = task.model_input(self._train_x[:3])
+        self._steps = steps_per_epoch(len(self._train_data), training)
+        self._examples = task.model_input(self._train_data.first(3))
         template = build_model(task, template_params, 0, self._examples).to(self._device)
         self._models: SlotModels = build_models(training.path, template, width, self._examples, self._device)
         self._slots: dict[int, _Slot] = {}
@@ -161,13 +162,11 @@ class ModelTrainer(Trainer):
         for slot in active:
             noise = models.noise[slot]
             assert noise is not None  # set by load
-            order[slot] = noise.permutation(len(self._train_x))[: order.shape[1]]
-        order = order.to(self._device)
+            order[slot] = noise.permutation(len(self._train_data))[: order.shape[1]]
         losses = torch.zeros(self._steps, self.width, device=self._device)
         full = len(active) == self.width
-        for step in range(self._steps):
-            index = order[:, step * self._batch : (step + 1) * self._batch]  # [k, b]
-            x, y = self._augmented(task.model_input(self._train_x[index]), self._train_y[index], active)
+        for step, (x, y) in enumerate(self._train_data.batches(order, self._batch)):
+            x, y = self._augmented(task.model_input(x), y, active)
             loss = slot_losses(task, models.forward(x, active), y)  # [k]
             models.backward((loss if full else loss[list(active)]).sum(), active)
             losses[step] = loss.detach()
@@ -211,16 +210,17 @@ class ModelTrainer(Trainer):
         """Validation loss and metrics of each active slot."""
         models, task = self._models, self._task
         models.training = False
-        size = max(1, min(_EVAL_EXAMPLES, _EVAL_NUMBERS // self._valid_x[0].numel()) // self.width)
+        numbers = self._valid_data.first(1).numel()
+        size = max(1, min(_EVAL_EXAMPLES, _EVAL_NUMBERS // numbers) // self.width)
         outputs = []
-        for start in range(0, len(self._valid_x), size):
-            x = task.model_input(self._valid_x[start : start + size])
+        for x in map(task.model_input, self._valid_data.parts(size)):
             outputs.append(models.forward(x.expand(self.width, *x.shape), active))
         output = torch.cat(outputs, dim=1)  # [k, n, ...]
+        target = self._valid_data.y
         found: dict[int, dict[str, float]] = {}
         for slot in active:
-            metrics = {name: float(metric(output[slot], self._valid_y)) for name, metric in task.metrics.items()}
-            found[slot] = metrics | {"valid_loss": float(task.loss(output[slot], self._valid_y).mean())}
+            metrics = {name: float(metric(output[slot], target)) for name, metric in task.metrics.items()}
+            found[slot] = metrics | {"valid_loss": float(task.loss(output[slot], target).mean())}
         return found
 
     def _result(self, slot: int, losses: list[float], scores: dict[str, float]) -> EpochResult:
@@ -295,16 +295,6 @@ class ModelTrainer(Trainer):
         noise = self._models.noise[slot]
         assert noise is not None  # set by start
         noise.set_state(meta["noise"])
-
-
-def resident(task: Task, device: torch.device) -> dict[Split, Data]:
-    """What is trained and validated on, on the device."""
-    splits: tuple[Split, ...] = ("train", "valid")
-    found: dict[Split, Data] = {}
-    for split in splits:
-        x, y = task.data(split)
-        found[split] = x.to(device), y.to(device)
-    return found
 
 
 def pick_device(name: str) -> torch.device:

@@ -17,6 +17,7 @@ from lab.errors import TaskError
 from lab.schedules import Constant, OneCycle, Ramp, Schedule, Snapshot
 from lab.tasks.building import build_model
 from lab.tasks.contract import Data, Split, Task
+from lab.training.feed import Examples
 from lab.training.optimizer import AdamW
 from lab.training.snapshots import pack, unpack
 from lab.training.trainer import (
@@ -89,6 +90,19 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(path: str, cut: int):
     second.restore(assignment, tensors, meta)
     assert before + _run(second, 1) == expected
     assert len(expected[-1].files) == 3
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_where_the_examples_lie_changes_nothing(path: str):
+    assignment = _assignment(3, 1, OneCycle(max_lr=0.05))
+    found = []
+    for resident in (True, False):
+        splits: tuple[Split, ...] = ("train", "valid")
+        data = {split: Examples(Blobs().data(split), torch.device("cpu"), resident) for split in splits}
+        trainer = ModelTrainer(Blobs(), _training(path), 2, {}, data)
+        trainer.start(assignment)
+        found.append(_run(trainer, 1))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("path", PATHS)

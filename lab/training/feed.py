@@ -1,0 +1,104 @@
+"""A split's examples where a lane can reach them: on its device where they fit, else on the host, fetched ahead.
+
+Shapes: k slots, b examples of a batch, n examples of the split, s optimizer steps of an epoch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from lab.tasks.contract import Data, Split, Task
+
+T = TypeVar("T")
+
+_SHARE = 0.25
+"""Of the device's free memory that a split's inputs may take: there are two splits, models, and other lanes."""
+_AHEAD = 2
+"""Batches that are being made ready while one is trained on."""
+
+
+class Examples:
+    """A split on its way to the device; the same batches wherever it lies.
+
+    Args:
+        data: inputs [n, ...] and targets [n, ...]; on the host they are left as they are, mapped from a file for
+            instance.
+        resident: whether inputs lie on the device as a whole; None: where they fit.
+    """
+
+    def __init__(self, data: Data, device: torch.device, resident: bool | None = None) -> None:
+        x, y = data
+        self.resident = fits(x, device) if resident is None else resident
+        self._device = device
+        self._x = x.to(device) if self.resident else x
+        self.y = y.to(device)
+        """All targets, [n, ...]: metrics are of a whole split."""
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def first(self, count: int) -> Tensor:
+        """The first inputs [count, ...]."""
+        return self._there(self._x[:count])
+
+    def batches(self, order: Tensor, size: int) -> Iterator[Data]:
+        """Inputs [k, b, ...] and targets [k, b, ...] of each step, for an order of examples [k, s * b]."""
+        steps = order.shape[1] // size
+        places = order.to(self._device)
+
+        def targets(step: int) -> Tensor:
+            return self.y[places[:, step * size : (step + 1) * size]]
+
+        if self.resident:
+            for step in range(steps):
+                yield self._x[places[:, step * size : (step + 1) * size]], targets(step)
+            return
+        gathered = _ahead(lambda step: self._there(self._x[order[:, step * size : (step + 1) * size]]), steps)
+        for step, x in enumerate(gathered):
+            yield x, targets(step)
+
+    def parts(self, size: int) -> Iterator[Tensor]:
+        """All inputs in their order, `size` at a time."""
+        starts = range(0, len(self), size)
+        if self.resident:
+            yield from (self._x[start : start + size] for start in starts)
+        else:
+            yield from _ahead(lambda i: self._there(self._x[starts[i] : starts[i] + size]), len(starts))
+
+    def _there(self, x: Tensor) -> Tensor:
+        if self._device.type == "cuda" and x.device.type == "cpu":
+            return x.pin_memory().to(self._device, non_blocking=True)  # the copy runs beside the training
+        return x.to(self._device)
+
+
+def open_splits(task: Task, device: torch.device) -> dict[Split, Examples]:
+    """What is trained and validated on."""
+    splits: tuple[Split, ...] = ("train", "valid")
+    return {split: Examples(task.data(split), device) for split in splits}
+
+
+def fits(x: Tensor, device: torch.device) -> bool:
+    """Whether inputs may lie on a device as a whole; on the host itself they do already."""
+    if device.type != "cuda":
+        return True
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return x.numel() * x.element_size() <= _SHARE * free_bytes
+
+
+def _ahead(make: Callable[[int], T], count: int) -> Iterator[T]:
+    """`make(0)`, ..., `make(count - 1)`, each begun in another thread while those before it are used."""
+    with ThreadPoolExecutor(1, "feed") as pool:
+        waiting: deque[Future[T]] = deque(pool.submit(make, i) for i in range(min(_AHEAD, count)))
+        for following in range(_AHEAD, count + _AHEAD):
+            if not waiting:
+                return
+            found = waiting.popleft().result()
+            if following < count:
+                waiting.append(pool.submit(make, following))
+            yield found
