@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import statistics
 import subprocess
@@ -318,6 +319,18 @@ def counted(path: Path) -> Iterator[list[int]]:
     found[0] = path.stat().st_size - before
 
 
+@contextlib.contextmanager
+def kept_on_error(folder: Path) -> Iterator[None]:
+    """Leave a study that ended badly, and its driver's log, where they can be looked at."""
+    try:
+        yield
+    except Exception:
+        kept = tempfile.mkdtemp(prefix="lab-chaos-kept-")
+        shutil.copytree(folder.parent, kept, dirs_exist_ok=True)
+        print(f"the study is left in {kept}", flush=True)
+        raise
+
+
 def summary(rounds: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[str, Any]:
     faults = [fault for entry in rounds for fault in entry["faults"]]
     by_kind = {}
@@ -373,7 +386,7 @@ def main() -> None:
                 kills = min(arguments.round, arguments.kills - done)
                 print(f"study {len(rounds)}, seed {seed}", flush=True)
                 folder = Path(scratch) / f"run-{seed}"
-                with counted(count) as trained, disk(folder, arguments.isolated) as space:
+                with counted(count) as trained, disk(folder, arguments.isolated) as space, kept_on_error(folder):
                     entry = Round(cluster, folder, space, seed, kills, arguments.every, kinds).run()
                 rounds.append({"seed": seed, **entry, "trained_epochs": trained[0]})
                 if not entry["faults"]:
