@@ -12,6 +12,7 @@ from lab.assignment import Assignment, Job
 from lab.errors import TaskError
 from lab.execution.engine import Probe
 from lab.execution.lane import make_trainer
+from lab.execution.memory import out_of_memory
 from lab.execution.template import corner_params, template_params
 from lab.schedules import Constant
 from lab.tasks.building import build_model
@@ -67,10 +68,16 @@ def probe(job: Job, widest: int) -> Probe:
 
 
 def _time(path: str, job: Job, widest: int, times: dict[str, float]) -> None:
-    """Widths 1, 2, 4, ... as long as they are not clearly slower than a narrower one."""
+    """Widths 1, 2, 4, ... as long as they fit into memory and are not clearly slower than a narrower one."""
     width = 1
     while width <= widest:
-        times[f"{path} x {width}"] = found = _milliseconds(job, path, width)
+        try:
+            found = _milliseconds(job, path, width)
+        except Exception as error:
+            if width == 1 or not out_of_memory(error):
+                raise
+            return
+        times[f"{path} x {width}"] = found
         if found > _SLOWER * min(times.values()) and width > 1:
             return
         width *= 2

@@ -79,3 +79,16 @@ def test_an_architecture_that_changes_from_trial_to_trial_is_trained_one_after_t
     found = probe(_job(Noise(lambda params: Net(params["units"]), 6), Space({"units": Choice((4, 8))})), widest=2)
     assert (found.path, found.width) == ("sequential", 1)
     assert "not stacked: hyperparameters change the architecture from trial to trial" in found.reason
+
+
+def test_a_width_that_does_not_fit_into_memory_is_not_taken() -> None:
+    class Large(Noise):
+        def loss(self, output: Tensor, target: Tensor) -> Tensor:
+            if len(output) > 16:  # two slots of eight
+                raise MemoryError
+            return super().loss(output, target)
+
+    found = probe(_job(Large(lambda params: Residual(), 1, 6, 6), Space({"weight_decay": Float(1e-4, 0.1)})), widest=8)
+    assert "stacked x 2" in found.milliseconds
+    assert "stacked x 4" not in found.milliseconds
+    assert found.width <= 2
