@@ -32,7 +32,7 @@ from chaos_journal import Journal, account
 WIDTH, EPOCHS, SLEEP_S = 4, 24, 0.1
 FAULTS = {
     "lane killed": 6,
-    "lane killed, its checkpoint gone": 1,
+    "lane killed and its checkpoint gone": 1,
     "lane segfault": 2,
     "lane frozen": 2,
     "lane hangs": 1,
@@ -41,7 +41,7 @@ FAULTS = {
     "node told to leave": 2,
     "node frozen": 2,
     "driver killed": 3,
-    "driver killed, journal torn": 1,
+    "driver killed and journal torn": 1,
     "driver told to stop": 1,
     "driver interrupted twice": 1,
     "driver number two": 1,
@@ -216,6 +216,7 @@ class Round:
             self._later(9, 30, partial(self._cluster.network.mend, worker))
         elif kind == "node told to leave":
             send([node.process.pid], signal.SIGTERM)
+            node.process.wait(timeout=60)
         else:
             send(tree, signal.SIGKILL if kind == "node killed" else signal.SIGSTOP)
         if kind == "node frozen":
