@@ -120,6 +120,29 @@ class ReadOnlyJournal(BaseJournalBackend):
         raise NotImplementedError("this journal is only read")
 
 
+class FollowedJournal(BaseJournalBackend):
+    """A journal's complete transactions, as more of them are written; for those who watch.
+
+    Raises:
+        RecordError: see `read`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries: list[dict[str, Any]] = []
+        self._place = 0
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        if self._path.exists():
+            entries, length = read(self._path, self._place)
+            self._entries += entries
+            self._place += length
+        yield from self._entries[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise NotImplementedError("this journal is only read")
+
+
 def repair(path: Path) -> int:
     """Cut an unfinished transaction off the end of a journal; the number of bytes cut.
 
@@ -142,14 +165,19 @@ def _repaired(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def read(path: Path) -> tuple[list[dict[str, Any]], int]:
+def read(path: Path, begin: int = 0) -> tuple[list[dict[str, Any]], int]:
     """The entries of a journal's complete transactions, and their length in bytes; changes nothing.
+
+    Args:
+        begin: the byte to begin at, where a transaction ends.
 
     Raises:
         RecordError: unreadable, or not a journal: a line that is no JSON object with an `op_code`.
     """
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            file.seek(begin)
+            content = file.read()
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
     kept = content[: content.rfind(b"\n") + 1]
@@ -166,6 +194,6 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int]:
                 f"{path}: line {number} is not an entry of an Optuna journal; restore the file from a copy"
             )
         entries.append(log)
-    if not kept and content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
+    if not begin and not kept and content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
         raise RecordError(f"{path}: is not an Optuna journal; restore the file from a copy")
     return entries, len(kept)

@@ -66,6 +66,7 @@ def describe_status(found: dict[str, Any]) -> str:
         lines.append(f"  {stage:9} {entry['state']:9} {told or trials}{scores if not told else ''}".rstrip())
     if found["now"]:
         lines += describe_now(found["now"])
+        lines.append(f"trials    in a browser: lab study dashboard {shlex.quote(found['folder'])}")
     elif not found["complete"]:
         lines.append(f"resume with: lab study resume {shlex.quote(found['folder'])}")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -180,6 +181,7 @@ class Study:
             if engine is None and stage in _TRAINS:
                 engine = self._open_engine(display, address)
                 stack.callback(engine.close)
+                display.say(f"trials    in a browser: lab study dashboard {shlex.quote(str(self.record.folder))}")
                 self._resolve(engine, display)
             run: Callable[..., dict[str, Any]] = _stage_module(stage).run
             artefact = run(self.spec, self.record, engine)

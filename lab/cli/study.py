@@ -178,6 +178,23 @@ def status(
 
 
 @app.command()
+def dashboard(
+    folder: Folder,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On this machine only; 0: any that is free.")] = 8080,
+) -> None:
+    """Show a study's trials in a browser with optuna-dashboard, also while it runs; changes nothing, Ctrl-C ends it."""
+    import contextlib
+
+    from lab.dashboard import server
+    from lab.study import Study
+
+    study = Study.open(folder)
+    with server(study.record, study.spec.store, port) as serving, contextlib.suppress(KeyboardInterrupt):
+        print(serving.url, flush=True)
+        serving.serve_forever()
+
+
+@app.command()
 def report(folder: Folder) -> None:
     """Write a study's report anew."""
     from lab.report.page import write_report

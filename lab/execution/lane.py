@@ -22,7 +22,8 @@ from lab.tasks.registry import load_task
 from lab.training.batches import BATCH_SIZE
 from lab.training.failure import told
 from lab.training.function_trainer import FunctionTrainer
-from lab.training.grouped import OUT_OF_MEMORY, GroupedTrainer
+from lab.training.grouped import GroupedTrainer
+from lab.training.memory import out_of_memory
 from lab.training.snapshots import pack, unpack
 from lab.training.trainer import EpochResult, Trainer
 
@@ -38,6 +39,10 @@ def make_trainer(job: Job) -> Trainer:
             check_data(task, split)
     template = template_params(job.space, {BATCH_SIZE: job.training.batch_size})
     return GroupedTrainer(task, job.training, job.width, job.stack or job.width, template)
+
+
+class _TooWide(Exception):  # noqa: N818 - no error: the lane goes on with half its slots
+    """The slots do not fit into memory."""
 
 
 class Lane:
@@ -71,8 +76,8 @@ class Lane:
             try:
                 with self._output.bounded():
                     return make_trainer(replace(self._job, width=width)), attachment
-            except OUT_OF_MEMORY:
-                if width == 1:
+            except Exception as error:
+                if width == 1 or not out_of_memory(error):
                     raise
             attachment = self._ledger.shrink(self._number)
 
@@ -105,14 +110,17 @@ class Lane:
 
     def tick(self) -> bool:
         """One epoch of every slot; False when there is nothing left to do, here or ever."""
+        done: bool | None
         try:
             done = self._fill()
-        except OUT_OF_MEMORY:
+            if self._running:
+                self._train()
+                self._tick += 1
+                return True
+        except _TooWide:
+            done = None
+        if done is None:  # out here, since an error at hand keeps alive all that was allocated on the way to it
             self._shrink()
-            return True
-        if self._running:
-            self._train()
-            self._tick += 1
             return True
         if self._waiting:  # replaying: the next of its trials starts later
             self._tick = min(a.tick for a in self._waiting.values())
@@ -178,10 +186,7 @@ class Lane:
                 epochs = self._load(assignment, None)
         # A user's code may raise anything, and even exit; the study goes on.
         except (Exception, SystemExit) as error:
-            if isinstance(error, OUT_OF_MEMORY) and self._trainer.width > 1:
-                raise
-            outcome = Outcome.OUT_OF_MEMORY if isinstance(error, OUT_OF_MEMORY) else Outcome.FAILED
-            report = Report(assignment.trial, 0, {}, outcome, told(error))
+            report = Report(assignment.trial, 0, {}, self._outcome(error), told(error))
             self._ledger.report(self._number, self._tick, (report,))
             return
         self._running[assignment.slot] = (assignment, epochs)
@@ -190,13 +195,9 @@ class Lane:
         try:
             with self._output.bounded():
                 results = self._trainer.epoch()
-        except OUT_OF_MEMORY as error:
-            if self._trainer.width > 1:
-                self._shrink()
-                return
-            results = self._all_ended(Outcome.OUT_OF_MEMORY, str(error))
         except (Exception, SystemExit) as error:  # as above
-            results = self._all_ended(Outcome.FAILED, told(error))
+            outcome, detail = self._outcome(error), told(error)
+            results = tuple(EpochResult(slot, {}, outcome, detail) for slot in sorted(self._running))
         reports = tuple(self._report(result) for result in results)
         decisions = self._ledger.report(self._number, self._tick, reports)
         slots = {assignment.trial: slot for slot, (assignment, _) in self._running.items()}
@@ -218,8 +219,17 @@ class Lane:
             torch.cuda.empty_cache()
         self._enter(self._ledger.shrink(self._number))
 
-    def _all_ended(self, outcome: Outcome, detail: str) -> tuple[EpochResult, ...]:
-        return tuple(EpochResult(slot, {}, outcome, detail) for slot in sorted(self._running))
+    def _outcome(self, error: BaseException) -> Outcome:
+        """What an error makes of a trial.
+
+        Raises:
+            _TooWide: nothing yet; with fewer slots it may fit.
+        """
+        if not out_of_memory(error):
+            return Outcome.FAILED
+        if self._trainer.width > 1:
+            raise _TooWide
+        return Outcome.OUT_OF_MEMORY
 
     def _report(self, result: EpochResult) -> Report:
         assignment, epoch = self._running[result.slot]

@@ -24,6 +24,7 @@ from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
 from lab.training.batches import BATCH_SIZE, batch_sizes
 from lab.training.equivalence import check_path
+from lab.training.memory import out_of_memory
 from lab.training.models import PATHS, SlotModels, build_models
 from lab.training.options import check_optimizer
 from lab.training.stacking.layouts import NotStackable
@@ -77,10 +78,16 @@ def _middle(job: Job) -> Params:
 
 
 def _time(path: str, job: Job, widest: int, times: dict[tuple[str, int], float]) -> None:
-    """Widths 1, 2, 4, ... as long as they are not clearly slower than a narrower one."""
+    """Widths 1, 2, 4, ... as long as they fit into memory and are not clearly slower than a narrower one."""
     width = 1
     while width <= widest:
-        times[path, width] = found = _milliseconds(job, path, width)
+        try:
+            found = _milliseconds(job, path, width)
+        except Exception as error:
+            if width == 1 or not out_of_memory(error):
+                raise
+            return
+        times[path, width] = found
         if found > _SLOWER * min(times.values()) and width > 1:
             return
         width *= 2

@@ -31,6 +31,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from lab.assignment import Attachment, Decision, Job, Progress, Report, TaskRef, Work
 from lab.errors import EngineError, Interrupted, LabError, StudyError
 from lab.execution import shipping
+from lab.execution.address import check_address
 from lab.execution.board import Answer, Board, Look, Method, Standing
 from lab.execution.engine import Probe, Watch
 from lab.execution.glance import Glance
@@ -287,6 +288,8 @@ class RayEngine:
     @staticmethod
     def _start_ray(address: str | None, cpus: float, gpus: float, task_module: Path | None = None) -> str:
         """Start or join a cluster; its dashboard's URL, or an empty string."""
+        if address is not None:
+            check_address(address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
         # Tune's thread may outlive `close` by a moment; it must not start a new Ray when it finds none.

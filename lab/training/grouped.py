@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lab.assignment import Assignment, Outcome, Training
@@ -18,9 +17,8 @@ from lab.tasks.contract import Task
 from lab.training.batches import batch_size_of
 from lab.training.failure import told
 from lab.training.feed import open_splits
+from lab.training.memory import out_of_memory
 from lab.training.trainer import EpochResult, ModelTrainer, Trainer, pick_device
-
-OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -158,9 +156,9 @@ class GroupedTrainer(Trainer):
         slots = [assignment.slot if assignment else None for assignment in stack.rows]
         try:
             found = {slots[result.slot]: result for result in stack.trainer.epoch()}
-        except OUT_OF_MEMORY:
-            raise
         except (Exception, SystemExit) as error:  # it may raise anything, and even exit
+            if out_of_memory(error):
+                raise
             self._stacks[group].remove(stack)  # its gradients may be left half done
             if not self._stacks[group]:
                 del self._stacks[group]

@@ -3,8 +3,8 @@
     python studies/benchmarks/chaos.py --kills 200 --seed 0 --json reports/reliability/result.json
 
 Starts a Ray head and workers as processes on this machine (see `chaos_cluster.py`), runs a study on them, and at random
-times kills or freezes lanes, nodes and the driver, tears the journal's end, or sends SIGTERM. With `--isolated`, as
-root, it also cuts nodes off the network and fills the disk.
+times kills or freezes lanes, nodes and the driver, takes their memory or their files, tears the journal's end, or sends
+signals. With `--isolated`, as root, it also cuts nodes off the network and fills the disk.
 """
 
 from __future__ import annotations
@@ -14,87 +14,46 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chaos_cluster import ROOT, Cluster, Disk, children, disk, send
+from chaos_journal import Journal, account
 
 WIDTH, EPOCHS, SLEEP_S = 4, 24, 0.1
 FAULTS = {
-    "lane killed": 8,
+    "lane killed": 6,
+    "lane killed and its checkpoint gone": 1,
+    "lane segfault": 2,
     "lane frozen": 2,
+    "lane hangs": 1,
+    "lane out of memory": 2,
     "node killed": 3,
+    "node told to leave": 2,
     "node frozen": 2,
     "driver killed": 3,
-    "driver killed, journal torn": 1,
+    "driver killed and journal torn": 1,
     "driver told to stop": 1,
+    "driver interrupted twice": 1,
+    "driver number two": 1,
     "head node killed": 1,
 }
 """What happens, and how often relative to the others."""
 ISOLATED_FAULTS = {"node cut off": 3, "disk full": 2}
 """What needs root."""
-
-
-@dataclass
-class Journal:
-    """What the study's journal has said so far, read as it grows."""
-
-    path: Path
-    stage: str = "explore"
-    place: int = 0
-    lines: int = 0
-    studies: list[str] = field(default_factory=list)
-    stages: list[int] = field(default_factory=list)
-    """Of each trial, its study."""
-    epochs: Counter[tuple[int, int]] = field(default_factory=Counter)
-    ended: Counter[int] = field(default_factory=Counter)
-    lanes: dict[int, int] = field(default_factory=dict)
-
-    def read(self) -> None:
-        """Take in what is new, but for a transaction whose end is not there yet: a torn one will be cut off."""
-        if not self.path.exists():
-            return
-        with open(self.path, "rb") as file:
-            file.seek(self.place)
-            content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        while whole.endswith(b" \n"):
-            whole = whole[: whole.rfind(b"\n", 0, -1) + 1]
-        self.place += len(whole)
-        for line in whole.splitlines():
-            self._take(json.loads(line))
-
-    def _take(self, log: dict[str, Any]) -> None:
-        trial = log.get("trial_id", -1)
-        match log["op_code"]:
-            case 0:
-                self.studies.append(log["study_name"])
-            case 4:
-                self.stages.append(log["study_id"])
-            case 6 if log["state"] in (1, 2, 3):
-                self.ended[trial] += 1
-            case 7:
-                self.epochs[trial, log["step"]] += 1
-            case 8 if "assignment" in log["user_attr"]:
-                self.lanes[trial] = log["user_attr"]["assignment"]["lane"]
-
-    def running(self, lanes: set[int] | None) -> set[int]:
-        """Trials under way in these lanes, or in all."""
-        return {t for t, lane in self.lanes.items() if not self.ended[t] and (lanes is None or lane in lanes)}
-
-    def marks(self, trials: set[int]) -> int:
-        """Epochs and ends of these trials: grows when one of them goes on."""
-        return sum(1 for trial, _ in self.epochs if trial in trials) + sum(self.ended[t] for t in trials)
+INSIDE = {"lane hangs": "hang", "lane out of memory": "out of memory"}
+"""What happens inside an epoch, and what `chaos_task.py` calls it."""
+ENDS = {"driver told to stop": (signal.SIGTERM,), "driver interrupted twice": (signal.SIGINT, signal.SIGINT)}
+"""How a driver is asked to end; else it is killed."""
 
 
 class Round:
@@ -119,8 +78,8 @@ class Round:
         self._random = random.Random(seed)
         self._spec = folder.parent / f"study-{seed}.yaml"
         lanes = len(cluster.workers)
-        trials = max(int(1.5 * kills * every_s * lanes / (EPOCHS * SLEEP_S)), 8 * lanes)
-        self._spec.write_text(json.dumps(spec(seed, trials, lanes)))
+        self._trials = max(int(1.5 * kills * every_s * lanes / (EPOCHS * SLEEP_S)), 8 * lanes)
+        self._spec.write_text(json.dumps(spec(seed, self._trials, lanes)))
         self._journal = Journal(folder / "ledger.journal")
         self._seen: set[tuple[int, int]] = set()
         self._log = open(folder.parent / f"driver-{seed}.log", "ab")  # noqa: SIM115 - closed by `run`
@@ -129,10 +88,12 @@ class Round:
         """What ends a fault that passes, and when."""
         self.faults: list[dict[str, Any]] = []
 
-    def _start_driver(self) -> subprocess.Popen[bytes]:
+    def _command(self) -> list[str]:
         command = [sys.executable, "-m", "lab", "study", "run", str(self._spec), "--dir", str(self._folder)]
-        command += ["--address", self._cluster.address, "--until", "explore"]
-        return subprocess.Popen(command, env=self._cluster.env, cwd=ROOT, stdout=self._log, stderr=self._log)
+        return [*command, "--address", self._cluster.address, "--until", "explore"]
+
+    def _start_driver(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command(), env=self._cluster.env, cwd=ROOT, stdout=self._log, stderr=self._log)
 
     def run(self) -> dict[str, Any]:
         began = time.monotonic()
@@ -181,12 +142,14 @@ class Round:
         if lane is None and kind.partition(" ")[0] in ("lane", "node"):
             return
         self._journal.read()
+        if kind == "driver number two":
+            self.faults.append({"kind": kind, "recovery_s": None, "said": self._start_another()})
+            print(f"  {len(self.faults):4} {kind:34} refused", flush=True)
+            return
         if kind.startswith("lane"):
             assert lane is not None  # else returned
             hit = {lane["lane"]}
-            send([lane["process"]], signal.SIGKILL if kind == "lane killed" else signal.SIGSTOP)
-            if kind == "lane frozen":
-                self._later(9, 15, partial(send, [lane["process"]], signal.SIGCONT))
+            kind = self._strike_lane(kind, lane)
         elif kind.startswith("node"):
             hit = self._strike_node(kind, lanes)
         else:
@@ -211,7 +174,33 @@ class Round:
         self._journal.read()
         if self._journal.marks(trials) > marks:
             fault["recovery_s"] = round(time.monotonic() - at, 1)
-        print(f"  {len(self.faults):4} {kind:28} {fault['recovery_s']} s", flush=True)
+        print(f"  {len(self.faults):4} {kind:34} {fault['recovery_s']} s", flush=True)
+
+    def _strike_lane(self, kind: str, lane: dict[str, Any]) -> str:
+        """Hit a lane; what was done to it."""
+        if kind == "lane out of memory" and any(fault["kind"] == kind for fault in self.faults):
+            kind = "lane killed"  # a lane of one slot has none to give up, and its trial would end
+        process = int(lane["process"])
+        if kind in INSIDE:
+            self._cluster.order(process, INSIDE[kind])
+        elif kind == "lane frozen":
+            send([process], signal.SIGSTOP)
+            self._later(9, 15, partial(send, [process], signal.SIGCONT))
+        else:
+            send([process], signal.SIGSEGV if kind == "lane segfault" else signal.SIGKILL)
+        if kind.endswith("checkpoint gone"):
+            (self._folder / "lanes" / f"explore-{lane['lane']}.safetensors").unlink(missing_ok=True)
+        return kind
+
+    def _start_another(self) -> str:
+        """Start a second driver on the same study; what it says."""
+        done = subprocess.run(
+            self._command(), env=self._cluster.env, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
+        )
+        said = done.stderr.strip().splitlines()[-1]
+        if done.returncode == 0 or f"in use by lab study, process {self._driver.pid}" not in said:
+            raise RuntimeError(f"a second driver: exit status {done.returncode}, and it said: {said}")
+        return said
 
     def _later(self, least_s: float, most_s: float, mend: Callable[[], None]) -> None:
         self._mends.append((time.monotonic() + self._random.uniform(least_s, most_s), mend))
@@ -225,6 +214,9 @@ class Round:
             assert self._cluster.network is not None  # or the kind could not be chosen
             self._cluster.network.cut(worker)
             self._later(9, 30, partial(self._cluster.network.mend, worker))
+        elif kind == "node told to leave":
+            send([node.process.pid], signal.SIGTERM)
+            node.process.wait(timeout=60)
         else:
             send(tree, signal.SIGKILL if kind == "node killed" else signal.SIGSTOP)
         if kind == "node frozen":
@@ -248,10 +240,12 @@ class Round:
 
     def _end_driver(self, kind: str) -> str:
         asked = time.monotonic()
-        self._driver.send_signal(signal.SIGTERM if kind == "driver told to stop" else signal.SIGKILL)
+        for number in ENDS.get(kind, (signal.SIGKILL,)):
+            self._driver.send_signal(number)
+            time.sleep(0.5)
         code = self._driver.wait(timeout=60)
-        if kind == "driver told to stop" and (code not in (0, 130) or time.monotonic() - asked > 30):
-            raise RuntimeError(f"SIGTERM: exit status {code} after {time.monotonic() - asked:.0f} s")
+        if kind in ENDS and (code not in (0, 130) or time.monotonic() - asked > 30):
+            raise RuntimeError(f"{kind}: exit status {code} after {time.monotonic() - asked:.0f} s")
         if kind.endswith("torn"):
             path = self._folder / "ledger.journal"
             with open(path, "ab") as file:  # what a kill in the middle of a write leaves
@@ -259,11 +253,9 @@ class Round:
         return ""
 
     def _account(self, seconds: float) -> dict[str, Any]:
-        from lab.record import Record
-        from lab.trials import read_trials
-
         alone = self._folder.parent / f"{self._folder.name}-alone"
-        command = [sys.executable, "-m", "lab", "study", "run", str(self._spec), "--dir", str(alone)]
+        trials = f"search.trials={self._trials + len(self._journal.replaces)}"
+        command = [sys.executable, "-m", "lab", "study", "run", str(self._spec), "--dir", str(alone), "--set", trials]
         env = {name: value for name, value in self._cluster.env.items() if not name.startswith("CHAOS")}
         subprocess.run(
             [*command, "--engine", "local", "--until", "explore"],
@@ -272,25 +264,8 @@ class Round:
             check=True,
             stderr=subprocess.DEVNULL,
         )
-
-        def told(folder: Path) -> dict[int, Any]:
-            rows = read_trials(Record(folder), "explore")
-            return {row.number: (row.params, str(row.outcome), row.score, row.curve) for row in rows}
-
-        with_faults, undisturbed = told(self._folder), told(alone)
-        best = [Record(folder).need("explore")["best"] for folder in (self._folder, alone)]
-        return {
-            "trials": len(undisturbed),
-            "trials_as_undisturbed": sum(with_faults.get(n) == told for n, told in undisturbed.items()),
-            "trials_not_accounted_once": len(with_faults.keys() ^ undisturbed.keys())
-            + sum(count != 1 for count in self._journal.ended.values()),
-            "lost_epochs": len(self._seen - set(self._journal.epochs)),
-            "duplicate_epochs": sum(count - 1 for count in self._journal.epochs.values()),
-            "same_choice": best[0] == best[1],
-            "epochs": len(self._journal.epochs),
-            "seconds": round(seconds, 1),
-            "faults": self.faults,
-        }
+        found = account(self._folder, alone, self._trials, self._journal, self._seen)
+        return {**found, "seconds": round(seconds, 1), "faults": self.faults}
 
 
 def spec(seed: int, trials: int, lanes: int) -> dict[str, Any]:
@@ -305,7 +280,7 @@ def spec(seed: int, trials: int, lanes: int) -> dict[str, Any]:
             "dropout": {"low": 0.0, "high": 0.5},
         },
         "search": {"sampler": {"kind": "random"}, "trials": trials, "epochs": EPOCHS},
-        "execution": {"lanes": lanes, "width": WIDTH, "path": "stacked", "checkpoint_s": 2.0, "hang_s": 60.0},
+        "execution": {"lanes": lanes, "width": WIDTH, "path": "stacked", "checkpoint_s": 2.0, "hang_s": 20.0},
     }
 
 
@@ -316,6 +291,18 @@ def counted(path: Path) -> Iterator[list[int]]:
     found = [0]
     yield found
     found[0] = path.stat().st_size - before
+
+
+@contextlib.contextmanager
+def kept_on_error(folder: Path) -> Iterator[None]:
+    """Leave a study that ended badly, and its driver's log, where they can be looked at."""
+    try:
+        yield
+    except Exception:
+        kept = tempfile.mkdtemp(prefix="lab-chaos-kept-")
+        shutil.copytree(folder.parent, kept, dirs_exist_ok=True)
+        print(f"the study is left in {kept}", flush=True)
+        raise
 
 
 def summary(rounds: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -329,7 +316,8 @@ def summary(rounds: list[dict[str, Any]], arguments: argparse.Namespace) -> dict
             "recovery_worst_s": max(times, default=None),
         }
     epochs, trained = sum(r["epochs"] for r in rounds), sum(r["trained_epochs"] for r in rounds)
-    totals = ("trials", "trials_as_undisturbed", "trials_not_accounted_once", "lost_epochs", "duplicate_epochs")
+    trials = ("trials", "trials_as_undisturbed", "trials_not_accounted_once", "trials_preempted")
+    totals = (*trials, "lost_epochs", "duplicate_epochs")
     return {
         "kills": len(faults),
         "studies": len(rounds),
@@ -364,8 +352,9 @@ def main() -> None:
     rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="lab-chaos-", ignore_cleanup_errors=True) as scratch:
         count = Path(scratch) / "epochs"
+        orders = Path(scratch) / "orders"
         cluster = Cluster(
-            arguments.nodes, {"CHAOS_SLEEP_S": str(SLEEP_S), "CHAOS_COUNT": str(count)}, arguments.isolated
+            arguments.nodes, {"CHAOS_SLEEP_S": str(SLEEP_S), "CHAOS_COUNT": str(count)}, orders, arguments.isolated
         )
         try:
             while (done := sum(len(r["faults"]) for r in rounds)) < arguments.kills:
@@ -373,7 +362,7 @@ def main() -> None:
                 kills = min(arguments.round, arguments.kills - done)
                 print(f"study {len(rounds)}, seed {seed}", flush=True)
                 folder = Path(scratch) / f"run-{seed}"
-                with counted(count) as trained, disk(folder, arguments.isolated) as space:
+                with counted(count) as trained, disk(folder, arguments.isolated) as space, kept_on_error(folder):
                     entry = Round(cluster, folder, space, seed, kills, arguments.every, kinds).run()
                 rounds.append({"seed": seed, **entry, "trained_epochs": trained[0]})
                 if not entry["faults"]:

@@ -120,10 +120,18 @@ class Disk:
 
 
 class Cluster:
-    """A head without lanes, and workers with one lane each."""
+    """A head without lanes, and workers with one lane each.
 
-    def __init__(self, workers: int, environment: Mapping[str, str], isolated: bool) -> None:
+    Args:
+        environment: variables for every process of it.
+        orders: a folder to be made, through which lanes are told what shall happen to them.
+        isolated: whether workers have network namespaces of their own.
+    """
+
+    def __init__(self, workers: int, environment: Mapping[str, str], orders: Path, isolated: bool) -> None:
         self._stack = contextlib.ExitStack()
+        self._orders = orders
+        orders.mkdir()
         self.network = Network(workers) if isolated else None
         if self.network:
             self._stack.callback(self.network.close)
@@ -143,6 +151,7 @@ class Cluster:
             "RAY_AUTH_TOKEN": secrets.token_hex(24),
             "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
+            "CHAOS_ORDERS": str(orders),
             **environment,
         }
         self.head = self._start_head()
@@ -165,6 +174,12 @@ class Cluster:
         quiet = subprocess.DEVNULL
         process = subprocess.Popen(command, env=self.env, stdout=quiet, stderr=quiet, start_new_session=True)
         return Node(address, process)
+
+    def order(self, process: int, what: str) -> None:
+        """Let something happen inside a lane's next epoch; see `chaos_task.py`."""
+        path = self._orders / f".{process}"
+        path.write_text(what)
+        path.rename(self._orders / str(process))
 
     def replace_dead(self) -> None:
         """Start a new node for each that has ended."""

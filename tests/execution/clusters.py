@@ -26,6 +26,8 @@ class Head:
     gcs: str
     jobs: str
     """The job server's address."""
+    client: str
+    """The address for drivers outside the cluster."""
     env: dict[str, str]
 
 
@@ -67,12 +69,13 @@ def started(*arguments: str, env: dict[str, str]) -> Iterator[subprocess.Popen[b
 def head(cpus: int) -> Iterator[Head]:
     """A head with its job server; up when this gives it."""
     env = ray_environment()
-    port, dashboard = free_port(), free_port()
+    port, dashboard, client = free_port(), free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="labray", ignore_cleanup_errors=True) as temp:
         options = [f"--port={port}", f"--dashboard-port={dashboard}", f"--temp-dir={temp}", f"--num-cpus={cpus}"]
-        options += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--object-store-memory=100000000"]
+        options += [f"--ray-client-server-port={client}", "--node-ip-address=127.0.0.1"]
+        options += ["--dashboard-host=127.0.0.1", "--object-store-memory=100000000"]
         with started("--head", *options, env=env) as process:
-            found = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", env)
+            found = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", env)
             deadline = time.monotonic() + 90
             while not _answers(found.jobs):
                 if process.poll() is not None or time.monotonic() > deadline:

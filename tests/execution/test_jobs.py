@@ -179,6 +179,15 @@ def test_a_job_is_sent_stopped_sent_again_and_fetched(cluster: Head, spec_path: 
     assert refused.stderr.startswith("lab: the cluster at http://127.0.0.1")
 
 
+@pytest.mark.slow
+def test_a_driver_outside_the_cluster_joins_it(cluster: Head, spec_path: Path, tmp_path: Path) -> None:
+    at = ["--address", cluster.client, "--until", "explore"]
+    done = lab("study", "run", spec_path, "--dir", tmp_path / "run", *at, **cluster.env)
+    assert done.returncode == 0, done.stderr
+    Study.from_spec(read_spec(spec_path), tmp_path / "local").run(engine="local", until="explore")
+    assert _curves(tmp_path / "run") == _curves(tmp_path / "local")
+
+
 def test_a_job_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("aiohttp", reason="Ray's job server is not installed (ray[default])")
     with pytest.raises(EngineError, match=r"^the cluster at http://127.0.0.1:9: "):

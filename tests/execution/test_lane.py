@@ -16,12 +16,45 @@ from lab.ledger import Ledger
 from tests.execution.test_engines import job, rows, table
 
 TASKS = """
-import sys, torch
+import sys, torch, weakref
 from lab.tasks.digits import Digits
 
 class Large(Digits):
     def loss(self, output, target):
         if output.requires_grad and len(output) > 128:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().loss(output, target)
+
+class LargeOnTheHost(Digits):
+    def loss(self, output, target):
+        if output.requires_grad and len(output) > 128:
+            torch.empty(2**50)
+        return super().loss(output, target)
+
+class LargeAtTheStart(Digits):
+    made = 0
+
+    def model(self, params):
+        LargeAtTheStart.made += 1
+        if self.made == 4:
+            raise MemoryError("no place for another")
+        return super().model(params)
+
+class Buffer:
+    pass
+
+class Held(Digits):
+    buffers = []
+
+    def model(self, params):
+        if any(ref() is not None for ref in self.buffers):
+            raise ValueError("what ran out of memory is still there")
+        return super().model(params)
+
+    def loss(self, output, target):
+        if output.requires_grad and len(output) > 128:
+            buffer = Buffer()
+            Held.buffers.append(weakref.ref(buffer))
             raise torch.OutOfMemoryError("CUDA out of memory")
         return super().loss(output, target)
 
@@ -56,8 +89,9 @@ def run(folder: Path, **changes: Any) -> Any:
     return LocalEngine(1, lambda progress: True).run(job(folder, **changes))
 
 
-def test_out_of_memory_halves_the_width_and_every_trial_still_runs(task: Any, tmp_path: Path) -> None:
-    progress = run(tmp_path / "s", task=task("Large"), plan=plan(), width=4)
+@pytest.mark.parametrize("name", ["Large", "LargeOnTheHost", "Held"])
+def test_out_of_memory_halves_the_width_and_every_trial_still_runs(name: str, task: Any, tmp_path: Path) -> None:
+    progress = run(tmp_path / "s", task=task(name), plan=plan(), width=4)
     assert progress.counts == {"preempted": 4, "completed": 6}
     run(tmp_path / "narrow", plan=plan(), width=2)
 
@@ -65,6 +99,12 @@ def test_out_of_memory_halves_the_width_and_every_trial_still_runs(task: Any, tm
         return sorted((r.plan_index, r.score) for r in rows(folder))
 
     assert by_plan(tmp_path / "s") == by_plan(tmp_path / "narrow")
+
+
+def test_a_slot_that_finds_no_memory_at_its_start_halves_the_width_too(task: Any, tmp_path: Path) -> None:
+    progress = run(tmp_path / "s", task=task("LargeAtTheStart"), plan=plan(), width=4)
+    assert progress.counts["preempted"] in (1, 2, 3, 4)
+    assert progress.counts == {"preempted": progress.counts["preempted"], "completed": 6}
 
 
 def test_a_trial_that_does_not_fit_alone_ends_so(task: Any, tmp_path: Path) -> None:

@@ -118,3 +118,16 @@ def test_the_batch_size_timed_is_the_specs_where_it_is_searched(monkeypatch: pyt
     timed = seen - {4, 2}
     assert 8 in timed
     assert 16 not in timed
+
+
+def test_a_width_that_does_not_fit_into_memory_is_not_taken() -> None:
+    class Large(Noise):
+        def loss(self, output: Tensor, target: Tensor) -> Tensor:
+            if len(output) > 16:  # two slots of eight
+                raise MemoryError
+            return super().loss(output, target)
+
+    found = probe(_job(Large(lambda params: Residual(), 1, 6, 6), Space({"weight_decay": Float(1e-4, 0.1)})), widest=8)
+    assert ("stacked", 2) in found.milliseconds
+    assert ("stacked", 4) not in found.milliseconds
+    assert found.width <= 2

@@ -1,0 +1,25 @@
+"""What running out of memory looks like, in all the ways in which PyTorch says it."""
+
+from __future__ import annotations
+
+import torch
+
+_SAID = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""Only CUDA's caching allocator raises an error of a type of its own; the others are told by their words."""
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether this error, or one that it was raised from, says that memory is used up."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID):
+            return True
+        error = error.__cause__
+    return False
