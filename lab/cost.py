@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lab.assignment import Job, Training
 from lab.errors import TaskError
 from lab.spec import StudySpec
+from lab.study import hyperparameter_doubts
 from lab.tasks.registry import describe, load_task
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")
         return lines
+    lines += [f"warning  {doubt}" for doubt in hyperparameter_doubts(spec)]
     return [*lines, *_probed(spec, epochs, found["bounds"][0])]
 
 

@@ -20,6 +20,8 @@ from lab.space import Dimension, Space
 from lab.spec import StudySpec, dump_spec, parse_spec, read_spec, without_range_test
 from lab.stopping import stop_on_interrupt
 from lab.study_data import open_data, undone_if_refused
+from lab.tasks.builtin import BUILTIN
+from lab.tasks.hyperparameters import always_read, refuse_unread, unread
 from lab.tasks.naming import spec_value
 from lab.tasks.registry import check_reference
 
@@ -136,7 +138,7 @@ class Study:
                 if warm_start is not None:
                     display.say(f"warm      {self._start_warm(Path(warm_start))}")
                 self.spec, doubts = open_data(self.spec, self.record)
-            for doubt in doubts:
+            for doubt in (*doubts, *hyperparameter_doubts(self.spec)):
                 display.say(f"warning   {doubt}")
             with contextlib.ExitStack() as stack:
                 self._run_stages(stack, display, address, until, tracker)
@@ -269,6 +271,21 @@ def check_components(spec: StudySpec) -> None:
     kind = spec.optimizer.get("kind", "adamw")
     if kind not in ("adamw", "sgd"):
         raise SpecError("optimizer.kind", f"{kind!r} is unknown; choices: adamw, sgd")
+    refuse_unread(spec.space, always_read(spec.schedule.recipe(), spec.optimizer), spec.task.kind)
+
+
+def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
+    """Lines on hyperparameters that a task of the user's own was not seen to read."""
+    from lab.execution.template import corner_params
+    from lab.tasks.contract import Task
+    from lab.tasks.registry import load_task
+
+    always = always_read(spec.schedule.recipe(), spec.optimizer)
+    if spec.task.kind in BUILTIN or set(spec.space) <= set(always):
+        return ()
+    task = load_task(spec.task.ref())
+    found = unread(task, corner_params(spec.space), always) if isinstance(task, Task) else ()
+    return tuple(f"space.{name}: the task was not seen to read it; then it is searched to no effect" for name in found)
 
 
 def headline(stage: str, artefact: Mapping[str, Any]) -> str:
