@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lab.assignment import Job, Training
 from lab.errors import SpecError, TaskError
 from lab.spec import StudySpec
+from lab.study import hyperparameter_doubts
 from lab.tasks.registry import describe, load_task
 from lab.training.batches import batch_sizes
 
@@ -64,6 +65,7 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")
         return lines
+    lines += [f"warning  {doubt}" for doubt in hyperparameter_doubts(spec)]
     return [*lines, *_probed(spec, epochs, found["bounds"][0])]
 
 

@@ -18,7 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from lab.assignment import Recipe, Store, TaskRef, Until, check_recipe
 from lab.errors import SpecError, nearest
-from lab.space import Float, Space, dump_dimension, ends, parse_dimension
+from lab.space import Choice, Float, Int, Space, dump_dimension, ends, parse_dimension
 from lab.tasks.builtin import rooted
 
 
@@ -227,13 +227,27 @@ class StudySpec(_Section):
         return self
 
     @model_validator(mode="after")
-    def _prior_of_the_range_test(self) -> Self:
+    def _believable(self) -> Self:
+        """A prior over what is not searched, or around what never is, would say nothing without a word."""
         prior = self.search.sampler.get("prior")
         for name, belief in prior.items() if isinstance(prior, dict) else ():
-            if belief == FROM_BOUNDS and not (name == "max_lr" and isinstance(self.space.get(name), Float)):
+            place, dimension = f"search.sampler.prior.{name}", self.space.get(str(name))
+            if belief == FROM_BOUNDS:
+                if not (name == "max_lr" and isinstance(dimension, Float)):
+                    raise SpecError(place, "'from: bounds' is possible for a max_lr of low and high")
+            elif dimension is None:
                 raise SpecError(
-                    f"search.sampler.prior.{name}", "'from: bounds' is possible for a max_lr of low and high"
+                    place, f"is not searched{nearest(str(name), self.space)}; searched are {', '.join(self.space)}"
                 )
+            elif isinstance(dimension, Choice):
+                raise SpecError(place, "is a choice, whose options have no order to lie near to")
+            elif isinstance(dimension, (Float, Int)) and isinstance(belief, dict):
+                center = belief.get("center")
+                if isinstance(center, (int, float)) and not dimension.low <= center <= dimension.high:
+                    raise SpecError(
+                        f"{place}.center",
+                        f"{center!r} is not within space.{name}, {dimension.low!r} to {dimension.high!r}",
+                    )
         return self
 
     @property
@@ -286,6 +300,8 @@ def _as_spec_error(error: ValidationError) -> SpecError:
         return SpecError(place, f"is unknown{nearest(str(first['loc'][-1]), names)}; allowed: {', '.join(names)}")
     if first["type"] == "missing":
         return SpecError(place, "is missing")
+    if first["type"] == "model_type":
+        return SpecError(place, f"{first['input']!r} is not a mapping of options to values")
     messages = [e["msg"][0].lower() + e["msg"][1:] for e in error.errors() if _place(e) == place]
     return SpecError(place, f"{first['input']!r}: {', or '.join(messages)}")
 

@@ -25,6 +25,7 @@ from lab.tasks.builtin import BUILTIN
 from lab.tasks.naming import spec_value
 from lab.tasks.registry import check_reference
 from lab.training.batches import batch_sizes
+from lab.training.hyperparameters import always_read, refuse_unread, unread
 from lab.training.options import check_optimizer
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Study:
                 if warm_start is not None:
                     display.say(f"warm      {self._start_warm(Path(warm_start))}")
                 self.spec, doubts = open_data(self.spec, self.record)
-            for doubt in doubts:
+            for doubt in (*doubts, *hyperparameter_doubts(self.spec)):
                 display.say(f"warning   {doubt}")
             with contextlib.ExitStack() as stack:
                 self._run_stages(stack, display, address, until, tracker)
@@ -276,6 +277,20 @@ def check_components(spec: StudySpec) -> None:
     searched = spec.space if spec.task.kind in BUILTIN else {}
     check_optimizer(spec.optimizer, searched)
     batch_sizes(spec.batch_size, searched)
+    refuse_unread(searched, always_read(spec.schedule.recipe(), spec.optimizer, searched), spec.task.kind)
+
+
+def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
+    """Lines on hyperparameters that a task of the user's own was not seen to read."""
+    from lab.execution.template import corner_params
+    from lab.tasks.contract import Task
+    from lab.tasks.registry import load_task
+
+    task = None if spec.task.kind in BUILTIN else load_task(spec.task.ref())
+    if not isinstance(task, Task):
+        return ()
+    found = unread(task, corner_params(spec.space), always_read(spec.schedule.recipe(), spec.optimizer, spec.space))
+    return tuple(f"space.{name}: the task was not seen to read it; then it is searched to no effect" for name in found)
 
 
 def headline(stage: str, artefact: Mapping[str, Any]) -> str:

@@ -138,7 +138,8 @@ def test_no_text_makes_the_reader_raise_anything_but_a_spec_error(text: str):
         ({"search": {"trials": 3.0}}, "search.trials: 3.0: "),
         ({"search": {"max_failed_share": 0}}, "search.max_failed_share: 0: "),
         ({"search": {"sampler": "tpe"}}, "search.sampler: 'tpe': "),
-        ({"search": None}, "search: None: "),
+        ({"search": None}, "search: None is not a mapping of options to values"),
+        ({"search": 5}, "search: 5 is not a mapping of options to values"),
         ({"execution": {"engine": "rya"}}, "execution.engine: 'rya': input should be 'ray' or 'local'"),
         (
             {"execution": {"lanes": "x"}},
@@ -156,7 +157,7 @@ def test_no_text_makes_the_reader_raise_anything_but_a_spec_error(text: str):
         ({"bounds": {"start": 1.0, "end": 0.1}}, "bounds.end: 0.1 is not above start 1.0"),
         ({"final": {"epochs": 3, "snapshots": 4}}, "final.snapshots: 4 is above final.epochs 3"),
         ({"task": {}}, "task.kind: is missing"),
-        ({"task": 5}, "task: 5: "),
+        ({"task": 5}, "task: 5 is not a mapping of options to values"),
         ({"task": {"kind": 5}}, "task.kind: 5: "),
         ({1: 2}, "1: 1: keys should be strings"),
         ({"space": None}, "space: None is not a mapping"),

@@ -15,7 +15,7 @@ import lab
 from lab.cost import trainings
 from lab.errors import RecordError, SpecError
 from lab.record import Record
-from lab.study import STAGES, Study
+from lab.study import STAGES, Study, hyperparameter_doubts
 from lab.trials import read_trials
 from tests.small import ROOT, environment, small, small_spec
 
@@ -100,6 +100,20 @@ def test_a_study_of_a_task_object_and_a_space(tmp_path: Path) -> None:
     assert result.artefact("ensemble")["chosen"]["test"]["accuracy"] > 0.8
     assert result.ensemble.class_names == ("malignant", "benign")
     assert lab.Study.open(tmp_path / "run").result.ensemble.predict(BreastCancer().data("test")[0]).shape == (114, 2)
+
+
+def test_a_hyperparameter_that_nothing_reads_is_told(tmp_path: Path) -> None:
+    from lab.spec import read_spec
+
+    slip = {"space.dropuot": {"low": 0.0, "high": 0.5}}
+    spec = read_spec(ROOT / "studies/custom_task.yaml", slip)
+    assert hyperparameter_doubts(read_spec(ROOT / "studies/custom_task.yaml")) == ()
+    assert hyperparameter_doubts(spec) == (
+        "space.dropuot: the task was not seen to read it; then it is searched to no effect",
+    )
+    assert hyperparameter_doubts(read_spec(ROOT / "studies/trial_function.yaml", slip)) == ()
+    with pytest.raises(SpecError, match=r"space\.dropuot: nothing reads it"):
+        Study.from_spec(read_spec(ROOT / "studies/digits.yaml", slip), tmp_path / "run").check()
 
 
 @pytest.mark.parametrize("name", ["custom_task", "trial_function"])

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from lab.assignment import SearchPlan
+from lab.errors import StudyError
 from lab.execution.engine import Engine
 from lab.record import Record
 from lab.spec import StudySpec
@@ -18,7 +19,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     """Train `search.trials` trials of `search.epochs` epochs, or fewer where `until` says so.
 
     Raises:
-        StudyError: not one trial completed.
+        StudyError: not one trial completed, or there was no time for any.
     """
     search = spec.search
     space = space_of(spec, record)
@@ -26,6 +27,9 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     plan = SearchPlan(sampler_of(spec, record), search.pruner, search.trials, search.epochs, spec.until.value(), known)
     job = make_job(spec, record, engine, "explore", plan, space)
     rows = run_job(spec, record, engine, job)
+    ended = why_ended(record, "explore", spec.store)
+    if ended and not rows:
+        raise StudyError(f"explore: ended before its first trial, since {ended}; a new --dir needs a later end")
     good = completed(
         rows,
         f"explore: of {len(rows)} trials",
@@ -42,7 +46,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
             "best": {"trial": best.number, "score": best.score, "params": best.params},
             "lanes": job.lanes,
             "width": job.width,
-            "ended": why_ended(record, "explore", spec.store),
+            "ended": ended,
             "warm_start": warm_start.told(record, known),
         },
     )

@@ -23,6 +23,8 @@ class Builtin:
     paths: tuple[str, ...] = ()
     """Options that name files or folders."""
     required: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ("dropout",)
+    """Hyperparameters it knows."""
 
 
 HUB = "hub:"
@@ -56,6 +58,7 @@ BUILTIN: dict[str, Builtin] = {
         describe="lab.tasks.table.table_data:describe",
         paths=("path", "test_path"),
         required=("path", "target"),
+        reads=("dropout", "embedding_dropout"),
     ),
     "images": Builtin(
         "lab.tasks.images.task",
@@ -79,6 +82,7 @@ BUILTIN: dict[str, Builtin] = {
         describe="lab.tasks.images.image_data:describe",
         paths=("path", "test_path"),
         required=("path",),
+        reads=("dropout", "flip", "shift", "cutout", "mixup", "label_smoothing"),
     ),
 }
 

@@ -52,7 +52,12 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
         given = _tried(f"{name}.model_input", lambda: task.model_input(x[:few]))
         if not isinstance(given, Tensor) or len(given) != few:
             raise TaskError(f"{name}.model_input: must give one input per example")
-        output = _tried(f"{name}.model: on inputs of shape {tuple(given.shape)}", lambda: model(given))
+        seen = given.clone()
+        output = _tried(f"{name}.model: on inputs of shape {tuple(given.shape)}, {given.dtype}", lambda: model(given))
+        if not ((given == seen) | (seen != seen)).all():  # what is not a number equals nothing
+            raise TaskError(
+                f"{name}.model: changes its inputs in place, so later epochs see other data; work on a copy"
+            )
         if created := sorted(dict(model.named_parameters()).keys() - names):
             raise TaskError(f"{name}.model: makes parameters in forward ({', '.join(created)}): make them in __init__")
         _check_kind(task, output, y)
@@ -113,7 +118,7 @@ def _tried(place: str, call: Callable[[], Any]) -> Any:
         return call()
     except LabError:
         raise
-    except Exception as error:  # it may raise anything
+    except (Exception, SystemExit) as error:  # it may raise anything, and a script may end itself
         raise TaskError(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
@@ -178,7 +183,7 @@ def _found(name: str, point: Callable[[], str]) -> Finding:
         return Finding(name, True, point())
     except LabError as error:
         return Finding(name, False, str(error))
-    except Exception as error:  # a user's task may raise anything
+    except (Exception, SystemExit) as error:  # as above
         return Finding(name, False, f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 

@@ -100,6 +100,16 @@ def check_optimizer(spec: Mapping[str, Any], space: Mapping[str, Dimension]) -> 
                     raise SpecError(f"space.{name}", error.message) from None
 
 
+def optimizer_names(spec: Mapping[str, Any], space: Mapping[str, Dimension]) -> tuple[str, ...]:
+    """The hyperparameters that an optimizer takes from a trial.
+
+    Raises:
+        SpecError: an unknown kind.
+    """
+    kinds = _kinds_searched(space) or (_known_kind("optimizer.kind", spec.get("kind", "adamw")),)
+    return (OPTIMIZER, *_names(*kinds))
+
+
 def _kinds_searched(space: Mapping[str, Dimension]) -> tuple[str, ...]:
     dimension = space.get(OPTIMIZER)
     if dimension is None:

@@ -104,3 +104,26 @@ def test_a_range_test_that_says_nothing_does_not_stop_a_study_that_has_its_range
 def test_it_is_refused_for_anything_but_a_rate_of_low_and_high(space: Any, prior: Any) -> None:
     with pytest.raises(SpecError, match="'from: bounds' is possible for a max_lr of low and high"):
         parse_spec(small(space=space, search={"sampler": {"kind": "forest", "prior": prior}}))
+
+
+@pytest.mark.parametrize(
+    ("prior", "said"),
+    [
+        (
+            {"droput": {"center": 0.1}},
+            r"prior\.droput: is not searched \(did you mean 'dropout'\?\); searched are max_lr",
+        ),
+        ({"dropout": {"center": 60}}, r"prior\.dropout\.center: 60 is not within space\.dropout, 0\.0 to 0\.6"),
+        ({"cycles": {"center": 2}}, r"prior\.cycles: is a choice, whose options have no order"),
+    ],
+)
+def test_a_belief_that_would_say_nothing_is_refused(prior: Any, said: str) -> None:
+    space = {**RANGE, "dropout": {"low": 0.0, "high": 0.6}, "cycles": {"choice": [1, 2]}}
+    with pytest.raises(SpecError, match=said):
+        parse_spec(small(space=space, search={"sampler": {"kind": "forest", "prior": prior}}))
+
+
+def test_what_the_range_test_gives_may_have_a_center_anywhere() -> None:
+    space = {**RANGE, "max_lr": {"from": "bounds"}}
+    prior = {"max_lr": {"center": 30.0}}
+    assert parse_spec(small(space=space, search={"sampler": {"kind": "forest", "prior": prior}})).needs_range_test

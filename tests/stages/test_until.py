@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lab.errors import StudyError
 from lab.record import Record
 from lab.report.page import render
 from lab.spec import StudySpec, parse_spec
@@ -88,3 +89,8 @@ def test_a_search_that_ended_may_be_extended(tmp_path: Path) -> None:
     assert "search.trials: 20 is not above the 20 there are" in refused.stderr
     lab("study", "extend", folder, "--set", "until.target_score=null")  # a trial function has no models to end with
     assert len(read_trials(Record(folder), "explore")) == 20
+
+
+def test_one_that_had_no_time_for_a_trial_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"ended before its first trial, since 1e-12 hours are over"):
+        Study.from_spec(spec(tmp_path, {"hours": 1e-12}, "slope"), tmp_path / "run").run(until="explore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,10 @@ NAN_X[2:4, 1] = float("nan")
 
 def _raise(*args: Any) -> Any:
     raise FileNotFoundError("no such file:\n  train.csv")
+
+
+def _negative(self: Task, split: Split) -> Data:
+    return -1 - X.abs(), Y
 
 
 def test_a_good_task_passes():
@@ -82,9 +87,14 @@ def test_a_good_task_passes():
         (_with(model=lambda self, params: nn.Sequential(nn.ReLU())), "Bad.model: has no trainable parameters"),
         (_with(model=lambda self, params: torch.relu), "Bad.model: gave builtin_function_or_method, not a torch.nn.Mo"),
         (_with(model=lambda self, params: params["depth"]), "Bad.model: KeyError: 'depth'"),
+        (_with(model=lambda self, params: sys.exit(3)), "Bad.model: SystemExit: 3"),
+        (
+            _with(model=lambda self, params: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 2)), data=_negative),
+            "Bad.model: changes its inputs in place, so later epochs see other data; work on a copy",
+        ),
         (
             _with(model=lambda self, params: nn.Linear(4, 2)),
-            "Bad.model: on inputs of shape (4, 3): RuntimeError: mat1 ",
+            "Bad.model: on inputs of shape (4, 3), torch.float32: RuntimeError: mat1 ",
         ),
     ],
 )
