@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from lab.assignment import Job, Training
 from lab.errors import SpecError, TaskError
+from lab.space import ends
 from lab.spec import StudySpec
 from lab.tasks.registry import describe, load_task
 from lab.training.batches import batch_sizes
+from lab.training.options import OPTIMIZER
 
 if TYPE_CHECKING:
     from lab.execution.engine import Probe
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 def trainings(spec: StudySpec) -> dict[str, tuple[int, int]]:
     """Trainings and epochs of each stage that trains; a range test is counted in steps."""
-    bounds = len(spec.bounds.weight_decays) * spec.bounds.seeds if spec.needs_range_test else 0
+    kinds = len(ends(spec.space[OPTIMIZER])) if OPTIMIZER in spec.space else 1
+    bounds = kinds * len(spec.bounds.weight_decays) * spec.bounds.seeds if spec.needs_range_test else 0
     confirm = (spec.confirm.one_cycle + spec.confirm.several) * spec.confirm.seeds
     final, short = spec.final, max(spec.final.epochs // spec.final.snapshots, 1)
     shorts = final.snapshots if final.snapshots > 1 else 0

@@ -29,6 +29,16 @@ class TooLarge(Digits):
     def loss(self, output, target):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
+class NoRoom(Digits):
+    # Memory ends when the third model is made, once.
+    made = 0
+
+    def model(self, params):
+        NoRoom.made += 1
+        if NoRoom.made == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().model(params)
+
 class Prints(Digits):
     def model(self, params):
         print("x" * 3_000_000)
@@ -65,6 +75,12 @@ def test_out_of_memory_halves_the_width_and_every_trial_still_runs(task: Any, tm
         return sorted((r.plan_index, r.score) for r in rows(folder))
 
     assert by_plan(tmp_path / "s") == by_plan(tmp_path / "narrow")
+
+
+def test_memory_that_ends_when_a_trial_starts_halves_the_width_too(task: Any, tmp_path: Path) -> None:
+    progress = run(tmp_path / "s", task=task("NoRoom"), plan=plan(), width=4)
+    assert progress.counts == {"preempted": 4, "completed": 6}
+    assert all(r.epochs == 1 for r in rows(tmp_path / "s") if r.outcome is Outcome.COMPLETED)
 
 
 def test_a_trial_that_does_not_fit_alone_ends_so(task: Any, tmp_path: Path) -> None:
