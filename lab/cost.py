@@ -9,9 +9,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lab.assignment import Job, Training
-from lab.errors import SpecError, TaskError
+from lab.errors import TaskError
 from lab.space import ends
 from lab.spec import StudySpec
+from lab.tasks.builtin import BUILTIN
 from lab.tasks.registry import describe, load_task
 from lab.training.batches import batch_sizes
 from lab.training.options import OPTIMIZER
@@ -49,7 +50,8 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     total = sum(n for n, _ in found.values())
     epochs = sum(epochs for _, epochs in found.values())
     steps = None
-    sizes = _batch_sizes(spec)
+    # Of a user's file it is not known yet whether it holds a trial function, whose parameters may be called anything.
+    sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
     if len(sizes) > 1:
         lines.append(
             f"groups   by batch_size {', '.join(map(str, sizes))}: each is trained in stacked models of its own"
@@ -62,14 +64,6 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
         lines.append("time: not measured; --probe measures it on this machine")
         return lines
     return [*lines, *_probed(spec, epochs, found["bounds"][0])]
-
-
-def _batch_sizes(spec: StudySpec) -> tuple[int, ...]:
-    """That are searched, as far as it can be told: a trial function's parameters may be called anything."""
-    try:
-        return batch_sizes(spec.batch_size, spec.space)
-    except SpecError:
-        return (spec.batch_size,)
 
 
 def _probed(spec: StudySpec, epochs: int, range_tests: int) -> list[str]:

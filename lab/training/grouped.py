@@ -80,6 +80,8 @@ class GroupedTrainer(Trainer):
         self._add(self._group(template_params, self._build(template_params, 0)), template_params)
 
     def start(self, assignment: Assignment) -> None:
+        if assignment.slot in self._places:  # of a trial that could not be restored
+            self.stop(assignment.slot)
         module = self._build(assignment.params, assignment.seed)
         group = self._group(assignment.params, module)
         stacks = self._stacks.get(group, [])

@@ -182,6 +182,15 @@ def test_a_trial_goes_on_in_another_lane_as_if_undisturbed(path: str):
     assert _values(begun) == expected
 
 
+def test_a_trial_that_could_not_be_restored_leaves_its_slot_to_the_next():
+    trainer, alone = _trainer(), _trainer()
+    with pytest.raises(KeyError):
+        trainer.restore(_assignment(0, 1), {"model/nowhere": torch.zeros(1)}, {})
+    for each in (trainer, alone):
+        each.start(_assignment(1, 1, batch_size=4))
+    assert trainer.epoch() == alone.epoch()
+
+
 def test_what_is_raised_in_one_group_ends_its_trials_and_no_others():
     class Breaks(Images):
         def loss(self, output: Tensor, target: Tensor) -> Tensor:
