@@ -211,6 +211,23 @@ def test_what_is_raised_in_one_group_ends_its_trials_and_no_others():
     assert [r.outcome for r in trainer.epoch()] == [None, None]
 
 
+def test_a_group_takes_the_room_of_an_idle_one_and_of_no_other(monkeypatch: pytest.MonkeyPatch):
+    class Tight(ModelTrainer):
+        """There is room for one."""
+
+        def __init__(self, *arguments: Any) -> None:
+            if trainer._stacks:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            super().__init__(*arguments)
+
+    trainer = _trainer(width=2, stack=1)
+    monkeypatch.setattr("lab.training.grouped.ModelTrainer", Tight)
+    trainer.start(_assignment(0, 0, channels=3))
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.start(_assignment(1, 1, channels=5))
+    assert [r.slot for r in trainer.epoch()] == [0]
+
+
 def test_memory_that_runs_out_is_for_the_lane_to_see_to():
     class Large(Images):
         def loss(self, output: Tensor, target: Tensor) -> Tensor:
