@@ -14,7 +14,7 @@ from lab.space import ends
 from lab.spec import StudySpec
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.registry import describe, load_task
-from lab.training.batches import batch_sizes
+from lab.training.batches import BATCH_SIZE, batch_sizes
 from lab.training.options import OPTIMIZER
 
 if TYPE_CHECKING:
@@ -79,10 +79,11 @@ def _probed(spec: StudySpec, epochs: int, range_tests: int) -> list[str]:
         raise TaskError("the probe measured no time")
     timed = ", ".join(f"{name} {ms:.3f}" for name, ms in result.timed.items())
     stacks = f" in stacks of {result.stack}" if result.stack < result.width else ""
+    alike = ", if a step takes as long at every batch size" if BATCH_SIZE in result.groups else ""
     return [
         f"path {result.path}, width {result.width}{stacks}: {result.reason}",
         f"milliseconds per trial and step: {timed}",
-        f"about {seconds:.0f} s on one lane of this machine, without Ray's start",
+        f"about {seconds:.0f} s on one lane of this machine, without Ray's start" + alike,
     ]
 
 
