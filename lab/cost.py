@@ -9,11 +9,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lab.assignment import Job, Training
-from lab.errors import SpecError, TaskError
+from lab.errors import TaskError
+from lab.space import ends
 from lab.spec import StudySpec
 from lab.study import hyperparameter_doubts
+from lab.tasks.builtin import BUILTIN
 from lab.tasks.registry import describe, load_task
-from lab.training.batches import batch_sizes
+from lab.training.batches import BATCH_SIZE, batch_sizes
+from lab.training.options import OPTIMIZER
 
 if TYPE_CHECKING:
     from lab.execution.engine import Probe
@@ -26,7 +29,9 @@ def trainings(spec: StudySpec, epoch_steps: float | None) -> dict[str, tuple[int
         epoch_steps: optimizer steps of an epoch, where they are known.
     """
     search_steps = None if epoch_steps is None else spec.search.trials * spec.search.epochs * epoch_steps
-    bounds = len(spec.bounds.affordable(search_steps)) * spec.bounds.seeds if spec.needs_range_test else 0
+    kinds = len(ends(spec.space[OPTIMIZER])) if OPTIMIZER in spec.space else 1
+    tests = kinds * len(spec.bounds.affordable(search_steps)) * spec.bounds.seeds
+    bounds = tests if spec.needs_range_test else 0
     confirm = (spec.confirm.one_cycle + spec.confirm.several) * spec.confirm.seeds
     final, short = spec.final, max(spec.final.epochs // spec.final.snapshots, 1)
     shorts = final.snapshots if final.snapshots > 1 else 0
@@ -46,7 +51,8 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     """
     description = describe(spec.task.ref())
     examples = description.train_examples
-    sizes = _batch_sizes(spec)
+    # Of a user's file it is not known yet whether it holds a trial function, whose parameters may be called anything.
+    sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
     epoch_steps = None if examples is None else fmean(examples // size for size in sizes)
     found = trainings(spec, epoch_steps)
     lines = [f"data     {fact}" for fact in description.facts]
@@ -69,14 +75,6 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     return [*lines, *_probed(spec, epochs, found["bounds"][0])]
 
 
-def _batch_sizes(spec: StudySpec) -> tuple[int, ...]:
-    """That are searched, as far as it can be told: a trial function's parameters may be called anything."""
-    try:
-        return batch_sizes(spec.batch_size, spec.space)
-    except SpecError:
-        return (spec.batch_size,)
-
-
 def _probed(spec: StudySpec, epochs: int, range_tests: int) -> list[str]:
     from lab.execution.packing import Packing, cost
 
@@ -90,10 +88,11 @@ def _probed(spec: StudySpec, epochs: int, range_tests: int) -> list[str]:
         raise TaskError("the probe measured no time")
     timed = ", ".join(f"{name} {ms:.3f}" for name, ms in result.timed.items())
     stacks = f" in stacks of {result.stack}" if result.stack < result.width else ""
+    alike = ", if a step takes as long at every batch size" if BATCH_SIZE in result.groups else ""
     return [
         f"path {result.path}, width {result.width}{stacks}: {result.reason}",
         f"milliseconds per trial and step: {timed}",
-        f"about {seconds:.0f} s on one lane of this machine, without Ray's start",
+        f"about {seconds:.0f} s on one lane of this machine, without Ray's start" + alike,
     ]
 
 

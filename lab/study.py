@@ -221,7 +221,8 @@ class Study:
     def _resolve(self, engine: Engine, display: Display) -> None:
         """Replace every `auto` by what this engine can do, and write the spec so that it can be repeated."""
         from lab.execution.packing import settle
-        from lab.stages.jobs import make_job
+        from lab.stages.jobs import make_job, task_of
+        from lab.tasks.contract import TrialFunction
 
         execution = self.spec.execution
         updates: dict[str, Any] = {"lanes": engine.lanes}
@@ -238,7 +239,7 @@ class Study:
             slots = f"{lane.width} slots" + (f" in stacks of {stack}" if stack < lane.width else "")
             display.say(f"lanes     {engine.lanes} x {slots}, {lane.path} ({probe.reason})")
             found["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": probe.timed}
-        elif execution.stack == "auto" and execution.path != "function":
+        elif execution.stack == "auto" and not isinstance(task_of(self.spec), TrialFunction):
             # Nothing is timed: as many stacks as there are batch sizes fill the slots.
             updates["stack"] = -(-execution.width // len(batch_sizes(self.spec.batch_size, self.spec.space)))
         self.spec = self.spec.model_copy(

@@ -83,6 +83,26 @@ def test_a_kill_in_each_stage_changes_nothing(stage: str, undisturbed: Path, tmp
 
 
 @pytest.mark.slow
+def test_a_kill_among_trials_of_several_groups_changes_nothing(tmp_path: Path) -> None:
+    mixed = {"batch_size": {"choice": [32, 64, 128]}, "optimizer": {"choice": ["adamw", "sgd"]}}
+    space = {"max_lr": {"low": 1e-3, "high": 0.1, "log": True}, "dropout": {"low": 0.0, "high": 0.5}, **mixed}
+    spec = write_yaml(tmp_path / "study.yaml", small(search={"epochs": 12}, space=space))
+    folders = [tmp_path / name for name in ("whole", "killed")]
+    assert lab("study", "run", spec, "--dir", folders[0], "--until", "explore").returncode == 0
+    process = start_lab("study", "run", spec, "--dir", folders[1], "--until", "explore")
+    wait_until_inside(folders[1], "explore", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the study was over before it could be killed"
+    assert lab("study", "resume", folders[1], "--until", "explore").returncode == 0
+    whole, killed = (
+        [(r.number, r.params, r.outcome, r.score, r.curve, r.seed) for r in read_trials(Record(folder), "explore")]
+        for folder in folders
+    )
+    assert whole == killed
+
+
+@pytest.mark.slow
 def test_many_kills_on_ray_lose_and_repeat_no_trial(tmp_path: Path) -> None:
     value = small(search={"epochs": 30, "trials": 16}, execution={"engine": "ray", "lanes": 2, "width": 2})
     spec = write_yaml(tmp_path / "study.yaml", value)

@@ -23,7 +23,7 @@ from lab.tasks.checks import check_task
 from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
 from lab.training.batches import BATCH_SIZE, batch_sizes
-from lab.training.equivalence import check_path
+from lab.training.equivalence import Untrainable, check_path
 from lab.training.memory import out_of_memory
 from lab.training.models import PATHS, SlotModels, build_models
 from lab.training.options import check_optimizer
@@ -140,7 +140,12 @@ class _Met:
             return False
         if any(models.takes(module) for models in self._models):
             return False
-        check_path(self._path, self._task, lambda seed: self._build(params, seed), self._x, self._y)
+        try:
+            check_path(self._path, self._task, lambda seed: self._build(params, seed), self._x, self._y)
+        except Untrainable:
+            if self._models:  # as above
+                return True
+            raise
         models = build_models(self._path, module, 1, self._x, torch.device("cpu"))
         models.load(0, self._build(params, 1), seed=0)
         self._models.append(models)
@@ -154,7 +159,7 @@ def _milliseconds(job: Job, path: str, width: int) -> float:
     """Median time of one trial's optimizer step."""
     steps = min(_STEPS, job.training.epoch_steps or _STEPS)
     training = replace(job.training, path=path, epoch_steps=steps, record_losses=True, stop_at=None)
-    trainer = make_trainer(replace(job, training=training, width=width))
+    trainer = make_trainer(replace(job, training=training, width=width, stack=None))
     params = _middle(job)
     for slot in range(width):
         schedule = Constant(max_lr=1e-4)

@@ -15,7 +15,7 @@ from lab.execution.template import template_params
 from lab.range_test import Run, agree, read
 from lab.record import Record
 from lab.schedules import Floats, Ramp
-from lab.space import Choice, Float, Space
+from lab.space import Choice, Float, Params, Space, ends
 from lab.spec import StudySpec
 from lab.stages.jobs import make_job, run_job, task_of, training_of
 from lab.tasks.contract import Task
@@ -49,29 +49,50 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     weight_decays = bounds.affordable(spec.search.trials * spec.search.epochs * epoch_steps)
     grid = {"weight_decay": weight_decays} | ({"dropout": bounds.dropouts} if bounds.dropouts else {})
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    kinds: list[dict[str, Any]] = [{OPTIMIZER: kind} for kind in _optimizers(spec, base)] or [{}]
     planned = tuple(
         Planned(
-            params={**base, **point},
+            params={**base, **kind, **point},
             seed=derive_seed(spec.seed, "bounds", seed),
             epochs=epochs,
-            role=", ".join(f"{name}={value:g}" for name, value in point.items()),
+            role=", ".join([*kind.values(), *(f"{name}={value:g}" for name, value in point.items())]),
             schedule=replace(ramp, weight_decay=point["weight_decay"]),
         )
+        for kind in kinds
         for point in points
         for seed in range(bounds.seeds)
     )
     fixed = {name: Choice((value,)) for name, value in base.items()}
+    fixed |= {name: Choice(tuple(kind[name] for kind in kinds)) for name in kinds[0]}
     space = Space({**fixed, **{name: Float(min(values), max(values)) for name, values in grid.items()}})
     rows = run_job(spec, record, engine, make_job(spec, record, engine, "bounds", planned, space, training))
     lrs = ramp.curves(None, epochs * steps).lr
-    readings = [read(_as_run(row, lrs), bounds.stop_at) for row in rows]
-    found = agree(readings, bounds.end)
-    if found.low is None or found.high is None:
+    readings = [
+        [read(_as_run(row, lrs), bounds.stop_at) for row in rows if kind.items() <= row.params.items()]
+        for kind in kinds
+    ]
+    first, *others = (agree(of_kind, bounds.end) for of_kind in readings)
+    if first.low is None or first.high is None:
         if not spec.space.needs_bounds:
-            return record.write("bounds", {"skipped": f"the range test says nothing ({found.verdict}): no prior"})
-        raise StudyError(f"range test: {found.verdict}; give space.max_lr a range {{low, high, log: true}} instead")
-    artefact = asdict(found) | {"steps": epochs * steps, "at": {n: base[n] for n in own if n in base}}
-    return record.write("bounds", {**artefact, "runs": [asdict(reading) for reading in readings]})
+            return record.write("bounds", {"skipped": f"the range test says nothing ({first.verdict}): no prior"})
+        raise StudyError(f"range test: {first.verdict}; give space.max_lr a range {{low, high, log: true}} instead")
+    found = replace(
+        first,
+        low=min([first.low, *(other.low for other in others if other.low is not None)]),
+        high=max([first.high, *(other.high for other in others if other.high is not None)]),
+    )
+    at = {name: {**base, **kinds[0]}[name] for name in own if name in base}
+    artefact = asdict(found) | {"steps": epochs * steps, "at": at}
+    return record.write("bounds", {**artefact, "runs": [asdict(reading) for reading in readings[0]]})
+
+
+def _optimizers(spec: StudySpec, base: Params) -> list[str]:
+    """The kinds that are searched, beginning with that of `base`: their rates lie far apart, and all must be in range.
+
+    Nothing else is told of the others: suggestion and curves are those of the first.
+    """
+    kinds = [str(kind) for kind in ends(spec.space[OPTIMIZER])] if OPTIMIZER in base else []
+    return sorted(kinds, key=lambda kind: kind != base[OPTIMIZER])
 
 
 def _as_run(row: TrialRow, lrs: Floats) -> Run:

@@ -36,6 +36,7 @@ def check_path(path: str, task: Task, build: Callable[[int], nn.Module], x: Tens
 
     Raises:
         NotStackable: the path is not to be had, or it gives other numbers; the message says where.
+        Untrainable: so is no other path.
     """
     rows = torch.arange(_EXAMPLES) % len(x)
     x, y = x[rows].cpu(), y[rows].cpu()
@@ -44,7 +45,11 @@ def check_path(path: str, task: Task, build: Callable[[int], nn.Module], x: Tens
         with contextlib.suppress(_Refused):
             _compare(path, task, partial(_plain, build, dtype), _to(x, dtype), _to(y, dtype), tolerance)
             return
-    raise NotStackable("it does not train one after the other either")
+    raise Untrainable("it does not train one after the other either")
+
+
+class Untrainable(NotStackable):
+    """There is nothing to compare with: the model cannot be trained on any path."""
 
 
 class _Refused(Exception):  # noqa: N818 - as `NotStackable`

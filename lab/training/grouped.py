@@ -79,6 +79,8 @@ class GroupedTrainer(Trainer):
         self._add(self._group(template_params, self._build(template_params, 0)), template_params)
 
     def start(self, assignment: Assignment) -> None:
+        if assignment.slot in self._places:  # of a trial that could not be restored
+            self.stop(assignment.slot)
         module = self._build(assignment.params, assignment.seed)
         group = self._group(assignment.params, module)
         stacks = self._stacks.get(group, [])
@@ -123,11 +125,20 @@ class GroupedTrainer(Trainer):
         """One more stacked model for a group."""
         if sum(map(len, self._stacks.values())) * self._k >= 2 * self.width:
             self._let_go()
-        training = replace(self._training, batch_size=group.batch_size)
-        stack = _Stack(ModelTrainer(self._task, training, self._k, params, self._data))
+        try:
+            stack = self._made(group, params)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            self._let_go()  # and once more, in their room
+            stack = self._made(group, params)
         self._stacks.setdefault(group, []).append(stack)
         self._architectures = max(self._architectures, group.architecture + 1)
         return stack
+
+    def _made(self, group: Group, params: Mapping[str, Any]) -> _Stack:
+        training = replace(self._training, batch_size=group.batch_size)
+        return _Stack(ModelTrainer(self._task, training, self._k, params, self._data))
 
     def _let_go(self) -> None:
         """Free the memory of stacks that train nothing; until it is needed they wait for their group to come back."""

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
+from lab.cost import estimate
+from lab.spec import parse_spec
 from lab.study import Study
 from tests.small import ROOT, environment, lab, small, write_yaml
 
@@ -70,6 +72,19 @@ def test_check_counts_the_trainings_and_prints_a_spec_that_runs_the_same(tmp_pat
     assert "in all     114 trainings" in cost
     (tmp_path / "again.yaml").write_text(spec)
     assert lab("study", "check", tmp_path / "again.yaml").stdout == done.stdout
+
+
+def test_check_says_what_is_trained_in_models_of_its_own() -> None:
+    value = small(
+        space={"max_lr": {"low": 0.01, "high": 0.1}, "batch_size": {"choice": [32, 128]}}, search={"trials": 4}
+    )
+    lines = estimate(parse_spec(value), probe=True)
+    assert "groups   by batch_size 32, 128: each is trained in stacked models of its own" in lines
+    epochs = 4 * 3 + 6 * 3 + 2 * (2 * 4 + 2 * 2)
+    steps = epochs * (1077 // 32 + 1077 // 128) // 2
+    assert f"{epochs:6} epochs, {steps} optimizer steps" in "\n".join(lines)
+    assert "with 2 groups (2 by batch_size)" in lines[-3] or lines[-3].startswith("path sequential")
+    assert lines[-1].endswith("if a step takes as long at every batch size")
 
 
 def test_check_probes_a_users_task() -> None:

@@ -121,6 +121,40 @@ def test_a_trials_result_follows_from_its_assignment_whatever_the_lanes(engine: 
     assert by_plan(tmp_path / "two") == by_plan(tmp_path / "one")
 
 
+MIXED = Space(
+    max_lr=Float(1e-3, 1e-1, log=True),
+    batch_size=Choice((64, 128)),
+    optimizer=Choice(("adamw", "sgd")),
+    dropout=Float(0, 0.5),
+)
+
+
+def test_trials_of_several_groups_share_a_lane_and_each_trains_as_alone(engine: Engine, tmp_path: Path) -> None:
+    plan = SearchPlan({"kind": "random"}, {}, 8, 2)
+    engine.run(job(tmp_path / "a", space=MIXED, plan=plan, stack=2))
+    LocalEngine(1, WATCH).run(job(tmp_path / "b", space=MIXED, plan=plan, stack=2))
+    assert table(tmp_path / "a") == table(tmp_path / "b")
+    found = rows(tmp_path / "a")
+    assert {r.params["batch_size"] for r in found} == {64, 128}
+    assert {r.params["optimizer"] for r in found} == {"adamw", "sgd"}
+    for row in found[2::3]:
+        alone = (Planned(row.params, row.seed, 2, "x"),)
+        LocalEngine(1, WATCH).run(job(tmp_path / str(row.number), space=MIXED, plan=alone, width=2))
+        (again,) = rows(tmp_path / str(row.number))
+        assert (again.score, again.curve, again.metrics) == (row.score, row.curve, row.metrics)
+
+
+def test_a_stop_among_several_groups_saves_and_the_rest_is_as_if_undisturbed(engine: Engine, tmp_path: Path) -> None:
+    plan = SearchPlan({"kind": "forest", "startup": 4}, {}, 10, 5)
+    WATCH.stop_after = 3
+    with pytest.raises(Interrupted):
+        LocalEngine(1, WATCH).run(job(tmp_path / "a", space=MIXED, plan=plan, stack=2))
+    WATCH.stop_after = None
+    engine.run(job(tmp_path / "a", space=MIXED, plan=plan, stack=2))
+    LocalEngine(1, WATCH).run(job(tmp_path / "b", space=MIXED, plan=plan, stack=2))
+    assert table(tmp_path / "a") == table(tmp_path / "b")
+
+
 def test_trials_of_different_lengths_share_a_lane(engine: Engine, tmp_path: Path) -> None:
     plan = tuple(
         Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.0}, seed=i, epochs=e, role="x")

@@ -105,6 +105,17 @@ def test_a_path_that_is_closed_to_one_architecture_is_closed_to_all() -> None:
     assert "not stacked: no rule for" in found.reason
 
 
+def test_an_architecture_that_cannot_be_trained_at_all_closes_no_path() -> None:
+    """That fails its trials: seven inputs do not fit six."""
+
+    def build(params: Mapping[str, Any]) -> nn.Module:
+        return nn.Sequential(nn.Linear(params["inputs"], 4), nn.ReLU(), nn.Linear(4, 3))
+
+    found = probe(_job(Noise(build, 6), Space(inputs=Choice((6, 7)))), widest=1)
+    assert {path for path, _ in found.milliseconds} == {"sequential", "stacked"}
+    assert found.groups == {"inputs": 2}
+
+
 def test_the_batch_size_timed_is_the_specs_where_it_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
 

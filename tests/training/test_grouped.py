@@ -182,6 +182,15 @@ def test_a_trial_goes_on_in_another_lane_as_if_undisturbed(path: str):
     assert _values(begun) == expected
 
 
+def test_a_trial_that_could_not_be_restored_leaves_its_slot_to_the_next():
+    trainer, alone = _trainer(), _trainer()
+    with pytest.raises(KeyError):
+        trainer.restore(_assignment(0, 1), {"model/nowhere": torch.zeros(1)}, {})
+    for each in (trainer, alone):
+        each.start(_assignment(1, 1, batch_size=4))
+    assert trainer.epoch() == alone.epoch()
+
+
 def test_what_is_raised_in_one_group_ends_its_trials_and_no_others():
     class Breaks(Images):
         def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -200,6 +209,23 @@ def test_what_is_raised_in_one_group_ends_its_trials_and_no_others():
     trainer.stop(1)
     trainer.start(_assignment(2, 1, batch_size=13))
     assert [r.outcome for r in trainer.epoch()] == [None, None]
+
+
+def test_a_group_takes_the_room_of_an_idle_one_and_of_no_other(monkeypatch: pytest.MonkeyPatch):
+    class Tight(ModelTrainer):
+        """There is room for one."""
+
+        def __init__(self, *arguments: Any) -> None:
+            if trainer._stacks:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            super().__init__(*arguments)
+
+    trainer = _trainer(width=2, stack=1)
+    monkeypatch.setattr("lab.training.grouped.ModelTrainer", Tight)
+    trainer.start(_assignment(0, 0, channels=3))
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.start(_assignment(1, 1, channels=5))
+    assert [r.slot for r in trainer.epoch()] == [0]
 
 
 def test_memory_that_runs_out_is_for_the_lane_to_see_to():
