@@ -143,18 +143,21 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(engine: Engi
 
 
 @pytest.mark.parametrize(
-    ("resources", "cpus", "gpus", "lanes"),
+    ("nodes", "cpus", "gpus", "lanes"),
     [
-        ({"CPU": 8.0}, 1, 0, 8),
-        ({"CPU": 8.0}, 3, 0, 2),
-        ({"CPU": 0.0}, 1, 0, 1),
-        ({"CPU": 64.0, "GPU": 4.0}, 1, 1, 4),
-        ({"CPU": 64.0, "GPU": 2.0}, 1, 0.25, 8),
+        ([{"CPU": 8.0}], 1, 0, 8),
+        ([{"CPU": 8.0}], 3, 0, 2),
+        ([{"CPU": 0.0}], 1, 0, 1),
+        ([{"CPU": 64.0, "GPU": 4.0}], 1, 1, 4),
+        ([{"CPU": 64.0, "GPU": 2.0}], 1, 0.25, 8),
+        ([{"CPU": 2.0, "GPU": 4.0}], 1, 1, 2),
+        ([{"CPU": 0.0}, {"CPU": 8.0, "GPU": 3.0}, {"CPU": 8.0, "GPU": 3.0}], 1, 2, 2),
+        ([{"CPU": 3.0}, {"CPU": 3.0}], 2, 0, 2),
     ],
 )
 def test_lanes_are_counted_by_what_they_ask_for(
-    resources: dict[str, float], cpus: float, gpus: float, lanes: int
+    nodes: list[dict[str, float]], cpus: float, gpus: float, lanes: int
 ) -> None:
     from lab.execution.ray_tune import lanes_for
 
-    assert lanes_for(resources, cpus, gpus) == lanes
+    assert lanes_for(nodes, cpus, gpus) == lanes
