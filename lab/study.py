@@ -236,6 +236,9 @@ class Study:
             display.say(f"lanes     {engine.lanes} x {updates['width']} slots, {path} ({probe.reason})")
             times = {name: round(ms, 4) for name, ms in probe.milliseconds.items()}
             found["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": times}
+        if execution.gpus_per_lane > 1 and updates.get("path", execution.path) != "function":
+            reason = f"{execution.gpus_per_lane:g}: a task's models train on one GPU; more are for a trial function"
+            raise SpecError("execution.gpus_per_lane", reason)
         self.spec = self.spec.model_copy(
             update={"execution": execution.model_copy(update=updates), "provenance": found}
         )

@@ -166,7 +166,7 @@ class Round:
             self._driver = self._start_driver()
         fault: dict[str, Any] = {"kind": kind, "recovery_s": None} | ({"said": said} if said else {})
         self.faults.append(fault)
-        while trials and time.monotonic() - at < 120 and self._driver.poll() is None:
+        while trials and time.monotonic() - at < 180 and self._driver.poll() is None:
             time.sleep(0.1)
             self._tend()
             if self._journal.marks(trials) > marks:
