@@ -193,7 +193,7 @@ class Ledger:
             suspects = self._after_death(lane, died) if died and lane in self._attached else {}
             self._attached.add(lane)
             self._places[lane] = place
-            self._slots[lane] = width = self._widths.get(place) or self._job.width
+            self._slots[lane] = width = self._fitting(place) or self._job.width
             for trial in [self._trial(number) for number in self._tally.running(lane)]:
                 if trial.user_attrs["assignment"]["slot"] >= width:  # it comes from a place where more fits
                     self._preempt(trial, f"width {width} is all that fits on {place}")
@@ -205,7 +205,7 @@ class Ledger:
         path = self._checkpoint_path(lane)
         state = path.read_bytes() if running and path.exists() else None
         first = min((a.tick for a in running), default=self._tally.frontier(lane))
-        return Attachment(first, running, state, self._widths.get(self._places.get(lane, "")), suspects or {})
+        return Attachment(first, running, state, self._fitting(self._places.get(lane, "")), suspects or {})
 
     def _after_death(self, lane: int, died: str) -> dict[int, int]:
         """Fail the trial that killed its lane, or name those to be tried alone, with the epoch to be survived."""
@@ -232,10 +232,15 @@ class Ledger:
             self._halve(lane, "out of memory")
             return self._attachment(lane)
 
+    def _fitting(self, place: str) -> int | None:
+        """The job's slots that fit there, where that has been found out."""
+        known = self._widths.get(place)
+        return None if known is None else min(known, self._job.width)
+
     def _halve(self, lane: int, why: str) -> None:
         place, width = self._places.get(lane, ""), self._slots.get(lane, self._job.width)
         self._widths.halve(place, width)
-        self._slots[lane] = self._widths.get(place) or width
+        self._slots[lane] = self._fitting(place) or width
         for number in self._tally.running(lane):
             self._preempt(self._trial(number), f"{why} at width {width}")
 

@@ -213,6 +213,16 @@ def test_what_fits_is_remembered_by_place(job: Job) -> None:
     assert Ledger(job).attach(0, place="a, cpu").width is None
 
 
+def test_a_place_never_has_more_slots_than_the_job(job: Job) -> None:
+    ledger = Ledger(replace(job, stage="bounds", width=16))
+    ledger.attach(0, place="a, cpu")
+    assert ledger.shrink(0).width == 8
+    ledger.release()
+    ledger = Ledger(job)
+    assert ledger.attach(0, place="a, cpu").width == 4
+    assert ledger.shrink(0).width == 2
+
+
 def test_a_lane_that_comes_to_a_narrower_place_gives_back_what_it_has_no_slots_for(job: Job) -> None:
     ledger = Ledger(job)
     ledger.attach(1, place="narrow")
