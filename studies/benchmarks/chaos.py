@@ -1,6 +1,6 @@
 """A study on a cluster of real nodes to which everything happens, held against the same study left alone.
 
-    python studies/benchmarks/chaos.py --kills 200 --seed 0 --json reports/reliability/result.json
+    python studies/benchmarks/chaos.py --kills 200 --seed 0 --isolated --every 3 --json out/0.json
 
 Starts a Ray head and workers as processes on this machine (see `chaos_cluster.py`), runs a study on them, and at random
 times kills or freezes lanes, nodes and the driver, takes their memory or their files, tears the journal's end, or sends

@@ -1,6 +1,6 @@
 """What `chaos.py` found over one run or several, as figures and as a table.
 
-python studies/benchmarks/chaos_summary.py out/*.json --json reports/reliability/kills.json
+python studies/benchmarks/chaos_summary.py out/*.json --json reports/reliability/result.json
 """
 
 from __future__ import annotations
