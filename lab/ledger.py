@@ -44,6 +44,7 @@ from lab.search.known import as_trials
 from lab.space import Choice, Dimension, Float, Int, Params, Space
 from lab.tally import Tally
 from lab.trials import close_storage, open_storage, readable
+from lab.widths import Widths
 
 _WAIT_S = 20.0
 _STATE = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
@@ -95,6 +96,10 @@ class Ledger:
         self._exit = ExitStack()
         self._deaths = Deaths()
         self._attached: set[int] = set()
+        self._widths = Widths(job.folder)
+        self._places: dict[int, str] = {}
+        self._slots: dict[int, int] = {}
+        """By lane, the width that it was told to have."""
         self._lost: set[int] = set()
         """Lanes not heard of: their running trials may be moved to others."""
         self._moved: dict[int, set[int]] = {}
@@ -175,17 +180,24 @@ class Ledger:
 
     # -- what lanes call ----------------------------------------------------------------------------------------
 
-    def attach(self, lane: int, died: str = "") -> Attachment:
+    def attach(self, lane: int, died: str = "", place: str = "") -> Attachment:
         """Where `lane` has to begin: its checkpoint, and the running trials that are its own.
 
         Args:
             died: how the process died that had this lane before, where its trials may be to blame.
+            place: the node and the kind of device that it is on; what fits into memory is remembered for that.
         """
         with self._mutex, self._transaction():
             self._lost.discard(lane)
             self._moved.pop(lane, None)
             suspects = self._after_death(lane, died) if died and lane in self._attached else {}
             self._attached.add(lane)
+            self._places[lane] = place
+            self._slots[lane] = width = self._fitting(place) or self._job.width
+            for trial in [self._trial(number) for number in self._tally.running(lane)]:
+                if trial.user_attrs["assignment"]["slot"] >= width:  # it comes from a place where more fits
+                    self._preempt(trial, f"width {width} is all that fits on {place}")
+                    suspects.pop(trial.number, None)
             return self._attachment(lane, suspects)
 
     def _attachment(self, lane: int, suspects: Mapping[int, int] | None = None) -> Attachment:
@@ -193,15 +205,14 @@ class Ledger:
         path = self._checkpoint_path(lane)
         state = path.read_bytes() if running and path.exists() else None
         first = min((a.tick for a in running), default=self._tally.frontier(lane))
-        width = self._study.user_attrs.get(f"width of lane {lane}")
-        return Attachment(first, running, state, width, suspects or {})
+        return Attachment(first, running, state, self._fitting(self._places.get(lane, "")), suspects or {})
 
     def _after_death(self, lane: int, died: str) -> dict[int, int]:
         """Fail the trial that killed its lane, or name those to be tried alone, with the epoch to be survived."""
         running = self._tally.running(lane)
         verdict = self._deaths.died(lane, tuple(running))
         guilty = verdict.guilty
-        if verdict.too_wide and self._width(lane) > 1:
+        if verdict.too_wide and self._slots[lane] > 1:
             self._halve(lane, f"{died}, {verdict.deaths} times without a finished epoch")
         elif verdict.too_wide:
             guilty = running[0]
@@ -221,14 +232,17 @@ class Ledger:
             self._halve(lane, "out of memory")
             return self._attachment(lane)
 
-    def _width(self, lane: int) -> int:
-        return int(self._study.user_attrs.get(f"width of lane {lane}", self._job.width))
+    def _fitting(self, place: str) -> int | None:
+        """The job's slots that fit there, where that has been found out."""
+        known = self._widths.get(place)
+        return None if known is None else min(known, self._job.width)
 
     def _halve(self, lane: int, why: str) -> None:
-        width = self._width(lane)
+        place, width = self._places.get(lane, ""), self._slots.get(lane, self._job.width)
+        self._widths.halve(place, width)
+        self._slots[lane] = self._fitting(place) or width
         for number in self._tally.running(lane):
             self._preempt(self._trial(number), f"{why} at width {width}")
-        self._study.set_user_attr(f"width of lane {lane}", max(width // 2, 1))
 
     def lost(self, lane: int) -> None:
         """A lane has not been heard of for too long: lanes with free slots take its trials over.

@@ -179,6 +179,12 @@ class ExecutionSpec(_Section):
     hang_s: Annotated[float, Field(gt=0)] = 900.0
     """A lane on Ray that finishes nothing for so long, and for 20 times its longest epoch, is restarted."""
 
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Self:
+        if self.gpus_per_lane > 1 and self.gpus_per_lane % 1:
+            raise SpecError("execution.gpus_per_lane", f"{self.gpus_per_lane} is neither below 1 nor a whole number")
+        return self
+
 
 class StudySpec(_Section):
     """A whole study."""

@@ -242,6 +242,9 @@ class Study:
         elif execution.stack == "auto" and not isinstance(task_of(self.spec), TrialFunction):
             # Nothing is timed: as many stacks as there are batch sizes fill the slots.
             updates["stack"] = -(-execution.width // len(batch_sizes(self.spec.batch_size, self.spec.space)))
+        if execution.gpus_per_lane > 1 and updates.get("path", execution.path) != "function":
+            reason = f"{execution.gpus_per_lane:g}: a task's models train on one GPU; more are for a trial function"
+            raise SpecError("execution.gpus_per_lane", reason)
         self.spec = self.spec.model_copy(
             update={"execution": execution.model_copy(update=updates), "provenance": found}
         )

@@ -194,3 +194,43 @@ def test_a_lane_that_does_not_fit_into_memory_is_halved_and_its_trials_run_again
     assert [(a.params, a.seed) for a in again] == [(a.params, a.seed) for a in first[:2]]
     assert ledger.shrink(0).width == 1
     assert ledger.shrink(0).width == 1
+
+
+def test_what_fits_is_remembered_by_place(job: Job) -> None:
+    ledger = Ledger(job)
+    for lane, place in enumerate(("a, cpu", "a, cpu", "b, H200")):
+        assert ledger.attach(lane, place=place).width is None
+    assert ledger.shrink(0).width == 2
+    assert ledger.shrink(1).width == 2, "they share the place, and both had four slots"
+    assert ledger.shrink(1).width == 1
+    assert ledger.attach(2, place="b, H200").width is None
+    assert ledger.attach(2, place="a, cpu").width == 1
+    ledger.release()
+    ledger = Ledger(replace(job, stage="confirm"))
+    assert (ledger.attach(0, place="a, cpu").width, ledger.attach(0, place="b, H200").width) == (1, None)
+    ledger.release()
+    (job.folder / "lanes" / "widths.json").write_text('{"a, cpu": [')
+    assert Ledger(job).attach(0, place="a, cpu").width is None
+
+
+def test_a_place_never_has_more_slots_than_the_job(job: Job) -> None:
+    ledger = Ledger(replace(job, stage="bounds", width=16))
+    ledger.attach(0, place="a, cpu")
+    assert ledger.shrink(0).width == 8
+    ledger.release()
+    ledger = Ledger(job)
+    assert ledger.attach(0, place="a, cpu").width == 4
+    assert ledger.shrink(0).width == 2
+
+
+def test_a_lane_that_comes_to_a_narrower_place_gives_back_what_it_has_no_slots_for(job: Job) -> None:
+    ledger = Ledger(job)
+    ledger.attach(1, place="narrow")
+    ledger.shrink(1)
+    ledger.attach(0, place="wide")
+    given = ledger.next(0, 0, (0, 1, 2, 3)).assignments
+    attachment = ledger.attach(0, "", place="narrow")
+    assert (attachment.width, attachment.running) == (2, given[:2])
+    again = ledger.next(1, 0, (0, 1)).assignments
+    assert [(a.params, a.seed) for a in again] == [(a.params, a.seed) for a in given[2:]]
+    assert ledger.progress().counts == {"preempted": 2}

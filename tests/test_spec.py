@@ -145,6 +145,7 @@ def test_no_text_makes_the_reader_raise_anything_but_a_spec_error(text: str):
             {"execution": {"lanes": "x"}},
             "execution.lanes: 'x': input should be a valid integer, or input should be 'au",
         ),
+        ({"execution": {"gpus_per_lane": 1.5}}, "execution.gpus_per_lane: 1.5 is neither below 1 nor a whole number"),
         ({"execution": {"width": 0}}, "execution.width: 0: input should be greater than or equal to 1, or "),
         ({"name": "a b"}, "name: 'a b': "),
         ({"name": "../x"}, "name: '../x': "),

@@ -146,6 +146,15 @@ def test_a_trial_function_is_told_its_schedule_and_seed(tmp_path: Path) -> None:
     assert best["score"] == pytest.approx(min(trial.params["max_lr"] for trial in seen) / 2)
 
 
+def test_several_gpus_are_refused_for_what_trains_on_one(tmp_path: Path) -> None:
+    space = {"max_lr": {"low": 0.1, "high": 1.0, "log": True}}
+    study = Study(
+        "digits", space, folder=tmp_path / "run", execution={"gpus_per_lane": 2, "path": "stacked", "width": 1}
+    )
+    with pytest.raises(SpecError, match=r"^execution\.gpus_per_lane: 2: a task's models train on one GPU"):
+        study.run(engine="local")
+
+
 def test_a_resolved_spec_repeats_the_study(finished: Study, tmp_path: Path) -> None:
     from lab.spec import read_spec
 

@@ -263,7 +263,8 @@ class Board:
             self._ledger.found(lane)
         if method == "attach":
             self._came.add(lane)
-            found: Any = self._ledger.attach(lane, state.died)
+            where = ", ".join(str(state.place[name]) for name in ("address", "device") if name in state.place)
+            found: Any = self._ledger.attach(lane, state.died, where)
             state.died = ""
             if found.running:  # which of them kills the lane, if one does, is the ledger's to find
                 self._barren[lane] = 0

@@ -19,11 +19,12 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import ray
+import torch
 from ray import tune
 from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -141,6 +142,7 @@ def _place() -> dict[str, Any]:
         "address": ray.util.get_node_ip_address(),
         "process": os.getpid(),
         "gpus": [str(gpu) for gpu in ray.get_gpu_ids()],
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "handle": context.current_actor,
     }
 
@@ -207,10 +209,10 @@ def _run_stage(number: int, job: Job, ledger: _RemoteLedger) -> None:
     ledger.leave()
 
 
-def lanes_for(resources: Mapping[str, float], cpus_per_lane: float, gpus_per_lane: float) -> int:
-    """How many lanes fit into a cluster's resources, at least one; a lane that asks for GPUs is counted by them."""
-    share = resources.get("GPU", 0) / gpus_per_lane if gpus_per_lane else resources.get("CPU", 1) / cpus_per_lane
-    return max(int(share), 1)
+def lanes_for(nodes: Iterable[Mapping[str, float]], cpus_per_lane: float, gpus_per_lane: float) -> int:
+    """How many lanes fit into the resources of a cluster's nodes, at least one; none of them spans two nodes."""
+    asked = {"CPU": cpus_per_lane} | ({"GPU": gpus_per_lane} if gpus_per_lane else {})
+    return max(sum(int(min(node.get(name, 0) / count for name, count in asked.items())) for node in nodes), 1)
 
 
 class RayEngine:
@@ -251,8 +253,8 @@ class RayEngine:
         self._scratch = Path(tempfile.mkdtemp(prefix="lab-lanes-"))
         module = shipping.pack(task, self._scratch) if task and address else None
         self._dashboard = self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane, module)
-        found = ray.cluster_resources()
-        if not gpus_per_lane and device != "cpu" and found.get("GPU", 0) >= 1:
+        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not gpus_per_lane and device != "cpu" and any(node.get("GPU", 0) >= 1 for node in found):
             gpus_per_lane = 1
         self.lanes = lanes or min(lanes_for(found, cpus_per_lane, gpus_per_lane), most_lanes)
         most = self.lanes if lanes or address is None else max(min(most_lanes, _MOST_PENDING), self.lanes)

@@ -198,7 +198,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialFunction:
-    """A generator that trains anything: it yields one mapping of metrics per epoch, `trial.epochs` times."""
+    """A generator that trains anything: it yields one mapping of metrics per epoch, `trial.epochs` times.
+
+    It sees the GPUs that `execution.gpus_per_lane` gives its lane, one or several, as `cuda:0` and on, and no others.
+    """
 
     function: Callable[[Trial], Iterator[Mapping[str, float]]]
     metric: str

@@ -1,6 +1,6 @@
 """A study on a cluster of real nodes to which everything happens, held against the same study left alone.
 
-    python studies/benchmarks/chaos.py --kills 200 --seed 0 --json reports/reliability/result.json
+    python studies/benchmarks/chaos.py --kills 200 --seed 0 --isolated --every 3 --json out/0.json
 
 Starts a Ray head and workers as processes on this machine (see `chaos_cluster.py`), runs a study on them, and at random
 times kills or freezes lanes, nodes and the driver, takes their memory or their files, tears the journal's end, or sends
@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,9 @@ from typing import Any
 
 from chaos_cluster import ROOT, Cluster, Disk, children, disk, send
 from chaos_journal import Journal, account
+from chaos_summary import summary, table
+
+from lab.provenance import provenance
 
 WIDTH, EPOCHS, SLEEP_S = 4, 24, 0.1
 FAULTS = {
@@ -164,9 +166,10 @@ class Round:
             self._disk.free()
         if self._driver.poll() is not None:
             self._driver = self._start_driver()
-        fault: dict[str, Any] = {"kind": kind, "recovery_s": None} | ({"said": said} if said else {})
+        fault: dict[str, Any] = {"kind": kind, "recovery_s": None, "load": round(os.getloadavg()[0], 1)}
+        fault |= {"said": said} if said else {}
         self.faults.append(fault)
-        while trials and time.monotonic() - at < 120 and self._driver.poll() is None:
+        while trials and time.monotonic() - at < 180 and self._driver.poll() is None:
             time.sleep(0.1)
             self._tend()
             if self._journal.marks(trials) > marks:
@@ -305,36 +308,6 @@ def kept_on_error(folder: Path) -> Iterator[None]:
         raise
 
 
-def summary(rounds: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[str, Any]:
-    faults = [fault for entry in rounds for fault in entry["faults"]]
-    by_kind = {}
-    for kind in FAULTS | ISOLATED_FAULTS:
-        times = [f["recovery_s"] for f in faults if f["kind"] == kind and f["recovery_s"] is not None]
-        by_kind[kind] = {
-            "count": sum(f["kind"] == kind for f in faults),
-            "recovery_median_s": statistics.median(times) if times else None,
-            "recovery_worst_s": max(times, default=None),
-        }
-    epochs, trained = sum(r["epochs"] for r in rounds), sum(r["trained_epochs"] for r in rounds)
-    trials = ("trials", "trials_as_undisturbed", "trials_not_accounted_once", "trials_preempted")
-    totals = (*trials, "lost_epochs", "duplicate_epochs")
-    return {
-        "kills": len(faults),
-        "studies": len(rounds),
-        "seed": arguments.seed,
-        "nodes": arguments.nodes,
-        **{name: sum(r[name] for r in rounds) for name in totals},
-        "same_choice": all(r["same_choice"] for r in rounds),
-        "seconds": round(sum(r["seconds"] for r in rounds), 1),
-        "seconds_per_kill": round(sum(r["seconds"] for r in rounds) / max(len(faults), 1), 1),
-        "epochs": epochs,
-        "repeated_share": round(trained / epochs - 1, 4),
-        "by_kind": by_kind,
-        "cores": os.cpu_count(),
-        "rounds": rounds,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kills", type=int, default=20)
@@ -350,6 +323,12 @@ def main() -> None:
     if arguments.only:
         kinds = {kind: kinds[kind] for kind in arguments.only.split(",")}
     rounds: list[dict[str, Any]] = []
+    how = {
+        "isolated": arguments.isolated,
+        "every_s": arguments.every,
+        "nodes": arguments.nodes,
+        "commit": provenance().get("commit"),
+    }
     with tempfile.TemporaryDirectory(prefix="lab-chaos-", ignore_cleanup_errors=True) as scratch:
         count = Path(scratch) / "epochs"
         orders = Path(scratch) / "orders"
@@ -364,15 +343,17 @@ def main() -> None:
                 folder = Path(scratch) / f"run-{seed}"
                 with counted(count) as trained, disk(folder, arguments.isolated) as space, kept_on_error(folder):
                     entry = Round(cluster, folder, space, seed, kills, arguments.every, kinds).run()
-                rounds.append({"seed": seed, **entry, "trained_epochs": trained[0]})
+                rounds.append({"seed": seed, **how, **entry, "trained_epochs": trained[0]})
                 if not entry["faults"]:
                     raise RuntimeError("the study was over before anything happened to it; lower --every")
                 if arguments.json:  # after each study, so that a long run leaves something however it ends
                     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-                    arguments.json.write_text(json.dumps(summary(rounds, arguments), indent=1) + "\n")
+                    arguments.json.write_text(json.dumps({**summary(rounds), "rounds": rounds}, indent=1) + "\n")
         finally:
             cluster.close()
-    print(json.dumps({k: v for k, v in summary(rounds, arguments).items() if k != "rounds"}, indent=1))
+    found = summary(rounds)
+    print(json.dumps({name: value for name, value in found.items() if name != "by_kind"}, indent=1))
+    print(table(found["by_kind"]))
 
 
 if __name__ == "__main__":

@@ -150,6 +150,7 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(24),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # else a lane that starts anew waits for whatever else this machine does
             "OMP_NUM_THREADS": "1",
             "CHAOS_ORDERS": str(orders),
             **environment,

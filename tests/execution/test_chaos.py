@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from lab.assignment import Job, SearchPlan, TaskRef
 from lab.execution.board import SILENT_S, Board, Standing
@@ -25,6 +27,18 @@ LANES = 3
 
 class _Over(Exception):  # noqa: N818 - no error
     """The board does not listen to this process any more."""
+
+
+class Crowded(Digits):
+    """Digits on a machine that runs out of memory when told to."""
+
+    full = False
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        if self.full:
+            self.full = False
+            raise MemoryError
+        return super().loss(output, target)
 
 
 class _Process:
@@ -119,10 +133,11 @@ class World:
             "lane cut off and replaced": lambda: (self.ghosts.append(process), self._place(number)),
             "lanes heard again": self._thaw,
             "ghost speaks": self._haunt,
+            "out of memory": self._fill_memory,
             "driver killed": lambda: self._kill_driver(torn=False),
             "driver killed, journal torn": lambda: self._kill_driver(torn=True),
         }
-        weights = [6, 6, 4, 3, 4, 3, 1, 1]
+        weights = [6, 6, 4, 3, 4, 3, 1, 1, 1]
         if process.silent and not self.random.randrange(3):
             self.now += SILENT_S
         name = self.random.choices(list(happen), weights)[0]
@@ -130,6 +145,13 @@ class World:
             return
         happen[name]()
         self.faults[name] += 1
+
+    def _fill_memory(self) -> None:
+        """Once: a lane of one slot has none to give up, and its trial would end."""
+        task, progress = self.job.task.given, self.board.look().progress
+        assert isinstance(task, Crowded)
+        assert progress is not None
+        task.full = "preempted" not in progress.counts
 
     def _thaw(self) -> None:
         for process in self.processes.values():
@@ -150,16 +172,28 @@ class World:
         self._drive()
 
 
-def _results(folder: Path) -> dict[int, Any]:
-    return {r.number: (r.params, r.outcome, r.score, r.curve) for r in rows(folder)}
+def _said(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Record(folder).journal_path.read_bytes().splitlines()]
+
+
+def _epochs(said: list[dict[str, Any]]) -> Counter[tuple[int, int]]:
+    return Counter((log["trial_id"], log["step"]) for log in said if log["op_code"] == 7)
+
+
+def _results(folder: Path, replaces: Mapping[int, int]) -> dict[int, Any]:
+    """By the number that a trial was first proposed with."""
+
+    def first(number: int) -> int:
+        return first(replaces[number]) if number in replaces else number
+
+    return {first(r.number): (r.params, r.outcome, r.score, r.curve) for r in rows(folder)}
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_happens_every_trial_ends_once_and_as_if_undisturbed(seed: int, tmp_path: Path) -> None:
     plan = SearchPlan({"kind": "random"}, {}, 30, 4)
-    task = TaskRef("digits", given=Digits())  # its data are read once, and not by each process anew
+    task = TaskRef("digits", given=Crowded())  # its data are read once, and not by each process anew
     work = job(tmp_path / "chaos", plan=plan, lanes=LANES, width=2, task=task)
-    LocalEngine(1, lambda progress: True).run(replace(work, folder=tmp_path / "alone", lanes=1))
     world = World(work, seed)
     seen: set[tuple[int, int]] = set()
     for step in range(2000):
@@ -169,18 +203,23 @@ def test_whatever_happens_every_trial_ends_once_and_as_if_undisturbed(seed: int,
         if world.random.random() < 0.6:
             world.fault()
         if step % 20 == 0:
-            now = {(number, epoch) for number, result in _results(work.folder).items() for epoch in result[3]}
+            now = _epochs(_said(work.folder)).keys()
             assert seen <= now, "a finished epoch is gone"
-            seen = now
+            seen = set(now)
         if step % 40 == 0:
             world._thaw()
     assert world.finished()
     world.board.end_stage()
     assert sum(world.faults.values()) >= 25, world.faults
-    assert _results(work.folder) == _results(tmp_path / "alone")
-    said = [json.loads(line) for line in Record(work.folder).journal_path.read_bytes().splitlines()]
-    epochs = Counter((log["trial_id"], log["step"]) for log in said if log["op_code"] == 7)
+    said = _said(work.folder)
+    made = [log.get("user_attrs", {}) for log in said if log["op_code"] == 4]
+    replaces = {number: attrs["replaces"] for number, attrs in enumerate(made) if "replaces" in attrs}
+    assert replaces, "nothing ran out of memory"
+    alone = replace(work, folder=tmp_path / "alone", lanes=1, plan=replace(plan, trials=30 + len(replaces)))
+    LocalEngine(1, lambda progress: True).run(alone)
+    found, undisturbed = _results(work.folder, replaces), _results(alone.folder, {})
+    assert found == {number: undisturbed[number] for number in found}
     ended = Counter(log["trial_id"] for log in said if log["op_code"] == 6 and log["state"] in (1, 2, 3))
-    assert set(epochs.values()) == {1}
+    assert set(_epochs(said).values()) == {1}
     assert set(ended.values()) == {1}
-    assert len(ended) == 30
+    assert (len(found), len(ended)) == (30, 30 + len(replaces))

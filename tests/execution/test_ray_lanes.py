@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -59,6 +60,40 @@ def test_a_lane_that_finds_no_place_is_not_waited_for(tmp_path: Path, monkeypatc
         time.sleep(0.1)
 
 
+GPUS = """
+import os, time
+import lab
+
+@lab.trial_function(metric="accuracy", direction="maximize")
+def train(trial):
+    first, second = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+    for epoch in range(trial.epochs):
+        time.sleep(0.3)
+        yield {"accuracy": 0.5, "first": float(first), "second": float(second)}
+"""
+
+
+def test_a_trial_function_has_several_gpus_to_itself(tmp_path: Path) -> None:
+    """Ray takes GPUs that are only declared; which of them a process sees is all that can be told without any."""
+    from lab.execution.ray_tune import RayEngine
+
+    (tmp_path / "gpus.py").write_text(GPUS)
+    params: dict[str, Any] = {"max_lr": 0.01, "cycles": 1, "dropout": 0.1}
+    plan = tuple(Planned(params, seed=seed, epochs=4, role="x") for seed in range(4))
+    task = TaskRef("gpus.py:train", {}, str(tmp_path))
+    engine = RayEngine(tmp_path / "s", 2, lambda progress: True, gpus_per_lane=2)
+    try:
+        progress = engine.run(job(tmp_path / "s", plan=plan, task=task, width=1, lanes=2))
+    finally:
+        engine.close()
+    assert progress.counts == {"completed": 4}
+    had = {(row.metrics["first"], row.metrics["second"]) for row in read_trials(Record(tmp_path / "s"), "explore")}
+    assert had <= {(0.0, 1.0), (2.0, 3.0)}
+    lanes = json.loads((tmp_path / "s" / "lanes" / "now.json").read_text())["lanes"]
+    assert {tuple(lane["gpus"]) for lane in lanes} <= {("0", "1"), ("2", "3")}
+    assert len({gpu for lane in lanes for gpu in lane["gpus"]}) == 2 * len(lanes)
+
+
 class Watch:
     """What the test at hand wants to be told of progress."""
 
@@ -73,7 +108,7 @@ WATCH = Watch()
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Two lanes and one start of Ray for the tests below; the test above starts its own, and so has to come first."""
+    """Two lanes and one start of Ray for the tests below; those above start their own, and so have to come first."""
     from lab.execution.ray_tune import RayEngine
 
     ray_engine = RayEngine(tmp_path_factory.mktemp("engine"), 2, WATCH, hang_s=6.0)
@@ -143,18 +178,21 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(engine: Engi
 
 
 @pytest.mark.parametrize(
-    ("resources", "cpus", "gpus", "lanes"),
+    ("nodes", "cpus", "gpus", "lanes"),
     [
-        ({"CPU": 8.0}, 1, 0, 8),
-        ({"CPU": 8.0}, 3, 0, 2),
-        ({"CPU": 0.0}, 1, 0, 1),
-        ({"CPU": 64.0, "GPU": 4.0}, 1, 1, 4),
-        ({"CPU": 64.0, "GPU": 2.0}, 1, 0.25, 8),
+        ([{"CPU": 8.0}], 1, 0, 8),
+        ([{"CPU": 8.0}], 3, 0, 2),
+        ([{"CPU": 0.0}], 1, 0, 1),
+        ([{"CPU": 64.0, "GPU": 4.0}], 1, 1, 4),
+        ([{"CPU": 64.0, "GPU": 2.0}], 1, 0.25, 8),
+        ([{"CPU": 2.0, "GPU": 4.0}], 1, 1, 2),
+        ([{"CPU": 0.0}, {"CPU": 8.0, "GPU": 3.0}, {"CPU": 8.0, "GPU": 3.0}], 1, 2, 2),
+        ([{"CPU": 3.0}, {"CPU": 3.0}], 2, 0, 2),
     ],
 )
 def test_lanes_are_counted_by_what_they_ask_for(
-    resources: dict[str, float], cpus: float, gpus: float, lanes: int
+    nodes: list[dict[str, float]], cpus: float, gpus: float, lanes: int
 ) -> None:
     from lab.execution.ray_tune import lanes_for
 
-    assert lanes_for(resources, cpus, gpus) == lanes
+    assert lanes_for(nodes, cpus, gpus) == lanes
