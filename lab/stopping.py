@@ -41,6 +41,8 @@ def stop_on_interrupt(display: Display) -> Iterator[None]:
     except _Overdue:
         message = f"stopped inside an epoch, which took longer than {_STOP_WITHIN_S:.0f} s; all before it are saved"
         raise Interrupted(message) from None
+    except KeyboardInterrupt:  # said here: the command line's own library would end without a word
+        raise Interrupted("stopped at once; all epochs before the running ones are saved") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in old.items():

@@ -50,8 +50,6 @@ def main() -> None:
         app()
     except LabError as error:
         _end(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _end("stopped at once; resume with: lab study resume DIR", 130)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise

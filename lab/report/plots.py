@@ -180,7 +180,9 @@ def importance_figure(measures: Mapping[str, Mapping[str, Mapping[str, float]]])
             },
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )
-    figure.update_layout(legend={"traceorder": "reversed"})
+    # At the figure's top edge: as a share of the plot, whose height follows from the bars, it would touch the first.
+    legend = {"traceorder": "reversed", "yref": "container", "y": 1, "yanchor": "top"}
+    figure.update_layout(legend=legend, margin={"t": 36})
     return figure
 
 

@@ -1,4 +1,4 @@
-"""What a trial is worth: expected improvement, times the chance that it does not diverge, times a fading prior."""
+"""What a trial is worth: expected improvement, times the chance that it ends well, times a fading prior."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ class Acquisition:
     """A model of the response and one of divergence, fitted to the same lessons.
 
     Diverged trials enter the response as the worst: it must not be carried on beyond the edge where training breaks.
+    Settings that failed [k, d] say nothing of the response, but that the next trial there may end as they did.
     """
 
-    def __init__(self, seed: int, taught: Lessons, prior: Prior) -> None:
+    def __init__(self, seed: int, taught: Lessons, prior: Prior, failed: Floats) -> None:
         self._taught, self._prior = taught, prior
         well = np.isfinite(taught.cost)
-        self._divergence = Divergence(seed).fit(taught.encoding.features(taught.units), ~well)
+        units = np.concatenate([taught.units, taught.at_full(failed)])
+        broken = np.concatenate([~well, np.ones(len(failed), dtype=bool)])
+        self._divergence = Divergence(seed).fit(taught.encoding.features(units), broken)
         self._model: Blend | None = None
         if well.sum() >= 2:
             self._model = Blend(taught.encoding, seed).fit(taught.units, even_costs(taught.cost))

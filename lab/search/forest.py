@@ -65,10 +65,9 @@ class ForestSampler(BaseSampler):
         prior: Mapping[str, Mapping[str, Any]] | None = None,
         known: Sequence[FrozenTrial] = (),
     ) -> None:
-        if startup < 0:
-            raise ValueError(f"startup {startup!r} is not at least 0")
-        if explore_every < 1:
-            raise ValueError(f"explore_every {explore_every!r} is not at least 1")
+        for name, value, least in (("seed", seed, 0), ("startup", startup, 0), ("explore_every", explore_every, 1)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"{name} {value!r} is not a whole number of at least {least}")
         self._seed = seed
         self._startup = max(startup - len(known), 0)
         self._known = tuple(known)
@@ -140,7 +139,7 @@ class ForestSampler(BaseSampler):
     def _offer(self, encoding: Encoding, history: History, direction: StudyDirection) -> _Offer:
         """What the model offers for a history; a batch asked at once shares it and differs in what is pending."""
         taught = lessons(history, encoding, sign_of(direction))
-        key = (taught.units.tobytes(), taught.cost.tobytes())
+        key = (taught.units.tobytes(), taught.cost.tobytes(), history.failed.tobytes())
         known = self._offered
         if known is None or known.key != key:
             # Sums in another order differ in their last digits: a proposal must not depend on the process's threads.
@@ -148,9 +147,9 @@ class ForestSampler(BaseSampler):
                 self._offered = known = self._search(encoding, history, taught, key)
         return known
 
-    def _search(self, encoding: Encoding, history: History, taught: Lessons, key: tuple[bytes, bytes]) -> _Offer:
+    def _search(self, encoding: Encoding, history: History, taught: Lessons, key: tuple[bytes, ...]) -> _Offer:
         rng = np.random.default_rng([self._seed, len(history)])
-        acquisition = Acquisition(self._seed, taught, self._prior)
+        acquisition = Acquisition(self._seed, taught, self._prior, history.failed)
         best_first = np.argsort(acquisition.mean(history.units), kind="stable")
         centers = history.units[best_first[:_CENTERS]]
         candidates = everywhere(encoding, _ANYWHERE, rng)
@@ -162,7 +161,7 @@ class ForestSampler(BaseSampler):
             candidates = np.concatenate([candidates, steps])
             gain = np.concatenate([gain, acquisition(encoding, steps, len(history))])
             centers = candidates[np.argsort(-gain, kind="stable")[:_CENTERS]]
-        gain[among(candidates, history.units)] *= _AGAIN
+        gain[among(candidates, np.concatenate([history.units, history.failed]))] *= _AGAIN
         complete = [i for i in best_first if history.trials[i].state == TrialState.COMPLETE]
         favourite = history.units[complete[0]] if complete and acquisition.noisy else None
         whole = favourite is not None and bool(np.isfinite(favourite).all())
@@ -173,7 +172,7 @@ class ForestSampler(BaseSampler):
 class _Offer:
     """Candidates [m, d] with their worth [m], and the history they follow from."""
 
-    key: tuple[bytes, bytes]
+    key: tuple[bytes, ...]
     candidates: Floats
     gain: Floats
     favourite: Floats | None

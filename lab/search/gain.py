@@ -50,7 +50,7 @@ def gain_of_next(
     if (~history.diverged).sum() < max(_FEWEST, _FEWEST_PER_DIMENSION * len(encoding)) or not len(encoding):
         return None
     with threadpool_limits(limits=1):
-        acquisition = Acquisition(seed, lessons(history, encoding, sign_of(direction)), Prior(None))
+        acquisition = Acquisition(seed, lessons(history, encoding, sign_of(direction)), Prior(None), history.failed)
         rng = np.random.default_rng([seed, len(history)])
         best_first = np.argsort(acquisition.mean(history.units), kind="stable")
         near = around(encoding, history.units[best_first[:_CENTERS]], _PER_CENTER, rng)

@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 _FAR = 10.0
 """How far the worst tenth may lie behind the median, in units of the best one's lead, before it is just bad."""
 
+_HUGE = 1e100
+"""Costs from which on their squares would overflow."""
+
 
 @dataclass(frozen=True)
 class History:
@@ -32,6 +35,8 @@ class History:
     """To be minimised, [n]; infinite for a diverged trial."""
     pending: Floats
     """[p, d]"""
+    failed: Floats
+    """Settings at which a trial ended without a score and without having diverged, [k, d]."""
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -45,12 +50,21 @@ def read_history(trials: Sequence[FrozenTrial], encoding: Encoding, direction: S
     """The history of a study of one objective."""
     names = set(encoding.names)
     teaching = tuple(t for t in trials if _teaches(t) and names & t.params.keys() and inside(t, encoding))
-    running = [
-        t.params for t in trials if t.state == TrialState.RUNNING and names & t.params.keys() and inside(t, encoding)
-    ]
+
+    def units(wanted: Callable[[FrozenTrial], bool]) -> Floats:
+        return encoding.units(
+            [t.params for t in trials if wanted(t) and names & t.params.keys() and inside(t, encoding)]
+        )
+
     sign = sign_of(direction)
     cost = np.array([_cost(trial, sign) for trial in teaching], dtype=np.float64)
-    return History(teaching, encoding.units([t.params for t in teaching]), cost, encoding.units(running))
+    return History(
+        trials=teaching,
+        units=encoding.units([t.params for t in teaching]),
+        cost=cost,
+        pending=units(lambda t: t.state == TrialState.RUNNING),
+        failed=units(_failed),
+    )
 
 
 def sign_of(direction: StudyDirection) -> float:
@@ -65,6 +79,9 @@ def even_costs(cost: Floats) -> Floats:
     accuracies near their best. Not by ranks: those spread a cluster of near-equal trials until it looks like noise.
     """
     finite = np.isfinite(cost)
+    largest = float(np.abs(cost[finite]).max(initial=0.0))
+    if largest > _HUGE:
+        cost = cost / largest
     if finite.sum() < 2 or np.ptp(cost[finite]) == 0:
         return np.where(finite, -1.0, 1.0) * (0.0 if finite.all() else 1.0)
     known = cost[finite]
@@ -97,6 +114,11 @@ def _power(likelihood: Callable[..., Any], apply: Callable[..., Any], values: Fl
         found = np.array([float(likelihood(power, values)) for power in _POWERS])
         shaped = np.asarray(apply(values, float(_POWERS[np.nan_to_num(found, nan=-np.inf, posinf=-np.inf).argmax()])))
     return shaped if np.isfinite(shaped).all() and np.ptp(shaped) > 0 else values
+
+
+def _failed(trial: FrozenTrial) -> bool:
+    """Whether the setting is to blame, as far as is known: one that was preempted runs again."""
+    return trial.state == TrialState.FAIL and trial.user_attrs.get("outcome") not in ("diverged", "preempted")
 
 
 def _teaches(trial: FrozenTrial) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
@@ -13,6 +13,9 @@ from lab.errors import SpecError, TaskError, nearest
 
 Rows: TypeAlias = dict[str, NDArray[np.int64]]
 """Split to row numbers, ascending."""
+
+_FEW_EXAMPLES = 5
+"""Of a class in training, below which it is hardly learned."""
 
 KINDS = ("auto", "random", "stratified", "grouped", "time", "declared")
 
@@ -110,6 +113,28 @@ def make_split(
         if len(found[split]) == 0:
             raise TaskError(f"split '{split}' is empty: {n} rows are too few for these shares")
     return {split: np.sort(found[split]) for split in names}
+
+
+def thin_classes(classes: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> tuple[str, ...]:
+    """Lines on classes of which a split has none, or training too few to learn from.
+
+    Args:
+        classes: of each split, each row's class as a number of `names` [n].
+    """
+    found = []
+    for split, numbers in classes.items():
+        counts = np.bincount(numbers, minlength=len(names))
+        least = _FEW_EXAMPLES if split == "train" else 1
+        few = [
+            f"{name} ({count})" if count else str(name)
+            for name, count in zip(names, counts, strict=True)
+            if count < least
+        ]
+        if few:
+            some = ", ".join(few[:6]) + (f", ... ({len(few)} in all)" if len(few) > 6 else "")
+            told = "has few examples of" if split == "train" else "has no example of"
+            found.append(f"{split} {told} class{'es' if len(few) > 1 else ''} {some}; scores say little of them")
+    return tuple(found)
 
 
 def _random(n: int, shares: Mapping[str, float], seed: int) -> Rows:

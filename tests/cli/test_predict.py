@@ -77,7 +77,7 @@ def test_the_output_is_a_file_or_standard_output(
         (None, "new.csv: does not exist"),
         (b"", "new.csv: cannot be read"),
         (b"number,letter\n", "new.csv: has no rows"),
-        (b"a,b\n1,2\n", "new.csv: has none of the columns that were learned from: day, letter, number"),
+        (b"a,b\n1,2\n", "new.csv: has none of the 3 columns that were learned from; it lacks day, letter, number"),
         (b"number,letter\nmuch,x\n", "column 'number': row 1 holds 'much', which is no number"),
         (b"number;letter\n1;x\n", "new.csv: its columns are separated by ';'"),
         (b"number,number\n1,2\n", "new.csv: has column 'number' twice"),

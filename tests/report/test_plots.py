@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lab.report import plots
 from lab.report.plots import surface_figure
 
 
@@ -33,3 +34,11 @@ def test_points_without_a_trial_are_the_grey_ones():
     _, grey = surface_figure(surface(support=[[0] + [1] * 14, [1] * 15]), "accuracy").data
     assert list(grey.z[0]) == [1, *[0] * 14]
     assert list(grey.z[1]) == [0] * 15
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_the_importances_legend_stands_above_the_bars_however_many_there_are(count: int):
+    shares = {f"h{i}": {"share": 0.1, "low": 0.0, "high": 0.2} for i in range(count)}
+    layout = plots.importance_figure({"permutation": shares}).layout
+    assert (layout.legend.yref, layout.legend.y, layout.legend.yanchor) == ("container", 1, "top")
+    assert layout.margin.t >= 2 * layout.font.size  # a line of text, and some air

@@ -73,7 +73,10 @@ def test_the_forest_prunes_too():
         ({"kind": None}, r"search\.sampler\.kind: None is unknown"),
         ({"kind": "forest", "startups": 3}, r"search\.sampler\.startups: is unknown \(did you mean 'startup'\?\)"),
         ({"kind": "forest", "seed": 3}, r"search\.sampler\.seed: is unknown"),
-        ({"kind": "forest", "explore_every": 0}, r"search\.sampler: ForestSampler: explore_every 0 is not at least 1"),
+        (
+            {"kind": "forest", "explore_every": 0},
+            r"search\.sampler: ForestSampler: explore_every 0 is not a whole number of at ",
+        ),
         ({"kind": "forest", "startup": "x"}, r"search\.sampler: ForestSampler: "),
         ({"kind": "forest", "prior": {"x": 3}}, r"search\.sampler: ForestSampler: prior\.x: 3 is not {center: "),
         ({"kind": "tpe", "n_startup": 3}, r"search\.sampler\.n_startup: is unknown"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import optuna
 import pytest
@@ -10,6 +12,8 @@ from optuna.trial import TrialState, create_trial
 
 import lab
 from lab.search import ForestSampler
+from lab.search.history import read_history
+from lab.surrogate.encode import Encoding
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
 
@@ -123,6 +127,48 @@ def test_failed_pruned_and_diverged_trials_do_not_disturb_it():
 
     study.optimize(objective, n_trials=30, catch=(ArithmeticError, ValueError))
     assert len(study.trials) == 30
+
+
+def test_it_keeps_away_from_where_trials_fail():
+    study = optuna.create_study(sampler=ForestSampler(seed=0))
+
+    def breaks(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        if x > 0.5:
+            raise ValueError("failed")
+        return x
+
+    study.optimize(breaks, n_trials=36, catch=(ValueError,))
+    tried = [trial.params["x"] for trial in study.trials]
+    failed = [trial.params["x"] for trial in study.trials if trial.state == TrialState.FAIL]
+    assert len(set(failed)) == len(failed)
+    assert np.mean(np.array(tried[20:]) > 0.5) < 0.5
+    assert study.best_value < 0.01
+
+
+def test_a_preempted_trial_blames_no_setting():
+    encoding = Encoding({"x": FloatDistribution(0, 1)})
+    study = optuna.create_study()
+    for outcome in ("failed", "out of memory", "preempted", "diverged", None):
+        trial = study.ask(encoding.distributions)
+        trial.set_user_attr("outcome", outcome)
+        study.tell(trial, state=TrialState.FAIL)
+    history = read_history(study.trials, encoding, study.direction)
+    assert len(history.failed) == 3
+    assert len(history) == 1  # the diverged one
+
+
+@pytest.mark.parametrize(("value", "other"), [(1e308, -1e308), (np.inf, 1e308), (1e200, 1e-200), (3.0, 3.0)])
+def test_scores_of_any_size_are_taken(value: float, other: float):
+    study = optuna.create_study(sampler=ForestSampler(seed=0, startup=4))
+    study.optimize(lambda trial: value if trial.suggest_float("x", -1, 1) > 0 else other, n_trials=12)
+    assert len({trial.params["x"] for trial in study.trials}) == 12
+
+
+@pytest.mark.parametrize("seed", [-1, "a", 1.5, None, True])
+def test_a_seed_that_is_none_is_refused(seed: Any):
+    with pytest.raises(ValueError, match="is not a whole number of at least 0"):
+        ForestSampler(seed=seed)
 
 
 def test_it_keeps_away_from_where_trials_diverge():

@@ -17,7 +17,7 @@ from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.images.decode import decode
 from lab.tasks.images.options import ImageOptions, check_net
 from lab.tasks.images.source import Source, open_source, relabelled
-from lab.tasks.splits import Rows, SplitPlan, make_split
+from lab.tasks.splits import Rows, SplitPlan, make_split, thin_classes
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class _Part:
     splits: tuple[str, ...] | None
     class_names: tuple[str, ...]
     unreadable: tuple[str, ...]
+    empty: tuple[str, ...]
 
 
 class ImageData:
@@ -124,7 +125,7 @@ class ImageData:
             )
         splits = None if source.splits is None else tuple(source.splits[i] for i in kept)
         names = tuple(source.names[i] for i in kept)
-        return _Part(decoded.values, source.labels[kept], names, splits, source.class_names, unreadable)
+        return _Part(decoded.values, source.labels[kept], names, splits, source.class_names, unreadable, source.empty)
 
     @cached_property
     def rows(self) -> Rows:
@@ -230,6 +231,8 @@ class ImageData:
     def _warnings(self) -> tuple[str, ...]:
         found = []
         for part in (self._main, self._test):
+            if part is not None and part.empty:
+                found.append(f"no class is made of what holds no image: {', '.join(part.empty)}")
             if part is not None and part.unreadable:
                 some = ", ".join(part.unreadable[:5]) + (", ..." if len(part.unreadable) > 5 else "")
                 found.append(f"{len(part.unreadable)} images cannot be read and are left out: {some}")
@@ -241,6 +244,8 @@ class ImageData:
                     f"{twice} of {len(self.rows[split])} {split} images are also training images: duplicates make "
                     "scores too good"
                 )
+        if not self.fitted.multilabel:
+            found += thin_classes({split: self.labels(split) for split in self.rows}, self._main.class_names)
         return tuple(found)
 
 
@@ -257,7 +262,7 @@ def _limited(source: Source, limit: int, seed: int) -> Source:
         rows = np.sort(random.permutation(len(labels))[:limit])
     splits = None if source.splits is None else tuple(source.splits[i] for i in rows)
     images, names = [source.images[i] for i in rows], tuple(source.names[i] for i in rows)
-    return Source(images, names, labels[rows], source.class_names, splits)
+    return replace(source, images=images, names=names, labels=labels[rows], splits=splits)
 
 
 def describe(options: Mapping[str, Any]) -> Description:

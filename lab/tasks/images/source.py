@@ -38,6 +38,8 @@ class Source:
     class_names: tuple[str, ...] = ()
     splits: tuple[str, ...] | None = None
     """Each image's split, where the source says it."""
+    empty: tuple[str, ...] = ()
+    """Class folders without an image."""
 
 
 def relabelled(source: Source, class_names: tuple[str, ...]) -> NDArray[np.int64]:
@@ -101,6 +103,7 @@ def _from_folder(folder: Path) -> Source:
         told = f"{loose} images lie outside class folders" if loose else "is empty"
         raise TaskError(f"{folder}: {told}; a folder per class is needed, such as {folder.name}/cat/1.png")
     class_names = tuple(sorted({label for _, label, _ in found}))
+    labels = {f.name for root in roots for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")}
     number = {name: i for i, name in enumerate(class_names)}
     return Source(
         [file for file, _, _ in found],
@@ -108,6 +111,7 @@ def _from_folder(folder: Path) -> Source:
         np.array([number[label] for _, label, _ in found], dtype=np.int64),
         class_names,
         tuple(split for _, _, split in found) if by_split else None,
+        tuple(sorted(labels - set(class_names))),
     )
 
 

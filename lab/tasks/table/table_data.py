@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError, nearest
 from lab.tasks.description import Description
-from lab.tasks.splits import Rows, SplitPlan, make_split
+from lab.tasks.splits import Rows, SplitPlan, make_split, thin_classes
 from lab.tasks.table import doubts
 from lab.tasks.table.columns import (
     TYPES,
@@ -30,7 +30,7 @@ from lab.tasks.table.columns import (
 )
 from lab.tasks.table.encoding import Encoded, Notes, encode
 from lab.tasks.table.frame import need_columns, read_frame
-from lab.tasks.table.target import Target, fit_target, need_values
+from lab.tasks.table.target import Target, fit_target, need_values, with_target
 from lab.tasks.table.values import as_text, read_dates
 
 
@@ -111,24 +111,37 @@ class TableData:
         self.options = options
         self.plan = SplitPlan.parse(options.split)
         self._encoded: dict[str, Encoded] = {}
+        self._untold: list[str] = []
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """All rows; those of `test_path` last."""
+        """All rows that have a target; those of `test_path` last."""
         options = self.options
         frame = read_frame(Path(options.path))
         self._check_names(frame)
-        need_values(frame, options.targets)
+        frame = self._told(frame, options.path)
         self.main_rows = len(frame)
         if options.test_path is None:
             return frame
         test = read_frame(Path(options.test_path))
         need_columns(test, [*options.targets], f"task.test_path: {options.test_path}")
-        need_values(test, options.targets)
+        test = self._told(test, options.test_path)
         lacking = [name for name in frame.columns if name not in test.columns and name not in options.ignore]
         if lacking:
             raise TaskError(f"{options.test_path}: lacks column {lacking[0]!r}{nearest(lacking[0], test.columns)}")
         return pd.concat([frame, test[[n for n in frame.columns if n in test.columns]]], ignore_index=True)
+
+    def _told(self, frame: pd.DataFrame, path: str) -> pd.DataFrame:
+        """The rows that have a target; how many have none is said with what is doubtful."""
+        targets = self.options.targets
+        kept = with_target(frame, targets)
+        need_values(kept, targets)
+        if len(kept) < len(frame):
+            self._untold.append(
+                f"{len(frame) - len(kept)} of {len(frame)} rows of {Path(path).name} have no {', '.join(targets[:6])} "
+                "and are left out"
+            )
+        return kept
 
     def _check_names(self, frame: pd.DataFrame) -> None:
         options = self.options
@@ -277,11 +290,28 @@ class TableData:
             if share is not None
         )
         found = doubts.duplicates(self.frame, features, self.rows)
-        return dirty + tuple(
+        twice = tuple(
             f"{count} of {len(self.rows[split])} {split} rows have the features of a training row: duplicates make "
             "scores too good (split kind 'grouped' keeps them together)"
             for split, count in found.items()
             if count
+        )
+        return (*self._untold, *dirty, *twice, *self._thin_classes(), *self._when())
+
+    def _thin_classes(self) -> tuple[str, ...]:
+        target = self.fitted.target
+        if target.kind != "classification":
+            return ()
+        return thin_classes({split: self.targets(split) for split in self.rows}, target.levels)
+
+    def _when(self) -> tuple[str, ...]:
+        """Rows of all times on both sides of a split make the future look as easy as the past."""
+        dates = [c.name for c in self.fitted.columns if isinstance(c, Date)]
+        if not dates or self.plan.kind in ("time", "declared") or self.options.test_path is not None:
+            return ()
+        return (
+            f"rows are split whatever their {dates[0]!r}; where later rows are to be predicted, say split: "
+            f"{{kind: time, by: {dates[0]}}}",
         )
 
 

@@ -101,6 +101,20 @@ def fit_target(frame: pd.DataFrame, names: tuple[str, ...], asked: str | None) -
     return _classes(frame[names[0]])
 
 
+def with_target(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    """The rows that hold every target, in the type that they would have been read as without the others."""
+    lacking = frame[list(names)].isna().any(axis=1)
+    if not lacking.any() or lacking.all():  # of a column without any value `need_values` says what is wrong
+        return frame
+    kept = frame[~lacking].copy()
+    for name in names:
+        values = kept[name].infer_objects()
+        if pd.api.types.is_float_dtype(values) and ((values % 1 == 0) & (values.abs() < _LARGEST)).all():
+            values = values.astype("int64")  # a gap had made floats of whole numbers
+        kept[name] = values
+    return kept
+
+
 def need_values(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
     """Refuse rows without a target, and targets that are no plain values.
 

@@ -134,12 +134,17 @@ class Table(Task):
     # A user's later files and the report.
 
     def read(self, path: Path) -> Given:
-        """Rows of a table like the training one; it may lack columns, and need not hold the target."""
+        """Rows of a table like the training one; it may lack some columns, and need not hold the target."""
         known, notes = self._known, Notes()
         frame = read_frame(path)
         features = {column.name for column in known.columns}
-        if not features & set(frame.columns):
-            raise TaskError(f"{path}: has none of the columns that were learned from: {', '.join(sorted(features))}")
+        lacking = sorted(features - set(frame.columns))
+        if 2 * len(lacking) > len(features):
+            told = len(features) - len(lacking) or "none"
+            some = ", ".join(lacking[:8]) + (", ..." if len(lacking) > 8 else "")
+            raise TaskError(
+                f"{path}: has {told} of the {len(features)} columns that were learned from; it lacks {some}"
+            )
         x = torch.from_numpy(inputs(known.columns, encode(known.columns, frame, notes)))
         y = None
         if set(known.target.names) <= set(frame.columns):

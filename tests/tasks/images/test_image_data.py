@@ -123,6 +123,24 @@ def test_unreadable_images_are_named_and_counted(tmp_path: Path):
     assert "dark/07.png" not in names
 
 
+def test_folders_without_an_image_are_named(tmp_path: Path):
+    folder = write_folders(tmp_path / "x", each=20)
+    (folder / "night").mkdir()
+    (folder / "notes").mkdir()
+    (folder / "notes" / "read.me").write_text("no image")
+    for limit in (None, 20):
+        data = _data(folder, limit=limit)
+        assert data.describe().warnings[0] == "no class is made of what holds no image: night, notes"
+        assert len(data.fitted.class_names) == 2
+
+
+def test_a_class_with_few_images_is_told(tmp_path: Path):
+    folder = write_folders(tmp_path / "x", each=20)
+    for i in range(4, 20):
+        (folder / "dark" / f"{i:02}.png").unlink()
+    assert _data(folder).describe().warnings == ("train has few examples of class dark (2); scores say little of them",)
+
+
 def test_images_in_two_splits_are_warned_of(tmp_path: Path):
     for split in ("train", "valid", "test"):
         write_folders(tmp_path / "x" / split, each=5, seed=0 if split != "test" else 1)

@@ -56,13 +56,58 @@ def test_its_facts_say_what_was_inferred(tmp_path: Path):
     assert "left out empty: is empty" in found.facts
     assert "left out same: has one value only" in found.facts
     assert "left out name: has 36 different texts in 36 rows" in found.facts
-    assert found.warnings == ()
+    assert found.warnings == (
+        "rows are split whatever their 'day'; where later rows are to be predicted, say split: {kind: time, by: day}",
+    )
+
+
+def test_of_a_split_by_time_no_time_is_told(tmp_path: Path):
+    assert _data(tmp_path, split={"kind": "time", "by": "day"}).describe().warnings == ()
+    assert _data(tmp_path, ignore=["day"]).describe().warnings == ()
+
+
+@pytest.mark.parametrize("answers", [["no", "yes"], [0, 1], [True, False], [1.5, 2.5]])
+def test_rows_without_a_target_are_left_out_and_counted(answers: list[Any], tmp_path: Path):
+    whole = table().assign(answer=answers * 30)
+    gaps = whole.astype({"answer": object})
+    gaps.loc[[1, 2, 30], "answer"] = None
+    found = _data(tmp_path, gaps, ignore=["day"])
+    (tmp_path / "whole").mkdir()
+    alone = _data(tmp_path / "whole", whole.drop(index=[1, 2, 30]), ignore=["day"])
+    assert found.describe().warnings == ("3 of 60 rows of table.parquet have no answer and are left out",)
+    assert found.fitted == alone.fitted
+    np.testing.assert_array_equal(found.targets("train"), alone.targets("train"))
+
+
+def test_rows_without_a_target_are_left_out_of_a_csv_and_of_test_rows(tmp_path: Path):
+    frame = table().assign(answer=[1, None] * 30)
+    frame.loc[:9, "answer"] = 0
+    path, test = write_table(tmp_path / "a.csv", frame), write_table(tmp_path / "b.csv", frame)
+    found = TableData(TableOptions(str(path), "answer", test_path=str(test), ignore=["day"]))
+    assert found.fitted.target.levels == ("0", "1")
+    assert len(found.rows["test"]) == 35
+    assert found.describe().warnings[:2] == (
+        "25 of 60 rows of a.csv have no answer and are left out",
+        "25 of 60 rows of b.csv have no answer and are left out",
+    )
+
+
+def test_a_class_that_a_split_lacks_is_told(tmp_path: Path):
+    frame = table()
+    frame.loc[:2, "answer"] = "seldom"
+    rows = pd.Series(["train"] * 40 + ["valid"] * 10 + ["test"] * 10, name="part")
+    found = _data(tmp_path, frame.assign(part=rows), ignore=["day"], split={"kind": "declared", "by": "part"})
+    assert found.describe().warnings == (
+        "train has few examples of class seldom (3); scores say little of them",
+        "valid has no example of class seldom; scores say little of them",
+        "test has no example of class seldom; scores say little of them",
+    )
 
 
 def test_duplicates_across_splits_are_warned_of(tmp_path: Path):
     data = _data(tmp_path, pd.concat([table(), table()], ignore_index=True))
     warnings = data.describe().warnings
-    assert len(warnings) == 2
+    assert len(warnings) == 3
     assert "valid rows have the features of a training row: duplicates make scores too good" in warnings[0]
 
 
@@ -133,7 +178,7 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (None, {"split": {"kind": "declared", "by": "letter"}}, "the split column holds 'x'; allowed: train, valid, test"),
     (lambda f: f.assign(answer="no"), {}, "target 'answer': is constant (no); there is nothing to learn"),
     (lambda f: f.assign(answer=["odd", *f["answer"][1:]]), {}, "class odd has 1 example; a stratified split needs at"),
-    (lambda f: f.assign(answer=[None, *f["answer"][1:]]), {}, "target 'answer': row 1 has none (1 rows in all)"),
+    (lambda f: f.assign(answer=None), {}, "target 'answer': row 1 has none (60 rows in all)"),
     (lambda f: f.assign(answer=[f"c{i}" for i in range(60)]), {}, "target 'answer': 36 classes in 36 training rows"),
     (lambda f: f.assign(answer=[np.inf, *f["number"][1:]]), {}, "target 'answer': row 1 has one beyond 1e+15"),
     (lambda f: f.assign(number=f["number"] * 1e200), {}, "column 'number': holds "),
@@ -182,5 +227,5 @@ def test_one_column_to_ignore_needs_no_list(tmp_path: Path):
 
 def test_numbers_among_words_are_told_of(tmp_path: Path):
     ages = [str(20 + i % 30) for i in range(40)] + ["19 years"] * 20
-    (warning,) = _data(tmp_path, table().assign(age=ages)).describe().warnings
+    (warning,) = _data(tmp_path, table().assign(age=ages), ignore=["day"]).describe().warnings
     assert warning.startswith("column 'age' is taken for categories, though 6")

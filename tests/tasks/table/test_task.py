@@ -124,9 +124,12 @@ def test_rows_whose_target_is_no_target_are_predicted_and_not_scored(
 def test_a_table_of_something_else_is_refused(path: Path, tmp_path: Path):
     other = write_table(tmp_path / "other.csv", pd.DataFrame({"a": [1], "b": [2]}))
     with pytest.raises(
-        TaskError, match=r"other\.csv: has none of the columns that were learned from: day, letter, num"
+        TaskError, match=r"other\.csv: has none of the 3 columns that were learned from; it lacks day, let"
     ):
         _later(path).read(other)
+    shared = write_table(tmp_path / "shared.csv", pd.DataFrame({"number": [1.0], "b": [2]}))
+    with pytest.raises(TaskError, match=r"has 1 of the 3 columns that were learned from; it lacks day, letter$"):
+        _later(path).read(shared)
     text = write_table(tmp_path / "text.csv", table(3, seed=1).assign(number=["1.5", "2", "much"]))
     with pytest.raises(TaskError, match="column 'number': row 3 holds 'much', which is no number"):
         _later(path).read(text)
