@@ -15,7 +15,7 @@ from lab.spec import StudySpec
 from lab.study import hyperparameter_doubts
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.registry import describe, load_task
-from lab.training.batches import BATCH_SIZE, batch_sizes
+from lab.training.batch_size import BATCH_SIZE, batch_sizes
 from lab.training.options import OPTIMIZER
 
 if TYPE_CHECKING:

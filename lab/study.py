@@ -24,7 +24,7 @@ from lab.study_data import open_data, undone_if_refused
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.naming import spec_value
 from lab.tasks.registry import check_reference
-from lab.training.batches import batch_sizes
+from lab.training.batch_size import batch_sizes
 from lab.training.hyperparameters import always_read, refuse_unread, unread
 from lab.training.options import check_optimizer
 

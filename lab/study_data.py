@@ -14,7 +14,7 @@ from lab.errors import LabError, RecordError
 from lab.record import Record, write_json
 from lab.spec import StudySpec
 from lab.tasks.registry import load_task
-from lab.training.batches import batch_sizes
+from lab.training.batch_size import batch_sizes
 from lab.training.options import check_optimizer
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from lab.execution.template import template_params
 from lab.tasks.checks import check_data
 from lab.tasks.contract import TrialFunction
 from lab.tasks.registry import load_task
-from lab.training.batches import BATCH_SIZE
+from lab.training.batch_size import BATCH_SIZE
 from lab.training.failure import told
 from lab.training.function_trainer import FunctionTrainer
 from lab.training.grouped import GroupedTrainer

@@ -22,7 +22,7 @@ from lab.tasks.building import build_model
 from lab.tasks.checks import check_task
 from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.registry import load_task
-from lab.training.batches import BATCH_SIZE, batch_sizes
+from lab.training.batch_size import BATCH_SIZE, batch_sizes
 from lab.training.equivalence import Untrainable, check_path
 from lab.training.memory import out_of_memory
 from lab.training.models import PATHS, SlotModels, build_models

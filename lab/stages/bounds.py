@@ -19,7 +19,7 @@ from lab.space import Choice, Float, Params, Space, ends
 from lab.spec import StudySpec
 from lab.stages.jobs import make_job, run_job, task_of, training_of
 from lab.tasks.contract import Task
-from lab.training.batches import BATCH_SIZE, batch_size_of
+from lab.training.batch_size import BATCH_SIZE, batch_size_of
 from lab.training.options import OPTIMIZER
 from lab.training.trainer import steps_per_epoch
 from lab.trials import TrialRow

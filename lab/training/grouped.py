@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lab.assignment import Assignment, Outcome, Training
 from lab.tasks.building import build_model
 from lab.tasks.contract import Task
-from lab.training.batches import batch_size_of
+from lab.training.batch_size import batch_size_of
 from lab.training.failure import told
 from lab.training.feed import open_splits
 from lab.training.memory import out_of_memory

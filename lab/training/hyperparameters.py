@@ -14,7 +14,7 @@ from lab.errors import SpecError, nearest
 from lab.schedules import schedule_class
 from lab.space import Dimension
 from lab.tasks.builtin import BUILTIN
-from lab.training.batches import BATCH_SIZE
+from lab.training.batch_size import BATCH_SIZE
 from lab.training.options import optimizer_names
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from lab.errors import SpecError
 from lab.space import Choice, Dimension, Float, Int
-from lab.training.batches import batch_size_of, batch_sizes
+from lab.training.batch_size import batch_size_of, batch_sizes
 
 
 def test_a_trials_own_batch_size_counts_and_else_the_specs():
