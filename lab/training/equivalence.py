@@ -59,14 +59,14 @@ class _Refused(Exception):  # noqa: N818 - as `NotStackable`
 def _compare(path: str, task: Task, build: Callable[[int], nn.Module], x: Tensor, y: Tensor, tolerance: float) -> None:
     try:
         expected = list(_trained(task, _loaded("sequential", build, x), x, y))
-    except Exception as error:  # a user's model may raise anything in another precision
+    except (Exception, SystemExit) as error:  # a user's model may raise anything in another precision, and even exit
         raise _Refused from error
     models = _loaded(path, build, x)
     steps = _trained(task, models, x, y)
     for step, plain in enumerate(expected):
         try:
             found = next(steps)
-        except Exception as error:  # as above
+        except (Exception, SystemExit) as error:  # as above
             first = str(error).partition("\n")[0]
             raise NotStackable(f"it cannot be trained so ({type(error).__name__}: {first})") from error
         for name, tensor in plain.items():
