@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
@@ -47,6 +48,8 @@ from lab.trials import close_storage, open_storage, readable
 from lab.widths import Widths
 
 _WAIT_S = 20.0
+_AGAIN_S = 30.0
+"""A trial that was moved and has finished no epoch since is moved again after so long, and then ever later."""
 _STATE = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 
 
@@ -100,10 +103,12 @@ class Ledger:
         self._places: dict[int, str] = {}
         self._slots: dict[int, int] = {}
         """By lane, the width that it was told to have."""
-        self._lost: set[int] = set()
-        """Lanes not heard of: their running trials may be moved to others."""
+        self._lost: dict[int, float] = {}
+        """Lanes not heard of, and for how many seconds: their running trials may be moved to others."""
         self._moved: dict[int, set[int]] = {}
         """By lane, trials taken from it that it may still be training."""
+        self._moves: Counter[int] = Counter()
+        """How often a trial was moved since it last finished an epoch."""
         self._repeated = 0
         self._still_held: Callable[[], None] = lambda: None
         record = Record(job.folder)
@@ -153,7 +158,7 @@ class Ledger:
                 if place is None:  # the database's last writer died between asking for it and handing it out
                     self._preempt(trial, "was never handed out")
                 elif not 0 <= place["lane"] < job.lanes:
-                    self._lost.add(place["lane"])
+                    self._lost[place["lane"]] = math.inf
 
     def _enqueue(self, params: dict[str, Any], planned: dict[str, Any], attrs: dict[str, Any]) -> None:
         template = create_trial(
@@ -188,7 +193,7 @@ class Ledger:
             place: the node and the kind of device that it is on; what fits into memory is remembered for that.
         """
         with self._mutex, self._transaction():
-            self._lost.discard(lane)
+            self._lost.pop(lane, None)
             self._moved.pop(lane, None)
             suspects = self._after_death(lane, died) if died and lane in self._attached else {}
             self._attached.add(lane)
@@ -244,18 +249,18 @@ class Ledger:
         for number in self._tally.running(lane):
             self._preempt(self._trial(number), f"{why} at width {width}")
 
-    def lost(self, lane: int) -> None:
+    def lost(self, lane: int, silent_s: float = math.inf) -> None:
         """A lane has not been heard of for too long: lanes with free slots take its trials over.
 
         Nothing is taken from a lane that speaks again before another has had a free slot.
         """
         with self._mutex:
-            self._lost.add(lane)
+            self._lost[lane] = silent_s
 
     def found(self, lane: int) -> None:
         """A lane that was lost speaks again; what was moved meanwhile stays where it is."""
         with self._mutex:
-            self._lost.discard(lane)
+            self._lost.pop(lane, None)
 
     def lanes(self) -> set[int]:
         """Lanes that have running trials, here or from an earlier run."""
@@ -281,18 +286,27 @@ class Ledger:
 
     def _adopt(self, lane: int, slot: int, tick: int) -> Assignment | None:
         """Move a trial of a lost lane into a slot of this one; it goes on from the lost lane's checkpoint."""
-        for source in sorted(self._lost - {lane}):
+        for source in sorted(self._lost.keys() - {lane}):
             for number in self._tally.running(source):
-                if number in self._moved.get(lane, ()):
+                if number in self._moved.get(lane, ()) or self._lost[source] < self._patience_s(number):
                     continue
                 checkpoint, moved = self._checkpoint_path(source), self._moved_path(number)
                 # A copy, since the lost lane, when it is back, writes its own anew; and none older than what it had.
                 if checkpoint.exists() and (not moved.exists() or _age(checkpoint) > _age(moved)):
                     write_bytes(moved, checkpoint.read_bytes())
                 self._moved.setdefault(source, set()).add(number)
+                self._moves[number] += 1
                 self._set(number, "assignment", {"lane": lane, "slot": slot, "tick": tick})
                 return self._observed(number)
         return None
+
+    def _patience_s(self, number: int) -> float:
+        """How long a trial's lane has to be silent before the trial is moved.
+
+        One that kills its lanes would else flee from each, where a process starts slowly, and never be found out.
+        """
+        moves = self._moves[number]
+        return _AGAIN_S * 4.0 ** (moves - 1) if moves else 0.0
 
     def _observed(self, number: int) -> Assignment:
         trial = self._trial(number)
@@ -329,7 +343,7 @@ class Ledger:
             tally = self._tally
             lanes = tally.lanes()
             if self._abort():  # nobody takes over the trials of a lost lane any more
-                lanes -= self._lost
+                lanes -= self._lost.keys()
             running = sum(len(tally.running(lane)) for lane in lanes)
             return Progress(
                 stage=self._job.stage,
@@ -438,6 +452,7 @@ class Ledger:
             new = True
         if new or report.outcome is not None:
             self._deaths.progressed(lane)
+            self._moves.pop(report.trial, None)
         else:
             self._repeated += 1
         outcome, detail = report.outcome, report.detail

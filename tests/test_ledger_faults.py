@@ -84,6 +84,22 @@ def test_a_moved_trial_outlives_its_new_lane_and_the_ledger(job: Job) -> None:
     assert ledger.attach(0).running == ()
 
 
+def test_a_trial_that_was_moved_and_did_not_go_on_waits_longer_for_its_lane(job: Job) -> None:
+    ledger = Ledger(replace(job, plan=(Planned({"max_lr": 0.1}, 0, 3, "x"),)))
+    ledger.next(0, 0, (0,))
+    ledger.lost(0, 8.0)
+    assert len(ledger.next(1, 0, (0,)).assignments) == 1
+    ledger.attach(0)
+    ledger.lost(1, 29.0)
+    assert ledger.next(0, 0, (0,)).assignments == ()
+    ledger.lost(1, 31.0)
+    assert len(ledger.next(0, 0, (0,)).assignments) == 1
+    ledger.report(0, 0, (_report(0, 1),))
+    ledger.attach(1)
+    ledger.lost(0, 8.0)
+    assert len(ledger.next(1, 1, (0,)).assignments) == 1, "it has gone on since"
+
+
 def test_a_trial_does_not_return_to_a_lane_that_may_still_train_it(job: Job) -> None:
     ledger = Ledger(replace(job, plan=(Planned({"max_lr": 0.1}, 0, 3, "x"),)))
     (given,) = ledger.next(0, 0, (0,)).assignments

@@ -156,9 +156,12 @@ class Board:
         now = self._clock()
         hung = []
         for number, lane in self._lanes.items():
-            lane.lost = now - lane.heard_at > SILENT_S
-            if self._ledger is not None:
-                (self._ledger.lost if lane.lost else self._ledger.found)(number)
+            silent_s = now - lane.heard_at
+            lane.lost = silent_s > SILENT_S
+            if self._ledger is not None and lane.lost:
+                self._ledger.lost(number, silent_s)
+            elif self._ledger is not None:
+                self._ledger.found(number)
             if self._hangs(number, lane, now):
                 lane.killed = True
                 self._causes[lane.token] = f"nothing was finished for {now - lane.worked_at:.0f} s"

@@ -234,3 +234,36 @@ def test_a_request_to_stop_reaches_idle_lanes_too(board: Board) -> None:
     enter(board, 0, "a")
     board.stop()
     assert board.call(ticket(board), 0, "a", "next", 0, ()).stopping
+
+
+def test_a_trial_that_kills_its_lanes_is_found_out_however_slowly_they_start(clock: Clock, tmp_path: Path) -> None:
+    """Each time, the other lane would take it over before the one that it killed can say so."""
+    plan = (Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, 0, 3, "x"),)
+    board = Board(0, hang_s=1e9, clock=clock)
+    board.run(job(tmp_path, plan=plan, lanes=2, width=1, max_failed_share=1.0))
+    start_s = SILENT_S + 4
+    processes: dict[int, str] = {}
+    ready = {0: 0.0, 1: 0.0}
+    kills = 0
+    while kills < 20 and not board.look().progress.finished:  # type: ignore[union-attr]
+        clock.now += 1
+        for lane in (0, 1):
+            if lane in processes:
+                board.beat(lane, processes[lane])
+                given = work(board, lane, processes[lane])
+            elif clock.now >= ready[lane]:
+                processes[lane] = f"{lane} at {clock.now}"
+                attachment = enter(board, lane, processes[lane])
+                given = attachment.running
+                for suspect in attachment.suspects:
+                    board.call(ticket(board), lane, processes[lane], "trying", suspect)
+            else:
+                continue
+            if given:
+                del processes[lane]
+                ready[lane] = clock.now + start_s
+                kills += 1
+    board.end_stage()
+    (row,) = rows(tmp_path)
+    assert (row.outcome, kills) == (Outcome.FAILED, 4)
+    assert row.detail.startswith("killed its lane 3 times, the last time alone in it")
