@@ -1,6 +1,6 @@
 """Studies as jobs of a Ray cluster: sent, watched, stopped and fetched over HTTP, from a machine outside it.
 
-Beside `ray_tune.py` the only file that imports ray: it needs the job server's client (`lab[cluster]`), and no lanes.
+It needs the job server's client (`lab[cluster]`), and no lanes.
 """
 
 from __future__ import annotations
