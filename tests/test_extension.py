@@ -93,7 +93,10 @@ def test_an_interrupted_extension_loses_nothing(copy: Record, monkeypatch: pytes
         (["--trials", "+2", "--set", "space.dropout.high=0.2"], "space.dropout: is narrower than 0 to 0.3"),
         (["--trials", "+2", "--set", "space.max_lr.log=false"], "space.max_lr: may become wider, and nothing else"),
         (["--trials", "+2", "--set", "space.cycles={choice: [1]}"], "space.cycles: may become wider"),
-        (["--trials", "+2", "--set", "space.more={low: 0, high: 1}"], "space: has other hyperparameters than max_lr"),
+        (
+            ["--trials", "+2", "--set", "space.beta2={low: 0.9, high: 0.99}"],
+            "space: has other hyperparameters than max_lr",
+        ),
     ],
 )
 def test_what_cannot_be_extended_is_refused_and_nothing_touched(finished: Path, arguments: list[str], message: str):

@@ -8,24 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from lab.cli.main import app, main
+from lab.cli.main import app
 from lab.record import Record
+from tests.cli.refusal import refuse
 from tests.small import SMALL, lab, small, write_yaml
 
 RUNNER = CliRunner()
-
-
-def refuse(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
-    """Run the command in this process; the one line it ends with."""
-    monkeypatch.setattr("sys.argv", ["lab", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    error = capsys.readouterr().err
-    assert ended.value.code == 2, error
-    lines = [line for line in error.splitlines() if line.startswith("lab: ")]
-    assert len(lines) == 1, error
-    assert "Traceback" not in error
-    return lines[0].removeprefix("lab: ")
 
 
 BAD_SPECS: list[tuple[dict[str, Any], str]] = [

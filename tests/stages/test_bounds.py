@@ -49,4 +49,4 @@ def test_a_batch_size_that_is_not_searched_is_not_tested(tmp_path: Path) -> None
 
 def test_every_optimizer_costs_its_range_tests() -> None:
     space = {"max_lr": {"from": "bounds"}, "optimizer": {"choice": ["sgd", "adamw"]}}
-    assert trainings(parse_spec(small(space=space, bounds=BOUNDS)))["bounds"] == (4, 0)
+    assert trainings(parse_spec(small(space=space, bounds=BOUNDS)), None)["bounds"] == (4, 0)
