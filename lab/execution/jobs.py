@@ -27,6 +27,9 @@ from lab.record import write_bytes
 from lab.spec import StudySpec, dump_spec
 
 _POLL_S = 1.0
+_WAIT_S = 60.0
+_NOT_YET = "No available agent"
+"""In what Ray's job server answers until the agent of its node is up."""
 _STOP_WAIT_S = 20
 """How long a stopped job may take to save, before Ray kills it; a study needs 10 s at most."""
 _BEGIN, _END = "-----BEGIN LAB STUDY-----", "-----END LAB STUDY-----"
@@ -108,12 +111,19 @@ class ClusterJobs:
             command = f"python -m lab study run {sent} --address auto --dir {where} {arguments}".strip()
             name = f"lab-{spec.name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}"
             metadata = {"study": spec.name, "folder": folder or default_folder(spec)}
-            self._asked(
-                lambda: self._client.submit_job(
-                    entrypoint=command, submission_id=name, runtime_env=environment, metadata=metadata
-                )
-            )
+            self._send(entrypoint=command, submission_id=name, runtime_env=environment, metadata=metadata)
             return name
+
+    def _send(self, **job: Any) -> str:
+        """Submit a job; a head that has just started answers for a while before it can take one."""
+        deadline = time.monotonic() + _WAIT_S
+        while True:
+            try:
+                return str(self._asked(lambda: self._client.submit_job(**job)))
+            except EngineError as error:
+                if _NOT_YET not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(_POLL_S)
 
     def state(self, job: str) -> JobState:
         info = self._asked(lambda: self._client.get_job_info(job))
@@ -176,7 +186,7 @@ class ClusterJobs:
         """
         command = f"python -m lab cluster pack {_quoted_folder(self.folder(job))}"
         environment = {"py_modules": [str(shipping.lab_folder())], "excludes": ["**/__pycache__"]}
-        packing = self._asked(lambda: self._client.submit_job(entrypoint=command, runtime_env=environment))
+        packing = self._send(entrypoint=command, runtime_env=environment)
         while not (state := self.state(packing)).ended:
             time.sleep(_POLL_S / 4)
         log = self.logs(packing)

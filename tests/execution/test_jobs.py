@@ -138,6 +138,12 @@ def cluster() -> Iterator[Head]:
         yield found
 
 
+def _told(job: str, *at: str, **env: str) -> str:
+    """What is known of a job that does not come along."""
+    status = lab("cluster", "status", job, *at, **env)
+    return status.stdout + status.stderr
+
+
 def _curves(folder: Path) -> dict[int, Any]:
     return {r.number: (r.params, r.score, r.curve) for r in read_trials(Record(folder), "explore")}
 
@@ -148,10 +154,12 @@ def test_a_job_is_sent_stopped_sent_again_and_fetched(cluster: Head, spec_path: 
     there, longer = tmp_path / "on the cluster", ["--set", f"search.epochs={EPOCHS}", "--until", "explore"]
     send = ["cluster", "submit", spec_path, *at, "--dir", str(there), *longer]
     (tmp_path / "slow").touch()  # so that there is something left to stop
-    first = lab(*send, "--detach", **env).stdout.strip()
-    deadline = time.monotonic() + 120
+    detached = lab(*send, "--detach", **env)
+    assert detached.returncode == 0, detached.stderr
+    first = detached.stdout.strip()
+    deadline = time.monotonic() + 240
     while not any(row.curve for row in read_trials(Record(there), "explore")):
-        assert time.monotonic() < deadline, lab("cluster", "status", first, *at, **env).stdout
+        assert time.monotonic() < deadline, _told(first, *at, **env)
         time.sleep(0.1)
     stopped = lab("cluster", "stop", first, *at, **env)
     assert stopped.stdout.strip() == f"{first}  stopped", stopped.stderr
@@ -186,6 +194,21 @@ def test_a_driver_outside_the_cluster_joins_it(cluster: Head, spec_path: Path, t
     assert done.returncode == 0, done.stderr
     Study.from_spec(read_spec(spec_path), tmp_path / "local").run(engine="local", until="explore")
     assert _curves(tmp_path / "run") == _curves(tmp_path / "local")
+
+
+def test_a_head_that_has_just_started_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Exception] = [RuntimeError("status code 500: No available agent to submit job"), RuntimeError("no")]
+
+    class Client:
+        def submit_job(self, **job: Any) -> str:
+            raise answers.pop(0)
+
+    server = ClusterJobs.__new__(ClusterJobs)
+    monkeypatch.setattr(server, "_client", Client(), raising=False)
+    monkeypatch.setattr(server, "_address", "http://head", raising=False)
+    with pytest.raises(EngineError, match=r"RuntimeError: no$"):
+        server._send(entrypoint="x")
+    assert not answers
 
 
 def test_a_job_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
