@@ -7,7 +7,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lab.assignment import Training
 from lab.errors import LabError, RecordError
@@ -20,9 +20,6 @@ from lab.training.options import check_optimizer
 if TYPE_CHECKING:
     from lab.tasks.contract import Task
 
-_SPLITS: tuple[Literal["train", "valid"], ...] = ("train", "valid")
-"""The test split is read by stage `ensemble` alone."""
-
 
 def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ...]]:
     """Let the task look at its data, and keep what it learned and said; with the task opened, and what it doubts.
@@ -32,7 +29,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         LabError: they cannot be trained on.
     """
     from lab.tasks.checks import check_data
-    from lab.tasks.contract import TrialFunction
+    from lab.tasks.contract import TRAIN_AND_VALID, TrialFunction
     from lab.training.trainer import steps_per_epoch
 
     task = load_task(spec.task.ref())
@@ -43,7 +40,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     task.cache = record.data_folder.resolve()
     spec = spec.model_copy(update={"task": spec.task.model_copy(update={"opened": task})})
     description = task.describe()
-    for split in _SPLITS:
+    for split in TRAIN_AND_VALID:
         check_data(task, split)
     for size in sizes:
         steps_per_epoch(len(task.data("train")[0]), Training(spec.optimizer, size))
@@ -68,8 +65,10 @@ def _digest(task: Task) -> str:
     """Of what is trained and validated on: two equal ones are the same data, split alike."""
     import torch
 
+    from lab.tasks.contract import TRAIN_AND_VALID
+
     found = hashlib.sha256()
-    for split in _SPLITS:
+    for split in TRAIN_AND_VALID:
         for tensor in task.data(split):
             found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
             found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

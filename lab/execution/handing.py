@@ -10,12 +10,9 @@ import ray
 
 from lab.assignment import Job, TaskRef
 from lab.execution import shipping
-from lab.tasks.contract import Split, Task
+from lab.tasks.contract import TRAIN_AND_VALID, Task
 from lab.tasks.registry import load_task
 from lab.training.snapshots import pack, unpack
-
-_SPLITS: tuple[Split, ...] = ("train", "valid")
-"""A lane has no use for the test rows."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class OpenedTask:
 
 
 def _content(task: Task) -> _Content:
-    pairs = {split: task.data(split) for split in _SPLITS}
+    pairs = {split: task.data(split) for split in TRAIN_AND_VALID}
     tensors = {f"{split}/{what}": pair[i] for split, pair in pairs.items() for i, what in enumerate("xy")}
     return _Content(task.fitted(), pack(tensors))
 
@@ -83,5 +80,5 @@ def _opened(ref: TaskRef) -> Task:
     if content.fitted is not None:
         task.restore(content.fitted)
     parts = unpack(content.tensors, "what the driver read")
-    task.take({split: (parts[f"{split}/x"], parts[f"{split}/y"]) for split in _SPLITS})
+    task.take({split: (parts[f"{split}/x"], parts[f"{split}/y"]) for split in TRAIN_AND_VALID})
     return task

@@ -17,7 +17,7 @@ from lab.errors import RecordError
 from lab.execution.output import OutputBudget
 from lab.execution.template import template_params
 from lab.tasks.checks import check_data
-from lab.tasks.contract import TrialFunction
+from lab.tasks.contract import TRAIN_AND_VALID, TrialFunction
 from lab.tasks.registry import load_task
 from lab.training.batch_size import BATCH_SIZE
 from lab.training.failure import told
@@ -35,7 +35,7 @@ def make_trainer(job: Job) -> Trainer:
     if isinstance(task, TrialFunction):
         return FunctionTrainer(task)
     if job.task.opened is None:
-        for split in ("train", "valid"):
+        for split in TRAIN_AND_VALID:
             check_data(task, split)
     template = template_params(job.space, {BATCH_SIZE: job.training.batch_size})
     return GroupedTrainer(task, job.training, job.width, job.stack or job.width, template)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lab.errors import LabError, TaskError
 from lab.tasks.building import build_model
-from lab.tasks.contract import Data, Split, Task
+from lab.tasks.contract import TRAIN_AND_VALID, Data, Split, Task
 
 _FEW = 4
 _MOST_SHARED = 0.01
@@ -35,7 +35,7 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
         raise TaskError(f"{name}.metric: {task.metric!r} is not one of its metrics {sorted(task.metrics)}")
     if task.direction not in ("maximize", "minimize"):
         raise TaskError(f"{name}.direction: {task.direction!r} is not 'maximize' or 'minimize'")
-    for split in ("train", "valid"):
+    for split in TRAIN_AND_VALID:
         check_data(task, split)
     x, y = task.data("train")
     few = min(_FEW, len(x))

@@ -23,6 +23,8 @@ from lab.schedules import Schedule
 from lab.tasks.description import Description
 
 Split: TypeAlias = Literal["train", "valid", "test"]
+TRAIN_AND_VALID: tuple[Split, ...] = ("train", "valid")
+"""What is trained and validated on; the test split is read by stage `ensemble` alone."""
 Kind: TypeAlias = Literal["classification", "multilabel", "regression"]
 Metric: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Data: TypeAlias = tuple[Tensor, Tensor]

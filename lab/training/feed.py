@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lab.tasks.contract import Data, Split, Task
+from lab.tasks.contract import TRAIN_AND_VALID, Data, Split, Task
 
 T = TypeVar("T")
 
@@ -49,19 +49,13 @@ class Examples:
 
     def batches(self, order: Tensor, size: int) -> Iterator[Data]:
         """Inputs [k, b, ...] and targets [k, b, ...] of each step, for an order of examples [k, s * b]."""
-        steps = order.shape[1] // size
-        places = order.to(self._device)
-
-        def targets(step: int) -> Tensor:
-            return self.y[places[:, step * size : (step + 1) * size]]
-
+        whole = order[:, : order.shape[1] // size * size]
+        there, here = (torch.split(o, size, dim=1) for o in (whole.to(self._device), whole))
         if self.resident:
-            for step in range(steps):
-                yield self._x[places[:, step * size : (step + 1) * size]], targets(step)
-            return
-        gathered = _ahead(lambda step: self._there(self._x[order[:, step * size : (step + 1) * size]]), steps)
-        for step, x in enumerate(gathered):
-            yield x, targets(step)
+            yield from ((self._x[places], self.y[places]) for places in there)
+        else:
+            gathered = _ahead(lambda step: self._there(self._x[here[step]]), len(here))
+            yield from ((x, self.y[places]) for x, places in zip(gathered, there, strict=True))
 
     def parts(self, size: int) -> Iterator[Tensor]:
         """All inputs in their order, `size` at a time."""
@@ -79,8 +73,7 @@ class Examples:
 
 def open_splits(task: Task, device: torch.device) -> dict[Split, Examples]:
     """What is trained and validated on."""
-    splits: tuple[Split, ...] = ("train", "valid")
-    return {split: Examples(task.data(split), device) for split in splits}
+    return {split: Examples(task.data(split), device) for split in TRAIN_AND_VALID}
 
 
 def fits(x: Tensor, device: torch.device) -> bool:
