@@ -21,6 +21,9 @@ from lab.errors import SpecError, nearest
 from lab.space import Choice, Float, Int, Space, dump_dimension, ends, parse_dimension
 from lab.tasks.builtin import rooted
 
+_FRESHNESS = 4
+"""A search has at least this many times more trials than run at once."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(
@@ -126,6 +129,11 @@ class SearchSpec(_Section):
     epochs: Positive = 27
     max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
 
+    @property
+    def concurrency(self) -> int:
+        """Trials that may run at once; the search would be told nothing before it has ended, were it all of them."""
+        return max(self.trials // _FRESHNESS, 1)
+
 
 class UntilSpec(_Section):
     """What ends the explore stage before its last trial, beside `search.trials`."""
@@ -165,7 +173,8 @@ class FinalSpec(_Section):
 class ExecutionSpec(_Section):
     """Where and how lanes run; `auto` is replaced before the study starts."""
 
-    engine: Literal["ray", "local"] = "ray"
+    engine: Literal["auto", "ray", "local"] = "auto"
+    """`auto`: `local` where training takes less time than starting Ray's lanes would save."""
     lanes: Positive | Literal["auto"] = "auto"
     width: Positive | Literal["auto"] = "auto"
     stack: Positive | Literal["auto"] = "auto"

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lab.assignment import SearchPlan
+from lab.cost import TRAINS
 from lab.errors import RecordError, SpecError
 from lab.execution.engine import Engine
 from lab.progress import Display
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from lab.tasks.contract import Task, TrialFunction
 
 STAGES = ("bounds", "explore", "explain", "confirm", "final", "ensemble")
-_TRAINS = {"bounds", "explore", "confirm", "final"}
-_FRESHNESS = 4
-"""The search is asked at least this many times its concurrency, or it would be told nothing before it has ended."""
 
 
 class Study:
@@ -115,7 +112,8 @@ class Study:
         """Run every stage that is not complete yet; a study that was interrupted goes on where it was.
 
         Args:
-            engine: `ray` or `local`; default: what the spec says.
+            engine: `ray`, `local` or `auto`; default: what the spec says. `auto` chooses
+                it, the lanes and their width anew.
             address: of a Ray cluster; None starts Ray on this machine.
             lanes, width: instead of what is found automatically.
             until: the last stage to run.
@@ -174,81 +172,30 @@ class Study:
     def _run_stages(
         self, stack: contextlib.ExitStack, display: Display, address: str | None, until: str | None, tracker: Any
     ) -> None:
+        ahead = [s for s in STAGES[: STAGES.index(until) + 1 if until else None] if self.record.artefact(s) is None]
         engine: Engine | None = None
-        for stage in STAGES[: STAGES.index(until) + 1 if until else None]:
-            if self.record.artefact(stage) is not None:
-                continue
+        for stage in ahead:
             begin = time.monotonic()
-            if engine is None and stage in _TRAINS:
-                engine = self._open_engine(display, address)
-                stack.callback(engine.close)
-                display.say(f"trials    in a browser: lab study dashboard {shlex.quote(str(self.record.folder))}")
-                self._resolve(engine, display)
+            if engine is None and stage in TRAINS:
+                engine = self._open_lanes(stack, display, address, [s for s in ahead if s in TRAINS])
             run: Callable[..., dict[str, Any]] = _stage_module(stage).run
             artefact = run(self.spec, self.record, engine)
-            if stage in _TRAINS:
+            if stage in TRAINS:
                 write_trials(self.spec, self.record, STAGES)
             display.say(f"{stage:9} {time.monotonic() - begin:.1f} s: {headline(stage, artefact)}")
             if tracker is not None:
                 tracker.stage(stage, artefact)
 
-    def _open_engine(self, display: Display, address: str | None) -> Engine:
-        execution = self.spec.execution
-        lanes = execution.lanes if isinstance(execution.lanes, int) else None
-        if execution.engine == "local":
-            from lab.execution.local import LocalEngine
+    def _open_lanes(
+        self, stack: contextlib.ExitStack, display: Display, address: str | None, stages: list[str]
+    ) -> Engine:
+        from lab.opening import open_lanes
 
-            return LocalEngine(lanes or 1, display.watch)
-        display.say("starting Ray" if address is None else f"joining Ray at {address}")
-        from lab.execution.ray_tune import RayEngine
-
-        engine = RayEngine(
-            self.record.folder,
-            lanes,
-            display.watch,
-            address,
-            execution.cpus_per_lane,
-            execution.gpus_per_lane,
-            execution.device,
-            most_lanes=max(self.spec.search.trials // _FRESHNESS, 1),
-            hang_s=execution.hang_s,
-            task=self.spec.task.ref(),
-        )
-        for line in engine.warnings if address else ():
-            display.say(line)
-        return engine
-
-    def _resolve(self, engine: Engine, display: Display) -> None:
-        """Replace every `auto` by what this engine can do, and write the spec so that it can be repeated."""
-        from lab.execution.packing import settle
-        from lab.stages.jobs import make_job, task_of
-        from lab.tasks.contract import TrialFunction
-
-        execution = self.spec.execution
-        updates: dict[str, Any] = {"lanes": engine.lanes}
-        found = dict(self.spec.provenance)
-        if execution.path == "auto" or execution.width == "auto":
-            plan = SearchPlan({}, {}, self.spec.search.trials, self.spec.search.epochs)
-            job = make_job(self.spec, self.record, engine, "explore", plan, self.spec.space)
-            widest = max(self.spec.search.trials // (_FRESHNESS * engine.lanes), 1)
-            fixed = execution.width if isinstance(execution.width, int) else None
-            probe = engine.probe(job, fixed or widest)
-            lane = settle(probe, fixed)
-            stack = lane.stack if execution.stack == "auto" else execution.stack
-            updates |= {"path": lane.path, "width": lane.width, "stack": stack}
-            slots = f"{lane.width} slots" + (f" in stacks of {stack}" if stack < lane.width else "")
-            display.say(f"lanes     {engine.lanes} x {slots}, {lane.path} ({probe.reason})")
-            found["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": probe.timed}
-        elif execution.stack == "auto" and not isinstance(task_of(self.spec), TrialFunction):
-            # Nothing is timed: as many stacks as there are batch sizes fill the slots.
-            updates["stack"] = -(-execution.width // len(batch_sizes(self.spec.batch_size, self.spec.space)))
-        if execution.gpus_per_lane > 1 and updates.get("path", execution.path) != "function":
-            reason = f"{execution.gpus_per_lane:g}: a task's models train on one GPU; more are for a trial function"
-            raise SpecError("execution.gpus_per_lane", reason)
-        self.spec = self.spec.model_copy(
-            update={"execution": execution.model_copy(update=updates), "provenance": found}
-        )
+        engine, self.spec = open_lanes(self.spec, self.record, display.watch, display.say, address, stages)
+        stack.callback(engine.close)
         self._write_spec()
+        display.say(f"trials    in a browser: lab study dashboard {shlex.quote(str(self.record.folder))}")
+        return engine
 
     def _write_spec(self) -> None:
         self.spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **provenance()}})
@@ -329,10 +276,12 @@ def _with_flags(spec: StudySpec, engine: str | None, lanes: int | None, width: i
     for name, count in (("lanes", lanes), ("width", width)):
         if count is not None and count < 1:
             raise SpecError(name, f"{count!r} is not at least 1")
+    # What was settled for one engine is no guide to another.
+    anew = {"lanes": "auto", "width": "auto"} if engine == "auto" else {}
     given = {"engine": engine, "lanes": lanes, "width": width}
-    updates: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if engine is not None and engine not in ("ray", "local"):
-        raise SpecError("--engine", f"{engine!r} is unknown; choices: ray, local")
+    updates: dict[str, Any] = anew | {name: value for name, value in given.items() if value is not None}
+    if engine is not None and engine not in ("auto", "ray", "local"):
+        raise SpecError("--engine", f"{engine!r} is unknown; choices: auto, ray, local")
     return spec.model_copy(update={"execution": spec.execution.model_copy(update=updates)})
 
 

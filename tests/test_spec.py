@@ -140,7 +140,7 @@ def test_no_text_makes_the_reader_raise_anything_but_a_spec_error(text: str):
         ({"search": {"sampler": "tpe"}}, "search.sampler: 'tpe': "),
         ({"search": None}, "search: None is not a mapping of options to values"),
         ({"search": 5}, "search: 5 is not a mapping of options to values"),
-        ({"execution": {"engine": "rya"}}, "execution.engine: 'rya': input should be 'ray' or 'local'"),
+        ({"execution": {"engine": "rya"}}, "execution.engine: 'rya': input should be 'auto', 'ray' or 'local'"),
         (
             {"execution": {"lanes": "x"}},
             "execution.lanes: 'x': input should be a valid integer, or input should be 'au",

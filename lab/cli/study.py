@@ -19,7 +19,12 @@ app = typer.Typer(help="Run and look at studies.", no_args_is_help=True, rich_ma
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A study's YAML file.", show_default=False)]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder.", show_default=False)]
-EngineName = Annotated[str | None, typer.Option("--engine", metavar="ray|local", help="Where lanes run.")]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine", metavar="auto|ray|local", help="Where lanes run; auto chooses it, their number and width anew."
+    ),
+]
 Address = Annotated[str | None, typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")]
 Lanes = Annotated[int | None, typer.Option(min=1, help="Lanes (workers); default: one per core or GPU.")]
 Width = Annotated[str | None, typer.Option(metavar="auto|K", help="Trials that a lane trains as one.")]
@@ -146,7 +151,7 @@ def check(
     probe: Annotated[bool, typer.Option("--probe", help="Build the task and time it on this machine.")] = False,
 ) -> None:
     """Print the resolved spec, the number of trainings and an estimate of the cost; trains nothing."""
-    from lab.cost import estimate
+    from lab.estimate import estimate
     from lab.spec import dump_spec
     from lab.study import check_components
 

@@ -25,6 +25,8 @@ class Probe:
     """How many of the slots are trained as one stacked model."""
     groups: dict[str, int] = field(default_factory=dict)
     """How many groups of trials each hyperparameter makes that a stacked model must have in common."""
+    refused: tuple[str, ...] = ()
+    """Why paths that might be faster are closed."""
 
     @property
     def timed(self) -> dict[str, float]:

@@ -67,6 +67,25 @@ def pack(times: Times, widest: int, groups: int) -> Packing:
     return best
 
 
+def fastest(times: Times, widest: int, groups: Mapping[str, int], refused: tuple[str, ...]) -> Probe:
+    """What was timed, and which of it is taken up to `widest` slots, with the reason."""
+    many = prod(groups.values())
+    best = pack(times, widest, many)
+    gain = times["sequential", 1] / cost(times, best, many)
+    found = f"fastest of {len(times)} timed: {gain:.1f} times sequential" if len(times) > 1 else "nothing else is open"
+    if groups and best.path != "sequential":
+        found += f" with {many} groups ({', '.join(f'{n} by {name}' for name, n in groups.items())})"
+    reason = "; ".join([found, *refused])
+    return Probe(best.path, best.width, reason, dict(times), best.stack, dict(groups), refused)
+
+
+def narrowed(probe: Probe, widest: int) -> Probe:
+    """What the same times say where lanes are narrower."""
+    if probe.path == "function" or probe.width <= widest:
+        return probe
+    return fastest(probe.milliseconds, widest, probe.groups, probe.refused)
+
+
 def settle(probe: Probe, width: int | None) -> Packing:
     """What a probe found; with `width` slots, where they are given."""
     path = probe.path

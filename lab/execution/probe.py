@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from math import prod
 from statistics import median
 
 import torch
@@ -14,7 +13,7 @@ from lab.assignment import Assignment, Job
 from lab.errors import TaskError
 from lab.execution.engine import Probe
 from lab.execution.lane import make_trainer
-from lab.execution.packing import cost, pack
+from lab.execution.packing import fastest
 from lab.execution.template import corner_params, end_params, template_params
 from lab.schedules import Constant
 from lab.space import Choice, Dimension, Int, Params
@@ -57,20 +56,15 @@ def probe(job: Job, widest: int) -> Probe:
     times = {("sequential", 1): _milliseconds(job, "sequential", 1)}
     groups = {BATCH_SIZE: len(sizes)} if len(sizes) > 1 else {}
     refused: list[str] = []
-    for path in PATHS[:-1]:
+    asked = job.training.path
+    for path in PATHS[:-1] if asked == "auto" else {asked}.intersection(PATHS[:-1]):
         try:
             groups |= _check(path, task, job)
             _time(path, job, widest, times)
             break  # the ones after it are slower
         except NotStackable as error:
             refused.append(f"not {path}: {error}")
-    many = prod(groups.values())
-    best = pack(times, widest, many)
-    gain = times["sequential", 1] / cost(times, best, many)
-    found = f"fastest of {len(times)} timed: {gain:.1f} times sequential" if len(times) > 1 else "nothing else is open"
-    if groups and best.path != "sequential":
-        found += f" with {many} groups ({', '.join(f'{n} by {name}' for name, n in groups.items())})"
-    return Probe(best.path, best.width, "; ".join([found, *refused]), times, best.stack, groups)
+    return fastest(times, widest, groups, tuple(refused))
 
 
 def _middle(job: Job) -> Params:

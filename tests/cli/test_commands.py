@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
-from lab.cost import estimate
+from lab.estimate import estimate
 from lab.spec import parse_spec
 from lab.study import Study
 from tests.cli.refusal import refuse

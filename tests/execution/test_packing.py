@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.execution.engine import Probe
-from lab.execution.packing import Packing, best_stack, cost, filled, pack, settle
+from lab.execution.packing import Packing, best_stack, cost, fastest, filled, narrowed, pack, settle
 
 TIMES = {("sequential", 1): 1.0, ("stacked", 1): 0.8, ("stacked", 2): 0.5, ("stacked", 4): 0.3, ("stacked", 8): 0.2}
 
@@ -64,3 +64,14 @@ def test_never_slower_than_one_after_the_other():
 )
 def test_a_width_that_is_given_is_kept(path: str, groups: dict[str, int], width: Any, expected: Packing):
     assert settle(Probe(path, 8, "", TIMES, 8, groups), width) == expected
+
+
+def test_where_lanes_are_narrower_the_same_times_say_another_width():
+    wide = fastest(TIMES, 8, {}, ("not vmap: why",))
+    assert (wide.path, wide.width) == ("stacked", 8)
+    found = narrowed(wide, 2)
+    assert (found.path, found.width, found.stack) == ("stacked", 2, 2)
+    assert found.reason == "fastest of 5 timed: 2.0 times sequential; not vmap: why"
+    assert narrowed(wide, 8) is wide
+    function = Probe("function", 1, "", {})
+    assert narrowed(function, 1) is function

@@ -1,0 +1,114 @@
+"""Which engine a study's lanes get, and what of `auto` is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.execution.engine import Probe
+from lab.execution.local import LocalEngine
+from lab.opening import open_lanes
+from lab.record import Record
+from lab.spec import read_spec
+from lab.study import Study
+from tests.small import small, small_spec
+
+FUNCTION = "import lab\n\n\n@lab.trial_function(metric='score', direction='maximize')\ndef train(params, epoch):\n    yield {'score': params['x']}\n"
+
+
+class Ray(LocalEngine):
+    """Stands in for the engine on Ray: that is not started here."""
+
+    name = "ray"
+
+    def __init__(self, folder: Path, lanes: int | None, watch: Any, *rest: Any, **options: Any) -> None:
+        super().__init__(lanes or 2, watch)
+
+    warnings = ()
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, Any]]:
+    """Open the small study's lanes where a step of a trial takes `ms`, on a machine of so many cores."""
+
+    def go(
+        ms: float, cores: int = 2, address: str | None = None, task: Any = None, **execution: Any
+    ) -> tuple[str, Any]:
+        times = {("sequential", 1): 4 * ms, **{("stacked", k): ms * (1 + 1 / k) for k in (1, 2)}}
+        monkeypatch.setattr("os.cpu_count", lambda: cores)
+        monkeypatch.setattr(LocalEngine, "probe", lambda self, job, widest: Probe("stacked", 2, "timed", times, 2))
+        monkeypatch.setattr("lab.execution.ray_tune.RayEngine", Ray)
+        changes: dict[str, Any] = {"execution": {"engine": "auto", "lanes": "auto", "width": "auto", "path": "auto"}}
+        spec = small_spec(**changes, **({"task": task} if task else {}))
+        spec = spec.model_copy(update={"execution": spec.execution.model_copy(update=execution)})
+        lines: list[str] = []
+        stages = ["bounds", "explore", "confirm", "final"]
+        engine, settled = open_lanes(spec, Record(tmp_path / "s"), lambda p: True, lines.append, address, stages)
+        assert settled.execution.engine == engine.name
+        assert settled.execution.lanes == engine.lanes
+        return engine.name, lines
+
+    return go
+
+
+def test_a_short_study_is_not_worth_starting_ray(opened: Callable[..., tuple[str, Any]]):
+    name, lines = opened(0.1)
+    assert name == "local"
+    assert lines[0].startswith("engine    local: about ")
+    assert opened(100.0)[0] == "ray"
+
+
+def test_more_cores_and_long_training_are_worth_it(opened: Callable[..., tuple[str, Any]]):
+    longest = max(ms for ms in range(1, 30) if opened(float(ms))[0] == "local")
+    assert opened(0.9 * longest, cores=2)[0] == "local"
+    assert opened(0.9 * longest, cores=16)[0] == "ray"
+    assert opened(0.9 * longest, cores=1)[0] == "local"
+    assert opened(1.1 * longest, cores=1)[0] == "ray", "a long study is kept apart from its driver"
+
+
+@pytest.mark.parametrize(
+    "asked", [{"lanes": 2}, {"engine": "ray"}, {"address": "auto"}, {"width": 2, "path": "stacked"}]
+)
+def test_what_is_asked_for_is_given(opened: Callable[..., tuple[str, Any]], asked: Mapping[str, Any]):
+    assert opened(0.1, **asked)[0] == "ray"
+
+
+def test_local_is_local_however_long_it_takes(opened: Callable[..., tuple[str, Any]]):
+    assert opened(1e6, engine="local")[0] == "local"
+
+
+def test_the_time_of_a_function_is_not_known(opened: Callable[..., tuple[str, Any]], tmp_path: Path):
+    (tmp_path / "f.py").write_text(FUNCTION)
+    assert opened(0.1, task=f"{tmp_path}/f.py:train")[0] == "ray"
+
+
+def test_a_small_study_runs_where_it_was_begun_and_anew_where_it_is_told(tmp_path: Path):
+    execution = {"engine": "auto", "lanes": "auto", "width": "auto", "path": "auto"}
+    study = Study.from_spec(small_spec(execution=execution), tmp_path / "s")
+    study.run(until="bounds")
+    settled = read_spec(study.record.spec_path).execution
+    assert (settled.engine, settled.lanes) == ("local", 1)
+    assert isinstance(settled.width, int)
+    Study.open(tmp_path / "s").run(until="explore", engine="auto")
+    assert read_spec(study.record.spec_path).execution.engine == "local"
+
+
+@pytest.mark.parametrize("path", ["stacked", "vmap", "sequential"])
+def test_a_path_that_is_asked_for_is_kept_when_its_width_is_found(tmp_path: Path, path: str):
+    spec = small_spec(execution={"width": "auto", "path": path})
+    study = Study.from_spec(spec, tmp_path / "s")
+    study.run(until="bounds")
+    settled = read_spec(study.record.spec_path)
+    assert settled.execution.path == path
+    timed = settled.provenance["probe"]["milliseconds_per_trial_step"]
+    assert {name.split()[0] for name in timed} == {"sequential", path}
+
+
+def test_the_default_is_auto():
+    assert small_spec(execution=dict.fromkeys(("lanes", "width"), "auto")).execution.engine == "local"
+    spec = small()
+    del spec["execution"]
+    assert Study(spec["task"], spec["space"]).spec.execution.engine == "auto"
