@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ def _probe(spec: StudySpec) -> tuple[Probe, float | None]:
     job = Job(
         stage="probe",
         folder=Path(),
-        task=spec.task.ref(),
+        task=replace(spec.task.ref(), opened=task),
         space=spec.space,
         recipe=spec.schedule.recipe(),
         training=training,

@@ -16,7 +16,14 @@ from lab.spec import read_spec
 from lab.study import Study
 from tests.small import small, small_spec
 
-FUNCTION = "import lab\n\n\n@lab.trial_function(metric='score', direction='maximize')\ndef train(params, epoch):\n    yield {'score': params['x']}\n"
+FUNCTION = """
+import lab
+
+
+@lab.trial_function(metric="score", direction="maximize")
+def train(params, schedule):
+    yield {"score": params["x"]}
+"""
 
 
 class Ray(LocalEngine):

@@ -30,6 +30,8 @@ from lab.training.stacking.layouts import NotStackable
 
 _STEPS = 16
 _ROUNDS = 3
+_ROUND_S = 0.2
+"""Of slow steps fewer make a round: a net of 50 ms a step was timed for a third as long as its search took."""
 _EXAMPLES = 8
 _SLOWER = 1.25
 _MANY = 1000
@@ -53,7 +55,8 @@ def probe(job: Job, widest: int) -> Probe:
     sizes = batch_sizes(job.training.batch_size, job.space)
     check_task(task, _middle(job))
     job = replace(job, task=replace(job.task, opened=task))  # its data are read once, not for every width
-    times = {("sequential", 1): _milliseconds(job, "sequential", 1)}
+    roughly = _milliseconds(job, "sequential", 1, steps=1)
+    times = {("sequential", 1): _milliseconds(job, "sequential", 1, _enough(roughly))}
     groups = {BATCH_SIZE: len(sizes)} if len(sizes) > 1 else {}
     refused: list[str] = []
     asked = job.training.path
@@ -73,10 +76,10 @@ def _middle(job: Job) -> Params:
 
 def _time(path: str, job: Job, widest: int, times: dict[tuple[str, int], float]) -> None:
     """Widths 1, 2, 4, ... as long as they fit into memory and are not clearly slower than a narrower one."""
-    width = 1
+    width, found = 1, times["sequential", 1]
     while width <= widest:
         try:
-            found = _milliseconds(job, path, width)
+            found = _milliseconds(job, path, width, _enough(found * width))
         except Exception as error:
             if width == 1 or not out_of_memory(error):
                 raise
@@ -149,9 +152,14 @@ class _Met:
         return build_model(self._task, params, seed, self._x)
 
 
-def _milliseconds(job: Job, path: str, width: int) -> float:
-    """Median time of one trial's optimizer step."""
-    steps = min(_STEPS, job.training.epoch_steps or _STEPS)
+def _enough(step_ms: float) -> int:
+    """Steps of a round, where all slots' step is expected to take so long."""
+    return max(min(round(_ROUND_S * 1000 / step_ms), _STEPS), 1)
+
+
+def _milliseconds(job: Job, path: str, width: int, steps: int) -> float:
+    """Median time of one trial's optimizer step, over rounds of so many."""
+    steps = min(steps, job.training.epoch_steps or steps)
     training = replace(job.training, path=path, epoch_steps=steps, record_losses=True, stop_at=None)
     trainer = make_trainer(replace(job, training=training, width=width, stack=None))
     params = _middle(job)
