@@ -144,6 +144,8 @@ class Training:
     """Whether every step's training loss is reported when a trial ends."""
     stop_at: float | None = None
     """A trial ends as diverged when its smoothed loss exceeds this multiple of its best."""
+    precision: str = "float32"
+    """Of forward and backward passes: `float32` or `bf16`; weights and the optimizer are float32 either way."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from lab.assignment import Job, Training
+from lab.assignment import Job
 from lab.cost import TRAINS, epoch_steps, training_seconds, trainings
 from lab.errors import TaskError
 from lab.spec import StudySpec
@@ -74,15 +74,13 @@ def _probe(spec: StudySpec) -> tuple[Probe, float | None]:
     from lab.execution.probe import probe
 
     task = load_task(spec.task.ref())
-    execution = spec.execution
-    training = Training(spec.optimizer, spec.batch_size, execution.path, execution.threads, execution.device)
     job = Job(
         stage="probe",
         folder=Path(),
         task=replace(spec.task.ref(), opened=task),
         space=spec.space,
         recipe=spec.schedule.recipe(),
-        training=training,
+        training=spec.training(),
         direction=task.direction,
         metric=task.metric,
         seed=spec.seed,

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from lab.assignment import Recipe, Store, TaskRef, Until, check_recipe
+from lab.assignment import Recipe, Store, TaskRef, Training, Until, check_recipe
 from lab.errors import SpecError, nearest
 from lab.space import Choice, Float, Int, Space, dump_dimension, ends, parse_dimension
 from lab.tasks.builtin import rooted
@@ -181,6 +181,8 @@ class ExecutionSpec(_Section):
     """Slots that are trained as one stacked model, where trials differ in batch size or architecture."""
     path: Literal["auto", "stacked", "vmap", "sequential", "function"] = "auto"
     threads: Positive = 1
+    precision: Literal["float32", "bf16"] = "float32"
+    """`bf16`: forward passes under PyTorch's autocast, with weights and optimizer in float32."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     cpus_per_lane: Annotated[float, Field(gt=0)] = 1
     gpus_per_lane: Annotated[float, Field(ge=0)] = 0
@@ -264,6 +266,18 @@ class StudySpec(_Section):
                         f"{center!r} is not within space.{name}, {dimension.low!r} to {dimension.high!r}",
                     )
         return self
+
+    def training(self) -> Training:
+        """How lanes train, as far as the spec says."""
+        found = self.execution
+        return Training(
+            self.optimizer,
+            self.batch_size,
+            path=found.path,
+            threads=found.threads,
+            device=found.device,
+            precision=found.precision,
+        )
 
     @property
     def needs_range_test(self) -> bool:

@@ -9,7 +9,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from lab.assignment import Assignment, Job
+from lab.assignment import Assignment, Job, Outcome
 from lab.errors import TaskError
 from lab.execution.engine import Probe
 from lab.execution.lane import make_trainer
@@ -80,6 +80,11 @@ def _time(path: str, job: Job, widest: int, times: dict[tuple[str, int], float])
     while width <= widest:
         try:
             found = _milliseconds(job, path, width, _enough(found * width))
+        except TaskError as error:
+            if job.training.precision == "float32":
+                raise
+            # It was checked in full precision; some operations cannot be had in this one.
+            raise NotStackable(f"not in {job.training.precision} ({error})") from error
         except Exception as error:
             if width == 1 or not out_of_memory(error):
                 raise
@@ -171,6 +176,8 @@ def _milliseconds(job: Job, path: str, width: int, steps: int) -> float:
         begin = time.perf_counter()
         results = trainer.epoch()
         found.append(time.perf_counter() - begin)
-        if len(results) != width:
-            raise TaskError("a trial ended while its speed was measured")
+        failed = next((result.detail for result in results if result.outcome is Outcome.FAILED), "")
+        if failed or len(results) != width:
+            why = failed.strip().splitlines()[-1] if failed else "its trial ended"
+            raise TaskError(f"its speed could not be measured: {why}")
     return median(found[1:]) * 1000 / steps / width

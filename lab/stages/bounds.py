@@ -17,7 +17,7 @@ from lab.record import Record
 from lab.schedules import Floats, Ramp
 from lab.space import Choice, Float, Params, Space, ends
 from lab.spec import StudySpec
-from lab.stages.jobs import make_job, run_job, task_of, training_of
+from lab.stages.jobs import make_job, run_job, task_of
 from lab.tasks.contract import Task
 from lab.training.batch_size import BATCH_SIZE, batch_size_of
 from lab.training.options import OPTIMIZER
@@ -40,7 +40,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     own = {BATCH_SIZE: spec.batch_size, OPTIMIZER: spec.optimizer.get("kind", "adamw")}
     middle = template_params(spec.space, own)
     base = {name: value for name, value in middle.items() if name not in ("max_lr", "cycles")}
-    training = replace(training_of(spec), batch_size=batch_size_of(spec.batch_size, base))
+    training = replace(spec.training(), batch_size=batch_size_of(spec.batch_size, base))
     epoch_steps = steps_per_epoch(len(task.data("train")[0]), training)
     steps = min(epoch_steps, bounds.steps)
     epochs = -(-bounds.steps // steps)

@@ -55,11 +55,6 @@ def sampler_of(spec: StudySpec, record: Record) -> dict[str, Any]:
     return sampler
 
 
-def training_of(spec: StudySpec) -> Training:
-    execution = spec.execution
-    return Training(spec.optimizer, spec.batch_size, execution.path, execution.threads, execution.device)
-
-
 def make_job(
     spec: StudySpec,
     record: Record,
@@ -81,7 +76,7 @@ def make_job(
         task=replace(spec.task.ref(), cache=str(record.data_folder.resolve())),
         space=space,
         recipe=spec.schedule.recipe(),
-        training=training or training_of(spec),
+        training=training or spec.training(),
         direction=task.direction,
         metric=task.metric,
         seed=derive_seed(spec.seed, stage),

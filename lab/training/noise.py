@@ -66,7 +66,8 @@ class MaskBuffer:
         count = (n + 3) // 4
         self._words = np.zeros((width, count), dtype=np.uint64)
         self._keep = np.empty((width, n), dtype=np.bool_)
-        self._mask = torch.empty(width, n, dtype=like.dtype, device=like.device)
+        dtype = torch.promote_types(like.dtype, torch.float32)  # a scale rounded to bfloat16 would move the mean
+        self._mask = torch.empty(width, n, dtype=dtype, device=like.device)
 
     def draw(self, noise: Sequence[SlotNoise | None], rates: Sequence[float]) -> tuple[Tensor, Tensor]:
         """What is kept, ones and zeros [k, n], and what it is multiplied by so that the mean stays [k].

@@ -116,6 +116,7 @@ class ModelTrainer(Trainer):
         self._task = task
         self._training = training
         self._device = pick_device(training.device)
+        check_precision(training.precision, self._device)
         data = data or open_splits(task, self._device)
         self._train_data, self._valid_data = data["train"], data["valid"]
         self._batch = training.batch_size
@@ -167,12 +168,19 @@ class ModelTrainer(Trainer):
         full = len(active) == self.width
         for step, (x, y) in enumerate(self._train_data.batches(order, self._batch)):
             x, y = self._augmented(task.model_input(x), y, active)
-            loss = slot_losses(task, models.forward(x, active), y)  # [k]
+            loss = slot_losses(task, self._forward(x, active), y)  # [k]
             models.backward((loss if full else loss[list(active)]).sum(), active)
             losses[step] = loss.detach()
             for slot in active:
                 self._update(slot)
         return losses
+
+    def _forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
+        """Outputs [k, b, ...], in float32 whatever they were computed in: losses and metrics are."""
+        if self._training.precision == "float32":
+            return self._models.forward(x, active)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            return self._models.forward(x, active).float()
 
     def _augmented(self, x: Tensor, y: Tensor, active: Sequence[int]) -> Data:
         """A step's batches x [k, b, ...] and y [k, b, ...], augmented by what each slot's own generator draws."""
@@ -214,14 +222,20 @@ class ModelTrainer(Trainer):
         size = max(1, min(_EVAL_EXAMPLES, _EVAL_NUMBERS // numbers) // self.width)
         outputs = []
         for x in map(task.model_input, self._valid_data.parts(size)):
-            outputs.append(models.forward(x.expand(self.width, *x.shape), active))
+            outputs.append(self._forward(x.expand(self.width, *x.shape), active))
         output = torch.cat(outputs, dim=1)  # [k, n, ...]
         target = self._valid_data.y
-        found: dict[int, dict[str, float]] = {}
-        for slot in active:
-            metrics = {name: float(metric(output[slot], target)) for name, metric in task.metrics.items()}
-            found[slot] = metrics | {"valid_loss": float(task.loss(output[slot], target).mean())}
-        return found
+        names = [*task.metrics, "valid_loss"]
+        found = [
+            torch.as_tensor(value, dtype=torch.float64, device=self._device).reshape(())
+            for slot in active
+            for value in (
+                *(metric(output[slot], target) for metric in task.metrics.values()),
+                task.loss(output[slot], target).mean(),
+            )
+        ]
+        values = torch.stack(found).view(len(active), -1).tolist()  # all at once: a GPU is waited for once
+        return {slot: dict(zip(names, row, strict=True)) for slot, row in zip(active, values, strict=True)}
 
     def _result(self, slot: int, losses: list[float], scores: dict[str, float]) -> EpochResult:
         running = self._slots[slot]
@@ -304,6 +318,18 @@ def pick_device(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise SpecError("execution.device", f"'{name}' is asked for, and PyTorch sees no GPU here")
     return torch.device(name)
+
+
+def check_precision(name: str, device: torch.device) -> None:
+    """Refuse bfloat16 on a GPU that only pretends to have it.
+
+    Raises:
+        SpecError: with what to set.
+    """
+    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise SpecError(
+            "execution.precision", f"'bf16' is not to be had on {torch.cuda.get_device_name()}; use float32"
+        )
 
 
 def steps_per_epoch(examples: int, training: Training) -> int:

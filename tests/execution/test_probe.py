@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,18 @@ def test_a_width_that_does_not_fit_into_memory_is_not_taken() -> None:
     assert ("stacked", 2) in found.milliseconds
     assert ("stacked", 4) not in found.milliseconds
     assert found.width <= 2
+
+
+def test_a_path_that_cannot_be_had_in_bfloat16_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch):
+    def linear(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+        if torch.is_autocast_enabled("cpu"):
+            raise RuntimeError("no such product")
+        return torch.bmm(weight, x)
+
+    monkeypatch.setattr("lab.training.stacking.fused.linear", linear)
+    task = Noise(lambda params: nn.Sequential(nn.Linear(6, 3, bias=False)), 6)
+    job = _job(task, Space({"weight_decay": Float(1e-4, 0.1)}))
+    assert {path for path, _ in probe(job, widest=2).milliseconds} == {"sequential", "stacked"}
+    found = probe(replace(job, training=replace(job.training, precision="bf16")), widest=2)
+    assert "not stacked: not in bf16 (its speed could not be measured: RuntimeError: no such product" in found.reason
+    assert {path for path, _ in found.milliseconds} == {"sequential", "vmap"}

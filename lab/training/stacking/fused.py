@@ -3,6 +3,9 @@
 Gradients of parameters go straight into the flat rows that the optimizer reads. All of it works row by row, so a
 slot's numbers do not depend on its neighbours'. Broadcast `mul` and `add` are vectorised where `addcmul` is not.
 
+Under autocast products are taken in its dtype and everything else in that of the weights: autocast sees into forward
+passes, not into backward passes that are written out.
+
 Shapes: k slots, b examples, f features.
 """
 
@@ -26,6 +29,9 @@ class Linear(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, weight_grad: Tensor, bias_grad: Tensor | None
     ) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):
+            dtype = torch.get_autocast_dtype(x.device.type)
+            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
         ctx.save_for_backward(x, weight)
         ctx.grads = weight_grad, bias_grad
         return torch.bmm(weight, x) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, x)
@@ -35,12 +41,12 @@ class Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         x, weight = ctx.saved_tensors
         weight_grad, bias_grad = ctx.grads
-        if weight_grad[0].numel() < _DIRECT:
+        if weight_grad[0].numel() < _DIRECT or weight_grad.dtype != grad.dtype:
             weight_grad.copy_(torch.bmm(grad, x.transpose(1, 2)))
         else:
             torch.bmm(grad, x.transpose(1, 2), out=weight_grad)
         if bias_grad is not None:
-            torch.sum(grad, 2, out=bias_grad)
+            torch.sum(grad, 2, dtype=bias_grad.dtype, out=bias_grad)
         return torch.bmm(weight.transpose(1, 2), grad) if ctx.needs_input_grad[0] else None, None, None, None, None
 
 
@@ -70,6 +76,7 @@ class NormReluDropout(torch.autograd.Function):
         scale: Tensor | None,
     ) -> Tensor:
         b = x.shape[2]
+        x = x.to(weight.dtype)
         mean = x.mean(2)
         centred = x - mean.unsqueeze(2)
         var = (centred * centred).mean(2)
