@@ -62,7 +62,7 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"seed": 2**40}, "seed: 1099511627776: input should be less than 4294967296"),
     ({"execution": {"device": "tpu9"}}, "execution.device: 'tpu9': string should match pattern"),
     ({"seed": -1}, "seed: -1: input should be greater than or equal to 0"),
-    ({"execution": {"engine": "slurm"}}, "execution.engine: 'slurm': input should be 'ray' or 'local'"),
+    ({"execution": {"engine": "slurm"}}, "execution.engine: 'slurm': input should be 'auto', 'ray' or 'local'"),
 ]
 
 
@@ -102,7 +102,7 @@ def test_spec_files_that_are_none(
 def test_bad_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     spec = write_yaml(tmp_path / "study.yaml", small())
     run = ("study", "run", spec, "--dir", tmp_path / "run")
-    assert "'slurm' is unknown; choices: ray, local" in refuse(capsys, monkeypatch, *run, "--engine", "slurm")
+    assert "'slurm' is unknown; choices: auto, ray, local" in refuse(capsys, monkeypatch, *run, "--engine", "slurm")
     assert "'wide' is neither 'auto' nor" in refuse(capsys, monkeypatch, *run, "--width", "wide")
     assert "'trials' is not of the form key=value" in refuse(capsys, monkeypatch, *run, "--set", "trials")
     assert "search.trials: 0" in refuse(capsys, monkeypatch, *run, "--set", "search.trials=0")
