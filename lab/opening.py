@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lab.assignment import SearchPlan
@@ -12,8 +13,9 @@ from lab.errors import SpecError
 from lab.execution.engine import Engine, Probe, Watch
 from lab.execution.local import LocalEngine
 from lab.execution.packing import narrowed, settle
+from lab.execution.threads import on_more_threads
 from lab.record import Record
-from lab.spec import StudySpec
+from lab.spec import ExecutionSpec, StudySpec
 from lab.stages.jobs import make_job, task_of
 from lab.tasks.contract import TrialFunction
 from lab.training.batch_size import batch_sizes
@@ -21,6 +23,14 @@ from lab.training.trainer import pick_device
 
 _RAY_START_S = 10.0
 """What a study's end is later by Ray's and its lanes' start and end; 9 to 12 s on two cores."""
+_BESIDE = 0.85
+"""Pace of a lane where every core has one, of that where it is alone; .77 to .92 on two cores, least where a model is
+bound by memory."""
+_LONG_S = 600.0
+"""Training from which on lanes are kept apart from the driver, if they are no faster: one that dies or hangs starts
+again."""
+_WORTH_TIMING_S = 4.0
+"""Training below which it is not tried whether more threads make it faster."""
 
 
 def open_lanes(
@@ -31,26 +41,26 @@ def open_lanes(
     address: str | None,
     stages: Sequence[str],
 ) -> tuple[Engine, StudySpec]:
-    """Open the engine for these stages, and replace every `auto` of a spec by what it can do.
+    """Open the engine for the stages that are to train, and replace every `auto` of a spec by what it can do.
 
     Raises:
         LabError: the engine cannot be started, or the task not be trained.
     """
-    probe = None
-    if spec.execution.engine == "local":
-        engine: Engine = LocalEngine(_number(spec.execution.lanes) or 1, watch)
-    else:
-        local = LocalEngine(1, watch)
-        if address is None and spec.execution.engine == "auto" and _may_be_local(spec):
-            probe = local.probe(*_to_probe(spec, record, local))
-        seconds = None if probe is None else _seconds(spec, probe, stages)
-        if seconds is not None and not _is_worth_ray(spec, seconds):
-            say(f"engine    local: about {seconds:.0f} s of training, of which Ray saves less than its start takes")
-            engine = local
-        else:
-            engine = _open_ray(spec, record, watch, say, address)
+    execution = spec.execution
+    local = LocalEngine(_number(execution.lanes) or 1, watch)
+    if execution.engine == "local":
+        fastest = _timed_here(spec, record, local, stages).fastest if _is_timed(spec) else None
+        return local, _settled(spec, record, local, fastest, say)
+    plain = None
+    if address is None and execution.engine == "auto" and _may_be_local(spec):
+        here = _timed_here(spec, record, local, stages)
+        if here.seconds is not None and here.seconds <= min(_on_ray_s(spec, here), _LONG_S):
+            say(f"engine    local: about {here.seconds:.0f} s of training, which Ray's start would not make shorter")
+            return local, _settled(spec, record, local, here.fastest, say)
+        plain = here.plain
+    engine = _open_ray(spec, record, watch, say, address)
     try:
-        return engine, _settled(spec, record, engine, probe, say)
+        return engine, _settled(spec, record, engine, plain, say)
     except BaseException:
         engine.close()
         raise
@@ -60,22 +70,47 @@ def _number(value: int | str) -> int | None:
     return value if isinstance(value, int) else None
 
 
+def _is_timed(spec: StudySpec) -> bool:
+    return spec.execution.path == "auto" or spec.execution.width == "auto"
+
+
 def _may_be_local(spec: StudySpec) -> bool:
     """Whether it is worth the probe: a GPU's lane is best kept apart from the driver, and lanes asked for are given."""
-    execution = spec.execution
-    timed = execution.path == "auto" or execution.width == "auto"
-    one = _number(execution.lanes) in (None, 1) and not execution.gpus_per_lane
-    return (
-        timed and one and not isinstance(task_of(spec), TrialFunction) and pick_device(execution.device).type == "cpu"
-    )
+    one = _number(spec.execution.lanes) in (None, 1) and not spec.execution.gpus_per_lane
+    return _is_timed(spec) and one and not isinstance(task_of(spec), TrialFunction) and _is_on_cpu(spec)
 
 
-def _is_worth_ray(spec: StudySpec, seconds: float) -> bool:
-    """Whether lanes on all cores save more than they cost; on one core too, a study that is long is better there:
-    a lane that dies is started again."""
-    cores = int((os.cpu_count() or 1) / spec.execution.cpus_per_lane)
-    lanes = max(_number(spec.execution.lanes) or min(cores, spec.search.concurrency), 2)
-    return seconds * (1 - 1 / lanes) > _RAY_START_S
+def _is_on_cpu(spec: StudySpec) -> bool:
+    return pick_device(spec.execution.device).type == "cpu"
+
+
+@dataclass(frozen=True)
+class _Here:
+    """How trials are trained in this process, and the seconds that all of them take, where these can be told."""
+
+    plain: Probe
+    """On as many threads as a lane on Ray has."""
+    plain_s: float | None
+    fastest: Probe
+    """On more, where they make it faster."""
+    seconds: float | None
+
+
+def _timed_here(spec: StudySpec, record: Record, local: LocalEngine, stages: Sequence[str]) -> _Here:
+    job, widest = _to_probe(spec, record, local)
+    plain = fastest = local.probe(job, widest)
+    plain_s = _seconds(spec, plain, stages)
+    if spec.execution.threads == "auto" and _is_on_cpu(spec) and plain_s is not None and plain_s > _WORTH_TIMING_S:
+        fastest = on_more_threads(job, plain, widest, os.cpu_count() or 1)
+    return _Here(plain, plain_s, fastest, _seconds(spec, fastest, stages))
+
+
+def _on_ray_s(spec: StudySpec, here: _Here) -> float:
+    """Seconds on lanes on all cores."""
+    assert here.plain_s is not None  # told wherever the other time is
+    cores = max(int((os.cpu_count() or 1) / spec.execution.cpus_per_lane), 1)
+    lanes = _number(spec.execution.lanes) or min(cores, spec.search.concurrency)
+    return here.plain_s / (lanes * (_BESIDE if lanes > 1 else 1.0)) + _RAY_START_S
 
 
 def _seconds(spec: StudySpec, probe: Probe, stages: Sequence[str]) -> float | None:
@@ -112,16 +147,27 @@ def _to_probe(spec: StudySpec, record: Record, engine: Engine) -> tuple[Any, int
     return make_job(spec, record, engine, "explore", plan, spec.space), widest
 
 
+def _threads(execution: ExecutionSpec, engine: Engine, probe: Probe | None) -> int:
+    """How many threads share a step, where nobody has said."""
+    if engine.name == "local":
+        return probe.threads if probe is not None else 1
+    return max(int(execution.cpus_per_lane), 1)
+
+
 def _settled(
     spec: StudySpec, record: Record, engine: Engine, probe: Probe | None, say: Callable[[str], None]
 ) -> StudySpec:
     """The spec as it can be repeated; probed on the engine where that has not been done."""
     execution = spec.execution
+    threads = _number(execution.threads) or _threads(execution, engine, probe)
+    execution = execution.model_copy(update={"threads": threads})
     updates: dict[str, Any] = {"engine": engine.name, "lanes": engine.lanes}
     found = dict(spec.provenance)
-    if execution.path == "auto" or execution.width == "auto":
-        job, widest = _to_probe(spec, record, engine)
-        probe = engine.probe(job, widest) if probe is None else narrowed(probe, widest)
+    if _is_timed(spec):
+        job, widest = _to_probe(spec.model_copy(update={"execution": execution}), record, engine)
+        if probe is None or probe.threads != threads:
+            probe = engine.probe(job, widest)
+        probe = narrowed(probe, widest)
         lane = settle(probe, _number(execution.width))
         stack = lane.stack if execution.stack == "auto" else execution.stack
         asked = execution.path in {path for path, _ in probe.milliseconds}
@@ -132,6 +178,7 @@ def _settled(
         found["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": probe.timed}
     elif execution.stack == "auto" and not isinstance(task_of(spec), TrialFunction):
         # Nothing is timed: as many stacks as there are batch sizes fill the slots.
+        assert isinstance(execution.width, int)  # else it would have been timed
         updates["stack"] = -(-execution.width // len(batch_sizes(spec.batch_size, spec.space)))
     if execution.gpus_per_lane > 1 and updates.get("path", execution.path) != "function":
         reason = f"{execution.gpus_per_lane:g}: a task's models train on one GPU; more are for a trial function"

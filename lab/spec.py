@@ -180,7 +180,8 @@ class ExecutionSpec(_Section):
     stack: Positive | Literal["auto"] = "auto"
     """Slots that are trained as one stacked model, where trials differ in batch size or architecture."""
     path: Literal["auto", "stacked", "vmap", "sequential", "function"] = "auto"
-    threads: Positive = 1
+    threads: Positive | Literal["auto"] = "auto"
+    """That share a step. `auto`: on Ray one, or all `cpus_per_lane`; in this process as many as make it faster."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: forward passes under PyTorch's autocast, with weights and optimizer in float32."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -274,7 +275,7 @@ class StudySpec(_Section):
             self.optimizer,
             self.batch_size,
             path=found.path,
-            threads=found.threads,
+            threads=found.threads if isinstance(found.threads, int) else 1,
             device=found.device,
             precision=found.precision,
         )

@@ -177,7 +177,7 @@ class Study:
         for stage in ahead:
             begin = time.monotonic()
             if engine is None and stage in TRAINS:
-                engine = self._open_lanes(stack, display, address, [s for s in ahead if s in TRAINS])
+                engine = self._open_lanes(stack, display, address)
             run: Callable[..., dict[str, Any]] = _stage_module(stage).run
             artefact = run(self.spec, self.record, engine)
             if stage in TRAINS:
@@ -186,11 +186,11 @@ class Study:
             if tracker is not None:
                 tracker.stage(stage, artefact)
 
-    def _open_lanes(
-        self, stack: contextlib.ExitStack, display: Display, address: str | None, stages: list[str]
-    ) -> Engine:
+    def _open_lanes(self, stack: contextlib.ExitStack, display: Display, address: str | None) -> Engine:
         from lab.opening import open_lanes
 
+        # Of the whole study, wherever it pauses this time: what is settled now holds when it goes on.
+        stages = [s for s in TRAINS if self.record.artefact(s) is None]
         engine, self.spec = open_lanes(self.spec, self.record, display.watch, display.say, address, stages)
         stack.callback(engine.close)
         self._write_spec()
@@ -277,7 +277,7 @@ def _with_flags(spec: StudySpec, engine: str | None, lanes: int | None, width: i
         if count is not None and count < 1:
             raise SpecError(name, f"{count!r} is not at least 1")
     # What was settled for one engine is no guide to another.
-    anew = {"lanes": "auto", "width": "auto"} if engine == "auto" else {}
+    anew = {"lanes": "auto", "width": "auto", "threads": "auto"} if engine == "auto" else {}
     given = {"engine": engine, "lanes": lanes, "width": width}
     updates: dict[str, Any] = anew | {name: value for name, value in given.items() if value is not None}
     if engine is not None and engine not in ("auto", "ray", "local"):

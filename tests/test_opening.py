@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,29 @@ class Ray(LocalEngine):
 
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, Any]]:
-    """Open the small study's lanes where a step of a trial takes `ms`, on a machine of so many cores."""
+    """Open the small study's lanes where a step of a trial takes `ms`, on a machine of so many cores, where several
+    threads make it `shared` times as fast."""
 
     def go(
-        ms: float, cores: int = 2, address: str | None = None, task: Any = None, **execution: Any
+        ms: float,
+        cores: int = 2,
+        address: str | None = None,
+        task: Any = None,
+        shared: float = 1.0,
+        threads: int = 1,
+        **execution: Any,
     ) -> tuple[str, Any]:
         times = {("sequential", 1): 4 * ms, **{("stacked", k): ms * (1 + 1 / k) for k in (1, 2)}}
         monkeypatch.setattr("os.cpu_count", lambda: cores)
         monkeypatch.setattr(LocalEngine, "probe", lambda self, job, widest: Probe("stacked", 2, "timed", times, 2))
         monkeypatch.setattr("lab.execution.ray_tune.RayEngine", Ray)
+
+        def on_more_threads(job: Any, found: Probe, widest: int, most: int) -> Probe:
+            assert most == cores
+            faster = {timed: ms / shared for timed, ms in found.milliseconds.items()}
+            return replace(found, milliseconds=faster, threads=most) if shared > 1 else found
+
+        monkeypatch.setattr("lab.opening.on_more_threads", on_more_threads)
         changes: dict[str, Any] = {"execution": {"engine": "auto", "lanes": "auto", "width": "auto", "path": "auto"}}
         spec = small_spec(**changes, **({"task": task} if task else {}))
         spec = spec.model_copy(update={"execution": spec.execution.model_copy(update=execution)})
@@ -56,6 +71,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         engine, settled = open_lanes(spec, Record(tmp_path / "s"), lambda p: True, lines.append, address, stages)
         assert settled.execution.engine == engine.name
         assert settled.execution.lanes == engine.lanes
+        assert settled.execution.threads == threads
         return engine.name, lines
 
     return go
@@ -72,8 +88,24 @@ def test_more_cores_and_long_training_are_worth_it(opened: Callable[..., tuple[s
     longest = max(ms for ms in range(1, 30) if opened(float(ms))[0] == "local")
     assert opened(0.9 * longest, cores=2)[0] == "local"
     assert opened(0.9 * longest, cores=16)[0] == "ray"
-    assert opened(0.9 * longest, cores=1)[0] == "local"
-    assert opened(1.1 * longest, cores=1)[0] == "ray", "a long study is kept apart from its driver"
+    assert opened(1.5 * longest, cores=1)[0] == "local"
+    assert opened(100 * longest, cores=1)[0] == "ray", "a long study is kept apart from its driver"
+
+
+def test_threads_that_share_a_step_take_the_place_of_lanes(opened: Callable[..., tuple[str, Any]]):
+    longest = max(ms for ms in range(1, 30) if opened(float(ms))[0] == "local")
+    assert opened(1.5 * longest)[0] == "ray"
+    assert opened(1.5 * longest, shared=1.7, threads=2)[0] == "local"
+    assert opened(8.0 * longest, shared=1.3)[0] == "ray"
+    assert opened(100.0 * longest, shared=1.7)[0] == "ray", "two lanes are as fast, and survive what kills them"
+    assert opened(1.5 * longest, shared=1.7, engine="local", threads=2)[0] == "local"
+    assert opened(0.001, shared=1.7)[0] == "local", "too short to be worth the timing"
+
+
+def test_a_lane_on_ray_has_the_threads_it_has_cores_for(opened: Callable[..., tuple[str, Any]]):
+    assert opened(100.0, cores=8, cpus_per_lane=4, threads=4)[0] == "ray"
+    assert opened(100.0, cores=8, cpus_per_lane=0.5, threads=1)[0] == "ray"
+    assert opened(100.0, engine="ray", cpus_per_lane=2, width=2, path="stacked", threads=2)[0] == "ray"
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ class Probe:
     """How many groups of trials each hyperparameter makes that a stacked model must have in common."""
     refused: tuple[str, ...] = ()
     """Why paths that might be faster are closed."""
+    threads: int = 1
+    """That share a step."""
 
     @property
     def timed(self) -> dict[str, float]:

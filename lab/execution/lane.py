@@ -16,6 +16,7 @@ from lab.assignment import Assignment, Attachment, Job, LedgerFace, Outcome, Rep
 from lab.errors import RecordError
 from lab.execution.output import OutputBudget
 from lab.execution.template import template_params
+from lab.space import Params
 from lab.tasks.checks import check_data
 from lab.tasks.contract import TRAIN_AND_VALID, TrialFunction
 from lab.tasks.registry import load_task
@@ -37,8 +38,12 @@ def make_trainer(job: Job) -> Trainer:
     if job.task.opened is None:
         for split in TRAIN_AND_VALID:
             check_data(task, split)
-    template = template_params(job.space, {BATCH_SIZE: job.training.batch_size})
-    return GroupedTrainer(task, job.training, job.width, job.stack or job.width, template)
+    return GroupedTrainer(task, job.training, job.width, job.stack or job.width, template_of(job))
+
+
+def template_of(job: Job) -> Params:
+    """The hyperparameters of a job's first model: the middle of its space."""
+    return template_params(job.space, {BATCH_SIZE: job.training.batch_size})
 
 
 class _TooWide(Exception):  # noqa: N818 - no error: the lane goes on with half its slots

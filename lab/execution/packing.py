@@ -5,7 +5,7 @@ Wide ones are faster per row and leave more rows empty: a group seldom fills its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
@@ -47,6 +47,13 @@ def best_stack(times: Times, path: str, width: int, groups: int) -> int:
     return min(rows, key=lambda k: (times[path, k] / filled(width, k, groups), k))
 
 
+def doubled(first: int, last: int) -> Iterator[int]:
+    """`first`, twice that, and so on up to `last`."""
+    while first <= last:
+        yield first
+        first *= 2
+
+
 def cost(times: Times, packing: Packing, groups: int) -> float:
     """Milliseconds per trial and optimizer step, empty rows paid for."""
     ms = times[packing.path, packing.stack]
@@ -60,7 +67,7 @@ def pack(times: Times, widest: int, groups: int) -> Packing:
     """
     best = Packing("sequential", 1, 1)
     for path in dict.fromkeys(path for path, _ in times if path != "sequential"):
-        for width in (2**i for i in range(widest.bit_length())):
+        for width in doubled(1, widest):
             found = Packing(path, width, best_stack(times, path, width, groups))
             if (path, found.stack) in times and cost(times, best, groups) >= _GAIN * cost(times, found, groups):
                 best = found

@@ -31,7 +31,7 @@ class Noise(Task):
         return self.build(params)
 
 
-def _job(task: Task, space: Space) -> Job:
+def job_of(task: Task, space: Space) -> Job:
     return Job(
         stage="explore",
         folder=Path(),
@@ -61,7 +61,7 @@ def _job(task: Task, space: Space) -> Job:
     ],
 )
 def test_a_closed_path_is_told_with_its_reason(task: Task, timed: str | None, reasons: tuple[str, ...]):
-    found = probe(_job(task, Space({"weight_decay": Float(1e-4, 0.1, log=True)})), widest=2)
+    found = probe(job_of(task, Space({"weight_decay": Float(1e-4, 0.1, log=True)})), widest=2)
     paths = {path for path, _ in found.milliseconds}
     assert paths == {"sequential"} | ({timed} if timed else set())
     assert found.path in paths
@@ -84,16 +84,16 @@ def test_every_architecture_is_a_group_and_so_is_every_batch_size() -> None:
         units=Choice((4, 8, 12)), smooth=Choice((False, True)), batch_size=Choice((8, 16)), dropout=Float(0.0, 0.5)
     )
     task = Noise(lambda params: Net(params["units"], params["smooth"]), 6)
-    found = probe(_job(task, space), widest=2)
+    found = probe(job_of(task, space), widest=2)
     assert found.groups == {"units": 3, "smooth": 2, "batch_size": 2}
     assert {path for path, _ in found.milliseconds} == {"sequential", "stacked"}
     assert found.stack <= found.width
 
 
 def test_a_range_of_architectures_is_as_many_groups_as_it_has_values() -> None:
-    found = probe(_job(Noise(lambda params: Net(params["units"]), 6), Space(units=Int(4, 8))), widest=1)
+    found = probe(job_of(Noise(lambda params: Net(params["units"]), 6), Space(units=Int(4, 8))), widest=1)
     assert found.groups == {"units": 5}
-    found = probe(_job(Noise(lambda params: Net(round(params["units"])), 6), Space(units=Float(4, 8))), widest=1)
+    found = probe(job_of(Noise(lambda params: Net(round(params["units"])), 6), Space(units=Float(4, 8))), widest=1)
     assert found.groups["units"] >= 1000
 
 
@@ -101,7 +101,7 @@ def test_a_path_that_is_closed_to_one_architecture_is_closed_to_all() -> None:
     def build(params: Mapping[str, Any]) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(20, 3)) if params["kind"] == "plain" else Recurrent()
 
-    found = probe(_job(Noise(build, 5, 4), Space(kind=Choice(("plain", "recurrent")))), widest=2)
+    found = probe(job_of(Noise(build, 5, 4), Space(kind=Choice(("plain", "recurrent")))), widest=2)
     assert (found.path, found.width) == ("sequential", 1)
     assert "not stacked: no rule for" in found.reason
 
@@ -112,7 +112,7 @@ def test_an_architecture_that_cannot_be_trained_at_all_closes_no_path() -> None:
     def build(params: Mapping[str, Any]) -> nn.Module:
         return nn.Sequential(nn.Linear(params["inputs"], 4), nn.ReLU(), nn.Linear(4, 3))
 
-    found = probe(_job(Noise(build, 6), Space(inputs=Choice((6, 7)))), widest=1)
+    found = probe(job_of(Noise(build, 6), Space(inputs=Choice((6, 7)))), widest=1)
     assert {path for path, _ in found.milliseconds} == {"sequential", "stacked"}
     assert found.groups == {"inputs": 2}
 
@@ -126,7 +126,7 @@ def test_the_batch_size_timed_is_the_specs_where_it_is_searched(monkeypatch: pyt
             return super().loss(output, target)
 
     task = Seen(lambda params: Net(4), 6)
-    probe(_job(task, Space(batch_size=Choice((16, 8)))), widest=1)
+    probe(job_of(task, Space(batch_size=Choice((16, 8)))), widest=1)
     timed = seen - {4, 2}
     assert 8 in timed
     assert 16 not in timed
@@ -139,7 +139,9 @@ def test_a_width_that_does_not_fit_into_memory_is_not_taken() -> None:
                 raise MemoryError
             return super().loss(output, target)
 
-    found = probe(_job(Large(lambda params: Residual(), 1, 6, 6), Space({"weight_decay": Float(1e-4, 0.1)})), widest=8)
+    found = probe(
+        job_of(Large(lambda params: Residual(), 1, 6, 6), Space({"weight_decay": Float(1e-4, 0.1)})), widest=8
+    )
     assert ("stacked", 2) in found.milliseconds
     assert ("stacked", 4) not in found.milliseconds
     assert found.width <= 2
@@ -153,7 +155,7 @@ def test_a_path_that_cannot_be_had_in_bfloat16_is_refused_with_the_reason(monkey
 
     monkeypatch.setattr("lab.training.stacking.fused.linear", linear)
     task = Noise(lambda params: nn.Sequential(nn.Linear(6, 3, bias=False)), 6)
-    job = _job(task, Space({"weight_decay": Float(1e-4, 0.1)}))
+    job = job_of(task, Space({"weight_decay": Float(1e-4, 0.1)}))
     assert {path for path, _ in probe(job, widest=2).milliseconds} == {"sequential", "stacked"}
     found = probe(replace(job, training=replace(job.training, precision="bf16")), widest=2)
     assert "not stacked: not in bf16 (its speed could not be measured: RuntimeError: no such product" in found.reason
