@@ -17,6 +17,10 @@ Floats = NDArray[np.float64]
 _NOISY = float(np.log(0.05))
 """Logarithm of the share of the costs' variance from which on scores count as noisy."""
 
+_AT_LAST = 1e-12
+"""Where a trial is more likely to break than not, it is tried once nothing else is left: near a known optimum the gain
+is so small that otherwise a slim chance of a region that always fails looks better, trial after trial."""
+
 
 class Acquisition:
     """A model of the response and one of divergence, fitted to the same lessons.
@@ -57,7 +61,8 @@ class Acquisition:
     def __call__(self, encoding: Encoding, units: Floats, told: int) -> Floats:
         """Worth of points [n, d] after `told` trials; [n], at least 0."""
         points = self._taught.at_full(units)
-        gain = 1 - self._divergence.probability(self._taught.encoding.features(points))
+        well = 1 - self._divergence.probability(self._taught.encoding.features(points))
+        gain = np.where(well < 0.5, _AT_LAST, 1.0) * well
         if self._model is not None:
             gain = gain * self._model.improvement(points, self._best)
         if self._prior:

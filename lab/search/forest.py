@@ -46,7 +46,8 @@ class ForestSampler(BaseSampler):
 
     Args:
         seed: same seed, same history, same proposal.
-        startup: trials taken from a Sobol sequence before the forest is asked.
+        startup: trials taken from a Sobol sequence before the forest is asked. After 10 it finds more with 25 trials
+            than after 16, and no less with 100 (recorded trainings, 10 seeds).
         explore_every: every so manieth later trial is a Sobol point too, so no region is ever ruled out; where scores
             are noisy, every other of these trains the favourite once more instead.
         space: the whole space, conditional parameters included. None: what the study's trials have in common.
@@ -59,7 +60,7 @@ class ForestSampler(BaseSampler):
     def __init__(
         self,
         seed: int = 0,
-        startup: int = 16,
+        startup: int = 10,
         explore_every: int = 8,
         space: Mapping[str, BaseDistribution] | None = None,
         prior: Mapping[str, Mapping[str, Any]] | None = None,

@@ -116,12 +116,14 @@ def _cell(regret: float | None) -> str:
 
 
 def write_plot(path: Path, rows: Sequence[Row]) -> None:
-    """Mean regret over the evaluations, one panel per rule, all tables pooled."""
+    """Mean regret over the evaluations, one panel per rule, all tables of a method pooled."""
     from plotly.subplots import make_subplots
 
     figure = make_subplots(1, 2, subplot_titles=[f"incumbent: {rule}" for rule in RULES], shared_yaxes=True)
     palette = ("#2a6fb0", "#d1603d", "#3b8f5a", "#8a5fa8", "#b8902f", "#666666")
+    everywhere = len({row.table for row in rows})
     for index, method in enumerate(sorted({row.method for row in rows})):
+        tables = len({row.table for row in rows if row.method == method})
         for column, rule in enumerate(RULES, start=1):
             by_point: dict[int, list[float]] = defaultdict(list)
             for row in rows:
@@ -131,16 +133,18 @@ def write_plot(path: Path, rows: Sequence[Row]) -> None:
             figure.add_scatter(
                 x=points,
                 y=[float(np.mean(by_point[p])) for p in points],
-                name=method,
+                name=method if tables == everywhere else f"{method} ({tables} tables)",
                 legendgroup=method,
                 showlegend=column == 1,
                 line={"color": palette[index % len(palette)]},
                 row=1,
                 col=column,
             )
-    figure.update_yaxes(type="log", title_text="mean normalised regret", col=1)
+    figure.update_yaxes(type="log", tickvals=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1], tickformat="g")
+    figure.update_yaxes(title_text="mean normalised regret", col=1)
     figure.update_xaxes(title_text="evaluations")
-    figure.update_layout(template="plotly_white", width=1000, height=420)
+    margin = {"t": 40, "b": 50, "l": 60, "r": 20}
+    figure.update_layout(template="plotly_white", width=1000, height=420, margin=margin)
     try:
         write_bytes(path, figure.to_image(format="png", scale=2))
     except (ValueError, RuntimeError, ImportError) as error:  # no kaleido, or no browser for it
