@@ -140,7 +140,7 @@ def write_plot(path: Path, rows: Sequence[Row]) -> None:
                 row=1,
                 col=column,
             )
-    figure.update_yaxes(type="log", tickvals=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1], tickformat="g")
+    figure.update_yaxes(type="log", tickvals=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1], tickformat="~g")
     figure.update_yaxes(title_text="mean normalised regret", col=1)
     figure.update_xaxes(title_text="evaluations")
     margin = {"t": 40, "b": 50, "l": 60, "r": 20}
