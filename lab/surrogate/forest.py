@@ -82,13 +82,19 @@ class Forest:
 
         NaN where every tree has seen it.
         """
+        mean, between, within, _ = self._left_out()
+        return Prediction(mean, np.sqrt(between + within))
+
+    def _left_out(self) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
+        """By the trees that have not seen a training point: mean, variance between and within them, and their number;
+        each [n]."""
         trees, within = self._leaves(self._features)
         unseen = np.ones(trees.shape, dtype=bool)
         for row, drawn in zip(unseen, self._model.estimators_samples_, strict=True):
             row[drawn] = False
         count = unseen.sum(axis=0)
         mean, square, inner = (_mean_where(unseen, x, count) for x in (trees, trees**2, within))
-        return Prediction(mean, np.sqrt(np.maximum(square - mean**2, 0) + inner))
+        return mean, np.maximum(square - mean**2, 0), inner, count
 
     def out_of_bag_r2(self) -> float | None:
         """1 - residual / total sum of squares, out of bag; None where the target does not vary."""
@@ -105,17 +111,26 @@ class Forest:
 
         Conformal: the total standard deviation, widened by the quantile of the errors made out of bag in units of it
         (Johansson et al. 2014), so it covers what it says whatever the distribution; infinite where too few trials
-        are known for such a level.
+        are known for such a level. Errors out of bag are those of fewer trees, and are scaled to what all would make.
         """
         mean, std = self.predict(features, "total")
         reach = self._conformal(level) * (std + self._floor())
         return mean - reach, mean + reach
 
     def _conformal(self, level: float) -> float:
-        mean, std = self.out_of_bag()
-        errors = np.sort((np.abs(self._target - mean) / (std + self._floor()))[np.isfinite(mean)])
+        mean, between, within, count = self._left_out()
+        seen = count > 1
+        mean, between, within, count = mean[seen], between[seen], within[seen], count[seen]
+        between = between * count / (count - 1)
+        std = np.sqrt(between + within) + self._floor()
+        errors = np.sort(np.abs(self._target[seen] - mean) / std)
         rank = int(np.ceil(level * (len(errors) + 1)))
-        return float(errors[rank - 1]) if 1 <= rank <= len(errors) else np.inf
+        if not 1 <= rank <= len(errors):
+            return np.inf
+        # The third of the trees that has not seen a trial errs more than all of them will of a new one.
+        too_much = between * (1 / count - 1 / self._count) / std**2
+        share = float(too_much.sum() / max((errors**2).sum(), 1e-300))
+        return float(errors[rank - 1] * np.sqrt(max(1 - share, 0.0)))
 
     def _floor(self) -> float:
         """Where leaves agree by chance the spread is 0, and no factor could widen it."""
