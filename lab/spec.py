@@ -21,6 +21,8 @@ from lab.errors import SpecError, nearest
 from lab.space import Choice, Float, Int, Space, dump_dimension, ends, parse_dimension
 from lab.tasks.builtin import rooted
 
+_MOST_THREADS = 512
+"""More than a machine's cores only slow it down; a hundred thousand end the process."""
 _FRESHNESS = 4
 """A search has at least this many times more trials than run at once."""
 
@@ -180,7 +182,7 @@ class ExecutionSpec(_Section):
     stack: Positive | Literal["auto"] = "auto"
     """Slots that are trained as one stacked model, where trials differ in batch size or architecture."""
     path: Literal["auto", "stacked", "vmap", "sequential", "function"] = "auto"
-    threads: Positive | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=_MOST_THREADS)] | Literal["auto"] = "auto"
     """That share a step. `auto`: on Ray one, or all `cpus_per_lane`; in this process as many as make it faster."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: forward passes under PyTorch's autocast, with weights and optimizer in float32."""

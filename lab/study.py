@@ -113,7 +113,7 @@ class Study:
 
         Args:
             engine: `ray`, `local` or `auto`; default: what the spec says. `auto` chooses
-                it, the lanes and their width anew.
+                it, the lanes, their width and threads anew.
             address: of a Ray cluster; None starts Ray on this machine.
             lanes, width: instead of what is found automatically.
             until: the last stage to run.

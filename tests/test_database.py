@@ -90,7 +90,7 @@ def _spec(server: Server, **changes: Any) -> dict[str, Any]:
 
 def _rows(spec: StudySpec, folder: Path) -> list[Any]:
     return [
-        (r.number, r.params, r.outcome, r.score, r.seed, r.curve)
+        (r.number, r.params, r.outcome, r.score, r.curve, r.seed)
         for r in read_trials(Record(folder), "explore", spec.store)
     ]
 
@@ -126,14 +126,14 @@ def test_a_second_driver_is_refused_and_takes_over_from_a_dead_one(
     assert second.returncode == 0, second.stderr
     undisturbed = parse_spec({k: v for k, v in value.items() if k != "storage"})
     Study.from_spec(undisturbed, tmp_path / "local").run(until="explore")
-    found = {row[0]: row for row in _rows(spec, tmp_path / "second")}
-    alone = {row[0]: row for row in _rows(undisturbed, tmp_path / "local")}
-    assert len(found) == len(alone) == 12
     # A database has no transaction over all that handing out a trial takes: one that the first driver had asked for
-    # and not handed out when it was killed is given up, and the next number takes its place.
+    # and not handed out when it was killed is given up, or planned anew under the next number. Seeds tell what is what.
+    found = {seed: rest for _, *rest, seed in _rows(spec, tmp_path / "second")}
+    alone = {seed: rest for _, *rest, seed in _rows(undisturbed, tmp_path / "local")}
+    assert len(found) == len(alone) == 12
     both = found.keys() & alone.keys()
     assert len(both) >= 11
-    assert {n: found[n] for n in both} == {n: alone[n] for n in both}
+    assert {seed: found[seed] for seed in both} == {seed: alone[seed] for seed in both}
     said += second.stdout + second.stderr
     files = [p for folder in ("first", "second") for p in (tmp_path / folder).rglob("*") if p.is_file()]
     assert files

@@ -61,6 +61,7 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"name": "a/b"}, "name: 'a/b': string should match pattern"),
     ({"seed": 2**40}, "seed: 1099511627776: input should be less than 4294967296"),
     ({"execution": {"device": "tpu9"}}, "execution.device: 'tpu9': string should match pattern"),
+    ({"execution": {"threads": 100_000}}, "execution.threads: 100000: input should be less than or equal to 512, or"),
     ({"seed": -1}, "seed: -1: input should be greater than or equal to 0"),
     ({"execution": {"engine": "slurm"}}, "execution.engine: 'slurm': input should be 'auto', 'ray' or 'local'"),
 ]
