@@ -27,9 +27,9 @@ from lab.record import write_bytes
 from lab.spec import StudySpec, dump_spec
 
 _POLL_S = 1.0
-_WAIT_S = 180.0
+_WAIT_S = 60.0
 _NOT_YET = "No available agent"
-"""In what Ray's job server answers until the agent of its node is up: over a minute, on a busy machine."""
+"""In what Ray's job server answers until the agent of its node is up."""
 _STOP_WAIT_S = 20
 """How long a stopped job may take to save, before Ray kills it; a study needs 10 s at most."""
 _BEGIN, _END = "-----BEGIN LAB STUDY-----", "-----END LAB STUDY-----"
