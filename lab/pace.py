@@ -43,7 +43,10 @@ def find_pace(spec: StudySpec, local: LocalEngine, job: Job, widest: int, stages
     if steps is None:
         return Pace(plain, None, plain, None)
     plain_s = training_seconds(spec, plain, steps, stages)
-    if spec.execution.threads != "auto" or not is_on_cpu(spec) or plain_s <= _WORTH_TIMING_S:
+    execution = spec.execution
+    # What is asked for may be slower than what was found, and is what will train all the same.
+    other = plain.path == "sequential" and (execution.path not in ("auto", plain.path) or execution.width != "auto")
+    if execution.threads != "auto" or other or not is_on_cpu(spec) or plain_s <= _WORTH_TIMING_S:
         return Pace(plain, plain_s, plain, plain_s)
     fastest = on_more_threads(job, plain, widest, os.cpu_count() or 1)
     return Pace(plain, plain_s, fastest, training_seconds(spec, fastest, steps, stages))

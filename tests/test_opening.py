@@ -102,6 +102,18 @@ def test_threads_that_share_a_step_take_the_place_of_lanes(opened: Callable[...,
     assert opened(0.001, shared=1.7)[0] == "local", "too short to be worth the timing"
 
 
+@pytest.mark.parametrize("asked", [{"path": "stacked", "width": "auto"}, {"path": "auto", "width": 2}])
+def test_what_is_asked_for_is_kept_where_one_after_the_other_would_be_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Mapping[str, Any]
+):
+    times = {("sequential", 1): 10.0, ("stacked", 1): 12.0, ("stacked", 2): 12.0}
+    monkeypatch.setattr(LocalEngine, "probe", lambda self, job, widest: Probe("sequential", 1, "timed", times))
+    monkeypatch.setattr("lab.execution.threads.time_alone", lambda job: 10.0 / job.training.threads)
+    spec = small_spec(execution={"engine": "local", "lanes": "auto", **asked})
+    _, settled = open_lanes(spec, Record(tmp_path / "s"), lambda p: True, lambda line: None, None, ["explore"])
+    assert (settled.execution.path, settled.execution.threads) == ("stacked", 1)
+
+
 def test_a_lane_on_ray_has_the_threads_it_has_cores_for(opened: Callable[..., tuple[str, Any]]):
     assert opened(100.0, cores=8, cpus_per_lane=4, threads=4)[0] == "ray"
     assert opened(100.0, cores=8, cpus_per_lane=0.5, threads=1)[0] == "ray"
