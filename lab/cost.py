@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from math import prod
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -58,10 +57,9 @@ def epoch_steps(spec: StudySpec, task: Task | TrialFunction) -> float | None:
 
 def training_seconds(spec: StudySpec, probe: Probe, epoch_steps: float, stages: Iterable[str]) -> float:
     """Seconds of these stages' trainings on one lane as the probe found it."""
-    from lab.execution.packing import Packing, cost
+    from lab.execution.packing import step_ms
 
     found = trainings(spec, epoch_steps)
     epochs = sum(found[stage][1] for stage in stages)
     steps = epochs * epoch_steps + (found["bounds"][0] * spec.bounds.steps if "bounds" in stages else 0)
-    packing = Packing(probe.path, probe.width, probe.stack)
-    return steps * cost(probe.milliseconds, packing, prod(probe.groups.values())) / 1000
+    return steps * step_ms(probe) / 1000

@@ -22,7 +22,9 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder.", s
 EngineName = Annotated[
     str | None,
     typer.Option(
-        "--engine", metavar="auto|ray|local", help="Where lanes run; auto chooses it, their number and width anew."
+        "--engine",
+        metavar="auto|ray|local",
+        help="Where lanes run; auto chooses it, their number, width and threads anew.",
     ),
 ]
 Address = Annotated[str | None, typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")]

@@ -74,8 +74,14 @@ def pack(times: Times, widest: int, groups: int) -> Packing:
     return best
 
 
-def fastest(times: Times, widest: int, groups: Mapping[str, int], refused: tuple[str, ...]) -> Probe:
-    """What was timed, and which of it is taken up to `widest` slots, with the reason."""
+def step_ms(probe: Probe) -> float:
+    """Milliseconds per trial and optimizer step of what a probe has found."""
+    packing = Packing(probe.path, probe.width, probe.stack)
+    return cost(probe.milliseconds, packing, prod(probe.groups.values()))
+
+
+def fastest(times: Times, widest: int, groups: Mapping[str, int], refused: tuple[str, ...], threads: int = 1) -> Probe:
+    """What was timed on so many threads, and which of it is taken up to `widest` slots, with the reason."""
     many = prod(groups.values())
     best = pack(times, widest, many)
     gain = times["sequential", 1] / cost(times, best, many)
@@ -83,14 +89,14 @@ def fastest(times: Times, widest: int, groups: Mapping[str, int], refused: tuple
     if groups and best.path != "sequential":
         found += f" with {many} groups ({', '.join(f'{n} by {name}' for name, n in groups.items())})"
     reason = "; ".join([found, *refused])
-    return Probe(best.path, best.width, reason, dict(times), best.stack, dict(groups), refused)
+    return Probe(best.path, best.width, reason, dict(times), best.stack, dict(groups), refused, threads)
 
 
 def narrowed(probe: Probe, widest: int) -> Probe:
     """What the same times say where lanes are narrower."""
     if probe.path == "function" or probe.width <= widest:
         return probe
-    return fastest(probe.milliseconds, widest, probe.groups, probe.refused)
+    return fastest(probe.milliseconds, widest, probe.groups, probe.refused, probe.threads)
 
 
 def settle(probe: Probe, width: int | None) -> Packing:

@@ -57,7 +57,7 @@ def probe(job: Job, widest: int) -> Probe:
             break  # the ones after it are slower
         except NotStackable as error:
             refused.append(f"not {path}: {error}")
-    return replace(fastest(times, widest, groups, tuple(refused)), threads=job.training.threads)
+    return fastest(times, widest, groups, tuple(refused), job.training.threads)
 
 
 def _check(path: str, task: Task, job: Job) -> dict[str, int]:
