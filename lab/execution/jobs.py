@@ -30,6 +30,10 @@ _POLL_S = 1.0
 _WAIT_S = 60.0
 _NOT_YET = "No available agent"
 """In what Ray's job server answers until the agent of its node is up."""
+_NO_AGENT = (
+    "(none came within a minute: another Ray on the head's machine may hold the agent's port, 52365; give this one its "
+    "own with `ray start --head --dashboard-agent-listen-port=0`)"
+)
 _STOP_WAIT_S = 20
 """How long a stopped job may take to save, before Ray kills it; a study needs 10 s at most."""
 _BEGIN, _END = "-----BEGIN LAB STUDY-----", "-----END LAB STUDY-----"
@@ -121,8 +125,10 @@ class ClusterJobs:
             try:
                 return str(self._asked(lambda: self._client.submit_job(**job)))
             except EngineError as error:
-                if _NOT_YET not in str(error) or time.monotonic() > deadline:
+                if _NOT_YET not in str(error):
                     raise
+                if time.monotonic() > deadline:
+                    raise EngineError(f"{error} {_NO_AGENT}") from error
             time.sleep(_POLL_S)
 
     def state(self, job: str) -> JobState:

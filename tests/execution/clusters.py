@@ -74,6 +74,8 @@ def head(cpus: int) -> Iterator[Head]:
         options = [f"--port={port}", f"--dashboard-port={dashboard}", f"--temp-dir={temp}", f"--num-cpus={cpus}"]
         options += [f"--ray-client-server-port={client}", "--node-ip-address=127.0.0.1"]
         options += ["--dashboard-host=127.0.0.1", "--object-store-memory=100000000"]
+        # The agent that takes jobs stays away, without a word, where another Ray of this machine holds its usual port.
+        options += ["--dashboard-agent-listen-port=0"]
         with started("--head", *options, env=env) as process:
             found = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", env)
             deadline = time.monotonic() + 90

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import socket
 import tarfile
 import time
 from collections.abc import Iterator
@@ -133,9 +135,14 @@ def test_an_address_of_another_kind_is_refused(address: str, spec_path: Path) ->
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Head]:
+    """On a machine where the usual port of the agent that takes jobs is another's."""
     pytest.importorskip("aiohttp", reason="Ray's job server is not installed (ray[default])")
-    with head(cpus=2) as found:
-        yield found
+    with socket.socket() as usual:
+        with contextlib.suppress(OSError):  # held by a Ray of another test: the same
+            usual.bind(("127.0.0.1", 52365))
+            usual.listen()
+        with head(cpus=2) as found:
+            yield found
 
 
 def _told(job: str, *at: str, **env: str) -> str:
@@ -209,6 +216,19 @@ def test_a_head_that_has_just_started_is_asked_again(monkeypatch: pytest.MonkeyP
     with pytest.raises(EngineError, match=r"RuntimeError: no$"):
         server._send(entrypoint="x")
     assert not answers
+
+
+def test_a_head_without_an_agent_says_what_may_keep_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        def submit_job(self, **job: Any) -> str:
+            raise RuntimeError("status code 500: No available agent to submit job")
+
+    server = ClusterJobs.__new__(ClusterJobs)
+    monkeypatch.setattr(server, "_client", Client(), raising=False)
+    monkeypatch.setattr(server, "_address", "http://head", raising=False)
+    monkeypatch.setattr(jobs, "_WAIT_S", 0.0)
+    with pytest.raises(EngineError, match=r"No available agent .*52365.*--dashboard-agent-listen-port=0"):
+        server._send(entrypoint="x")
 
 
 def test_a_job_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
