@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.search.fidelity import Lessons
-from lab.search.history import even_costs
+from lab.search.history import History, even_costs
 from lab.search.prior import Prior
 from lab.surrogate.blend import Blend
 from lab.surrogate.divergence import Divergence
@@ -23,24 +23,28 @@ is so small that otherwise a slim chance of a region that always fails looks bet
 
 
 class Acquisition:
-    """A model of the response and one of divergence, fitted to the same lessons.
+    """A model of the response and one of divergence, fitted to the same lessons of a history.
 
     Diverged trials enter the response as the worst: it must not be carried on beyond the edge where training breaks.
-    Settings that failed [k, d] say nothing of the response, but that the next trial there may end as they did.
+    Settings that failed say nothing of the response, but that the next trial there may end as they did.
+
+    Attributes:
+        means: final costs of the history's trials as the model predicts them [n], on the scale of `even_costs`.
     """
 
-    def __init__(self, seed: int, taught: Lessons, prior: Prior, failed: Floats) -> None:
+    def __init__(self, seed: int, history: History, taught: Lessons, prior: Prior) -> None:
         self._taught, self._prior = taught, prior
         well = np.isfinite(taught.cost)
-        units = np.concatenate([taught.units, taught.at_full(failed)])
-        broken = np.concatenate([~well, np.ones(len(failed), dtype=bool)])
+        units = np.concatenate([taught.units, taught.at_full(history.failed)])
+        broken = np.concatenate([~well, np.ones(len(history.failed), dtype=bool)])
         self._divergence = Divergence(seed).fit(taught.encoding.features(units), broken)
         self._model: Blend | None = None
+        self.means = np.zeros(len(history))
         if well.sum() >= 2:
             self._model = Blend(taught.encoding, seed).fit(taught.units, even_costs(taught.cost))
+            self.means = self._model.predict(taught.at_full(history.units)).mean
             # Predicted, since the best observed was also lucky; of full runs, since only those are compared.
-            full = self._taught.at_full(taught.units[well][:, : taught.dimensions])
-            self._best = float(self._model.predict(full).mean.min())
+            self._best = float(self.means[~history.diverged].min())
 
     @property
     def noisy(self) -> bool:
@@ -51,12 +55,6 @@ class Acquisition:
     def noise(self) -> float:
         """Standard deviation of the score of one setting, on the scale of `even_costs`; 0 where nothing is known."""
         return self._model.gaussian.noise if self._model is not None else 0.0
-
-    def mean(self, units: Floats) -> Floats:
-        """Predicted final cost of points [n, d], on the scale of `even_costs`; [n]."""
-        if self._model is None:
-            return np.zeros(len(units))
-        return self._model.predict(self._taught.at_full(units)).mean
 
     def __call__(self, encoding: Encoding, units: Floats, told: int) -> Floats:
         """Worth of points [n, d] after `told` trials; [n], at least 0."""

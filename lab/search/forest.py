@@ -150,8 +150,8 @@ class ForestSampler(BaseSampler):
 
     def _search(self, encoding: Encoding, history: History, taught: Lessons, key: tuple[bytes, ...]) -> _Offer:
         rng = np.random.default_rng([self._seed, len(history)])
-        acquisition = Acquisition(self._seed, taught, self._prior, history.failed)
-        best_first = np.argsort(acquisition.mean(history.units), kind="stable")
+        acquisition = Acquisition(self._seed, history, taught, self._prior)
+        best_first = np.argsort(acquisition.means, kind="stable")
         centers = history.units[best_first[:_CENTERS]]
         candidates = everywhere(encoding, _ANYWHERE, rng)
         if self._prior:

@@ -50,9 +50,9 @@ def gain_of_next(
     if (~history.diverged).sum() < max(_FEWEST, _FEWEST_PER_DIMENSION * len(encoding)) or not len(encoding):
         return None
     with threadpool_limits(limits=1):
-        acquisition = Acquisition(seed, lessons(history, encoding, sign_of(direction)), Prior(None), history.failed)
+        acquisition = Acquisition(seed, history, lessons(history, encoding, sign_of(direction)), Prior(None))
         rng = np.random.default_rng([seed, len(history)])
-        best_first = np.argsort(acquisition.mean(history.units), kind="stable")
+        best_first = np.argsort(acquisition.means, kind="stable")
         near = around(encoding, history.units[best_first[:_CENTERS]], _PER_CENTER, rng)
         candidates = np.concatenate([everywhere(encoding, _ANYWHERE, rng), near])
         return Gain(float(acquisition(encoding, candidates, len(history)).max()), acquisition.noise)

@@ -53,12 +53,12 @@ class Blend:
 
     def _stack(self, target: Floats, chosen: NDArray[np.int64]) -> float:
         """The process's share."""
-        forest, gaussian = self._forest.out_of_bag(), self.gaussian.left_out()
-        seen = np.isfinite(forest.mean)[chosen]
+        forest, gaussian = self._forest.out_of_bag(chosen), self.gaussian.left_out()
+        seen = np.isfinite(forest.mean)
         if seen.sum() < 4:
             return 0.5
         y = target[chosen][seen]
-        by_forest = _density(y, forest.mean[chosen][seen], forest.std[chosen][seen])
+        by_forest = _density(y, forest.mean[seen], forest.std[seen])
         by_gaussian = _density(y, gaussian.mean[seen], gaussian.std[seen])
         shares = np.linspace(0.05, 0.95, 19)
         likelihood = [np.log(s * by_gaussian + (1 - s) * by_forest).sum() for s in shares]

@@ -57,7 +57,8 @@ class GaussianProcess:
         self._mean, self._std = float(target.mean()), float(target.std()) or 1.0
         y = (target - self._mean) / self._std
         self.scales = scales or self._search(y)
-        covariance, _ = self._covariance(self._scaled(self._inputs), None)
+        inputs = self._scaled(self._inputs)
+        covariance = self._covariance(inputs, inputs)
         covariance[np.diag_indices(len(y))] += np.exp(self.scales.noise) + _JITTER
         self._root = cholesky(covariance, lower=True)
         self._alpha = cho_solve((self._root, True), y)
@@ -66,7 +67,7 @@ class GaussianProcess:
     def predict(self, units: Floats) -> Prediction:
         """Mean and standard deviation of the response itself, without the noise, each [m]."""
         inputs, _ = _inputs(self._encoding, units)
-        covariance, _ = self._covariance(self._scaled(inputs), self._scaled(self._inputs))
+        covariance = self._covariance(self._scaled(inputs), self._scaled(self._inputs))
         mean = covariance @ self._alpha
         solved = solve_triangular(self._root, covariance.T, lower=True, overwrite_b=True)
         variance = np.exp(self.scales.variance) - (solved**2).sum(axis=0)
@@ -87,10 +88,10 @@ class GaussianProcess:
     def _scaled(self, inputs: Floats) -> Floats:
         return np.asarray(inputs * np.exp(0.5 * self.scales.weights)[self._group])
 
-    def _covariance(self, left: Floats, right: Floats | None) -> tuple[Floats, Floats]:
-        right = left if right is None else right
-        squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None] - 2 * left @ right.T
-        return _matern(np.maximum(squares, 0), self.scales.variance)
+    def _covariance(self, left: Floats, right: Floats) -> Floats:
+        squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None]
+        squares -= 2 * left @ right.T
+        return _matern(np.maximum(squares, 0, out=squares), self.scales.variance)
 
     def _search(self, y: Floats) -> Scales:
         d = len(self._encoding)
@@ -134,18 +135,32 @@ def _inputs(encoding: Encoding, units: Floats) -> tuple[Floats, NDArray[np.int64
     return np.stack(columns, axis=1), np.array(groups)
 
 
-def _matern(squares: Floats, log_variance: float) -> tuple[Floats, Floats]:
-    """Covariance and its derivative by the squared distance, of the same shape."""
+def _matern(squares: Floats, log_variance: float) -> Floats:
+    """Covariance by squared distance, of the same shape.
+
+    In place: for thousands of candidates most of the time goes into fetching memory. The squares are lost.
+    """
+    root = np.sqrt(np.multiply(squares, 5, out=squares), out=squares)
+    covariance = np.square(root)
+    covariance /= 3
+    covariance += 1 + root
+    covariance *= np.exp(np.subtract(log_variance, root, out=root), out=root)
+    return covariance
+
+
+def _matern_slope(squares: Floats, log_variance: float) -> Floats:
+    """The covariance's derivative by the squared distance, of the same shape."""
     root = np.sqrt(5 * squares)
-    decay = np.exp(log_variance - root)
-    return (1 + root + root**2 / 3) * decay, -(5 / 6) * (1 + root) * decay
+    return np.asarray(-(5 / 6) * (1 + root) * np.exp(log_variance - root))
 
 
 def _negative_likelihood(theta: Floats, gaps: Floats, y: Floats) -> tuple[float, Floats]:
     """Minus the log marginal likelihood at theta [d + 2], and its gradient."""
     n = len(y)
     weights, noise = np.exp(theta[:-2]), np.exp(theta[-1])
-    covariance, derivative = _matern(np.tensordot(weights, gaps, axes=1), theta[-2])
+    squares = np.tensordot(weights, gaps, axes=1)
+    derivative = _matern_slope(squares, theta[-2])
+    covariance = _matern(squares, theta[-2])
     noisy = covariance.copy()
     noisy[np.diag_indices(n)] += noise + _JITTER
     root = cholesky(noisy, lower=True, check_finite=False)
