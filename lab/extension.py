@@ -8,9 +8,9 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage
 
+from lab.distributions import distributions
 from lab.errors import RecordError, SpecError
 from lab.journal import TransactionalJournal
-from lab.ledger import distributions
 from lab.record import Record, write_bytes
 from lab.search.ending import forget
 from lab.space import FromBounds

@@ -16,7 +16,6 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from lab.assignment import ENDED, Outcome, Store
-from lab.database import cannot_open, url
 from lab.errors import RecordError
 from lab.journal import QueueStorage, ReadOnlyJournal
 from lab.record import Record
@@ -49,6 +48,8 @@ def open_storage(store: Store | None, journal: BaseJournalBackend | None) -> Bas
     if store is None:
         assert journal is not None  # the caller opens the journal of the study folder
         return QueueStorage(journal)
+    from lab.database import cannot_open, url  # SQLAlchemy takes .1 s, and most studies have no database
+
     try:
         return RDBStorage(url(store))
     except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base

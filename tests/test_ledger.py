@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 import lab.ledger
 from lab.assignment import Assignment, Job, Outcome, Planned, Recipe, Report, SearchPlan, Store, TaskRef, Training
 from lab.errors import RecordError, SpecError
-from lab.ledger import Ledger, distributions
+from lab.ledger import Ledger
 from lab.record import Record, locked
 from lab.schedules import Constant, OneCycle
 from lab.space import Choice, Float, FromBounds, Int, Space
@@ -442,16 +442,6 @@ def test_a_kill_after_any_operation_leads_to_the_same_trials(job: Job, plan: Any
         killed.folder.mkdir()
         _run_killed_after(killed, kill)
         assert _table(killed) == expected, f"killed after operation {kill}"
-
-
-def test_distributions_are_the_space_in_optunas_terms():
-    found = distributions(Space(a=Float(0, 1), b=Float(1, 2, log=True), c=Int(1, 8, log=True), d=Choice(("x", True))))
-    assert found == {
-        "a": optuna.distributions.FloatDistribution(0, 1),
-        "b": optuna.distributions.FloatDistribution(1, 2, log=True),
-        "c": optuna.distributions.IntDistribution(1, 8, log=True),
-        "d": optuna.distributions.CategoricalDistribution(("x", True)),
-    }
 
 
 def test_handing_out_looks_at_no_other_trial_unless_one_waits(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

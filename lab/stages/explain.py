@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from optuna.study import StudyDirection
 
 from lab.assignment import Outcome
+from lab.distributions import distributions
 from lab.execution.engine import Engine
-from lab.ledger import distributions
 from lab.record import Record
 from lab.search.gain import gain_of_next
 from lab.search.known import as_trials

@@ -9,9 +9,9 @@ import numpy as np
 from scipy import stats
 
 from lab.assignment import Job, Outcome, Planned, SearchPlan, Training, derive_seed
+from lab.distributions import distribution
 from lab.errors import StudyError
 from lab.execution.engine import Engine
-from lab.ledger import distribution
 from lab.record import Record
 from lab.space import Choice, Float, Params, Space
 from lab.spec import FROM_BOUNDS, StudySpec, without_range_test

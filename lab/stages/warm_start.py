@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.assignment import Known, Outcome
+from lab.distributions import distributions
 from lab.errors import RecordError, SpecError
-from lab.ledger import distributions
 from lab.record import Record, read_json, write_json
 from lab.search.known import as_trials
 from lab.space import Space

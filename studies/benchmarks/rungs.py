@@ -30,7 +30,7 @@ from rungs_summary import EPOCHS, RUNGS, Curves, readme, summary
 from torch import Tensor, nn
 
 from lab.assignment import Assignment, TaskRef, Training, derive_seed
-from lab.ledger import distributions
+from lab.distributions import distributions
 from lab.schedules import SGDR, OneCycle, Schedule
 from lab.search.candidates import sobol_point
 from lab.space import Float, Space

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lab.cost import trainings
+from lab.distributions import distributions
 from lab.errors import SpecError, StudyError
-from lab.ledger import distributions
 from lab.record import Record
 from lab.search.prior import Prior
 from lab.spec import parse_spec

@@ -1,0 +1,110 @@
+"""A stage's trials as they stand in the storage: entered, handed out, ended. The tally sees every change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from lab.assignment import Direction, Outcome, Planned
+from lab.tally import Tally
+
+_STATE = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
+
+
+class Entries:
+    """What the ledger writes of each trial. The callers see to it that what belongs together is one transaction."""
+
+    def __init__(self, study: optuna.Study, storage: BaseStorage, direction: Direction) -> None:
+        self._study, self._storage = study, storage
+        self.tally = Tally(direction, study.get_trials(deepcopy=False))
+
+    def get(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self.tally.storage_id(number))
+
+    def enqueue(self, params: Mapping[str, Any], planned: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+        """Enter a trial that waits for a slot."""
+        template = create_trial(
+            state=TrialState.WAITING,
+            system_attrs={"fixed_params": dict(params)},
+            user_attrs={"planned": planned, **attrs},
+        )
+        self._observe(self._storage.create_new_trial(self._study._study_id, template_trial=template))
+
+    def hand_out(self, trial: optuna.Trial, planned: Mapping[str, Any] | None, place: Mapping[str, int]) -> FrozenTrial:
+        """Note where an asked trial starts, and what is planned of it where that is new."""
+        if planned is not None:
+            trial.set_user_attr("planned", planned)
+        trial.set_user_attr("assignment", place)
+        return self._observe(trial._trial_id)
+
+    def move(self, number: int, place: Mapping[str, int]) -> FrozenTrial:
+        """Note where a running trial goes on."""
+        identity = self.tally.storage_id(number)
+        self._storage.set_trial_user_attr(identity, "assignment", place)
+        return self._observe(identity)
+
+    def score(self, number: int, epoch: int, score: float) -> FrozenTrial:
+        """Note an epoch's score."""
+        identity = self.tally.storage_id(number)
+        self._storage.set_trial_intermediate_value(identity, epoch, score)
+        return self._observe(identity)
+
+    def measure(self, number: int, metrics: Mapping[str, float], step_losses: Sequence[float]) -> None:
+        """Keep what a trial has measured at its end."""
+        identity = self.tally.storage_id(number)
+        if step_losses:
+            self._storage.set_trial_user_attr(identity, "step_losses", _short(step_losses))
+        shortened = dict(zip(metrics, _short(metrics.values()), strict=True))
+        self._storage.set_trial_user_attr(identity, "metrics", shortened)
+
+    def end(self, number: int, outcome: Outcome, detail: str, end_tick: int | None, score: float | None) -> None:
+        """Close a trial."""
+        attrs = {"outcome": str(outcome), "end_tick": end_tick, "detail": detail or None}
+        for name, value in attrs.items():
+            if value is not None:
+                self._storage.set_trial_user_attr(self.tally.storage_id(number), name, value)
+        state = _STATE.get(outcome, TrialState.FAIL)
+        values = [score] if state == TrialState.COMPLETE and score is not None else None
+        self._study.tell(number, values, state=state)
+        self._observe(self.tally.storage_id(number))
+
+    def give_up(self, trial: optuna.Trial) -> None:
+        """Close a trial that was asked and cannot be handed out; not by `tell`, which would ask the sampler again."""
+        self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        self._observe(trial._trial_id)
+
+    def preempt(self, trial: FrozenTrial, detail: str) -> None:
+        """Close a trial that is to run again, and enter it anew."""
+        planned = trial.user_attrs.get("planned")
+        self.end(trial.number, Outcome.PREEMPTED, detail, None, None)
+        if planned is not None:
+            attrs = {"replaces": trial.number}
+            if "plan_index" in trial.user_attrs:
+                attrs["plan_index"] = trial.user_attrs["plan_index"]
+            self.enqueue(trial.params, planned, attrs)
+
+    def _observe(self, identity: int) -> FrozenTrial:
+        trial = self._storage.get_trial(identity)
+        self.tally.observe(trial)
+        return trial
+
+
+def planned_as_json(planned: Planned) -> dict[str, Any]:
+    schedule = planned.schedule.to_dict() if planned.schedule else None
+    return {
+        "seed": planned.seed,
+        "epochs": planned.epochs,
+        "role": planned.role,
+        "keep": planned.keep,
+        "schedule": schedule,
+    }
+
+
+def _short(values: Any) -> list[float | None]:
+    """Floats as JSON can hold them: seven digits, and null for NaN and infinities."""
+    return [float(f"{v:.7g}") if math.isfinite(v) else None for v in values]
