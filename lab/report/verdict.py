@@ -39,6 +39,7 @@ def _matters(explain: Mapping[str, Any]) -> str:
     rest = [name for name in order if name not in main]
     text = f"{_listed(told)} {'decides' if len(told) == 1 else 'decide'} {explain['explains']}"
     text += f"; {_listed(rest)} hardly {'matters' if len(rest) == 1 else 'matter'}." if rest else "."
+    text += _among_the_best(explain["measures"].get("good_region") or {}, main)
     pairs = explain["interactions"] or []
     if pairs and pairs[0]["low"] >= _ACTS_TOGETHER:
         first, second = pairs[0]["names"]
@@ -46,6 +47,14 @@ def _matters(explain: Mapping[str, Any]) -> str:
     elif pairs:
         text += " No pair acts together by much: each may be chosen by itself."
     return text
+
+
+def _among_the_best(found: Mapping[str, Mapping[str, float]], told: list[str]) -> str:
+    """What decides once the settings are good, where that is none of what was told and lies clear of all others."""
+    first = max(found, key=lambda name: found[name]["low"], default=None)
+    if first is None or first in told or any(found[first]["low"] <= found[n]["share"] for n in found if n != first):
+        return ""
+    return f" Among the best quarter of the space it is {first} that matters most ({_span(found[first])})."
 
 
 def _span(share: Mapping[str, float]) -> str:

@@ -67,6 +67,18 @@ def test_where_a_score_is_minimised_the_best_is_the_least():
     assert "best s)" in text
 
 
+def test_what_decides_among_the_best_is_named_where_it_is_clear():
+    sentence = "Among the best quarter of the space it is dropout that matters most (60 to 90 %)."
+    rate, model = _importance(0.2, 0.1, 0.5), _importance(0.1, 0.0, 0.3)
+    clear = {"dropout": _importance(0.7, 0.6, 0.9), "max_lr": rate, "model": model}
+    unclear = clear | {"max_lr": _importance(0.65, 0.2, 0.8)}
+    the_same = {"dropout": model, "max_lr": _importance(0.7, 0.6, 0.9), "model": model}
+    for region, said in ((clear, True), (unclear, False), (the_same, False), (None, False), ({}, False)):
+        measures = explained()["measures"] | {"good_region": region}
+        assert (sentence in verdict(explained(measures=measures), FOLDER).matters) is said
+        assert ("Among the best" in verdict(explained(measures=measures), FOLDER).matters) is said
+
+
 def test_a_pair_that_acts_together_is_named():
     pair = {"names": ["max_lr", "dropout"], "h": 0.6, "share": 0.2, "low": 0.15, "high": 0.3}
     assert "The best max_lr depends on dropout (15 to 30 %): choose them together." in (
