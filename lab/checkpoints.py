@@ -14,6 +14,7 @@ class Checkpoints:
         self._folder, self._stage = folder / "lanes", stage
 
     def write(self, lane: int, state: bytes) -> None:
+        """Keep a lane's latest."""
         write_bytes(self._of_lane(lane), state)
 
     def read(self, lane: int) -> bytes | None:
@@ -21,16 +22,16 @@ class Checkpoints:
         path = self._of_lane(lane)
         return path.read_bytes() if path.exists() else None
 
-    def move(self, trial: int, source: int) -> None:
+    def keep(self, trial: int, source: int) -> None:
         """Keep for a trial what the lane it is taken from has saved last.
 
-        A copy, since the lost lane, when it is back, writes its own anew; and none older than what the trial had.
+        A copy, since the lost lane, when it is back, writes its own anew; and none saved before the trial came to it.
         """
-        checkpoint, moved = self._of_lane(source), self._of_trial(trial)
-        if checkpoint.exists() and (not moved.exists() or _age(checkpoint) > _age(moved)):
-            write_bytes(moved, checkpoint.read_bytes())
+        checkpoint, kept = self._of_lane(source), self._of_trial(trial)
+        if checkpoint.exists() and (not kept.exists() or _age(checkpoint) > _age(kept)):
+            write_bytes(kept, checkpoint.read_bytes())
 
-    def moved(self, trial: int) -> bytes | None:
+    def kept(self, trial: int) -> bytes | None:
         """From what a moved trial goes on; None where it was not moved, or nothing had been saved."""
         path = self._of_trial(trial)
         return path.read_bytes() if path.exists() else None

@@ -33,7 +33,6 @@ from lab.assignment import (
 from lab.checkpoints import Checkpoints
 from lab.deaths import Deaths
 from lab.distributions import distributions, suggest
-from lab.entries import Entries, planned_as_json
 from lab.errors import LabError
 from lab.journal import QueueStorage, TransactionalJournal
 from lab.moves import Moves
@@ -43,6 +42,7 @@ from lab.search.components import SamplerSource, build_pruner, sampler_source
 from lab.search.ending import Ending
 from lab.search.known import as_trials
 from lab.space import Params
+from lab.trial_writer import TrialWriter, planned_as_json
 from lab.trials import close_storage, open_storage, readable
 from lab.widths import Widths
 
@@ -107,16 +107,17 @@ class Ledger:
             if isinstance(job.plan, SearchPlan):
                 space = distributions(job.space)
                 self._ending = Ending(job.plan.until, self._study, space, job.seed, self._known)
-            self._entries = Entries(self._study, self._storage, job.direction)
-            self._tally = self._entries.tally
+            self._trials = TrialWriter(self._study, self._storage, job.direction)
+            self._tally = self._trials.tally
             if isinstance(self._storage, QueueStorage):
                 self._storage.any_waits = lambda: self._tally.waiting > 0
             trials = self._study.get_trials(deepcopy=False)
             if not isinstance(job.plan, SearchPlan):
-                have = {t.user_attrs["plan_index"] for t in trials if "plan_index" in t.user_attrs}
+                # A database's last writer may have died between ending a preempted trial and entering it anew.
+                have = {t.user_attrs.get("plan_index") for t in trials if not _was_preempted(t)}
                 for index, planned in enumerate(job.plan):
                     if index not in have:
-                        self._entries.enqueue(planned.params, planned_as_json(planned), {"plan_index": index})
+                        self._trials.enqueue(planned.params, planned_as_json(planned), {"plan_index": index})
             for trial in trials:
                 if trial.state != TrialState.RUNNING:
                     continue
@@ -149,14 +150,14 @@ class Ledger:
             self._attached.add(lane)
             self._places[lane] = place
             self._slots[lane] = width = self._fitting(place) or self._job.width
-            for trial in [self._entries.get(number) for number in self._tally.running(lane)]:
+            for trial in [self._trials.get(number) for number in self._tally.running(lane)]:
                 if trial.user_attrs["assignment"]["slot"] >= width:  # it comes from a place where more fits
                     self._preempt(trial, f"width {width} is all that fits on {place}")
                     suspects.pop(trial.number, None)
             return self._attachment(lane, suspects)
 
     def _attachment(self, lane: int, suspects: Mapping[int, int] | None = None) -> Attachment:
-        running = tuple(self._assignment(self._entries.get(n)) for n in self._tally.running(lane))
+        running = tuple(self._assignment(self._trials.get(n)) for n in self._tally.running(lane))
         state = self._checkpoints.read(lane) if running else None
         first = min((a.tick for a in running), default=self._tally.frontier(lane))
         return Attachment(first, running, state, self._fitting(self._places.get(lane, "")), suspects or {})
@@ -170,10 +171,10 @@ class Ledger:
             self._halve(lane, f"{died}, {verdict.deaths} times without a finished epoch")
         elif verdict.too_wide:
             guilty = running[0]
-        if guilty is not None and not self._entries.get(guilty).state.is_finished():
+        if guilty is not None and not self._trials.get(guilty).state.is_finished():
             detail = f"killed its lane {verdict.deaths} times, the last time alone in it: {died}"
-            self._finish(self._entries.get(guilty), Outcome.FAILED, detail, tick=None)
-        return {n: max(self._entries.get(n).intermediate_values, default=0) + 1 for n in verdict.suspects}
+            self._finish(self._trials.get(guilty), Outcome.FAILED, detail, tick=None)
+        return {n: max(self._trials.get(n).intermediate_values, default=0) + 1 for n in verdict.suspects}
 
     def trying(self, lane: int, trial: int | None) -> None:
         """A suspect is alone in its lane; None: all have survived."""
@@ -196,7 +197,7 @@ class Ledger:
         self._widths.halve(place, width)
         self._slots[lane] = self._fitting(place) or width
         for number in self._tally.running(lane):
-            self._preempt(self._entries.get(number), f"{why} at width {width}")
+            self._preempt(self._trials.get(number), f"{why} at width {width}")
 
     def lost(self, lane: int, silent_s: float = math.inf) -> None:
         """A lane has not been heard of for too long: lanes with free slots take its trials over.
@@ -239,9 +240,9 @@ class Ledger:
             for number in self._tally.running(source):
                 if not self._moves.allowed(number, source, lane):
                     continue
-                self._checkpoints.move(number, source)
+                self._checkpoints.keep(number, source)
                 self._moves.take(number, source)
-                return self._assignment(self._entries.move(number, {"lane": lane, "slot": slot, "tick": tick}))
+                return self._assignment(self._trials.move(number, {"lane": lane, "slot": slot, "tick": tick}))
         return None
 
     def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]:
@@ -256,7 +257,7 @@ class Ledger:
     def close(self, trial: int, outcome: Outcome, detail: str = "") -> None:
         """End a trial that no lane will report on again; a preempted one goes back into the queue."""
         with self._mutex, self._transaction():
-            frozen = self._entries.get(trial)
+            frozen = self._trials.get(trial)
             if frozen.state.is_finished():
                 return
             if outcome is Outcome.PREEMPTED:
@@ -312,7 +313,7 @@ class Ledger:
         except Exception as error:  # any of Optuna's samplers may raise anything: the stage ends with its reason
             self._broken = f"the sampler failed with {type(error).__name__}: {error}"
             if trial is not None:
-                self._entries.give_up(trial)
+                self._trials.give_up(trial)
             return None
 
     def _take(self) -> optuna.Trial | None:
@@ -336,7 +337,7 @@ class Ledger:
             plan = cast(SearchPlan, job.plan)
             seed = derive_seed(job.seed, job.stage, trial.number)
             planned = planned_as_json(Planned(params, seed, plan.epochs, "search"))
-        return self._assignment(self._entries.hand_out(trial, planned, {"lane": lane, "slot": slot, "tick": tick}))
+        return self._assignment(self._trials.hand_out(trial, planned, {"lane": lane, "slot": slot, "tick": tick}))
 
     def _assignment(self, trial: FrozenTrial) -> Assignment:
         planned, place = trial.user_attrs["planned"], trial.user_attrs["assignment"]
@@ -351,48 +352,47 @@ class Ledger:
             slot=place["slot"],
             tick=place["tick"],
             keep=planned["keep"],
-            state=self._checkpoints.moved(trial.number),
+            state=self._checkpoints.kept(trial.number),
         )
 
     def _take_in(self, lane: int, tick: int, report: Report) -> Decision:
-        trial = self._entries.get(report.trial)
+        trial = self._trials.get(report.trial)
         if trial.state.is_finished():
             return Decision(report.trial, keep=False, reason="already closed")
         if trial.user_attrs["assignment"]["lane"] != lane:
-            self._moves.tell(lane, report.trial)
+            self._moves.released(lane, report.trial)
             return Decision(report.trial, keep=False, reason="runs in another lane now")
         score = report.metrics.get(self._job.metric)
         # A lane that replays reports again: the pruner has let that epoch pass, and is not asked with more history.
         new = False
         if score is not None and math.isfinite(score) and report.epoch not in trial.intermediate_values:
-            trial = self._entries.score(report.trial, report.epoch, score)
+            trial = self._trials.score(report.trial, report.epoch, score)
             new = True
         if new or report.outcome is not None:
             self._deaths.progressed(lane)
-            self._moves.progress(report.trial)
+            self._moves.progressed(report.trial)
         else:
             self._repeated += 1
         outcome, detail = report.outcome, report.detail
         if outcome is Outcome.COMPLETED and (score is None or not math.isfinite(score)):
             outcome, detail = Outcome.DIVERGED, f"{self._job.metric} is {score}"
-        # Of a replayed epoch the pruner has decided already, and must not be asked again with more history.
         if outcome is None and new and self._study.pruner.prune(self._study, trial):
             outcome, detail = Outcome.PRUNED, f"pruned after epoch {report.epoch}"
         if outcome is None:
             return Decision(report.trial, keep=True, reason="goes on")
-        self._entries.measure(report.trial, report.metrics, report.step_losses)
+        self._trials.measure(report.trial, report.metrics, report.step_losses)
         self._finish(trial, outcome, detail, tick, score)
         return Decision(report.trial, keep=False, reason=detail or str(outcome))
 
     def _finish(
         self, trial: FrozenTrial, outcome: Outcome, detail: str, tick: int | None, score: float | None = None
     ) -> None:
+        self._trials.end(trial.number, outcome, detail, None if tick is None else tick + 1, score)
         self._checkpoints.forget(trial.number)
-        self._entries.end(trial.number, outcome, detail, None if tick is None else tick + 1, score)
 
     def _preempt(self, trial: FrozenTrial, detail: str) -> None:
+        self._trials.preempt(trial, detail)
         self._checkpoints.forget(trial.number)
-        self._entries.preempt(trial, detail)
 
     def _abort(self) -> str:
         """Why the stage must stop: too large a share of its trials failed."""
@@ -403,3 +403,7 @@ class Ledger:
             return ""
         reason = self._tally.failure.strip().splitlines()
         return f"{failed} of {self._job.trials} trials failed, the last with: {reason[-1] if reason else 'no reason'}"
+
+
+def _was_preempted(trial: FrozenTrial) -> bool:
+    return trial.state.is_finished() and trial.user_attrs.get("outcome") == Outcome.PREEMPTED

@@ -46,11 +46,11 @@ class Moves:
         self._taken.setdefault(source, set()).add(trial)
         self._times[trial] += 1
 
-    def tell(self, lane: int, trial: int) -> None:
+    def released(self, lane: int, trial: int) -> None:
         """A lane has been told that a trial is not its own any more."""
         self._taken.get(lane, set()).discard(trial)
 
-    def progress(self, trial: int) -> None:
+    def progressed(self, trial: int) -> None:
         """A trial has finished an epoch where it is."""
         self._times.pop(trial, None)
 

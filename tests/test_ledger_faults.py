@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.storages import RDBStorage
 
-from lab.assignment import Job, Outcome, Planned, Recipe, Report, SearchPlan, TaskRef, Training
+from lab.assignment import Job, Outcome, Planned, Recipe, Report, SearchPlan, Store, TaskRef, Training
 from lab.ledger import Ledger
 from lab.record import Record
 from lab.space import Float, Space
@@ -250,3 +253,70 @@ def test_a_lane_that_comes_to_a_narrower_place_gives_back_what_it_has_no_slots_f
     again = ledger.next(1, 0, (0, 1)).assignments
     assert [(a.params, a.seed) for a in again] == [(a.params, a.seed) for a in given[2:]]
     assert ledger.progress().counts == {"preempted": 2}
+
+
+# -- a driver that dies between two writes to a database, which has no transaction over both ---------------------------
+
+
+class _Killed(BaseException):
+    pass
+
+
+def _drive(job: Job) -> None:
+    """Train what is planned in a single slot; the first trial is preempted once."""
+    ledger = Ledger(job)
+    try:
+        attachment = ledger.attach(0)
+        tick, running = attachment.tick, list(attachment.running)
+        while True:
+            if not running:
+                work = ledger.next(0, tick, (0,))
+                running = list(work.assignments)
+            if not running:
+                assert work.done
+                return
+            (trial,) = running
+            if "preempted" not in ledger.progress().counts:
+                ledger.close(trial.trial, Outcome.PREEMPTED, "node lost")
+            else:
+                ledger.report(0, tick, (_report(trial.trial, 1, Outcome.COMPLETED),))
+            running, tick = [], tick + 1
+    finally:
+        ledger.release()
+
+
+@pytest.mark.slow
+def test_a_driver_killed_after_any_write_to_a_database_loses_nothing_that_was_planned(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space(max_lr=Float(1e-4, 1.0, log=True), momentum=Float(0.5, 0.99))
+    planned = tuple(Planned({"max_lr": 0.1 * n, "momentum": 0.9}, n, 1, "r") for n in (1, 2))
+    left = [0]
+
+    def counted(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                raise _Killed
+            return write(*arguments, **options)
+
+        return call
+
+    writes = ("create_new_trial", "set_trial_param", "set_trial_user_attr", "set_trial_state_values")
+    for name in (*writes, "set_trial_intermediate_value"):
+        monkeypatch.setattr(RDBStorage, name, counted(getattr(RDBStorage, name)))
+    most = 1
+    while left[0] <= 0:
+        store = Store(f"sqlite:///{tmp_path}/{most}.db", "mine")
+        one = replace(job, space=space, plan=planned, width=1, lanes=1, store=store, folder=tmp_path / str(most))
+        one.folder.mkdir()
+        left[0] = most
+        try:
+            _drive(one)
+        except _Killed:
+            _drive(one)
+        rows = [row for row in read_trials(Record(one.folder), job.stage, store) if row.outcome is Outcome.COMPLETED]
+        found = sorted((row.seed, row.params) for row in rows)
+        assert found == [(p.seed, p.params) for p in planned], f"killed instead of write {most}"
+        most += 1
+    assert most > 20, "there are so many writes at least"

@@ -18,10 +18,10 @@ def test_a_lane_is_not_given_back_what_it_may_still_train() -> None:
     moves = Moves()
     moves.lose(0, math.inf)
     moves.take(7, source=0)
-    moves.progress(7)
+    moves.progressed(7)
     moves.lose(1, math.inf)
     assert not moves.allowed(7, source=1, lane=0)
-    moves.tell(0, 7)
+    moves.released(0, 7)
     assert moves.allowed(7, source=1, lane=0)
 
 
@@ -43,7 +43,7 @@ def test_a_trial_that_gets_nowhere_is_moved_ever_later() -> None:
         waits.append(next(s for s in (0.0, 30.0, 120.0, 480.0) if _allowed(moves, 7, s)))
         moves.take(7, source=0)
     assert waits == [0.0, 30.0, 120.0]
-    moves.progress(7)
+    moves.progressed(7)
     assert _allowed(moves, 7, 0.0)
 
 

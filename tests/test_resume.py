@@ -33,7 +33,7 @@ def slow_enough() -> dict[str, Any]:
 
 
 def outcome_of(folder: Path) -> dict[str, Any]:
-    """All that must not depend on what happened on the way: to the last bit, but for scores of the ensemble.
+    """All that must not depend on what happened on the way: to the last bit, but for the numbers of the ensemble.
 
     Those are of predictions, of which in one process of twenty under load the last digits are others.
     """

@@ -31,7 +31,7 @@ def _trial(number: int, lane: int | None, epochs: int, outcome: Outcome | None, 
     trial = create_trial(
         state=state, value=value, user_attrs=attrs, intermediate_values=dict.fromkeys(range(epochs), 1.0)
     )
-    trial.number = trial._trial_id = number
+    trial.number, trial._trial_id = number, 100 + number
     return trial
 
 
@@ -62,6 +62,7 @@ def test_a_tally_that_observed_every_change_is_one_made_anew(
     for name in ("total", "counted", "waiting", "epochs_done"):
         assert getattr(tally, name) == getattr(anew, name), name
     assert tally.lanes() == anew.lanes()
+    assert all(tally.storage_id(trial.number) == 100 + trial.number for trial in latest)
     for lane in range(3):
         assert tally.running(lane) == anew.running(lane)
         assert tally.running(lane) == sorted(

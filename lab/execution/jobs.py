@@ -31,8 +31,8 @@ _WAIT_S = 60.0
 _NOT_YET = "No available agent"
 """In what Ray's job server answers until the agent of its node is up."""
 _NO_AGENT = (
-    "(none came within a minute: another Ray on the head's machine may hold the agent's port, 52365; give this one its "
-    "own with `ray start --head --dashboard-agent-listen-port=0`)"
+    f"(none came within {_WAIT_S:.0f} s: another Ray on the head's machine may hold the agent's port, 52365; give this "
+    "one its own with `ray start --head --dashboard-agent-listen-port=0`)"
 )
 _STOP_WAIT_S = 20
 """How long a stopped job may take to save, before Ray kills it; a study needs 10 s at most."""

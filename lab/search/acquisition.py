@@ -28,8 +28,12 @@ class Acquisition:
     Diverged trials enter the response as the worst: it must not be carried on beyond the edge where training breaks.
     Settings that failed say nothing of the response, but that the next trial there may end as they did.
 
+    Args:
+        taught: the lessons of that history.
+
     Attributes:
-        means: final costs of the history's trials as the model predicts them [n], on the scale of `even_costs`.
+        means: final costs of the history's trials as the model predicts them [n], on the scale of `even_costs`; 0
+            where there are too few scores for a model.
     """
 
     def __init__(self, seed: int, history: History, taught: Lessons, prior: Prior) -> None:

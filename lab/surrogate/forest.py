@@ -78,22 +78,22 @@ class Forest:
         return np.stack(means), np.maximum(np.stack(variances), 0)
 
     def out_of_bag(self, rows: NDArray[np.int64] | None = None) -> Prediction:
-        """What the trees that have not seen a training point say of it, with the total variance; each [n].
+        """What the trees that have not seen a training point say of it, with the total variance; each [m].
 
         NaN where every tree has seen it.
 
         Args:
-            rows: of the training points, those that are asked for [n]; all of them where none are named.
+            rows: of the training points, those that are asked for [m]; all of them where none are named.
         """
         mean, between, within, _ = self._left_out(rows)
         return Prediction(mean, np.sqrt(between + within))
 
     def _left_out(self, rows: NDArray[np.int64] | None = None) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
         """By the trees that have not seen a training point: mean, variance between and within them, and their number;
-        each [n]."""
+        each [m], of the rows asked for."""
         unseen = np.ones((self._count, len(self._features)), dtype=bool)
-        for row, drawn in zip(unseen, self._model.estimators_samples_, strict=True):
-            row[drawn] = False
+        for by_tree, drawn in zip(unseen, self._model.estimators_samples_, strict=True):
+            by_tree[drawn] = False
         if rows is not None:
             unseen = unseen[:, rows]
         trees, within = self._leaves(self._features if rows is None else self._features[rows])

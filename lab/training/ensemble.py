@@ -23,8 +23,8 @@ Loss: TypeAlias = Callable[[Tensor], float]
 
 _TEMPERATURES = (0.1, 10.0)
 _LEAST = 1e-12
-_LEAST_COMPLEMENT = 1e-7
-"""1 - p of a label is no finer than this: float32 has no numbers closer to 1."""
+_LEAST_COMPLEMENT = 2.0**-23
+"""1 - p of a label is no finer than this: about as close to 1 as numbers of float32 come, and exact in it."""
 
 
 def to_output(prediction: Tensor, kind: Kind) -> Tensor:

@@ -68,13 +68,34 @@ def test_a_region_that_breaks_is_tried_once_nothing_else_is_left() -> None:
         assert (worth[deep] >= 0).all()
 
 
-def test_without_two_scores_only_the_chance_to_end_well_is_known() -> None:
-    history = _history([_trial(p, None, "diverged") for p in POINTS[:20]])
+def test_with_a_single_score_only_the_chance_to_end_well_is_known() -> None:
+    alone = np.array([0.9, 0.9])
+    history = _history([_trial(alone, 1.0), *(_trial(p, None, "diverged") for p in POINTS[:20] if max(p) < 0.8)])
     acquisition = _acquisition(history)
-    assert acquisition.means.tolist() == [0.0] * 20
+    assert acquisition.means.tolist() == [0.0] * len(history)
     assert not acquisition.noisy
-    worth = acquisition(ENCODING, GRID, 20)
-    assert ((worth >= 0) & (worth <= 1)).all()
+    near, far = acquisition(ENCODING, np.array([alone, [0.1, 0.1]]), len(history))
+    assert near > 2 * far >= 0
+
+
+def test_the_best_is_of_full_runs_and_of_those_that_ended_well() -> None:
+    """Pruned scores are of shorter runs and look worse than they are; diverged trials are the worst."""
+    trials = [_trial(p, _bowl(p)) for p in POINTS[:30]]
+    for point in POINTS[30:45]:
+        pruned = _trial(point, _bowl(point) + 1.0)
+        pruned.state, pruned.values, pruned.intermediate_values = TrialState.PRUNED, None, {3: _bowl(point) + 1.0}
+        trials.append(pruned)
+    for trial in trials[:30]:
+        trial.intermediate_values = {3: trial.values[0] + 1.0, 27: trial.values[0]}
+    trials += [_trial(p, None, "diverged") for p in POINTS[45:] if p[0] > 0.7]
+    history = _history(trials)
+    taught = lessons(history, ENCODING, 1.0)
+    assert len(taught.cost) > len(history)
+    acquisition = Acquisition(0, history, taught, Prior(None))
+    assert np.corrcoef(acquisition.means[30:45], [_bowl(p) for p in POINTS[30:45]])[0, 1] > 0.6
+    worth = acquisition(ENCODING, GRID, len(history))
+    assert np.isfinite(worth).all()
+    assert np.abs(GRID[worth.argmax()] - 0.3).max() < 0.2
 
 
 def test_a_prior_draws_towards_its_center_and_fades() -> None:

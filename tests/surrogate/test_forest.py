@@ -28,6 +28,15 @@ def test_out_of_bag_predictions_are_scikit_learns(data: tuple[Floats, Floats]):
     np.testing.assert_allclose(forest.predict(x).mean, reference.predict(x), rtol=1e-12)
 
 
+def test_out_of_bag_predictions_of_some_rows_are_those_of_all(data: tuple[Floats, Floats]):
+    x, y = data
+    forest = Forest(seed=3).fit(x, y)
+    rows = np.array([59, 3, 17])
+    some, every = forest.out_of_bag(rows), forest.out_of_bag()
+    np.testing.assert_array_equal(some.mean, every.mean[rows])
+    np.testing.assert_array_equal(some.std, every.std[rows])
+
+
 def test_the_spread_is_that_of_the_trees(data: tuple[Floats, Floats]):
     forest = Forest(seed=3, trees=16).fit(*data)
     trees = forest.trees(data[0])

@@ -34,6 +34,18 @@ def test_a_known_temperature_is_recovered(temperature: float):
     assert fit_temperature(overconfident, target) == pytest.approx(temperature, rel=0.05)
 
 
+def test_a_last_digit_does_not_move_the_temperature():
+    """Float32 predictions, and the same with every one moved by its last digit, up or down."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(360, 10, generator=generator)
+    target = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    predicted = (2.5 * logits).softmax(1)
+    up = torch.rand(360, 10, generator=generator) < 0.5
+    moved = torch.nextafter(predicted, up.to(predicted.dtype))
+    assert not torch.equal(predicted, moved)
+    assert fit_temperature(moved, target) == pytest.approx(fit_temperature(predicted, target), rel=1e-6)
+
+
 def test_a_temperature_keeps_the_order_and_one_changes_nothing():
     p = torch.tensor([[0.7, 0.2, 0.1]], dtype=torch.float64)
     torch.testing.assert_close(with_temperature(p, 1.0), p)

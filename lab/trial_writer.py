@@ -1,4 +1,4 @@
-"""A stage's trials as they stand in the storage: entered, handed out, ended. The tally sees every change."""
+"""What the ledger writes of a trial: that it waits, where it runs, what it scored, how it ended."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from lab.tally import Tally
 _STATE = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 
 
-class Entries:
-    """What the ledger writes of each trial. The callers see to it that what belongs together is one transaction."""
+class TrialWriter:
+    """A stage's trials in the storage, and the tally of them, which sees whatever changes its counts.
+
+    Callers see to it that what belongs together is one transaction.
+    """
 
     def __init__(self, study: optuna.Study, storage: BaseStorage, direction: Direction) -> None:
         self._study, self._storage = study, storage
         self.tally = Tally(direction, study.get_trials(deepcopy=False))
 
     def get(self, number: int) -> FrozenTrial:
+        """A trial as it stands now."""
         return self._storage.get_trial(self.tally.storage_id(number))
 
     def enqueue(self, params: Mapping[str, Any], planned: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
@@ -44,23 +48,23 @@ class Entries:
 
     def move(self, number: int, place: Mapping[str, int]) -> FrozenTrial:
         """Note where a running trial goes on."""
-        identity = self.tally.storage_id(number)
-        self._storage.set_trial_user_attr(identity, "assignment", place)
-        return self._observe(identity)
+        storage_id = self.tally.storage_id(number)
+        self._storage.set_trial_user_attr(storage_id, "assignment", place)
+        return self._observe(storage_id)
 
     def score(self, number: int, epoch: int, score: float) -> FrozenTrial:
         """Note an epoch's score."""
-        identity = self.tally.storage_id(number)
-        self._storage.set_trial_intermediate_value(identity, epoch, score)
-        return self._observe(identity)
+        storage_id = self.tally.storage_id(number)
+        self._storage.set_trial_intermediate_value(storage_id, epoch, score)
+        return self._observe(storage_id)
 
     def measure(self, number: int, metrics: Mapping[str, float], step_losses: Sequence[float]) -> None:
-        """Keep what a trial has measured at its end."""
-        identity = self.tally.storage_id(number)
+        """Keep what a trial has measured; `end` has to follow."""
+        storage_id = self.tally.storage_id(number)
         if step_losses:
-            self._storage.set_trial_user_attr(identity, "step_losses", _short(step_losses))
+            self._storage.set_trial_user_attr(storage_id, "step_losses", _short(step_losses))
         shortened = dict(zip(metrics, _short(metrics.values()), strict=True))
-        self._storage.set_trial_user_attr(identity, "metrics", shortened)
+        self._storage.set_trial_user_attr(storage_id, "metrics", shortened)
 
     def end(self, number: int, outcome: Outcome, detail: str, end_tick: int | None, score: float | None) -> None:
         """Close a trial."""
@@ -86,15 +90,17 @@ class Entries:
             attrs = {"replaces": trial.number}
             if "plan_index" in trial.user_attrs:
                 attrs["plan_index"] = trial.user_attrs["plan_index"]
-            self.enqueue(trial.params, planned, attrs)
+            # One that was killed while it was handed out has only some of its parameters yet.
+            self.enqueue(trial.system_attrs.get("fixed_params", trial.params), planned, attrs)
 
-    def _observe(self, identity: int) -> FrozenTrial:
-        trial = self._storage.get_trial(identity)
+    def _observe(self, storage_id: int) -> FrozenTrial:
+        trial = self._storage.get_trial(storage_id)
         self.tally.observe(trial)
         return trial
 
 
 def planned_as_json(planned: Planned) -> dict[str, Any]:
+    """What is planned of a trial, as its user attribute `planned` holds it."""
     schedule = planned.schedule.to_dict() if planned.schedule else None
     return {
         "seed": planned.seed,
