@@ -77,7 +77,7 @@ def range_test_figure(bounds: Mapping[str, Any]) -> Figure:
     marks = dict(sorted(medians.items(), key=lambda item: item[1]))
     figure.add_scatter(
         x=list(marks.values()),
-        y=[0.07 * top * (1 + number % 3) for number in range(len(marks))],
+        y=[0.09 * top * (1 + number % 3) for number in range(len(marks))],  # a label's height apart
         text=list(marks),
         mode="markers+text",
         textposition="top center",
