@@ -53,8 +53,8 @@ def negative_log_likelihood(probabilities: Tensor, target: Tensor) -> float:
 def fit_temperature(probabilities: Tensor, target: Tensor, kind: Kind = "classification") -> float:
     """The temperature with the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599); 1 for values.
 
-    Found in float64: in float32 the likelihood is level over a thousandth of the temperature around its least, and a
-    prediction's last digit, which no BLAS promises from one process to the next, would decide where in it.
+    Found in float64: in float32 the likelihood is level over a thousandth of the temperature around its least, and the
+    last digit of a sum would decide where in it.
     """
     if kind == "regression":
         return 1.0
