@@ -19,8 +19,7 @@ class Checkpoints:
 
     def read(self, lane: int) -> bytes | None:
         """A lane's latest; None where it has saved nothing."""
-        path = self._of_lane(lane)
-        return path.read_bytes() if path.exists() else None
+        return _content(self._of_lane(lane))
 
     def keep(self, trial: int, source: int) -> None:
         """Keep for a trial what the lane it is taken from has saved last.
@@ -33,8 +32,7 @@ class Checkpoints:
 
     def kept(self, trial: int) -> bytes | None:
         """From what a moved trial goes on; None where it was not moved, or nothing had been saved."""
-        path = self._of_trial(trial)
-        return path.read_bytes() if path.exists() else None
+        return _content(self._of_trial(trial))
 
     def forget(self, trial: int) -> None:
         """A moved trial has ended."""
@@ -45,6 +43,10 @@ class Checkpoints:
 
     def _of_trial(self, trial: int) -> Path:
         return self._folder / f"{self._stage}-moved-{trial}.safetensors"
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def _age(path: Path) -> int:

@@ -42,6 +42,7 @@ from lab.search.components import SamplerSource, build_pruner, sampler_source
 from lab.search.ending import Ending
 from lab.search.known import as_trials
 from lab.space import Params
+from lab.tally import Tally
 from lab.trial_writer import TrialWriter, planned_as_json
 from lab.trials import close_storage, open_storage, readable
 from lab.widths import Widths
@@ -107,11 +108,11 @@ class Ledger:
             if isinstance(job.plan, SearchPlan):
                 space = distributions(job.space)
                 self._ending = Ending(job.plan.until, self._study, space, job.seed, self._known)
-            self._trials = TrialWriter(self._study, self._storage, job.direction)
-            self._tally = self._trials.tally
+            trials = self._study.get_trials(deepcopy=False)
+            self._tally = Tally(job.direction, trials)
+            self._trials = TrialWriter(self._study, self._storage, self._tally)
             if isinstance(self._storage, QueueStorage):
                 self._storage.any_waits = lambda: self._tally.waiting > 0
-            trials = self._study.get_trials(deepcopy=False)
             if not isinstance(job.plan, SearchPlan):
                 # A database's last writer may have died between ending a preempted trial and entering it anew.
                 have = {t.user_attrs.get("plan_index") for t in trials if not _was_preempted(t)}

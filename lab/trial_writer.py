@@ -10,25 +10,24 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lab.assignment import Direction, Outcome, Planned
+from lab.assignment import Outcome, Planned
 from lab.tally import Tally
 
 _STATE = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 
 
 class TrialWriter:
-    """A stage's trials in the storage, and the tally of them, which sees whatever changes its counts.
+    """A stage's trials in the storage; the tally sees whatever changes its counts.
 
     Callers see to it that what belongs together is one transaction.
     """
 
-    def __init__(self, study: optuna.Study, storage: BaseStorage, direction: Direction) -> None:
-        self._study, self._storage = study, storage
-        self.tally = Tally(direction, study.get_trials(deepcopy=False))
+    def __init__(self, study: optuna.Study, storage: BaseStorage, tally: Tally) -> None:
+        self._study, self._storage, self._tally = study, storage, tally
 
     def get(self, number: int) -> FrozenTrial:
         """A trial as it stands now."""
-        return self._storage.get_trial(self.tally.storage_id(number))
+        return self._storage.get_trial(self._tally.storage_id(number))
 
     def enqueue(self, params: Mapping[str, Any], planned: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
         """Enter a trial that waits for a slot."""
@@ -48,19 +47,19 @@ class TrialWriter:
 
     def move(self, number: int, place: Mapping[str, int]) -> FrozenTrial:
         """Note where a running trial goes on."""
-        storage_id = self.tally.storage_id(number)
+        storage_id = self._tally.storage_id(number)
         self._storage.set_trial_user_attr(storage_id, "assignment", place)
         return self._observe(storage_id)
 
     def score(self, number: int, epoch: int, score: float) -> FrozenTrial:
         """Note an epoch's score."""
-        storage_id = self.tally.storage_id(number)
+        storage_id = self._tally.storage_id(number)
         self._storage.set_trial_intermediate_value(storage_id, epoch, score)
         return self._observe(storage_id)
 
     def measure(self, number: int, metrics: Mapping[str, float], step_losses: Sequence[float]) -> None:
         """Keep what a trial has measured; `end` has to follow."""
-        storage_id = self.tally.storage_id(number)
+        storage_id = self._tally.storage_id(number)
         if step_losses:
             self._storage.set_trial_user_attr(storage_id, "step_losses", _short(step_losses))
         shortened = dict(zip(metrics, _short(metrics.values()), strict=True))
@@ -71,11 +70,11 @@ class TrialWriter:
         attrs = {"outcome": str(outcome), "end_tick": end_tick, "detail": detail or None}
         for name, value in attrs.items():
             if value is not None:
-                self._storage.set_trial_user_attr(self.tally.storage_id(number), name, value)
+                self._storage.set_trial_user_attr(self._tally.storage_id(number), name, value)
         state = _STATE.get(outcome, TrialState.FAIL)
         values = [score] if state == TrialState.COMPLETE and score is not None else None
         self._study.tell(number, values, state=state)
-        self._observe(self.tally.storage_id(number))
+        self._observe(self._tally.storage_id(number))
 
     def give_up(self, trial: optuna.Trial) -> None:
         """Close a trial that was asked and cannot be handed out; not by `tell`, which would ask the sampler again."""
@@ -95,7 +94,7 @@ class TrialWriter:
 
     def _observe(self, storage_id: int) -> FrozenTrial:
         trial = self._storage.get_trial(storage_id)
-        self.tally.observe(trial)
+        self._tally.observe(trial)
         return trial
 
 

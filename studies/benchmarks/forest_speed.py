@@ -11,7 +11,6 @@ The GP, whose cost grows with the cube of the trials, is not asked beyond 1,000.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -86,8 +85,7 @@ def page(found: dict[int, dict[str, list[float]]], rounds: int) -> str:
     for trials, by_sampler in found.items():
         for name, times in by_sampler.items():
             ratios = [t / f for t, f in zip(times, by_sampler["forest"], strict=True)]
-            span = f"{statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f})"
-            lines.append(f"| {trials:,} | {name} | {span} | {median_and_span(ratios)} |")
+            lines.append(f"| {trials:,} | {name} | {median_and_span(times)} | {median_and_span(ratios)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -26,7 +26,7 @@ def told(found: Mapping[str, str]) -> str:
 
 
 def median_and_span(values: list[float]) -> str:
-    """Median, least and largest of ratios."""
+    """Median, least and largest of ratios or seconds."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
