@@ -44,6 +44,11 @@ _MOST_PENDING = 512
 """Lanes that wait for nodes to join, at most."""
 _SECRETS = ("PGPASSWORD", "PGPASSFILE", "PGSSLROOTCERT")
 """What the ledger needs of the driver's environment; it travels as an argument, so that no log or dashboard has it."""
+_CLIENT_DIED = "Starting Ray client server failed"
+_CLIENT_ADVICE = (
+    "the head's process for this driver died as it began; try again, and where it repeats start the head with "
+    "GRPC_ENABLE_FORK_SUPPORT=0 (gRPC's handlers can abort a process that the head forks)"
+)
 
 
 class _OtherThreads(io.TextIOBase):
@@ -161,7 +166,10 @@ class RayEngine:
                 else:
                     context = ray.init(address=address, runtime_env=_runtime_env(task_module), **quiet)
         except Exception as error:  # ray raises many kinds here: connection, version, resources
-            raise EngineError(f"Ray cannot be started or reached ({type(error).__name__}: {error})") from error
+            said = f"Ray cannot be started or reached ({type(error).__name__}: {error})"
+            if _CLIENT_DIED in said:
+                said = f"Ray cannot be joined at {address}: {_CLIENT_ADVICE}"
+            raise EngineError(said) from error
         return str(context.dashboard_url or "")
 
     def _check_folder(self, folder: Path) -> None:

@@ -44,6 +44,8 @@ def ray_environment() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
+        # The head forks a process for each `ray://` driver, which gRPC's fork handlers can abort.
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
         "OMP_NUM_THREADS": "1",
     }
 

@@ -60,6 +60,25 @@ def test_a_lane_that_finds_no_place_is_not_waited_for(tmp_path: Path, monkeypatc
         time.sleep(0.1)
 
 
+def test_a_head_whose_client_server_dies_is_one_line_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lab.execution import ray_tune
+
+    def init(**_: object) -> None:
+        page = (
+            "Traceback (most recent call last):\n  raise\nRuntimeError: Starting Ray client server failed. See x.err\n"
+        )
+        raise ConnectionAbortedError(f"Initialization failure from server:\n{page}")
+
+    monkeypatch.setattr(ray_tune.ray, "init", init)
+    monkeypatch.setattr(ray_tune, "check_address", lambda address: None)
+    with pytest.raises(EngineError, match="GRPC_ENABLE_FORK_SUPPORT=0") as refused:
+        ray_tune.RayEngine(tmp_path, 1, lambda progress: True, address="ray://head:10001")
+    assert str(refused.value).startswith("Ray cannot be joined at ray://head:10001: ")
+    assert "\n" not in str(refused.value)
+
+
 GPUS = """
 import os, time
 import lab
