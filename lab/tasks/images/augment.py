@@ -18,26 +18,42 @@ def augment(x: Tensor, y: Tensor, draws: Tensor, classes: int) -> tuple[Tensor, 
         y: classes [k, b], or labels [k, b, n].
     """
     flat = draws.flatten(0, 1)
-    images = _cut(_move(x.flatten(0, 1), flat), flat).view(x.shape)
+    images = _move(x.flatten(0, 1), flat)
+    if _any(draws[..., CUT_SIDE] > 0):
+        images = _cut(images, flat)
+    images = images.view(x.shape)
     soft = nn.functional.one_hot(y, classes) if y.ndim == 2 else y
     smoothing = draws[..., SMOOTHING, None]
     spread = 1 / classes if y.ndim == 2 else 0.5
     target = soft.to(x.dtype) * (1 - smoothing) + smoothing * spread
-    slot = torch.arange(len(x), device=x.device)[:, None]
-    partner, share = draws[..., PARTNER].long(), draws[..., SHARE, None]
-    mixed = share[..., None, None] * images + (1 - share[..., None, None]) * images[slot, partner]
-    return mixed, share * target + (1 - share) * target[slot, partner]
+    if _any(draws[..., SHARE] < 1):
+        images, target = _mixed(images, target, draws)
+    return images, target
+
+
+def _any(said: Tensor) -> bool:
+    """Whether anything is to be done, where asking is cheaper than doing it: an accelerator would be waited for."""
+    return said.device.type != "cpu" or bool(said.any())
 
 
 def _move(x: Tensor, draws: Tensor) -> Tensor:
-    """Mirrored and shifted, by one indexing of [m, c, h, w]."""
-    rows = _reflected(torch.arange(x.shape[2], device=x.device) - draws[:, DOWN, None], x.shape[2])  # [m, h]
-    columns = torch.arange(x.shape[3], device=x.device)
-    mirrored = torch.where(draws[:, FLIP, None] > 0, x.shape[3] - 1 - columns, columns)
-    columns = _reflected(mirrored - draws[:, RIGHT, None], x.shape[3])  # [m, w]
-    example = torch.arange(len(x), device=x.device)[:, None, None, None]
-    channel = torch.arange(x.shape[1], device=x.device)[None, :, None, None]
-    return x[example, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    """Mirrored and shifted, by one gathering of [m, c, h * w]."""
+    height, width = x.shape[2:]
+    rows = _reflected(torch.arange(height, device=x.device) - draws[:, DOWN, None], height)  # [m, h]
+    columns = torch.arange(width, device=x.device)
+    mirrored = torch.where(draws[:, FLIP, None] > 0, width - 1 - columns, columns)
+    columns = _reflected(mirrored - draws[:, RIGHT, None], width)  # [m, w]
+    pixels = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # [m, h * w]
+    flat = x.flatten(2)
+    return flat.gather(2, pixels[:, None, :].expand_as(flat)).view(x.shape)
+
+
+def _mixed(images: Tensor, target: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Each example with its partner of the same slot."""
+    slot = torch.arange(len(images), device=images.device)[:, None]
+    partner, share = draws[..., PARTNER].long(), draws[..., SHARE, None]
+    mixed = share[..., None, None] * images + (1 - share[..., None, None]) * images[slot, partner]
+    return mixed, share * target + (1 - share) * target[slot, partner]
 
 
 def _reflected(positions: Tensor, n: int) -> Tensor:
