@@ -42,8 +42,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     base = {name: value for name, value in middle.items() if name not in ("max_lr", "cycles")}
     training = replace(spec.training(), batch_size=batch_size_of(spec.batch_size, base))
     epoch_steps = steps_per_epoch(len(task.data("train")[0]), training)
-    steps = min(epoch_steps, bounds.steps)
-    epochs = -(-bounds.steps // steps)
+    epochs = -(-bounds.steps // epoch_steps)
+    steps = -(-bounds.steps // epochs)  # of each, so that no more are trained than were asked for
     training = replace(training, epoch_steps=steps, record_losses=True, stop_at=bounds.stop_at)
     ramp = Ramp(start=bounds.start, end=bounds.end, exponential=bounds.exponential)
     weight_decays = bounds.affordable(spec.search.trials * spec.search.epochs * epoch_steps)

@@ -42,6 +42,10 @@ def test_the_range_covers_every_optimizer_and_the_suggestion_is_the_specs(
     assert of_one["sgd"]["high"] > of_one["adamw"]["high"], "else the test shows nothing"
 
 
+def test_no_more_steps_are_trained_than_were_asked_for(of_one: dict[str, dict[str, Any]]) -> None:
+    assert of_one["adamw"]["steps"] == 60, "of four epochs, which have 16 each"
+
+
 def test_a_batch_size_that_is_not_searched_is_not_tested(tmp_path: Path) -> None:
     found = bounds_of(tmp_path, {"batch_size": {"choice": [128, 256]}}, batch_size=32)
     assert found["at"] == {"batch_size": 128}
