@@ -14,7 +14,8 @@ from lab.journal import TransactionalJournal
 from lab.record import Record, write_bytes
 from lab.search.ending import forget
 from lab.space import FromBounds
-from lab.spec import StudySpec, dump_spec, read_spec
+from lab.spec import StudySpec
+from lab.spec_file import dump_spec, read_spec
 from lab.trials import close_storage, open_storage, readable
 
 _ANEW = ("explore", "explain", "confirm", "final", "ensemble")

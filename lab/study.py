@@ -18,7 +18,8 @@ from lab.provenance import provenance
 from lab.record import Record, write_bytes
 from lab.results import Result, write_trials
 from lab.space import Dimension, Space
-from lab.spec import StudySpec, dump_spec, parse_spec, read_spec, without_range_test
+from lab.spec import StudySpec, parse_spec, without_range_test
+from lab.spec_file import dump_spec, read_spec
 from lab.stopping import stop_on_interrupt
 from lab.study_data import open_data, undone_if_refused
 from lab.tasks.builtin import BUILTIN

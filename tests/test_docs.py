@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from lab.cli import main
-from lab.spec import load_yaml, read_spec
+from lab.spec_file import load_yaml, read_spec
 from tests.small import ROOT, environment
 
 README = (ROOT / "README.md").read_text()

@@ -13,7 +13,7 @@ from lab.execution.engine import Probe
 from lab.execution.local import LocalEngine
 from lab.opening import open_lanes
 from lab.record import Record
-from lab.spec import read_spec
+from lab.spec_file import read_spec
 from lab.study import Study
 from tests.small import small, small_spec
 

@@ -103,7 +103,7 @@ def test_a_study_of_a_task_object_and_a_space(tmp_path: Path) -> None:
 
 
 def test_a_hyperparameter_that_nothing_reads_is_told(tmp_path: Path) -> None:
-    from lab.spec import read_spec
+    from lab.spec_file import read_spec
 
     slip = {"space.dropuot": {"low": 0.0, "high": 0.5}}
     spec = read_spec(ROOT / "studies/custom_task.yaml", slip)
@@ -118,7 +118,7 @@ def test_a_hyperparameter_that_nothing_reads_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["custom_task", "trial_function"])
 def test_the_studies_of_ones_own_run(name: str, tmp_path: Path) -> None:
-    from lab.spec import read_spec
+    from lab.spec_file import read_spec
 
     overrides = {"search.trials": 6, "search.epochs": 3, "final.epochs": 4, "final.snapshots": 2, "bounds.steps": 40}
     study = Study.from_spec(read_spec(ROOT / f"studies/{name}.yaml", overrides), tmp_path / "run")
@@ -156,7 +156,7 @@ def test_several_gpus_are_refused_for_what_trains_on_one(tmp_path: Path) -> None
 
 
 def test_a_resolved_spec_repeats_the_study(finished: Study, tmp_path: Path) -> None:
-    from lab.spec import read_spec
+    from lab.spec_file import read_spec
 
     again = Study.from_spec(read_spec(finished.record.spec_path), tmp_path / "again")
     again.run(until="explore")

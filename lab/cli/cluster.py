@@ -38,7 +38,7 @@ def submit(
 
     The same study sent again goes on where it was.
     """
-    from lab.spec import parse_override, read_spec
+    from lab.spec_file import parse_override, read_spec
     from lab.study import check_components
 
     read = read_spec(spec, dict(parse_override(text) for text in set_ or []))

@@ -19,7 +19,7 @@ def lr_range(
     """Test the learning rates of a study's task in this process, and suggest one with its interval."""
     from lab.picture import check_ending, write_figure
     from lab.range_study import lr_range_of
-    from lab.spec import parse_override, read_spec
+    from lab.spec_file import parse_override, read_spec
 
     if plot is not None:
         check_ending(plot)

@@ -22,7 +22,7 @@ def schedule(
     from lab.picture import check_ending, write_figure
     from lab.record import write_bytes
     from lab.schedules import KINDS, parse_schedule
-    from lab.spec import parse_override
+    from lab.spec_file import parse_override
 
     if kind == "list":
         for name, cls in KINDS.items():

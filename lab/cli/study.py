@@ -85,7 +85,7 @@ def extend(
 ) -> None:
     """Go on searching where a study ended, also in a wider space (--set space.x.high=...); then conclude anew."""
     from lab.extension import extend
-    from lab.spec import parse_override, read_spec
+    from lab.spec_file import parse_override, read_spec
     from lab.study import Study, check_components
     from lab.study_data import open_data
 
@@ -141,7 +141,7 @@ def _width(text: str | None) -> int | None:
 
 
 def _read(path: Path, sets: list[str] | None) -> StudySpec:
-    from lab.spec import parse_override, read_spec
+    from lab.spec_file import parse_override, read_spec
 
     return read_spec(path, dict(parse_override(text) for text in sets or []))
 
@@ -154,7 +154,7 @@ def check(
 ) -> None:
     """Print the resolved spec, the number of trainings and an estimate of the cost; trains nothing."""
     from lab.estimate import estimate
-    from lab.spec import dump_spec
+    from lab.spec_file import dump_spec
     from lab.study import check_components
 
     read = _read(spec, set_)

@@ -78,7 +78,7 @@ def check(
 ) -> None:
     """Try a task against the contract, point by point, and say in plain words what is wrong."""
     from lab.assignment import TaskRef
-    from lab.spec import parse_override
+    from lab.spec_file import parse_override
     from lab.tasks.builtin import rooted
     from lab.tasks.checks import contract_suite
     from lab.tasks.contract import Task, TrialFunction

@@ -24,7 +24,8 @@ from urllib.parse import urlsplit
 from lab.errors import EngineError, Interrupted
 from lab.execution import shipping
 from lab.record import write_bytes
-from lab.spec import StudySpec, dump_spec
+from lab.spec import StudySpec
+from lab.spec_file import dump_spec
 
 _POLL_S = 1.0
 _WAIT_S = 60.0

@@ -14,7 +14,8 @@ from lab.errors import RecordError
 from lab.record import Record, write_bytes
 from lab.report.verdict import Verdict, verdict
 from lab.schedules import Schedule
-from lab.spec import StudySpec, dump_spec
+from lab.spec import StudySpec
+from lab.spec_file import dump_spec
 from lab.trials import TrialRow, read_trials
 
 try:

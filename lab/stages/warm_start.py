@@ -14,7 +14,8 @@ from lab.errors import RecordError, SpecError
 from lab.record import Record, read_json, write_json
 from lab.search.known import as_trials
 from lab.space import Space
-from lab.spec import StudySpec, read_spec
+from lab.spec import StudySpec
+from lab.spec_file import read_spec
 from lab.trials import TrialRow, read_trials
 
 _PLACE = "--warm-start"

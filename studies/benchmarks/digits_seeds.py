@@ -19,7 +19,7 @@ from typing import Any
 from measured import machine
 
 from lab.record import Record, read_json
-from lab.spec import read_spec
+from lab.spec_file import read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 

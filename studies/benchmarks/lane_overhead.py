@@ -21,7 +21,7 @@ from unittest.mock import patch
 from measured import keep, machine, told, versions
 
 from lab.execution.lane import Lane
-from lab.spec import read_spec
+from lab.spec_file import read_spec
 from lab.study import Study
 from lab.training.trainer import ModelTrainer
 

@@ -18,7 +18,7 @@ import optuna
 from measured import keep, machine, median_and_span, told, versions
 
 from lab.journal import ReadOnlyJournal
-from lab.spec import read_spec
+from lab.spec_file import read_spec
 from lab.study import Study
 from lab.trials import open_storage
 

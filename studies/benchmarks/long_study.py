@@ -22,7 +22,8 @@ from lab.assignment import Assignment, Job, Outcome, Recipe, Report, SearchPlan,
 from lab.ledger import Ledger
 from lab.record import Record
 from lab.space import Float, Space
-from lab.spec import dump_spec, parse_spec
+from lab.spec import parse_spec
+from lab.spec_file import dump_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = {name: {"low": low, "high": 1.0, "log": True} for name, low in (("max_lr", 1e-4), ("weight_decay", 1e-4))}

@@ -32,7 +32,8 @@ from typing import Any
 
 from measured import keep, machine, median_and_span, told, versions
 
-from lab.spec import StudySpec, read_spec
+from lab.spec import StudySpec
+from lab.spec_file import read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDES = ("lab", "typical", "tuned", "asha")

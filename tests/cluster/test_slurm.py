@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab.record import Record
-from lab.spec import read_spec
+from lab.spec_file import read_spec
 from lab.study import Study
 from lab.trials import read_trials
 from tests.execution.clusters import free_port, ray_environment

@@ -18,7 +18,7 @@ from lab.errors import EngineError, SpecError
 from lab.execution import jobs, shipping
 from lab.execution.jobs import ClusterJobs, pack_spec, unpack_study, write_study
 from lab.record import Record
-from lab.spec import read_spec
+from lab.spec_file import read_spec
 from lab.study import Study
 from lab.tasks.registry import load_task
 from lab.trials import read_trials

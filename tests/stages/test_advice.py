@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.space import Choice, Dimension, Float, FromBounds, Int, Space, parse_dimension
-from lab.spec import parse_override
+from lab.spec_file import parse_override
 from lab.stages.advice import widened
 
 
