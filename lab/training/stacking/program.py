@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
 from lab.training.stacking import vmapping
 from lab.training.stacking.functions import FUNCTIONS, method
 from lab.training.stacking.layouts import Layout, NotStackable, Value, converter, fits, input_layout
 from lab.training.stacking.modules import RULES
 from lab.training.stacking.norms import fusible, norm_relu_dropout
+from lab.training.stacking.reorder import RELUS, kind
 from lab.training.stacking.shapes import reshape
 from lab.training.stacking.site import Built, Hole, Site, Stack, Varying, contains, fill
 from lab.training.stacking.tracing import results
@@ -225,15 +225,11 @@ class Program:
     def _followers(self, node: fx.Node) -> list[fx.Node]:
         """A ReLU, and perhaps a dropout, that alone read what is before them."""
         found: list[fx.Node] = []
-        for wanted in ((nn.ReLU, F.relu, torch.relu, "relu"), (nn.Dropout,)):
-            users = list(node.users)
-            if len(users) != 1:
+        for wanted in (RELUS, (nn.Dropout,)):
+            if len(node.users) != 1:
                 break
-            node = users[0]
-            module = self._modules.get(str(node.target)) if node.op == "call_module" else None
-            if (node.target if module is None else type(module)) not in wanted or node.all_input_nodes != [*node.args]:
-                break
-            if module is not None and (module._forward_hooks or module._forward_pre_hooks):
+            (node,) = node.users
+            if kind(node, self._modules) not in wanted or node.all_input_nodes != [*node.args]:
                 break
             found.append(node)
         return found

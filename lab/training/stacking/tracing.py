@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from lab.training.stacking.layouts import NotStackable
+from lab.training.stacking.reorder import pool_before_relu
 
 
 class _Tracer(fx.Tracer):
@@ -26,7 +27,7 @@ class Traced:
 
 
 def trace(module: nn.Module) -> Traced:
-    """The module's forward as graphs.
+    """The module's forward as graphs, reordered where that is cheaper.
 
     Raises:
         NotStackable: it cannot be traced.
@@ -35,7 +36,9 @@ def trace(module: nn.Module) -> Traced:
     try:
         for mode in (True, False):
             module.train(mode)
-            found.append(fx.GraphModule(module, _Tracer().trace(module)))
+            graph = _Tracer().trace(module)
+            pool_before_relu(graph, dict(module.named_modules()))
+            found.append(fx.GraphModule(module, graph))
     except Exception as error:  # a user's forward may raise anything when it is traced
         first = str(error).partition("\n")[0]
         raise NotStackable(f"torch.fx cannot trace it ({type(error).__name__}: {first})") from error
