@@ -29,6 +29,11 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return {name: distribution(dimension) for name, dimension in space.items()}
 
 
+def conditions(space: Space) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """Of the conditional hyperparameters, at which values of others they exist."""
+    return {name: dict(dimension.when) for name, dimension in space.items() if dimension.when}
+
+
 def suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
     """A trial's value of a hyperparameter, as its sampler proposes it."""
     match dimension:

@@ -32,7 +32,7 @@ from lab.assignment import (
 )
 from lab.checkpoints import Checkpoints
 from lab.deaths import Deaths
-from lab.distributions import distributions, suggest
+from lab.distributions import conditions, distributions, suggest
 from lab.errors import LabError
 from lab.journal import QueueStorage, TransactionalJournal
 from lab.moves import Moves
@@ -59,7 +59,9 @@ class Ledger:
         search = job.plan if isinstance(job.plan, SearchPlan) else SearchPlan({"kind": "random"}, {}, 0, 0)
         space = distributions(job.space)
         self._known = as_trials(search.known, space)
-        self._samplers: SamplerSource = sampler_source(search.sampler, job.seed, space, self._known)
+        self._samplers: SamplerSource = sampler_source(
+            search.sampler, job.seed, space, self._known, conditions(job.space)
+        )
         self._ending: Ending | None = None
         self._pruner = build_pruner(search.pruner, search.epochs, job.seed)
         self._broken = ""
@@ -107,7 +109,8 @@ class Ledger:
             )
             if isinstance(job.plan, SearchPlan):
                 space = distributions(job.space)
-                self._ending = Ending(job.plan.until, self._study, space, job.seed, self._known)
+                when = conditions(job.space)
+                self._ending = Ending(job.plan.until, self._study, space, job.seed, self._known, when)
             trials = self._study.get_trials(deepcopy=False)
             self._tally = Tally(job.direction, trials)
             self._trials = TrialWriter(self._study, self._storage, self._tally)

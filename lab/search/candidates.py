@@ -36,7 +36,7 @@ def around(encoding: Encoding, centers: Floats, per_center: int, rng: np.random.
     count, d = len(centers) * per_center, len(encoding)
     start = np.repeat(np.nan_to_num(centers, nan=0.5), per_center, axis=0)
     width = rng.choice(_WIDTHS, (count, 1))
-    moved = np.clip(start + rng.normal(0, 1, (count, d)) * np.maximum(width, _cells(encoding)), 0, 1)
+    moved = np.clip(start + rng.normal(0, 1, (count, d)) * np.maximum(width, encoding.cells), 0, 1)
     choice = [isinstance(dist, CategoricalDistribution) for dist in encoding.distributions.values()]
     moved[:, choice] = rng.random((count, sum(choice)))
     # One, two, four ... of the hyperparameters change, choices among them as often as any.
@@ -47,20 +47,14 @@ def around(encoding: Encoding, centers: Floats, per_center: int, rng: np.random.
     return encoding.snap(np.where(chosen, moved, start))
 
 
-def _cells(encoding: Encoding) -> Floats:
-    """Distance between neighbouring values of each hyperparameter in the unit cube, 0 where it is continuous; [d]."""
-    cells = np.zeros(len(encoding))
-    for column, dist in enumerate(encoding.distributions.values()):
-        step = getattr(dist, "step", None)
-        if step and not getattr(dist, "log", False):
-            cells[column] = 1 / ((dist.high - dist.low) / step + 1)  # type: ignore[attr-defined]
-    return cells
-
-
 def apart(candidates: Floats, pending: Floats, reach: float = 0.15) -> Floats:
-    """Factor in [0, 1] that vanishes at trials already running, so a batch spreads out; [n]."""
+    """Factor in [0, 1] that vanishes at trials already running, so a batch spreads out; [n].
+
+    What a point lacks counts as the middle of its range.
+    """
     factor = np.ones(len(candidates))
-    for point in pending:
+    candidates = np.nan_to_num(candidates, nan=0.5)
+    for point in np.nan_to_num(pending, nan=0.5):
         distance2 = ((candidates - point) ** 2).sum(axis=1)
         factor *= 1 - np.exp(-distance2 / (2 * reach**2))
     return factor

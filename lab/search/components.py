@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 from lab.errors import SpecError, nearest
 from lab.search.forecast import ForestPruner
 from lab.search.forest import ForestSampler
+from lab.surrogate.encode import Conditions
 
 SamplerSource: TypeAlias = Callable[[int], BaseSampler]
 """From a trial's number to the sampler that proposes it: an Optuna sampler is built anew, seeded by the number,
@@ -33,11 +34,16 @@ PRUNERS = ("none", "forest", "optuna:CLASS")
 
 
 def sampler_source(
-    spec: Mapping[str, Any], seed: int, space: Mapping[str, BaseDistribution], known: Sequence[FrozenTrial] = ()
+    spec: Mapping[str, Any],
+    seed: int,
+    space: Mapping[str, BaseDistribution],
+    known: Sequence[FrozenTrial] = (),
+    when: Conditions | None = None,
 ) -> SamplerSource:
     """The samplers of a study.
 
     Args:
+        when: at which values of others the space's conditional hyperparameters exist.
         known: trials of another study, as prior observations.
 
     Raises:
@@ -46,8 +52,8 @@ def sampler_source(
     options = dict(spec)
     kind = options.pop("kind", "forest")
     if kind == "forest":
-        _check_options("search.sampler", ForestSampler, options, hidden={"space", "seed", "known"})
-        given = {"seed": seed, "space": space, "known": known}
+        _check_options("search.sampler", ForestSampler, options, hidden={"space", "seed", "known", "when"})
+        given = {"seed": seed, "space": space, "known": known, "when": when}
         forest = _build("search.sampler", ForestSampler, {**given, **options})
         return lambda number: forest
     if known:

@@ -12,12 +12,13 @@ from optuna.trial import FrozenTrial
 
 from lab.assignment import ENDED, Until
 from lab.search.gain import Gain, gain_of_next
+from lab.surrogate.encode import Conditions
 
 _BELOW, _WORKED = "gain below noise from", "worked seconds"
 """What a study's storage keeps beside the reason, so that a search that was interrupted ends where it would have."""
 
 _PATIENCE = 8
-"""Trials in a row after which the gain has to be below the noise: one lucky score moves both."""
+"""Trials that end meanwhile, during which the gain has to be below the noise: one lucky score moves both."""
 
 
 class Ending:
@@ -30,9 +31,11 @@ class Ending:
         space: Mapping[str, BaseDistribution],
         seed: int,
         known: Sequence[FrozenTrial] = (),
+        when: Conditions | None = None,
     ) -> None:
-        """`known`: another study's trials, which the response is fitted to as well."""
+        """`known`: another study's trials, which the response is fitted to as well; `when`: see `Encoding`."""
         self._until, self._study, self._space, self._seed, self._known = until, study, space, seed, tuple(known)
+        self._when = when
         attrs = study.user_attrs
         self.reason: str = attrs.get(ENDED, "")
         self._below: int | None = attrs.get(_BELOW)
@@ -74,7 +77,8 @@ class Ending:
         if len(trials) == self._looked_after:
             return ""
         self._looked_after = len(trials)
-        gain: Gain | None = gain_of_next([*self._known, *trials], self._space, self._study.direction, self._seed)
+        told = [*self._known, *trials]
+        gain: Gain | None = gain_of_next(told, self._space, self._study.direction, self._seed, self._when)
         if gain is None or not gain.below_noise:
             self._remember(None)
             return ""

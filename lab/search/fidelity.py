@@ -50,7 +50,7 @@ def lessons(history: History, encoding: Encoding, sign: float) -> Lessons:
         return Lessons(encoding, history.units, history.cost)
     curves = [_curve(trial, cost, sign) for trial, cost in zip(history.trials, history.cost.tolist(), strict=True)]
     rows = rows_of(curves, history.cost.tolist(), cut)
-    wider = Encoding({**encoding.distributions, FIDELITY: FloatDistribution(0, 1)})
+    wider = Encoding({**encoding.distributions, FIDELITY: FloatDistribution(0, 1)}, encoding.when)
     return Lessons(wider, rows.features(history.units), rows.target)
 
 

@@ -129,7 +129,8 @@ class ForestPruner(BasePruner):
 
     def _learn(self, whole: Sequence[FrozenTrial], passed: tuple[int, ...], sign: float) -> _Known | None:
         """A forecast from the trials that are complete; trials that reach a rung together share it."""
-        key = (passed, tuple(t.number for t in whole))
+        # By what they scored, too: another study's trials have the same numbers.
+        key = (passed, tuple((t.number, sign * (t.value or 0.0)) for t in whole))
         if self._known is not None and self._known.key == key:
             return self._known
         space: dict[str, BaseDistribution] = {}
@@ -149,7 +150,7 @@ class ForestPruner(BasePruner):
 class _Known(NamedTuple):
     """A forecast, and the history it follows from."""
 
-    key: tuple[tuple[int, ...], tuple[int, ...]]
+    key: tuple[tuple[int, ...], tuple[tuple[int, float], ...]]
     encoding: Encoding
     forecast: Forecast
 

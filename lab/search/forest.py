@@ -27,7 +27,7 @@ from lab.search.fidelity import Lessons, lessons
 from lab.search.history import History, even_costs, read_history, sign_of
 from lab.search.prior import Prior
 from lab.surrogate.blend import Blend
-from lab.surrogate.encode import Encoding
+from lab.surrogate.encode import Conditions, Encoding
 
 Floats = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ _ANYWHERE, _PER_CENTER, _CENTERS, _ROUNDS = 1024, 64, 10, 3
 """Candidates from the whole space, so that every region has its chance; then steps from the best ones, so often."""
 
 _AGAIN = 1e-6
-"""A setting that has been tried is tried again only where nothing else is left."""
+"""Of its worth, what a setting that has been tried is left with: others that promise anything go first."""
 
 _FEWEST = 3
 """Trials below which no model is asked for its favourite."""
@@ -51,6 +51,7 @@ class ForestSampler(BaseSampler):
         explore_every: every so manieth later trial is a Sobol point too, so no region is ever ruled out; where scores
             are noisy, every other of these trains the favourite once more instead.
         space: the whole space, conditional parameters included. None: what the study's trials have in common.
+        when: of the space's conditional parameters, at which values of others they exist, `{name: {other: values}}`.
         prior: where the best values are thought to lie, `{name: {center: value, spread: share of the range}}`; it
             fades as trials are told.
         known: finished trials of another study of the same score, as prior observations: the models are fitted to
@@ -63,6 +64,7 @@ class ForestSampler(BaseSampler):
         startup: int = 10,
         explore_every: int = 8,
         space: Mapping[str, BaseDistribution] | None = None,
+        when: Conditions | None = None,
         prior: Mapping[str, Mapping[str, Any]] | None = None,
         known: Sequence[FrozenTrial] = (),
     ) -> None:
@@ -74,6 +76,7 @@ class ForestSampler(BaseSampler):
         self._known = tuple(known)
         self._explore_every = explore_every
         self._space = dict(space) if space is not None else None
+        self._when = when
         self._prior = Prior(prior)
         self._common = IntersectionSearchSpace(include_pruned=True)
         self._offered: _Offer | None = None
@@ -95,21 +98,22 @@ class ForestSampler(BaseSampler):
         _refuse_several(study)
         if not search_space:
             return {}
-        encoding = Encoding(search_space)
+        encoding = Encoding(search_space, self._when)
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         history = read_history([*self._known, *trials], encoding, study.direction)
         aside, place = divmod(trial.number - self._startup, self._explore_every)
         if len(history) < 2 or aside < 0:
-            point = self._start(encoding, trial.number)
+            point = self._even(encoding, 0, trial.number)
             if len(history) < 2 or not among(point, history.pending)[0]:
                 return encoding.values(point[0])
         known = self._offer(encoding, history, study.direction)
         if place == self._explore_every - 1 and aside >= 0:
             again = known.favourite if aside % 2 == 0 else None
-            point = self._start(encoding, trial.number) if again is None else again[None]
+            # Every other one may be the favourite: a sequence of its own for each half leaves neither with gaps.
+            point = self._even(encoding, 1 + aside % 2, aside // 2) if again is None else again[None]
             if not among(point, history.pending)[0]:
                 return encoding.values(point[0])
-        gain = known.gain * apart(known.candidates, np.nan_to_num(history.pending, nan=0.5))
+        gain = known.gain * apart(known.candidates, history.pending)
         return encoding.values(known.candidates[int(gain.argmax())])
 
     def recommend(self, study: Study) -> FrozenTrial:
@@ -123,7 +127,7 @@ class ForestSampler(BaseSampler):
         if not complete:
             raise ValueError("no trial has completed, so there is none to recommend")
         space = self._space or IntersectionSearchSpace().calculate(study)
-        encoding = Encoding({name: dist for name, dist in space.items() if not dist.single()})
+        encoding = Encoding({name: dist for name, dist in space.items() if not dist.single()}, self._when)
         history = read_history(complete, encoding, study.direction)
         told = ~history.diverged
         if told.sum() < _FEWEST:
@@ -132,10 +136,18 @@ class ForestSampler(BaseSampler):
         mean = Blend(encoding, self._seed).fit(units, even_costs(cost)).predict(units).mean
         return history.trials[int(np.flatnonzero(told)[mean.argmin()])]
 
-    def _start(self, encoding: Encoding, number: int) -> Floats:
-        """A point of the Sobol sequence [1, d]; every other one where the prior expects the best."""
-        point = sobol_point(len(encoding), number, self._seed)[None]
-        return encoding.snap(self._prior.points(encoding, point) if number % 2 == 0 else point)
+    def _even(self, encoding: Encoding, run: int, index: int) -> Floats:
+        """A point [1, d] that continues one of several even runs; with a prior every other one lies where it expects
+        the best.
+
+        Each kind takes every point of a Sobol sequence of its own: of every other point of one, the first coordinate
+        would stay within half of its range.
+        """
+        believed = bool(self._prior) and index % 2 == 0
+        place = index // 2 if self._prior else index
+        seed = _stream(self._seed, run, believed) if run or believed else self._seed
+        point = sobol_point(len(encoding), place, seed)[None]
+        return encoding.snap(self._prior.points(encoding, point) if believed else point)
 
     def _offer(self, encoding: Encoding, history: History, direction: StudyDirection) -> _Offer:
         """What the model offers for a history; a batch asked at once shares it and differs in what is pending."""
@@ -165,8 +177,7 @@ class ForestSampler(BaseSampler):
         gain[among(candidates, np.concatenate([history.units, history.failed]))] *= _AGAIN
         complete = [i for i in best_first if history.trials[i].state == TrialState.COMPLETE]
         favourite = history.units[complete[0]] if complete and acquisition.noisy else None
-        whole = favourite is not None and bool(np.isfinite(favourite).all())
-        return _Offer(key, candidates, gain, favourite if whole else None)
+        return _Offer(key, candidates, gain, favourite)
 
 
 @dataclass(frozen=True)

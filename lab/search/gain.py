@@ -18,7 +18,7 @@ from lab.search.candidates import around, everywhere
 from lab.search.fidelity import lessons
 from lab.search.history import read_history, sign_of
 from lab.search.prior import Prior
-from lab.surrogate.encode import Encoding
+from lab.surrogate.encode import Conditions, Encoding
 
 _FEWEST, _FEWEST_PER_DIMENSION = 16, 4
 """Scores below which nothing is said: a model of so few takes everything for noise, or nothing."""
@@ -42,10 +42,18 @@ class Gain:
 
 
 def gain_of_next(
-    trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution], direction: StudyDirection, seed: int
+    trials: Sequence[FrozenTrial],
+    space: Mapping[str, BaseDistribution],
+    direction: StudyDirection,
+    seed: int,
+    when: Conditions | None = None,
 ) -> Gain | None:
-    """The gain after these trials, by (seed, trials) alone; None while too little is known to tell."""
-    encoding = Encoding({name: dist for name, dist in space.items() if not dist.single()})
+    """The gain after these trials, by (seed, trials) alone; None while too little is known to tell.
+
+    Args:
+        when: see `Encoding`.
+    """
+    encoding = Encoding({name: dist for name, dist in space.items() if not dist.single()}, when)
     history = read_history(trials, encoding, direction)
     if (~history.diverged).sum() < max(_FEWEST, _FEWEST_PER_DIMENSION * len(encoding)) or not len(encoding):
         return None

@@ -63,7 +63,7 @@ class Prior:
         """Factor of the acquisition in (0, 1], after `told` trials; [n]."""
         log = np.zeros(len(units))
         for column, center, spread in self._columns(encoding):
-            log -= 0.5 * ((units[:, column] - center) / spread) ** 2
+            log -= 0.5 * np.nan_to_num((units[:, column] - center) / spread) ** 2  # what is not there says nothing
         return np.asarray(np.exp(log * _BETA / max(told, 1)))
 
     def _columns(self, encoding: Encoding) -> list[tuple[int, float, float]]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.study import StudyDirection
 
-from lab.assignment import Outcome
-from lab.distributions import distributions
+from lab.assignment import Outcome, derive_seed
+from lab.distributions import conditions, distributions
 from lab.execution.engine import Engine
 from lab.record import Record
 from lab.search.gain import gain_of_next
@@ -20,7 +20,7 @@ from lab.space import Space
 from lab.spec import StudySpec
 from lab.stages.advice import widened
 from lab.stages.jobs import space_of, task_of
-from lab.stages.warm_start import known_of
+from lab.stages.warm_start import known, known_of
 from lab.surrogate.effects import crowded, edge, partial_dependence
 from lab.surrogate.encode import Encoding
 from lab.surrogate.extrapolation import Reach
@@ -40,7 +40,8 @@ _BELIEVE_FROM = 0.2
 def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     """Fit the forest to the explore stage's trials; trains nothing."""
     space = space_of(spec, record)
-    encoding = Encoding({name: dist for name, dist in distributions(space).items() if not dist.single()})
+    searched = {name: dist for name, dist in distributions(space).items() if not dist.single()}
+    encoding = Encoding(searched, conditions(space))
     task = task_of(spec)
     trials = [r for r in read_trials(record, "explore", spec.store) if _teaches(r)]
     if len(trials) < 4 or not len(encoding):
@@ -71,7 +72,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         "tree_std": {"median": float(np.median(spread)), "max": float(spread.max())},
         "effects": [asdict(e) | {"log": _log(encoding, e.name)} for e in effects],
         "extrapolation": asdict(Reach(encoding, units, spec.seed).read()),
-        "gain": _gain(spec, space, task.direction, trials),
+        "gain": _gain(spec, record, space, task.direction, trials),
         "importances": None,
         "measures": {},
         "interactions": [],
@@ -122,11 +123,15 @@ def _surface(
     return asdict(found) | {"log": [_log(encoding, name) for name in found.names]}
 
 
-def _gain(spec: StudySpec, space: Space, direction: str, trials: list[TrialRow]) -> dict[str, Any] | None:
-    """Of going on with the search; None where too little is known."""
+def _gain(
+    spec: StudySpec, record: Record, space: Space, direction: str, trials: list[TrialRow]
+) -> dict[str, Any] | None:
+    """Of going on with the search, from all that it was told; None where too little is known."""
     dists = distributions(space)
-    known = as_trials([known_of(row) for row in trials], dists)
-    gain = gain_of_next(known, dists, StudyDirection[direction.upper()], spec.seed)
+    told = as_trials([*known(record, space), *(known_of(row) for row in trials)], dists)
+    gain = gain_of_next(
+        told, dists, StudyDirection[direction.upper()], derive_seed(spec.seed, "explore"), conditions(space)
+    )
     return None if gain is None else asdict(gain) | {"below_noise": gain.below_noise}
 
 
@@ -198,10 +203,14 @@ def _plain(target: Floats) -> Rows:
 
 
 def _log_losses(trials: list[TrialRow]) -> Floats | None:
-    """Logarithm of the final validation losses [n], diverged ones as the worst; None where they are not all known."""
+    """Logarithm of the final validation losses [n], diverged ones as the worst; None where they are not all known, or
+    some are of shorter runs."""
     losses = [row.metrics.get("valid_loss") for row in trials if row.outcome is not Outcome.DIVERGED]
-    known = [loss for loss in losses if loss is not None and loss > 0]
-    if not known or len(known) < len(losses):
+    told = [loss for loss in losses if loss is not None and loss > 0]
+    if not told or len(told) < len(losses) or any(row.outcome is Outcome.PRUNED for row in trials):
         return None
-    worst = max(known)
-    return np.log([row.metrics.get("valid_loss") or worst for row in trials])
+    worst = max(told)
+    diverged = np.array([row.outcome is Outcome.DIVERGED for row in trials])
+    found: Floats = np.full(len(trials), np.log(worst))
+    found[~diverged] = np.log(told)
+    return found

@@ -100,7 +100,7 @@ def _meaning(spec: StudySpec) -> dict[str, Any]:
 def _inside(found: list[Known], space: Space) -> tuple[Known, ...]:
     """Points of the space: of its hyperparameters those that exist there, no others, within their ranges."""
     dists = distributions(space)
-    whole = [one for one in found if list(one.params) == [n for n in space if space.active(n, one.params)]]
+    whole = [one for one in found if one.params.keys() == {n for n in space if space.active(n, one.params)}]
     return tuple(one for one in whole if as_trials([one], dists))
 
 

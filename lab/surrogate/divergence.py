@@ -18,8 +18,9 @@ class Divergence:
 
     def fit(self, features: Floats, diverged: NDArray[np.bool_]) -> Divergence:
         """Fit to features [n, f] and how the trials ended [n]."""
-        self._share = float(diverged.mean()) if len(diverged) else 0.0
-        if 0 < self._share < 1:
+        # As if one more had ended well: where all are alike no place is certain, and none as good as another.
+        self._share = float(diverged.sum()) / (len(diverged) + 1)
+        if 0 < diverged.sum() < len(diverged):
             self._model = ExtraTreesClassifier(
                 self._trees, min_samples_leaf=2, bootstrap=True, random_state=self._seed
             ).fit(features.astype(np.float32), diverged)

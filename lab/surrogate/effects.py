@@ -66,7 +66,8 @@ def partial_dependence(
     sample: int = 256,
     curves: int = 16,
 ) -> Effect:
-    """The forest's mean over the space as one hyperparameter is held at each value of a grid.
+    """The forest's mean over the space as one hyperparameter is held at each value of a grid; of a conditional one,
+    over where it exists.
 
     Args:
         history: the trials in the unit cube [n, d], for the support.
@@ -77,10 +78,12 @@ def partial_dependence(
     dist = encoding.distributions[name]
     reach = 0.5 / len(units) if isinstance(dist, CategoricalDistribution) else 0.5 / (grid - 1)
     base = sobol(sample, len(encoding), seed)
+    exists = ~np.isnan(encoding.masked(base)[:, column])
+    base = base[exists] if exists.any() else base
     per_tree, per_point = [], []
     for unit in units:
         base[:, column] = unit
-        found = forest.trees(encoding.features(base))
+        found = forest.trees(encoding.features(encoding.masked(base)))
         per_tree.append(found.mean(axis=1))
         per_point.append(found[:, :curves].mean(axis=0))
     trees = np.stack(per_tree)  # [grid, trees]
@@ -122,7 +125,7 @@ def importances(
     base = sobol(round(sample / best), len(encoding), seed)
     shuffle = np.random.default_rng(seed)
     sign = 1.0 if direction == "maximize" else -1.0
-    before = forest.predict(encoding.features(base)).mean
+    before = forest.predict(encoding.features(encoding.masked(base))).mean
     least = -np.inf
     if best < 1:
         least = float(np.quantile(sign * before, 1 - best))
@@ -133,7 +136,7 @@ def importances(
     for column, name in enumerate(encoding.names):
         redrawn = base.copy()
         redrawn[:, column] = shuffle.permutation(redrawn[:, column])
-        after = forest.predict(encoding.features(redrawn)).mean
+        after = forest.predict(encoding.features(encoding.masked(redrawn))).mean
         change = (after - before)[sign * after >= least]  # who has left the region says nothing of it
         found[name] = 0.5 * float((change**2).mean()) / variance if variance > 0 and len(change) else 0.0
     return found
@@ -167,9 +170,11 @@ def crowded(encoding: Encoding, name: str, units: Floats, cost: Floats) -> str |
     dist = encoding.distributions[name]
     if isinstance(dist, CategoricalDistribution) or len(cost) < 2 * _BEST:
         return None
+    # The last of few whole numbers is their end, though the middle of its share of the range lies further in.
+    half = 0.5 * float(encoding.cells[encoding.names.index(name)])
     place = units[np.argsort(cost, kind="stable")[: max(_BEST, len(cost) // 10)], encoding.names.index(name)]
     for side, distance in (("low", place), ("high", 1 - place)):
-        if (distance <= _MARGIN).mean() >= _MOST and not _natural(dist, side):
+        if (distance <= max(_MARGIN, half + 1e-9)).mean() >= _MOST and not _natural(dist, side):
             return side
     return None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,27 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 Floats = NDArray[np.float64]
 
+Conditions: TypeAlias = Mapping[str, Mapping[str, Sequence[Any]]]
+
 INACTIVE = -1.0
 """Feature of a conditional parameter that a trial does not have: outside [0, 1], so that one split tells it apart."""
 
 
 class Encoding:
-    """A fixed order of dimensions, with the way from values to [0, 1] and back (on the log scale where asked)."""
+    """A fixed order of dimensions, with the way from values to [0, 1] and back (on the log scale where asked).
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+    Args:
+        when: of conditional hyperparameters, the values of those before them at which they exist.
+    """
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], when: Conditions | None = None) -> None:
         self.distributions = dict(distributions)
         self.names = tuple(self.distributions)
+        self.when = {
+            name: {parent: tuple(values) for parent, values in of.items() if parent in self.distributions}
+            for name, of in (when or {}).items()
+            if name in self.distributions
+        }
 
     def __len__(self) -> int:
         return len(self.names)
@@ -38,6 +49,16 @@ class Encoding:
             found.append((name, slice(start, start + width)))
             start += width
         return tuple(found)
+
+    @property
+    def cells(self) -> Floats:
+        """Distance between neighbouring values of each hyperparameter in the unit cube, 0 where it is continuous or
+        logarithmic; [d]."""
+        found = np.zeros(len(self))
+        for column, dist in enumerate(self.distributions.values()):
+            if isinstance(dist, (FloatDistribution, IntDistribution)) and dist.step and not dist.log:
+                found[column] = 1 / ((dist.high - dist.low) / dist.step + 1)
+        return found
 
     def units(self, points: Sequence[Mapping[str, Any]]) -> Floats:
         """Values to the unit cube [n, d]; NaN where a point lacks the parameter."""
@@ -59,7 +80,7 @@ class Encoding:
         return np.concatenate(parts, axis=1)
 
     def snap(self, units: Floats) -> Floats:
-        """The points [n, d] of the unit cube that stand for the same values, so that equal proposals are equal."""
+        """The points [n, d] that stand for the same values, so that equal proposals are equal; see `masked`."""
         snapped = units.copy()
         for column, dist in enumerate(self.distributions.values()):
             if isinstance(dist, CategoricalDistribution):
@@ -68,11 +89,25 @@ class Encoding:
             elif not isinstance(dist, FloatDistribution) or dist.step:
                 values, place = np.unique(_nearest(dist, units[:, column]), return_inverse=True)
                 snapped[:, column] = np.array([_unit(dist, value) for value in values.tolist()])[place]
-        return snapped
+        return self.masked(snapped)
+
+    def masked(self, units: Floats) -> Floats:
+        """Points [n, d] with NaN for what does not exist at them, as a trial there would lack it."""
+        found = units.copy()
+        for name, parents in self.when.items():
+            column = self.names.index(name)
+            for parent, allowed in parents.items():
+                of_parent = found[:, self.names.index(parent)]
+                distinct, place = np.unique(of_parent, return_inverse=True)
+                dist = self.distributions[parent]
+                fits = [not math.isnan(u) and _value(dist, u) in allowed for u in distinct.tolist()]
+                found[~np.array(fits, dtype=bool)[place], column] = math.nan
+        return found
 
     def values(self, unit: Floats) -> dict[str, Any]:
-        """One point of the unit cube [d] to values, each inside its distribution."""
-        return {name: _value(dist, float(u)) for (name, dist), u in zip(self.distributions.items(), unit, strict=True)}
+        """One point [d] to values, each inside its distribution; what is NaN there has none."""
+        pairs = zip(self.distributions.items(), unit.tolist(), strict=True)
+        return {name: _value(dist, u) for (name, dist), u in pairs if not math.isnan(u)}
 
 
 def _nearest(dist: BaseDistribution, units: Floats) -> Floats:

@@ -238,3 +238,64 @@ def test_it_goes_to_the_bottom_of_a_smooth_bowl():
     forest = [best(ForestSampler(seed=s, space=space)) for s in range(3)]
     chance = [best(optuna.samplers.RandomSampler(seed=s)) for s in range(3)]
     assert max(forest) < 0.1 * min(chance), (forest, chance)
+
+
+NESTED: Distributions = {
+    "kind": CategoricalDistribution(("adamw", "lion", "sgd")),
+    "momentum": FloatDistribution(0.0, 1.0),
+    "damping": FloatDistribution(0.0, 1.0),
+}
+WHEN = {"momentum": {"kind": ("sgd",)}, "damping": {"kind": ("sgd",)}}
+
+
+def _nested(study: optuna.Study, trials: int) -> list[dict[str, Any]]:
+    """Settings tried where one branch alone has anything to tune, and that only there is it worth while."""
+    for _ in range(trials):
+        trial = study.ask()
+        kind = trial.suggest_categorical("kind", ("adamw", "lion", "sgd"))
+        cost = {"adamw": 0.3, "lion": 0.35, "sgd": 0.1}[kind]
+        if kind == "sgd":
+            cost += sum((trial.suggest_float(n, 0.0, 1.0) - 0.4) ** 2 for n in ("momentum", "damping"))
+        study.tell(trial, cost)
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_branch_that_has_nothing_to_tune_is_not_tried_over_and_over(seed: int):
+    study = optuna.create_study(sampler=ForestSampler(seed=seed, space=NESTED, when=WHEN, startup=6))
+    tried = [params["kind"] for params in _nested(study, 30)[6:]]
+    assert tried.count("sgd") > 16, "the others have one setting each"
+    assert study.best_value < 0.11
+
+
+def test_what_does_not_exist_is_not_proposed():
+    sampler = ForestSampler(seed=0, space=NESTED, when=WHEN, startup=4)
+    study = optuna.create_study(sampler=sampler)
+    for _ in range(12):
+        trial = study.ask()
+        proposed = sampler.sample_relative(study, study.trials[-1], NESTED)
+        assert ("momentum" in proposed) == (proposed["kind"] == "sgd")
+        study.tell(trial, float(trial.suggest_categorical("kind", ("adamw", "lion", "sgd")) != "sgd"))
+
+
+@pytest.mark.parametrize(("noise", "believed"), [(0.0, False), (1.0, False), (0.0, True), (1.0, True)])
+def test_later_even_points_reach_every_part_of_the_space(noise: float, believed: bool):
+    """Of every eighth point of one Sobol sequence the first coordinate stays within a quarter of its range."""
+    space: Distributions = {"a": FloatDistribution(0, 1), "b": FloatDistribution(0, 1)}
+    prior = {"a": {"center": 0.5, "spread": 0.5}} if believed else None
+    sampler = ForestSampler(seed=0, space=space, prior=prior)
+    encoding = Encoding(space)
+    runs = [(1 + aside % 2, aside // 2) for aside in range(64) if not noise or aside % 2]
+    points = np.concatenate([sampler._even(encoding, run, index) for run, index in runs])
+    for column in range(2):
+        assert np.histogram(points[:, column], bins=4, range=(0, 1))[0].min() >= len(points) / 16
+
+
+def test_a_batch_after_nothing_but_divergence_spreads_out():
+    space: Distributions = {"a": FloatDistribution(0, 1), "b": FloatDistribution(0, 1)}
+    study = optuna.create_study(sampler=ForestSampler(seed=0, space=space, explore_every=1000))
+    for _ in range(12):
+        study.tell(study.ask(space), float("inf"))
+    asked = np.array([list(study.ask(space).params.values()) for _ in range(16)])
+    apart = np.linalg.norm(asked[:, None] - asked[None], axis=2) + np.eye(len(asked))
+    assert apart.min() > 0.02

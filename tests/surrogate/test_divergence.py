@@ -1,4 +1,4 @@
-"""P(diverge) follows how trials ended, and is the plain share where they all ended alike."""
+"""P(diverge) follows how trials ended; where they all ended alike it is the same everywhere, and never sure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_it_finds_the_edge():
     assert found[1:].max() < 0.2
 
 
-@pytest.mark.parametrize(("ended", "expected"), [([False] * 5, 0), ([True] * 5, 1), ([], 0)])
+@pytest.mark.parametrize(("ended", "expected"), [([False] * 5, 0), ([True] * 5, 5 / 6), ([], 0)])
 def test_where_all_ended_alike_there_is_nothing_to_tell(ended: list[bool], expected: float):
     model = Divergence(seed=0).fit(np.zeros((len(ended), 2)), np.array(ended, dtype=bool))
     assert model.probability(np.ones((3, 2))).tolist() == [expected] * 3

@@ -103,3 +103,20 @@ def test_no_points_and_single_values_are_no_trouble():
     assert encoding.units([]).shape == (0, 3)
     assert encoding.values(np.array([0.0, 1.0, 1.0])) == {"x": 2, "n": 5, "c": "a"}
     np.testing.assert_array_equal(encoding.units([{"x": 2, "n": 5, "c": "a"}]), [[0.5, 0.5, 0.5]])
+
+
+def test_what_does_not_exist_at_a_point_is_nan_also_below_what_does_not_exist():
+    space: dict[str, BaseDistribution] = {
+        "layers": IntDistribution(1, 3),
+        "units": FloatDistribution(0, 1),
+        "gate": CategoricalDistribution(("on", "off")),
+        "width": FloatDistribution(0, 1),
+    }
+    when = {"units": {"layers": (2, 3)}, "gate": {"layers": (3,)}, "width": {"gate": ("on",), "gone": (1,)}}
+    encoding = Encoding(space, when)
+    points = np.array([[0.1, 0.5, 0.2, 0.5], [0.5, 0.5, 0.2, 0.5], [0.9, 0.5, 0.2, 0.5], [0.9, 0.5, 0.8, 0.5]])
+    there = [["layers"], ["layers", "units"], list(space), ["layers", "units", "gate"]]
+    for point, names in zip(encoding.snap(points), there, strict=True):
+        assert list(encoding.values(point)) == names
+        assert np.array_equal(encoding.units([encoding.values(point)])[0], point, equal_nan=True)
+    assert not np.isnan(points).any(), "what was given stays as it is"
