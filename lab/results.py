@@ -23,7 +23,12 @@ def trials_frame(spec: StudySpec, record: Record, stages: Iterable[str]) -> pd.D
     import pandas as pd
 
     rows = [_flat(stage, row) for stage in stages for row in read_trials(record, stage, spec.store)]
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    for name in [name for name in found.columns if name.startswith("params_")]:
+        if len(set(map(type, found[name].dropna()))) > 1 and found[name].dtype == object:
+            # A choice of several types, which no column of a file can hold.
+            found[name] = found[name].map(str, na_action="ignore")
+    return found
 
 
 def _flat(stage: str, row: TrialRow) -> dict[str, Any]:

@@ -86,10 +86,11 @@ def _verdict(explain: dict[str, Any] | None, record: Record) -> Verdict | None:
 
 def _beaten_by(ensemble: dict[str, Any] | None, direction: str) -> dict[str, Any] | None:
     """The best baseline, where it is better than the chosen ensemble."""
-    if not ensemble or ensemble.get("skipped") or not ensemble.get("baselines"):
+    fitted = [b for b in (ensemble or {}).get("baselines") or () if "test" in b]
+    if not ensemble or ensemble.get("skipped") or not fitted:
         return None
     metric, sign = ensemble["metric"], 1 if direction == "maximize" else -1
-    best: dict[str, Any] = max(ensemble["baselines"], key=lambda baseline: sign * baseline["test"][metric])
+    best: dict[str, Any] = max(fitted, key=lambda baseline: sign * baseline["test"][metric])
     return best if sign * best["test"][metric] > sign * ensemble["chosen"]["test"][metric] else None
 
 

@@ -33,10 +33,9 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         StudyError: no candidate of one cycle completed on any seed.
     """
     direction = task_of(spec).direction
-    ranked = best_first(
-        completed(read_trials(record, "explore", spec.store), "confirm", "run stage 'explore' again"), direction
-    )
-    candidates = _candidates(spec, ranked)
+    rows = completed(read_trials(record, "explore", spec.store), "confirm", "run stage 'explore' again")
+    ranked = best_first(rows, direction)
+    candidates = _candidates(spec, _by_setting(ranked, direction))
     entries = _race(spec, record, engine, candidates, direction)
     chosen = {kind: _choose(entries, kind, direction) for kind in ("one_cycle", "several")}
     if chosen["one_cycle"] is None:
@@ -93,6 +92,20 @@ def _unbiased(entry: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str,
     return asdict(race.unlucky([e["scores"] for e in mine], place))
 
 
+def _by_setting(ranked: list[TrialRow], direction: str) -> list[TrialRow]:
+    """The best row of each setting, best mean score first: a search that trains its favourite again has two scores of
+    it, of which the better is lucky and the worse no reason to leave it out."""
+    of_setting: dict[tuple[Any, ...], list[TrialRow]] = {}
+    for row in ranked:
+        of_setting.setdefault(tuple(sorted(row.params.items())), []).append(row)
+    sign = -1.0 if direction == "maximize" else 1.0
+    means = [
+        (sign * mean_interval([r.score for r in rows if r.score is not None])["mean"], rows[0])
+        for rows in of_setting.values()
+    ]
+    return [row for _, row in sorted(means, key=lambda pair: (pair[0], pair[1].number))]
+
+
 def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Params, int]]:
     """(kind, params, trial) of each candidate; where one kind was not searched, the best of the other stands in."""
     by_kind: dict[str, list[TrialRow]] = {"one_cycle": [], "several": []}
@@ -104,8 +117,10 @@ def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Para
         cycles = 1 if kind == "one_cycle" else min(2, spec.search.epochs)
         own = [(kind, with_cycles(r.params, int(r.params.get("cycles", 1))), r.number) for r in by_kind[kind]]
         borrowed = [(kind, with_cycles(r.params, cycles), r.number) for r in ranked if r not in by_kind[kind]]
-        distinct = {tuple(sorted(c[1].items())): c for c in reversed(own + borrowed)}
-        found += list(reversed(distinct.values()))[:count]
+        distinct: dict[tuple[Any, ...], tuple[str, Params, int]] = {}
+        for candidate in own + borrowed:
+            distinct.setdefault(tuple(sorted(candidate[1].items())), candidate)
+        found += list(distinct.values())[:count]
     return found
 
 

@@ -157,13 +157,20 @@ def _controls(judge: _Judge, trained: list[_Trained], epochs: int) -> list[dict[
 
 
 def _baselines(spec: StudySpec, task: Task, test_y: Tensor) -> list[dict[str, Any]]:
-    """Test scores of the task's models of other kinds, each trained on the training split alone."""
-    found = []
+    """Test scores of the task's models of other kinds, each trained on the training split alone.
+
+    One that cannot be trained is left out with its reason: the study's own models are all there by then.
+    """
+    found: list[dict[str, Any]] = []
     for baseline in task.baselines(derive_seed(spec.seed, "baselines")):
         begin = time.monotonic()
-        predict = baseline.fit()
-        seconds = time.monotonic() - begin
-        result = scores(predict("test"), test_y, task.kind, task.metrics)
+        try:
+            predict = baseline.fit()
+            seconds = time.monotonic() - begin
+            result = scores(predict("test"), test_y, task.kind, task.metrics)
+        except Exception as error:  # of another library, on data that it may not have been made for
+            found.append({"name": baseline.name, "failed": " ".join(f"{type(error).__name__}: {error}".split())})
+            continue
         found.append({"name": baseline.name, "test": result, "fit_s": seconds})
     return found
 

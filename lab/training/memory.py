@@ -10,8 +10,14 @@ _SAID = (
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "unable to find an engine to execute this computation",
+    "No valid engine configs",
 )
-"""Only CUDA's caching allocator raises an error of a type of its own; the others are told by their words."""
+"""Only CUDA's caching allocator raises an error of a type of its own; the others are told by their words. cuDNN
+finds no engine where none has room to work, and cuBLAS cannot begin where its handle has none."""
 
 
 def out_of_memory(error: BaseException | None) -> bool:

@@ -317,7 +317,11 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise SpecError("execution.device", f"'{name}' is asked for, and PyTorch sees no GPU here")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        seen = f"PyTorch sees {torch.cuda.device_count()} here, numbered from 0; a lane on Ray sees its own alone"
+        raise SpecError("execution.device", f"'{name}' is asked for, and {seen}")
+    return device
 
 
 def check_precision(name: str, device: torch.device) -> None:

@@ -165,3 +165,13 @@ def test_losses_that_exploded_do_not_hide_the_rest():
 def test_impossible_values_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         ForestPruner(**options)
+
+
+def test_a_pruner_that_two_studies_share_judges_each_by_its_own_trials():
+    shared = ForestPruner(EPOCHS)
+    up, down = _study(pruner=shared), _study("minimize", pruner=shared)
+    alone = _study("minimize")
+    _stopped_at(up, 0.1)
+    assert [_stopped_at(down, lr, sign=-1) for lr in (0.1, 0.9)] == [
+        _stopped_at(alone, lr, sign=-1) for lr in (0.1, 0.9)
+    ]

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from lab.assignment import Outcome
 from lab.execution.local import LocalEngine
 from lab.spec import parse_spec
 from lab.stages import confirm
+from lab.stages.jobs import best_first
 from lab.study import Study
-from lab.trials import read_trials
+from lab.trials import TrialRow, read_trials
+from tests.small import small
 
 TASK = '''"""A score that lies where `level` says, give or take a seed."""
 from collections.abc import Iterator
@@ -59,3 +62,17 @@ def test_an_interrupted_race_goes_on_where_it_was(explored: Study) -> None:
     again = confirm.run(explored.spec, explored.record, LocalEngine(1, lambda progress: True))
     assert again == whole
     assert [(row.plan_index, row.score) for row in read_trials(explored.record, "confirm")] == before
+
+
+def test_a_setting_that_was_tried_twice_counts_by_its_mean() -> None:
+    scores = {1: (0.1, 0.95), 2: (0.2, 0.91), 3: (0.3, 0.90), 4: (0.4, 0.70), 5: (0.1, 0.89), 6: (0.4, 0.99)}
+    rows = [
+        TrialRow(n, {"max_lr": rate}, Outcome.COMPLETED, score, n, 1, "", {}, "", None, None, [], {})
+        for n, (rate, score) in scores.items()
+    ]
+    spec = parse_spec(small(confirm={"one_cycle": 3, "several": 0}))
+    ranked = confirm._by_setting(best_first(rows, "maximize"), "maximize")
+    assert [row.number for row in ranked] == [1, 2, 3, 6]
+    assert [trial for _, _, trial in confirm._candidates(spec, ranked)] == [1, 2, 3]
+    worst_first = confirm._by_setting(best_first(rows, "minimize"), "minimize")
+    assert [row.number for row in worst_first] == [4, 3, 2, 5]

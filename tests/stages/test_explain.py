@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lab.assignment import Outcome
 from lab.errors import StudyError
 from lab.record import Record
 from lab.report.page import render
 from lab.report.verdict import verdict
 from lab.spec import parse_spec
+from lab.stages import explain
 from lab.study import Study
+from lab.trials import TrialRow
 
 TASK = '''"""Scores of known shapes."""
 from collections.abc import Iterator
@@ -172,3 +175,15 @@ def test_an_artefact_of_before_there_were_pairs_is_still_shown(tmp_path: Path) -
         html = render(study.spec, study.record)
     assert "max_lr" in verdict(dict.fromkeys(new) | old, study.record.folder).matters
     assert 'id="importances"' in html
+
+
+def _row(number: int, outcome: Outcome, loss: float) -> TrialRow:
+    return TrialRow(number, {}, outcome, 0.5, 0, 1, "", {}, "", None, None, [], {"valid_loss": loss})
+
+
+def test_losses_stand_in_for_scores_where_all_are_of_whole_runs() -> None:
+    rows = [_row(0, Outcome.COMPLETED, 1.0), _row(1, Outcome.COMPLETED, 2.0), _row(2, Outcome.DIVERGED, 0.01)]
+    found = explain._log_losses(rows)
+    assert found is not None
+    np.testing.assert_allclose(np.exp(found), [1.0, 2.0, 2.0], err_msg="a diverged one is the worst, whatever it had")
+    assert explain._log_losses([*rows, _row(3, Outcome.PRUNED, 3.0)]) is None

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from lab.assignment import Known, Outcome
 from lab.errors import RecordError, SpecError
 from lab.record import Record, read_json
+from lab.space import Float, Space
 from lab.spec import StudySpec, parse_spec
 from lab.stages import warm_start
 from lab.study import Study
@@ -192,3 +194,9 @@ def test_the_command_line_starts_warm(home: Path, source: Path, tmp_path: Path) 
     refused = lab("study", "run", path, "--dir", tmp_path / "more", "--warm-start", tmp_path / "nowhere")
     assert refused.returncode == 2
     assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_the_order_in_which_a_space_is_written_says_nothing() -> None:
+    row = Known({"b": 0.5, "a": 0.2, "max_lr": 0.1}, Outcome.COMPLETED, 1.0, {})
+    space = Space(max_lr=Float(1e-3, 1.0), a=Float(0, 1), b=Float(0, 1))
+    assert warm_start._inside([row], space) == (row,)

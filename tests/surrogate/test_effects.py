@@ -167,3 +167,30 @@ def test_a_sobol_sample_is_a_power_of_two(asked: int, given: int):
     points = sobol(asked, 3, seed=0)
     assert points.shape == (given, 3)
     np.testing.assert_array_equal(points, sobol(asked, 3, seed=0))
+
+
+NESTED = Encoding(
+    {"kind": CategoricalDistribution(("adamw", "sgd")), "momentum": FloatDistribution(0, 1)},
+    {"momentum": {"kind": ("sgd",)}},
+)
+
+
+def test_effects_of_a_conditional_space_are_over_what_exists():
+    units = NESTED.snap(sobol(256, 2, 0))
+    sgd = units[:, 0] > 0.5
+    cost = np.where(sgd, 1 + np.nan_to_num(units[:, 1]), 0.2)
+    forest = Forest(0).fit(NESTED.features(units), cost)
+    adamw, mean = partial_dependence(forest, NESTED, "kind", units, seed=0).mean
+    assert adamw == pytest.approx(0.2, abs=0.02)
+    assert mean == pytest.approx(1.5, abs=0.05)
+    curve = partial_dependence(forest, NESTED, "momentum", units, seed=0).mean
+    assert curve[-1] - curve[0] == pytest.approx(1, abs=0.15), "the mean over adamw, which has none, would halve it"
+    assert importances(forest, NESTED, seed=0)["kind"] > 0.9
+
+
+@pytest.mark.parametrize("most", [4, 8, 10, 12])
+def test_the_last_of_few_whole_numbers_is_an_end(most: int):
+    encoding = Encoding({"layers": IntDistribution(2, most)})
+    units = encoding.units([{"layers": most}] * 10 + [{"layers": 3}] * 10)
+    assert crowded(encoding, "layers", units, np.arange(20.0)) == "high"
+    assert crowded(encoding, "layers", encoding.units([{"layers": 3}] * 20), np.arange(20.0)) is None

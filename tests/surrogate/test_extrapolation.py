@@ -39,3 +39,11 @@ def test_a_single_trial_and_one_that_lacks_a_parameter_are_no_trouble():
     found = Reach(ENCODING, np.array([[0.1, np.nan, 0.25]]), seed=0).read()
     assert 0.5 <= found.auc <= 1
     assert 0 <= found.thin_share <= 1
+
+
+def test_what_does_not_exist_was_not_left_out():
+    space = {"k": CategoricalDistribution(("p", "q")), "a": FloatDistribution(0, 1)}
+    encoding = Encoding(space, {"a": {"k": ("q",)}})
+    found = Reach(encoding, encoding.snap(np.random.default_rng(0).random((400, 2))), seed=0).read()
+    assert found.auc < 0.62
+    assert found.thin_share < 0.2

@@ -5,8 +5,10 @@ Shapes: k slots, b examples.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -370,3 +372,40 @@ def test_sequential_models_take_what_cannot_be_stacked():
     assert models.row(0).numel() == 4 + 16 + 4
     assert models.grad(1).abs().sum() > 0
     assert set(models.tensors(0)) == {"0.weight", "0.bias", "1.weight", "1.bias"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "other"),
+    [
+        (nn.MultiheadAttention(8, 2, batch_first=True), nn.MultiheadAttention(8, 4, batch_first=True)),
+        (nn.AvgPool1d(3, padding=1), nn.AvgPool1d(3, padding=1, count_include_pad=False)),
+    ],
+)
+def test_settings_that_a_layer_does_not_print_are_another_architecture(layer: nn.Module, other: nn.Module):
+    def attended(inner: nn.Module, x: Tensor, m: Any) -> Tensor:
+        return inner(x, x, x)[0] if isinstance(inner, nn.MultiheadAttention) else inner(x)
+
+    def model(inner: nn.Module) -> nn.Module:
+        found = _Forward(attended)
+        found.layer = inner  # type: ignore[assignment]
+        return found
+
+    stack = StackedModels(model(layer), 2, torch.ones(3, 5, 8), CPU)
+    stack.load(0, model(copy.deepcopy(layer)), seed=0)
+    with pytest.raises(NotStackable, match="change the architecture"):
+        stack.load(1, model(other), seed=0)
+
+
+def test_a_random_state_from_a_gpu_goes_on_without_one():
+    """It holds the host's state first; a forward may draw there on a GPU as well."""
+    models = SequentialModels(2, CPU)
+    module = _Forward(lambda layer, x, m: layer(x) * torch.rand([]))
+    for slot in range(2):
+        models.load(slot, copy.deepcopy(module), seed=slot)
+    state = models.random_state(0)
+    assert state is not None
+    models.set_random_state(1, torch.cat([state, torch.arange(16, dtype=torch.uint8)]))
+    models.training = True
+    first, second = (models.forward(torch.ones(2, 3, 4), [0, 1]) for _ in range(2))
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], second[0]), "every step draws anew"

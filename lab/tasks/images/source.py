@@ -23,7 +23,12 @@ Raw: TypeAlias = Path | bytes | NDArray[np.uint8]
 """A file, a file's content, or pixels [h, w] or [h, w, channels]."""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""By folders' names, in any case."""
 _IMAGE, _LABEL = ("image", "img"), ("label", "labels", "fine_label")
 
 
@@ -90,8 +95,15 @@ def _files(folder: Path) -> list[Path]:
 
 def _from_folder(folder: Path) -> Source:
     below = sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
-    by_split = bool(below) and all(f.name in _SPLITS for f in below)
-    roots = {f: _SPLITS[f.name] for f in below} if by_split else {folder: ""}
+    of_split = {f: _SPLITS[f.name.lower()] for f in below if f.name.lower() in _SPLITS}
+    others = [f.name for f in below if of_split and f not in of_split and _files(f)]
+    if len(set(of_split.values())) > 1 and others and all(any(g.is_dir() for g in f.iterdir()) for f in of_split):
+        told = ", ".join(f.name for f in of_split)
+        raise TaskError(
+            f"{folder}: {told} look like splits, and {', '.join(others)} beside them like none; take those out"
+        )
+    by_split = bool(of_split) and not others
+    roots = of_split if by_split else {folder: ""}
     found = [
         (file, label.name, split)
         for root, split in roots.items()

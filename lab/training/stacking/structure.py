@@ -24,10 +24,14 @@ def fingerprint(module: nn.Module) -> list[Any]:
     ]
     found += [(name, tuple(b.shape), b.dtype) for name, b in module.named_buffers()]
     for name, layer in module.named_modules():
-        skipped = _STORED_ELSEWHERE | ({"p"} if is_dropout(layer) else set())
-        attributes = {key: _comparable(value) for key, value in vars(layer).items() if key not in skipped}
-        found.append((name, type(layer), attributes))
+        found.append((name, type(layer), _settings(layer)))
     return found
+
+
+def _settings(layer: nn.Module) -> dict[str, Any]:
+    """A layer's attributes, the rate of a dropout aside."""
+    skipped = _STORED_ELSEWHERE | ({"p"} if is_dropout(layer) else set())
+    return {key: _comparable(value) for key, value in vars(layer).items() if key not in skipped}
 
 
 def is_dropout(layer: nn.Module) -> bool:
@@ -58,11 +62,17 @@ def shapes(module: nn.Module) -> list[Any]:
 
 
 def structure(module: nn.Module, traced: Traced) -> list[Any]:
-    """As `fingerprint`, by what a trace of its forward shows: slower, and sure where attributes are not."""
+    """As `fingerprint`, by what a trace of its forward shows: slower, and sure where a user's attributes are not.
+
+    Of a layer that the trace does not look into, such as attention with its heads, the settings tell.
+    """
     found: list[Any] = shapes(module)
+    graphs = (traced.training.graph, traced.evaluation.graph)
+    called = {str(node.target) for graph in graphs for node in graph.nodes if node.op == "call_module"}
     for name, layer in module.named_modules():
         found.append((name, type(layer).__qualname__, "" if is_dropout(layer) else layer.extra_repr()))
-    for graph in (traced.training.graph, traced.evaluation.graph):
+        found.append(_settings(layer) if name in called else {})
+    for graph in graphs:
         found += [(node.op, node.target, *_arguments(node)) for node in graph.nodes]
     return found
 

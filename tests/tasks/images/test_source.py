@@ -212,3 +212,26 @@ def test_without_the_library_a_saved_data_set_says_what_to_install(tmp_path: Pat
     (tmp_path / "state.json").write_text(json.dumps({}))
     with pytest.raises(SpecError, match=r"task\.path: a data set of the Hub needs: pip install 'lab\[hub\]'"):
         open_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("names", [("Training", "Testing"), ("TRAIN", "Val", "Test")])
+def test_split_folders_in_other_words(names: tuple[str, ...], tmp_path: Path):
+    for name in names:
+        write_folders(tmp_path / "x" / name, each=1)
+    (tmp_path / "x" / "__MACOSX").mkdir()
+    found = open_source(str(tmp_path / "x"))
+    assert found.class_names == ("bright", "dark")
+    assert found.splits is not None
+    assert set(found.splits) <= {"train", "valid", "test"}
+
+
+def test_splits_beside_what_is_none_are_refused(tmp_path: Path):
+    for name in ("train", "test", "more"):
+        write_folders(tmp_path / "x" / name, each=1)
+    with pytest.raises(LabError, match="test, train look like splits, and more beside them like none"):
+        open_source(str(tmp_path / "x"))
+
+
+def test_a_class_may_be_called_as_a_split(tmp_path: Path):
+    folder = write_folders(tmp_path / "x", each=2, classes=("crash", "test", "train"))
+    assert open_source(str(folder)).class_names == ("crash", "test", "train")
