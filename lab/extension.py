@@ -8,14 +8,15 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage
 
-from lab.distributions import distributions
+from lab.distributions import distribution
 from lab.errors import RecordError, SpecError
 from lab.journal import TransactionalJournal
 from lab.record import Record, write_bytes
 from lab.search.ending import forget
-from lab.space import FromBounds
+from lab.space import Dimension, FromBounds
 from lab.spec import StudySpec
 from lab.spec_file import dump_spec, read_spec
+from lab.stages.jobs import space_of
 from lab.trials import close_storage, open_storage, readable
 
 _ANEW = ("explore", "explain", "confirm", "final", "ensemble")
@@ -35,7 +36,7 @@ def extend(record: Record, new: StudySpec) -> Path:
     """
     with record.driver_lock():
         old = read_spec(record.spec_path)
-        _check(old, new)
+        _check(record, old, new)
         aside = record.folder / f"before-{old.search.trials}-trials"
         if aside.exists():
             raise RecordError(f"{aside}: exists already, from an extension that began; move it away")
@@ -50,7 +51,7 @@ def extend(record: Record, new: StudySpec) -> Path:
     return aside
 
 
-def _check(old: StudySpec, new: StudySpec) -> None:
+def _check(record: Record, old: StudySpec, new: StudySpec) -> None:
     before, after = old.model_dump(), new.model_dump()
     changed = [name for name, value in before.items() if name not in _MAY_CHANGE and after[name] != value]
     if changed:
@@ -59,21 +60,26 @@ def _check(old: StudySpec, new: StudySpec) -> None:
     searched = [name for name, value in before["search"].items() if name != "trials" and after["search"][name] != value]
     if searched:
         raise SpecError(f"search.{searched[0]}", "cannot change when a study is extended")
-    same = new.space == old.space and new.until == old.until
+    # Of a search that has made all its trials, a wider space alone would be searched by none.
+    left = new.space != old.space and bool((record.artefact("explore") or {}).get("ended"))
+    same = new.until == old.until and not left
     if new.search.trials < old.search.trials or (new.search.trials == old.search.trials and same):
         raise SpecError("search.trials", f"{new.search.trials!r} is not above the {old.search.trials} there are")
     if list(new.space) != list(old.space):
         raise SpecError("space", f"has other hyperparameters than {', '.join(old.space)}")
-    for name, dimension in old.space.items():
-        if isinstance(dimension, FromBounds) or isinstance(new.space[name], FromBounds):
-            if new.space[name] != dimension and isinstance(new.space[name], FromBounds):
-                raise SpecError(f"space.{name}", "was given; it cannot be taken from the range test now")
-            continue
-        _check_wider(name, old, new)
+    searched_in = space_of(old, record) if record.artefact("bounds") else old.space
+    for name, dimension in searched_in.items():
+        if not isinstance(new.space[name], FromBounds):
+            if not isinstance(dimension, FromBounds):  # else nothing has been drawn from it yet
+                _check_wider(name, dimension, new.space[name])
+        elif not isinstance(old.space[name], FromBounds):
+            raise SpecError(f"space.{name}", "was given; it cannot be taken from the range test now")
 
 
-def _check_wider(name: str, old: StudySpec, new: StudySpec) -> None:
-    kept, wider = (distributions(type(spec.space)({name: spec.space[name]}))[name] for spec in (old, new))
+def _check_wider(name: str, old: Dimension, new: Dimension) -> None:
+    if old.when != new.when:
+        raise SpecError(f"space.{name}.when", "cannot change when a study is extended")
+    kept, wider = distribution(old), distribution(new)
     try:
         optuna.distributions.check_distribution_compatibility(kept, wider)
     except ValueError:

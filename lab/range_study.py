@@ -34,7 +34,7 @@ class RangeTest:
 
     @property
     def sure(self) -> tuple[float, float] | None:
-        """The suggestion's 95 % interval, from a bootstrap over the runs; None for a single run."""
+        """Between which rates the suggestion lies over runs drawn anew; None for a single run. See `Agreement.sure`."""
         found = self.artefact["sure"]
         return None if found is None else (float(found[0]), float(found[1]))
 

@@ -113,9 +113,9 @@ class Study:
         """Run every stage that is not complete yet; a study that was interrupted goes on where it was.
 
         Args:
-            engine: `ray`, `local` or `auto`; default: what the spec says. `auto` chooses
-                it, the lanes, their width and threads anew.
-            address: of a Ray cluster; None starts Ray on this machine.
+            engine: `ray`, `local` or `auto`; default: what the spec says, or what the study was begun with. With
+                `auto`, or another than that, lanes, their width and threads are chosen anew.
+            address: of a Ray cluster, also for a study that was begun in a process; None starts Ray on this machine.
             lanes, width: instead of what is found automatically.
             until: the last stage to run.
             track: `wandb` to log there.
@@ -129,6 +129,10 @@ class Study:
         self._refuse_another_study()
         if self.record.exists() and self.record.begun:
             self._set(Study.open(self.record.folder)._with_task(self.spec), self.record.folder)
+        if address is not None and engine == "local":
+            raise SpecError("--address", f"{address} is given, and engine 'local' trains in this process")
+        if address is not None and engine is None and self.spec.execution.engine == "local":
+            engine = "auto"  # settled before there was a cluster
         self.spec = _with_flags(self.spec, engine, lanes, width)
         if until is not None and until not in STAGES:
             raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(STAGES)}")
@@ -264,7 +268,8 @@ def headline(stage: str, artefact: Mapping[str, Any]) -> str:
             r2 = artefact.get("out_of_bag_r2")
             return "out-of-bag R2 " + ("unknown" if r2 is None else f"{r2:.2f}")
         case "confirm":
-            mean = artefact["chosen"]["one_cycle"]["summary"]["mean"]
+            best = artefact["chosen"]["one_cycle"]
+            mean = (best.get("unbiased") or best["summary"])["mean"]
             return f"best one-cycle setup {mean:.4g} (observed {artefact['observed_best']['score']:.4g})"
         case "final":
             return f"{len(artefact['runs'])} models"
@@ -278,7 +283,8 @@ def _with_flags(spec: StudySpec, engine: str | None, lanes: int | None, width: i
         if count is not None and count < 1:
             raise SpecError(name, f"{count!r} is not at least 1")
     # What was settled for one engine is no guide to another.
-    anew = {"lanes": "auto", "width": "auto", "threads": "auto"} if engine == "auto" else {}
+    other = engine is not None and spec.execution.engine not in ("auto", engine)
+    anew = {"lanes": "auto", "width": "auto", "threads": "auto"} if engine == "auto" or other else {}
     given = {"engine": engine, "lanes": lanes, "width": width}
     updates: dict[str, Any] = anew | {name: value for name, value in given.items() if value is not None}
     if engine is not None and engine not in ("auto", "ray", "local"):

@@ -9,8 +9,9 @@ import pytest
 
 from lab.errors import RecordError, SpecError
 from lab.extension import extend
-from lab.record import Record, read_json
+from lab.record import Record, read_json, write_json
 from lab.spec import StudySpec, parse_spec
+from lab.spec_file import dump_spec
 from lab.study import Study
 from lab.trials import read_trials
 from tests.small import lab, small
@@ -114,7 +115,8 @@ def test_a_study_that_runs_is_not_extended(copy: Record):
 
 
 def test_the_range_test_is_not_asked_afterwards(copy: Record):
-    new = stored(copy, space={**stored(copy).model_dump(mode="json")["space"], "max_lr": {"from": "bounds"}})
+    search = {**stored(copy).search.model_dump(), "trials": 9}
+    new = stored(copy, space={**_space(stored(copy)), "max_lr": {"from": "bounds"}}, search=search)
     with pytest.raises(SpecError, match="cannot be taken from the range test now"):
         extend(copy, new)
 
@@ -152,3 +154,54 @@ def test_a_study_whose_data_changed_keeps_its_conclusions(tmp_path: Path):
         assert "the data are not those that the study began with" in refused.stderr
     assert Record(folder).artefact("explore") is not None
     assert not list(folder.glob("before-*"))
+
+
+def _found_by_bounds(record: Record) -> StudySpec:
+    """The same study as if its range of max_lr had come from the range test."""
+    silent: dict[str, Any] = {"suggestion": 0.01, "sure": None, "weight_decay": None, "verdict": "", "runs": []}
+    write_json(record.artefact_path("bounds"), {"low": 0.001, "high": 0.1, **silent})
+    kept = stored(record)
+    old = parse_spec({**kept.model_dump(mode="json"), "space": {**_space(kept), "max_lr": {"from": "bounds"}}})
+    record.spec_path.write_text(dump_spec(old))
+    return old
+
+
+def _space(spec: StudySpec) -> dict[str, Any]:
+    return dict(spec.model_dump(mode="json")["space"])
+
+
+@pytest.mark.parametrize(
+    ("max_lr", "message"),
+    [
+        ({"low": 1e-4, "high": 1.0}, "space.max_lr: may become wider, and nothing else"),
+        ({"low": 0.01, "high": 0.02, "log": True}, "space.max_lr: is narrower than 0.001 to 0.1"),
+    ],
+)
+def test_a_range_that_was_found_is_widened_as_one_that_was_given(max_lr: Any, message: str, copy: Record):
+    old = _found_by_bounds(copy)
+    more = {"search": {**old.search.model_dump(), "trials": 10}}
+    before = copy.spec_path.read_text()
+    with pytest.raises(SpecError) as refused:
+        extend(copy, stored(copy, space={**_space(old), "max_lr": max_lr}, **more))
+    assert str(refused.value).startswith(message)
+    assert copy.spec_path.read_text() == before
+    wider = {"low": 1e-4, "high": 1.0, "log": True}
+    extend(copy, stored(copy, space={**_space(old), "max_lr": wider}, **more))
+
+
+def test_a_wider_space_without_a_trial_to_search_it_is_refused(copy: Record):
+    kept = stored(copy)
+    space = {**_space(kept), "dropout": {"low": 0.0, "high": 0.6}}
+    with pytest.raises(SpecError, match=r"search\.trials: 6 is not above the 6 there are"):
+        extend(copy, stored(copy, space=space))
+
+
+def test_a_condition_cannot_change_and_a_conditional_range_may_widen(copy: Record):
+    old = _found_by_bounds(copy)
+    nested = {**_space(old), "depth": {"low": 0.0, "high": 1.0, "when": {"cycles": [2]}}}
+    copy.spec_path.write_text(dump_spec(stored(copy, space=nested)))
+    more = {"search": {**old.search.model_dump(), "trials": 10}}
+    other = {"low": 0.0, "high": 1.0, "when": {"cycles": [1, 2]}}
+    with pytest.raises(SpecError, match=r"space\.depth\.when: cannot change"):
+        extend(copy, stored(copy, space={**nested, "depth": other}, **more))
+    extend(copy, stored(copy, space={**nested, "depth": {**nested["depth"], "high": 2.0}}, **more))

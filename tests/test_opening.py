@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from lab.errors import EngineError, SpecError
 from lab.execution.engine import Probe
 from lab.execution.local import LocalEngine
 from lab.opening import open_lanes
 from lab.record import Record
 from lab.spec_file import read_spec
-from lab.study import Study
+from lab.study import Study, _with_flags
 from tests.small import small, small_spec
 
 FUNCTION = """
@@ -163,3 +164,19 @@ def test_the_default_is_auto():
     spec = small()
     del spec["execution"]
     assert Study(spec["task"], spec["space"]).spec.execution.engine == "auto"
+
+
+def test_a_cluster_is_joined_by_a_study_that_was_begun_without_one(tmp_path: Path) -> None:
+    study = Study.from_spec(small_spec(space={"max_lr": {"low": 0.01, "high": 0.1}}), tmp_path / "run")
+    study.run(until="bounds")
+    with pytest.raises(EngineError, match="neither auto, HOST:PORT nor ray"):
+        Study.open(tmp_path / "run").run(address="no address")
+    with pytest.raises(SpecError, match="trains in this process"):
+        Study.open(tmp_path / "run").run(engine="local", address="head:6379")
+
+
+def test_another_engine_has_its_own_lanes() -> None:
+    settled = small_spec(execution={"engine": "local", "lanes": 1, "width": 8, "threads": 2})
+    execution = _with_flags(settled, "ray", None, 4).execution
+    assert (execution.engine, execution.lanes, execution.width, execution.threads) == ("ray", "auto", 4, "auto")
+    assert _with_flags(settled, "local", None, None) == settled

@@ -27,7 +27,7 @@ def lr_range(
     found = lr_range_of(read_spec(spec, overrides), quiet=False)
     sure = "one run, so no interval"
     if found.sure is not None:
-        sure = "95 % interval over runs: {:.3g} to {:.3g}".format(*found.sure)
+        sure = "between runs: {:.3g} to {:.3g}".format(*found.sure)
     print(f"max_lr        {found.suggestion:.3g}  ({sure})")
     print("search        {:.3g} to {:.3g}".format(*found.bounds))
     if found.weight_decay is not None:

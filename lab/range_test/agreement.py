@@ -19,7 +19,8 @@ class Agreement:
     suggestion: float | None
     """The max_lr with which a 1cycle training of the planned budget is expected to do best."""
     sure: tuple[float, float] | None
-    """The suggestion's 95 % interval, from a bootstrap over the runs; None for a single run."""
+    """Between which rates the suggestion lies over runs drawn anew, 95 % of the time: of three runs, their least and
+    largest, which hold the truth three times of four. None for a single run."""
     low: float | None
     high: float | None
     """The ends of the range worth searching."""

@@ -50,4 +50,5 @@ def _further(dimension: Dimension, side: str) -> float | int | None:
     if isinstance(dimension, Float):
         return float(end)
     whole = max(round(end), high + 1) if side == "high" else min(round(end), low - 1)
-    return None if whole < 0 <= low or (dimension.log and whole < 1) else whole
+    # What was counted from 0 or from 1 has nothing below that.
+    return None if whole < 0 <= low or whole < 1 <= low else whole

@@ -141,10 +141,11 @@ def _entry(index: int, candidate: tuple[str, Params, int], rows: list[TrialRow],
 
 
 def _choose(entries: list[dict[str, Any]], kind: str, direction: str) -> dict[str, Any] | None:
-    """The candidate with the best mean among those with most seeds, all of them completed; else among all."""
+    """The candidate with the best mean among those left in the race to its end; of these, if there are any, one that
+    has completed on every seed."""
     mine = [e for e in entries if e["kind"] == kind and e["summary"]]
-    steady = [e for e in mine if all(o == "completed" for o in e["outcomes"])] or mine
-    furthest = max((len(e["scores"]) for e in steady), default=0)
+    furthest = max((len(e["outcomes"]) for e in mine), default=0)
+    left = [e for e in mine if len(e["outcomes"]) == furthest]
+    finalists = [e for e in left if all(o == "completed" for o in e["outcomes"])] or left
     sign = 1 if direction == "maximize" else -1
-    finalists = [e for e in steady if len(e["scores"]) == furthest]
     return max(finalists, key=lambda e: sign * float(e["summary"]["mean"]), default=None)

@@ -47,3 +47,9 @@ def test_the_range_test_s_range_is_replaced_by_one_that_holds_it():
 @pytest.mark.parametrize(("dimension", "side"), [(Choice((1, 2)), "high"), (Int(1, 4, log=True), "low")])
 def test_where_there_is_nothing_beyond_nothing_is_advised(dimension: Dimension, side: str):
     assert widened(Space(x=dimension), Space(x=dimension), {"x": side}) == {}
+
+
+@pytest.mark.parametrize("dimension", [Int(1, 3), Int(0, 3), Int(1, 9, log=True)])
+def test_what_is_counted_has_no_less_than_its_first(dimension: Dimension):
+    space = Space(x=dimension)
+    assert widened(space, space, {"x": "low"}) == {}

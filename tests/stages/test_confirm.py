@@ -76,3 +76,18 @@ def test_a_setting_that_was_tried_twice_counts_by_its_mean() -> None:
     assert [trial for _, _, trial in confirm._candidates(spec, ranked)] == [1, 2, 3]
     worst_first = confirm._by_setting(best_first(rows, "minimize"), "minimize")
     assert [row.number for row in worst_first] == [4, 3, 2, 5]
+
+
+def test_who_was_beaten_is_not_chosen_for_having_run_less() -> None:
+    def entry(trial: int, scores: list[float], outcomes: list[str]) -> dict[str, Any]:
+        summary = {"mean": sum(scores) / len(scores)}
+        return {"kind": "one_cycle", "trial": trial, "scores": scores, "outcomes": outcomes, "summary": summary}
+
+    steady = ["completed"] * 4
+    beaten = entry(1, [0.8, 0.8], steady[:2])
+    shaky = entry(2, [0.95, 0.95, 0.95], [*steady[:3], "diverged"])
+    even = entry(3, [0.9] * 4, steady)
+    for entries, expected in (([beaten, shaky], 2), ([beaten, shaky, even], 3)):
+        chosen = confirm._choose(entries, "one_cycle", "maximize")
+        assert chosen is not None
+        assert chosen["trial"] == expected
