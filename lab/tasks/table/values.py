@@ -74,7 +74,8 @@ def to_numbers(values: pd.Series[Any]) -> NDArray[np.float64]:
 
 
 def as_text(values: pd.Series[Any]) -> list[str]:
-    """Values as the texts that levels are: 3 and 3.0 are one level, and so are True with and without gaps around."""
+    """Values as the texts that levels are: 3 and 3.0 are one level, and so are True and the text that it becomes where
+    a column holds another text as well."""
     return [_level(value) if pd.notna(value) else "" for value in values]
 
 
@@ -83,7 +84,8 @@ def _level(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (float, np.floating)):
         return str(int(value)) if float(value).is_integer() else repr(float(value))
-    return str(value).strip()
+    text = str(value).strip()
+    return text.lower() if text in ("True", "False") else text
 
 
 def natural(level: str) -> tuple[int, float, str]:

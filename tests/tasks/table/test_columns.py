@@ -178,7 +178,12 @@ def test_levels_are_in_their_natural_order_and_differ_to_the_last_digit():
 
 @pytest.mark.parametrize(
     ("trained", "later"),
-    [([1, 2, 3], [3.0, None, 1.0]), ([True, False, True], [True, None, True]), ([1.0, 2.0, 3.0], ["3", None, "1"])],
+    [
+        ([1, 2, 3], [3.0, None, 1.0]),
+        ([True, False, True], [True, None, True]),
+        ([True, False, True], ["True", None, "False"]),
+        ([1.0, 2.0, 3.0], ["3", None, "1"]),
+    ],
 )
 def test_a_level_is_the_same_beside_a_gap_and_as_text(trained: list[Any], later: list[Any]):
     column = fit_column(_series(trained), "category", 0)
