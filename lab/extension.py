@@ -61,9 +61,9 @@ def _check(record: Record, old: StudySpec, new: StudySpec) -> None:
     if searched:
         raise SpecError(f"search.{searched[0]}", "cannot change when a study is extended")
     # Of a search that has made all its trials, a wider space alone would be searched by none.
-    left = new.space != old.space and bool((record.artefact("explore") or {}).get("ended"))
-    same = new.until == old.until and not left
-    if new.search.trials < old.search.trials or (new.search.trials == old.search.trials and same):
+    ended = bool((record.artefact("explore") or {}).get("ended"))
+    goes_on = new.until != old.until or (ended and new.space != old.space)
+    if new.search.trials < old.search.trials + (0 if goes_on else 1):
         raise SpecError("search.trials", f"{new.search.trials!r} is not above the {old.search.trials} there are")
     if list(new.space) != list(old.space):
         raise SpecError("space", f"has other hyperparameters than {', '.join(old.space)}")

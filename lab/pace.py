@@ -13,7 +13,7 @@ from lab.execution.local import LocalEngine
 from lab.execution.threads import on_more_threads
 from lab.spec import StudySpec
 from lab.tasks.registry import load_task
-from lab.training.trainer import pick_device
+from lab.training.device import pick_device
 
 _WORTH_TIMING_S = 4.0
 """Training below which it is not tried whether more threads make it faster."""

@@ -24,10 +24,11 @@ def trials_frame(spec: StudySpec, record: Record, stages: Iterable[str]) -> pd.D
 
     rows = [_flat(stage, row) for stage in stages for row in read_trials(record, stage, spec.store)]
     found = pd.DataFrame(rows)
-    for name in [name for name in found.columns if name.startswith("params_")]:
-        if len(set(map(type, found[name].dropna()))) > 1 and found[name].dtype == object:
+    for name in found.columns:
+        column = found[name]
+        if name.startswith("params_") and column.dtype == object and column.dropna().map(type).nunique() > 1:
             # A choice of several types, which no column of a file can hold.
-            found[name] = found[name].map(str, na_action="ignore")
+            found[name] = column.map(str, na_action="ignore")
     return found
 
 

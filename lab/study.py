@@ -129,11 +129,7 @@ class Study:
         self._refuse_another_study()
         if self.record.exists() and self.record.begun:
             self._set(Study.open(self.record.folder)._with_task(self.spec), self.record.folder)
-        if address is not None and engine == "local":
-            raise SpecError("--address", f"{address} is given, and engine 'local' trains in this process")
-        if address is not None and engine is None and self.spec.execution.engine == "local":
-            engine = "auto"  # settled before there was a cluster
-        self.spec = _with_flags(self.spec, engine, lanes, width)
+        self.spec = _with_flags(self.spec, engine, lanes, width, address)
         if until is not None and until not in STAGES:
             raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(STAGES)}")
         fresh = not self.record.folder.exists()
@@ -278,7 +274,13 @@ def headline(stage: str, artefact: Mapping[str, Any]) -> str:
             return f"test {artefact['metric']} {test[artefact['metric']]:.4g}"
 
 
-def _with_flags(spec: StudySpec, engine: str | None, lanes: int | None, width: int | None) -> StudySpec:
+def _with_flags(
+    spec: StudySpec, engine: str | None, lanes: int | None, width: int | None, address: str | None = None
+) -> StudySpec:
+    if address is not None and engine == "local":
+        raise SpecError("--address", f"{address} is given, and engine 'local' trains in this process")
+    if address is not None and engine is None and spec.execution.engine == "local":
+        engine = "auto"  # settled before there was a cluster
     for name, count in (("lanes", lanes), ("width", width)):
         if count is not None and count < 1:
             raise SpecError(name, f"{count!r} is not at least 1")

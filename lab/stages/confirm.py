@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
+from statistics import fmean
 from typing import Any
 
 from lab.assignment import Planned, derive_seed
@@ -93,17 +94,21 @@ def _unbiased(entry: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str,
 
 
 def _by_setting(ranked: list[TrialRow], direction: str) -> list[TrialRow]:
-    """The best row of each setting, best mean score first: a search that trains its favourite again has two scores of
-    it, of which the better is lucky and the worse no reason to leave it out."""
+    """The best row of each setting with its mean score, best first: a search that trains its favourite again has two
+    scores of it, of which the better is lucky and the worse no reason to leave it out."""
     of_setting: dict[tuple[Any, ...], list[TrialRow]] = {}
     for row in ranked:
-        of_setting.setdefault(tuple(sorted(row.params.items())), []).append(row)
-    sign = -1.0 if direction == "maximize" else 1.0
+        of_setting.setdefault(_setting(row.params), []).append(row)
     means = [
-        (sign * mean_interval([r.score for r in rows if r.score is not None])["mean"], rows[0])
+        replace(rows[0], score=fmean(row.score for row in rows if row.score is not None))
         for rows in of_setting.values()
     ]
-    return [row for _, row in sorted(means, key=lambda pair: (pair[0], pair[1].number))]
+    return best_first(means, direction)
+
+
+def _setting(params: Params) -> tuple[Any, ...]:
+    """By which equal settings are told."""
+    return tuple(sorted(params.items()))
 
 
 def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Params, int]]:
@@ -119,7 +124,7 @@ def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Para
         borrowed = [(kind, with_cycles(r.params, cycles), r.number) for r in ranked if r not in by_kind[kind]]
         distinct: dict[tuple[Any, ...], tuple[str, Params, int]] = {}
         for candidate in own + borrowed:
-            distinct.setdefault(tuple(sorted(candidate[1].items())), candidate)
+            distinct.setdefault(_setting(candidate[1]), candidate)
         found += list(distinct.values())[:count]
     return found
 

@@ -83,7 +83,7 @@ def partial_dependence(
     per_tree, per_point = [], []
     for unit in units:
         base[:, column] = unit
-        found = forest.trees(encoding.features(encoding.masked(base)))
+        found = forest.trees(encoding.features(base))
         per_tree.append(found.mean(axis=1))
         per_point.append(found[:, :curves].mean(axis=0))
     trees = np.stack(per_tree)  # [grid, trees]
@@ -125,7 +125,7 @@ def importances(
     base = sobol(round(sample / best), len(encoding), seed)
     shuffle = np.random.default_rng(seed)
     sign = 1.0 if direction == "maximize" else -1.0
-    before = forest.predict(encoding.features(encoding.masked(base))).mean
+    before = forest.predict(encoding.features(base)).mean
     least = -np.inf
     if best < 1:
         least = float(np.quantile(sign * before, 1 - best))
@@ -136,7 +136,7 @@ def importances(
     for column, name in enumerate(encoding.names):
         redrawn = base.copy()
         redrawn[:, column] = shuffle.permutation(redrawn[:, column])
-        after = forest.predict(encoding.features(encoding.masked(redrawn))).mean
+        after = forest.predict(encoding.features(redrawn)).mean
         change = (after - before)[sign * after >= least]  # who has left the region says nothing of it
         found[name] = 0.5 * float((change**2).mean()) / variance if variance > 0 and len(change) else 0.0
     return found

@@ -31,10 +31,11 @@ class Encoding:
     def __init__(self, distributions: Mapping[str, BaseDistribution], when: Conditions | None = None) -> None:
         self.distributions = dict(distributions)
         self.names = tuple(self.distributions)
+        given = when or {}
         self.when = {
-            name: {parent: tuple(values) for parent, values in of.items() if parent in self.distributions}
-            for name, of in (when or {}).items()
-            if name in self.distributions
+            name: {parent: tuple(values) for parent, values in given[name].items() if parent in self.distributions}
+            for name in self.names
+            if name in given
         }
 
     def __len__(self) -> int:
@@ -68,7 +69,8 @@ class Encoding:
         return np.array(rows, dtype=np.float64).reshape(len(points), len(self))
 
     def features(self, units: Floats) -> Floats:
-        """Points of the unit cube [n, d] to features [n, f]."""
+        """Points of the unit cube [n, d] to features [n, f]; what does not exist at a point has none."""
+        units = self.masked(units)
         parts: list[Floats] = []
         for column, dist in enumerate(self.distributions.values()):
             u = units[:, column]

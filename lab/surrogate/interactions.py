@@ -77,7 +77,7 @@ def _shares(
 ) -> dict[tuple[str, str], tuple[float, float]]:
     """H and share of the variance of every pair."""
     held = _holder(forest, encoding, base)
-    total = float(forest.predict(encoding.features(encoding.masked(base))).mean.var())
+    total = float(forest.predict(encoding.features(base)).mean.var())
     alone = {name: _centered(held([column], base[:, [column]])) for name, column in columns.items()}
     out = {}
     for a, b in combinations(columns, 2):
@@ -131,7 +131,7 @@ def _holder(forest: Response, encoding: Encoding, base: Floats) -> Callable[[lis
     def held(columns: list[int], points: Floats) -> Floats:
         rows = np.tile(base, (len(points), 1))
         rows[:, columns] = np.repeat(points, len(base), axis=0)
-        predicted = forest.predict(encoding.features(encoding.masked(rows))).mean
+        predicted = forest.predict(encoding.features(rows)).mean
         return np.asarray(predicted.reshape(len(points), len(base)).mean(axis=1))
 
     return held

@@ -15,10 +15,11 @@ from lab.assignment import Assignment, Outcome, Training
 from lab.tasks.building import build_model
 from lab.tasks.contract import Task
 from lab.training.batch_size import batch_size_of
+from lab.training.device import pick_device
 from lab.training.failure import told
 from lab.training.feed import open_splits
 from lab.training.memory import out_of_memory
-from lab.training.trainer import EpochResult, ModelTrainer, Trainer, pick_device
+from lab.training.trainer import EpochResult, ModelTrainer, Trainer
 
 
 @dataclass(frozen=True)

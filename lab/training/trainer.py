@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from lab.assignment import Assignment, Outcome, Training
-from lab.errors import SpecError, TaskError
+from lab.errors import TaskError
 from lab.range_test import smooth, stop_step
 from lab.tasks.building import build_model
 from lab.tasks.contract import Data, Split, Task
+from lab.training.device import check_precision, pick_device
 from lab.training.feed import Examples, open_splits
 from lab.training.loss import slot_losses
 from lab.training.models import SlotModels, build_models
@@ -309,31 +310,6 @@ class ModelTrainer(Trainer):
         noise = self._models.noise[slot]
         assert noise is not None  # set by start
         noise.set_state(meta["noise"])
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise SpecError("execution.device", f"'{name}' is asked for, and PyTorch sees no GPU here")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        seen = f"PyTorch sees {torch.cuda.device_count()} here, numbered from 0; a lane on Ray sees its own alone"
-        raise SpecError("execution.device", f"'{name}' is asked for, and {seen}")
-    return device
-
-
-def check_precision(name: str, device: torch.device) -> None:
-    """Refuse bfloat16 on a GPU that only pretends to have it.
-
-    Raises:
-        SpecError: with what to set.
-    """
-    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise SpecError(
-            "execution.precision", f"'bf16' is not to be had on {torch.cuda.get_device_name()}; use float32"
-        )
 
 
 def steps_per_epoch(examples: int, training: Training) -> int:

@@ -17,7 +17,8 @@ from lab.assignment import Assignment, Outcome, Training
 from lab.errors import SpecError
 from lab.schedules import OneCycle
 from lab.tasks.contract import Data, Split, Task
-from lab.training.trainer import EpochResult, ModelTrainer, check_precision
+from lab.training.device import check_precision
+from lab.training.trainer import EpochResult, ModelTrainer
 from tests.training.zoo import ZOO, Animal
 
 BF16 = Training({"kind": "adamw"}, 8, precision="bf16")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.assignment import Assignment, Outcome, Training
-from lab.errors import SpecError, TaskError
+from lab.errors import TaskError
 from lab.schedules import Constant, OneCycle, Ramp, Schedule, Snapshot
 from lab.tasks.building import build_model
 from lab.tasks.contract import Data, Split, Task
@@ -23,7 +23,6 @@ from lab.training.snapshots import pack, unpack
 from lab.training.trainer import (
     EpochResult,
     ModelTrainer,
-    pick_device,
     steps_per_epoch,
 )
 
@@ -263,19 +262,6 @@ def test_an_epoch_is_the_whole_batches_and_no_longer_than_asked():
     assert steps_per_epoch(26, _training("stacked", epoch_steps=9)) == 3
     with pytest.raises(TaskError, match="batch_size 8 is above the 7 training examples"):
         steps_per_epoch(7, _training("stacked"))
-
-
-def test_a_device_is_what_was_asked_for():
-    assert pick_device("cpu") == torch.device("cpu")
-
-
-def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert pick_device("cuda:0") == torch.device("cuda:0")
-    assert pick_device("cuda") == torch.device("cuda")
-    with pytest.raises(SpecError, match=r"execution\.device: 'cuda:1' is asked for, and PyTorch sees 1 here"):
-        pick_device("cuda:1")
 
 
 @pytest.mark.parametrize("path", PATHS)

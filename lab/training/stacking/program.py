@@ -15,7 +15,7 @@ from lab.training.stacking.functions import FUNCTIONS, method
 from lab.training.stacking.layouts import Layout, NotStackable, Value, converter, fits, input_layout
 from lab.training.stacking.modules import RULES
 from lab.training.stacking.norms import fusible, norm_relu_dropout
-from lab.training.stacking.reorder import RELUS, kind
+from lab.training.stacking.reorder import RELUS, hooked, kind
 from lab.training.stacking.shapes import reshape
 from lab.training.stacking.site import Built, Hole, Site, Stack, Varying, contains, fill
 from lab.training.stacking.tracing import results
@@ -149,7 +149,7 @@ class Program:
             tuple(self._values[name] for name in tensors),
             tuple(result.shape) if isinstance(result, Tensor) else (),
         )
-        if module is not None and (module._forward_hooks or module._forward_pre_hooks):
+        if module is not None and hooked(module):
             raise site.refuse("has forward hooks")
         followers = self._followers(node) if fusible(site) else []
         name = followers[-1].name if followers else node.name

@@ -18,7 +18,12 @@ def kind(node: fx.Node, modules: Mapping[str, nn.Module]) -> Any:
     if node.op != "call_module":
         return node.target if node.op in ("call_function", "call_method") else None
     module = modules[str(node.target)]
-    return None if module._forward_hooks or module._forward_pre_hooks else type(module)
+    return None if hooked(module) else type(module)
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether more than its own forward runs when it is called."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def pool_before_relu(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> None:
