@@ -69,8 +69,9 @@ class GroupedTrainer(Trainer):
         self.width = width
         self._task = task
         self._training = training
-        # One after the other, idle rows cost nothing.
-        self._k = width if training.path == "sequential" else min(stack, width)
+        # One after the other nothing is gained by being together: what a user's code raises ends its own trial alone,
+        # and what one model's backward pass keeps is gone before the next one's forward.
+        self._k = 1 if training.path == "sequential" else min(stack, width)
         self._data = open_splits(task, pick_device(training.device))
         self._examples = task.model_input(self._data["train"].first(3))
         self._stacks: dict[Group, list[_Stack]] = {}

@@ -5,10 +5,13 @@ Shapes: k slots, b examples, c classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lab.tasks.contract import Task
+from lab.training.memory import out_of_memory
 
 
 def slot_losses(task: Task, output: Tensor, target: Tensor) -> Tensor:
@@ -18,3 +21,24 @@ def slot_losses(task: Task, output: Tensor, target: Tensor) -> Tensor:
         return torch.nn.functional.cross_entropy(output.transpose(1, 2), target, reduction="none").mean(dim=1)
     per_sample = task.loss(output.reshape(-1, *output.shape[2:]), target.reshape(-1, *target.shape[2:]))
     return per_sample.view(target.shape[:2]).mean(dim=1)
+
+
+def isolated_losses(
+    task: Task, output: Tensor, target: Tensor, active: Sequence[int]
+) -> tuple[Tensor, dict[int, Exception]]:
+    """The same losses [k], and by active slot what its own raised: a loss may refuse what is no number, and one broken
+    trial, or what a former one left in a row that is free, must not be its neighbours' end."""
+    try:
+        return slot_losses(task, output, target), {}
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+    found, raised = list(output.new_zeros(len(output))), {}
+    for slot in active:
+        try:
+            found[slot] = slot_losses(task, output[slot : slot + 1], target[slot : slot + 1])[0]
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            raised[slot] = error
+    return torch.stack(found), raised

@@ -21,15 +21,13 @@ from lab.range_test import smooth, stop_step
 from lab.tasks.building import build_model
 from lab.tasks.contract import Data, Split, Task
 from lab.training.device import check_precision, pick_device
+from lab.training.evaluation import evaluate
+from lab.training.fault import Fault, fault_of
 from lab.training.feed import Examples, open_splits
-from lab.training.loss import slot_losses
+from lab.training.loss import isolated_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, build_optimizer
 from lab.training.snapshots import pack
-
-_EVAL_EXAMPLES = 32_768
-_EVAL_NUMBERS = 2**22
-"""Examples, and numbers in their inputs, evaluated at once by all slots together, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +150,16 @@ class ModelTrainer(Trainer):
         active = sorted(self._slots)
         if not active:
             return ()
-        losses = self._train(active).tolist()  # [s][k]
-        scores = {slot: {} for slot in active} if self._training.record_losses else self._evaluate(active)
-        return tuple(self._result(slot, [row[slot] for row in losses], scores[slot]) for slot in active)
+        losses, faults = self._train(active)
+        going = [slot for slot in active if slot not in faults]
+        scores: dict[int, dict[str, float]] = {}
+        if going and not self._training.record_losses:
+            scores, later = self._evaluate(going)
+            faults |= later
+        return tuple(self._result(slot, losses[slot], scores.get(slot, {}), faults.get(slot)) for slot in active)
 
-    def _train(self, active: Sequence[int]) -> Tensor:
-        """One epoch of every active slot; training losses [s, k]."""
+    def _train(self, active: Sequence[int]) -> tuple[dict[int, list[float]], dict[int, Fault]]:
+        """One epoch of every active slot: the training loss of each step, and the faults of those that end before."""
         models, task = self._models, self._task
         models.training = True
         order = torch.zeros(self.width, self._steps * self._batch, dtype=torch.int64)
@@ -166,15 +168,24 @@ class ModelTrainer(Trainer):
             assert noise is not None  # set by load
             order[slot] = noise.permutation(len(self._train_data))[: order.shape[1]]
         losses = torch.zeros(self._steps, self.width, device=self._device)
-        full = len(active) == self.width
+        faults: dict[int, Fault] = {}
+        trained = dict.fromkeys(active, self._steps)
         for step, (x, y) in enumerate(self._train_data.batches(order, self._batch)):
             x, y = self._augmented(task.model_input(x), y, active)
-            loss = slot_losses(task, self._forward(x, active), y)  # [k]
-            models.backward((loss if full else loss[list(active)]).sum(), active)
+            output = self._forward(x, active)
+            loss, raised = isolated_losses(task, output, y, active)  # [k]
+            for slot, error in raised.items():
+                faults[slot] = fault_of(error, output[slot], f"at step {self._slots[slot].step}")
+                trained[slot] = step
+            active = [slot for slot in active if slot not in raised]
+            if not active:
+                break
+            models.backward((loss if len(active) == self.width else loss[active]).sum(), active)
             losses[step] = loss.detach()
             for slot in active:
                 self._update(slot)
-        return losses
+        rows = losses.tolist()  # [s][k]
+        return {slot: [row[slot] for row in rows[:steps]] for slot, steps in trained.items()}, faults
 
     def _forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
         """Outputs [k, b, ...], in float32 whatever they were computed in: losses and metrics are."""
@@ -214,40 +225,22 @@ class ModelTrainer(Trainer):
             running.files[name] = pack(self._models.tensors(slot), {"step": str(i)})
         running.step = i + 1
 
-    @torch.no_grad()
-    def _evaluate(self, active: Sequence[int]) -> dict[int, dict[str, float]]:
-        """Validation loss and metrics of each active slot."""
-        models, task = self._models, self._task
-        models.training = False
-        numbers = self._valid_data.first(1).numel()
-        size = max(1, min(_EVAL_EXAMPLES, _EVAL_NUMBERS // numbers) // self.width)
-        outputs = []
-        for x in map(task.model_input, self._valid_data.parts(size)):
-            outputs.append(self._forward(x.expand(self.width, *x.shape), active))
-        output = torch.cat(outputs, dim=1)  # [k, n, ...]
-        target = self._valid_data.y
-        names = [*task.metrics, "valid_loss"]
-        found = [
-            torch.as_tensor(value, dtype=torch.float64, device=self._device).reshape(())
-            for slot in active
-            for value in (
-                *(metric(output[slot], target) for metric in task.metrics.values()),
-                task.loss(output[slot], target).mean(),
-            )
-        ]
-        values = torch.stack(found).view(len(active), -1).tolist()  # all at once: a GPU is waited for once
-        return {slot: dict(zip(names, row, strict=True)) for slot, row in zip(active, values, strict=True)}
+    def _evaluate(self, active: Sequence[int]) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
+        self._models.training = False
+        return evaluate(self._task, self._valid_data, self.width, lambda x: self._forward(x, active), active)
 
-    def _result(self, slot: int, losses: list[float], scores: dict[str, float]) -> EpochResult:
+    def _result(self, slot: int, losses: list[float], scores: dict[str, float], fault: Fault | None) -> EpochResult:
         running = self._slots[slot]
         if self._training.record_losses:
             running.losses += losses
-        metrics = {**scores, "train_loss": sum(losses) / len(losses)}
+        metrics = {**scores, "train_loss": sum(losses) / len(losses)} if losses else {}
         broken = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
         outcome, detail = None, ""
         if broken is not None:
             first = running.step - len(losses)
             outcome, detail = Outcome.DIVERGED, f"training loss {losses[broken]} at step {first + broken}"
+        elif fault is not None:
+            outcome, detail = fault.outcome, fault.detail
         elif (
             self._training.stop_at is not None and stop_step(smooth(running.losses), self._training.stop_at) is not None
         ):

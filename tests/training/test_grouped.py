@@ -211,6 +211,33 @@ def test_what_is_raised_in_one_group_ends_its_trials_and_no_others():
     assert [r.outcome for r in trainer.epoch()] == [None, None]
 
 
+def test_one_after_the_other_what_a_model_raises_is_its_own_end():
+    class Picky(nn.Module):
+        def __init__(self, rate: float) -> None:
+            super().__init__()
+            self.rate, self.inner = rate, nn.Linear(16, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.rate > 0.5:
+                raise ValueError("too much dropout")
+            return self.inner(x.flatten(1))
+
+    class Raises(Images):
+        def model(self, params: Mapping[str, Any]) -> nn.Module:
+            return Picky(params["dropout"])
+
+    trainer, alone = (
+        GroupedTrainer(Raises(), Training({"kind": "adamw"}, 8, "sequential"), 2, 2, {"dropout": 0}) for _ in range(2)
+    )
+    for each in (trainer, alone):
+        each.start(_assignment(0, 0, dropout=0.1))
+    trainer.start(_assignment(1, 1, dropout=0.9))
+    results = trainer.epoch()
+    assert results[0] == alone.epoch()[0]
+    assert results[1].outcome is Outcome.FAILED
+    assert "too much dropout" in results[1].detail
+
+
 def test_a_group_takes_the_room_of_an_idle_one_and_of_no_other(monkeypatch: pytest.MonkeyPatch):
     class Tight(ModelTrainer):
         """There is room for one."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lab.tasks.digits import Digits
-from lab.training.loss import slot_losses
+from lab.training.loss import isolated_losses, slot_losses
 
 
 class Squared(Digits):
@@ -28,3 +28,29 @@ def test_each_slot_has_the_mean_loss_of_its_examples(task: Digits):
     found = slot_losses(task, output, target)
     expected = torch.stack([task.loss(output[slot], target[slot]).mean() for slot in range(3)])
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+class Strict(Digits):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        if output.isnan().any():
+            raise ValueError("input contains NaN")
+        return super().loss(output, target).clone()
+
+
+@pytest.mark.parametrize("active", [[0, 1, 2], [0, 2]])
+def test_what_the_loss_refuses_is_its_own_slots_matter(active: list[int]):
+    output, target = torch.randn(3, 7, 4), torch.arange(21).view(3, 7) % 4
+    output[1, 2, 3] = float("nan")
+    found, raised = isolated_losses(Strict(), output, target, active)
+    assert {slot: str(error) for slot, error in raised.items()} == ({1: "input contains NaN"} if 1 in active else {})
+    for slot in (0, 2):
+        assert found[slot] == slot_losses(Strict(), output[[slot]], target[[slot]])[0]
+
+
+def test_memory_that_runs_out_is_no_matter_of_a_slot():
+    class Large(Digits):
+        def loss(self, output: Tensor, target: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        isolated_losses(Large(), torch.zeros(2, 3, 4), torch.zeros(2, 3), [0, 1])

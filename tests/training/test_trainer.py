@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -210,6 +211,40 @@ def test_a_loss_that_is_no_number_is_a_diverged_trial(path: str):
     result = _run(trainer, 0)[-1]
     assert result.outcome is Outcome.DIVERGED
     assert result.files == {}
+
+
+class Strict(Blobs):
+    """Its loss refuses what is no number, as many do."""
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        if not output.isfinite().all():
+            raise ValueError("input contains NaN")
+        return super().loss(output, target)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_loss_that_refuses_one_slots_outputs_changes_no_bit_of_another(path: str):
+    healthy, both = (ModelTrainer(Strict(), _training(path), 2, {}) for _ in range(2))
+    for trainer in (healthy, both):
+        trainer.start(_assignment(0, 0, OneCycle(max_lr=0.05)))
+    both.start(_assignment(1, 1, Constant(max_lr=1e30)))
+    expected = _run(healthy, 0)
+    first = both.epoch()
+    assert first[1].outcome is Outcome.DIVERGED
+    assert first[1].detail == "outputs not finite at step 1 (ValueError: input contains NaN)"
+    assert list(first[1].metrics) == ["train_loss"]
+    both.stop(1)  # and its weights stay in the row, with nobody to train them
+    assert [first[0], *_run(both, 0)] == expected
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_range_test_whose_loss_refuses_what_is_no_number_keeps_the_losses_before(path: str):
+    trainer = ModelTrainer(Strict(), _training(path, record_losses=True, stop_at=1e9), 1, {})
+    trainer.start(_assignment(0, 0, Ramp(start=1e-3, end=1e35), epochs=40))
+    result = _run(trainer, 0)[-1]
+    assert result.outcome is Outcome.DIVERGED
+    assert 10 < len(result.step_losses) < 40 * STEPS
+    assert all(map(math.isfinite, result.step_losses))
 
 
 def test_weights_that_the_last_update_broke_are_a_diverged_trial():

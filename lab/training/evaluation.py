@@ -1,0 +1,56 @@
+"""Validation of all slots together.
+
+Shapes: k slots, n examples of the split, m metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lab.tasks.contract import Task
+from lab.training.fault import Fault, fault_of
+from lab.training.feed import Examples
+from lab.training.memory import out_of_memory
+
+_EXAMPLES = 32_768
+_NUMBERS = 2**22
+"""Examples, and numbers in their inputs, evaluated at once by all slots together, so that memory stays bounded."""
+
+
+@torch.no_grad()
+def evaluate(
+    task: Task, data: Examples, width: int, forward: Callable[[Tensor], Tensor], active: Sequence[int]
+) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
+    """Metrics and `valid_loss` of each active slot, and the faults of those that have none.
+
+    Args:
+        forward: inputs [k, b, ...] to outputs [k, b, ...], in evaluation mode.
+    """
+    size = max(1, min(_EXAMPLES, _NUMBERS // data.first(1).numel()) // width)
+    outputs = [forward(x.expand(width, *x.shape)) for x in map(task.model_input, data.parts(size))]
+    output = torch.cat(outputs, dim=1)  # [k, n, ...]
+    found: dict[int, Tensor] = {}
+    faults: dict[int, Fault] = {}
+    for slot in active:
+        try:
+            found[slot] = _scores(task, output[slot], data.y)
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            faults[slot] = fault_of(error, output[slot], "in validation")
+    if not found:
+        return {}, faults
+    names = [*task.metrics, "valid_loss"]
+    values = torch.stack(list(found.values())).tolist()  # all at once: a GPU is waited for once
+    return {slot: dict(zip(names, row, strict=True)) for slot, row in zip(found, values, strict=True)}, faults
+
+
+def _scores(task: Task, output: Tensor, target: Tensor) -> Tensor:
+    """Every metric, and behind them the loss, of one slot's outputs [n, ...]: [m + 1]."""
+    found = [*(metric(output, target) for metric in task.metrics.values()), task.loss(output, target).mean()]
+    return torch.stack(
+        [torch.as_tensor(value, dtype=torch.float64, device=target.device).reshape(()) for value in found]
+    )

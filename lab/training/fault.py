@@ -1,0 +1,27 @@
+"""Why a trial cannot go on, where the user's loss or metric raised on what its model gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lab.assignment import Outcome
+from lab.training.failure import told
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The end of one trial, with its reason."""
+
+    outcome: Outcome
+    detail: str
+
+
+def fault_of(error: Exception, output: Tensor, where: str) -> Fault:
+    """Diverged where a trial's outputs [n, ...] are no numbers, which many losses and metrics refuse; else the user's
+    code has failed."""
+    if not output.isfinite().all():
+        said = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        return Fault(Outcome.DIVERGED, f"outputs not finite {where} ({said})")
+    return Fault(Outcome.FAILED, told(error))

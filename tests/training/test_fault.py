@@ -1,0 +1,33 @@
+"""A trial whose outputs are no numbers has diverged; what is raised on good ones is an error of the user's code."""
+
+from __future__ import annotations
+
+import torch
+
+from lab.assignment import Outcome
+from lab.training.fault import Fault, fault_of
+
+
+def _raised(message: str) -> Exception:
+    try:
+        raise ValueError(message)
+    except ValueError as error:
+        return error
+
+
+def test_outputs_that_are_no_numbers_are_a_diverged_trial():
+    expected = Fault(Outcome.DIVERGED, "outputs not finite at step 4 (ValueError: Input contains NaN.)")
+    for value in ("nan", "inf"):
+        output = torch.tensor([[0.0, float(value)]])
+        assert fault_of(_raised("Input contains NaN.\nA page of advice"), output, "at step 4") == expected
+
+
+def test_an_error_without_words_has_its_name():
+    assert fault_of(AssertionError(), torch.tensor([float("nan")]), "in validation").detail.endswith("(AssertionError)")
+
+
+def test_an_error_on_good_outputs_is_told_whole():
+    found = fault_of(_raised("bad target"), torch.zeros(2, 2), "at step 4")
+    assert found.outcome is Outcome.FAILED
+    assert found.detail.startswith("Traceback")
+    assert found.detail.endswith("ValueError: bad target")
