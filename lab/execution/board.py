@@ -245,6 +245,11 @@ class Board:
         if token == self._prober:
             self._probed = found
 
+    def dying(self, lane: int, token: str, why: str) -> None:
+        """A process is about to end by itself, and a new one may do better."""
+        if self.beat(lane, token) is Standing.HEARD:
+            self._causes[token] = why
+
     def broken(self, lane: int, token: str, error: LabError) -> None:
         """A lane cannot do its work at all: no retry would help."""
         if self.beat(lane, token) is Standing.HEARD:

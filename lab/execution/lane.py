@@ -21,6 +21,7 @@ from lab.tasks.checks import check_data
 from lab.tasks.contract import TRAIN_AND_VALID, TrialFunction
 from lab.tasks.registry import load_task
 from lab.training.batch_size import BATCH_SIZE
+from lab.training.device import check_device
 from lab.training.failure import told
 from lab.training.function_trainer import FunctionTrainer
 from lab.training.grouped import GroupedTrainer
@@ -101,6 +102,7 @@ class Lane:
                     reached += 1
             with contextlib.suppress(Exception, SystemExit):
                 self._trainer.stop(assignment.slot)
+            check_device()
         self._ledger.trying(self._number, None)
 
     def _load(self, assignment: Assignment, saved: Checkpoint | None) -> int:
@@ -114,7 +116,11 @@ class Lane:
         return 0
 
     def tick(self) -> bool:
-        """One epoch of every slot; False when there is nothing left to do, here or ever."""
+        """One epoch of every slot; False when there is nothing left to do, here or ever.
+
+        Raises:
+            DeviceLost: this process can train no more; its trials go on in another, as after its death.
+        """
         done: bool | None
         try:
             done = self._fill()
@@ -229,8 +235,10 @@ class Lane:
 
         Raises:
             _TooWide: nothing yet; with fewer slots it may fit.
+            DeviceLost: nothing yet; it may have been another's doing.
         """
         if not out_of_memory(error):
+            check_device()
             return Outcome.FAILED
         if self._trainer.width > 1:
             raise _TooWide

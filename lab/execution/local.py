@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 
 from lab.assignment import Job, Progress
-from lab.errors import Interrupted, StudyError
+from lab.errors import EngineError, Interrupted, StudyError
 from lab.execution.engine import Probe, Watch
 from lab.execution.glance import Glance
 from lab.execution.lane import Lane
 from lab.execution.probe import probe
 from lab.ledger import Ledger
+from lab.training.device import DeviceLost
 
 _WATCH_EVERY_S = 0.2
 
@@ -44,6 +45,11 @@ class LocalEngine:
                             lane.save()
                         raise Interrupted("stopped; all finished epochs are saved")
             progress = ledger.progress()
+        except DeviceLost as error:
+            raise EngineError(
+                f"the GPU cannot be used any longer in this process: {error}; the study can be resumed, and with "
+                "--engine ray, where each lane has a process of its own, a trial that causes it is found"
+            ) from error
         finally:
             ledger.release()
         self._watch(progress)

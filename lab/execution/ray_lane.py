@@ -21,6 +21,7 @@ from lab.execution.engine import Probe
 from lab.execution.handing import OpenedTask
 from lab.execution.lane import Lane
 from lab.execution.probe import probe
+from lab.training.device import DeviceLost
 
 _IDLE_S = 0.02
 _IDLE_MOST_S = 0.25
@@ -92,7 +93,11 @@ def lane_main(config: dict[str, Any]) -> None:
     board, number, token = config["board"], config["lane"], uuid.uuid4().hex
     ray.get(board.hello.remote(number, token, _place()))
     with _beating(board, number, token), contextlib.suppress(_Replaced):
-        _follow(board, number, token, config["task_module"])
+        try:
+            _follow(board, number, token, config["task_module"])
+        except DeviceLost as error:
+            ray.get(board.dying.remote(number, token, str(error)))
+            os._exit(1)  # nothing less gives the GPU back in working order
 
 
 def _place() -> dict[str, Any]:

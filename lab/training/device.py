@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from lab.errors import SpecError
+from lab.training.memory import out_of_memory
 
 
 def pick_device(name: str) -> torch.device:
@@ -30,3 +31,23 @@ def check_precision(name: str, device: torch.device) -> None:
         raise SpecError(
             "execution.precision", f"'bf16' is not to be had on {torch.cuda.get_device_name()}; use float32"
         )
+
+
+class DeviceLost(Exception):  # noqa: N818 - what PyTorch says is the message
+    """This process can use its GPU no longer; a new one can."""
+
+
+def check_device() -> None:
+    """After an error, tell one that is over from one that stays: a failed assertion on the GPU, an illegal access or a
+    memory fault makes every later call of the process fail, and so would end every trial that is yet to come.
+
+    Raises:
+        DeviceLost: with CUDA's own words.
+    """
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise DeviceLost(str(error).strip().splitlines()[0]) from None

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lab.assignment import Outcome
+from lab.training.device import check_device
 from lab.training.failure import told
+from lab.training.memory import out_of_memory
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,14 @@ class Fault:
 
 def fault_of(error: Exception, output: Tensor, where: str) -> Fault:
     """Diverged where a trial's outputs [n, ...] are no numbers, which many losses and metrics refuse; else the user's
-    code has failed."""
+    code has failed.
+
+    Raises:
+        DeviceLost, and the error itself where memory has run out: no matter of this trial.
+    """
+    if out_of_memory(error):
+        raise error
+    check_device()
     if not output.isfinite().all():
         said = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
         return Fault(Outcome.DIVERGED, f"outputs not finite {where} ({said})")

@@ -15,7 +15,7 @@ from lab.assignment import Assignment, Outcome, Training
 from lab.tasks.building import build_model
 from lab.tasks.contract import Task
 from lab.training.batch_size import batch_size_of
-from lab.training.device import pick_device
+from lab.training.device import check_device, pick_device
 from lab.training.failure import told
 from lab.training.feed import open_splits
 from lab.training.memory import out_of_memory
@@ -172,6 +172,7 @@ class GroupedTrainer(Trainer):
         except (Exception, SystemExit) as error:  # it may raise anything, and even exit
             if out_of_memory(error):
                 raise
+            check_device()
             self._stacks[group].remove(stack)  # its gradients may be left half done
             if not self._stacks[group]:
                 del self._stacks[group]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lab.assignment import Outcome, Planned, TaskRef
+from lab.errors import EngineError
 from lab.execution.lane import Lane, read_checkpoint
 from lab.execution.local import LocalEngine
 from lab.execution.output import OutputBudget
@@ -111,6 +114,26 @@ def test_memory_that_ends_when_a_trial_starts_halves_the_width_too(task: Any, tm
 def test_a_trial_that_does_not_fit_alone_ends_so(task: Any, tmp_path: Path) -> None:
     progress = run(tmp_path / "s", task=task("TooLarge"), plan=plan(2), width=2)
     assert progress.counts == {"preempted": 2, "out of memory": 2}
+
+
+@pytest.mark.parametrize("name", ["Talks", "Talks:sequential"])
+def test_a_gpu_that_fails_every_call_ends_no_trial(
+    name: str, task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it did not survive may have been another trial's doing: with its process they go on elsewhere."""
+
+    def fail() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    name, _, path = name.partition(":")
+    training = replace(job(tmp_path).training, path=path or "stacked")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    with pytest.raises(EngineError, match=r"^the GPU cannot be used any longer .* illegal memory .* --engine ray"):
+        run(tmp_path / "s", task=task(name), plan=plan(2), width=2, training=training)
+    monkeypatch.undo()
+    assert {row.outcome for row in rows(tmp_path / "s")} == {None}
+    assert run(tmp_path / "s", plan=plan(2), width=2, training=training).counts == {"completed": 2}
 
 
 def test_prints_without_end_are_cut(task: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,7 +161,10 @@ def test_a_killed_lane_comes_back_and_its_trials_end_as_if_undisturbed(engine: E
 
 FAULTS = """
 import ctypes, time
-import lab
+import lab, torch
+
+def lost():
+    raise RuntimeError("CUDA error: device-side assert triggered\\nA page of advice.")
 
 @lab.trial_function(metric="accuracy", direction="maximize")
 def train(trial):
@@ -170,21 +173,27 @@ def train(trial):
             ctypes.string_at(0)
         if epoch == 1 and trial.seed == 2:
             time.sleep(3600)
+        if epoch == 1 and trial.seed == 3:  # as CUDA does: everything fails from here on
+            torch.cuda.is_initialized, torch.cuda.synchronize = lambda: True, lost
+        torch.cuda.is_initialized() and torch.cuda.synchronize()
         yield {"accuracy": 0.1 * epoch + 0.01 * trial.seed}
 """
 
 
-def test_a_trial_that_segfaults_and_one_that_hangs_are_failed_and_named(engine: Engine, tmp_path: Path) -> None:
+def test_a_trial_that_segfaults_one_that_hangs_and_one_that_loses_the_gpu_are_failed_and_named(
+    engine: Engine, tmp_path: Path
+) -> None:
     (tmp_path / "faults.py").write_text(FAULTS)
     params: dict[str, Any] = {"max_lr": 0.01, "cycles": 1, "dropout": 0.1}
-    plan = tuple(Planned(params, seed=seed, epochs=3, role="x") for seed in range(4))
+    plan = tuple(Planned(params, seed=seed, epochs=3, role="x") for seed in range(5))
     task = TaskRef("faults.py:train", {}, str(tmp_path))
     progress = engine.run(job(tmp_path / "s", plan=plan, task=task, width=1, lanes=2, max_failed_share=1.0))
-    assert progress.counts == {"completed": 2, "failed": 2}
+    assert progress.counts == {"completed": 2, "failed": 3}
     details = {row.seed: row.detail for row in read_trials(Record(tmp_path / "s"), "explore")}
     named = "killed its lane 3 times, the last time alone in it: "
     assert details[1].startswith(named)
     assert details[2].startswith(f"{named}nothing was finished for")
+    assert details[3] == f"{named}CUDA error: device-side assert triggered"
 
 
 def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(engine: Engine, tmp_path: Path) -> None:

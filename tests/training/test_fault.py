@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from lab.assignment import Outcome
+from lab.training.device import DeviceLost
 from lab.training.fault import Fault, fault_of
 
 
@@ -31,3 +33,15 @@ def test_an_error_on_good_outputs_is_told_whole():
     assert found.outcome is Outcome.FAILED
     assert found.detail.startswith("Traceback")
     assert found.detail.endswith("ValueError: bad target")
+
+
+def test_what_is_no_matter_of_the_trial_is_raised(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(torch.OutOfMemoryError):
+        fault_of(torch.OutOfMemoryError("CUDA out of memory"), torch.zeros(2, 2), "at step 4")
+
+    def lost() -> None:
+        raise DeviceLost("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr("lab.training.fault.check_device", lost)
+    with pytest.raises(DeviceLost):
+        fault_of(_raised("bad target"), torch.zeros(2, 2), "at step 4")
