@@ -110,7 +110,10 @@ class Lane:
         for checkpoint in (saved, read_checkpoint(assignment.state, self._number)):
             if checkpoint is not None and assignment.trial in checkpoint.slots:
                 tensors, meta = checkpoint.slots[assignment.trial]
-                self._trainer.restore(assignment, tensors, meta)
+                try:
+                    self._trainer.restore(assignment, tensors, meta)
+                except RecordError:  # the user's model has changed since
+                    continue
                 return int(meta["epoch"])
         self._trainer.start(assignment)
         return 0
@@ -168,10 +171,21 @@ class Lane:
             return
         if any(a.tick < saved.tick and trial not in saved.slots for trial, a in self._waiting.items()):
             return  # an older stage of this lane: not all running trials are in it
-        for trial in saved.slots:
-            assignment = self._waiting.pop(trial, None)
-            if assignment is not None:
-                self._running[assignment.slot] = (assignment, self._load(assignment, saved))
+        back = [self._waiting[trial] for trial in saved.slots if trial in self._waiting]
+        try:
+            with self._output.bounded():
+                for assignment in back:
+                    self._trainer.restore(assignment, *saved.slots[assignment.trial])
+        except (Exception, SystemExit):
+            # The user's model has changed, or cannot even be built: replayed from the beginning, that is reported.
+            check_device()
+            for assignment in back:
+                with contextlib.suppress(KeyError):  # not come to
+                    self._trainer.stop(assignment.slot)
+            return
+        for assignment in back:
+            del self._waiting[assignment.trial]
+            self._running[assignment.slot] = (assignment, int(saved.slots[assignment.trial][1]["epoch"]))
         self._tick = saved.tick
 
     def _fill(self) -> bool:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.assignment import Assignment, Outcome, Training
-from lab.errors import TaskError
+from lab.errors import RecordError, TaskError
 from lab.range_test import smooth, stop_step
 from lab.tasks.building import build_model
 from lab.tasks.contract import Data, Split, Task
@@ -285,24 +285,32 @@ class ModelTrainer(Trainer):
         self.put(assignment.slot, tensors, meta)
 
     def put(self, slot: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-        """Take a trial that has just been started to where `save` left it."""
+        """Take a trial that has just been started to where `save` left it.
+
+        Raises:
+            RecordError: it is that of another model or optimizer.
+        """
         running = self._slots[slot]
-        own = self._models.tensors(slot)
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition("/")
-            if part == "model":
-                own[rest].copy_(tensor)
-            elif part == "optimizer":
-                running.state[rest].copy_(tensor)
-            elif part == "file":
-                running.files[rest] = tensor.numpy().tobytes()
-            else:
-                self._models.set_random_state(slot, tensor)
+        own = _state(self.save(slot)[0])
+        saved = _state(tensors)
+        if {name: t.shape for name, t in saved.items()} != {name: t.shape for name, t in own.items()}:
+            raise RecordError(f"what trial {running.assignment.trial} had saved is not of the model that it has now")
+        for name, tensor in saved.items():
+            own[name].copy_(tensor)
+        for name in tensors.keys() - saved.keys() - {"random"}:
+            running.files[name.removeprefix("file/")] = tensors[name].numpy().tobytes()
+        if "random" in tensors:
+            self._models.set_random_state(slot, tensors["random"])
         running.step = int(meta["step"])
         running.losses = list(meta["losses"])
         noise = self._models.noise[slot]
         assert noise is not None  # set by start
         noise.set_state(meta["noise"])
+
+
+def _state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of what `save` gives, the model's and the optimizer's."""
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(("model/", "optimizer/"))}
 
 
 def steps_per_epoch(examples: int, training: Training) -> int:

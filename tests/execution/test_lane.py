@@ -71,6 +71,16 @@ class Prints(Digits):
         print("x" * 3_000_000)
         return super().model(params)
 
+class Wider(Digits):
+    def model(self, params):
+        return torch.nn.Sequential(torch.nn.Linear(64, 40), torch.nn.ReLU(), torch.nn.Linear(40, 10))
+
+class Refuses(Digits):
+    def model(self, params):
+        if params["dropout"] == 0.1:
+            raise ValueError("no such net")
+        return super().model(params)
+
 class Talks(Digits):
     def loss(self, output, target):
         raise ValueError("y" * 1_000_000)
@@ -221,3 +231,31 @@ def test_a_trial_goes_on_in_another_lane_where_its_own_had_saved_it(tmp_path: Pa
     assert sorted(reports) == [4, 4, 5, 5, 6, 6], "from the checkpoint on, not from the beginning"
     ledger.release()
     assert [row[1:] for row in table(tmp_path / "a")] == [row[1:] for row in table(tmp_path / "b")]
+
+
+@pytest.mark.parametrize(("name", "outcome"), [("Wider", Outcome.COMPLETED), ("Refuses", Outcome.FAILED)])
+@pytest.mark.parametrize("moved", [False, True])
+def test_trials_of_a_model_that_has_changed_begin_again(
+    name: str, outcome: Outcome, moved: bool, task: Any, tmp_path: Path
+) -> None:
+    before, after = (
+        job(tmp_path / "s", plan=plan(2, 4), lanes=2, width=2, max_failed_share=1.0, **more)
+        for more in ({}, {"task": task(name)})
+    )
+    ledger = Ledger(before)
+    lane = Lane(0, before, ledger)
+    for _ in range(2):
+        lane.tick()
+    lane.save()
+    ledger.release()
+    ledger = Ledger(after)
+    if moved:
+        ledger.lost(0)
+    lane = Lane(int(moved), after, ledger)
+    while lane.tick():
+        pass
+    ledger.release()
+    assert {row.outcome for row in rows(tmp_path / "s")} == {outcome}
+    if outcome is Outcome.COMPLETED:
+        LocalEngine(1, lambda progress: True).run(replace(after, folder=tmp_path / "anew", lanes=1))
+        assert [row.score for row in rows(tmp_path / "s")] == [row.score for row in rows(tmp_path / "anew")]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lab.assignment import Assignment, Outcome, Training
-from lab.errors import TaskError
+from lab.errors import RecordError, TaskError
 from lab.schedules import Constant, OneCycle
 from lab.tasks.contract import Data, Split, Task
 from lab.training.grouped import Group, GroupedTrainer
@@ -184,7 +184,7 @@ def test_a_trial_goes_on_in_another_lane_as_if_undisturbed(path: str):
 
 def test_a_trial_that_could_not_be_restored_leaves_its_slot_to_the_next():
     trainer, alone = _trainer(), _trainer()
-    with pytest.raises(KeyError):
+    with pytest.raises(RecordError, match="what trial 0 had saved is not of the model that it has now"):
         trainer.restore(_assignment(0, 1), {"model/nowhere": torch.zeros(1)}, {})
     for each in (trainer, alone):
         each.start(_assignment(1, 1, batch_size=4))
