@@ -47,6 +47,10 @@ def template_of(job: Job) -> Params:
     return template_params(job.space, {BATCH_SIZE: job.training.batch_size})
 
 
+_SAVE_EVERY = 10.0
+"""Times a save's own duration until the next: on slow storage training still has nine tenths of the time."""
+
+
 class _TooWide(Exception):  # noqa: N818 - no error: the lane goes on with half its slots
     """The slots do not fit into memory."""
 
@@ -60,6 +64,7 @@ class Lane:
         self._ledger = ledger
         self._output = OutputBudget()
         self._saved_at = time.monotonic()
+        self._save_s = 0.0
         self._tick = 0
         self._enter(ledger.attach(number))
 
@@ -151,19 +156,27 @@ class Lane:
 
     def save(self) -> None:
         """Hand the state of all slots to the ledger."""
+        begin = time.monotonic()
+        state = self._state()
+        if state is not None:
+            self._ledger.checkpoint(self._number, state)
         self._saved_at = time.monotonic()
+        self._save_s = self._saved_at - begin
+
+    def _state(self) -> bytes | None:
+        """The state of all slots and the clock; None where trials can only be run again from their beginning."""
         tensors: dict[str, torch.Tensor] = {}
         metas: dict[str, Any] = {}
         for slot, (_, epoch) in self._running.items():
             state = self._trainer.save(slot)
             if state is None:
-                return
+                return None
             tensors |= {f"{slot}/{name}": tensor for name, tensor in state[0].items()}
             metas[str(slot)] = state[1] | {"epoch": epoch}
         clock = torch.frombuffer(
             bytearray(json.dumps({"tick": self._tick, "slots": metas}).encode()), dtype=torch.uint8
         )
-        self._ledger.checkpoint(self._number, pack(tensors | {"clock": clock}))
+        return pack(tensors | {"clock": clock})
 
     def _restore(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint, as far as its trials still run."""
@@ -231,7 +244,8 @@ class Lane:
                 slot = slots[decision.trial]
                 self._trainer.stop(slot)
                 del self._running[slot]
-        if self._running and time.monotonic() - self._saved_at > self._job.checkpoint_s:
+        pause_s = max(self._job.checkpoint_s, _SAVE_EVERY * self._save_s)
+        if self._running and time.monotonic() - self._saved_at > pause_s:
             self._tick += 1  # the state is that of the next epoch's start
             self.save()
             self._tick -= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +260,32 @@ def test_trials_of_a_model_that_has_changed_begin_again(
     if outcome is Outcome.COMPLETED:
         LocalEngine(1, lambda progress: True).run(replace(after, folder=tmp_path / "anew", lanes=1))
         assert [row.score for row in rows(tmp_path / "s")] == [row.score for row in rows(tmp_path / "anew")]
+
+
+@pytest.mark.parametrize(("save_s", "pause_s"), [(0.0, 5.0), (0.25, 5.0), (2.0, 20.0)])
+def test_saving_has_a_tenth_of_the_time_at_most(
+    save_s: float, pause_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock, begun = Clock(), []
+    monkeypatch.setattr("lab.execution.lane.time", clock)
+    given = job(tmp_path / "s", plan=plan(1, 64), checkpoint_s=5.0)
+    ledger = Ledger(given)
+
+    def checkpoint(lane: int, state: bytes) -> None:
+        begun.append(clock.now)
+        clock.now += save_s
+
+    monkeypatch.setattr(ledger, "checkpoint", checkpoint)
+    lane = Lane(0, given, ledger)
+    while lane.tick():
+        clock.now += 1.0
+    ledger.release()
+    assert len(begun) >= 3
+    for one, next_one in pairwise(begun[1:]):
+        assert pause_s < next_one - one - save_s <= pause_s + 1.0
