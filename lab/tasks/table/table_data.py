@@ -31,7 +31,7 @@ from lab.tasks.table.columns import (
 from lab.tasks.table.encoding import Encoded, Notes, encode
 from lab.tasks.table.frame import need_columns, read_frame
 from lab.tasks.table.target import Target, fit_target, need_values, with_target
-from lab.tasks.table.values import as_text, read_dates
+from lab.tasks.table.values import as_text, other_format, read_dates
 
 
 @dataclass(frozen=True)
@@ -289,6 +289,12 @@ class TableData:
             for name, share in told.items()
             if share is not None
         )
+        unsure = tuple(
+            f"date {column.name!r} is read as {column.format}, and all of it could be {other} as well; "
+            "year-month-day leaves no doubt"
+            for column in self.fitted.columns
+            if isinstance(column, Date) and (other := other_format(train[column.name], column.format))
+        )
         found = doubts.duplicates(self.frame, features, self.rows)
         twice = tuple(
             f"{count} of {len(self.rows[split])} {split} rows have the features of a training row: duplicates make "
@@ -296,7 +302,7 @@ class TableData:
             for split, count in found.items()
             if count
         )
-        return (*self._untold, *dirty, *twice, *self._thin_classes(), *self._when())
+        return (*self._untold, *dirty, *unsure, *twice, *self._thin_classes(), *self._when())
 
     def _thin_classes(self) -> tuple[str, ...]:
         target = self.fitted.target

@@ -42,6 +42,14 @@ def date_format(text: pd.Series[Any]) -> str | None:
     return None
 
 
+def other_format(values: pd.Series[Any], name: str | None) -> str | None:
+    """Of dates read by a format, the one with month and day exchanged, where it is in use and reads all of them too."""
+    exchanged = (name or "").replace("%m", "%-").replace("%d", "%m").replace("%-", "%d")
+    if exchanged == name or exchanged not in _FORMATS:
+        return None
+    return exchanged if read_dates(values.dropna(), exchanged).notna().all() else None
+
+
 def read_dates(values: pd.Series[Any], name: str | None) -> pd.Series[Any]:
     """Dates by a format, as the clock there showed them: a zone would differ within a year. NaT where unreadable."""
     if pd.api.types.is_datetime64_any_dtype(values):

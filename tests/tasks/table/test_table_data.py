@@ -61,6 +61,13 @@ def test_its_facts_say_what_was_inferred(tmp_path: Path):
     )
 
 
+def test_dates_that_two_formats_read_are_told(tmp_path: Path):
+    frame = table().assign(day=[f"0{1 + i % 9}/0{1 + i % 7}/2021" for i in range(60)])
+    assert _data(tmp_path, frame).describe().warnings[0] == (
+        "date 'day' is read as %m/%d/%Y, and all of it could be %d/%m/%Y as well; year-month-day leaves no doubt"
+    )
+
+
 def test_of_a_split_by_time_no_time_is_told(tmp_path: Path):
     assert _data(tmp_path, split={"kind": "time", "by": "day"}).describe().warnings == ()
     assert _data(tmp_path, ignore=["day"]).describe().warnings == ()
