@@ -38,6 +38,11 @@ class Checkpoints:
         """A moved trial has ended."""
         self._of_trial(trial).unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        """The stage begins anew: its trials' numbers will be those of others."""
+        for path in self._folder.glob(f"{self._stage}-*.safetensors"):
+            path.unlink(missing_ok=True)
+
     def _of_lane(self, lane: int) -> Path:
         return self._folder / f"{self._stage}-{lane}.safetensors"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage
 
+from lab.checkpoints import Checkpoints
 from lab.distributions import distribution
 from lab.errors import RecordError, SpecError
 from lab.journal import TransactionalJournal
@@ -21,6 +22,8 @@ from lab.trials import close_storage, open_storage, readable
 
 _ANEW = ("explore", "explain", "confirm", "final", "ensemble")
 """Stages whose artefacts more trials make out of date."""
+_FORGOTTEN = ("confirm", "final")
+"""Of these, stages whose trials are made anew too."""
 _MAY_CHANGE = {"search", "space", "until", "confirm", "final", "provenance", "execution"}
 
 
@@ -46,6 +49,8 @@ def extend(record: Record, new: StudySpec) -> Path:
         for path in [*names, record.folder / Record.REPORT, record.folder / Record.TRIALS]:
             with contextlib.suppress(FileNotFoundError):
                 path.rename(aside / path.name)
+        for stage in _FORGOTTEN:
+            Checkpoints(record.folder, stage).clear()
         _carry(record, old, new)
         write_bytes(record.spec_path, dump_spec(new).encode())
     return aside
@@ -99,7 +104,7 @@ def _carry(record: Record, old: StudySpec, new: StudySpec) -> None:
             if old.store is None:
                 assert journal is not None  # opened above
                 with journal.transaction():
-                    for stage in ("confirm", "final"):
+                    for stage in _FORGOTTEN:
                         with contextlib.suppress(KeyError):
                             optuna.delete_study(study_name=stage, storage=storage)
                     _go_on("explore", storage)

@@ -53,3 +53,13 @@ def test_a_trial_that_moves_on_takes_only_what_its_lane_saved_since_it_came(tmp_
 def test_without_a_checkpoint_a_moved_trial_begins_anew(saved: Checkpoints) -> None:
     saved.keep(7, source=0)
     assert saved.kept(7) is None
+
+
+def test_a_stage_that_begins_anew_finds_nothing_of_the_one_before(tmp_path: Path, saved: Checkpoints) -> None:
+    other = Checkpoints(tmp_path, "confirm")
+    for each in (saved, other):
+        each.write(0, b"state")
+        each.keep(3, 0)
+    saved.clear()
+    assert (saved.read(0), saved.kept(3)) == (None, None)
+    assert (other.read(0), other.kept(3)) == (b"state", b"state")
