@@ -9,16 +9,22 @@ Shapes: k slots, b examples.
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lab.tasks.contract import Task
 from lab.training.loss import slot_losses
 from lab.training.models import build_models
 from lab.training.slots import SlotModels
+from lab.training.stacking.dropping import CALLS
+from lab.training.stacking.flat import FlatModels
 from lab.training.stacking.layouts import NotStackable
 
 _STEPS = 4
@@ -57,11 +63,19 @@ class _Refused(Exception):  # noqa: N818 - as `NotStackable`
 
 
 def _compare(path: str, task: Task, build: Callable[[int], nn.Module], x: Tensor, y: Tensor, tolerance: float) -> None:
+    modules = build(1), build(2)
+    before = _numbers(modules[0])
     try:
-        expected = list(_trained(task, _loaded("sequential", build, x), x, y))
+        with _NoDropout():
+            expected = list(_trained(task, _loaded("sequential", build(0), modules, x), x, y))
     except (Exception, SystemExit) as error:  # a user's model may raise anything in another precision, and even exit
         raise _Refused from error
-    models = _loaded(path, build, x)
+    changed = [name for name, value in _numbers(modules[0]).items() if before.get(name) != value]
+    template, modules = build(0), (build(1), build(2))
+    drawn = _random_states()
+    models = _loaded(path, template, modules, x)
+    if isinstance(models, FlatModels):
+        models.keep_all()
     steps = _trained(task, models, x, y)
     for step, plain in enumerate(expected):
         try:
@@ -71,12 +85,43 @@ def _compare(path: str, task: Task, build: Callable[[int], nn.Module], x: Tensor
             raise NotStackable(f"it cannot be trained so ({type(error).__name__}: {first})") from error
         for name, tensor in plain.items():
             _same(f"{name} after {step + 1} steps", found[name], tensor, tolerance)
+    if changed:  # what they were when the forward was looked at would hold for ever
+        raise NotStackable(f"its forward changes {', '.join(changed)}")
+    if _random_states() != drawn:  # one draw would hold for all slots, or for ever
+        raise NotStackable("its forward draws random numbers outside its dropouts")
 
 
-def _loaded(path: str, build: Callable[[int], nn.Module], x: Tensor) -> SlotModels:
-    models = build_models(path, build(0), 2, x[:3], _CPU)
-    for slot in range(2):
-        models.load(slot, build(slot + 1), slot)
+class _NoDropout(TorchFunctionMode):
+    """Dropout as a function gives back what it is given."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in CALLS:
+            return args[0] if args else (kwargs or {})["input"]
+        return func(*args, **(kwargs or {}))
+
+
+def _numbers(module: nn.Module) -> dict[str, Any]:
+    """Every layer's attributes that are numbers, by name: counters among them."""
+    return {
+        f"{name}.{key}".lstrip("."): value
+        for name, layer in module.named_modules()
+        for key, value in vars(layer).items()
+        if isinstance(value, int | float) and key != "training"
+    }
+
+
+def _random_states() -> tuple[Any, ...]:
+    """Where the process's generators are that a forward may draw from."""
+    of_numpy = np.random.get_state(legacy=False)
+    return random.getstate(), str(of_numpy), of_numpy["state"]["key"].tobytes(), bytes(torch.get_rng_state().numpy())
+
+
+def _loaded(path: str, template: nn.Module, modules: Sequence[nn.Module], x: Tensor) -> SlotModels:
+    models = build_models(path, template, len(modules), x[:3], _CPU)
+    for slot, module in enumerate(modules):
+        models.load(slot, module, slot)
     return models
 
 

@@ -5,9 +5,11 @@ Shapes: k slots, b examples.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -245,6 +247,55 @@ def test_a_model_that_is_trained_otherwise_on_a_path_is_refused_with_the_place(p
     animal = Animal(Wrong, (6,), "sequential")
     with pytest.raises(NotStackable, match=r"output of model 0 after \d steps: differs from plain training by 2"):
         check_path(path, Caged(animal), lambda seed: _build(animal, seed), *_data(animal))
+
+
+class Late(Wrong):
+    """Its count matters only after more steps than are compared."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.layer(x) * (0.0 if self.calls > 100 else 1.0)
+
+
+class Shaken(nn.Module):
+    """Stochastic depth by a generator of the process; it rarely skips."""
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.layer, self.head, self.draw = nn.Linear(6, 6), nn.Linear(6, 3), draw
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x if self.training and self.draw() < 1e-9 else x + self.layer(x).relu())
+
+
+def _by_numpy() -> float:
+    return np.random.random()
+
+
+def _by_torch() -> float:
+    return float(torch.rand(1))
+
+
+@pytest.mark.parametrize("path", PATHS[:-1])
+def test_a_forward_that_counts_is_not_frozen_at_its_first_count(path: str):
+    animal = Animal(Late, (6,), "sequential")
+    with pytest.raises(NotStackable, match="its forward changes calls"):
+        check_path(path, Caged(animal), lambda seed: _build(animal, seed), *_data(animal))
+
+
+@pytest.mark.parametrize("path", PATHS[:-1])
+@pytest.mark.parametrize("draw", [random.random, _by_numpy, _by_torch])
+def test_a_forward_that_draws_is_not_frozen_at_its_first_draw(path: str, draw: Callable[[], float]):
+    animal = Animal(lambda: Shaken(draw), (6,), "sequential")
+    with pytest.raises(
+        NotStackable, match=r"its forward draws random numbers outside its dropouts|called random operation"
+    ):
+        check_path(path, Caged(animal), lambda seed: _build(animal, seed), *_data(animal))
+
+
+def test_dropout_as_a_function_is_no_difference():
+    animal = Animal(lambda: FunctionalDropout(0.5), (6,), "stacked")
+    check_path("stacked", Caged(animal), lambda seed: _build(animal, seed), *_data(animal))
 
 
 def test_a_loss_with_constants_in_single_precision_is_checked_in_it():

@@ -409,3 +409,35 @@ def test_a_random_state_from_a_gpu_goes_on_without_one():
     first, second = (models.forward(torch.ones(2, 3, 4), [0, 1]) for _ in range(2))
     assert torch.equal(first[0], first[1])
     assert not torch.equal(first[0], second[0]), "every step draws anew"
+
+
+@pytest.mark.parametrize("path", ["stacked", "vmap"])
+def test_gradients_of_a_backward_pass_that_failed_are_not_added_to_the_next(path: str):
+    class Fails(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def build() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(3, 4), nn.Softplus(), nn.Linear(4, 2))
+
+    models = build_models(path, build(), 2, torch.ones(3, 3), torch.device("cpu"))
+    for slot in range(2):
+        models.load(slot, build(), slot)
+    x = torch.randn(2, 5, 3)
+    found = []
+    for fails in (False, True, False):
+        last: Any = Fails.apply(torch.ones(1, requires_grad=True))  # what came first has its turn last
+        output = models.forward(x, (0, 1))
+        if fails:
+            with pytest.raises(torch.OutOfMemoryError):
+                models.backward(output.sum() + last.sum(), (0, 1))
+        else:
+            models.backward(output.sum(), (0, 1))
+            found.append(models.grad(0).clone())
+    assert torch.equal(*found)

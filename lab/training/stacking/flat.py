@@ -76,6 +76,11 @@ class FlatModels(SlotModels):
             rates[slot] = found[name]
         self.noise[slot] = SlotNoise(seed)
 
+    def keep_all(self) -> None:
+        """Drop nothing from here on, whatever the rates of dropout that have been loaded."""
+        for rates in self._rates.values():
+            rates[:] = [0.0] * self.width
+
     def _rates_of(self, module: nn.Module) -> dict[str, float]:
         """The dropout rates of a model about to be loaded, by the names in `_rates`.
 
@@ -98,7 +103,12 @@ class FlatModels(SlotModels):
         return self._grads[slot]
 
     def backward(self, loss: Tensor, active: Sequence[int]) -> None:
-        torch.autograd.backward(loss)
+        try:
+            torch.autograd.backward(loss)
+        except BaseException:
+            for parameter in self._named.values():
+                parameter.grad = None  # the next would be added to it
+            raise
         for parameter, view in zip(self._named.values(), self._grad_views, strict=True):
             if parameter.grad is not None:  # else written by the layer itself, or not used
                 view.copy_(parameter.grad)
