@@ -153,10 +153,12 @@ class Ledger:
             suspects = self._after_death(lane, died) if died and lane in self._attached else {}
             self._attached.add(lane)
             self._places[lane] = place
-            self._slots[lane] = width = self._fitting(place) or self._job.width
+            fitting = self._fitting(place)
+            self._slots[lane] = width = fitting or self._job.width
             for trial in [self._trials.get(number) for number in self._tally.running(lane)]:
                 if trial.user_attrs["assignment"]["slot"] >= width:  # it comes from a place where more fits
-                    self._preempt(trial, f"width {width} is all that fits on {place}")
+                    why = f"width {width} is all that fits on {place}" if fitting else f"the lane has {width} slots now"
+                    self._preempt(trial, why)
                     suspects.pop(trial.number, None)
             return self._attachment(lane, suspects)
 
@@ -380,13 +382,20 @@ class Ledger:
         outcome, detail = report.outcome, report.detail
         if outcome is Outcome.COMPLETED and (score is None or not math.isfinite(score)):
             outcome, detail = Outcome.DIVERGED, f"{self._job.metric} is {score}"
-        if outcome is None and new and self._study.pruner.prune(self._study, trial):
+        if outcome is None and new and self._pruned(trial):
             outcome, detail = Outcome.PRUNED, f"pruned after epoch {report.epoch}"
         if outcome is None:
             return Decision(report.trial, keep=True, reason="goes on")
         self._trials.measure(report.trial, report.metrics, report.step_losses)
         self._finish(trial, outcome, detail, tick, score)
         return Decision(report.trial, keep=False, reason=detail or str(outcome))
+
+    def _pruned(self, trial: FrozenTrial) -> bool:
+        try:
+            return self._study.pruner.prune(self._study, trial)
+        except Exception as error:  # as a sampler
+            self._broken = f"the pruner failed with {type(error).__name__}: {error}"
+            return False
 
     def _finish(
         self, trial: FrozenTrial, outcome: Outcome, detail: str, tick: int | None, score: float | None = None

@@ -316,6 +316,15 @@ def test_a_planned_trial_has_the_parameters_it_was_planned_with(job: Job):
     assert [a.params for a in ledger.next(0, 0, (0, 1)).assignments] == given
 
 
+def test_a_pruner_that_raises_ends_the_stage_with_its_reason(job: Job):
+    pruner = {"kind": "optuna:PatientPruner", "wrapped_pruner": "MedianPruner", "patience": 1}
+    ledger = Ledger(replace(job, plan=replace(RANDOM, pruner=pruner)))
+    ledger.next(0, 0, (0,))
+    for epoch in range(1, 5):
+        assert ledger.report(0, epoch, (_report(0, epoch, 1 / epoch),))[0].keep
+    assert "the pruner failed with AttributeError" in ledger.progress().abort
+
+
 def test_a_sampler_that_raises_ends_the_stage_with_its_reason(job: Job):
     plan = SearchPlan({"kind": "optuna:BruteForceSampler"}, {}, 4, 1)
     ledger = Ledger(replace(job, plan=plan))

@@ -6,7 +6,7 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Any, BinaryIO, TextIO
 
 LIMIT_BYTES = 2**20
 
@@ -18,7 +18,35 @@ class _Bounded(io.TextIOBase):
         self._out = out
         self._budget = budget
 
+    # What else a program may ask of its standard output is answered by the real one.
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._out.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        return self._out.errors
+
+    @property
+    def buffer(self) -> BinaryIO:
+        return self._out.buffer
+
+    def reconfigure(self, **options: Any) -> None:
+        self._out.reconfigure(**options)  # type: ignore[attr-defined]
+
+    def fileno(self) -> int:
+        return self._out.fileno()
+
+    def isatty(self) -> bool:
+        return self._out.isatty()
+
+    def writable(self) -> bool:
+        return True
+
     def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         allowed = self._budget.take(len(text))
         if allowed:
             self._out.write(text[:allowed])

@@ -23,6 +23,7 @@ from lab.training.equivalence import Untrainable, check_path
 from lab.training.models import PATHS, SlotModels, build_models
 from lab.training.options import check_optimizer
 from lab.training.stacking.layouts import NotStackable
+from lab.training.trainer import steps_per_epoch
 
 _EXAMPLES = 8
 _MANY = 1000
@@ -45,6 +46,8 @@ def probe(job: Job, widest: int) -> Probe:
     check_optimizer(job.training.optimizer, job.space)
     sizes = batch_sizes(job.training.batch_size, job.space)
     check_task(task, template_of(job))
+    for size in sizes:
+        steps_per_epoch(len(task.data("train")[0]), replace(job.training, batch_size=size))
     job = replace(job, task=replace(job.task, opened=task))  # its data are read once, not for every width
     times = {("sequential", 1): time_alone(job)}
     groups = {BATCH_SIZE: len(sizes)} if len(sizes) > 1 else {}

@@ -11,6 +11,7 @@ from lab.assignment import Assignment, Job, Outcome
 from lab.errors import TaskError
 from lab.execution.lane import make_trainer, template_of
 from lab.schedules import Constant
+from lab.training.device import DeviceLost
 from lab.training.memory import out_of_memory
 from lab.training.stacking.layouts import NotStackable
 
@@ -69,7 +70,10 @@ def _milliseconds(job: Job, path: str, width: int, steps: int) -> float:
     found = []
     for _ in range(_ROUNDS + 1):
         begin = time.perf_counter()
-        results = trainer.epoch()
+        try:
+            results = trainer.epoch()
+        except DeviceLost as error:
+            raise TaskError(f"its speed could not be measured: {error}") from error
         found.append(time.perf_counter() - begin)
         failed = next((result.detail for result in results if result.outcome is Outcome.FAILED), "")
         if failed or len(results) != width:

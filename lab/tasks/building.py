@@ -21,7 +21,7 @@ def build_model(task: Task, params: Mapping[str, Any], seed: int, examples: Tens
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = task.model(params)
+        module = task.model(dict(params))  # a user may take out of it what has been dealt with
         if examples is not None and any(is_lazy(t) for t in chain(module.parameters(), module.buffers())):
             with torch.no_grad():
                 module.eval()(examples.cpu())

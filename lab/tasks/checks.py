@@ -18,6 +18,7 @@ from lab.tasks.building import build_model
 from lab.tasks.contract import TRAIN_AND_VALID, Data, Split, Task
 
 _FEW = 4
+_OWN_METRICS = {"train_loss", "valid_loss"}
 _MOST_SHARED = 0.01
 """Rows of a table may be alike by chance; more than this share of a split is a mistake in splitting."""
 
@@ -33,6 +34,8 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
         raise TaskError(f"{name}.kind: {task.kind!r} is not 'classification', 'multilabel' or 'regression'")
     if task.metric not in task.metrics:
         raise TaskError(f"{name}.metric: {task.metric!r} is not one of its metrics {sorted(task.metrics)}")
+    if taken := _OWN_METRICS & task.metrics.keys():
+        raise TaskError(f"{name}.metrics: {min(taken)!r} is what lab calls its own; choose another name")
     if task.direction not in ("maximize", "minimize"):
         raise TaskError(f"{name}.direction: {task.direction!r} is not 'maximize' or 'minimize'")
     for split in TRAIN_AND_VALID:
@@ -40,13 +43,18 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
     x, y = task.data("train")
     few = min(_FEW, len(x))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        model = _tried(f"{name}.model", lambda: task.model(params))
+        model = _tried(f"{name}.model", lambda: task.model(dict(params)))
         if not isinstance(model, nn.Module):
             raise TaskError(f"{name}.model: gave {type(model).__name__}, not a torch.nn.Module")
         if not any(p.requires_grad for p in model.parameters()):
             raise TaskError(f"{name}.model: has no trainable parameters")
-        if {id(p) for p in model.parameters()} & {id(p) for p in task.model(params).parameters()}:
+        again = _tried(f"{name}.model", lambda: task.model(dict(params)))
+        if {id(p) for p in model.parameters()} & {id(p) for p in again.parameters()}:
             raise TaskError(f"{name}.model: gives the same parameters twice: build a new model in it, or trials share")
+        if len(dtypes := {str(p.dtype) for p in model.parameters() if p.requires_grad}) > 1:
+            raise TaskError(
+                f"{name}.model: has parameters of several dtypes ({', '.join(sorted(dtypes))}); one is trained"
+            )
         names = dict(model.named_parameters()).keys()
         model.eval()
         given = _tried(f"{name}.model_input", lambda: task.model_input(x[:few]))
@@ -70,7 +78,9 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
         _check_augment(task, given, y[:few], params)
         for metric, function in task.metrics.items():
             place = f"{name}.metrics[{metric!r}]"
-            value = torch.as_tensor(_tried(place, partial(function, output, y[:few])))
+            value = torch.as_tensor(_tried(place, partial(function, given := output.clone(), y[:few])))
+            if not ((given == output) | (output != output)).all():
+                raise TaskError(f"{place}: changes the outputs in place, which others are made of; work on a copy")
             if value.numel() != 1:
                 raise TaskError(f"{place}: must give a scalar; got shape {tuple(value.shape)}")
 

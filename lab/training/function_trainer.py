@@ -47,4 +47,5 @@ class FunctionTrainer(Trainer):
             outcome, detail = Outcome.DIVERGED, f"{self._function.metric} is {score} after epoch {self._epoch}"
         elif self._epoch >= assignment.epochs:
             outcome = Outcome.COMPLETED
+            next(values, None)  # what stands behind the last yield runs too
         return (EpochResult(0, {k: float(v) for k, v in metrics.items()}, outcome, detail),)

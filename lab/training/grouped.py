@@ -127,12 +127,14 @@ class GroupedTrainer(Trainer):
         """One more stacked model for a group."""
         if sum(map(len, self._stacks.values())) * self._k >= 2 * self.width:
             self._let_go()
+        stack: _Stack | None = None
         try:
             stack = self._made(group, params)
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            self._let_go()  # and once more, in their room
+        if stack is None:  # once more in the room of idle ones; out here, since the error keeps alive what it met
+            self._let_go()
             stack = self._made(group, params)
         self._stacks.setdefault(group, []).append(stack)
         self._architectures = max(self._architectures, group.architecture + 1)

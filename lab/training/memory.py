@@ -22,7 +22,9 @@ finds no engine where none has room to work, and cuBLAS cannot begin where its h
 
 def out_of_memory(error: BaseException | None) -> bool:
     """Whether this error, or one that it was raised from, says that memory is used up."""
-    while error is not None:
+    seen: set[int] = set()  # an error may have been raised from itself
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         if isinstance(error, torch.OutOfMemoryError | MemoryError):
             return True
         if isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID):

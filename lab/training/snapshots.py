@@ -10,13 +10,30 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from lab.errors import RecordError
+from lab.errors import RecordError, TaskError
 
 
 def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """Tensors and text as one safetensors file."""
     ready = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     return save(ready, dict(metadata or {}))
+
+
+def check_packable(module: nn.Module) -> None:
+    """Refuse a model that could be trained and not be saved.
+
+    Raises:
+        TaskError: with the tensor's name.
+    """
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        kind = str(tensor.dtype) if tensor.layout is torch.strided else str(tensor.layout)
+        try:
+            pack({name: torch.empty(0, dtype=tensor.dtype, layout=tensor.layout)})
+        except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+            raise TaskError(
+                f"model: {name!r} is {kind}, which a snapshot cannot hold; keep a plain dense tensor, and make the "
+                "other of it in forward"
+            ) from error
 
 
 def unpack(content: bytes, place: str) -> dict[str, Tensor]:

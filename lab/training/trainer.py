@@ -27,7 +27,7 @@ from lab.training.feed import Examples, open_splits
 from lab.training.loss import isolated_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, build_optimizer
-from lab.training.snapshots import pack
+from lab.training.snapshots import check_packable, pack
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class ModelTrainer(Trainer):
 
     Raises:
         NotStackable: the path is `stacked` and the model has no stacked form.
-        TaskError: fewer examples than a batch.
+        TaskError: fewer examples than a batch, or a model that cannot be saved.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class ModelTrainer(Trainer):
         self._steps = steps_per_epoch(len(self._train_data), training)
         self._examples = task.model_input(self._train_data.first(3))
         template = build_model(task, template_params, 0, self._examples).to(self._device)
+        check_packable(template)
         self._models: SlotModels = build_models(training.path, template, width, self._examples, self._device)
         self._slots: dict[int, _Slot] = {}
 
@@ -145,6 +146,7 @@ class ModelTrainer(Trainer):
 
     def stop(self, slot: int) -> None:
         del self._slots[slot]
+        self._models.row(slot).zero_()  # what is no number there would be computed on, and refused, at every step
 
     def epoch(self) -> tuple[EpochResult, ...]:
         active = sorted(self._slots)
@@ -201,13 +203,23 @@ class ModelTrainer(Trainer):
             noise = self._models.noise[slot]
             assert noise is not None  # set by load
             drawn[slot] = self._task.draw(self._batch, noise.generator, self._slots[slot].assignment.params)
-        first = drawn[active[0]]
-        if first is None:
+        numbers = {slot: given for slot, given in drawn.items() if given is not None}
+        if not numbers:
             return x, y
-        draws = torch.zeros(self.width, *first.shape)
-        for slot, numbers in drawn.items():
-            draws[slot] = torch.from_numpy(numbers)
-        return self._task.augment(x, y, draws.to(self._device))
+        draws = torch.zeros(self.width, *next(iter(numbers.values())).shape)
+        for slot, given in numbers.items():
+            draws[slot] = torch.from_numpy(given)
+        plain = [slot for slot in active if slot not in numbers]
+        kept = x[plain], y[plain]
+        x, y = self._task.augment(x, y, draws.to(self._device))
+        if plain:
+            if y[plain].shape != kept[1].shape:
+                raise TaskError(
+                    f"{type(self._task).__name__}.draw: gave None for one trial and numbers for another, and augment "
+                    "changes the shape of the targets; give numbers that change nothing instead"
+                )
+            x[plain], y[plain] = kept[0], kept[1].to(y.dtype)
+        return x, y
 
     def _update(self, slot: int) -> None:
         running = self._slots[slot]

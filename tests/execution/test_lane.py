@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -172,6 +173,19 @@ def test_a_budget_is_spent_over_all_blocks(capsys: pytest.CaptureFixture[str]) -
     out = capsys.readouterr().out
     assert out.startswith("1234512345\nlab: ")
     assert out.endswith("after\n")
+
+
+def test_what_else_is_asked_of_standard_output_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
+    with OutputBudget(10).bounded():
+        assert sys.stdout.encoding.lower() == "utf-8"
+        assert not sys.stdout.isatty()
+        assert sys.stdout.writable()
+        sys.stdout.buffer.write(b"as bytes\n")
+        sys.stdout.buffer.flush()
+        subprocess.run([sys.executable, "-c", "print('by a child')"], stdout=sys.stdout, check=True)
+        with pytest.raises(TypeError, match="write\\(\\) argument must be str, not bytes"):
+            sys.stdout.write(b"x")  # type: ignore[arg-type]
+    assert capfd.readouterr().out == "as bytes\nby a child\n"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"junk", b"\0" * 64])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.assignment import Job, Recipe, SearchPlan, TaskRef, Training
+from lab.errors import TaskError
 from lab.execution.probe import probe
 from lab.space import Choice, Float, Int, Space
 from lab.tasks.contract import Data, Split, Task
@@ -160,3 +161,26 @@ def test_a_path_that_cannot_be_had_in_bfloat16_is_refused_with_the_reason(monkey
     found = probe(replace(job, training=replace(job.training, precision="bf16")), widest=2)
     assert "not stacked: not in bf16 (its speed could not be measured: RuntimeError: no such product" in found.reason
     assert {path for path, _ in found.milliseconds} == {"sequential", "vmap"}
+
+
+def test_a_batch_size_above_the_data_is_refused_before_the_search() -> None:
+    task = Noise(lambda params: Net(4), 6)
+    examples = len(task.data("train")[0])
+    with pytest.raises(TaskError, match=f"batch_size {examples + 1} is above the {examples} training examples"):
+        probe(job_of(task, Space(batch_size=Choice((2, examples + 1)))), widest=1)
+
+
+def test_a_gpu_lost_while_a_path_is_timed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asserts(Noise):
+        def loss(self, output: Tensor, target: Tensor) -> Tensor:
+            if output.requires_grad:
+                raise RuntimeError("CUDA error: device-side assert triggered")
+            return super().loss(output, target)
+
+    def fail() -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    with pytest.raises(TaskError, match=r"^its speed could not be measured: CUDA error: device-side assert triggered$"):
+        probe(job_of(Asserts(lambda params: Net(4), 6), Space(dropout=Float(0, 0.5))), widest=1)

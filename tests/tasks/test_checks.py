@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lab.errors import TaskError
 from lab.tasks.checks import check_task, contract_suite
-from lab.tasks.contract import Data, Split, Task, micro_f1, rmse
+from lab.tasks.contract import Data, Split, Task, accuracy, micro_f1, rmse
 
 SEEDS = {"train": 0, "valid": 1, "test": 2}
 
@@ -217,6 +217,18 @@ class Growing(nn.Linear):
         return super().forward(x) * self.scale
 
 
+class Mixed(nn.Linear):
+    """Its filter is complex."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+        self.filter = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+
+
+def _rounds(output: Tensor, target: Tensor) -> Tensor:
+    return accuracy(output.round_(), target)
+
+
 def _draws(shape: tuple[int, ...]) -> Any:
     return lambda self, examples, random, params: np.zeros(shape, dtype=np.float32)
 
@@ -240,6 +252,13 @@ def _draws(shape: tuple[int, ...]) -> Any:
         (Good, {"model": lambda self, p: nn.Linear(3, 1)}, "Bad.model: classification needs logits [n, c], c >= 2; "),
         (Several, {"data": Good.data}, "Bad.data: multilabel needs targets [n, c] of 0 and 1; got torch.int64 (40,)"),
         (Several, {"model": lambda self, p: nn.Linear(3, 3)}, "Bad.model: multilabel needs logits [n, 2]; got (4, 3)"),
+        (
+            Good,
+            {"metrics": {"accuracy": accuracy, "valid_loss": accuracy}},
+            "Bad.metrics: 'valid_loss' is what lab call",
+        ),
+        (Good, {"metrics": {"accuracy": _rounds}}, "Bad.metrics['accuracy']: changes the outputs in place"),
+        (Good, {"model": lambda self, p: Mixed()}, "Bad.model: has parameters of several dtypes (torch.complex64, to"),
         (
             Several,
             {"data": lambda self, s: (Good().data(s)[0], torch.rand(40, 2))},
@@ -298,3 +317,13 @@ def test_what_only_another_look_shows_is_told(task: type[Task], point: str, said
     failed = [f for f in contract_suite(task(), {}, task) if not f.passed]
     assert [f.name for f in failed] == [point]
     assert re.search(said, failed[0].said)
+
+
+def test_what_a_model_takes_out_of_its_hyperparameters_is_there_the_next_time():
+    def model(self: Any, params: dict[str, Any]) -> nn.Module:
+        return nn.Sequential(nn.Linear(3, params.pop("hidden")), nn.ReLU(), nn.LazyLinear(2))
+
+    params = {"hidden": 5}
+    failed = [f.name for f in contract_suite(_broken(model=model), params) if not f.passed]
+    assert failed == ["it can travel to a worker"]  # of a class that is no module's
+    assert params == {"hidden": 5}

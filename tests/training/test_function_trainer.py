@@ -52,3 +52,21 @@ def test_nan_is_a_diverged_trial():
 def test_what_breaks_the_contract_is_told(values: list[Any], message: str):
     with pytest.raises(TaskError, match=message):
         _trainer(values).epoch()
+
+
+def test_what_stands_behind_the_last_epoch_runs():
+    done = []
+
+    @trial_function(metric="score", direction="maximize")
+    def function(trial: Trial) -> Iterator[Mapping[str, float]]:
+        for epoch in range(trial.epochs):
+            yield {"score": float(epoch)}
+        done.append("saved")
+
+    trainer = FunctionTrainer(function)
+    trainer.start(ASSIGNMENT)
+    for _ in range(2):
+        trainer.epoch()
+    assert not done
+    assert trainer.epoch()[0].outcome is Outcome.COMPLETED
+    assert done == ["saved"]

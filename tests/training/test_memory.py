@@ -34,3 +34,9 @@ def test_memory_that_is_used_up(error: BaseException) -> None:
 )
 def test_what_is_something_else(error: BaseException | None) -> None:
     assert not out_of_memory(error)
+
+
+def test_an_error_that_was_raised_from_itself_is_looked_at_once() -> None:
+    error = ValueError("bad")
+    error.__cause__ = error
+    assert not out_of_memory(error)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lab.errors import RecordError
-from lab.training.snapshots import load_weights, pack, unpack
+from lab.errors import RecordError, TaskError
+from lab.training.snapshots import check_packable, load_weights, pack, unpack
 
 
 def _net(width: int = 3) -> nn.Module:
@@ -55,3 +55,15 @@ def test_the_weights_of_another_architecture_are_refused(tmp_path: Path, other: 
 def test_a_missing_file_is_refused(tmp_path: Path):
     with pytest.raises(RecordError, match="cannot be read"):
         load_weights(_net(), tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [(torch.eye(3).to_sparse(), "torch.sparse_coo"), (torch.ones(2, dtype=torch.complex128), "torch.complex128")],
+)
+def test_a_model_that_could_not_be_saved_is_refused_by_name(tensor: Tensor, kind: str):
+    module = nn.Sequential(nn.Linear(3, 2))
+    check_packable(module)
+    module[0].register_buffer("adjacency", tensor)
+    with pytest.raises(TaskError, match=rf"model: '0.adjacency' is {kind}, which a snapshot cannot hold"):
+        check_packable(module)

@@ -213,10 +213,14 @@ def test_a_loss_that_is_no_number_is_a_diverged_trial(path: str):
     assert result.files == {}
 
 
+calls: list[int] = []
+
+
 class Strict(Blobs):
     """Its loss refuses what is no number, as many do."""
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        calls.append(len(output))
         if not output.isfinite().all():
             raise ValueError("input contains NaN")
         return super().loss(output, target)
@@ -233,8 +237,10 @@ def test_a_loss_that_refuses_one_slots_outputs_changes_no_bit_of_another(path: s
     assert first[1].outcome is Outcome.DIVERGED
     assert first[1].detail == "outputs not finite at step 1 (ValueError: input contains NaN)"
     assert list(first[1].metrics) == ["train_loss"]
-    both.stop(1)  # and its weights stay in the row, with nobody to train them
+    both.stop(1)
+    calls.clear()
     assert [first[0], *_run(both, 0)] == expected
+    assert len(calls) == 3 * (STEPS + 1), "what it left in its row is refused at every step"
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -245,6 +251,45 @@ def test_a_range_test_whose_loss_refuses_what_is_no_number_keeps_the_losses_befo
     assert result.outcome is Outcome.DIVERGED
     assert 10 < len(result.step_losses) < 40 * STEPS
     assert all(map(math.isfinite, result.step_losses))
+
+
+class Sometimes(Blobs):
+    """Adds what is drawn, of trials that ask for it; None: no augmentation."""
+
+    def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> Any:
+        return random.random((examples, 4), dtype=np.float32) if params.get("noise") else None
+
+    def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
+        return x.add_(100 * draws + 1), y
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("noisy", [(True, False), (False, True)])
+def test_a_trial_without_augmentation_has_none_whatever_its_neighbour_has(path: str, noisy: tuple[bool, bool]):
+    given = [
+        replace(_assignment(i, i, OneCycle(max_lr=0.05)), params={"dropout": 0.3, "noise": noise})
+        for i, noise in enumerate(noisy)
+    ]
+    together = ModelTrainer(Sometimes(), _training(path), 2, {})
+    for assignment in given:
+        together.start(assignment)
+    found = together.epoch()
+    for assignment in given:
+        alone = ModelTrainer(Sometimes(), _training(path), 2, {})
+        alone.start(assignment)
+        assert alone.epoch() == (found[assignment.slot],)
+
+
+def test_targets_of_another_shape_for_some_trials_alone_are_refused():
+    class Mixes(Sometimes):
+        def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
+            return x, nn.functional.one_hot(y, 2).float()
+
+    trainer = ModelTrainer(Mixes(), _training("stacked"), 2, {})
+    for i, noise in enumerate((True, False)):
+        trainer.start(replace(_assignment(i, i, OneCycle(max_lr=0.05)), params={"noise": noise}))
+    with pytest.raises(TaskError, match=r"Mixes\.draw: gave None for one trial and numbers for another"):
+        trainer.epoch()
 
 
 def test_weights_that_the_last_update_broke_are_a_diverged_trial():
