@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import RecordError, nearest
+from lab.errors import RecordError, StudyError, nearest
 from lab.record import Record, write_bytes
 from lab.spec import StudySpec
 from lab.trials import TrialRow, read_trials
@@ -42,6 +42,7 @@ def _flat(stage: str, row: TrialRow) -> dict[str, Any]:
         "epochs": row.epochs,
         "seed": row.seed,
         "seconds": row.seconds,
+        "detail": row.detail or None,
     }
     return flat | {f"params_{k}": v for k, v in row.params.items()} | row.metrics
 
@@ -80,8 +81,15 @@ class Response:
         return self.data.get("importances")
 
     def effects(self, name: str) -> Effect:
-        """The effect of one hyperparameter; `KeyError` with the near ones where there is none."""
+        """The effect of one hyperparameter.
+
+        Raises:
+            KeyError: there is none; with the near ones.
+            StudyError: there are none at all, since the forest is not to be believed.
+        """
         found = {effect["name"]: effect for effect in self.data.get("effects", [])}
+        if not found and self.data.get("withheld"):
+            raise StudyError(f"effects are withheld: {self.data['withheld']}")
         if name not in found:
             raise KeyError(f"no effect of {name!r}{nearest(name, found)}; there are: {', '.join(found)}")
         return Effect(self._metric, found[name])

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import socket
 import time
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lab.errors import RecordError
 from lab.execution.glance import NAME
 from lab.record import read_json
 from lab.study import STAGES, Study, headline
-from lab.trials import read_stages
+from lab.trials import failures, read_stages
 
+_MOST_REASONS = 3
 _FRESH_S = 15.0
 """What a driver has not written anew for so long is not what happens now."""
 
@@ -33,6 +37,8 @@ def status_of(study: Study) -> dict[str, Any]:
             "trials": dict(counts),
             "scores": [min(scores), max(scores)] if scores else None,
         }
+        if reasons := failures(rows):
+            stages[stage]["failures"] = reasons
         if artefact is not None:
             stages[stage]["found"] = headline(stage, artefact)
     complete = all(stage["state"] == "complete" for stage in stages.values())
@@ -53,7 +59,12 @@ def now_of(study: Study) -> dict[str, Any] | None:
     except RecordError:
         return None
     age_s = time.time() - float(found.get("written_at", 0))
-    return found if 0 <= age_s <= _FRESH_S else None
+    return found if 0 <= age_s <= _FRESH_S and _may_live(found.get("driver", {})) else None
+
+
+def _may_live(driver: Mapping[str, Any]) -> bool:
+    """False where its process was on this machine and is no more."""
+    return driver.get("host") != socket.gethostname() or Path(f"/proc/{driver.get('process')}").exists()
 
 
 def describe_status(found: dict[str, Any]) -> str:
@@ -64,6 +75,7 @@ def describe_status(found: dict[str, Any]) -> str:
         scores = f"; scores {entry['scores'][0]:.4g} to {entry['scores'][1]:.4g}" if entry["scores"] else ""
         told = entry.get("found", "")
         lines.append(f"  {stage:9} {entry['state']:9} {told or trials}{scores if not told else ''}".rstrip())
+        lines += [f"            {reason}" for reason in entry.get("failures", [])[:_MOST_REASONS]]
     if found["now"]:
         lines += describe_now(found["now"])
         lines.append(f"trials    in a browser: lab study dashboard {shlex.quote(found['folder'])}")

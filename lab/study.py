@@ -264,14 +264,18 @@ def headline(stage: str, artefact: Mapping[str, Any]) -> str:
             r2 = artefact.get("out_of_bag_r2")
             return "out-of-bag R2 " + ("unknown" if r2 is None else f"{r2:.2f}")
         case "confirm":
-            best = artefact["chosen"]["one_cycle"]
-            mean = (best.get("unbiased") or best["summary"])["mean"]
-            return f"best one-cycle setup {mean:.4g} (observed {artefact['observed_best']['score']:.4g})"
+            return "; ".join(_confirmed(kind, best) for kind, best in artefact["chosen"].items() if best)
         case "final":
             return f"{len(artefact['runs'])} models"
         case _:
             test = artefact["chosen"]["test"]
             return f"test {artefact['metric']} {test[artefact['metric']]:.4g}"
+
+
+def _confirmed(kind: str, best: Mapping[str, Any]) -> str:
+    mean, observed = (best.get("unbiased") or best["summary"])["mean"], best.get("observed")
+    told = "" if observed is None else f" (observed {observed:.4g})"
+    return f"best setup of {'one cycle' if kind == 'one_cycle' else 'several'} {mean:.4g}{told}"
 
 
 def _with_flags(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +128,13 @@ def _nothing_to_collect() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def failures(rows: Iterable[TrialRow]) -> list[str]:
+    """Why trials failed, the most frequent reason first: each as its number and the last line of what was raised."""
+    broken = (Outcome.FAILED, Outcome.OUT_OF_MEMORY)
+    reasons = Counter((row.detail.strip().splitlines() or ["no reason"])[-1] for row in rows if row.outcome in broken)
+    return [f"{count} failed with: {reason}" for reason, count in reasons.most_common()]
 
 
 def why_ended(record: Record, stage: str, store: Store | None = None) -> str | None:

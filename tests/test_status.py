@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -80,3 +82,16 @@ def test_a_watch_ends_with_the_study(
     monkeypatch.setattr("lab.status.status_of", lambda study: {**real(study), "complete": next(looks)})
     watch_status(study, every_s=0.01)
     assert "small in" in capsys.readouterr().out
+
+
+def test_a_driver_whose_process_has_ended_is_not_at_work(study: Study) -> None:
+    Glance().write(study.record.folder, progress(), LANES)
+    assert status_of(study)["now"] is not None
+    path = study.record.folder / NAME
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps(found | {"driver": {**found["driver"], "process": ended.pid}}))
+    assert "resume with: lab study resume" in describe_status(status_of(study))
+    path.write_text(json.dumps(found | {"driver": {"host": "another", "process": ended.pid}}))
+    assert status_of(study)["now"] is not None

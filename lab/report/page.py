@@ -16,7 +16,7 @@ from lab.report.verdict import Verdict, verdict
 from lab.schedules import Schedule
 from lab.spec import StudySpec
 from lab.spec_file import dump_spec
-from lab.trials import TrialRow, read_trials
+from lab.trials import TrialRow, failures, read_trials
 
 try:
     from plotly.offline import get_plotlyjs
@@ -68,13 +68,14 @@ def render(spec: StudySpec, record: Record) -> str:
         provenance={k: v for k, v in spec.provenance.items() if k != "probe"},
         probe=spec.provenance.get("probe"),
         data=record.task(),
-        extended=len(list(record.folder.glob("before-*-trials"))),
+        extended=len(list(record.folder.glob("before-*-trials*"))),
         verdict=_verdict(found["explain"], record),
         beaten_by=_beaten_by(found["ensemble"], found["explore"]["direction"]),
         **found,
         plots=_figures(spec, found, rows),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,
         folder=record.folder.resolve(),
+        failures=failures(rows),
         best_rows=_best(rows, found["explore"]["direction"])[:_TOP],
         param_names=list(spec.space),
     )

@@ -37,7 +37,11 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     rows = completed(read_trials(record, "explore", spec.store), "confirm", "run stage 'explore' again")
     ranked = best_first(rows, direction)
     candidates = _candidates(spec, _by_setting(ranked, direction))
-    entries = _race(spec, record, engine, candidates, direction)
+    seen = {row.number: row for row in rows}
+    entries = [
+        entry | {"observed": _observed(entry, seen[entry["trial"]])}
+        for entry in _race(spec, record, engine, candidates, direction)
+    ]
     chosen = {kind: _choose(entries, kind, direction) for kind in ("one_cycle", "several")}
     if chosen["one_cycle"] is None:
         completed([], "confirm: of the one-cycle candidates", "lower space.max_lr: they diverge on other seeds")
@@ -82,6 +86,11 @@ def _race(
             if left:
                 out |= race.beaten(left, direction)
     return [entry | {"unbiased": _unbiased(entry, entries)} for entry in entries]
+
+
+def _observed(entry: dict[str, Any], row: TrialRow) -> float | None:
+    """The score of the search that a candidate was chosen for; None where it stands in with other cycles."""
+    return row.score if int(row.params.get("cycles", 1)) == int(entry["params"]["cycles"]) else None
 
 
 def _unbiased(entry: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lab.errors import SpecError
 from lab.tasks.builtin import BUILTIN, absolute, rooted
 
 
@@ -16,6 +17,8 @@ def spec_value(task: object) -> dict[str, Any]:
         return {"kind": task}
     if isinstance(task, Mapping):
         return {**task, **rooted(str(task.get("kind")), task, Path.cwd())}
+    if isinstance(task, type):
+        raise SpecError("task", f"is the class {task.__name__}; give a task made of it: {task.__name__}()")
     cls = getattr(task, "function", type(task))
     options = dict(getattr(task, "options", {}))
     for kind, builtin in BUILTIN.items():

@@ -12,7 +12,7 @@ from lab.execution.local import LocalEngine
 from lab.spec import parse_spec
 from lab.stages import confirm
 from lab.stages.jobs import best_first
-from lab.study import Study
+from lab.study import Study, headline
 from lab.trials import TrialRow, read_trials
 from tests.small import small
 
@@ -24,7 +24,8 @@ import lab
 @lab.trial_function(metric="score", direction="maximize")
 def train(trial: lab.Trial) -> Iterator[dict[str, float]]:
     noise = 0.01 * np.random.default_rng(trial.seed).normal()
-    yield {"score": float(trial.params["level"]) + noise}
+    for _ in range(trial.epochs):
+        yield {"score": float(trial.params["level"]) + noise}
 '''
 
 
@@ -53,6 +54,22 @@ def test_the_beaten_get_no_further_seeds_and_the_best_get_all(explored: Study) -
     assert len(chosen["scores"]) == 4
     assert chosen["unbiased"]["low"] < 0.9 < chosen["unbiased"]["high"]
     assert chosen["unbiased"]["mean"] <= chosen["summary"]["mean"]
+    seen = {row.number: row.score for row in read_trials(explored.record, "explore")}
+    assert [entry["observed"] for entry in found["candidates"]] == [seen[e["trial"]] for e in found["candidates"]]
+    told = headline("confirm", found)
+    assert told == f"best setup of one cycle {chosen['unbiased']['mean']:.4g} (observed {chosen['observed']:.4g})"
+
+
+def test_a_setting_that_stands_in_with_other_cycles_has_no_observed_score(explored: Study) -> None:
+    kinds = explored.spec.confirm.model_copy(update={"one_cycle": 1, "several": 1})
+    spec = explored.spec.model_copy(
+        update={"confirm": kinds, "search": explored.spec.search.model_copy(update={"epochs": 2})}
+    )
+    found = confirm.run(spec, explored.record, LocalEngine(1, lambda progress: True))
+    one, several = found["chosen"]["one_cycle"], found["chosen"]["several"]
+    assert (one["observed"] is None, several["observed"]) == (False, None)
+    assert "; best setup of several " in headline("confirm", found)
+    assert headline("confirm", found).count("observed") == 1
 
 
 def test_an_interrupted_race_goes_on_where_it_was(explored: Study) -> None:
