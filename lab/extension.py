@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import chain, count
 from pathlib import Path
 
 import optuna
@@ -10,7 +11,7 @@ from optuna.storages import BaseStorage
 
 from lab.checkpoints import Checkpoints
 from lab.distributions import distribution
-from lab.errors import RecordError, SpecError
+from lab.errors import SpecError
 from lab.journal import TransactionalJournal
 from lab.record import Record, write_bytes
 from lab.search.ending import forget
@@ -40,9 +41,7 @@ def extend(record: Record, new: StudySpec) -> Path:
     with record.driver_lock():
         old = read_spec(record.spec_path)
         _check(record, old, new)
-        aside = record.folder / f"before-{old.search.trials}-trials"
-        if aside.exists():
-            raise RecordError(f"{aside}: exists already, from an extension that began; move it away")
+        aside = _free(record.folder, f"before-{old.search.trials}-trials")
         # The order makes an interruption harmless: until the spec is written, the old study resumes by itself.
         aside.mkdir()
         names = [*(record.artefact_path(stage) for stage in _ANEW), record.final_folder]
@@ -54,6 +53,12 @@ def extend(record: Record, new: StudySpec) -> Path:
         _carry(record, old, new)
         write_bytes(record.spec_path, dump_spec(new).encode())
     return aside
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A name that no extension before this one has taken, by time or target alone or by one that broke off."""
+    taken = {path.name for path in folder.iterdir()}
+    return folder / next(n for n in chain([name], (f"{name}-{i}" for i in count(2))) if n not in taken)
 
 
 def _check(record: Record, old: StudySpec, new: StudySpec) -> None:

@@ -9,6 +9,7 @@ and nothing new is proposed before the tick at which the last proposal was made.
 from __future__ import annotations
 
 import math
+import shlex
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -415,7 +416,13 @@ class Ledger:
         if failed < max(3, self._job.max_failed_share * self._job.trials):
             return ""
         reason = self._tally.failure.strip().splitlines()
-        return f"{failed} of {self._job.trials} trials failed, the last with: {reason[-1] if reason else 'no reason'}"
+        told = f"{failed} of {self._job.trials} trials failed, the last with: {reason[-1] if reason else 'no reason'}"
+        if not isinstance(self._job.plan, SearchPlan):
+            return told
+        more = f"lab study extend {shlex.quote(str(self._job.folder))} --trials +{self._job.trials}"
+        return (
+            f"{told} (search.max_failed_share is {self._job.max_failed_share:g}; when that is mended, go on by: {more})"
+        )
 
 
 def _was_preempted(trial: FrozenTrial) -> bool:

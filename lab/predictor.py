@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from lab.errors import RecordError, TaskError
+from lab.errors import LabError, RecordError, TaskError
 from lab.record import Record
 from lab.spec import StudySpec
 from lab.tasks.building import build_model
@@ -27,6 +28,9 @@ class Member:
 
     params: dict[str, Any]
     file: str
+
+
+_T = TypeVar("_T")
 
 
 @torch.no_grad()
@@ -76,11 +80,21 @@ class Ensemble:
 
     def prepare(self, raw: Any) -> Tensor:
         """Raw inputs [n, ...] made ready for `predict`, as the task says."""
-        return self._task.prepare(raw)
+        return self._own("prepare", lambda: self._task.prepare(raw))
 
     def read(self, path: Path) -> Given:
         """Inputs to predict for, from a user's file, as the task says."""
-        return self._task.read(path)
+        return self._own(f"read {path}", lambda: self._task.read(path))
+
+    def _own(self, what: str, call: Callable[[], _T]) -> _T:
+        """What the task's own code gives, or one line on what it raised."""
+        try:
+            return call()
+        except LabError:
+            raise
+        except Exception as error:
+            told = " ".join(str(error).split())
+            raise TaskError(f"{type(self._task).__name__} cannot {what}: {type(error).__name__}: {told}") from error
 
     def scores(self, prediction: Tensor, y: Tensor) -> dict[str, float]:
         """The task's metrics of a prediction of `predict`, as the report has them."""
@@ -93,6 +107,8 @@ class Ensemble:
             Calibrated probabilities [n, c] for classification, values otherwise.
         """
         inputs = torch.as_tensor(x)
+        if not len(inputs):
+            raise TaskError("there are no inputs to predict for")
         inputs = inputs.to(torch.float32) if inputs.dtype == torch.float64 else inputs
         outputs = []
         for member, entry in self._members:

@@ -81,8 +81,12 @@ def locked(path: Path, holder: str, wait_s: float = 0.0) -> Iterator[None]:
     Raises:
         RecordError: another process holds it after `wait_s`, named with the time since when.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise RecordError(f"{path.parent}: cannot be written to ({error.strerror})") from error
+    with opened as file:
         deadline = time.monotonic() + wait_s
         while True:
             try:

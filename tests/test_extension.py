@@ -85,6 +85,9 @@ def test_an_interrupted_extension_loses_nothing(copy: Record, monkeypatch: pytes
         extend(copy, stored(copy, search={**stored(copy).search.model_dump(), "trials": 9}))
     Study.open(copy.folder).run()
     assert (read_json(copy.artefact_path("explore")), read_json(copy.artefact_path("confirm"))) == before
+    monkeypatch.undo()
+    extend(copy, stored(copy, search={**stored(copy).search.model_dump(), "trials": 9}))
+    assert sorted(path.name for path in copy.folder.glob("before-*")) == ["before-6-trials", "before-6-trials-2"]
 
 
 @pytest.mark.parametrize(

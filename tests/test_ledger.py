@@ -248,7 +248,10 @@ def test_the_study_stops_when_too_large_a_share_has_failed(job: Job):
         ledger.report(
             0, tick, (_report(assignment.trial, 0, None, Outcome.FAILED, detail="Traceback\nValueError: no"),)
         )
-    assert ledger.progress().abort == "3 of 6 trials failed, the last with: ValueError: no"
+    assert ledger.progress().abort == (
+        "3 of 6 trials failed, the last with: ValueError: no (search.max_failed_share is 0.5; when that is mended, go "
+        f"on by: lab study extend {job.folder} --trials +6)"
+    )
     work = ledger.next(0, 3, (0,))
     assert (work.assignments, work.done) == ((), True)
     assert ledger.progress().finished

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -221,7 +222,11 @@ def list_(
 
     if not folder.is_dir():
         raise SpecError(str(folder), "is not a folder")
-    records = [Record(path) for path in sorted(folder.iterdir()) if Record(path).exists()]
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise SpecError(str(folder), f"cannot be read ({error.strerror})") from error
+    records = [Record(path) for path in paths if os.access(path, os.X_OK) and Record(path).exists()]
     for record in records:
         done = [stage for stage in STAGES if record.artefact_path(stage).exists()]
         state = "complete" if len(done) == len(STAGES) else f"{len(done)} of {len(STAGES)} stages"

@@ -252,6 +252,14 @@ def test_a_folder_that_holds_something_else(
         assert "is not a folder" in refuse(capsys, monkeypatch, "study", command, tmp_path / "nowhere")
 
 
+def test_a_folder_that_cannot_be_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = write_yaml(tmp_path / "study.yaml", small())
+    line = refuse(capsys, monkeypatch, "study", "run", spec, "--dir", spec / "x")
+    assert f"{spec}/x: cannot be written to (Not a directory)" in line
+
+
 def test_a_journal_that_is_foreign_or_damaged(
     explored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

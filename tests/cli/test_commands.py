@@ -6,12 +6,14 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
+from lab.errors import TaskError
 from lab.estimate import estimate
 from lab.spec import parse_spec
 from lab.study import Study
@@ -175,6 +177,22 @@ def test_predict_refuses_inputs_of_another_shape_or_kind(
     }
     for name, message in cases.items():
         assert message in refuse(capsys, monkeypatch, "predict", finished, "--input", tmp_path / name)
+
+
+def test_what_a_task_raises_on_a_users_inputs_is_one_line(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ensemble = Study.open(finished).result.ensemble
+
+    def prepare(raw: Any) -> Any:
+        raise ValueError(f"operands of {raw.shape}\ndo not fit")
+
+    monkeypatch.setattr(ensemble._task, "prepare", prepare)
+    with pytest.raises(TaskError, match=r"^Digits cannot prepare: ValueError: operands of \(3, 5\) do not fit$"):
+        ensemble.prepare(np.zeros((3, 5)))
+    np.savez(finished.parent / "y.npz", x=np.zeros((3, 5)))
+    with pytest.raises(TaskError, match=r"^Digits cannot read .*y\.npz: ValueError: operands of \(3, 5\) do not fit$"):
+        ensemble.read(finished.parent / "y.npz")
+    with pytest.raises(TaskError, match="there are no inputs to predict for"):
+        ensemble.predict(np.zeros((0, 64)))
 
 
 def test_python_dash_m_lab_is_the_command() -> None:

@@ -144,6 +144,19 @@ def test_a_trial_that_hangs_three_times_is_failed_and_named(board: Board, clock:
     assert row.detail == "killed its lane 3 times, the last time alone in it: nothing was finished for 101 s"
 
 
+def test_a_process_that_ends_by_itself_says_why(board: Board, tmp_path: Path) -> None:
+    enter(board, 0, "0")
+    (given,) = work(board, 0, "0")
+    for count in range(1, 4):
+        board.dying(0, str(count - 1), "CUDA error: device-side assert triggered")
+        board.dying(0, "another's", "no matter")
+        attachment = enter(board, 0, str(count))
+        if attachment.suspects:
+            board.call(ticket(board), 0, str(count), "trying", given.trial)
+    detail = "killed its lane 3 times, the last time alone in it: CUDA error: device-side assert triggered"
+    assert rows(tmp_path)[given.trial].detail == detail
+
+
 def test_a_lane_that_comes_back_on_another_node_accuses_no_trial(board: Board) -> None:
     enter(board, 0, "0", A)
     work(board, 0, "0")

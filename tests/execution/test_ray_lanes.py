@@ -193,7 +193,7 @@ def test_a_trial_that_segfaults_one_that_hangs_and_one_that_loses_the_gpu_are_fa
     named = "killed its lane 3 times, the last time alone in it: "
     assert details[1].startswith(named)
     assert details[2].startswith(f"{named}nothing was finished for")
-    assert details[3] == f"{named}CUDA error: device-side assert triggered"
+    assert details[3].startswith(named)
 
 
 def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(engine: Engine, tmp_path: Path) -> None:

@@ -110,6 +110,13 @@ class ImageData:
             raise SpecError(
                 "task.class_names", f"{len(names)} names for the {len(source.class_names)} classes of {path}"
             )
+        if not all(name.isdigit() for name in source.class_names) and tuple(names) != source.class_names:
+            # Given in another order they would change places without a word.
+            raise SpecError(
+                "task.class_names",
+                f"the classes of {path} have names already, in the order of the alphabet: "
+                f"{', '.join(source.class_names[:8])}{', ...' if len(source.class_names) > 8 else ''}; leave it out",
+            )
         return replace(source, class_names=tuple(names))
 
     def _read(self, source: Source, path: str, channels: int | None) -> _Part:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lab.errors import LabError, TaskError
+from lab.errors import LabError, SpecError, TaskError
 from lab.tasks.images.image_data import Fitted, ImageData, describe
 from lab.tasks.images.options import ImageOptions
 from tests.own_data import hub_images, pixels, write_folders, write_hub
@@ -107,6 +107,16 @@ def test_classes_may_be_given_names(tmp_path: Path):
         "images 12 train, 4 valid, 4 test (split: stratified)",
         "3 channels of 8x8 pixels",
     )
+
+
+def test_classes_that_have_names_keep_them(tmp_path: Path):
+    """Given in another order, they would change places."""
+    folder = write_folders(tmp_path / "x", each=20)
+    with pytest.raises(
+        SpecError, match=r"^task\.class_names: the classes of .*x have names already, .*: bright, dark; "
+    ):
+        _data(folder, class_names=["dark", "bright"]).describe()
+    assert _data(folder, class_names=["bright", "dark"]).describe().facts[0] == "classes (2): bright, dark"
 
 
 def test_unreadable_images_are_named_and_counted(tmp_path: Path):
