@@ -37,16 +37,16 @@ def test_a_known_temperature_is_recovered(temperature: float):
 @pytest.mark.parametrize("n", [10, 100, 1000])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_without_a_wrong_example_none_is_taken_for_sure(n: int, classes: int):
-    """The closed form: as sure as n right of n + 2 with one wrong, however far apart the logits are."""
+    """The closed form: as sure as n right and half a wrong one allow, however far apart the logits are."""
     logits = torch.zeros(n, classes, dtype=torch.float64)
     logits[:, 0] = 8.0
     target = torch.zeros(n, dtype=torch.int64)
     found = with_temperature(logits.softmax(1), fit_temperature(logits.softmax(1), target))
-    assert found[:, 0].tolist() == pytest.approx([(n + 1) / (n + 2)] * n, rel=1e-5)
+    assert found[:, 0].tolist() == pytest.approx([(n + 0.5) / (n + 1)] * n, rel=1e-5)
     several = torch.stack([8 * torch.ones(n), -8 * torch.ones(n)], dim=1).double()
     labels = torch.stack([torch.ones(n), torch.zeros(n)], dim=1)
     sure = with_temperature(several.sigmoid(), fit_temperature(several.sigmoid(), labels, "multilabel"), "multilabel")
-    assert sure[:, 0].tolist() == pytest.approx([(n + 1) / (n + 2)] * n, rel=1e-5)
+    assert sure[:, 0].tolist() == pytest.approx([(n + 0.5) / (n + 1)] * n, rel=1e-5)
 
 
 def test_a_last_digit_does_not_move_the_temperature():
