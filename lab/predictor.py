@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lab.errors import LabError, RecordError, TaskError
+from lab.errors import RecordError, TaskError
 from lab.record import Record
 from lab.spec import StudySpec
 from lab.tasks.building import build_model
+from lab.tasks.checks import tried
 from lab.tasks.contract import Given, Kind, Task
 from lab.tasks.registry import load_task
 from lab.training.ensemble import scores, weighted, with_temperature
@@ -28,9 +28,6 @@ class Member:
 
     params: dict[str, Any]
     file: str
-
-
-_T = TypeVar("_T")
 
 
 @torch.no_grad()
@@ -80,21 +77,11 @@ class Ensemble:
 
     def prepare(self, raw: Any) -> Tensor:
         """Raw inputs [n, ...] made ready for `predict`, as the task says."""
-        return self._own("prepare", lambda: self._task.prepare(raw))
+        return tried(f"{type(self._task).__name__}.prepare", lambda: self._task.prepare(raw))
 
     def read(self, path: Path) -> Given:
         """Inputs to predict for, from a user's file, as the task says."""
-        return self._own(f"read {path}", lambda: self._task.read(path))
-
-    def _own(self, what: str, call: Callable[[], _T]) -> _T:
-        """What the task's own code gives, or one line on what it raised."""
-        try:
-            return call()
-        except LabError:
-            raise
-        except Exception as error:
-            told = " ".join(str(error).split())
-            raise TaskError(f"{type(self._task).__name__} cannot {what}: {type(error).__name__}: {told}") from error
+        return tried(f"{path}: {type(self._task).__name__}.read", lambda: self._task.read(path))
 
     def scores(self, prediction: Tensor, y: Tensor) -> dict[str, float]:
         """The task's metrics of a prediction of `predict`, as the report has them."""

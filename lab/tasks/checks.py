@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from lab.errors import LabError, TaskError
 from lab.tasks.building import build_model
 from lab.tasks.contract import TRAIN_AND_VALID, Data, Split, Task
 
+_T = TypeVar("_T")
 _FEW = 4
 _OWN_METRICS = {"train_loss", "valid_loss"}
 _MOST_SHARED = 0.01
@@ -43,12 +44,12 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
     x, y = task.data("train")
     few = min(_FEW, len(x))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        model = _tried(f"{name}.model", lambda: task.model(dict(params)))
+        model = tried(f"{name}.model", lambda: task.model(dict(params)))
         if not isinstance(model, nn.Module):
             raise TaskError(f"{name}.model: gave {type(model).__name__}, not a torch.nn.Module")
         if not any(p.requires_grad for p in model.parameters()):
             raise TaskError(f"{name}.model: has no trainable parameters")
-        again = _tried(f"{name}.model", lambda: task.model(dict(params)))
+        again = tried(f"{name}.model", lambda: task.model(dict(params)))
         if {id(p) for p in model.parameters()} & {id(p) for p in again.parameters()}:
             raise TaskError(f"{name}.model: gives the same parameters twice: build a new model in it, or trials share")
         if len(dtypes := {str(p.dtype) for p in model.parameters() if p.requires_grad}) > 1:
@@ -57,11 +58,11 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
             )
         names = dict(model.named_parameters()).keys()
         model.eval()
-        given = _tried(f"{name}.model_input", lambda: task.model_input(x[:few]))
+        given = tried(f"{name}.model_input", lambda: task.model_input(x[:few]))
         if not isinstance(given, Tensor) or len(given) != few:
             raise TaskError(f"{name}.model_input: must give one input per example")
         seen = given.clone()
-        output = _tried(f"{name}.model: on inputs of shape {tuple(given.shape)}, {given.dtype}", lambda: model(given))
+        output = tried(f"{name}.model: on inputs of shape {tuple(given.shape)}, {given.dtype}", lambda: model(given))
         if not ((given == seen) | (seen != seen)).all():  # what is not a number equals nothing
             raise TaskError(
                 f"{name}.model: changes its inputs in place, so later epochs see other data; work on a copy"
@@ -69,7 +70,7 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
         if created := sorted(dict(model.named_parameters()).keys() - names):
             raise TaskError(f"{name}.model: makes parameters in forward ({', '.join(created)}): make them in __init__")
         _check_kind(task, output, y)
-        loss = _tried(f"{name}.loss", lambda: task.loss(output, y[:few]))
+        loss = tried(f"{name}.loss", lambda: task.loss(output, y[:few]))
         if not isinstance(loss, Tensor) or loss.shape != (few,):
             got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise TaskError(
@@ -78,7 +79,7 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
         _check_augment(task, given, y[:few], params)
         for metric, function in task.metrics.items():
             place = f"{name}.metrics[{metric!r}]"
-            value = torch.as_tensor(_tried(place, partial(function, given := output.clone(), y[:few])))
+            value = torch.as_tensor(tried(place, partial(function, given := output.clone(), y[:few])))
             if not ((given == output) | (output != output)).all():
                 raise TaskError(f"{place}: changes the outputs in place, which others are made of; work on a copy")
             if value.numel() != 1:
@@ -87,14 +88,14 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
 
 def _check_augment(task: Task, x: Tensor, y: Tensor, params: Mapping[str, Any]) -> None:
     name = type(task).__name__
-    draws = _tried(f"{name}.draw", lambda: task.draw(len(x), np.random.default_rng(0), params))
+    draws = tried(f"{name}.draw", lambda: task.draw(len(x), np.random.default_rng(0), params))
     if draws is None:
         return
     if not isinstance(draws, np.ndarray) or draws.ndim != 2 or len(draws) != len(x):
         got = tuple(draws.shape) if isinstance(draws, np.ndarray) else type(draws).__name__
         raise TaskError(f"{name}.draw: must give an array of {len(x)} rows; got {got}")
     drawn = torch.from_numpy(draws)[None]
-    got_x, got_y = _tried(f"{name}.augment", lambda: task.augment(x[None], y[None], drawn))
+    got_x, got_y = tried(f"{name}.augment", lambda: task.augment(x[None], y[None], drawn))
     if got_x.shape != x[None].shape:
         raise TaskError(f"{name}.augment: changed the inputs' shape from {tuple(x.shape)} to {tuple(got_x.shape[1:])}")
     if got_y.shape[:2] != (1, len(x)):
@@ -122,8 +123,12 @@ def _check_kind(task: Task, output: Any, target: Tensor) -> None:
             raise TaskError(f"{name}.model: multilabel needs logits [n, {target.shape[1]}]; got {shape}")
 
 
-def _tried(place: str, call: Callable[[], Any]) -> Any:
-    """What the user's code gives, or one line on what it raised."""
+def tried(place: str, call: Callable[[], _T]) -> _T:
+    """What the user's code gives, or one line on what it raised.
+
+    Raises:
+        TaskError: with the place; an error of ours comes through as it is.
+    """
     try:
         return call()
     except LabError:
@@ -136,7 +141,7 @@ def check_data(task: Task, split: Split) -> None:
     """Refuse data nobody can train on; see `check_task`."""
     place = f"{type(task).__name__}.data({split!r})"
     try:
-        x, y = _tried(place, lambda: task.data(split))
+        x, y = tried(place, lambda: task.data(split))
     except (TypeError, ValueError) as error:
         raise TaskError(f"{place}: must give (inputs, targets): {error}") from error
     if not isinstance(x, Tensor) or not isinstance(y, Tensor):

@@ -186,10 +186,10 @@ def test_what_a_task_raises_on_a_users_inputs_is_one_line(finished: Path, monkey
         raise ValueError(f"operands of {raw.shape}\ndo not fit")
 
     monkeypatch.setattr(ensemble._task, "prepare", prepare)
-    with pytest.raises(TaskError, match=r"^Digits cannot prepare: ValueError: operands of \(3, 5\) do not fit$"):
+    with pytest.raises(TaskError, match=r"^Digits.prepare: ValueError: operands of \(3, 5\) do not fit$"):
         ensemble.prepare(np.zeros((3, 5)))
     np.savez(finished.parent / "y.npz", x=np.zeros((3, 5)))
-    with pytest.raises(TaskError, match=r"^Digits cannot read .*y\.npz: ValueError: operands of \(3, 5\) do not fit$"):
+    with pytest.raises(TaskError, match=r"^.*y\.npz: Digits.read: ValueError: operands of \(3, 5\) do not fit$"):
         ensemble.read(finished.parent / "y.npz")
     with pytest.raises(TaskError, match="there are no inputs to predict for"):
         ensemble.predict(np.zeros((0, 64)))
