@@ -29,6 +29,9 @@ from lab.training.memory import out_of_memory
 from lab.training.snapshots import pack, unpack
 from lab.training.trainer import EpochResult, Trainer
 
+_SAVE_EVERY = 10.0
+"""Times a save's own duration until the next: on slow storage training still has nine tenths of the time."""
+
 
 def make_trainer(job: Job) -> Trainer:
     """The trainer that a job's task and path ask for."""
@@ -45,10 +48,6 @@ def make_trainer(job: Job) -> Trainer:
 def template_of(job: Job) -> Params:
     """The hyperparameters of a job's first model: the middle of its space."""
     return template_params(job.space, {BATCH_SIZE: job.training.batch_size})
-
-
-_SAVE_EVERY = 10.0
-"""Times a save's own duration until the next: on slow storage training still has nine tenths of the time."""
 
 
 class _TooWide(Exception):  # noqa: N818 - no error: the lane goes on with half its slots

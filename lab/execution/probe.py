@@ -46,8 +46,9 @@ def probe(job: Job, widest: int) -> Probe:
     check_optimizer(job.training.optimizer, job.space)
     sizes = batch_sizes(job.training.batch_size, job.space)
     check_task(task, template_of(job))
+    examples = len(task.data("train")[0])  # once: a user's task may read its files each time
     for size in sizes:
-        steps_per_epoch(len(task.data("train")[0]), replace(job.training, batch_size=size))
+        steps_per_epoch(examples, replace(job.training, batch_size=size))
     job = replace(job, task=replace(job.task, opened=task))  # its data are read once, not for every width
     times = {("sequential", 1): time_alone(job)}
     groups = {BATCH_SIZE: len(sizes)} if len(sizes) > 1 else {}

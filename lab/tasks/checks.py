@@ -63,7 +63,7 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
             raise TaskError(f"{name}.model_input: must give one input per example")
         seen = given.clone()
         output = tried(f"{name}.model: on inputs of shape {tuple(given.shape)}, {given.dtype}", lambda: model(given))
-        if not ((given == seen) | (seen != seen)).all():  # what is not a number equals nothing
+        if not _unchanged(given, seen):
             raise TaskError(
                 f"{name}.model: changes its inputs in place, so later epochs see other data; work on a copy"
             )
@@ -79,11 +79,16 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
         _check_augment(task, given, y[:few], params)
         for metric, function in task.metrics.items():
             place = f"{name}.metrics[{metric!r}]"
-            value = torch.as_tensor(tried(place, partial(function, given := output.clone(), y[:few])))
-            if not ((given == output) | (output != output)).all():
+            lent = output.clone()
+            value = torch.as_tensor(tried(place, partial(function, lent, y[:few])))
+            if not _unchanged(lent, output):
                 raise TaskError(f"{place}: changes the outputs in place, which others are made of; work on a copy")
             if value.numel() != 1:
                 raise TaskError(f"{place}: must give a scalar; got shape {tuple(value.shape)}")
+
+
+def _unchanged(lent: Tensor, before: Tensor) -> bool:
+    return bool(((lent == before) | (before != before)).all())  # what is not a number equals nothing
 
 
 def _check_augment(task: Task, x: Tensor, y: Tensor, params: Mapping[str, Any]) -> None:
