@@ -39,6 +39,12 @@ class RangeTest:
         return None if found is None else (float(found[0]), float(found[1]))
 
     @property
+    def marks(self) -> tuple[float, float]:
+        """The two readings whose geometric mean the suggestion is, the lesser first. See `Agreement.marks`."""
+        less, more = self.artefact["marks"]
+        return float(less), float(more)
+
+    @property
     def bounds(self) -> tuple[float, float]:
         """The range of max_lr worth searching."""
         return float(self.artefact["low"]), float(self.artefact["high"])

@@ -28,7 +28,8 @@ def lr_range(
     sure = "one run, so no interval"
     if found.sure is not None:
         sure = "between runs: {:.3g} to {:.3g}".format(*found.sure)
-    print(f"max_lr        {found.suggestion:.3g}  ({sure})")
+    marks = "between marks: {:.3g} to {:.3g}".format(*found.marks)
+    print(f"max_lr        {found.suggestion:.3g}  ({sure}; {marks})")
     print("search        {:.3g} to {:.3g}".format(*found.bounds))
     if found.weight_decay is not None:
         print(f"weight decay  {found.weight_decay:g}  (the largest that costs no loss)")

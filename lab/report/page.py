@@ -27,7 +27,7 @@ except ImportError:  # a machine without plotly still gets its page
 
 _TOP = 5
 _OPTIONAL: dict[str, tuple[str, ...]] = {
-    "bounds": ("skipped", "runs"),
+    "bounds": ("skipped", "runs", "marks"),
     "explore": ("ended", "warm_start"),
     "explain": (
         *("withheld", "importances", "measures", "coverage", "pruned", "out_of_bag_r2", "edges", "effects"),
@@ -71,6 +71,7 @@ def render(spec: StudySpec, record: Record) -> str:
         extended=len(list(record.folder.glob("before-*-trials*"))),
         verdict=_verdict(found["explain"], record),
         beaten_by=_beaten_by(found["ensemble"], found["explore"]["direction"]),
+        strayed=_strayed(found["bounds"], found["confirm"]),
         **found,
         plots=_figures(spec, found, rows),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,
@@ -93,6 +94,19 @@ def _beaten_by(ensemble: dict[str, Any] | None, direction: str) -> dict[str, Any
     metric, sign = ensemble["metric"], 1 if direction == "maximize" else -1
     best: dict[str, Any] = max(fitted, key=lambda baseline: sign * baseline["test"][metric])
     return best if sign * best["test"][metric] > sign * ensemble["chosen"]["test"][metric] else None
+
+
+def _strayed(bounds: dict[str, Any] | None, confirm: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The confirmed 1cycle's max_lr, where it lies further than a decade from what the range test suggested."""
+    if not bounds or bounds.get("skipped") or not confirm or not confirm.get("chosen"):
+        return None
+    params = (confirm["chosen"].get("one_cycle") or {}).get("params", {})
+    if "max_lr" not in params or any(params.get(name, value) != value for name, value in bounds.get("at", {}).items()):
+        return None  # another optimizer or batch size than the one tested
+    ratio = float(params["max_lr"]) / float(bounds["suggestion"])
+    if 0.1 <= ratio <= 10:
+        return None
+    return {"max_lr": params["max_lr"], "factor": max(ratio, 1 / ratio), "side": "large" if ratio > 1 else "small"}
 
 
 def _complete(stage: str, artefact: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -22,6 +22,8 @@ from lab.trials import TrialRow, read_trials
 
 _SURE_STDS = 4.0
 """Standard deviations from end to end of a 95 % interval."""
+_MARKS_STDS = 2.0
+"""Standard deviations between the two marks of a suggestion, whose mean is off by about half of what parts them."""
 _LEAST_SPREAD = 0.15
 """The range test finds the right order of magnitude, not the best rate of a whole training."""
 
@@ -41,7 +43,8 @@ def space_of(spec: StudySpec, record: Record) -> Space:
 def sampler_of(spec: StudySpec, record: Record) -> dict[str, Any]:
     """The sampler's options with a prior `from: bounds` filled in by the range test, or dropped where it says nothing.
 
-    The bell lies at the suggested rate; it is as wide as the rate is unsure between runs, on the scale of the range.
+    The bell lies at the suggested rate; it is as wide as the rate is unsure between runs, and as the two marks that it
+    is the mean of lie apart, on the scale of the range.
     """
     prior = spec.search.sampler.get("prior")
     if not isinstance(prior, dict) or FROM_BOUNDS not in prior.values():
@@ -49,9 +52,13 @@ def sampler_of(spec: StudySpec, record: Record) -> dict[str, Any]:
     sampler = without_range_test(spec.search.sampler)
     bounds, dimension = record.need("bounds"), spec.space.get("max_lr")
     if not bounds.get("skipped") and isinstance(dimension, Float) and dimension.high > dimension.low:
-        ends = Encoding({"max_lr": distribution(dimension)}).units([{"max_lr": end} for end in bounds["sure"] or ()])
-        spread = (float(np.ptp(np.clip(ends, 0, 1))) if len(ends) else 0.0) / _SURE_STDS
-        sampler["prior"]["max_lr"] = {"center": bounds["suggestion"], "spread": max(spread, _LEAST_SPREAD)}
+        suggestion, units = bounds["suggestion"], Encoding({"max_lr": distribution(dimension)}).units
+        runs, marks = (
+            float(np.ptp(np.clip(units([{"max_lr": end} for end in ends]), 0, 1))) if ends else 0.0
+            for ends in (bounds["sure"], bounds.get("marks"))
+        )
+        spread = max(runs / _SURE_STDS, marks / _MARKS_STDS, _LEAST_SPREAD)
+        sampler["prior"]["max_lr"] = {"center": suggestion, "spread": spread}
     return sampler
 
 

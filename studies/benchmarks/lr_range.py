@@ -1,7 +1,7 @@
 """How good is a rule that reads a learning rate off a range test?
 
 For each problem: the truth, a sweep of max_lr (13 values x 5 seeds) of 1cycle trainings of the planned budget; and 20
-range tests, read by every rule. Reported per rule: log10 distance of its median to the best rate, the accuracy lost
+range tests, read by every rule. Reported per rule: log10 distance of its median to the best rate, the score lost
 against the best rate (interpolated on the sweep's means), and the largest over the smallest of 20 readings. `agreed` is
 our rule: five runs read together, so its 20 readings are of four disjoint groups of runs and sixteen random ones.
 
@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 import torch
 from measured import machine, versions
-from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, make_friedman1
 from sklearn.model_selection import train_test_split
-from torch import nn
+from torch import Tensor, nn
 
 from lab.assignment import Job, Planned, Recipe, TaskRef, Training
 from lab.execution.local import LocalEngine
@@ -72,6 +72,36 @@ class Classification(Task):
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         x, y = self.splits["train"]
         return self.network(x.shape[1], int(y.max()) + 1)
+
+
+class Regression(Classification):
+    """A few hundred rows: values of mean 0 and standard deviation 1, scored by R2 or 0, whichever is larger."""
+
+    metric = "r2"
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        super().__init__()
+        self.read_arrays = read
+        self.metrics = {"r2": lambda output, target: (1 - (output[:, 0] - target).square().mean()).clamp_min(0)}
+
+    def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        x, y = self.read_arrays()
+        return x, y
+
+    @cached_property
+    def splits(self) -> dict[str, Data]:
+        x, y = self.arrays()
+        train, valid = train_test_split(range(len(x)), test_size=0.2, random_state=0)
+        mean, std = x[train].mean(axis=0), x[train].std(axis=0) + 1e-6
+        ready = torch.tensor((x - mean) / std, dtype=torch.float32)
+        target = torch.tensor((y - y[valid].mean()) / y[valid].std(), dtype=torch.float32)
+        return {"train": (ready[train], target[train]), "valid": (ready[valid], target[valid])}
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return self.network(self.splits["train"][0].shape[1], 1)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output[:, 0] - target) ** 2
 
 
 def block(inputs: int, outputs: int, rate: float) -> list[nn.Module]:
@@ -150,6 +180,8 @@ PROBLEMS: dict[str, Problem] = {
     "digits_mlp": Problem(DigitsMLP, 10, "stacked", 13),
     "digits_cnn": Problem(DigitsCNN, 10, "stacked", 4),
     "breast_cancer": Problem(lambda: BreastCancer(32), 10, "stacked", 13),
+    "diabetes": Problem(lambda: Regression(lambda: load_diabetes(return_X_y=True)), 10, "stacked", 13),
+    "friedman": Problem(lambda: Regression(lambda: make_friedman1(400, noise=1.0, random_state=0)), 10, "stacked", 13),
     "adult": Problem(Adult, 5, "stacked", 13),
     "cifar": Problem(Cifar, 6, "sequential", 1),
 }
@@ -172,7 +204,7 @@ def train(problem: Problem, task: Classification, plan: tuple[Planned, ...], los
             recipe=Recipe(),
             training=training,
             direction="maximize",
-            metric="accuracy",
+            metric=task.metric,
             seed=0,
             width=problem.width,
             lanes=1,
@@ -184,10 +216,10 @@ def train(problem: Problem, task: Classification, plan: tuple[Planned, ...], los
 
 
 def sweep(problem: Problem, task: Classification) -> np.ndarray[Any, Any]:
-    """Accuracy [rates, seeds] of 1cycle trainings; a diverged one has the least there is."""
+    """Score [rates, seeds] of 1cycle trainings, accuracy or R2; a diverged one has the least there is."""
     plan = tuple(Planned({"max_lr": float(lr)}, seed, problem.epochs, "sweep") for lr in SWEEP for seed in range(SEEDS))
-    scores = [0.0 if row.score is None else row.score for row in train(problem, task, plan, losses=False)]
-    return np.array(scores).reshape(len(SWEEP), SEEDS)
+    found = [0.0 if row.score is None else row.score for row in train(problem, task, plan, losses=False)]
+    return np.array(found).reshape(len(SWEEP), SEEDS)
 
 
 def range_tests(problem: Problem, task: Classification) -> list[Run]:
@@ -204,9 +236,9 @@ def range_tests(problem: Problem, task: Classification) -> list[Run]:
     return runs
 
 
-def truth(accuracy: np.ndarray[Any, Any]) -> tuple[float, Callable[[float], float]]:
-    """The best rate, and the accuracy at any rate, from the sweep's means smoothed over neighbours (1, 2, 1)."""
-    mean = accuracy.mean(axis=1)
+def truth(scores: np.ndarray[Any, Any]) -> tuple[float, Callable[[float], float]]:
+    """The best rate, and the score at any rate, from the sweep's means smoothed over neighbours (1, 2, 1)."""
+    mean = scores.mean(axis=1)
     padded = np.concatenate([mean[:1], mean, mean[-1:]])
     smoothed = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
     best = float(SWEEP[int(smoothed.argmax())])
@@ -235,9 +267,9 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """One problem's table, and its raw curves."""
     problem = PROBLEMS[name]
     task = problem.make()
-    accuracy = sweep(problem, task)
+    scores = sweep(problem, task)
     runs = range_tests(problem, task)
-    best, at = truth(accuracy)
+    best, at = truth(scores)
     readings = [read(run, STOP_AT) for run in runs]
     table = {rule: judge([r.rules[rule] for r in readings if r.rules], best, at) for rule in RULES}
     agreed = [agree([read(run, STOP_AT) for run in group], END).suggestion for group in groups(runs)]
@@ -247,16 +279,14 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     plan = tuple(replace(auto, seed=100 + seed) for seed in range(SEEDS))
     trained = [row.score for row in train(problem, task, plan, losses=False)]
     found = {
-        "auto": {"max_lr": together, "accuracy": trained, "mean": float(np.mean([s or 0.0 for s in trained]))},
+        "auto": {"max_lr": together, "scores": trained, "mean": float(np.mean([s or 0.0 for s in trained]))},
         "task": name,
         "epochs": problem.epochs,
         "best_lr": best,
-        "sweep": [
-            {"lr": float(lr), "accuracy": a.mean(), "std": a.std()} for lr, a in zip(SWEEP, accuracy, strict=True)
-        ],
+        "sweep": [{"lr": float(lr), "score": a.mean(), "std": a.std()} for lr, a in zip(SWEEP, scores, strict=True)],
         "rules": table,
     }
-    curves = {"sweep": accuracy.tolist(), "runs": [{"lrs": r.lrs.tolist(), "losses": r.losses.tolist()} for r in runs]}
+    curves = {"sweep": scores.tolist(), "runs": [{"lrs": r.lrs.tolist(), "losses": r.losses.tolist()} for r in runs]}
     return found, curves
 
 
@@ -278,7 +308,7 @@ def main() -> None:
         found.append(result)
         print(f"{name}: best max_lr {result['best_lr']:.2g} ({result['epochs']} epochs)")
         auto = result["auto"]
-        print(f"  1cycle at the agreed {auto['max_lr']:.3g}: accuracy {auto['mean']:.4f} ({SEEDS} seeds)")
+        print(f"  1cycle at the agreed {auto['max_lr']:.3g}: score {auto['mean']:.4f} ({SEEDS} seeds)")
         for rule, row in result["rules"].items():
             print(f"  {rule:8}", ", ".join(f"{key} {value:.3g}" for key, value in row.items()), flush=True)
     found_with = versions("lab", "torch", "scikit-learn")

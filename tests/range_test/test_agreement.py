@@ -15,8 +15,8 @@ def run_of(losses: list[float] | np.ndarray, decay: float = 0.01, low: float = 1
     return Run(0, decay, np.geomspace(low, high, len(losses)), np.asarray(losses, dtype=float))
 
 
-def reading(falls: float, half: float, least: float, decay: float = 0.0, bottom: float = 1.0, steep: float = 0.0):
-    return Reading(0, decay, (1e-3,) * 50, (2.0,) * 49 + (bottom,), falls, half, least, {"steep": steep or half})
+def reading(falls: float, half: float, least: float, decay: float = 0.0, bottom: float = 1.0) -> Reading:
+    return Reading(0, decay, (1e-3,) * 50, (2.0,) * 49 + (bottom,), falls, half, least, {"valley": half})
 
 
 def test_a_reading_marks_where_the_loss_falls_and_where_it_is_least() -> None:
@@ -65,12 +65,29 @@ def test_runs_that_agree_are_sure_and_the_bootstrap_repeats() -> None:
     same = [reading(1e-4, 1e-2, 1e-1)] * 5
     found = agree(same, end=10.0)
     assert found.sure == (pytest.approx(1e-2), pytest.approx(1e-2))
+    assert found.marks == (pytest.approx(1e-2), pytest.approx(1e-2))
     mixed = [reading(1e-4, lr, 1e-1) for lr in (1e-3, 2e-3, 5e-3, 1e-2)]
     assert agree(mixed, end=10.0, seed=3) == agree(mixed, end=10.0, seed=3)
 
 
-def test_the_rate_lies_between_half_the_fall_and_its_steepest_point() -> None:
-    assert agree([reading(1e-4, 1e-3, 1e-1, steep=1e-1)] * 2, end=10.0).suggestion == pytest.approx(1e-2)
+def test_the_rate_lies_between_half_the_fall_and_a_tenth_of_the_least_loss_whichever_is_first() -> None:
+    slow = agree([reading(1e-4, 1e-3, 1.0)] * 2, end=10.0)
+    assert slow.suggestion == pytest.approx(1e-2)
+    assert slow.marks == (pytest.approx(1e-3), pytest.approx(1e-1))
+    sudden = agree([reading(1e-4, 4e-2, 1e-1)] * 2, end=10.0)
+    assert sudden.suggestion == pytest.approx(2e-2)
+    assert sudden.marks == (pytest.approx(1e-2), pytest.approx(4e-2))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_before_the_fall_does_not_move_the_rate_by_decades(seed: int) -> None:
+    """Few examples: from 1e-4 on the loss falls slowly over three decades, while its first steps are noisy."""
+    lrs = np.geomspace(1e-6, 10, 100)
+    fall = np.interp(np.log10(lrs), [-6, -4, -1, 0, 1], [2.0, 2.0, 0.3, 2.0, 9.0])
+    noise = np.random.default_rng(seed).normal(0, 0.5, 100) * (lrs < 1e-4)
+    found = agree([read(Run(0, 0.01, lrs, fall + noise), stop_at=4.0)], end=10.0)
+    assert found.suggestion is not None
+    assert 3e-3 < found.suggestion < 0.1
 
 
 def test_a_single_run_has_no_interval() -> None:

@@ -125,6 +125,19 @@ def test_an_optimum_at_the_edge_says_which_way_to_widen(study: Study, tmp_path: 
     assert "Widen it: raise space.weight_decay.high." in render(study.spec, record)
 
 
+@pytest.mark.parametrize(("ratio", "says"), [(1 / 50, "50 times as large"), (20, "20 times as small"), (2, None)])
+def test_a_suggestion_that_the_trials_do_not_bear_out_is_called_so(
+    study: Study, tmp_path: Path, ratio: float, says: str | None
+) -> None:
+    shutil.copytree(study.record.folder, tmp_path / "run")
+    record = Record(tmp_path / "run")
+    confirmed = record.need("confirm")["chosen"]["one_cycle"]["params"]["max_lr"]
+    record.write("bounds", record.need("bounds") | {"suggestion": ratio * confirmed})
+    html = render(study.spec, record)
+    assert ("The trials found otherwise" in html) == (says is not None)
+    assert says is None or says in html
+
+
 def test_a_machine_without_plotly_still_gets_its_page(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "get_plotlyjs", None)
     html = render(study.spec, study.record)

@@ -42,6 +42,9 @@ def test_the_bell_lies_at_the_suggestion_and_is_as_wide_as_it_is_unsure(tmp_path
     # An interval over all seven decades of the range is a spread of a quarter of it.
     wide = sampler_of(spec, _record(tmp_path, {**BOUNDS, "sure": [1e-6, 10.0]}))["prior"]
     assert wide["max_lr"]["spread"] == pytest.approx(0.25)
+    # Two marks that lie half of the range apart are a spread of a quarter of it as well.
+    apart = sampler_of(spec, _record(tmp_path, {**BOUNDS, "marks": [10**-4.25, 10**-0.75]}))["prior"]
+    assert apart["max_lr"]["spread"] == pytest.approx(0.25)
     assert sampler_of(spec, _record(tmp_path, {**BOUNDS, "sure": None}))["prior"]["max_lr"]["spread"] == 0.15
 
 
