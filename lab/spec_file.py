@@ -33,12 +33,17 @@ def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> StudySp
     if value is None:
         raise SpecError(str(path), "is empty")
     if not isinstance(value, dict):
-        raise SpecError(str(path), f"holds {value!r}, not a mapping")
+        raise SpecError(str(path), f"holds {_shown(value)}, not a mapping of a study's settings")
     for key, new in (overrides or {}).items():
         _override(value, key, new)
     _root_overrides(value, overrides or {})
     spec = parse_spec(value)
     return spec.model_copy(update={"task": _rooted(spec.task, path.resolve().parent)})
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _rooted(task: TaskSpec, folder: Path) -> TaskSpec:

@@ -126,9 +126,9 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
     if numeric.notna().mean() >= _MOSTLY:
         bad = text[numeric.isna()]
         raise TaskError(
-            f"column {values.name!r}: row {row_number(bad, 0)} holds {bad.iloc[0]!r}, and "
-            f"{numeric.notna().mean():.0%} of its values are numbers; mend it, or say "
-            f"types: {{{values.name}: category}}"
+            f"column {values.name!r}: row {row_number(bad, 0)} holds {bad.iloc[0]!r}, and all but {len(bad)} of its "
+            f"{len(text)} values are numbers; mend it, add it to task.missing, "
+            f"or say types: {{{values.name}: category}}"
         )
     if date_format(text) is not None:
         return "date"

@@ -15,6 +15,10 @@ _SAMPLE = 20_000
 _FEW_WEIGHTS = 8
 """A linear combination of at most as many columns that gives the target exactly is a leak, not a discovery."""
 
+_MOSTLY = 0.9
+_DRESSED = r"\s*[-+]?[$€£]?\s*\d{1,3}(?:[,.' ]?\d{3})*(?:[.,]\d+)?\s*[%$€£]?\s*"
+"""Numbers as people write them: 1,234.5 or 1.234,5 or 12 % or $3."""
+
 
 def leaks(frame: pd.DataFrame, features: list[str], target: str) -> tuple[str, ...]:
     """Features that say the target under another name: one-to-one with it, or, several together, adding up to it."""
@@ -59,13 +63,26 @@ def _adding_up(frame: pd.DataFrame, features: list[str], target: NDArray[np.floa
     return tuple(told) if len(told) <= _FEW_WEIGHTS else ()
 
 
-def mostly_numbers(values: pd.Series[Any], least: float = 0.5) -> float | None:
-    """The share of a text column's values that are numbers, where it is large enough to be a column of numbers."""
+def mostly_numbers(values: pd.Series[Any], least: float = 0.5) -> tuple[int, int] | None:
+    """How many of a text column's values are numbers and how many are not, where most are."""
     known = values.dropna()
     if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known) or known.empty:
         return None
-    share = float(pd.to_numeric(known.astype(str), errors="coerce").notna().mean())
-    return share if least <= share < 1 else None
+    numbers = int(pd.to_numeric(known.astype(str), errors="coerce").notna().sum())
+    return (numbers, len(known) - numbers) if least * len(known) <= numbers < len(known) else None
+
+
+def dressed_number(values: pd.Series[Any]) -> str | None:
+    """An example of a text column whose values are numbers but for separators, per cent signs and currencies."""
+    known = values.dropna()
+    if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known) or known.empty:
+        return None
+    dressed = known.astype(str).str.fullmatch(_DRESSED)
+    return str(known[~_is_plain(known)].iloc[0]) if dressed.mean() >= _MOSTLY and not _is_plain(known).all() else None
+
+
+def _is_plain(values: pd.Series[Any]) -> pd.Series[Any]:
+    return pd.to_numeric(values.astype(str), errors="coerce").notna()
 
 
 def duplicates(frame: pd.DataFrame, features: list[str], rows: Rows) -> dict[str, int]:

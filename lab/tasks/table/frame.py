@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from lab.errors import SpecError, TaskError, nearest
 
-_MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A")
+MISSING = ("?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A")
+"""What stands for no value in a CSV, unless its user says otherwise; an empty cell always does."""
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """A table; columns of text stay text, and `?`, `NA` and the like are missing values.
+def read_frame(path: Path, missing: Sequence[str] = MISSING) -> pd.DataFrame:
+    """A table; columns of text stay text, and the words of `missing` are missing values.
 
     Raises:
         TaskError: missing, of another kind, unreadable, without rows, or with a column name twice.
@@ -29,7 +30,7 @@ def read_frame(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
         else:
-            separator = "\t" if path.suffix == ".tsv" else ","
+            separator = _separator(path)
             header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, skipinitialspace=True)
             _check_separator(path, header.iloc[0], separator)
             with warnings.catch_warnings():
@@ -37,7 +38,7 @@ def read_frame(path: Path) -> pd.DataFrame:
                 frame = pd.read_csv(
                     path,
                     sep=separator,
-                    na_values=list(_MISSING),
+                    na_values=["", *missing],
                     keep_default_na=False,
                     skipinitialspace=True,
                     low_memory=False,
@@ -45,8 +46,8 @@ def read_frame(path: Path) -> pd.DataFrame:
                 )
     except pd.errors.ParserWarning:
         raise TaskError(f"{path}: its rows have more values than its first row has names") from None
-    except UnicodeDecodeError as error:
-        raise TaskError(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except UnicodeDecodeError:
+        raise TaskError(f"{path}: is not UTF-8{_first_foreign_line(path)}; save it as UTF-8") from None
     except (ValueError, OSError) as error:
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     if path.suffix != ".parquet":
@@ -59,6 +60,32 @@ def read_frame(path: Path) -> pd.DataFrame:
     if len(frame) == 0:
         raise TaskError(f"{path}: has no rows")
     return frame
+
+
+def words_for_missing(path: Path, names: Iterable[str], missing: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How often each word of `missing` stands in some columns of a CSV; a parquet has values of its own for that."""
+    if path.suffix == ".parquet":
+        return {}
+    columns = list(names)
+    text = pd.read_csv(
+        path, sep=_separator(path), usecols=columns, dtype=str, na_filter=False, skipinitialspace=True, index_col=False
+    )
+    counts = {name: text[name][text[name].isin(list(missing))].value_counts() for name in columns}
+    return {name: {str(word): int(n) for word, n in found.items()} for name, found in counts.items() if len(found)}
+
+
+def _separator(path: Path) -> str:
+    return "\t" if path.suffix == ".tsv" else ","
+
+
+def _first_foreign_line(path: Path) -> str:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return f" in line {number}"
+    return ""
 
 
 def _check_separator(path: Path, header: pd.Series[str], separator: str) -> None:

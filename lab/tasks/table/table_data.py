@@ -3,8 +3,9 @@ before anything is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError, nearest
-from lab.tasks.description import Description
-from lab.tasks.splits import Rows, SplitPlan, make_split, thin_classes
+from lab.tasks.splits import Rows, SplitPlan, make_split
 from lab.tasks.table import doubts
 from lab.tasks.table.columns import (
     TYPES,
-    Category,
     Column,
     Date,
-    Type,
     dump_column,
     fit_column,
     infer_type,
@@ -30,8 +28,9 @@ from lab.tasks.table.columns import (
 )
 from lab.tasks.table.encoding import Encoded, Notes, encode
 from lab.tasks.table.frame import need_columns, read_frame
+from lab.tasks.table.options import TableOptions
 from lab.tasks.table.target import Target, fit_target, need_values, with_target
-from lab.tasks.table.values import as_text, other_format, read_dates
+from lab.tasks.table.values import as_text, read_dates
 
 
 @dataclass(frozen=True)
@@ -57,48 +56,6 @@ class Fitted:
             raise TaskError(f"what was fitted to the table is damaged ({type(error).__name__}: {error})") from error
 
 
-@dataclass(frozen=True)
-class TableOptions:
-    """What a spec says of a table; see `Table`."""
-
-    path: str
-    target: str | list[str]
-    test_path: str | None = None
-    split: Any = "auto"
-    ignore: Sequence[str] = field(default_factory=list)
-    types: Mapping[str, Type] = field(default_factory=dict)
-    target_type: str | None = None
-    bins: int = 16
-    allow_leaks: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.ignore, str):
-            object.__setattr__(self, "ignore", [self.ignore])  # one column, as `target` may be one
-        if not isinstance(self.path, str) or not self.path:
-            raise SpecError("task.path", f"{self.path!r} is not a path")
-        if self.test_path is not None and not isinstance(self.test_path, str):
-            raise SpecError("task.test_path", f"{self.test_path!r} is not a path")
-        if not _are_names(self.target if isinstance(self.target, (list, tuple)) else [self.target]) or not self.target:
-            raise SpecError("task.target", f"{self.target!r} is neither a column's name nor a list of them")
-        if not isinstance(self.ignore, (list, tuple)) or not _are_names(self.ignore):
-            raise SpecError("task.ignore", f"{self.ignore!r} is not a list of columns")
-        if not isinstance(self.types, Mapping) or not _are_names(list(self.types)):
-            raise SpecError("task.types", f"{self.types!r} is not a mapping of columns to {', '.join(TYPES)}")
-        if not isinstance(self.allow_leaks, bool):
-            raise SpecError("task.allow_leaks", f"{self.allow_leaks!r} is not true or false")
-        for name, kind in self.types.items():
-            if kind not in TYPES:
-                raise SpecError(f"task.types.{name}", f"{kind!r} is unknown; choices: {', '.join(TYPES)}")
-        if self.target_type not in (None, "number", "category"):
-            raise SpecError("task.target_type", f"{self.target_type!r} is unknown; choices: number, category")
-        if isinstance(self.bins, bool) or not isinstance(self.bins, int) or not 0 <= self.bins <= 256:
-            raise SpecError("task.bins", f"{self.bins!r} is not a whole number from 0 to 256")
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
-
-
 class TableData:
     """The table, its splits and what was learned from it; each made when it is first asked for.
 
@@ -111,36 +68,35 @@ class TableData:
         self.options = options
         self.plan = SplitPlan.parse(options.split)
         self._encoded: dict[str, Encoded] = {}
-        self._untold: list[str] = []
+        self.untold: dict[str, tuple[int, int]] = {}
+        """Of a file that has rows without a target: how many, and of how many rows."""
 
     @cached_property
     def frame(self) -> pd.DataFrame:
         """All rows that have a target; those of `test_path` last."""
         options = self.options
-        frame = read_frame(Path(options.path))
+        frame = read_frame(Path(options.path), options.missing)
         self._check_names(frame)
         frame = self._told(frame, options.path)
         self.main_rows = len(frame)
         if options.test_path is None:
             return frame
-        test = read_frame(Path(options.test_path))
+        test = read_frame(Path(options.test_path), options.missing)
         need_columns(test, [*options.targets], f"task.test_path: {options.test_path}")
         test = self._told(test, options.test_path)
         lacking = [name for name in frame.columns if name not in test.columns and name not in options.ignore]
         if lacking:
             raise TaskError(f"{options.test_path}: lacks column {lacking[0]!r}{nearest(lacking[0], test.columns)}")
-        return pd.concat([frame, test[[n for n in frame.columns if n in test.columns]]], ignore_index=True)
+        # The index stays the row of the file, which errors name.
+        return pd.concat([frame, test[[n for n in frame.columns if n in test.columns]]])
 
     def _told(self, frame: pd.DataFrame, path: str) -> pd.DataFrame:
-        """The rows that have a target; how many have none is said with what is doubtful."""
+        """The rows that have a target."""
         targets = self.options.targets
         kept = with_target(frame, targets)
         need_values(kept, targets)
         if len(kept) < len(frame):
-            self._untold.append(
-                f"{len(frame) - len(kept)} of {len(frame)} rows of {Path(path).name} have no {', '.join(targets[:6])} "
-                "and are left out"
-            )
+            self.untold[path] = len(frame) - len(kept), len(frame)
         return kept
 
     def _check_names(self, frame: pd.DataFrame) -> None:
@@ -162,7 +118,7 @@ class TableData:
         frame = self.frame
         separate = self.options.test_path is not None
         main = frame.head(self.main_rows)
-        classes = self._classes
+        classes = self.classes
         by = None if self.plan.by is None else self._by(main[self.plan.by])
         found = make_split(self.plan, len(main), classes, by, with_test=not separate)
         if separate:
@@ -170,7 +126,7 @@ class TableData:
         return found
 
     @cached_property
-    def _classes(self) -> NDArray[Any] | None:
+    def classes(self) -> NDArray[Any] | None:
         """Each row's class, where one target has classes."""
         options = self.options
         if len(options.targets) > 1 or options.target_type == "number":
@@ -241,112 +197,21 @@ class TableData:
     def encoded(self, split: str) -> Encoded:
         """A split's features as arrays."""
         if split not in self._encoded:  # the net, its description and its baselines all ask
-            self._encoded[split] = encode(self.fitted.columns, self.part(split), Notes())
+            with self._named(split):
+                self._encoded[split] = encode(self.fitted.columns, self.part(split), Notes())
         return self._encoded[split]
 
     def targets(self, split: str) -> NDArray[Any]:
         """A split's targets; see `Target.values`."""
-        return self.fitted.target.values(self.part(split))
+        with self._named(split):
+            return self.fitted.target.values(self.part(split))
 
-    def describe(self) -> Description:
-        """What was inferred and what is doubtful, for people.
-
-        Raises:
-            TaskError: a row of any split does not fit to what was learned from the training rows.
-        """
-        for split in self.rows:
-            self.encoded(split), self.targets(split)
-        return Description(self._facts(), self._warnings(), len(self.rows["train"]))
-
-    def _facts(self) -> tuple[str, ...]:
-        target = self.fitted.target
-        names = ", ".join(target.names[:6]) + (", ..." if len(target.names) > 6 else "")
-        classes = f" with {len(target.levels)} classes: {_some(target.levels)}" if target.levels else ""
-        lines = [f"target {names}: {target.kind}{classes}"]
-        sizes = ", ".join(f"{len(self.rows[split])} {split}" for split in ("train", "valid", "test"))
-        kind = self.plan.resolved(self._classes is not None)
-        lines.append(f"rows {sizes} (split: {kind}{' by ' + self.plan.by if self.plan.by else ''})")
-        plain = [c.name for c in self.fitted.columns if c.type == "number"]
-        if plain:
-            lines.append(f"numbers: {_some(plain)}")
-        told = [f"{c.name} ({len(c.levels)})" for c in self.fitted.columns if isinstance(c, Category)]
-        if told:
-            lines.append(f"categories (levels): {_some(told)}")
-        for column in self.fitted.columns:
-            if isinstance(column, Date):
-                parts = ", ".join(p.name.rpartition(".")[2] for p in column.parts)
-                lines.append(f"date {column.name}: read as {column.format or 'dates'}; {parts}")
-        lines += [f"left out {name}: {why}" for name, why in self.left_out.items()]
-        return tuple(lines)
-
-    def _warnings(self) -> tuple[str, ...]:
-        features = [c.name for c in self.fitted.columns]
-        train = self.part("train")
-        told = {c.name: doubts.mostly_numbers(train[c.name]) for c in self.fitted.columns if isinstance(c, Category)}
-        dirty = tuple(
-            f"column {name!r} is taken for categories, though {share:.0%} of its values are numbers; mend the others "
-            "if it should be a number"
-            for name, share in told.items()
-            if share is not None
-        )
-        unsure = tuple(
-            f"date {column.name!r} is read as {column.format}, and all of it could be {other} as well; "
-            "year-month-day leaves no doubt"
-            for column in self.fitted.columns
-            if isinstance(column, Date) and (other := other_format(train[column.name], column.format))
-        )
-        found = doubts.duplicates(self.frame, features, self.rows)
-        twice = tuple(
-            f"{count} of {len(self.rows[split])} {split} rows have the features of a training row: duplicates make "
-            "scores too good (split kind 'grouped' keeps them together)"
-            for split, count in found.items()
-            if count
-        )
-        return (*self._untold, *dirty, *unsure, *twice, *self._thin_classes(), *self._when())
-
-    def _thin_classes(self) -> tuple[str, ...]:
-        target = self.fitted.target
-        if target.kind != "classification":
-            return ()
-        return thin_classes({split: self.targets(split) for split in self.rows}, target.levels)
-
-    def _when(self) -> tuple[str, ...]:
-        """Rows of all times on both sides of a split make the future look as easy as the past."""
-        dates = [c.name for c in self.fitted.columns if isinstance(c, Date)]
-        if not dates or self.plan.kind in ("time", "declared") or self.options.test_path is not None:
-            return ()
-        return (
-            f"rows are split whatever their {dates[0]!r}; where later rows are to be predicted, say split: "
-            f"{{kind: time, by: {dates[0]}}}",
-        )
-
-
-def describe(options: Mapping[str, Any]) -> Description:
-    """What a spec's options for the task `table` come to."""
-    known = {f.name for f in fields(TableOptions)}
-    given = {name: value for name, value in options.items() if name in known}
-    for name in ("path", "target"):
-        if name not in given:
-            raise SpecError(f"task.{name}", "is missing")
-    check_layers(options.get("layers", (1,)))
-    return TableData(TableOptions(**given)).describe()
-
-
-def check_layers(layers: object) -> None:
-    """Refuse widths of hidden layers that are none.
-
-    Raises:
-        SpecError: with what was given.
-    """
-    given = layers if isinstance(layers, (list, tuple)) else ()
-    if not given or any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in given):
-        raise SpecError("task.layers", f"{layers!r} is not a list of widths of at least 1")
-
-
-def _are_names(values: Sequence[object]) -> bool:
-    """Different names."""
-    return all(isinstance(name, str) for name in values) and len(set(values)) == len(values)
-
-
-def _some(names: Any, most: int = 20) -> str:
-    return ", ".join(list(names)[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+    @contextmanager
+    def _named(self, split: str) -> Iterator[None]:
+        """What is wrong with rows of a file of their own is said with its name."""
+        try:
+            yield
+        except TaskError as error:
+            if split != "test" or self.options.test_path is None:
+                raise
+            raise TaskError(f"{self.options.test_path}: {error}") from error

@@ -15,9 +15,11 @@ from lab.tasks.contract import Baseline, Data, Given, Split, Task, accuracy, mic
 from lab.tasks.description import Description
 from lab.tasks.table.columns import Type
 from lab.tasks.table.encoding import Encoded, Notes, categories_of, encode, inputs, numbers_of
-from lab.tasks.table.frame import read_frame
+from lab.tasks.table.frame import MISSING, read_frame
 from lab.tasks.table.net import TableNet
-from lab.tasks.table.table_data import Fitted, TableData, TableOptions, check_layers
+from lab.tasks.table.options import TableOptions, check_layers
+from lab.tasks.table.table_data import Fitted, TableData
+from lab.tasks.table.telling import tell
 
 
 class Table(Task):
@@ -33,6 +35,7 @@ class Table(Task):
         ignore: columns not to learn from.
         types: column to `number`, `category` or `date`, where the guess is wrong.
         target_type: `number` or `category`, where the guess is wrong.
+        missing: words of a CSV that stand for no value, as an empty cell does; None: `frame.MISSING`.
         bins: of the piecewise-linear encoding that stands beside each number; 0 turns it off.
         layers: widths of the hidden layers.
         allow_leaks: take features that give the target away.
@@ -49,16 +52,27 @@ class Table(Task):
         ignore: Sequence[str] = (),
         types: Mapping[str, Type] | None = None,
         target_type: str | None = None,
+        missing: Sequence[str] | None = None,
         bins: int = 16,
         layers: Sequence[int] = (200, 100),
         allow_leaks: bool = False,
     ) -> None:
         self._options = TableOptions(
-            path, target, test_path, split, ignore, {} if types is None else types, target_type, bins, allow_leaks
+            path=path,
+            target=target,
+            test_path=test_path,
+            split=split,
+            ignore=ignore,
+            types={} if types is None else types,
+            target_type=target_type,
+            missing=MISSING if missing is None else missing,
+            bins=bins,
+            allow_leaks=allow_leaks,
         )
         check_layers(layers)
         self._layers = tuple(layers)
         plain = {"ignore": list(self._options.ignore), "types": dict(self._options.types), "layers": list(layers)}
+        plain["missing"] = list(self._options.missing)
         self.options = {**vars(self._options), **plain}
         self._data = TableData(self._options)
         self._fitted: Fitted | None = None
@@ -136,7 +150,7 @@ class Table(Task):
     def read(self, path: Path) -> Given:
         """Rows of a table like the training one; it may lack some columns, and need not hold the target."""
         known, notes = self._known, Notes()
-        frame = read_frame(path)
+        frame = read_frame(path, self._options.missing)
         features = {column.name for column in known.columns}
         lacking = sorted(features - set(frame.columns))
         if 2 * len(lacking) > len(features):
@@ -161,7 +175,7 @@ class Table(Task):
         self._fitted = Fitted.load(fitted)
 
     def describe(self) -> Description:
-        return self._data.describe()
+        return tell(self._data)
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
         from lab.tasks.table.baselines import forests

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from lab.errors import TaskError
 
-_FORMATS = (
-    "ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%m/%d/%Y %H:%M",
-    "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M",
-)  # fmt: skip
+_DAYS = ("%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%d.%m.%y", "%m-%d-%Y", "%d-%m-%Y")
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_FORMATS = ("ISO8601", *(day + time for time in _TIMES for day in _DAYS))
 _ZONE = r"(:\d\d(?:\.\d+)?)\s*(?:Z|[+-]\d\d:?\d\d)$"
 """Behind a time; the first group is the time's end."""
 

@@ -12,7 +12,8 @@ import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from lab.tasks.table.baselines import forests
-from lab.tasks.table.table_data import TableData, TableOptions
+from lab.tasks.table.options import TableOptions
+from lab.tasks.table.table_data import TableData
 from tests.own_data import table, write_table
 
 

@@ -1,0 +1,143 @@
+"""What is told of a table before anything is trained: what was inferred, and what is doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from lab.errors import SpecError
+from lab.tasks.description import Description
+from lab.tasks.splits import thin_classes
+from lab.tasks.table import doubts
+from lab.tasks.table.columns import Category, Date
+from lab.tasks.table.frame import words_for_missing
+from lab.tasks.table.options import TableOptions, check_layers
+from lab.tasks.table.table_data import TableData
+from lab.tasks.table.values import other_format
+
+
+def describe(options: Mapping[str, Any]) -> Description:
+    """What a spec's options for the task `table` come to.
+
+    Raises:
+        SpecError: they are none.
+        TaskError: the table cannot be trained on.
+    """
+    known = {f.name for f in fields(TableOptions)}
+    given = {name: value for name, value in options.items() if name in known and value is not None}
+    for name in ("path", "target"):
+        if name not in given:
+            raise SpecError(f"task.{name}", "is missing")
+    check_layers(options.get("layers", (1,)))
+    return tell(TableData(TableOptions(**given)))
+
+
+def tell(data: TableData) -> Description:
+    """What was inferred and what is doubtful, for people.
+
+    Raises:
+        TaskError: a row of any split does not fit to what was learned from the training rows.
+    """
+    for split in data.rows:
+        data.encoded(split), data.targets(split)
+    return Description(tuple(_facts(data)), tuple(_warnings(data)), len(data.rows["train"]))
+
+
+def _facts(data: TableData) -> Iterator[str]:
+    target, columns = data.fitted.target, data.fitted.columns
+    classes = f" with {len(target.levels)} classes: {_some(target.levels)}" if target.levels else ""
+    yield f"target {_some(target.names, 6)}: {target.kind}{classes}"
+    sizes = ", ".join(f"{len(data.rows[split])} {split}" for split in ("train", "valid", "test"))
+    kind = data.plan.resolved(data.classes is not None)
+    yield f"rows {sizes} (split: {kind}{' by ' + data.plan.by if data.plan.by else ''})"
+    plain = [c.name for c in columns if c.type == "number"]
+    if plain:
+        yield f"numbers: {_some(plain)}"
+    told = [f"{c.name} ({len(c.levels)})" for c in columns if isinstance(c, Category)]
+    if told:
+        yield f"categories (levels): {_some(told)}"
+    for column in columns:
+        if isinstance(column, Date):
+            parts = ", ".join(p.name.rpartition(".")[2] for p in column.parts)
+            yield f"date {column.name}: read as {column.format or 'dates'}; {parts}"
+    gaps = data.frame[[c.name for c in columns]].isna().mean()
+    lacking = [f"{name} ({share:.2g})" for name, share in (100 * gaps[gaps > 0]).items()]
+    if lacking:
+        yield f"missing values (% of rows): {_some(lacking)}"
+    for name, why in data.left_out.items():
+        yield f"left out {name}: {why}"
+
+
+def _warnings(data: TableData) -> Iterator[str]:
+    yield from _untold(data)
+    yield from _words(data)
+    train = data.part("train")
+    for column in data.fitted.columns:
+        if isinstance(column, Category) and (counts := doubts.mostly_numbers(train[column.name])):
+            yield (
+                f"column {column.name!r} is taken for categories, though {counts[0]} of its values are numbers and "
+                f"{counts[1]} are not; mend those if it should be a number"
+            )
+        if isinstance(column, Date) and (other := other_format(train[column.name], column.format)):
+            yield (
+                f"date {column.name!r} is read as {column.format}, and all of it could be {other} as well; "
+                "year-month-day leaves no doubt"
+            )
+    ignored = data.options.ignore
+    for name in (n for n in train.columns if n not in ignored and data.options.types.get(n) is None):
+        if (example := doubts.dressed_number(train[name])) is not None:
+            yield f"column {name!r} is text that looks like numbers, such as {example!r}; write it as a plain number"
+    found = doubts.duplicates(data.frame, [c.name for c in data.fitted.columns], data.rows)
+    for split, count in found.items():
+        if count:
+            yield (
+                f"{count} of {len(data.rows[split])} {split} rows have the features of a training row: duplicates make "
+                "scores too good (split kind 'grouped' keeps them together)"
+            )
+    target = data.fitted.target
+    if target.kind == "classification":
+        yield from thin_classes({split: data.targets(split) for split in data.rows}, target.levels)
+    yield from _when(data)
+
+
+def _untold(data: TableData) -> Iterator[str]:
+    targets = data.options.targets
+    for path, (lacking, rows) in data.untold.items():
+        words = words_for_missing(Path(path), targets, data.options.missing)
+        written = "; ".join(_counts(found) for found in words.values())
+        yield (
+            f"{lacking} of {rows} rows of {Path(path).name} have no {_some(targets, 6)} and are left out"
+            + (f" ({written}; if that is a class of its own, list what is missing in task.missing)" if words else "")
+        )
+
+
+def _words(data: TableData) -> Iterator[str]:
+    """Words of categories that may be a level of their own, as NA is for 'no garage' or the country's code."""
+    texts = [c.name for c in data.fitted.columns if isinstance(c, Category) and data.frame[c.name].isna().any()]
+    for name, found in words_for_missing(Path(data.options.path), texts, data.options.missing).items():
+        named = {word: count for word, count in found.items() if word != "?"}
+        if named:
+            yield (
+                f"column {name!r} holds {_counts(named)}, taken for missing values; if that is a level of its own, "
+                "list what is missing in task.missing"
+            )
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{word!r} {count} times" for word, count in found.items())
+
+
+def _when(data: TableData) -> Iterator[str]:
+    """Rows of all times on both sides of a split make the future look as easy as the past."""
+    dates = [c.name for c in data.fitted.columns if isinstance(c, Date)]
+    if dates and data.plan.kind not in ("time", "declared") and data.options.test_path is None:
+        yield (
+            f"rows are split whatever their {dates[0]!r}; where later rows are to be predicted, say split: "
+            f"{{kind: time, by: {dates[0]}}}"
+        )
+
+
+def _some(names: Any, most: int = 20) -> str:
+    return ", ".join(list(names)[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")

@@ -1,0 +1,240 @@
+"""What is told of a table before training: what was inferred, what is doubtful, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lab.errors import LabError, TaskError
+from lab.tasks.table.options import TableOptions
+from lab.tasks.table.table_data import TableData
+from lab.tasks.table.telling import describe, tell
+from tests.own_data import table, write_table
+
+
+def _data(tmp_path: Path, frame: pd.DataFrame | None = None, **options: Any) -> TableData:
+    path = write_table(tmp_path / "table.parquet", table() if frame is None else frame)
+    return TableData(TableOptions(**{"path": str(path), "target": "answer", **options}))
+
+
+def test_its_facts_say_what_was_inferred(tmp_path: Path):
+    frame = table().assign(number2=lambda f: f["number"] ** 2, empty=None, same="a", name=[f"n{i}" for i in range(60)])
+    found = tell(_data(tmp_path, frame, ignore=["number2"]))
+    assert found.train_examples == 36
+    assert "target answer: classification with 2 classes: no, yes" in found.facts
+    assert "rows 36 train, 12 valid, 12 test (split: stratified)" in found.facts
+    assert "numbers: number" in found.facts
+    assert "categories (levels): letter (3)" in found.facts
+    assert "date day: read as ISO8601; month, week, day_of_week, hour" in found.facts
+    assert "left out number2: asked to be ignored" in found.facts
+    assert "left out empty: is empty" in found.facts
+    assert "left out same: has one value only" in found.facts
+    assert "left out name: has 36 different texts in 36 rows" in found.facts
+    assert found.warnings == (
+        "rows are split whatever their 'day'; where later rows are to be predicted, say split: {kind: time, by: day}",
+    )
+
+
+def test_dates_that_two_formats_read_are_told(tmp_path: Path):
+    frame = table().assign(day=[f"0{1 + i % 9}/0{1 + i % 7}/2021" for i in range(60)])
+    assert tell(_data(tmp_path, frame)).warnings[0] == (
+        "date 'day' is read as %m/%d/%Y, and all of it could be %d/%m/%Y as well; year-month-day leaves no doubt"
+    )
+
+
+def test_of_a_split_by_time_no_time_is_told(tmp_path: Path):
+    assert tell(_data(tmp_path, split={"kind": "time", "by": "day"})).warnings == ()
+    assert tell(_data(tmp_path, ignore=["day"])).warnings == ()
+
+
+def test_rows_without_a_target_are_left_out_of_a_csv_and_of_test_rows(tmp_path: Path):
+    frame = table().assign(answer=[1, None] * 30)
+    frame.loc[:9, "answer"] = 0
+    path, test = write_table(tmp_path / "a.csv", frame), write_table(tmp_path / "b.csv", frame)
+    found = TableData(TableOptions(str(path), "answer", test_path=str(test), ignore=["day"]))
+    assert found.fitted.target.levels == ("0", "1")
+    assert len(found.rows["test"]) == 35
+    assert tell(found).warnings[:2] == (
+        "25 of 60 rows of a.csv have no answer and are left out",
+        "25 of 60 rows of b.csv have no answer and are left out",
+    )
+
+
+def test_a_class_that_a_split_lacks_is_told(tmp_path: Path):
+    frame = table()
+    frame.loc[:2, "answer"] = "seldom"
+    rows = pd.Series(["train"] * 40 + ["valid"] * 10 + ["test"] * 10, name="part")
+    found = _data(tmp_path, frame.assign(part=rows), ignore=["day"], split={"kind": "declared", "by": "part"})
+    assert tell(found).warnings == (
+        "train has few examples of class seldom (3); scores say little of them",
+        "valid has no example of class seldom; scores say little of them",
+        "test has no example of class seldom; scores say little of them",
+    )
+
+
+def test_duplicates_across_splits_are_warned_of(tmp_path: Path):
+    data = _data(tmp_path, pd.concat([table(), table()], ignore_index=True))
+    warnings = tell(data).warnings
+    assert len(warnings) == 3
+    assert "valid rows have the features of a training row: duplicates make scores too good" in warnings[0]
+
+
+def _leak(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(reply=frame["answer"].map({"no": 0, "yes": 1}))
+
+
+BAD: list[tuple[Any, dict[str, Any], str]] = [
+    (None, {"path": "/nowhere.csv"}, "/nowhere.csv: does not exist"),
+    (None, {"path": 3}, "task.path: 3 is not a path"),
+    (None, {"test_path": 3}, "task.test_path: 3 is not a path"),
+    (None, {"test_path": "/nowhere.csv"}, "/nowhere.csv: does not exist"),
+    (None, {"target": "anwser"}, "task.target: there is no column 'anwser' (did you mean 'answer'?); columns: number"),
+    (None, {"target": []}, "task.target: [] is neither a column's name nor a list of them"),
+    (None, {"target": 3}, "task.target: 3 is neither"),
+    (None, {"target": ["answer", "answer"]}, "task.target: ['answer', 'answer'] names a column twice"),
+    (None, {"ignore": 3}, "task.ignore: 3 is not a list of columns"),
+    (None, {"ignore": ["nmber"]}, "task.ignore: there is no column 'nmber' (did you mean 'number'?)"),
+    (None, {"ignore": ["answer"]}, "task.ignore: 'answer' is the target"),
+    (None, {"ignore": ["number", "letter", "day"]}, "table.parquet: has no column to learn from beside answer"),
+    (None, {"types": "number"}, "task.types: 'number' is not a mapping of columns to number, category, date"),
+    (None, {"types": {"number": "nmber"}}, "task.types.number: 'nmber' is unknown; choices: number, category, date"),
+    (None, {"types": {"lettr": "date"}}, "task.types: there is no column 'lettr' (did you mean 'letter'?)"),
+    (None, {"types": {"letter": "number"}}, "column 'letter': row 2 holds 'y', which is no number"),
+    (None, {"types": {"letter": "date"}}, "column 'letter': its values are not dates that one format reads"),
+    (None, {"target_type": "text"}, "task.target_type: 'text' is unknown; choices: number, category"),
+    (None, {"target_type": "number"}, "column 'answer': row "),
+    (None, {"missing": "NA"}, "task.missing: 'NA' is not a list of words; quote those"),
+    (None, {"missing": ["NA", None]}, "task.missing: ['NA', None] is not a list of words"),
+    (None, {"bins": -1}, "task.bins: -1 is not a whole number from 0 to 256"),
+    (None, {"bins": 1.5}, "task.bins: 1.5 is not"),
+    (None, {"bins": True}, "task.bins: True is not"),
+    (None, {"layers": []}, "task.layers: [] is not a list of widths of at least 1"),
+    (None, {"layers": [0]}, "task.layers: [0] is not"),
+    (None, {"layers": 5}, "task.layers: 5 is not"),
+    (None, {"allow_leaks": "no"}, "task.allow_leaks: 'no' is not true or false"),
+    (None, {"split": "tme"}, "task.split.kind: 'tme' is unknown (did you mean 'time'?); choices: "),
+    (None, {"split": {"kind": "time", "by": "dya"}}, "task.split.by: there is no column 'dya' (did you mean 'day'?)"),
+    (None, {"split": {"kind": "grouped", "by": "answer"}}, "task.split.by: 'answer' is the target"),
+    (None, {"split": {"kind": "time", "by": "letter"}}, "column 'letter': its values are not dates"),
+    (None, {"split": {"kind": "declared", "by": "letter"}}, "the split column holds 'x'; allowed: train, valid, test"),
+    (lambda f: f.assign(answer="no"), {}, "target 'answer': is constant (no); there is nothing to learn"),
+    (lambda f: f.assign(answer=["odd", *f["answer"][1:]]), {}, "class odd has 1 example; a stratified split needs at"),
+    (lambda f: f.assign(answer=None), {}, "target 'answer': row 1 has none (60 rows in all)"),
+    (lambda f: f.assign(answer=[f"c{i}" for i in range(60)]), {}, "target 'answer': 36 classes in 36 training rows"),
+    (lambda f: f.assign(answer=[np.inf, *f["number"][1:]]), {}, "target 'answer': row 1 has one beyond 1e+15"),
+    (lambda f: f.assign(number=f["number"] * 1e200), {}, "column 'number': holds "),
+    (lambda f: f.assign(number=["x", *map(str, f["number"][1:])]), {}, "column 'number': row 1 holds 'x'"),
+    (lambda f: f.assign(number=[*map(str, f["number"][:-1]), "x"]), {}, "column 'number': row 60 holds 'x'"),
+    (_leak, {}, "target 'answer' leaks: 'reply' says it exactly; add ignore: [reply], or allow_leaks: true if it is "),
+    (lambda f: f.head(2), {}, "class "),
+    (lambda f: f.head(0), {}, "table.parquet: has no rows"),
+]
+
+
+@pytest.mark.parametrize(("change", "options", "message"), BAD, ids=[message[:45] for *_, message in BAD])
+def test_what_cannot_be_trained_on_is_refused_in_one_line(
+    change: Any, options: dict[str, Any], message: str, tmp_path: Path
+):
+    path = write_table(tmp_path / "table.parquet", change(table()) if change else table())
+    with pytest.raises(LabError) as caught:
+        describe({"path": str(path), "target": "answer", **options})
+    assert str(caught.value).removeprefix(f"{tmp_path}/").startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_leak_may_be_meant(tmp_path: Path):
+    assert "reply (2)" in " ".join(tell(_data(tmp_path, _leak(table()), allow_leaks=True)).facts)
+
+
+def test_odd_columns_are_left_out_or_taken_and_never_end_in_a_traceback(tmp_path: Path):
+    frame = table().assign(
+        lists=[[1, 2]] * 60,
+        mappings=[{"a": i} for i in range(60)],
+        gaps=pd.array([None, 1, 2] * 20, dtype="Int64"),
+        flags=pd.array([None, True, False] * 20, dtype="boolean"),
+        kinds=pd.Categorical(["u", "v"] * 30),
+        spans=pd.timedelta_range("1h", periods=60),
+        half=np.float16(np.linspace(0, 1, 60)),
+    )
+    data = _data(tmp_path, frame)
+    facts = " | ".join(tell(data).facts)
+    assert "categories (levels): letter (3), gaps (2), flags (2), kinds (2)" in facts
+    assert data.left_out["lists"] == data.left_out["mappings"] == "holds lists or mappings"
+
+
+def test_numbers_among_words_are_told_of(tmp_path: Path):
+    ages = [str(20 + i % 30) for i in range(40)] + ["19 years"] * 20
+    (warning,) = tell(_data(tmp_path, table().assign(age=ages), ignore=["day"])).warnings
+    assert warning.startswith(
+        "column 'age' is taken for categories, though 24 of its values are numbers and 12 are not"
+    )
+
+
+def _garages(folder: Path, **options: Any) -> TableData:
+    """Sixty houses, of which every other has none; three of them were not asked."""
+    houses = table().assign(garage=["None", "built in"] * 30, answer=["NA", "yes", "no"] * 20)
+    houses.loc[[1, 5, 9], "garage"] = "?"
+    path = write_table(folder / "houses.csv", houses)
+    return TableData(TableOptions(str(path), "answer", ignore=["day"], **options))
+
+
+def test_words_taken_for_missing_values_are_told_with_their_number(tmp_path: Path):
+    found = tell(_garages(tmp_path))
+    assert "missing values (% of rows): garage (55)" in found.facts  # of 40 rows, 20 hold None and 2 ?
+    assert found.warnings == (
+        "20 of 60 rows of houses.csv have no answer and are left out ('NA' 20 times; if that is a class of its own, "
+        "list what is missing in task.missing)",
+        "column 'garage' holds 'None' 30 times, taken for missing values; if that is a level of its own, list what is "
+        "missing in task.missing",
+    )
+
+
+def test_what_counts_as_missing_is_the_users_to_say(tmp_path: Path):
+    data = _garages(tmp_path, missing=["?"])
+    assert data.fitted.target.levels == ("NA", "no", "yes")
+    assert "categories (levels): letter (3), garage (2)" in tell(data).facts
+    assert tell(data).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "example"),
+    [
+        ([f"{i % 7},{100 + i}" for i in range(60)], "0,100"),
+        ([f"{i} %" for i in range(60)], "0 %"),
+        ([f"${i}.50" for i in range(60)], "$0.50"),
+        ([f"{i},5" for i in range(60)], "0,5"),
+        (["12", "1 200"] * 30, "1 200"),
+    ],
+)
+def test_numbers_as_people_write_them_are_told_of(written: list[str], example: str, tmp_path: Path):
+    warnings = tell(_data(tmp_path, table().assign(price=written), ignore=["day"])).warnings
+    told = [w for w in warnings if w.endswith("write it as a plain number")]
+    assert len(told) == 1
+    train = set(_data(tmp_path, table().assign(price=written), ignore=["day"]).part("train")["price"])
+    assert told[0].startswith("column 'price' is text that looks like numbers, such as '")
+    assert told[0].split("'")[3] in train
+    assert example in written
+
+
+@pytest.mark.parametrize("written", [["3.1.4", "2.7.1"] * 30, ["a1", "b2"] * 30, ["12-34", "56-78"] * 30])
+def test_other_texts_with_digits_are_not(written: list[str], tmp_path: Path):
+    assert tell(_data(tmp_path, table().assign(price=written), ignore=["day"])).warnings == ()
+
+
+def test_a_bad_value_of_the_test_rows_is_named_with_their_file_and_row(tmp_path: Path):
+    frame = table(20, seed=1)
+    frame.loc[3, "answer"] = None
+    frame.loc[11, "answer"] = "unheard of"
+    test = write_table(tmp_path / "later.csv", frame)
+    with pytest.raises(TaskError, match=r"later\.csv: target 'answer': class 'unheard of' is not in the training rows"):
+        tell(_data(tmp_path, test_path=str(test)))
+    numbers = table(20, seed=1).astype({"number": str})
+    numbers.loc[3, "answer"] = None
+    numbers.loc[11, "number"] = "many"
+    test = write_table(tmp_path / "later.csv", numbers)
+    with pytest.raises(TaskError, match=r"later\.csv: column 'number': row 12 holds 'many', which is no number"):
+        tell(_data(tmp_path, test_path=str(test)))
