@@ -14,7 +14,7 @@ from lab.spec import StudySpec
 from lab.study import hyperparameter_doubts
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.registry import describe, load_task
-from lab.training.batch_size import BATCH_SIZE, batch_sizes
+from lab.training.batch_size import BATCH_SIZE, batch_sizes, whole_batches
 
 if TYPE_CHECKING:
     from lab.pace import Pace
@@ -24,13 +24,13 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     """Lines for the user: what the data look like, trainings by stage, optimizer steps, and, probed, seconds.
 
     Raises:
-        TaskError: probing has shown that the task breaks its contract.
+        TaskError: the task cannot be trained on, or probing has shown that it breaks its contract.
     """
     description = describe(spec.task.ref())
     examples = description.train_examples
     # Of a user's file it is not known yet whether it holds a trial function, whose parameters may be called anything.
     sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
-    steps_each = None if examples is None else fmean(examples // size for size in sizes)
+    steps_each = None if examples is None else fmean(whole_batches(examples, size) for size in sizes)
     found = trainings(spec, steps_each)
     lines = [f"data     {fact}" for fact in description.facts]
     lines += [f"warning  {doubt}" for doubt in description.warnings]

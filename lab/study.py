@@ -26,7 +26,7 @@ from lab.tasks.builtin import BUILTIN
 from lab.tasks.naming import spec_value
 from lab.tasks.registry import check_reference
 from lab.training.batch_size import batch_sizes
-from lab.training.hyperparameters import always_read, refuse_unread, unread
+from lab.training.hyperparameters import always_read, check_read, unread
 from lab.training.options import check_optimizer
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def check_components(spec: StudySpec) -> None:
     searched = spec.space if spec.task.kind in BUILTIN else {}
     check_optimizer(spec.optimizer, searched)
     batch_sizes(spec.batch_size, searched)
-    refuse_unread(searched, always_read(spec.schedule.recipe(), spec.optimizer, searched), spec.task.kind)
+    check_read(searched, always_read(spec.schedule.recipe(), spec.optimizer, searched), spec.task.kind)
 
 
 def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
@@ -257,9 +257,10 @@ def headline(stage: str, artefact: Mapping[str, Any]) -> str:
             why = f"; ended since {artefact['ended']}" if artefact.get("ended") else ""
             warm = artefact.get("warm_start")
             taught = f"; {warm['used']} of {warm['read']} trials of {warm['source']} lay in this space" if warm else ""
-            return (
-                f"{artefact['trials']} trials, best {artefact['metric']} {artefact['best']['score']:.4g}{why}{taught}"
-            )
+            failed = artefact["outcomes"].get("failed", 0)
+            lost = f" ({failed} failed)" if failed else ""
+            best = f"best {artefact['metric']} {artefact['best']['score']:.4g}"
+            return f"{artefact['trials']} trials{lost}, {best}{why}{taught}"
         case "explain":
             r2 = artefact.get("out_of_bag_r2")
             return "out-of-bag R2 " + ("unknown" if r2 is None else f"{r2:.2f}")

@@ -117,7 +117,7 @@ class TestClassesOfATable:
         for examples in found["examples"].values():
             assert len(examples) == 12
             assert len({example["index"] for example in examples}) == 12
-            assert set(examples[0]["shown"]) == {"number", "letter", "day", "answer"}
+            assert set(examples[0]["shown"]) == {"row of the file", "number", "letter", "day", "answer"}
         wrong = found["examples"]["most wrong"]
         shares = [float(example["true"].split("(")[1].rstrip("%)")) for example in wrong]
         assert shares == sorted(shares)  # the least probability of the true class first

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+Range: TypeAlias = tuple[float, float]
+SHARE: Range = (0, 1)
+_PIXELS: Range = (0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,8 @@ class Builtin:
     paths: tuple[str, ...] = ()
     """Options that name files or folders."""
     required: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ("dropout",)
-    """Hyperparameters it knows."""
+    reads: Mapping[str, Range] = field(default_factory=lambda: {"dropout": SHARE})
+    """Hyperparameters it knows, and from where on below where their values must lie."""
 
 
 HUB = "hub:"
@@ -59,7 +64,7 @@ BUILTIN: dict[str, Builtin] = {
         describe="lab.tasks.table.telling:describe",
         paths=("path", "test_path"),
         required=("path", "target"),
-        reads=("dropout", "embedding_dropout"),
+        reads={"dropout": SHARE, "embedding_dropout": SHARE},
     ),
     "images": Builtin(
         "lab.tasks.images.task",
@@ -83,7 +88,14 @@ BUILTIN: dict[str, Builtin] = {
         describe="lab.tasks.images.image_data:describe",
         paths=("path", "test_path"),
         required=("path",),
-        reads=("dropout", "flip", "shift", "cutout", "mixup", "label_smoothing"),
+        reads={
+            "dropout": SHARE,
+            "flip": (0, 2),  # false and true
+            "shift": _PIXELS,
+            "cutout": _PIXELS,
+            "mixup": (0, 100),
+            "label_smoothing": SHARE,
+        },
     ),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lab.errors import SpecError
+from lab.errors import SpecError, TaskError
 from lab.space import Choice, Dimension
 
 BATCH_SIZE = "batch_size"
@@ -35,3 +35,14 @@ def batch_sizes(own: int, space: Mapping[str, Dimension]) -> tuple[int, ...]:
             raise SpecError(place, f"{option!r} is not a whole number of at least 1")
         found.append(option)
     return tuple(dict.fromkeys([*found, own] if dimension.when else found))
+
+
+def whole_batches(examples: int, batch_size: int) -> int:
+    """Batches of an epoch; the last, incomplete one is left out, as in the course.
+
+    Raises:
+        TaskError: not even one.
+    """
+    if examples < batch_size:
+        raise TaskError(f"batch_size {batch_size} is above the {examples} training examples")
+    return examples // batch_size

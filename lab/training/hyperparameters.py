@@ -3,6 +3,7 @@ effect."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 from lab.assignment import Recipe
 from lab.errors import SpecError, nearest
 from lab.schedules import schedule_class
-from lab.space import Dimension
+from lab.space import Dimension, ends
 from lab.tasks.builtin import BUILTIN
 from lab.training.batch_size import BATCH_SIZE
 from lab.training.options import optimizer_names
@@ -27,18 +28,24 @@ def always_read(recipe: Recipe, optimizer: Mapping[str, Any], space: Mapping[str
     return tuple(dict.fromkeys(["cycles", *schedules, *optimizer_names(optimizer, space), BATCH_SIZE]))
 
 
-def refuse_unread(names: Iterable[str], always: tuple[str, ...], kind: str) -> None:
-    """Refuse a hyperparameter that a built-in task does not know, nor anything else.
+def check_read(space: Mapping[str, Dimension], always: tuple[str, ...], kind: str) -> None:
+    """Refuse a hyperparameter that a built-in task does not know, nor anything else, and values that it cannot have.
 
     Raises:
-        SpecError: with what is read.
+        SpecError: with what is read, or with the values allowed.
     """
     if kind not in BUILTIN:
         return
-    known = (*always, *BUILTIN[kind].reads)
-    for name in names:
+    reads = BUILTIN[kind].reads
+    known = (*always, *reads)
+    for name, dimension in space.items():
         if name not in known:
             raise SpecError(f"space.{name}", f"nothing reads it{nearest(name, known)}; read are {', '.join(known)}")
+        low, high = reads.get(name, (-math.inf, math.inf))
+        for value in ends(dimension) if name in reads else ():
+            if not isinstance(value, (int, float)) or not low <= value < high:
+                told = f"at least {low:g}" + (f" and below {high:g}" if math.isfinite(high) else "")
+                raise SpecError(f"space.{name}", f"{value!r} is not {told}")
 
 
 def unread(task: Task, settings: Iterable[Mapping[str, Any]], always: tuple[str, ...]) -> tuple[str, ...]:

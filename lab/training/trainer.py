@@ -20,6 +20,7 @@ from lab.errors import RecordError, TaskError
 from lab.range_test import smooth, stop_step
 from lab.tasks.building import build_model
 from lab.tasks.contract import Data, Split, Task
+from lab.training.batch_size import whole_batches
 from lab.training.device import check_precision, pick_device
 from lab.training.evaluation import evaluate
 from lab.training.fault import Fault, fault_of
@@ -326,12 +327,10 @@ def _state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def steps_per_epoch(examples: int, training: Training) -> int:
-    """Optimizer steps of an epoch; the last, incomplete batch is left out, as in the course.
+    """Optimizer steps of an epoch.
 
     Raises:
         TaskError: not even one batch.
     """
-    steps = examples // training.batch_size
-    if steps < 1:
-        raise TaskError(f"batch_size {training.batch_size} is above the {examples} training examples")
+    steps = whole_batches(examples, training.batch_size)
     return min(steps, training.epoch_steps or steps)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lab.errors import SpecError
+from lab.errors import SpecError, TaskError
 from lab.space import Choice, Dimension, Float, Int
-from lab.training.batch_size import batch_size_of, batch_sizes
+from lab.training.batch_size import batch_size_of, batch_sizes, whole_batches
 
 
 def test_a_trials_own_batch_size_counts_and_else_the_specs():
@@ -38,3 +38,10 @@ def test_the_sizes_of_a_space_are_its_options_and_the_specs_where_the_option_is_
 def test_what_is_no_batch_size_is_refused(dimension: Dimension, message: Any):
     with pytest.raises(SpecError, match=f"space.batch_size: {message}"):
         batch_sizes(64, {"batch_size": dimension})
+
+
+def test_an_epoch_has_whole_batches_and_at_least_one():
+    assert whole_batches(100, 32) == 3
+    assert whole_batches(32, 32) == 1
+    with pytest.raises(TaskError, match="batch_size 33 is above the 32 training examples"):
+        whole_batches(32, 33)

@@ -14,12 +14,12 @@ from torch import nn
 
 from lab.assignment import Recipe
 from lab.errors import SpecError
-from lab.space import Choice
+from lab.space import Choice, Dimension, Float, Int
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.contract import Data, Split, Task
 from lab.tasks.digits import Digits
 from lab.tasks.images.augmentation import Augmentation
-from lab.training.hyperparameters import always_read, refuse_unread, unread
+from lab.training.hyperparameters import always_read, check_read, unread
 from lab.training.optimizer import SGD, AdamW
 
 ALWAYS = always_read(Recipe(), {"kind": "adamw"}, {})
@@ -68,16 +68,38 @@ def test_the_built_in_tasks_say_what_they_read():
 
 def test_a_slip_of_the_pen_is_refused_with_the_name_that_was_meant():
     with pytest.raises(SpecError, match=r"space\.droput: nothing reads it \(did you mean 'dropout'\?\)"):
-        refuse_unread(["max_lr", "droput"], ALWAYS, "digits")
+        check_read({"max_lr": Choice((0.1,)), "droput": Choice((0.1,))}, ALWAYS, "digits")
 
 
 def test_what_no_trial_has_of_its_own_is_refused():
     with pytest.raises(SpecError, match=r"space\.epochs: nothing reads it"):
-        refuse_unread(["epochs"], ALWAYS, "table")
+        check_read({"epochs": Choice((3,))}, ALWAYS, "table")
 
 
 def test_of_a_users_task_nothing_is_refused():
-    refuse_unread(["anything"], ALWAYS, "mine.py:Mine")
+    check_read({"anything": Choice((3,)), "dropout": Float(0, 7)}, ALWAYS, "mine.py:Mine")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "dimension", "message"),
+    [
+        ("digits", "dropout", Float(0.0, 1.5), "1.5 is not at least 0 and below 1"),
+        ("digits", "dropout", Float(-0.2, 0.5), "-0.2 is not at least 0 and below 1"),
+        ("table", "embedding_dropout", Choice((0.0, 1)), "1 is not at least 0 and below 1"),
+        ("table", "dropout", Choice(("none", 0.1)), "'none' is not at least 0 and below 1"),
+        ("images", "shift", Int(-1, 4), "-1 is not at least 0$"),
+        ("images", "mixup", Float(0.1, 200.0), "200.0 is not at least 0 and below 100"),
+    ],
+)
+def test_values_that_a_built_in_task_cannot_take_are_refused_before_a_trial_has_them(
+    kind: str, name: str, dimension: Dimension, message: str
+):
+    with pytest.raises(SpecError, match=rf"space\.{name}: {message}"):
+        check_read({name: dimension}, ALWAYS, kind)
+
+
+def test_the_ends_that_are_possible_are_taken():
+    check_read({"dropout": Float(0.0, 0.99), "flip": Choice((False, True)), "cutout": Int(0, 8)}, ALWAYS, "images")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions, check_layers
 from lab.tasks.table.table_data import Fitted, TableData
 from lab.tasks.table.telling import tell
+from lab.tasks.table.values import row_number
 
 
 class Table(Task):
@@ -187,8 +188,10 @@ class Table(Task):
         return self._data.part(split)
 
     def show(self, split: Split, index: int) -> Mapping[str, str]:
-        row = self._data.part(split).iloc[index]
-        return {str(name): str(row[name]) for name in row.index if name not in self._data.left_out}
+        part = self._data.part(split)
+        row = part.iloc[index]
+        told = {str(name): str(row[name]) for name in row.index if name not in self._data.left_out}
+        return {"row of the file": str(row_number(part, index))} | told
 
 
 def _rebuilt(cls: type[Table], options: dict[str, Any], fitted: Fitted | None) -> Table:

@@ -25,8 +25,8 @@ def is_nested(known: pd.Series[Any]) -> bool:
     )
 
 
-def row_number(values: pd.Series[Any], position: int) -> int:
-    """The row of the file that the value at a position stands in, from 1, whichever split it is in."""
+def row_number(values: pd.Series[Any] | pd.DataFrame, position: int) -> int:
+    """The row of the file that stands at a position, from 1, whichever split it is in."""
     return int(values.index[position]) + 1
 
 

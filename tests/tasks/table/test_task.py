@@ -168,4 +168,5 @@ def test_the_hyperparameters_are_the_nets(path: Path):
 def test_an_example_is_shown_as_its_row(path: Path):
     task = Table(str(path), "answer", ignore=["letter"])
     row = table().iloc[task._data.rows["test"][2]]
-    assert task.show("test", 2) == {"number": str(row["number"]), "day": row["day"], "answer": row["answer"]}
+    told = {"number": str(row["number"]), "day": row["day"], "answer": row["answer"]}
+    assert task.show("test", 2) == {"row of the file": str(task._data.rows["test"][2] + 1), **told}
