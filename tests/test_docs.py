@@ -55,7 +55,7 @@ def write_data(folder: Path) -> None:
     sales.drop(columns="units").head(5).to_csv(folder / "new.csv", index=False)
     for name, shade in (("cat", 60), ("dog", 180)):
         (folder / "photos" / name).mkdir(parents=True)
-        for i in range(20):
+        for i in range(120):
             pixels = random.integers(shade - 40, shade + 40, (40, 48, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.png")
 
