@@ -97,10 +97,11 @@ def read_stages(record: Record, stages: Sequence[str], store: Store | None = Non
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = _read(record, stages, store)
     for stage, rows in found.items():
-        artefact = record.artefact(stage)
-        had = 0 if artefact is None else artefact.get("trials", 0)
-        if stage != "explain" and len(rows) < had:
-            message = f"holds {len(rows)} trials of stage '{stage}', which had {had}"
+        artefact = record.artefact(stage) or {}
+        had = sum(artefact["outcomes"].values()) if "outcomes" in artefact else artefact.get("trials", 0)
+        ended = sum(row.outcome is not None for row in rows)
+        if stage != "explain" and ended < had:
+            message = f"holds {ended} ended trials of stage '{stage}', which had {had}"
             raise RecordError(f"{record.journal_path}: {message}; restore it from a copy")
     return found
 

@@ -215,8 +215,16 @@ def test_artefacts_and_trials_that_went_missing_are_named(finished: Study, tmp_p
 
     removed = copy("removed")
     removed.record.journal_path.unlink()
-    with pytest.raises(RecordError, match="holds 0 trials of stage 'explore', which had 12"):
+    with pytest.raises(RecordError, match="holds 0 ended trials of stage 'bounds', which had "):
         _ = removed.result.trials
+    with pytest.raises(RecordError, match="holds 0 ended trials of stage 'explore', which had 12"):
+        read_trials(removed.record, "explore")
+
+    cut = copy("cut")
+    lines = cut.record.journal_path.read_bytes().splitlines(keepends=True)
+    cut.record.journal_path.write_bytes(b"".join(lines[:-2]))
+    with pytest.raises(RecordError, match=r"holds \d+ ended trials of stage 'final', which had \d+; restore it"):
+        _ = cut.result.trials
 
     weightless = copy("weightless")
     for name in ("final.json", "ensemble.json"):

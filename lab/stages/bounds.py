@@ -82,7 +82,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         high=max([first.high, *(other.high for other in others if other.high is not None)]),
     )
     at = {name: {**base, **kinds[0]}[name] for name in own if name in base}
-    artefact = asdict(found) | {"steps": epochs * steps, "at": at}
+    artefact = asdict(found) | {"steps": epochs * steps, "at": at, "trials": len(rows)}
     return record.write("bounds", {**artefact, "runs": [asdict(reading) for reading in readings[0]]})
 
 

@@ -50,6 +50,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         "metric": task_of(spec).metric,
         "direction": direction,
         "seeds": spec.confirm.seeds,
+        "trials": sum(len(entry["outcomes"]) for entry in entries),
         "observed_best": {"trial": best.number, "score": best.score, "params": best.params},
         "candidates": entries,
         "chosen": chosen,

@@ -42,7 +42,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
             "metric": job.metric,
             "direction": job.direction,
             "trials": len(rows),
-            "outcomes": dict(Counter(str(row.outcome) for row in rows)),
+            "outcomes": dict(Counter(str(row.outcome) for row in rows if row.outcome is not None)),
             "best": {"trial": best.number, "score": best.score, "params": best.params},
             "lanes": job.lanes,
             "width": job.width,

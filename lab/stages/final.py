@@ -42,9 +42,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     rows = run_job(spec, record, engine, job)
     completed(rows, "final", "lower space.max_lr: the chosen setup diverges at the final budget")
     runs = [_entry(spec, record, plan, row) for plan, row in zip(planned, rows, strict=True)]
-    return record.write(
-        "final", {"metric": job.metric, "direction": job.direction, "epochs": final.epochs, "runs": runs}
-    )
+    artefact = {"metric": job.metric, "direction": job.direction, "epochs": final.epochs, "trials": len(rows)}
+    return record.write("final", {**artefact, "runs": runs})
 
 
 def _plan(spec: StudySpec, role: str, params: Params, epochs: int, seed: int, member: int = 0) -> Planned:
