@@ -139,11 +139,15 @@ class Study:
                 self._write_spec()
                 if warm_start is not None:
                     display.say(f"warm      {self._start_warm(Path(warm_start))}")
-                self.spec, doubts = open_data(self.spec, self.record)
-            for doubt in (*doubts, *hyperparameter_doubts(self.spec)):
+                ahead = self._ahead(until)
+                doubts: tuple[str, ...] = ()
+                if ahead:  # what is complete needs its data no more
+                    self.spec, found = open_data(self.spec, self.record)
+                    doubts = (*found, *hyperparameter_doubts(self.spec))
+            for doubt in doubts:
                 display.say(f"warning   {doubt}")
             with contextlib.ExitStack() as stack:
-                self._run_stages(stack, display, address, until, tracker)
+                self._run_stages(stack, display, address, ahead, tracker)
             self._finish(display, until, tracker)
         return self.result
 
@@ -170,10 +174,12 @@ class Study:
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RecordError(f"{folder}: is not empty and holds no study; choose another --dir")
 
+    def _ahead(self, until: str | None) -> list[str]:
+        return [s for s in STAGES[: STAGES.index(until) + 1 if until else None] if self.record.artefact(s) is None]
+
     def _run_stages(
-        self, stack: contextlib.ExitStack, display: Display, address: str | None, until: str | None, tracker: Any
+        self, stack: contextlib.ExitStack, display: Display, address: str | None, ahead: list[str], tracker: Any
     ) -> None:
-        ahead = [s for s in STAGES[: STAGES.index(until) + 1 if until else None] if self.record.artefact(s) is None]
         engine: Engine | None = None
         for stage in ahead:
             begin = time.monotonic()
