@@ -33,11 +33,18 @@ class Member:
 @torch.no_grad()
 def member_outputs(task: Task, folder: Path, member: Member, x: Tensor) -> Tensor:
     """What one member predicts for inputs [n, ...]: probabilities [n, c], or plain values."""
-    model = build_model(task, member.params, 0, task.model_input(x[:1]))
+    model = build_model(task, member.params, 0, task.model_input(_narrow(x[:1])))
     load_weights(model, folder / member.file)
     model.eval()
+    if all(p.dtype != torch.float64 for p in model.parameters()):
+        x = _narrow(x)
     batches = (task.model_input(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH))
     return task.predict(torch.cat([_call(model, batch) for batch in batches]))
+
+
+def _narrow(x: Tensor) -> Tensor:
+    """Inputs as a model of float32 takes them: what comes from numpy is wider than it was meant to be."""
+    return x.to(torch.float32) if x.dtype == torch.float64 else x
 
 
 def _call(model: nn.Module, x: Tensor) -> Tensor:
@@ -96,7 +103,6 @@ class Ensemble:
         inputs = torch.as_tensor(x)
         if not len(inputs):
             raise TaskError("there are no inputs to predict for")
-        inputs = inputs.to(torch.float32) if inputs.dtype == torch.float64 else inputs
         outputs = []
         for member, entry in self._members:
             output = member_outputs(self._task, self._folder, member, inputs)
