@@ -24,6 +24,7 @@ from lab.stages.jobs import (
     task_of,
     with_cycles,
 )
+from lab.tasks.limits import limits
 from lab.trials import TrialRow, read_trials
 
 
@@ -70,6 +71,7 @@ def _race(
     out: set[int] = set()
     rows: list[TrialRow] = []
     entries: list[dict[str, Any]] = []
+    metric = task_of(spec).metric
     done = 0
     for end in race.rounds(spec.confirm.seeds):
         for seed, (index, (kind, params, _)) in product(range(done, end), enumerate(candidates)):
@@ -80,13 +82,13 @@ def _race(
         cycles = tuple(int(p.params["cycles"]) for p in planned)
         space = open_to_cycles(space_of(spec, record), cycles)
         rows = run_job(spec, record, engine, make_job(spec, record, engine, "confirm", tuple(planned), space))
-        entries = [_entry(index, candidate, rows, places) for index, candidate in enumerate(candidates)]
+        entries = [_entry(index, candidate, rows, places, metric) for index, candidate in enumerate(candidates)]
         done = end
         for kind in ("one_cycle", "several"):
             left = {i: e["scores"] for i, e in enumerate(entries) if e["kind"] == kind and i not in out and e["scores"]}
             if left:
                 out |= race.beaten(left, direction)
-    return [entry | {"unbiased": _unbiased(entry, entries)} for entry in entries]
+    return [entry | {"unbiased": _unbiased(entry, entries, metric)} for entry in entries]
 
 
 def _observed(entry: dict[str, Any], row: TrialRow) -> float | None:
@@ -94,13 +96,17 @@ def _observed(entry: dict[str, Any], row: TrialRow) -> float | None:
     return row.score if int(row.params.get("cycles", 1)) == int(entry["params"]["cycles"]) else None
 
 
-def _unbiased(entry: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _unbiased(entry: dict[str, Any], entries: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
     """What a candidate's score is worth among those of its kind."""
     mine = [e for e in entries if e["kind"] == entry["kind"] and e["scores"]]
     if not entry["scores"]:
         return None
     place = next(i for i, e in enumerate(mine) if e is entry)
-    return asdict(race.unlucky([e["scores"] for e in mine], place))
+    found = race.unlucky([e["scores"] for e in mine], place)
+    if found.low is None or found.high is None:
+        return asdict(found)
+    low, high = limits(metric, entry["scores"])
+    return asdict(found) | {"low": max(found.low, low), "high": min(found.high, high)}
 
 
 def _by_setting(ranked: list[TrialRow], direction: str) -> list[TrialRow]:
@@ -139,7 +145,9 @@ def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Para
     return found
 
 
-def _entry(index: int, candidate: tuple[str, Params, int], rows: list[TrialRow], places: list[int]) -> dict[str, Any]:
+def _entry(
+    index: int, candidate: tuple[str, Params, int], rows: list[TrialRow], places: list[int], metric: str
+) -> dict[str, Any]:
     kind, params, trial = candidate
     # A race that goes on after an interruption may find trials of rounds that it has not come to yet.
     planned = [row for row in rows if row.plan_index is not None and row.plan_index < len(places)]
@@ -151,7 +159,7 @@ def _entry(index: int, candidate: tuple[str, Params, int], rows: list[TrialRow],
         "params": mine[0].params if mine else params,
         "scores": scores,
         "outcomes": [str(row.outcome) for row in mine],
-        "summary": mean_interval(scores) if scores else None,
+        "summary": mean_interval(scores, metric) if scores else None,
     }
 
 

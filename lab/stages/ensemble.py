@@ -211,5 +211,5 @@ def _said(task: Task, prediction: Tensor, target: Tensor | None) -> str:
 
 
 def _row(name: str, results: list[dict[str, float]], epochs: int) -> dict[str, Any]:
-    test = {metric: mean_interval([r[metric] for r in results]) for metric in results[0]}
+    test = {metric: mean_interval([r[metric] for r in results], metric) for metric in results[0]}
     return {"name": name, "epochs": epochs, "test": test}

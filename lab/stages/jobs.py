@@ -17,6 +17,7 @@ from lab.space import Choice, Float, Params, Space
 from lab.spec import FROM_BOUNDS, StudySpec, without_range_test
 from lab.surrogate.encode import Encoding
 from lab.tasks.contract import Task, TrialFunction
+from lab.tasks.limits import limits
 from lab.tasks.registry import load_task
 from lab.trials import TrialRow, read_trials
 
@@ -125,15 +126,17 @@ def best_first(rows: list[TrialRow], direction: str) -> list[TrialRow]:
     return sorted(rows, key=lambda row: (sign * (row.score if row.score is not None else np.inf), row.number))
 
 
-def mean_interval(values: list[float], level: float = 0.95) -> dict[str, Any]:
-    """Mean, standard deviation and Student-t interval of a few values; no interval for a single one."""
+def mean_interval(values: list[float], metric: str, level: float = 0.95) -> dict[str, Any]:
+    """Mean, standard deviation and Student-t interval of a few values of a metric, cut where it cannot lie; no interval
+    for a single one."""
     n = len(values)
     mean = float(np.mean(values))
     if n < 2:
         return {"mean": mean, "std": None, "low": None, "high": None, "n": n}
     std = float(np.std(values, ddof=1))
     half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / n**0.5
-    return {"mean": mean, "std": std, "low": mean - half, "high": mean + half, "n": n}
+    low, high = limits(metric, values)
+    return {"mean": mean, "std": std, "low": max(mean - half, low), "high": min(mean + half, high), "n": n}
 
 
 def with_cycles(params: Params, cycles: int) -> Params:

@@ -1,0 +1,18 @@
+"""Between what a metric can lie: an interval around its mean goes no further."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+_LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"accuracy": (0, 1), "micro_f1": (0, 1), "calibration_error": (0, 1), "nll": (0, math.inf), "rmse": (0, math.inf)}
+)
+
+
+def limits(metric: str, values: Iterable[float]) -> tuple[float, float]:
+    """Of a metric that comes with the package; none where a user's has its name and other values, as an accuracy in
+    per cent."""
+    low, high = _LIMITS.get(metric, (-math.inf, math.inf))
+    return (low, high) if all(low <= value <= high for value in values) else (-math.inf, math.inf)
