@@ -25,7 +25,7 @@ def lr_range(
         check_ending(plot)
     overrides = {"bounds.seeds": seeds} | dict(parse_override(text) for text in set_ or [])
     found = lr_range_of(read_spec(spec, overrides), quiet=False)
-    sure = "one run, so no interval"
+    sure = "one run told, so no interval"
     if found.sure is not None:
         sure = "between runs: {:.3g} to {:.3g}".format(*found.sure)
     marks = "between marks: {:.3g} to {:.3g}".format(*found.marks)

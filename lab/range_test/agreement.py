@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lab.range_test.curve import SETTLED
 from lab.range_test.reading import FEWEST_STEPS, LEAST_FALL, Reading
 
 _BOOTSTRAPS = 1000
@@ -78,14 +79,14 @@ def _marks(reading: Reading) -> tuple[float, float, float, float]:
 
 def _suggest(marks: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
     """Log of the suggestion from log marks [runs, 4]."""
-    return float(np.mean(marks[:, 1:3]))
+    return float(np.mean(np.median(marks[:, 1:3], axis=0)))  # medians: one run in five may be misread by decades
 
 
 def _weight_decay(told: Sequence[Reading]) -> float | None:
     """The largest weight decay whose least loss is within one seed's standard deviation of the best."""
     least: dict[float, list[float]] = {}
     for reading in told:
-        least.setdefault(reading.weight_decay, []).append(min(reading.smoothed))
+        least.setdefault(reading.weight_decay, []).append(min(reading.smoothed[SETTLED - 1 :]))
     if len(least) < 2:
         return None
     variances = [float(np.var(losses, ddof=1)) for losses in least.values() if len(losses) > 1]
@@ -99,5 +100,7 @@ def _why_silent(readings: Sequence[Reading]) -> str:
     short = sum(len(r.lrs) < FEWEST_STEPS for r in silent)
     if not silent:
         return "no range test was run"
-    why = "diverges at once" if short * 2 > len(silent) else f"never falls by more than {100 * LEAST_FALL:.0f} %"
+    noise = "and the noise of its batches (raise bounds.steps or batch_size)"
+    falls = f"never falls by more than {100 * LEAST_FALL:.0f} % {noise}"
+    why = "diverges at once" if short * 2 > len(silent) else falls
     return f"the loss {why} in {len(silent)} of {len(readings)} range tests"

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.range_test.curve import Floats, smooth, stop_step
+from lab.range_test.curve import SETTLED, Floats, smooth, smoothing_weights, stop_step
 from lab.range_test.rules import RULES
 
 LEAST_FALL = 0.05
 """Share of the first loss by which a loss must fall, or the test says nothing."""
 
-FEWEST_STEPS = 10
+SURE_FALL = 3.0
+"""Standard errors by which a loss must fall as well: of runs that learn nothing one in fifty does, of trainings at
+batches of 64 the least was 4, the median 10."""
+
+FEWEST_STEPS = SETTLED + 1
 """A run that breaks off earlier has no curve to read."""
 
 
@@ -59,27 +63,41 @@ def read(run: Run, stop_at: float) -> Reading:
     silent = Reading(run.seed, run.weight_decay, *cut, None, None, None, {})
     if end < FEWEST_STEPS:
         return silent
-    start = start_level(smoothed)
-    if start - float(smoothed.min()) <= LEAST_FALL * abs(start):
+    start, at = start_level(smoothed), least_at(smoothed)
+    fall = start - float(smoothed[at])
+    if fall <= max(LEAST_FALL * abs(start), SURE_FALL * fall_error(run.losses, at)):
         return silent
     # As fastai's `lr_find` hands them over: without the first tenth of the planned steps and the last five.
     shown = slice(len(run.lrs) // 10, -5) if end > len(run.lrs) // 10 + 5 + FEWEST_STEPS else slice(None)
     rules = {name: rule(lrs[shown], smoothed[shown]) for name, rule in RULES.items()}
-    least = float(lrs[int(smoothed.argmin())])
     return Reading(
         run.seed,
         run.weight_decay,
         *cut,
         fallen_at(lrs, smoothed, 0.1),
         fallen_at(lrs, smoothed, 0.5),
-        least,
+        float(lrs[at]),
         rules,
     )
 
 
-def start_level(losses: Floats) -> float:
-    """What the loss is before it falls: the mean over the first tenth, since a first batch alone is noise."""
-    return float(losses[: max(len(losses) // 10, 1)].mean())
+def start_level(smoothed: Floats) -> float:
+    """What the loss is before it falls: the smoothed loss once it has settled, since a first batch alone is noise."""
+    return float(smoothed[min(SETTLED, len(smoothed)) - 1])
+
+
+def least_at(smoothed: Floats) -> int:
+    """The step of the least loss that is no first batches' luck."""
+    first = min(SETTLED, len(smoothed)) - 1
+    return first + int(smoothed[first:].argmin())
+
+
+def fall_error(losses: Floats, at: int) -> float:
+    """Standard error of the fall from the start to a step, by how much batches differ from one to the next."""
+    weights = smoothing_weights(at, at + 1)
+    weights[:SETTLED] -= smoothing_weights(SETTLED - 1, SETTLED)
+    noise = np.std(np.diff(losses[: max(at, SETTLED) + 1])) / np.sqrt(2)
+    return float(noise * np.sqrt((weights**2).sum()))
 
 
 def fallen_at(lrs: Floats, losses: Floats, share: float) -> float:
@@ -87,7 +105,7 @@ def fallen_at(lrs: Floats, losses: Floats, share: float) -> float:
 
     The last crossing, not the first: a noisy loss may touch the level long before it falls.
     """
-    least = int(losses.argmin())
+    least = least_at(losses)
     start = start_level(losses)
     goal = start - share * (start - float(losses[least]))
     above = np.flatnonzero(losses[: least + 1] > goal)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.range_test import Reading, Run, agree, read
-from lab.range_test.reading import fallen_at
+from lab.range_test import Reading, Run, agree, read, smooth
+from lab.range_test.reading import fall_error, fallen_at
 
 
 def run_of(losses: list[float] | np.ndarray, decay: float = 0.01, low: float = 1e-6, high: float = 10.0) -> Run:
@@ -51,7 +51,67 @@ def test_a_run_without_a_fall_says_nothing(losses: list[float]) -> None:
     assert found.rules == {}
 
 
-def test_several_runs_are_read_by_their_means_and_medians_on_the_log_scale() -> None:
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_run_that_learns_nothing_is_not_read_however_few_examples_a_batch_has(batch: int, seed: int) -> None:
+    """Squared errors of a model that stays as it is until it diverges."""
+    random = np.random.default_rng(seed)
+    losses = random.chisquare(batch, 100) / batch
+    losses[80:] *= np.geomspace(1, 1e4, 20)
+    found = read(run_of(losses), stop_at=4.0)
+    assert not found.told
+    assert len(found.lrs) > 75, "one lucky batch is no best to diverge from"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_fall_is_found_in_noise_of_its_own_size(seed: int) -> None:
+    """Batches of four: the loss falls from 2 to .4 between 1e-3 and 1e-1, and every value is .7 of itself off."""
+    lrs = np.geomspace(1e-6, 10, 100)
+    level = np.interp(np.log10(lrs), [-6, -3, -1, 0, 1], [2.0, 2.0, 0.4, 1.0, 40.0])
+    losses = level * np.random.default_rng(seed).chisquare(4, 100) / 4
+    found = agree([read(Run(0, 0.01, lrs, losses), stop_at=4.0)], end=10.0)
+    assert found.suggestion is None or 1e-3 < found.suggestion < 0.3
+
+
+def test_the_error_of_a_fall_is_that_of_its_two_averages() -> None:
+    """Monte Carlo: the smoothed loss after ten steps less that after sixty, of losses that are noise alone."""
+    random = np.random.default_rng(0)
+    falls, errors = [], []
+    for _ in range(2000):
+        losses = 1 + 0.3 * random.normal(size=61)
+        smoothed = smooth(losses)
+        falls.append(smoothed[9] - smoothed[60])
+        errors.append(fall_error(losses, 60))
+    assert np.mean(errors) == pytest.approx(np.std(falls), rel=0.06)
+
+
+def test_one_misread_run_moves_the_suggestion_no_further_than_its_neighbours() -> None:
+    good = [reading(1e-3, 3e-2, 2e-1), reading(1e-3, 3.5e-2, 3e-1)]
+    found = agree([*good, reading(1e-6, 1e-6, 1e-6)], end=10.0)
+    assert found.suggestion is not None
+    assert found.marks is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.marks[0] <= found.suggestion <= found.marks[1]
+    assert found.low <= found.suggestion <= found.high
+    assert found.suggestion > 1e-2
+
+
+@given(
+    runs=st.lists(st.tuples(st.floats(-6, 0), st.floats(0, 3), st.floats(0, 3)), min_size=1, max_size=6),
+)
+def test_the_suggestion_lies_between_its_marks_and_in_the_range(runs: list[tuple[float, float, float]]) -> None:
+    marks = [(10**a, 10 ** (a + b), 10 ** (a + b + c)) for a, b, c in runs]
+    found = agree([reading(*m) for m in marks], end=1e7)
+    assert found.suggestion is not None
+    assert found.marks is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.marks[0] * 0.999 <= found.suggestion <= found.marks[1] * 1.001
+    assert found.low * 0.999 <= found.suggestion <= found.high * 1.001
+
+
+def test_several_runs_are_read_by_their_medians_on_the_log_scale() -> None:
     runs = [reading(1e-4, 1e-3, 1e-2), reading(1e-3, 1e-2, 1e-1), reading(1e-2, 1e-1, 1.0)]
     found = agree(runs, end=10.0)
     assert found.suggestion == pytest.approx(1e-2)
