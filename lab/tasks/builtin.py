@@ -56,7 +56,8 @@ BUILTIN: dict[str, Builtin] = {
             "ignore": "columns not to learn from",
             "types": "column to number, category or date, where the guess is wrong",
             "target_type": "number or category, where the guess is wrong",
-            "missing": "words of a .csv that stand for no value, beside the empty cell; by default NA, None, ?, ...",
+            "missing": "words of a .csv that stand for no value, beside the empty cell, instead of "
+            "? NA N/A n/a NaN nan null NULL None #N/A",
             "bins": "of the piecewise-linear encoding beside each number; 0 turns it off",
             "layers": "widths of the hidden layers",
             "allow_leaks": "true to learn from columns that give the target away",

@@ -23,6 +23,7 @@ from lab.tasks.table.values import (
     read_dates,
     row_number,
     to_numbers,
+    unreadable_date,
 )
 
 Type: TypeAlias = Literal["number", "category", "date"]
@@ -127,11 +128,17 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
         bad = text[numeric.isna()]
         raise TaskError(
             f"column {values.name!r}: row {row_number(bad, 0)} holds {bad.iloc[0]!r}, and all but {len(bad)} of its "
-            f"{len(text)} values are numbers; mend it, add it to task.missing, "
-            f"or say types: {{{values.name}: category}}"
+            f"{len(text)} values are numbers; mend it, list it in task.missing beside the "
+            f"words that are there by default, or say types: {{{values.name}: category}}"
         )
     if date_format(text) is not None:
         return "date"
+    lost = unreadable_date(text, _MOSTLY)
+    if lost is not None:
+        raise TaskError(
+            f"column {values.name!r}: row {row_number(text, lost)} holds {text.iloc[lost]!r}, which is not read as the "
+            f"dates of other rows are; mend it, or say types: {{{values.name}: category}} or ignore: [{values.name}]"
+        )
     if different > max(MAX_LEVELS, len(known) // 2):
         return f"has {different} different texts in {len(known)} rows"
     return "category"
@@ -154,7 +161,10 @@ def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
             native = pd.api.types.is_datetime64_any_dtype(known)
             found = None if native else date_format(known.astype(str))
             if not native and found is None:
-                raise TaskError(f"column {name!r}: its values are not dates that one format reads ({known.iloc[0]})")
+                text = known.astype(str)
+                lost = unreadable_date(text, _MOSTLY) or 0
+                told = f"row {row_number(text, lost)} holds {text.iloc[lost]}"
+                raise TaskError(f"column {name!r}: its values are not dates that one format reads ({told})")
             parts = date_parts(read_dates(values, found))
             useful = [(part, type_) for part, type_ in _PARTS if parts[part].nunique() > 1]
             learned = [fit_column(parts[part].rename(f"{name}.{part}"), type_, bins) for part, type_ in useful]

@@ -45,12 +45,18 @@ def _same_information(feature: pd.Series[Any], target: pd.Series[Any]) -> bool:
 def _is_line(feature: pd.Series[Any], target: pd.Series[Any]) -> bool:
     if not (pd.api.types.is_numeric_dtype(feature) and pd.api.types.is_numeric_dtype(target)):
         return False
-    correlation = np.corrcoef(feature.astype(float).fillna(0.0), target.astype(float))[0, 1]
+    if not _is_finite(feature):
+        return False
+    correlation = np.corrcoef(feature.astype(float), target.astype(float))[0, 1]
     return bool(abs(correlation) > _EXACT)
 
 
+def _is_finite(values: pd.Series[Any]) -> bool:
+    return bool(np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan)).all())
+
+
 def _adding_up(frame: pd.DataFrame, features: list[str], target: NDArray[np.float64]) -> tuple[str, ...]:
-    names = [n for n in features if pd.api.types.is_numeric_dtype(frame[n]) and frame[n].notna().all()]
+    names = [n for n in features if pd.api.types.is_numeric_dtype(frame[n]) and _is_finite(frame[n])]
     if not names or len(frame) <= 2 * len(names) + 10:
         return ()
     x = frame[names].to_numpy(dtype=np.float64)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 
 from lab.errors import SpecError, TaskError, nearest
+from lab.tasks.table.values import is_nested
 
 MISSING = ("?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A")
 """What stands for no value in a CSV, unless its user says otherwise; an empty cell always does."""
 
 
-def read_frame(path: Path, missing: Sequence[str] = MISSING) -> pd.DataFrame:
-    """A table; columns of text stay text, and the words of `missing` are missing values.
+def read_frame(
+    path: Path, missing: Sequence[str] = MISSING, levels: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> pd.DataFrame:
+    """A table; columns of text stay text, and the words of `missing` are missing values, but for a column's `levels`.
 
     Raises:
         TaskError: missing, of another kind, unreadable, without rows, or with a column name twice.
@@ -24,10 +29,10 @@ def read_frame(path: Path, missing: Sequence[str] = MISSING) -> pd.DataFrame:
         raise TaskError(f"{path}: does not exist")
     if path.is_dir():
         raise TaskError(f"{path}: is a folder; a table is one .csv or .parquet file")
-    if path.suffix not in (".csv", ".tsv", ".parquet"):
+    if path.suffix.lower() not in (".csv", ".tsv", ".parquet"):
         raise TaskError(f"{path}: is neither .csv, .tsv nor .parquet")
     try:
-        if path.suffix == ".parquet":
+        if _is_parquet(path):
             frame = pd.read_parquet(path)
         else:
             separator = _separator(path)
@@ -38,7 +43,7 @@ def read_frame(path: Path, missing: Sequence[str] = MISSING) -> pd.DataFrame:
                 frame = pd.read_csv(
                     path,
                     sep=separator,
-                    na_values=["", *missing],
+                    na_values=_missing_of(header.iloc[0], missing, levels),
                     keep_default_na=False,
                     skipinitialspace=True,
                     low_memory=False,
@@ -50,7 +55,7 @@ def read_frame(path: Path, missing: Sequence[str] = MISSING) -> pd.DataFrame:
         raise TaskError(f"{path}: is not UTF-8{_first_foreign_line(path)}; save it as UTF-8") from None
     except (ValueError, OSError) as error:
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
-    if path.suffix != ".parquet":
+    if not _is_parquet(path):
         _check_header(path, header.iloc[0].dropna())
     frame = frame.reset_index(drop=frame.index.names == [None])  # a parquet may keep a column there
     frame.columns = [str(name) for name in frame.columns]
@@ -64,7 +69,7 @@ def read_frame(path: Path, missing: Sequence[str] = MISSING) -> pd.DataFrame:
 
 def words_for_missing(path: Path, names: Iterable[str], missing: Sequence[str]) -> dict[str, dict[str, int]]:
     """How often each word of `missing` stands in some columns of a CSV; a parquet has values of its own for that."""
-    if path.suffix == ".parquet":
+    if _is_parquet(path):
         return {}
     columns = list(names)
     text = pd.read_csv(
@@ -74,8 +79,28 @@ def words_for_missing(path: Path, names: Iterable[str], missing: Sequence[str]) 
     return {name: {str(word): int(n) for word, n in found.items()} for name, found in counts.items() if len(found)}
 
 
+def words_among(values: pd.Series[Any], missing: Sequence[str]) -> set[str]:
+    """The words of `missing` that are values of a column all the same."""
+    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values) or is_nested(values):
+        return set()
+    return {word for word in missing if values.isin([word]).any()}
+
+
 def _separator(path: Path) -> str:
-    return "\t" if path.suffix == ".tsv" else ","
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
+
+
+def _missing_of(
+    header: pd.Series[str], missing: Sequence[str], levels: Mapping[str, Collection[str]]
+) -> Sequence[str] | Mapping[str, Sequence[str]]:
+    """Words for each column by its name, where some have words among their levels."""
+    if not any(levels.values()):
+        return ["", *missing]
+    return {str(name): ["", *(w for w in missing if w not in levels.get(str(name), ()))] for name in header}
 
 
 def _first_foreign_line(path: Path) -> str:

@@ -27,7 +27,7 @@ from lab.tasks.table.columns import (
     load_column,
 )
 from lab.tasks.table.encoding import Encoded, Notes, encode
-from lab.tasks.table.frame import need_columns, read_frame
+from lab.tasks.table.frame import need_columns, read_frame, words_among
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.target import Target, fit_target, need_values, with_target
 from lab.tasks.table.values import as_text, read_dates
@@ -81,9 +81,12 @@ class TableData:
         self.main_rows = len(frame)
         if options.test_path is None:
             return frame
-        test = read_frame(Path(options.test_path), options.missing)
+        # What is a level in a parquet is none the less one in a CSV beside it.
+        words = {name: words_among(frame[name], options.missing) for name in frame.columns}
+        test = read_frame(Path(options.test_path), options.missing, words)
         need_columns(test, [*options.targets], f"task.test_path: {options.test_path}")
-        test = self._told(test, options.test_path)
+        with self._named("test"):
+            test = self._told(test, options.test_path)
         lacking = [name for name in frame.columns if name not in test.columns and name not in options.ignore]
         if lacking:
             raise TaskError(f"{options.test_path}: lacks column {lacking[0]!r}{nearest(lacking[0], test.columns)}")

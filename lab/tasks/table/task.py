@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lab.errors import TaskError
 from lab.tasks.contract import Baseline, Data, Given, Split, Task, accuracy, micro_f1, rmse
 from lab.tasks.description import Description
-from lab.tasks.table.columns import Type
+from lab.tasks.table.columns import Category, Type
 from lab.tasks.table.encoding import Encoded, Notes, categories_of, encode, inputs, numbers_of
 from lab.tasks.table.frame import MISSING, read_frame
 from lab.tasks.table.net import TableNet
@@ -151,7 +151,9 @@ class Table(Task):
     def read(self, path: Path) -> Given:
         """Rows of a table like the training one; it may lack some columns, and need not hold the target."""
         known, notes = self._known, Notes()
-        frame = read_frame(path, self._options.missing)
+        levels = {column.name: column.levels for column in known.columns if isinstance(column, Category)}
+        levels |= dict.fromkeys(known.target.names, known.target.levels)
+        frame = read_frame(path, self._options.missing, levels)
         features = {column.name for column in known.columns}
         lacking = sorted(features - set(frame.columns))
         if 2 * len(lacking) > len(features):
@@ -160,7 +162,10 @@ class Table(Task):
             raise TaskError(
                 f"{path}: has {told} of the {len(features)} columns that were learned from; it lacks {some}"
             )
-        x = torch.from_numpy(inputs(known.columns, encode(known.columns, frame, notes)))
+        try:
+            x = torch.from_numpy(inputs(known.columns, encode(known.columns, frame, notes)))
+        except TaskError as error:
+            raise TaskError(f"{path}: {error}") from error
         y = None
         if set(known.target.names) <= set(frame.columns):
             try:

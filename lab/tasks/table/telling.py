@@ -74,19 +74,21 @@ def _warnings(data: TableData) -> Iterator[str]:
     yield from _untold(data)
     yield from _words(data)
     train = data.part("train")
-    for column in data.fitted.columns:
-        if isinstance(column, Category) and (counts := doubts.mostly_numbers(train[column.name])):
+    taken = {c.name: "is taken for categories" for c in data.fitted.columns if isinstance(c, Category)}
+    asked = {*data.options.ignore, *data.options.types}
+    for name, what in (dict.fromkeys(data.left_out, "is left out") | taken).items():
+        if name not in asked and (counts := doubts.mostly_numbers(train[name])):
             yield (
-                f"column {column.name!r} is taken for categories, though {counts[0]} of its values are numbers and "
-                f"{counts[1]} are not; mend those if it should be a number"
+                f"column {name!r} {what}, though {counts[0]} of its values are numbers and {counts[1]} are not; mend "
+                "those if it should be a number"
             )
+    for column in data.fitted.columns:
         if isinstance(column, Date) and (other := other_format(train[column.name], column.format)):
             yield (
                 f"date {column.name!r} is read as {column.format}, and all of it could be {other} as well; "
                 "year-month-day leaves no doubt"
             )
-    ignored = data.options.ignore
-    for name in (n for n in train.columns if n not in ignored and data.options.types.get(n) is None):
+    for name in (n for n in train.columns if n not in asked):
         if (example := doubts.dressed_number(train[name])) is not None:
             yield f"column {name!r} is text that looks like numbers, such as {example!r}; write it as a plain number"
     found = doubts.duplicates(data.frame, [c.name for c in data.fitted.columns], data.rows)
@@ -115,14 +117,16 @@ def _untold(data: TableData) -> Iterator[str]:
 
 def _words(data: TableData) -> Iterator[str]:
     """Words of categories that may be a level of their own, as NA is for 'no garage' or the country's code."""
-    texts = [c.name for c in data.fitted.columns if isinstance(c, Category) and data.frame[c.name].isna().any()]
-    for name, found in words_for_missing(Path(data.options.path), texts, data.options.missing).items():
-        named = {word: count for word, count in found.items() if word != "?"}
-        if named:
-            yield (
-                f"column {name!r} holds {_counts(named)}, taken for missing values; if that is a level of its own, "
-                "list what is missing in task.missing"
-            )
+    levels = {c.name: c.levels for c in data.fitted.columns if isinstance(c, Category)}
+    texts = [name for name in levels if data.frame[name].isna().any()]
+    for path in filter(None, (data.options.path, data.options.test_path)):
+        for name, found in words_for_missing(Path(path), texts, data.options.missing).items():
+            named = {word: count for word, count in found.items() if word != "?" and word not in levels[name]}
+            if named:
+                yield (
+                    f"column {name!r} of {Path(path).name} holds {_counts(named)}, taken for missing values; if that "
+                    "is a level of its own, list what is missing in task.missing"
+                )
 
 
 def _counts(found: Mapping[str, int]) -> str:

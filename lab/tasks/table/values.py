@@ -41,6 +41,20 @@ def date_format(text: pd.Series[Any]) -> str | None:
     return None
 
 
+def unreadable_date(text: pd.Series[Any], most: float) -> int | None:
+    """The position of the first value that is no date, where one format reads at least a share `most` of the others."""
+    sample = text.head(50)
+    if sample.str.contains(r"\d[-/.]\d").mean() < most:
+        return None
+    for name in _FORMATS:
+        if read_dates(sample, name).notna().mean() < most:
+            continue
+        bad = read_dates(text, name).isna().to_numpy()
+        if 0 < bad.mean() <= 1 - most:
+            return int(bad.argmax())
+    return None
+
+
 def other_format(values: pd.Series[Any], name: str | None) -> str | None:
     """Of dates read by a format, the one with month and day exchanged, where it is in use and reads all of them too."""
     exchanged = (name or "").replace("%m", "%-").replace("%d", "%m").replace("%-", "%d")

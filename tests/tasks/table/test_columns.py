@@ -274,7 +274,7 @@ def test_what_was_learned_survives_json(kind: Type):
     ("values", "kind", "message"),
     [
         (["a", "b"], "number", "column 'c': row 1 holds 'a', which is no number"),
-        (["a", "b"], "date", r"column 'c': its values are not dates that one format reads \(a\)"),
+        (["a", "b"], "date", r"column 'c': its values are not dates that one format reads \(row 1 holds a\)"),
         ([1.5, 2.5], "date", "column 'c': its values are not dates"),
         ([None, None], "number", "column 'c': has no numbers in the training rows"),
     ],

@@ -91,6 +91,28 @@ def test_a_csv_gives_the_same_inputs_as_the_parquet(path: Path, tmp_path: Path):
     assert torch.equal(with_gaps[1:], expected[1:])
 
 
+def test_a_csv_holds_the_levels_of_the_parquet_that_was_learned_from(path: Path, tmp_path: Path):
+    """`NA` is a country there, and a missing number where numbers are."""
+    frame = table().assign(country=["NA", "US", "DE"] * 20, answer=["NA", "EU"] * 30)
+    task = _later(write_table(path, frame))
+    expected = task.read(path)
+    later = frame.astype({"number": object})
+    later.loc[0, "number"] = "NA"
+    given = task.read(write_table(tmp_path / "t.csv", later))
+    assert given.y is not None
+    assert expected.y is not None
+    assert torch.equal(given.x[1:], expected.x[1:])
+    assert torch.equal(given.y, expected.y)
+    assert given.notes == expected.notes
+
+
+def test_what_a_later_file_holds_of_another_type_is_named_with_the_file(path: Path, tmp_path: Path):
+    later = table().astype({"number": object})
+    later.loc[4, "number"] = "many"
+    with pytest.raises(TaskError, match=r"new\.csv: column 'number': row 5 holds 'many', which is no number"):
+        _later(path).read(write_table(tmp_path / "new.csv", later))
+
+
 def test_unseen_categories_and_missing_columns_are_told(path: Path, tmp_path: Path):
     later = table(5, seed=1).drop(columns=["number", "answer"]).assign(letter=["x", "q", None, "q", "y"])
     given = _later(path).read(write_table(tmp_path / "new.csv", later))

@@ -188,8 +188,8 @@ def test_words_taken_for_missing_values_are_told_with_their_number(tmp_path: Pat
     assert found.warnings == (
         "20 of 60 rows of houses.csv have no answer and are left out ('NA' 20 times; if that is a class of its own, "
         "list what is missing in task.missing)",
-        "column 'garage' holds 'None' 30 times, taken for missing values; if that is a level of its own, list what is "
-        "missing in task.missing",
+        "column 'garage' of houses.csv holds 'None' 30 times, taken for missing values; if that is a level of its own, "
+        "list what is missing in task.missing",
     )
 
 
@@ -237,4 +237,46 @@ def test_a_bad_value_of_the_test_rows_is_named_with_their_file_and_row(tmp_path:
     numbers.loc[11, "number"] = "many"
     test = write_table(tmp_path / "later.csv", numbers)
     with pytest.raises(TaskError, match=r"later\.csv: column 'number': row 12 holds 'many', which is no number"):
+        tell(_data(tmp_path, test_path=str(test)))
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y %I:%M %p"])
+def test_one_date_that_cannot_be_is_named_and_its_column_not_lost(form: str, tmp_path: Path):
+    days = pd.date_range("2020-01-01", periods=60).strftime(form).tolist()
+    parts = ["valid"] * 5 + ["test"] * 5 + ["train"] * 50
+    frame = table().assign(day=[*days[:-1], "2020-02-31"], part=parts)
+    with pytest.raises(TaskError, match=r"column 'day': row 60 holds '2020-02-31', which is not read as the dates of"):
+        tell(_data(tmp_path, frame, split={"kind": "declared", "by": "part"}))
+
+
+def test_a_column_of_numbers_that_is_left_out_for_a_few_words_is_told_of(tmp_path: Path):
+    ages = [str(i + 0.5) for i in range(45)] + [f"unknown {i}" for i in range(15)]
+    found = tell(_data(tmp_path, table().assign(age=ages), ignore=["day"]))
+    assert any(fact.startswith("left out age: has ") for fact in found.facts)
+    (warning,) = found.warnings
+    assert warning.startswith("column 'age' is left out, though ")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_infinite_numbers_are_missing_ones_and_no_traceback(kind: str, tmp_path: Path):
+    frame = table().assign(y=lambda f: f["number"] * 3 + np.arange(60) % 7)
+    frame.loc[::9, "number"] = np.inf
+    path = write_table(tmp_path / f"t.{kind}", frame)
+    found = describe({"path": str(path), "target": "y", "ignore": ["answer", "day"]})
+    assert found.facts[0] == "target y: regression"
+
+
+def test_what_is_a_level_in_a_parquet_is_one_in_a_csv_beside_it(tmp_path: Path):
+    frame = table().assign(country=["NA", "US", "DE"] * 20, answer=["NA", "EU"] * 30)
+    later = frame.head(20)
+    both = [write_table(tmp_path / f"later.{kind}", later) for kind in ("csv", "parquet")]
+    found = [_data(tmp_path, frame, test_path=str(path), ignore=["day"]) for path in both]
+    csv, parquet = (data.part("test")[["country", "answer"]].astype(str) for data in found)
+    pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
+    assert tell(found[0]).facts == tell(found[1]).facts
+
+
+def test_a_test_file_without_targets_is_named(tmp_path: Path):
+    test = write_table(tmp_path / "later.csv", table(20, seed=1).assign(answer=None))
+    with pytest.raises(TaskError, match=r"later\.csv: target 'answer': row 1 has none \(20 rows in all\)"):
         tell(_data(tmp_path, test_path=str(test)))
