@@ -19,12 +19,14 @@ from lab.space import Dimension, FromBounds
 from lab.spec import StudySpec
 from lab.spec_file import dump_spec, read_spec
 from lab.stages.jobs import space_of
-from lab.trials import close_storage, open_storage, readable
+from lab.trials import close_storage, open_storage, read_stages, readable
 
 _ANEW = ("explore", "explain", "confirm", "final", "ensemble")
 """Stages whose artefacts more trials make out of date."""
 _FORGOTTEN = ("confirm", "final")
 """Of these, stages whose trials are made anew too."""
+_TRAINED = ("bounds", "explore")
+"""Stages whose trials stay."""
 _MAY_CHANGE = {"search", "space", "until", "confirm", "final", "provenance", "execution"}
 
 
@@ -35,12 +37,13 @@ def extend(record: Record, new: StudySpec) -> Path:
         The folder inside the record that keeps what was concluded before.
 
     Raises:
+        RecordError: the ledger is damaged, or another process runs the study.
         SpecError: something else than trials, space, confirm and final changed, or old trials do not fit into it.
-        RecordError: another process runs the study.
     """
     with record.driver_lock():
         old = read_spec(record.spec_path)
         _check(record, old, new)
+        read_stages(record, _TRAINED, old.store)  # refuses a damaged ledger before anything is put aside
         aside = _free(record.folder, f"before-{old.search.trials}-trials")
         # The order makes an interruption harmless: until the spec is written, the old study resumes by itself.
         aside.mkdir()

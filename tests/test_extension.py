@@ -140,6 +140,22 @@ def test_a_study_in_a_database_keeps_its_trials(tmp_path: Path):
     assert [r.params for r in rows[:6]] == [r.params for r in old]
 
 
+def test_a_damaged_ledger_is_refused_before_anything_is_put_aside(tmp_path: Path):
+    folder = tmp_path / "study"
+    Study.from_spec(spec(), folder).run(until="confirm")
+    journal = Record(folder).journal_path
+    whole = journal.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: len(lines) // 10]))
+    refused = lab("study", "extend", folder, "--trials", "+2", "--engine", "local")
+    assert refused.returncode == 2
+    assert "which had 6; restore it from a copy" in refused.stderr
+    assert Record(folder).artefact("confirm") is not None
+    assert not list(folder.glob("before-*"))
+    journal.write_bytes(whole)
+    assert lab("study", "status", folder).returncode == 0
+
+
 def test_a_study_whose_data_changed_keeps_its_conclusions(tmp_path: Path):
     """A task that splits anew in every process would score its ensemble on what it was trained on."""
     (tmp_path / "task.py").write_text(

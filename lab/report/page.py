@@ -14,6 +14,7 @@ from lab.errors import RecordError
 from lab.record import Record, write_bytes
 from lab.report.verdict import Verdict, verdict
 from lab.schedules import Schedule
+from lab.space import ends
 from lab.spec import StudySpec
 from lab.spec_file import dump_spec
 from lab.trials import TrialRow, failures, read_trials
@@ -71,7 +72,7 @@ def render(spec: StudySpec, record: Record) -> str:
         extended=len(list(record.folder.glob("before-*-trials*"))),
         verdict=_verdict(found["explain"], record),
         beaten_by=_beaten_by(found["ensemble"], found["explore"]["direction"]),
-        strayed=_strayed(found["bounds"], found["confirm"]),
+        strayed=_strayed(spec, found["bounds"], found["confirm"]),
         **found,
         plots=_figures(spec, found, rows),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,
@@ -96,17 +97,25 @@ def _beaten_by(ensemble: dict[str, Any] | None, direction: str) -> dict[str, Any
     return best if sign * best["test"][metric] > sign * ensemble["chosen"]["test"][metric] else None
 
 
-def _strayed(bounds: dict[str, Any] | None, confirm: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The confirmed 1cycle's max_lr, where it lies further than a decade from what the range test suggested."""
+def _strayed(spec: StudySpec, bounds: dict[str, Any] | None, confirm: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The confirmed 1cycle's max_lr, where it lies further than a decade from what the range test suggested, and the
+    trials could have gone there."""
     if not bounds or bounds.get("skipped") or not confirm or not confirm.get("chosen"):
         return None
     params = (confirm["chosen"].get("one_cycle") or {}).get("params", {})
     if "max_lr" not in params or any(params.get(name, value) != value for name, value in bounds.get("at", {}).items()):
         return None  # another optimizer or batch size than the one tested
-    ratio = float(params["max_lr"]) / float(bounds["suggestion"])
-    if 0.1 <= ratio <= 10:
+    suggestion = float(bounds["suggestion"])
+    ratio = float(params["max_lr"]) / suggestion
+    given = ends(spec.space["max_lr"]) or (bounds["low"], bounds["high"])
+    searched = [float(value) for value in given if isinstance(value, (int, float))]
+    if 0.1 <= ratio <= 10 or not searched or not min(searched) <= suggestion <= max(searched):
         return None
-    return {"max_lr": params["max_lr"], "factor": max(ratio, 1 / ratio), "side": "large" if ratio > 1 else "small"}
+    return {
+        "max_lr": params["max_lr"],
+        "factor": round(max(ratio, 1 / ratio)),
+        "side": "large" if ratio > 1 else "small",
+    }
 
 
 def _complete(stage: str, artefact: dict[str, Any] | None) -> dict[str, Any] | None:

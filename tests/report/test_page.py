@@ -132,10 +132,14 @@ def test_a_suggestion_that_the_trials_do_not_bear_out_is_called_so(
     shutil.copytree(study.record.folder, tmp_path / "run")
     record = Record(tmp_path / "run")
     confirmed = record.need("confirm")["chosen"]["one_cycle"]["params"]["max_lr"]
-    record.write("bounds", record.need("bounds") | {"suggestion": ratio * confirmed})
+    found = {"suggestion": ratio * confirmed, "low": confirmed / 60, "high": 60 * confirmed}
+    record.write("bounds", record.need("bounds") | found)
     html = render(study.spec, record)
     assert ("The trials found otherwise" in html) == (says is not None)
     assert says is None or says in html
+    record.write("bounds", record.need("bounds") | {"low": 0.9 * confirmed, "high": 1.1 * confirmed})
+    narrow = "The trials found otherwise" in render(study.spec, record)
+    assert not narrow, "no trial could have been where the range test pointed"
 
 
 def test_a_machine_without_plotly_still_gets_its_page(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
