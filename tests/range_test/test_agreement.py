@@ -51,16 +51,19 @@ def test_a_run_without_a_fall_says_nothing(losses: list[float]) -> None:
     assert found.rules == {}
 
 
-@pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("batch", [1, 4])
-def test_a_run_that_learns_nothing_is_not_read_however_few_examples_a_batch_has(batch: int, seed: int) -> None:
+def test_runs_that_learn_nothing_are_not_read_however_few_examples_a_batch_has(batch: int) -> None:
     """Squared errors of a model that stays as it is until it diverges."""
-    random = np.random.default_rng(seed)
-    losses = random.chisquare(batch, 100) / batch
-    losses[80:] *= np.geomspace(1, 1e4, 20)
-    found = read(run_of(losses), stop_at=4.0)
-    assert not found.told
-    assert len(found.lrs) > 75, "one lucky batch is no best to diverge from"
+    random = np.random.default_rng(batch)
+    told = short = 0
+    for _ in range(100):
+        losses = random.chisquare(batch, (5, 100)) / batch
+        losses[:, 80:] *= np.geomspace(1, 1e4, 20)
+        readings = [read(run_of(one), stop_at=4.0) for one in losses]
+        short += sum(len(r.lrs) < 60 for r in readings)
+        told += agree(readings, end=10.0).suggestion is not None
+    assert told <= 5
+    assert short <= 10, "one lucky batch is no best to diverge from"
 
 
 @pytest.mark.parametrize("seed", range(10))
