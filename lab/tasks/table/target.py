@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lab.errors import TaskError
 from lab.tasks.table.columns import Category, fit_column, infer_type
+from lab.tasks.table.doubts import dressed_number
 from lab.tasks.table.encoding import Notes, to_codes
 from lab.tasks.table.values import as_text, is_nested, row_number, to_numbers
 
@@ -150,9 +151,11 @@ def _classes(values: pd.Series[Any]) -> Target:
     assert isinstance(learned, Category)  # as asked
     counts = pd.Series(as_text(values)).value_counts()
     if len(learned.levels) > len(values) // 2:
+        dressed = dressed_number(values)
+        advice = "for numbers say target_type: number" if dressed is None else f"write {dressed!r} as a plain number"
         raise TaskError(
             f"target {values.name!r}: {len(learned.levels)} classes in {len(values)} training rows are more than half "
-            "as many; for numbers say target_type: number"
+            f"as many; {advice}"
         )
     if int(counts.min()) < 2:
         raise TaskError(f"target {values.name!r}: class {counts.index[-1]!r} has one example; leave it out")

@@ -125,6 +125,11 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (lambda f: f.assign(answer=["odd", *f["answer"][1:]]), {}, "class odd has 1 example; a stratified split needs at"),
     (lambda f: f.assign(answer=None), {}, "target 'answer': row 1 has none (60 rows in all)"),
     (lambda f: f.assign(answer=[f"c{i}" for i in range(60)]), {}, "target 'answer': 36 classes in 36 training rows"),
+    (
+        lambda f: f.assign(answer=[f"1,{100 + i}" for i in range(60)]),
+        {"split": "random"},
+        "target 'answer': 36 classes in 36 training rows are more than half as many; write '1,1",
+    ),
     (lambda f: f.assign(answer=[np.inf, *f["number"][1:]]), {}, "target 'answer': row 1 has one beyond 1e+15"),
     (lambda f: f.assign(number=f["number"] * 1e200), {}, "column 'number': holds "),
     (lambda f: f.assign(number=["x", *map(str, f["number"][1:])]), {}, "column 'number': row 1 holds 'x'"),
