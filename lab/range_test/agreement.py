@@ -23,7 +23,7 @@ class Agreement:
     """Between which rates the suggestion lies over runs drawn anew, 95 % of the time: of three runs, their least and
     largest, which hold the truth three times of four. None for a single run."""
     marks: tuple[float, float] | None
-    """The two rates whose geometric mean it is (see `_marks`), the lesser first: a decade or more between them says
+    """The two rates whose geometric mean it is (see `_suggest`), the lesser first: a decade or more between them says
     that the curve falls slowly, and that the suggestion is an order of magnitude."""
     low: float | None
     high: float | None
@@ -44,17 +44,17 @@ def agree(readings: Sequence[Reading], end: float, seed: int = 0) -> Agreement:
     told = [r for r in readings if r.told]
     if len(told) * 2 < len(readings) or not told:
         return Agreement(None, None, None, None, None, None, _why_silent(readings))
-    marks = np.array([_marks(r) for r in told])  # [runs, 4]
+    marks = np.array([_marks(r) for r in told])  # [runs, 3]
     rng = np.random.default_rng(seed)
     drawn = marks[rng.integers(0, len(marks), (_BOOTSTRAPS, len(marks)))]  # [bootstraps, runs, marks]
     spread = np.exp([_suggest(sample) for sample in drawn])
-    low, halfway, tenth, high = (float(lr) for lr in np.exp(np.median(marks, axis=0)))
+    low, halfway, high = (float(lr) for lr in np.exp(np.median(marks, axis=0)))
     if high < 10 * low:  # less than a decade would be a search for noise
         low = high / 10
     return Agreement(
         suggestion=float(np.exp(_suggest(marks))),
         sure=(float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975))) if len(told) > 1 else None,
-        marks=(min(halfway, tenth), max(halfway, tenth)),
+        marks=(min(halfway, high / 10), max(halfway, high / 10)),
         low=low,
         high=min(high, end),
         weight_decay=_weight_decay(told),
@@ -62,24 +62,25 @@ def agree(readings: Sequence[Reading], end: float, seed: int = 0) -> Agreement:
     )
 
 
-def _marks(reading: Reading) -> tuple[float, float, float, float]:
-    """Logs of where the loss begins to fall, where half of the fall has been gone, a tenth of where the loss is least,
-    and where it is least.
-
-    The second lies below the best rate where a test has more steps than the training will have (few examples are learnt
-    by heart at low rates already), the third above it where the loss rises late. Where the fall is steepest is no help:
-    on a curve that falls slowly that is noise, two decades off. All measured in `studies/benchmarks/lr_range.py`.
-    """
+def _marks(reading: Reading) -> tuple[float, float, float]:
+    """Logs of where the loss begins to fall, where half of the fall has been gone, and where the loss is least."""
     assert reading.falls_at is not None  # these three are known where a reading says anything
     assert reading.halfway is not None
     assert reading.minimum is not None
     falls, halfway, least = np.log([reading.falls_at, reading.halfway, reading.minimum])
-    return float(falls), float(halfway), float(least - np.log(10)), float(least)
+    return float(falls), float(halfway), float(least)
 
 
 def _suggest(marks: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
-    """Log of the suggestion from log marks [runs, 4]."""
-    return float(np.mean(np.median(marks[:, 1:3], axis=0)))  # medians: one run in five may be misread by decades
+    """Log of the suggestion from log marks [runs, 3]: midway from half of the fall to a tenth of the least loss's rate.
+
+    The first lies below the best rate where a test has more steps than the training will have (few examples are learnt
+    by heart at low rates already), the second above it where the loss rises late. Where the fall is steepest is no
+    help: on a curve that falls slowly that is noise, two decades off. All measured in `studies/benchmarks/lr_range.py`.
+    Medians, since one run in five may be misread by decades.
+    """
+    _, halfway, least = np.median(marks, axis=0)
+    return float((halfway + least - np.log(10)) / 2)
 
 
 def _weight_decay(told: Sequence[Reading]) -> float | None:

@@ -24,7 +24,7 @@ from lab.stages.jobs import (
     task_of,
     with_cycles,
 )
-from lab.tasks.limits import limits
+from lab.tasks.limits import within_limits
 from lab.trials import TrialRow, read_trials
 
 
@@ -105,8 +105,8 @@ def _unbiased(entry: dict[str, Any], entries: list[dict[str, Any]], metric: str)
     found = race.unlucky([e["scores"] for e in mine], place)
     if found.low is None or found.high is None:
         return asdict(found)
-    low, high = limits(metric, entry["scores"])
-    return asdict(found) | {"low": max(found.low, low), "high": min(found.high, high)}
+    low, high = within_limits(found.low, found.high, metric, entry["scores"])
+    return asdict(found) | {"low": low, "high": high}
 
 
 def _by_setting(ranked: list[TrialRow], direction: str) -> list[TrialRow]:

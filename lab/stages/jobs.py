@@ -17,7 +17,7 @@ from lab.space import Choice, Float, Params, Space
 from lab.spec import FROM_BOUNDS, StudySpec, without_range_test
 from lab.surrogate.encode import Encoding
 from lab.tasks.contract import Task, TrialFunction
-from lab.tasks.limits import limits
+from lab.tasks.limits import within_limits
 from lab.tasks.registry import load_task
 from lab.trials import TrialRow, read_trials
 
@@ -135,8 +135,8 @@ def mean_interval(values: list[float], metric: str, level: float = 0.95) -> dict
         return {"mean": mean, "std": None, "low": None, "high": None, "n": n}
     std = float(np.std(values, ddof=1))
     half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / n**0.5
-    low, high = limits(metric, values)
-    return {"mean": mean, "std": std, "low": max(mean - half, low), "high": min(mean + half, high), "n": n}
+    low, high = within_limits(mean - half, mean + half, metric, values)
+    return {"mean": mean, "std": std, "low": low, "high": high, "n": n}
 
 
 def with_cycles(params: Params, cycles: int) -> Params:

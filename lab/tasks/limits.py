@@ -11,6 +11,12 @@ _LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
 )
 
 
+def within_limits(low: float, high: float, metric: str, values: Iterable[float]) -> tuple[float, float]:
+    """An interval around some values of a metric, cut where the metric ends."""
+    least, most = limits(metric, values)
+    return max(low, least), min(high, most)
+
+
 def limits(metric: str, values: Iterable[float]) -> tuple[float, float]:
     """Of a metric that comes with the package; none where a user's has its name and other values, as an accuracy in
     per cent."""

@@ -158,17 +158,20 @@ def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
             return Category(name, tuple(sorted(set(as_text(values.dropna())), key=natural)))
         case "date":
             known = values.dropna()
-            native = pd.api.types.is_datetime64_any_dtype(known)
-            found = None if native else date_format(known.astype(str))
-            if not native and found is None:
-                text = known.astype(str)
-                lost = unreadable_date(text, _MOSTLY) or 0
-                told = f"row {row_number(text, lost)} holds {text.iloc[lost]}"
-                raise TaskError(f"column {name!r}: its values are not dates that one format reads ({told})")
+            found = None if pd.api.types.is_datetime64_any_dtype(known) else _format_of(name, known.astype(str))
             parts = date_parts(read_dates(values, found))
             useful = [(part, type_) for part, type_ in _PARTS if parts[part].nunique() > 1]
             learned = [fit_column(parts[part].rename(f"{name}.{part}"), type_, bins) for part, type_ in useful]
             return Date(name, found, tuple(p for p in learned if not isinstance(p, Date)))
+
+
+def _format_of(name: str, text: pd.Series[str]) -> str:
+    found = date_format(text)
+    if found is None:
+        lost = unreadable_date(text, _MOSTLY) or 0
+        told = f"row {row_number(text, lost)} holds {text.iloc[lost]}"
+        raise TaskError(f"column {name!r}: its values are not dates that one format reads ({told})")
+    return found
 
 
 def _fit_number(name: str, values: NDArray[np.float64], bins: int) -> Number:

@@ -71,24 +71,30 @@ def _adding_up(frame: pd.DataFrame, features: list[str], target: NDArray[np.floa
 
 def mostly_numbers(values: pd.Series[Any], least: float = 0.5) -> tuple[int, int] | None:
     """How many of a text column's values are numbers and how many are not, where most are."""
-    known = values.dropna()
-    if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known) or known.empty:
-        return None
-    numbers = int(pd.to_numeric(known.astype(str), errors="coerce").notna().sum())
-    return (numbers, len(known) - numbers) if least * len(known) <= numbers < len(known) else None
+    plain = _is_plain(_texts(values))
+    numbers = int(plain.sum())
+    return (numbers, len(plain) - numbers) if least * len(plain) <= numbers < len(plain) else None
 
 
 def dressed_number(values: pd.Series[Any]) -> str | None:
     """An example of a text column whose values are numbers but for separators, per cent signs and currencies."""
-    known = values.dropna()
-    if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known) or known.empty:
+    texts = _texts(values)
+    plain = _is_plain(texts)
+    if plain.all() or texts.str.fullmatch(_DRESSED).mean() < _MOSTLY:
         return None
-    dressed = known.astype(str).str.fullmatch(_DRESSED)
-    return str(known[~_is_plain(known)].iloc[0]) if dressed.mean() >= _MOSTLY and not _is_plain(known).all() else None
+    return str(texts[~plain].iloc[0])
 
 
-def _is_plain(values: pd.Series[Any]) -> pd.Series[Any]:
-    return pd.to_numeric(values.astype(str), errors="coerce").notna()
+def _texts(values: pd.Series[Any]) -> pd.Series[str]:
+    """The values of a column of text that are there; none of a column of another type."""
+    known = values.dropna()
+    if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
+        known = known.head(0)
+    return known.astype(str)
+
+
+def _is_plain(texts: pd.Series[str]) -> pd.Series[bool]:
+    return pd.to_numeric(texts, errors="coerce").notna()
 
 
 def duplicates(frame: pd.DataFrame, features: list[str], rows: Rows) -> dict[str, int]:

@@ -69,9 +69,9 @@ def read_frame(
 
 def words_for_missing(path: Path, names: Iterable[str], missing: Sequence[str]) -> dict[str, dict[str, int]]:
     """How often each word of `missing` stands in some columns of a CSV; a parquet has values of its own for that."""
-    if _is_parquet(path):
-        return {}
     columns = list(names)
+    if _is_parquet(path) or not columns:
+        return {}
     text = pd.read_csv(
         path, sep=_separator(path), usecols=columns, dtype=str, na_filter=False, skipinitialspace=True, index_col=False
     )

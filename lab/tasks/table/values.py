@@ -30,29 +30,21 @@ def row_number(values: pd.Series[Any] | pd.DataFrame, position: int) -> int:
     return int(values.index[position]) + 1
 
 
-def date_format(text: pd.Series[Any]) -> str | None:
-    """The first format that reads every value; None where none does."""
+def date_format(text: pd.Series[Any], least: float = 1.0) -> str | None:
+    """The first format that reads every value, or at least a share `least` of them; None where none does."""
     sample = text.head(50)
-    if not bool(sample.str.contains(r"\d[-/.]\d").all()):
+    if sample.str.contains(r"\d[-/.]\d").sum() < least * len(sample):
         return None
     for name in _FORMATS:
-        if read_dates(sample, name).notna().all() and read_dates(text, name).notna().all():
+        if all(read_dates(part, name).notna().sum() >= least * len(part) for part in (sample, text)):
             return name
     return None
 
 
-def unreadable_date(text: pd.Series[Any], most: float) -> int | None:
-    """The position of the first value that is no date, where one format reads at least a share `most` of the others."""
-    sample = text.head(50)
-    if sample.str.contains(r"\d[-/.]\d").mean() < most:
-        return None
-    for name in _FORMATS:
-        if read_dates(sample, name).notna().mean() < most:
-            continue
-        bad = read_dates(text, name).isna().to_numpy()
-        if 0 < bad.mean() <= 1 - most:
-            return int(bad.argmax())
-    return None
+def unreadable_date(text: pd.Series[Any], least: float) -> int | None:
+    """The position of the first value that is no date, where no format reads all and one a share `least` of them."""
+    name = date_format(text, least)
+    return None if name is None else int(read_dates(text, name).isna().to_numpy().argmax())
 
 
 def other_format(values: pd.Series[Any], name: str | None) -> str | None:
