@@ -19,6 +19,9 @@ from lab.training.options import AdamWOptions, Options, SGDOptions, optimizer_op
 
 State: TypeAlias = dict[str, Tensor]
 
+_ONE = torch.ones(())
+"""A number would be made a tensor first, which takes longer than adding it."""
+
 
 class RowOptimizer(Options, ABC):
     """Updates one flat row at a time; its state is a dict of tensors that the slot owns."""
@@ -46,7 +49,7 @@ class AdamW(RowOptimizer, AdamWOptions):
         return {"exp_avg": torch.zeros_like(row), "exp_avg_sq": torch.zeros_like(row), "step": step}
 
     def _kernel(self, row: Tensor, grad: Tensor, state: State, lr: float, momentum: float, decay: float) -> None:
-        state["step"] += 1
+        state["step"].add_(_ONE)
         torch._fused_adamw_(
             [row],
             [grad],
@@ -68,7 +71,7 @@ class SGD(RowOptimizer, SGDOptions):
     """SGD with momentum; weight decay is added to the gradient, as `torch.optim.SGD` does."""
 
     def state(self, row: Tensor) -> State:
-        return {"momentum": torch.zeros_like(row), "step": torch.zeros((), dtype=torch.float32)}
+        return {"momentum": torch.zeros_like(row)}
 
     def _kernel(self, row: Tensor, grad: Tensor, state: State, lr: float, momentum: float, decay: float) -> None:
         torch._fused_sgd_(
@@ -81,9 +84,8 @@ class SGD(RowOptimizer, SGDOptions):
             dampening=0.0,
             nesterov=self.nesterov and momentum > 0,
             maximize=False,
-            is_first_step=not bool(state["step"]),
+            is_first_step=False,  # it would copy the gradient; added to zeros it is the same
         )
-        state["step"] += 1
 
 
 _KINDS: dict[str, type[AdamW] | type[SGD]] = {"adamw": AdamW, "sgd": SGD}

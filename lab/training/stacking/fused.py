@@ -88,29 +88,42 @@ class NormReluDropout(torch.autograd.Function):
         slope, start = rstd * weight, bias
         if scale is not None:
             slope, start = slope * scale, start * scale
-        out = (centred * slope.unsqueeze(2)).add_(start.unsqueeze(2)).relu_()
+        out = centred.mul_(slope.unsqueeze(2)).add_(start.unsqueeze(2)).relu_()
         if keep is not None:
             out.mul_(keep)
-        ctx.save_for_backward(centred, rstd, slope, out)
+        ctx.save_for_backward(x, mean, rstd, weight, out)
         ctx.scale, ctx.grads = scale, (weight_grad, bias_grad)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        centred, rstd, slope, out = ctx.saved_tensors
-        weight_grad, bias_grad = ctx.grads
+        x, mean, rstd, weight, out = ctx.saved_tensors
         passed = torch.ops.aten.threshold_backward(grad, out, 0)  # zero where the output is
-        total, moment = passed.sum(2), (passed * centred).sum(2)
-        torch.mul(moment, rstd, out=weight_grad)
-        bias_grad.copy_(total)
         if ctx.scale is not None:
-            weight_grad.mul_(ctx.scale)
-            bias_grad.mul_(ctx.scale)
-        per_example = slope / -grad.shape[2]
-        tilt = (per_example * moment).mul_(rstd).mul_(rstd).unsqueeze(2)
-        found = passed.mul_(slope.unsqueeze(2)).add_(centred * tilt).add_((per_example * total).unsqueeze(2))
-        return found, *[None] * 8
+            weight = weight * ctx.scale
+        found, *own = torch.ops.aten.native_batch_norm_backward(
+            _one_example(passed),
+            _one_example(x),
+            weight.reshape(-1),
+            None,
+            None,
+            mean.view(-1),
+            rstd.view(-1),
+            True,
+            0.0,
+            [True, True, True],
+        )
+        for into, sums in zip(ctx.grads, own, strict=True):
+            if ctx.scale is None:
+                into.copy_(sums.view(into.shape))
+            else:
+                torch.mul(sums.view(into.shape), ctx.scale, out=into)
+        return found.view(x.shape), *[None] * 8
+
+
+def _one_example(x: Tensor) -> Tensor:
+    return x.reshape(1, -1, x.shape[2])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, weight_grad: Tensor, bias_grad: Tensor | None) -> Tensor:
