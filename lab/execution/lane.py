@@ -23,6 +23,7 @@ from lab.tasks.registry import load_task
 from lab.training.batch_size import BATCH_SIZE
 from lab.training.device import check_device
 from lab.training.failure import told
+from lab.training.freed_memory import keep_freed_memory
 from lab.training.function_trainer import FunctionTrainer
 from lab.training.grouped import GroupedTrainer
 from lab.training.memory import out_of_memory
@@ -36,6 +37,7 @@ _SAVE_EVERY = 10.0
 def make_trainer(job: Job) -> Trainer:
     """The trainer that a job's task and path ask for."""
     torch.set_num_threads(job.training.threads)
+    keep_freed_memory()
     task = load_task(job.task)
     if isinstance(task, TrialFunction):
         return FunctionTrainer(task)

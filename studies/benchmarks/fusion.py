@@ -29,6 +29,7 @@ from fusion_nets import NETS, Random
 
 from lab.assignment import Assignment, Training
 from lab.schedules import Constant
+from lab.training.freed_memory import keep_freed_memory
 from lab.training.stacking.layouts import NotStackable
 from lab.training.trainer import ModelTrainer
 
@@ -183,6 +184,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     found = []
     if options.json and options.json.exists():
         found = [

@@ -123,6 +123,7 @@ class NormReluDropout(torch.autograd.Function):
 
 
 def _one_example(x: Tensor) -> Tensor:
+    """[1, k*f, b] of [k, f, b]: PyTorch's batch norm has the features of all slots as those of one long example."""
     return x.reshape(1, -1, x.shape[2])
 
 
