@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from lab.errors import SpecError
 from lab.training.memory import out_of_memory
@@ -19,6 +20,13 @@ def pick_device(name: str) -> torch.device:
         seen = f"PyTorch sees {torch.cuda.device_count()} here, numbered from 0; a lane on Ray sees its own alone"
         raise SpecError("execution.device", f"'{name}' is asked for, and {seen}")
     return device
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; from the host to a GPU by a copy that runs beside the training."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
 
 
 def check_precision(name: str, device: torch.device) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lab.tasks.contract import TRAIN_AND_VALID, Data, Split, Task
+from lab.training.device import to_device
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Examples:
 
     def first(self, count: int) -> Tensor:
         """The first inputs [count, ...]."""
-        return self._there(self._x[:count])
+        return to_device(self._x[:count], self._device)
 
     def batches(self, order: Tensor, size: int) -> Iterator[Data]:
         """Inputs [k, b, ...] and targets [k, b, ...] of each step, for an order of examples [k, s * b]."""
@@ -54,7 +55,7 @@ class Examples:
         if self.resident:
             yield from ((_rows(self._x, places), _rows(self.y, places)) for places in there)
         else:
-            gathered = _ahead(lambda step: self._there(_rows(self._x, here[step])), len(here))
+            gathered = _ahead(lambda step: to_device(_rows(self._x, here[step]), self._device), len(here))
             yield from ((x, _rows(self.y, places)) for x, places in zip(gathered, there, strict=True))
 
     def parts(self, size: int) -> Iterator[Tensor]:
@@ -63,12 +64,7 @@ class Examples:
         if self.resident:
             yield from (self._x[start : start + size] for start in starts)
         else:
-            yield from _ahead(lambda i: self._there(self._x[starts[i] : starts[i] + size]), len(starts))
-
-    def _there(self, x: Tensor) -> Tensor:
-        if self._device.type == "cuda" and x.device.type == "cpu":
-            return x.pin_memory().to(self._device, non_blocking=True)  # the copy runs beside the training
-        return x.to(self._device)
+            yield from _ahead(lambda i: to_device(self._x[starts[i] : starts[i] + size], self._device), len(starts))
 
 
 def open_splits(task: Task, device: torch.device) -> dict[Split, Examples]:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lab.training.device import to_device
+
 
 class SlotNoise:
     """One trial's stream of random numbers."""
@@ -82,7 +84,7 @@ class MaskBuffer:
                 row[:] = stream.words(len(row))
         np.less(self._words.view(np.uint16)[:, : self._keep.shape[1]], _thresholds(active), out=self._keep)
         # As bytes: converting booleans takes five times as long.
-        self._mask.copy_(torch.from_numpy(self._keep.view(np.uint8)))
+        self._mask.copy_(to_device(torch.from_numpy(self._keep.view(np.uint8)), self._mask.device))
         return self._mask, _scales(active, self._mask.dtype, self._mask.device)
 
 

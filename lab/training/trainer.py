@@ -21,13 +21,13 @@ from lab.range_test import smooth, stop_step
 from lab.tasks.building import build_model
 from lab.tasks.contract import Data, Split, Task
 from lab.training.batch_size import whole_batches
-from lab.training.device import check_precision, pick_device
+from lab.training.device import check_precision, pick_device, to_device
 from lab.training.evaluation import evaluate
 from lab.training.fault import Fault, fault_of
 from lab.training.feed import Examples, open_splits
 from lab.training.loss import isolated_losses
 from lab.training.models import SlotModels, build_models
-from lab.training.optimizer import RowOptimizer, State, build_optimizer
+from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, step_all
 from lab.training.snapshots import check_packable, pack
 
 
@@ -76,9 +76,8 @@ class _Slot:
     assignment: Assignment
     optimizer: RowOptimizer
     state: State
-    lr: list[float]
-    momentum: list[float]
-    weight_decay: list[float]
+    curves: list[tuple[float, ...]]
+    """At each step lr, momentum and weight decay."""
     snapshot_steps: frozenset[int]
     step: int = 0
     losses: list[float] = field(default_factory=list)
@@ -86,7 +85,7 @@ class _Slot:
 
     @property
     def finished(self) -> bool:
-        return self.step >= len(self.lr)
+        return self.step >= len(self.curves)
 
 
 class ModelTrainer(Trainer):
@@ -116,6 +115,7 @@ class ModelTrainer(Trainer):
         self._task = task
         self._training = training
         self._device = pick_device(training.device)
+        self._together = self._device.type == "cuda"  # a call a slot would be a launch a slot
         check_precision(training.precision, self._device)
         data = data or open_splits(task, self._device)
         self._train_data, self._valid_data = data["train"], data["valid"]
@@ -139,11 +139,11 @@ class ModelTrainer(Trainer):
 
     def _new_slot(self, assignment: Assignment) -> _Slot:
         total = assignment.epochs * self._steps
-        lr, momentum, weight_decay = (c.tolist() for c in assignment.schedule.curves(None, total))
+        curves = list(zip(*(curve.tolist() for curve in assignment.schedule.curves(None, total)), strict=True))
         ends = frozenset(assignment.schedule.cycle_ends(total)) if assignment.keep else frozenset()
         optimizer = build_optimizer(self._training.optimizer, assignment.params)
         state = optimizer.state(self._models.row(assignment.slot))
-        return _Slot(assignment, optimizer, state, lr, momentum, weight_decay, ends)
+        return _Slot(assignment, optimizer, state, curves, ends)
 
     def stop(self, slot: int) -> None:
         del self._slots[slot]
@@ -173,6 +173,7 @@ class ModelTrainer(Trainer):
         losses = torch.zeros(self._steps, self.width, device=self._device)
         faults: dict[int, Fault] = {}
         trained = dict.fromkeys(active, self._steps)
+        chosen = to_device(torch.tensor(active), self._device)  # once: a GPU would wait for a list at every step
         for step, (x, y) in enumerate(self._train_data.batches(order, self._batch)):
             x, y = self._augmented(task.model_input(x), y, active)
             output = self._forward(x, active)
@@ -180,13 +181,14 @@ class ModelTrainer(Trainer):
             for slot, error in raised.items():
                 faults[slot] = fault_of(error, output[slot], f"at step {self._slots[slot].step}")
                 trained[slot] = step
-            active = [slot for slot in active if slot not in raised]
-            if not active:
-                break
-            models.backward((loss if len(active) == self.width else loss[active]).sum(), active)
+            if raised:
+                active = [slot for slot in active if slot not in raised]
+                if not active:
+                    break
+                chosen = to_device(torch.tensor(active), self._device)
+            models.backward((loss if len(active) == self.width else loss[chosen]).sum(), active)
             losses[step] = loss.detach()
-            for slot in active:
-                self._update(slot)
+            self._update(active)
         rows = losses.tolist()  # [s][k]
         return {slot: [row[slot] for row in rows[:steps]] for slot, steps in trained.items()}, faults
 
@@ -214,7 +216,7 @@ class ModelTrainer(Trainer):
             draws[slot] = torch.from_numpy(given)
         plain = [slot for slot in active if slot not in numbers]
         kept = x[plain], y[plain]
-        x, y = self._task.augment(x, y, draws.to(self._device))
+        x, y = self._task.augment(x, y, to_device(draws, self._device))
         if plain:
             if y[plain].shape != kept[1].shape:
                 raise TaskError(
@@ -224,21 +226,26 @@ class ModelTrainer(Trainer):
             x[plain], y[plain] = kept[0], kept[1].to(y.dtype)
         return x, y
 
-    def _update(self, slot: int) -> None:
-        running = self._slots[slot]
-        i = running.step
-        running.optimizer.step(
-            self._models.row(slot),
-            self._models.grad(slot),
-            running.state,
-            running.lr[i],
-            running.momentum[i],
-            running.weight_decay[i],
-        )
-        if i in running.snapshot_steps:
+    def _update(self, active: Sequence[int]) -> None:
+        """One optimizer step of every active slot."""
+        models, optimizers, steps, kept = self._models, [], [], []
+        for slot in active:
+            running = self._slots[slot]
+            i = running.step
+            step = Step(models.row(slot), models.grad(slot), running.state, *running.curves[i])
+            if self._together:
+                optimizers.append(running.optimizer)
+                steps.append(step)
+            else:
+                running.optimizer.step(step)
+            if i in running.snapshot_steps:
+                kept.append(running)
+            running.step = i + 1
+        if steps:
+            step_all(optimizers, steps)
+        for running in kept:
             name = f"final/{running.assignment.trial:04d}-{len(running.files)}.safetensors"
-            running.files[name] = pack(self._models.tensors(slot), {"step": str(i)})
-        running.step = i + 1
+            running.files[name] = pack(models.tensors(running.assignment.slot), {"step": str(running.step - 1)})
 
     def _evaluate(self, active: Sequence[int]) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
         self._models.training = False

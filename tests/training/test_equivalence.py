@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from lab.tasks.contract import Data, Split, Task
 from lab.training.equivalence import check_path
 from lab.training.models import PATHS, SlotModels, build_models
-from lab.training.optimizer import AdamW
+from lab.training.optimizer import AdamW, Step
 from lab.training.stacking.layouts import NotStackable
 from lab.training.stacking.model import StackedModels
 from tests.training.zoo import ZOO, Animal, FunctionalDropout
@@ -88,7 +88,7 @@ class Lane:
             self.models.backward(loss[active].sum(), active)
             for slot in active:
                 row, grad, seed = self.models.row(slot), self.models.grad(slot), self.seeds[slot]
-                AdamW().step(row, grad, self.states[slot], 0.002 * (1 + seed), 0.9, 0.01 * seed)
+                AdamW().step(Step(row, grad, self.states[slot], 0.002 * (1 + seed), 0.9, 0.01 * seed))
 
     def evaluate(self, slot: int) -> Tensor:
         self.models.training = False

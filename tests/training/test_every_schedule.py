@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lab.schedules import Scale, Schedule
-from lab.training.optimizer import SGD, AdamW, RowOptimizer
+from lab.training.optimizer import SGD, AdamW, RowOptimizer, Step
 from lab.training.stacking.model import StackedModels
 from tests.schedules.examples import PLAIN
 
@@ -55,7 +55,7 @@ def stacked(schedule: Schedule, kind: str) -> StackedModels:
         assert isinstance(loss, torch.Tensor)
         models.backward(loss, (0, 1))
         for slot in range(2):
-            optimizer.step(models.row(slot), models.grad(slot), states[slot], *(curve[step] for curve in curves))
+            optimizer.step(Step(models.row(slot), models.grad(slot), states[slot], *(curve[step] for curve in curves)))
     return models
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from lab.tasks.digits import Digits
 from lab.training.models import SlotModels, build_models
-from lab.training.optimizer import AdamW
+from lab.training.optimizer import AdamW, Step
 from lab.training.sequential import SequentialModels
 from lab.training.stacking.layouts import NotStackable
 from lab.training.stacking.model import StackedModels
@@ -163,7 +163,7 @@ class Group:
         self.models.backward(_loss(output, self.y[index])[active].sum(), active)
         for slot in active:
             row, grad = self.models.row(slot), self.models.grad(slot)
-            AdamW().step(row, grad, self.states[slot], _lr(self.seeds[slot]), 0.9, 0.01 * self.seeds[slot])
+            AdamW().step(Step(row, grad, self.states[slot], _lr(self.seeds[slot]), 0.9, 0.01 * self.seeds[slot]))
             self.steps[slot] += 1
 
     def evaluate(self, slot: int) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lab.errors import SpecError
-from lab.training.optimizer import SGD, AdamW, RowOptimizer, build_optimizer
+from lab.training.optimizer import SGD, AdamW, RowOptimizer, Step, build_optimizer, step_all
 
 STEPS = 200
 
@@ -25,13 +25,17 @@ def _gradient(row: torch.Tensor, step: int) -> torch.Tensor:
     return row + torch.sin(torch.arange(len(row), dtype=row.dtype) + step)
 
 
-def _ours(optimizer: RowOptimizer, curves: list[tuple[float, float, float]]) -> torch.Tensor:
+def _ours(optimizer: RowOptimizer, curves: list[tuple[float, float, float]], way: str) -> torch.Tensor:
     rows = torch.zeros(3, 17, dtype=torch.float64)  # a row inside a larger tensor, as a slot's is
     row = rows[1]
     row.copy_(torch.linspace(-1, 1, 17, dtype=torch.float64))
     state = optimizer.state(row)
-    for step, (lr, momentum, decay) in enumerate(curves):
-        optimizer.step(row, _gradient(row, step), state, lr, momentum, decay)
+    for i, curve in enumerate(curves):
+        step = Step(row, _gradient(row, i), state, *curve)
+        if way == "one":
+            optimizer.step(step)
+        else:
+            step_all([optimizer], [step])
     assert torch.equal(rows[[0, 2]], torch.zeros(2, 17, dtype=torch.float64)), "the neighbours' rows"
     return row
 
@@ -52,21 +56,23 @@ def _torch(kind: type[torch.optim.Optimizer], curves: list[tuple[float, float, f
     return parameter.detach()
 
 
+@pytest.mark.parametrize("way", ["one", "all"])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("beta2", "eps"), [(0.99, 1e-5), (0.999, 1e-8)])
-def test_adamw_is_torchs(seed: int, beta2: float, eps: float):
+def test_adamw_is_torchs(seed: int, beta2: float, eps: float, way: str):
     curves = _curves(seed)
     expected = _torch(torch.optim.AdamW, curves, betas=(0.9, beta2), eps=eps, foreach=False)
-    torch.testing.assert_close(_ours(AdamW(beta2, eps), curves), expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(_ours(AdamW(beta2, eps), curves, way), expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("way", ["one", "all"])
 @pytest.mark.parametrize("first_momentum", [0.0, 0.9])
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_sgd_is_torchs(nesterov: bool, first_momentum: float):
+def test_sgd_is_torchs(nesterov: bool, first_momentum: float, way: str):
     (lr, _, decay), *rest = _curves(0)
     curves = [(lr, first_momentum, decay), *rest]
     expected = _torch(torch.optim.SGD, curves, lr=0.1, momentum=0.9, nesterov=nesterov, foreach=False)
-    torch.testing.assert_close(_ours(SGD(nesterov), curves), expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(_ours(SGD(nesterov), curves, way), expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("length", [1e-3, 0.5, 1e6])
@@ -78,12 +84,51 @@ def test_clipping_is_torchs(length: float):
     torchs = torch.optim.SGD([plain], lr=1.0)
     for step, curve in enumerate(curves):
         grad = _gradient(row, step)
-        optimizer.step(row, grad, state, *curve)
+        optimizer.step(Step(row, grad, state, *curve))
         plain.grad = _gradient(plain.detach(), step)
         torch.nn.utils.clip_grad_norm_([plain], length)
         torch.testing.assert_close(grad, plain.grad, rtol=0, atol=1e-12)
         torchs.step()
         torch.testing.assert_close(row, plain.detach(), rtol=0, atol=1e-12)
+
+
+def test_rows_are_updated_together_as_each_is_alone():
+    """Of both kinds, each row with options and a schedule of its own; to the last bit, whoever is beside it."""
+    optimizers = [AdamW(0.99, 1e-5), SGD(nesterov=True), AdamW(0.9, 1e-8, max_grad_norm=0.5), SGD(), SGD()]
+    starts = torch.randn(5, 17, generator=torch.Generator().manual_seed(0))
+    curves = [_curves(seed) for seed in range(5)]
+
+    def trained(chosen: list[int]) -> torch.Tensor:
+        rows = starts[chosen].clone()
+        states = [optimizers[i].state(row) for i, row in zip(chosen, rows, strict=True)]
+        for n in range(STEPS):
+            steps = [
+                Step(row, _gradient(row, n), state, *curves[i][n])
+                for i, row, state in zip(chosen, rows, states, strict=True)
+            ]
+            step_all([optimizers[i] for i in chosen], steps)
+        return rows
+
+    together = trained([0, 1, 2, 3, 4])
+    assert together.isfinite().all()
+    for i in range(5):
+        assert torch.equal(trained([i])[0], together[i])
+
+
+@pytest.mark.parametrize("kind", [AdamW, SGD])
+def test_what_is_no_number_in_one_row_stays_there(kind: type[AdamW] | type[SGD]):
+    rows, optimizer = torch.ones(2, 5), kind()
+    states = [optimizer.state(row) for row in rows]
+    for _ in range(2):
+        step_all(
+            [optimizer] * 2,
+            [
+                Step(rows[0], torch.full((5,), torch.nan), states[0], 0.1, 0.9, 0.1),
+                Step(rows[1], torch.ones(5), states[1], 0.1, 0.9, 0.1),
+            ],
+        )
+    assert rows[0].isnan().all()
+    assert rows[1].isfinite().all()
 
 
 def test_a_trials_parameters_set_its_optimizer():

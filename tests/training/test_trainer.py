@@ -19,7 +19,7 @@ from lab.schedules import Constant, OneCycle, Ramp, Schedule, Snapshot
 from lab.tasks.building import build_model
 from lab.tasks.contract import Data, Split, Task
 from lab.training.feed import Examples
-from lab.training.optimizer import AdamW
+from lab.training.optimizer import AdamW, Step
 from lab.training.snapshots import pack, unpack
 from lab.training.trainer import (
     EpochResult,
@@ -126,9 +126,9 @@ def test_recorded_losses_go_on_after_a_restore(path: str):
 )
 def test_snapshots_are_the_weights_right_after_the_last_step_of_a_cycle(path: str, schedule: Schedule):
     class Noted(AdamW):
-        def step(self, row: Tensor, *rest: Any) -> None:
-            super().step(row, *rest)
-            rows.append(row.clone())
+        def step(self, step: Step) -> None:
+            super().step(step)
+            rows.append(step.row.clone())
 
     rows: list[Tensor] = []
     trainer = _trainer(path, width=1)
@@ -142,6 +142,23 @@ def test_snapshots_are_the_weights_right_after_the_last_step_of_a_cycle(path: st
         names = [name for name, _ in build_model(Blobs(), {}, 0).named_parameters()]
         assert torch.equal(torch.cat([found[name].flatten() for name in names]), rows[step])
         assert "1.running_mean" in found
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_slots_updated_together_train_as_one_by_one(path: str, kind: str, monkeypatch: pytest.MonkeyPatch):
+    """As on a GPU; some slots are free."""
+
+    def trained(together: bool) -> list[EpochResult]:
+        trainer = ModelTrainer(Blobs(), Training({"kind": kind, "max_grad_norm": 0.5}, BATCH, path), 4, {})
+        monkeypatch.setattr(trainer, "_together", together)
+        for slot in (0, 2):
+            trainer.start(_assignment(slot, slot, OneCycle(max_lr=0.01), keep=True))
+        return [result for _ in range(4) for result in trainer.epoch()]
+
+    for one, other in zip(trained(False), trained(True), strict=True):
+        assert one.metrics == pytest.approx(other.metrics, rel=1e-3)
+        assert one.files.keys() == other.files.keys()
 
 
 def test_nothing_is_kept_unless_it_was_asked_for():
@@ -294,9 +311,9 @@ def test_targets_of_another_shape_for_some_trials_alone_are_refused():
 
 def test_weights_that_the_last_update_broke_are_a_diverged_trial():
     class Breaks(AdamW):
-        def step(self, row: Tensor, *rest: Any) -> None:
-            super().step(row, *rest)
-            row.fill_(float("nan"))
+        def step(self, step: Step) -> None:
+            super().step(step)
+            step.row.fill_(float("nan"))
 
     trainer = ModelTrainer(Blobs(), _training("stacked", epoch_steps=1), 1, {})
     trainer.start(_assignment(0, 0, Constant(max_lr=0.1), epochs=1, keep=True))
