@@ -89,7 +89,11 @@ def to_numbers(values: pd.Series[Any]) -> NDArray[np.float64]:
 def as_text(values: pd.Series[Any]) -> list[str]:
     """Values as the texts that levels are: 3 and 3.0 are one level, and so are True and the text that it becomes where
     a column holds another text as well."""
-    return [_level(value) if pd.notna(value) else "" for value in values]
+    if values.dtype == object:  # values of several types may be equal, as 1 and True are
+        return [_level(value) if pd.notna(value) else "" for value in values]
+    places, found = pd.factorize(values)  # -1, the last, where missing
+    texts: list[str] = np.array([*map(_level, found), ""], dtype=object)[places].tolist()
+    return texts
 
 
 def _level(value: Any) -> str:
