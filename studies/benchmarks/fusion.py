@@ -4,7 +4,8 @@ Every variant trains epochs of the same data, batch 64, with AdamW, one thread, 
 the median over rounds of (plain time per step) / (lane time per step and trial), both from one round. `plain` is a
 loop as tutorials write it, on tensors in memory; `best plain` is whichever has the least median of that, the same
 with `AdamW(fused=True)`, and for images also channels_last. A lane's time is that of its whole epoch but the
-validation: shuffles, schedules, losses, updates.
+validation: shuffles, schedules, losses, updates. The process keeps the memory that it frees, as a lane's does; plain
+training gains by that too.
 
     python studies/benchmarks/fusion.py [--nets mlp-3.6k ...] [--widths 1 8 32] [--rounds 7] [--device cpu]
         [--json FILE]
@@ -164,7 +165,8 @@ def page(content: dict[str, Any]) -> str:
 Trials' steps per second, as a ratio to training one model in plain PyTorch: to AdamW as it comes, and to the fastest
 of its plain variants (`fused=True`, channels_last). Batch {content["batch"]}, {content["threads"]} thread, medians of
 rounds in turn. torch {content["torch"]}, {content["machine"]}, {content["cores"]} cores, {content["platform"]};
-`python studies/benchmarks/fusion.py --json reports/fusion/result.json`.
+`python studies/benchmarks/fusion.py --json reports/fusion/result.json`. The process keeps the memory that it frees, as a
+lane's does; plain training gains by that too.
 
 | net | fastest path and width | to plain | to best plain |
 |---|---|---|---|
