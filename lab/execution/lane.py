@@ -37,14 +37,15 @@ _SAVE_EVERY = 10.0
 def make_trainer(job: Job) -> Trainer:
     """The trainer that a job's task and path ask for."""
     torch.set_num_threads(job.training.threads)
-    keep_freed_memory()
     task = load_task(job.task)
     if isinstance(task, TrialFunction):
         return FunctionTrainer(task)
     if job.task.opened is None:
         for split in TRAIN_AND_VALID:
             check_data(task, split)
-    return GroupedTrainer(task, job.training, job.width, job.stack or job.width, template_of(job))
+    trainer = GroupedTrainer(task, job.training, job.width, job.stack or job.width, template_of(job))
+    keep_freed_memory()  # from here on: what reading the data took may go
+    return trainer
 
 
 def template_of(job: Job) -> Params:

@@ -23,6 +23,9 @@ _SHARE = 0.25
 _AHEAD = 2
 """Batches that are being made ready while one is trained on."""
 
+_NOT_SELECTED = (torch.uint16, torch.uint32, torch.uint64)
+"""What PyTorch can index, but has no `index_select` for."""
+
 
 class Examples:
     """A split on its way to the device; the same batches wherever it lies.
@@ -82,6 +85,8 @@ def fits(x: Tensor, device: torch.device) -> bool:
 
 def _rows(values: Tensor, places: Tensor) -> Tensor:
     """`values[places]`, [k, b, ...] of [n, ...]: on a CPU up to six times as fast, as rows are copied whole."""
+    if not values.is_contiguous() or values.dtype in _NOT_SELECTED:  # the order of channels, for one, is kept then
+        return values[places]
     return values.index_select(0, places.flatten()).view(*places.shape, *values.shape[1:])
 
 

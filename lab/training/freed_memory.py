@@ -19,7 +19,8 @@ _LARGE_BYTES = 32 * 2**20
 def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees; where another allocator or the user's own settings rule, nothing.
 
-    It then holds about the most that it ever had in use.
+    It then holds about the most that it ever had in use; more where ever larger blocks are asked for and small ones
+    that stay lie between, which training, whose steps are alike, does not do.
     """
     if "malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name.startswith("MALLOC_") for name in os.environ):
         return

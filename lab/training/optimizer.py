@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,8 +22,9 @@ from lab.training.options import AdamWOptions, Options, SGDOptions, optimizer_op
 
 State: TypeAlias = dict[str, Tensor]
 
-_ONE = torch.ones(())
+_ONE = torch.ones((), dtype=torch.float32)
 """A number would be made a tensor first, which takes longer than adding it."""
+_LARGEST = torch.finfo(torch.float32).max
 
 
 class Step(NamedTuple):  # one is made per slot and optimizer step: a frozen dataclass takes three times as long
@@ -71,6 +72,11 @@ def step_all(optimizers: Sequence[RowOptimizer], steps: Sequence[Step]) -> None:
         kind._all([optimizers[i] for i in chosen], [steps[i] for i in chosen])
 
 
+def _finite(numbers: Iterable[float]) -> list[float]:
+    """Numbers that float32 can hold: of a larger one the kernels refuse all rows, of the largest its own row breaks."""
+    return [min(max(number, -_LARGEST), _LARGEST) for number in numbers]
+
+
 def _clip(grad: Tensor, max_norm: float) -> None:
     grad.mul_((max_norm / (grad.norm() + 1e-6)).clamp_max(1.0))
 
@@ -79,8 +85,9 @@ class AdamW(RowOptimizer, AdamWOptions):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019); momentum is beta1."""
 
     def state(self, row: Tensor) -> State:
-        # On the host, also of a row on a GPU: a step asks for its number.
-        return {"exp_avg": torch.zeros_like(row), "exp_avg_sq": torch.zeros_like(row), "step": torch.zeros(())}
+        # On the host, also of a row on a GPU: a step asks for its number, which bfloat16 could count to 256 only.
+        count = torch.zeros((), dtype=torch.float32, device="cpu")
+        return {"exp_avg": torch.zeros_like(row), "exp_avg_sq": torch.zeros_like(row), "step": count}
 
     def _one(self, step: Step) -> None:
         state = step.state
@@ -107,15 +114,15 @@ class AdamW(RowOptimizer, AdamWOptions):
         means, squares = ([step.state[name] for step in steps] for name in ("exp_avg", "exp_avg_sq"))
         counts = [float(step.state["step"].add_(_ONE)) for step in steps]
         beta2s = [optimizer.beta2 for optimizer in optimizers]
-        torch._foreach_mul_(rows, [1 - step.lr * step.weight_decay for step in steps])
+        torch._foreach_mul_(rows, _finite(1 - step.lr * step.weight_decay for step in steps))
         torch._foreach_lerp_(means, grads, [1 - step.momentum for step in steps])
         torch._foreach_mul_(squares, beta2s)
         torch._foreach_addcmul_(squares, grads, grads, [1 - beta2 for beta2 in beta2s])
         roots = torch._foreach_sqrt(squares)
         torch._foreach_div_(roots, [math.sqrt(1 - b**n) for b, n in zip(beta2s, counts, strict=True)])
         torch._foreach_add_(roots, [optimizer.eps for optimizer in optimizers])
-        rates = [-step.lr / (1 - step.momentum**n) for step, n in zip(steps, counts, strict=True)]
-        torch._foreach_addcdiv_(rows, means, roots, rates)
+        rates = (-step.lr / (1 - step.momentum**n) for step, n in zip(steps, counts, strict=True))
+        torch._foreach_addcdiv_(rows, means, roots, _finite(rates))
 
 
 class SGD(RowOptimizer, SGDOptions):
@@ -125,6 +132,9 @@ class SGD(RowOptimizer, SGDOptions):
         return {"momentum": torch.zeros_like(row)}
 
     def _one(self, step: Step) -> None:
+        if step.row.dtype in (torch.float16, torch.bfloat16):  # the fused kernel loses momentum there (torch 2.13)
+            self._all([self], [step])
+            return
         torch._fused_sgd_(
             [step.row],
             [step.grad],
@@ -140,8 +150,13 @@ class SGD(RowOptimizer, SGDOptions):
 
     @classmethod
     def _all(cls, optimizers: Sequence[SGD], steps: Sequence[Step]) -> None:
-        ways = list(torch._foreach_mul([step.row for step in steps], [step.weight_decay for step in steps]))
-        torch._foreach_add_(ways, [step.grad for step in steps])
+        rows, ways = [step.row for step in steps], [step.grad for step in steps]
+        decayed = [i for i, step in enumerate(steps) if step.weight_decay]  # a weight of -inf times 0 is no number
+        if decayed:
+            pulls = torch._foreach_mul([rows[i] for i in decayed], [steps[i].weight_decay for i in decayed])
+            torch._foreach_add_(pulls, [ways[i] for i in decayed])
+            for i, pull in zip(decayed, pulls, strict=True):
+                ways[i] = pull
         moved = [i for i, step in enumerate(steps) if step.momentum > 0]
         if moved:
             momenta, buffers = [steps[i].momentum for i in moved], [steps[i].state["momentum"] for i in moved]
@@ -151,7 +166,7 @@ class SGD(RowOptimizer, SGDOptions):
             torch._foreach_add_(ahead, [ways[i] for i in moved])
             for i, buffer, further in zip(moved, buffers, ahead, strict=True):
                 ways[i] = further if optimizers[i].nesterov else buffer
-        torch._foreach_add_([step.row for step in steps], torch._foreach_mul(ways, [-step.lr for step in steps]))
+        torch._foreach_add_(rows, torch._foreach_mul(ways, _finite(-step.lr for step in steps)))
 
 
 _KINDS: dict[str, type[AdamW] | type[SGD]] = {"adamw": AdamW, "sgd": SGD}

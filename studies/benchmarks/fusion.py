@@ -165,8 +165,8 @@ def page(content: dict[str, Any]) -> str:
 Trials' steps per second, as a ratio to training one model in plain PyTorch: to AdamW as it comes, and to the fastest
 of its plain variants (`fused=True`, channels_last). Batch {content["batch"]}, {content["threads"]} thread, medians of
 rounds in turn. torch {content["torch"]}, {content["machine"]}, {content["cores"]} cores, {content["platform"]};
-`python studies/benchmarks/fusion.py --json reports/fusion/result.json`. The process keeps the memory that it frees, as a
-lane's does; plain training gains by that too.
+`python studies/benchmarks/fusion.py --json reports/fusion/result.json`. The process keeps the memory that it frees, as
+a lane's does; plain training gains by that too.
 
 | net | fastest path and width | to plain | to best plain |
 |---|---|---|---|

@@ -27,6 +27,23 @@ def test_batches_follow_each_slots_order(resident: bool, size: int) -> None:
 
 
 @pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.bool, torch.bfloat16, torch.complex64], ids=str)
+def test_batches_are_picked_of_any_dtype(resident: bool, dtype: torch.dtype) -> None:
+    x, y = (torch.arange(20) % 7).to(dtype), Y.to(dtype)
+    (batch,) = Examples((x, y), CPU, resident).batches(ORDER, 18)
+    assert torch.equal(batch[0], x[ORDER])
+    assert torch.equal(batch[1], y[ORDER])
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_images_keep_their_channels_innermost(resident: bool) -> None:
+    x = torch.rand(20, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    ((found, _),) = Examples((x, Y), CPU, resident).batches(ORDER, 18)
+    assert torch.equal(found, x[ORDER])
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("resident", [True, False])
 def test_a_last_incomplete_batch_is_left_out_of_training_and_not_of_evaluation(resident: bool) -> None:
     examples = Examples((X, Y), CPU, resident)
     assert [len(x[0]) for x, _ in examples.batches(ORDER, 5)] == [5, 5, 5]

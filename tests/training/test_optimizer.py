@@ -116,6 +116,54 @@ def test_rows_are_updated_together_as_each_is_alone():
 
 
 @pytest.mark.parametrize("kind", [AdamW, SGD])
+def test_a_rate_that_float32_cannot_hold_breaks_its_own_row_alone(kind: type[AdamW] | type[SGD]):
+    rows, optimizer = torch.ones(2, 5), kind()
+    states = [optimizer.state(row) for row in rows]
+    for _ in range(2):
+        given = zip(rows, states, (1e39, 0.1), strict=True)
+        steps = [Step(row, torch.ones(5), state, lr, 0.9, 0.1) for row, state, lr in given]
+        step_all([optimizer] * 2, steps)
+    assert not rows[0].isfinite().any()
+    assert rows[1].isfinite().all()
+
+
+@pytest.mark.parametrize("way", ["one", "all"])
+@pytest.mark.parametrize("kind", [AdamW, SGD])
+def test_without_weight_decay_a_weight_of_minus_infinity_stays(kind: type[AdamW] | type[SGD], way: str):
+    row, optimizer = torch.tensor([-torch.inf, 1.0]), kind()
+    step = Step(row, torch.tensor([0.0, 1.0]), optimizer.state(row), 0.1, 0.9, 0.0)
+    if way == "one":
+        optimizer.step(step)
+    else:
+        step_all([optimizer], [step])
+    assert row[0] == -torch.inf
+    assert row[1] < 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_sgd_of_half_precision_keeps_its_momentum(dtype: torch.dtype):
+    row, optimizer = torch.linspace(-1, 1, 64, dtype=dtype), SGD()
+    plain = row.clone().requires_grad_()
+    torchs = torch.optim.SGD([plain], lr=0.01, momentum=0.9, foreach=False)
+    state = optimizer.state(row)
+    for n in range(8):
+        optimizer.step(Step(row, _gradient(row, n), state, 0.01, 0.9, 0.0))
+        plain.grad = _gradient(plain.detach(), n)
+        torchs.step()
+    torch.testing.assert_close(row, plain.detach(), rtol=0, atol=0.02)
+
+
+def test_steps_are_counted_whatever_the_default_dtype():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        state = AdamW().state(torch.zeros(3, dtype=torch.float32))
+    finally:
+        torch.set_default_dtype(before)
+    assert state["step"].dtype is torch.float32
+
+
+@pytest.mark.parametrize("kind", [AdamW, SGD])
 def test_what_is_no_number_in_one_row_stays_there(kind: type[AdamW] | type[SGD]):
     rows, optimizer = torch.ones(2, 5), kind()
     states = [optimizer.state(row) for row in rows]
