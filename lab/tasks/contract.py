@@ -220,3 +220,8 @@ def trial_function(
     if direction not in ("maximize", "minimize"):
         raise TaskError(f"direction {direction!r} is not 'maximize' or 'minimize'")
     return lambda function: TrialFunction(function, metric, direction)
+
+
+def defines(task: Task, method: str) -> bool:
+    """Whether a task has its own of a method that `Task` gives, also one set on the object (`self.loss = ...`)."""
+    return getattr(getattr(task, method), "__func__", None) is not getattr(Task, method)

@@ -56,16 +56,14 @@ class RowOptimizer(Options, ABC):
 
     def step(self, step: Step) -> None:
         """Update one row in place; clipping changes its gradient in place too."""
-        if self.max_grad_norm is not None:
-            _clip(step.grad, self.max_grad_norm)
+        _clip(step.grad, self.max_grad_norm)
         self._one(step)
 
 
 def step_all(optimizers: Sequence[RowOptimizer], steps: Sequence[Step]) -> None:
     """Update k rows, each by its own optimizer, as `RowOptimizer.step` does to within rounding, in few calls."""
     for optimizer, step in zip(optimizers, steps, strict=True):
-        if optimizer.max_grad_norm is not None:
-            _clip(step.grad, optimizer.max_grad_norm)
+        _clip(step.grad, optimizer.max_grad_norm)
     kinds: list[type[RowOptimizer]] = list(dict.fromkeys(map(type, optimizers)))
     for kind in kinds:
         chosen = [i for i, optimizer in enumerate(optimizers) if type(optimizer) is kind]
@@ -77,8 +75,9 @@ def _finite(numbers: Iterable[float]) -> list[float]:
     return [min(max(number, -_LARGEST), _LARGEST) for number in numbers]
 
 
-def _clip(grad: Tensor, max_norm: float) -> None:
-    grad.mul_((max_norm / (grad.norm() + 1e-6)).clamp_max(1.0))
+def _clip(grad: Tensor, max_norm: float | None) -> None:
+    if max_norm is not None:
+        grad.mul_((max_norm / (grad.norm() + 1e-6)).clamp_max(1.0))
 
 
 class AdamW(RowOptimizer, AdamWOptions):

@@ -19,7 +19,7 @@ from lab.assignment import Assignment, Outcome, Training
 from lab.errors import RecordError, TaskError
 from lab.range_test import smooth, stop_step
 from lab.tasks.building import build_model
-from lab.tasks.contract import Data, Split, Task
+from lab.tasks.contract import Data, Split, Task, defines
 from lab.training.batch_size import whole_batches
 from lab.training.device import check_precision, pick_device, to_device
 from lab.training.evaluation import evaluate
@@ -201,7 +201,7 @@ class ModelTrainer(Trainer):
 
     def _augmented(self, x: Tensor, y: Tensor, active: Sequence[int]) -> Data:
         """A step's batches x [k, b, ...] and y [k, b, ...], augmented by what each slot's own generator draws."""
-        if getattr(self._task.draw, "__func__", None) is Task.draw:
+        if not defines(self._task, "draw"):
             return x, y  # nothing to ask every slot at every step for
         drawn = {}
         for slot in active:
