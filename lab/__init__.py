@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lab.training.arithmetic import settle_arithmetic
+
 if TYPE_CHECKING:
     from lab import errors, schedules, search
     from lab.errors import LabError
@@ -55,6 +57,9 @@ __all__ = [
     "search",
     "trial_function",
 ]
+
+
+settle_arithmetic()  # before anything of lab imports torch
 
 
 def __getattr__(name: str) -> Any:

@@ -147,4 +147,12 @@ def _settled(
     if execution.gpus_per_lane > 1 and updates.get("path", execution.path) != "function":
         reason = f"{execution.gpus_per_lane:g}: a task's models train on one GPU; more are for a trial function"
         raise SpecError("execution.gpus_per_lane", reason)
-    return spec.model_copy(update={"execution": execution.model_copy(update=updates), "provenance": found})
+    settled = spec.model_copy(update={"execution": execution.model_copy(update=updates), "provenance": found})
+    return settled if settled.execution.path == "function" else _promised(settled, record, engine, say)
+
+
+def _promised(spec: StudySpec, record: Record, engine: Engine, say: Callable[[str], None]) -> StudySpec:
+    """The spec with what its lanes' arithmetic can promise; nothing that is trained depends on it."""
+    promise = engine.self_test(_to_probe(spec, record, engine)[0])
+    say(f"numbers   {promise.line}")
+    return spec.model_copy(update={"provenance": {**spec.provenance, "numbers": promise.line}})

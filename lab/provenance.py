@@ -9,10 +9,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lab.training.arithmetic import inherited
+
 
 def provenance() -> dict[str, Any]:
     """By name; the commit only where the package runs from a git checkout."""
-    found: dict[str, Any] = {"python": platform.python_version(), "machine": platform.platform()}
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "processor": processor(),
+        **inherited(),
+    }
     for package in ("lab", "torch", "ray", "optuna", "scikit-learn"):
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
@@ -22,3 +29,12 @@ def provenance() -> dict[str, Any]:
     if git.returncode == 0:
         found["commit"] = git.stdout.strip()
     return found
+
+
+def processor() -> str:
+    """The processor's name, on which the last bits of every number depend; its kind where the system has no name."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

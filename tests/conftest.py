@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from hypothesis import Phase, settings
+
+import lab  # noqa: F401 - it settles the arithmetic before the first product
 
 if TYPE_CHECKING:
     from lab.study import Study
+
+
+# A shrink costs minutes where an example trains a model. No deadline: nothing is timed, on machines of any speed.
+settings.register_profile(
+    "unattended", deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate), print_blob=True
+)
+settings.register_profile("attended", deadline=None)
+settings.load_profile("unattended" if os.environ.get("CI") else "attended")
 
 
 @pytest.fixture(autouse=True, scope="session")

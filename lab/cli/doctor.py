@@ -10,6 +10,9 @@ from pathlib import Path
 
 import typer
 
+from lab.provenance import processor
+from lab.training.arithmetic import SETTING, branch_in_force, describe_setting
+
 _PACKAGES = ("lab", "torch", "ray", "optuna", "scikit-learn", "pandas", "plotly", "wandb")
 _OPTIONAL = ("plotly", "wandb")
 
@@ -25,7 +28,8 @@ def doctor() -> None:
             needed = package not in _OPTIONAL
             fine = fine and not needed
             print(f"{package:9} missing{'' if needed else ' (optional)'}")
-    print(f"cpu       {os.cpu_count()} cores")
+    print(f"cpu       {os.cpu_count()} cores, {processor()}")
+    print(f"numbers   {_arithmetic()}")
     print(f"gpu       {_gpu()}")
     print(f"ray       {_ray()}")
     print(f"W&B       {_wandb()}")
@@ -44,6 +48,17 @@ def _gpu() -> str:
         return "none seen by torch"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return f"{len(names)} x {names[0]}"
+
+
+def _arithmetic() -> str:
+    setting = os.environ.get(SETTING, "")
+    try:
+        branch = branch_in_force()
+    except ImportError:
+        branch = None
+    return (
+        f"{SETTING}={describe_setting(setting)}; matrix products: {branch or 'not those of an MKL that can be asked'}"
+    )
 
 
 def _ray() -> str:

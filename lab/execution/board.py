@@ -12,16 +12,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from lab.assignment import Job, Progress
 from lab.errors import LabError
-from lab.execution.engine import Probe
+from lab.execution.engine import Probe, Promise
 
 if TYPE_CHECKING:
     from lab.ledger import Ledger
 
-Kind: TypeAlias = Literal["wait", "run", "probe", "leave"]
+Question: TypeAlias = Literal["probe", "self_test"]
+"""What one lane, whichever comes first, finds out for the driver."""
+Kind: TypeAlias = Literal["wait", "run", "leave"] | Question
+
+Finding: TypeAlias = Probe | Promise | LabError
 
 SILENT_S = 8.0
 """A lane not heard of for so long is lost: others may take its trials over."""
@@ -110,8 +114,9 @@ class Board:
         self._ticket = 0
         self._order: tuple[Kind, Any] = ("wait", None)
         self._ledger: Ledger | None = None
-        self._probed: Probe | LabError | None = None
-        self._prober = ""
+        self._finding: Finding | None = None
+        self._asked = ""
+        """The token of the process that was given the question."""
         self._lanes: dict[int, LaneState] = {}
         self._barren: dict[int, int] = {}
         self._causes: dict[str, str] = {}
@@ -144,12 +149,12 @@ class Board:
         self._began_at = self._clock()
         self._give("run", job)
 
-    def ask_probe(self, job: Job, widest: int) -> None:
-        self._probed, self._prober = None, ""
-        self._give("probe", (job, widest))
+    def ask(self, question: Question, *arguments: Any) -> None:
+        self._finding, self._asked = None, ""
+        self._give(question, arguments)
 
-    def probed(self) -> Probe | LabError | None:
-        return self._probed
+    def finding(self) -> Finding | None:
+        return self._finding
 
     def look(self) -> Look:
         """How far the stage is, and which lanes are lost or hang. The driver calls it a few times a second."""
@@ -214,8 +219,8 @@ class Board:
             # One that comes back on another node most likely lost its node, and its trials are not to blame.
             if before.place.get("node") == place.get("node"):
                 died = self._causes.pop(before.token, "its process died")
-            if self._prober == before.token:
-                self._prober = ""
+            if self._asked == before.token:
+                self._asked = ""
         self._barren[lane] = self._barren.get(lane, 0) + 1
         if self._barren[lane] > _BARREN:
             self._fatal = f"lane {lane} died {_BARREN} times in a row and never finished an epoch ({died})"
@@ -235,15 +240,15 @@ class Board:
         kind, what = self._order
         if self.beat(lane, token) is Standing.REPLACED:
             return (self._ticket, "leave", None)
-        if kind == "probe" and self._prober not in ("", token):
-            return None
-        if kind == "probe":
-            self._prober = token
+        if kind in get_args(Question):
+            if self._asked not in ("", token):
+                return None
+            self._asked = token
         return None if seen == self._ticket else (self._ticket, kind, what)
 
-    def set_probed(self, token: str, found: Probe | LabError) -> None:
-        if token == self._prober:
-            self._probed = found
+    def set_finding(self, token: str, finding: Finding) -> None:
+        if token == self._asked:
+            self._finding = finding
 
     def dying(self, lane: int, token: str, why: str) -> None:
         """A process is about to end by itself, and a new one may do better."""

@@ -26,6 +26,7 @@ from lab.execution import shipping
 from lab.record import write_bytes
 from lab.spec import StudySpec
 from lab.spec_file import dump_spec
+from lab.training.arithmetic import inherited
 
 _POLL_S = 1.0
 _WAIT_S = 60.0
@@ -109,7 +110,7 @@ class ClusterJobs:
                 "working_dir": str(work),
                 "py_modules": [str(path) for path in modules],
                 "excludes": ["**/__pycache__"],
-                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_WAIT_S), "PYTHONUNBUFFERED": "1"},
+                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_WAIT_S), "PYTHONUNBUFFERED": "1", **inherited()},
             }
             where = _quoted_folder(folder or default_folder(spec))
             arguments = " ".join(shlex.quote(flag) for flag in flags)

@@ -6,10 +6,11 @@ import time
 
 from lab.assignment import Job, Progress
 from lab.errors import EngineError, Interrupted, StudyError
-from lab.execution.engine import Probe, Watch
+from lab.execution.engine import Probe, Promise, Watch
 from lab.execution.glance import Glance
 from lab.execution.lane import Lane
 from lab.execution.probe import probe
+from lab.execution.self_test import self_test
 from lab.ledger import Ledger
 from lab.training.device import DeviceLost
 
@@ -28,6 +29,9 @@ class LocalEngine:
 
     def probe(self, job: Job, widest: int) -> Probe:
         return probe(job, widest)
+
+    def self_test(self, job: Job) -> Promise:
+        return self_test(job)
 
     def run(self, job: Job) -> Progress:
         ledger = Ledger(job)

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
@@ -16,13 +16,14 @@ import torch
 
 from lab.assignment import Attachment, Decision, Job, Report, Work
 from lab.errors import LabError
-from lab.execution.board import Answer, Method, Standing
-from lab.execution.engine import Probe
+from lab.execution.board import Answer, Finding, Method, Standing
 from lab.execution.handing import OpenedTask
 from lab.execution.lane import Lane
 from lab.execution.probe import probe
+from lab.execution.self_test import self_test
 from lab.training.device import DeviceLost
 
+_QUESTIONS: dict[str, Callable[..., Finding]] = {"probe": probe, "self_test": self_test}
 _IDLE_S = 0.02
 _IDLE_MOST_S = 0.25
 _BEAT_S = 2.0
@@ -144,9 +145,9 @@ def _follow(board: Any, number: int, token: str, task_module: str | None) -> Non
         if kind == "leave":
             return
         try:
-            if kind == "probe":
-                job, widest = what
-                ray.get(board.set_probed.remote(token, _probe(opened.in_job(job), widest)))
+            if kind in _QUESTIONS:
+                job, *rest = what
+                ray.get(board.set_finding.remote(token, _found_out(_QUESTIONS[kind], opened.in_job(job), *rest)))
             elif kind == "run" and number < what.lanes:
                 with contextlib.suppress(_StageOver):
                     _run_stage(number, opened.in_job(what), _RemoteLedger(board, seen, number, token))
@@ -154,9 +155,9 @@ def _follow(board: Any, number: int, token: str, task_module: str | None) -> Non
             ray.get(board.broken.remote(number, token, error))
 
 
-def _probe(job: Job, widest: int) -> Probe | LabError:
+def _found_out(question: Callable[..., Finding], *arguments: Any) -> Finding:
     try:
-        return probe(job, widest)
+        return question(*arguments)
     except LabError as error:
         return error
 

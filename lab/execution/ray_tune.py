@@ -31,11 +31,12 @@ from lab.assignment import Job, Progress, TaskRef
 from lab.errors import EngineError, Interrupted, LabError, StudyError
 from lab.execution import shipping
 from lab.execution.address import check_address
-from lab.execution.board import Board, Look
-from lab.execution.engine import Probe, Watch
+from lab.execution.board import Board, Look, Question
+from lab.execution.engine import Probe, Promise, Watch
 from lab.execution.glance import Glance
 from lab.execution.handing import Handing
 from lab.execution.ray_lane import lane_main, said
+from lab.training.arithmetic import inherited
 
 _POLL_S = 0.05
 _STOP_S = 8.0
@@ -203,14 +204,25 @@ class RayEngine:
             self._fatal.append(f"{type(error).__name__}: {error}")
 
     def probe(self, job: Job, widest: int) -> Probe:
-        ray.get(self._board.ask_probe.remote(self._handing.in_job(job), widest))
-        while (found := ray.get(self._board.probed.remote())) is None:
+        finding = self._ask("probe", job, widest)
+        assert isinstance(finding, Probe)  # by the question
+        return finding
+
+    def self_test(self, job: Job) -> Promise:
+        finding = self._ask("self_test", job)
+        assert isinstance(finding, Promise)  # by the question
+        return finding
+
+    def _ask(self, question: Question, job: Job, *arguments: Any) -> Probe | Promise:
+        """What the first lane that has time finds out."""
+        ray.get(self._board.ask.remote(question, self._handing.in_job(job), *arguments))
+        while (finding := ray.get(self._board.finding.remote())) is None:
             self._look()
             time.sleep(_POLL_S)
-        if isinstance(found, LabError):
-            raise found
-        assert isinstance(found, Probe)  # the board holds one or the other
-        return found
+        if isinstance(finding, LabError):
+            raise finding
+        assert isinstance(finding, Probe | Promise)  # the board holds nothing else
+        return finding
 
     def run(self, job: Job) -> Progress:
         said(self._board.run.remote(self._handing.in_job(job)))
@@ -258,11 +270,11 @@ class RayEngine:
 
 
 def _runtime_env(task_module: Path | None) -> dict[str, Any] | None:
-    """What the cluster's nodes need of this machine: the package and the user's files, each once per node."""
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:  # submitted: the files have travelled with the job
+    """What the cluster's nodes need of this machine: the package and the user's files, and its arithmetic."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:  # submitted: files and variables have travelled with the job
         return None
-    modules = [shipping.lab_folder(), *([task_module] if task_module else [])]
-    return {"py_modules": [str(module) for module in modules], "excludes": ["**/__pycache__"]}
+    modules = [str(module) for module in (shipping.lab_folder(), task_module) if module]
+    return {"py_modules": modules, "excludes": ["**/__pycache__"], "env_vars": inherited()}
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ def evaluate(
     Args:
         forward: inputs [k, b, ...] to outputs [k, b, ...], in evaluation mode.
     """
-    size = max(1, min(_EXAMPLES, _NUMBERS // data.first(1).numel()) // width)
+    size = examples_at_once(data.first(1), width)
     outputs = [forward(x.expand(width, *x.shape)) for x in map(task.model_input, data.parts(size))]
     output = torch.cat(outputs, dim=1)  # [k, n, ...]
     found: dict[int, Tensor] = {}
@@ -43,6 +43,11 @@ def evaluate(
     names = [*task.metrics, "valid_loss"]
     values = torch.stack(list(found.values())).tolist()  # all at once: a GPU is waited for once
     return {slot: dict(zip(names, row, strict=True)) for slot, row in zip(found, values, strict=True)}, faults
+
+
+def examples_at_once(x: Tensor, width: int) -> int:
+    """How many examples `width` slots evaluate at once, for inputs [n, ...]."""
+    return max(1, min(_EXAMPLES, _NUMBERS // x[:1].numel()) // width)
 
 
 def _scores(task: Task, output: Tensor, target: Tensor) -> Tensor:

@@ -234,13 +234,13 @@ def test_the_probe_is_one_lanes_and_another_takes_it_when_that_dies(tmp_path: Pa
     board = Board(0, 100.0)
     board.hello(0, "a", A)
     board.hello(1, "b", A)
-    board.ask_probe(replace(job(tmp_path)), 4)
+    board.ask("probe", replace(job(tmp_path)), 4)
     assert board.order(0, 0, "a") is not None
     assert board.order(0, 1, "b") is None
     board.hello(0, "new", A)
     assert board.order(0, 1, "b") is not None
-    board.set_probed("a", TaskError("late"))
-    assert board.probed() is None
+    board.set_finding("a", TaskError("late"))
+    assert board.finding() is None
 
 
 def test_a_request_to_stop_reaches_idle_lanes_too(board: Board) -> None:
