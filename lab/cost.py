@@ -1,21 +1,12 @@
-"""How many trainings a study is, and how long they take at the pace that a probe has measured."""
+"""How many trainings a study is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-from statistics import fmean
-from typing import TYPE_CHECKING
 
-from lab.assignment import Training
 from lab.space import ends
 from lab.spec import StudySpec
-from lab.training.batch_size import batch_sizes
 from lab.training.options import OPTIMIZER
-
-if TYPE_CHECKING:
-    from lab.execution.engine import Probe
-    from lab.tasks.contract import Task, TrialFunction
 
 TRAINS = ("bounds", "explore", "confirm", "final")
 """The stages that train."""
@@ -42,24 +33,8 @@ def trainings(spec: StudySpec, epoch_steps: float | None) -> dict[str, tuple[int
     }
 
 
-def epoch_steps(spec: StudySpec, task: Task | TrialFunction) -> float | None:
-    """Optimizer steps of an epoch, the mean where batch sizes are searched; None for a trial function."""
-    from lab.tasks.contract import Task
-    from lab.training.trainer import steps_per_epoch
-
-    if not isinstance(task, Task):
-        return None
-    examples = len(task.data("train")[0])
-    training = Training(spec.optimizer, spec.batch_size)
-    sizes = batch_sizes(spec.batch_size, spec.space)
-    return fmean(steps_per_epoch(examples, replace(training, batch_size=size)) for size in sizes)
-
-
-def training_seconds(spec: StudySpec, probe: Probe, epoch_steps: float, stages: Iterable[str]) -> float:
-    """Seconds of these stages' trainings on one lane as the probe found it."""
-    from lab.execution.packing import step_ms
-
-    found = trainings(spec, epoch_steps)
-    epochs = sum(found[stage][1] for stage in stages)
-    steps = epochs * epoch_steps + (found["bounds"][0] * spec.bounds.steps if "bounds" in stages else 0)
-    return steps * step_ms(probe) / 1000
+def steps_of(spec: StudySpec, stages: Iterable[str], epoch_steps: float) -> float:
+    """Optimizer steps of these stages' trainings, where an epoch has so many."""
+    stages, counts = tuple(stages), trainings(spec, epoch_steps)
+    epochs = sum(counts[stage][1] for stage in stages)
+    return epochs * epoch_steps + (counts["bounds"][0] * spec.bounds.steps if "bounds" in stages else 0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lab.assignment import Job
-from lab.cost import TRAINS, trainings
+from lab.cost import TRAINS, steps_of, trainings
 from lab.errors import TaskError
 from lab.spec import StudySpec
 from lab.study import hyperparameter_doubts
@@ -90,4 +91,6 @@ def _pace(spec: StudySpec) -> Pace:
         lanes=1,
         plan=(),
     )
-    return find_pace(spec, LocalEngine(1, lambda progress: True), job, spec.search.concurrency, TRAINS)
+    return find_pace(
+        spec, LocalEngine(1, lambda progress: True), job, spec.search.concurrency, partial(steps_of, spec, TRAINS)
+    )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from lab.assignment import Job, SearchPlan
 from lab.errors import SpecError
 from lab.execution.engine import Engine, Probe, Watch
+from lab.execution.job import make_job, task_of
 from lab.execution.local import LocalEngine
 from lab.execution.packing import narrowed, settle
-from lab.pace import Pace, find_pace, is_on_cpu
+from lab.pace import Pace, StepsAhead, find_pace, is_on_cpu
 from lab.record import Record
 from lab.spec import ExecutionSpec, StudySpec
-from lab.stages.jobs import make_job, task_of
 from lab.tasks.contract import TrialFunction
 from lab.training.batch_size import batch_sizes
 
@@ -33,9 +33,9 @@ def open_lanes(
     watch: Watch,
     say: Callable[[str], None],
     address: str | None,
-    stages: Sequence[str],
+    steps_ahead: StepsAhead,
 ) -> tuple[Engine, StudySpec]:
-    """Open the engine for the stages that are to train, and replace every `auto` of a spec by what it can do.
+    """Open the engine for what is to be trained, and replace every `auto` of a spec by what it can do.
 
     Raises:
         LabError: the engine cannot be started, or the task not be trained.
@@ -43,11 +43,13 @@ def open_lanes(
     execution = spec.execution
     local = LocalEngine(_number(execution.lanes) or 1, watch)
     if execution.engine == "local":
-        probe = find_pace(spec, local, *_to_probe(spec, record, local), stages).fastest if _is_timed(spec) else None
+        probe = (
+            find_pace(spec, local, *_to_probe(spec, record, local), steps_ahead).fastest if _is_timed(spec) else None
+        )
         return local, _settled(spec, record, local, probe, say)
     plain = None
     if address is None and execution.engine == "auto" and _may_be_local(spec):
-        pace = find_pace(spec, local, *_to_probe(spec, record, local), stages)
+        pace = find_pace(spec, local, *_to_probe(spec, record, local), steps_ahead)
         if pace.seconds is not None and pace.seconds <= min(_on_ray_s(spec, pace), _LONG_S):
             say(f"engine    local: about {pace.seconds:.0f} s of training, which Ray's start would not make shorter")
             return local, _settled(spec, record, local, pace.fastest, say)

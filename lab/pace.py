@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import TypeAlias
 
-from lab.assignment import Job
-from lab.cost import epoch_steps, training_seconds
+from lab.assignment import Job, Training
 from lab.execution.engine import Probe
 from lab.execution.local import LocalEngine
+from lab.execution.packing import step_ms
 from lab.execution.threads import on_more_threads
 from lab.spec import StudySpec
+from lab.tasks.contract import Task
 from lab.tasks.registry import load_task
+from lab.training.batch_size import batch_sizes
 from lab.training.device import pick_device
+from lab.training.trainer import steps_per_epoch
+
+StepsAhead: TypeAlias = Callable[[float], float]
+"""Optimizer steps of all that is to be trained, from those of an epoch."""
 
 _WORTH_TIMING_S = 4.0
 """Training below which it is not tried whether more threads make it faster."""
@@ -31,25 +39,38 @@ class Pace:
     seconds: float | None
 
 
-def find_pace(spec: StudySpec, local: LocalEngine, job: Job, widest: int, stages: Iterable[str]) -> Pace:
-    """Probe a study's job in this process; `stages` are those that train.
+def find_pace(spec: StudySpec, local: LocalEngine, job: Job, widest: int, steps_ahead: StepsAhead) -> Pace:
+    """Probe a study's job in this process.
 
     Raises:
         TaskError, SpecError: see `lab.execution.probe.probe`.
     """
-    stages = tuple(stages)
     plain = local.probe(job, widest)
-    steps = epoch_steps(spec, load_task(job.task)) if plain.milliseconds else None
-    if steps is None:
+    task = load_task(job.task)
+    if not plain.milliseconds or not isinstance(task, Task):
         return Pace(plain, None, plain, None)
-    plain_s = training_seconds(spec, plain, steps, stages)
+    steps = steps_ahead(epoch_steps(spec, task))
+    plain_s = _seconds(steps, plain)
     execution = spec.execution
     # What is asked for may be slower than what was found, and is what will train all the same.
     other = plain.path == "sequential" and (execution.path not in ("auto", plain.path) or execution.width != "auto")
     if execution.threads != "auto" or other or not is_on_cpu(spec) or plain_s <= _WORTH_TIMING_S:
         return Pace(plain, plain_s, plain, plain_s)
     fastest = on_more_threads(job, plain, widest, os.cpu_count() or 1)
-    return Pace(plain, plain_s, fastest, training_seconds(spec, fastest, steps, stages))
+    return Pace(plain, plain_s, fastest, _seconds(steps, fastest))
+
+
+def epoch_steps(spec: StudySpec, task: Task) -> float:
+    """Optimizer steps of an epoch; the mean where batch sizes are searched."""
+    examples = len(task.data("train")[0])
+    training = Training(spec.optimizer, spec.batch_size)
+    sizes = batch_sizes(spec.batch_size, spec.space)
+    return fmean(steps_per_epoch(examples, replace(training, batch_size=size)) for size in sizes)
+
+
+def _seconds(steps: float, probe: Probe) -> float:
+    """Seconds of so many optimizer steps on one lane as the probe has timed it."""
+    return steps * step_ms(probe) / 1000
 
 
 def is_on_cpu(spec: StudySpec) -> bool:

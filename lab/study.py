@@ -6,11 +6,12 @@ import contextlib
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lab.cost import TRAINS
+from lab.cost import TRAINS, steps_of
 from lab.errors import RecordError, SpecError
 from lab.execution.engine import Engine
 from lab.progress import Display
@@ -198,7 +199,9 @@ class Study:
 
         # Of the whole study, wherever it pauses this time: what is settled now holds when it goes on.
         stages = [s for s in TRAINS if self.record.artefact(s) is None]
-        engine, self.spec = open_lanes(self.spec, self.record, display.watch, display.say, address, stages)
+        spec = self.spec
+        ahead = partial(steps_of, spec, stages)
+        engine, self.spec = open_lanes(spec, self.record, display.watch, display.say, address, ahead)
         stack.callback(engine.close)
         self._write_spec()
         display.say(f"trials    in a browser: lab study dashboard {shlex.quote(str(self.record.folder))}")

@@ -20,11 +20,11 @@ import pytest
 import lab.ledger
 from lab.assignment import SearchPlan, Store
 from lab.errors import RecordError, SpecError
+from lab.execution.job import make_job
 from lab.execution.local import LocalEngine
 from lab.ledger import Ledger
 from lab.record import Record
 from lab.spec import StudySpec, parse_spec
-from lab.stages.jobs import make_job
 from lab.study import Study
 from lab.trials import read_trials
 from tests.execution.test_engines import job

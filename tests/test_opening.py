@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab.cost import steps_of
 from lab.errors import EngineError, SpecError
 from lab.execution.engine import Probe
 from lab.execution.local import LocalEngine
@@ -68,8 +70,8 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         spec = small_spec(**changes, **({"task": task} if task else {}))
         spec = spec.model_copy(update={"execution": spec.execution.model_copy(update=execution)})
         lines: list[str] = []
-        stages = ["bounds", "explore", "confirm", "final"]
-        engine, settled = open_lanes(spec, Record(tmp_path / "s"), lambda p: True, lines.append, address, stages)
+        ahead = partial(steps_of, spec, ("bounds", "explore", "confirm", "final"))
+        engine, settled = open_lanes(spec, Record(tmp_path / "s"), lambda p: True, lines.append, address, ahead)
         assert settled.execution.engine == engine.name
         assert settled.execution.lanes == engine.lanes
         assert settled.execution.threads == threads
@@ -111,7 +113,7 @@ def test_what_is_asked_for_is_kept_where_one_after_the_other_would_be_faster(
     monkeypatch.setattr(LocalEngine, "probe", lambda self, job, widest: Probe("sequential", 1, "timed", times))
     monkeypatch.setattr("lab.execution.threads.time_alone", lambda job: 10.0 / job.training.threads)
     spec = small_spec(execution={"engine": "local", "lanes": "auto", **asked})
-    _, settled = open_lanes(spec, Record(tmp_path / "s"), lambda p: True, lambda line: None, None, ["explore"])
+    _, settled = open_lanes(spec, Record(tmp_path / "s"), lambda p: True, lambda line: None, None, float)
     assert (settled.execution.path, settled.execution.threads) == ("stacked", 1)
 
 

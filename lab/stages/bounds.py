@@ -11,13 +11,14 @@ import numpy as np
 from lab.assignment import Planned, derive_seed
 from lab.errors import StudyError
 from lab.execution.engine import Engine
+from lab.execution.job import make_job, task_of
 from lab.execution.template import template_params
 from lab.range_test import Run, agree, read
 from lab.record import Record
 from lab.schedules import Floats, Ramp
 from lab.space import Choice, Float, Params, Space, ends
 from lab.spec import StudySpec
-from lab.stages.jobs import make_job, run_job, task_of
+from lab.stages.jobs import run_job
 from lab.tasks.contract import Task
 from lab.training.batch_size import BATCH_SIZE, batch_size_of
 from lab.training.options import OPTIMIZER

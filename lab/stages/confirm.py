@@ -9,21 +9,12 @@ from typing import Any
 
 from lab.assignment import Planned, derive_seed
 from lab.execution.engine import Engine
+from lab.execution.job import make_job, task_of
 from lab.record import Record
 from lab.space import Params
 from lab.spec import StudySpec
 from lab.stages import race
-from lab.stages.jobs import (
-    best_first,
-    completed,
-    make_job,
-    mean_interval,
-    open_to_cycles,
-    run_job,
-    space_of,
-    task_of,
-    with_cycles,
-)
+from lab.stages.jobs import best_first, completed, mean_interval, open_to_cycles, run_job, space_of, with_cycles
 from lab.tasks.limits import within_limits
 from lab.trials import TrialRow, read_trials
 

@@ -16,11 +16,12 @@ from torch import Tensor
 from lab.assignment import derive_seed
 from lab.errors import StudyError
 from lab.execution.engine import Engine
+from lab.execution.job import task_of
 from lab.predictor import Member, member_outputs
 from lab.record import Record
 from lab.spec import StudySpec
 from lab.stages.final import CYCLICAL, LONG, SHORT
-from lab.stages.jobs import mean_interval, task_of
+from lab.stages.jobs import mean_interval
 from lab.tasks.checks import check_data
 from lab.tasks.contract import Data, Task
 from lab.training.ensemble import Selection, fit_temperature, greedy, negative_log_likelihood, scores, weighted

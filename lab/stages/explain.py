@@ -13,13 +13,14 @@ from optuna.study import StudyDirection
 from lab.assignment import Outcome, derive_seed
 from lab.distributions import conditions, distributions
 from lab.execution.engine import Engine
+from lab.execution.job import task_of
 from lab.record import Record
 from lab.search.gain import gain_of_next
 from lab.search.known import as_trials
 from lab.space import Space
 from lab.spec import StudySpec
 from lab.stages.advice import widened
-from lab.stages.jobs import space_of, task_of
+from lab.stages.jobs import space_of
 from lab.stages.warm_start import known, known_of
 from lab.surrogate.effects import crowded, edge, partial_dependence
 from lab.surrogate.encode import Encoding

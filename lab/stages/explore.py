@@ -8,10 +8,11 @@ from typing import Any
 from lab.assignment import SearchPlan
 from lab.errors import StudyError
 from lab.execution.engine import Engine
+from lab.execution.job import make_job
 from lab.record import Record
 from lab.spec import StudySpec
 from lab.stages import warm_start
-from lab.stages.jobs import best_first, completed, make_job, run_job, sampler_of, space_of
+from lab.stages.jobs import best_first, completed, run_job, sampler_of, space_of
 from lab.trials import why_ended
 
 

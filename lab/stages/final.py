@@ -8,10 +8,11 @@ from typing import Any
 from lab.assignment import Planned, derive_seed
 from lab.errors import RecordError
 from lab.execution.engine import Engine
+from lab.execution.job import make_job, task_of
 from lab.record import Record
 from lab.space import Params
 from lab.spec import StudySpec
-from lab.stages.jobs import completed, make_job, open_to_cycles, run_job, space_of, task_of, with_cycles
+from lab.stages.jobs import completed, open_to_cycles, run_job, space_of, with_cycles
 from lab.tasks.contract import Task
 from lab.trials import TrialRow
 

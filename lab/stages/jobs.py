@@ -1,14 +1,13 @@
-"""What the stages have in common: from the spec and the record to a job that an engine can run."""
+"""What the stages have in common: what they search, running a job, and reading the trials that came of it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from lab.assignment import Job, Outcome, Planned, SearchPlan, Training, derive_seed
+from lab.assignment import Job, Outcome
 from lab.distributions import distribution
 from lab.errors import StudyError
 from lab.execution.engine import Engine
@@ -16,9 +15,7 @@ from lab.record import Record
 from lab.space import Choice, Float, Params, Space
 from lab.spec import FROM_BOUNDS, StudySpec, without_range_test
 from lab.surrogate.encode import Encoding
-from lab.tasks.contract import Task, TrialFunction
 from lab.tasks.limits import within_limits
-from lab.tasks.registry import load_task
 from lab.trials import TrialRow, read_trials
 
 _SURE_STDS = 4.0
@@ -27,10 +24,6 @@ _MARKS_STDS = 2.0
 """Standard deviations between the two marks of a suggestion, whose mean is off by about half of what parts them."""
 _LEAST_SPREAD = 0.15
 """The range test finds the right order of magnitude, not the best rate of a whole training."""
-
-
-def task_of(spec: StudySpec) -> Task | TrialFunction:
-    return load_task(spec.task.ref())
 
 
 def space_of(spec: StudySpec, record: Record) -> Space:
@@ -61,41 +54,6 @@ def sampler_of(spec: StudySpec, record: Record) -> dict[str, Any]:
         spread = max(runs / _SURE_STDS, marks / _MARKS_STDS, _LEAST_SPREAD)
         sampler["prior"]["max_lr"] = {"center": suggestion, "spread": spread}
     return sampler
-
-
-def make_job(
-    spec: StudySpec,
-    record: Record,
-    engine: Engine,
-    stage: str,
-    plan: tuple[Planned, ...] | SearchPlan,
-    space: Space,
-    training: Training | None = None,
-) -> Job:
-    """A stage's job, as wide as the spec's resolved width and no wider than it has trials for."""
-    task = task_of(spec)
-    trials = plan.trials if isinstance(plan, SearchPlan) else len(plan)
-    width = spec.execution.width if isinstance(spec.execution.width, int) else 1
-    stack = spec.execution.stack if isinstance(spec.execution.stack, int) else None
-    lanes = min(engine.lanes, trials)
-    return Job(
-        stage=stage,
-        folder=record.folder.resolve(),
-        task=replace(spec.task.ref(), cache=str(record.data_folder.resolve())),
-        space=space,
-        recipe=spec.schedule.recipe(),
-        training=training or spec.training(),
-        direction=task.direction,
-        metric=task.metric,
-        seed=derive_seed(spec.seed, stage),
-        width=min(width, -(-trials // lanes)),
-        lanes=lanes,
-        plan=plan,
-        stack=stack,
-        max_failed_share=spec.search.max_failed_share,
-        checkpoint_s=spec.execution.checkpoint_s,
-        store=spec.store,
-    )
 
 
 def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[TrialRow]:
