@@ -66,6 +66,14 @@ def test_the_table_of_all_stages_parses_the_journal_once(table_study: Study, mon
     assert parsed == [table_study.record.journal_path]
 
 
+def test_a_score_stands_in_the_table_in_one_precision(table_study: Study) -> None:
+    table = pd.read_parquet(table_study.record.folder / table_study.record.TRIALS)
+    ended = table[table["score"].notna()]
+    metric = table_study.result.artefact("explore")["metric"]
+    assert len(ended) > 0
+    assert list(ended["score"]) == list(ended[metric])
+
+
 FAILS = """
 from collections.abc import Iterator
 import lab
