@@ -143,18 +143,8 @@ class FollowedJournal(BaseJournalBackend):
         raise NotImplementedError("this journal is only read")
 
 
-def repair(path: Path) -> int:
-    """Cut an unfinished transaction off the end of a journal; the number of bytes cut.
-
-    Raises:
-        RecordError: see `read`.
-    """
-    size = path.stat().st_size if path.exists() else 0
-    _repaired(path)
-    return size - (path.stat().st_size if path.exists() else 0)
-
-
 def _repaired(path: Path) -> list[dict[str, Any]]:
+    """A journal's entries, with an unfinished transaction cut off its end."""
     if not path.exists():
         return []
     entries, kept = read(path)

@@ -23,11 +23,11 @@ def provenance() -> dict[str, Any]:
     for package in ("lab", "torch", "ray", "optuna", "scikit-learn"):
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
-    git = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    if git.returncode == 0:
-        found["commit"] = git.stdout.strip()
+    # A machine without git, or an installed package, has no commit to tell.
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        found["commit"] = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
     return found
 
 

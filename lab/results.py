@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import RecordError, StudyError, nearest
 from lab.record import Record, write_bytes
 from lab.spec import StudySpec
-from lab.trials import TrialRow, read_trials
+from lab.trials import TrialRow, read_stages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from lab.predictor import Ensemble
 
 
-def trials_frame(spec: StudySpec, record: Record, stages: Iterable[str]) -> pd.DataFrame:
+def trials_frame(spec: StudySpec, record: Record, stages: Sequence[str]) -> pd.DataFrame:
     """Every trial of the stages as one flat table."""
     import pandas as pd
 
-    rows = [_flat(stage, row) for stage in stages for row in read_trials(record, stage, spec.store)]
-    found = pd.DataFrame(rows)
-    for name in found.columns:
-        column = found[name]
+    rows = [_flat(stage, row) for stage, trials in read_stages(record, stages, spec.store).items() for row in trials]
+    table = pd.DataFrame(rows)
+    for name in table.columns:
+        column = table[name]
         if name.startswith("params_") and column.dtype == object and column.dropna().map(type).nunique() > 1:
             # A choice of several types, which no column of a file can hold.
-            found[name] = column.map(str, na_action="ignore")
-    return found
+            table[name] = column.map(str, na_action="ignore")
+    return table
 
 
 def _flat(stage: str, row: TrialRow) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _flat(stage: str, row: TrialRow) -> dict[str, Any]:
     return flat | {f"params_{k}": v for k, v in row.params.items()} | row.metrics
 
 
-def write_trials(spec: StudySpec, record: Record, stages: Iterable[str]) -> None:
+def write_trials(spec: StudySpec, record: Record, stages: Sequence[str]) -> None:
     """Write `trials.parquet` anew."""
     stream = io.BytesIO()
     trials_frame(spec, record, stages).to_parquet(stream, index=False)

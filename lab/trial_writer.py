@@ -62,8 +62,9 @@ class TrialWriter:
         storage_id = self._tally.storage_id(number)
         if step_losses:
             self._storage.set_trial_user_attr(storage_id, "step_losses", _short(step_losses))
-        shortened = dict(zip(metrics, _short(metrics.values()), strict=True))
-        self._storage.set_trial_user_attr(storage_id, "metrics", shortened)
+        # As precise as the score, which is one of them.
+        finite = {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
+        self._storage.set_trial_user_attr(storage_id, "metrics", finite)
 
     def end(self, number: int, outcome: Outcome, detail: str, end_tick: int | None, score: float | None) -> None:
         """Close a trial."""
@@ -110,6 +111,6 @@ def planned_as_json(planned: Planned) -> dict[str, Any]:
     }
 
 
-def _short(values: Any) -> list[float | None]:
-    """Floats as JSON can hold them: seven digits, and null for NaN and infinities."""
+def _short(values: Sequence[float]) -> list[float | None]:
+    """Floats, one of every step, as JSON can hold them: seven digits, and null for NaN and infinities."""
     return [float(f"{v:.7g}") if math.isfinite(v) else None for v in values]

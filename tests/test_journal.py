@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from lab.errors import RecordError
-from lab.journal import TransactionalJournal, read, repair
+from lab.journal import TransactionalJournal, read
 
 
 def _write_study(path: Path, trials: int = 3) -> list[int]:
@@ -44,7 +44,7 @@ def test_a_file_cut_at_any_byte_opens_and_holds_the_complete_transactions(tmp_pa
     for length in range(len(content) + 1):
         cut.write_bytes(content[:length])
         complete = max(size for size in sizes if size <= length)
-        assert repair(cut) == length - complete
+        TransactionalJournal(cut)
         assert cut.read_bytes() == content[:complete]
 
 
@@ -60,7 +60,6 @@ def test_a_study_goes_on_after_a_cut_in_the_middle_of_a_transaction(tmp_path: Pa
 
 
 def test_a_missing_file_is_an_empty_journal(tmp_path: Path):
-    assert repair(tmp_path / "none") == 0
     assert len(optuna.create_study(storage=JournalStorage(TransactionalJournal(tmp_path / "none"))).trials) == 0
 
 
@@ -99,7 +98,7 @@ def test_a_foreign_file_is_refused_in_one_line_and_left_as_it_is(tmp_path: Path,
     path = tmp_path / "foreign"
     path.write_bytes(content)
     with pytest.raises(RecordError, match="Optuna journal") as caught:
-        repair(path)
+        TransactionalJournal(path)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == content
 

@@ -192,13 +192,15 @@ def test_files_are_written_before_the_trial_is_closed(job: Job):
     assert (job.folder / "final" / "0-0.bin").read_bytes() == b"weights"
 
 
-def test_losses_and_metrics_are_kept_short_and_finite(job: Job):
+def test_losses_are_kept_short_and_finite_and_metrics_as_precise_as_the_score(job: Job):
     ledger = Ledger(job)
-    ledger.next(0, 0, (0,))
-    ledger.report(0, 0, (_report(0, 1, 1 / 3, Outcome.DIVERGED, step_losses=(1 / 3, float("nan"))),))
-    (row,) = read_trials(Record(job.folder), job.stage)
+    ledger.next(0, 0, (0, 1))
+    ledger.report(0, 0, (_report(0, 1, 1 / 3, Outcome.COMPLETED, step_losses=(1 / 3, float("nan"))),))
+    ledger.report(0, 0, (_report(1, 1, float("nan"), Outcome.DIVERGED),))
+    row, diverged = read_trials(Record(job.folder), job.stage)
     assert row.step_losses == [0.3333333, None]
-    assert row.metrics == {"accuracy": 0.3333333}
+    assert row.metrics == {"accuracy": row.score} == {"accuracy": 1 / 3}
+    assert diverged.metrics == {"accuracy": None}
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lab import journal
 from lab.errors import SpecError, StudyError
+from lab.journal import read
 from lab.report.page import write_report
 from lab.results import Response, trials_frame, write_trials
 from lab.spec import parse_spec
 from lab.status import describe_status, status_of
-from lab.study import Study
+from lab.study import STAGES, Study
 from lab.tasks.digits import Digits
 
 TASK = """
@@ -49,6 +51,27 @@ def test_a_choice_of_several_types_is_text_in_the_table(tmp_path: Path) -> None:
     write_trials(study.spec, study.record, ("explore",))
     kept = pd.read_parquet(study.record.folder / study.record.TRIALS)
     assert list(kept["params_pool"]) == list(frame["params_pool"])
+
+
+def test_the_table_of_all_stages_parses_the_journal_once(table_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[Path] = []
+
+    def counted(path: Path, begin: int = 0) -> tuple[list[dict[str, Any]], int]:
+        parsed.append(path)
+        return read(path, begin)
+
+    monkeypatch.setattr(journal, "read", counted)
+    frame = trials_frame(table_study.spec, table_study.record, STAGES)
+    assert set(frame["stage"]) == {"explore", "confirm", "final"}
+    assert parsed == [table_study.record.journal_path]
+
+
+def test_a_score_stands_in_the_table_in_one_precision(table_study: Study) -> None:
+    table = pd.read_parquet(table_study.record.folder / table_study.record.TRIALS)
+    ended = table[table["score"].notna()]
+    metric = table_study.result.artefact("explore")["metric"]
+    assert len(ended) > 0
+    assert list(ended["score"]) == list(ended[metric])
 
 
 FAILS = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,8 +79,3 @@ def arrived(task: TaskRef, module: str | None) -> TaskRef:
 def lab_folder() -> Path:
     """This package, to be shipped too, so that every node runs the driver's version."""
     return Path(__file__).resolve().parents[1]
-
-
-def clean(folder: Path) -> None:
-    """Remove what was packed."""
-    shutil.rmtree(folder, ignore_errors=True)
