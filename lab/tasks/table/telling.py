@@ -91,7 +91,8 @@ def _warnings(data: TableData) -> Iterator[str]:
     for name in (n for n in train.columns if n not in asked):
         if (example := doubts.dressed_number(train[name])) is not None:
             yield f"column {name!r} is text that looks like numbers, such as {example!r}; write it as a plain number"
-    found = doubts.duplicates(data.frame, [c.name for c in data.fitted.columns], data.rows)
+    others = {split: data.part(split) for split in data.rows if split != "train"}
+    found = doubts.duplicates(train, others, [c.name for c in data.fitted.columns])
     for split, count in found.items():
         if count:
             yield (

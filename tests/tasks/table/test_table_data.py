@@ -15,6 +15,7 @@ from lab.tasks.table.columns import Category, Number
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import Fitted, TableData
 from lab.tasks.table.telling import tell
+from lab.tasks.table.values import typed_frame
 from tests.own_data import table, write_table
 
 
@@ -62,7 +63,7 @@ def test_test_rows_may_come_from_another_file(tmp_path: Path):
     test = write_table(tmp_path / "test.csv", table(20, seed=1).assign(more=1))
     data = _data(tmp_path, test_path=str(test))
     assert {split: len(rows) for split, rows in data.rows.items()} == {"train": 48, "valid": 12, "test": 20}
-    pd.testing.assert_frame_equal(data.part("test").reset_index(drop=True), table(20, seed=1))
+    pd.testing.assert_frame_equal(typed_frame(data.part("test")), table(20, seed=1))
     lacking = write_table(tmp_path / "lacking.csv", table(20, seed=1).drop(columns="letter"))
     with pytest.raises(TaskError, match=r"lacking\.csv: lacks column 'letter'"):
         tell(_data(tmp_path, test_path=str(lacking)))
