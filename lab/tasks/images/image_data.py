@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Fitted:
     width: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    bits: int = 16
+    """In which gray of more than 8 bits is measured."""
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,7 +45,9 @@ class Fitted:
             TaskError: it is something else.
         """
         try:
-            found: dict[str, Any] = {f.name: value[f.name] for f in fields(cls)}
+            found: dict[str, Any] = {
+                f.name: value[f.name] for f in fields(cls) if f.name in value or f.default is MISSING
+            }
         except KeyError as error:
             raise TaskError(f"what was fitted to the images is damaged ({error} is missing)") from error
         found |= {name: tuple(v) for name, v in found.items() if isinstance(v, list)}
@@ -61,6 +65,7 @@ class _Part:
     class_names: tuple[str, ...]
     unreadable: tuple[str, ...]
     empty: tuple[str, ...]
+    bits: int
 
 
 class ImageData:
@@ -82,7 +87,7 @@ class ImageData:
         source = self._open(self.options.path)
         if source.labels is not None and self.options.limit is not None and self.options.limit < len(source.images):
             source = _limited(source, self.options.limit, self.plan.seed)
-        return self._read(source, self.options.path, None)
+        return self._read(source, self.options.path, None, None)
 
     @cached_property
     def _test(self) -> _Part | None:
@@ -94,7 +99,7 @@ class ImageData:
         if unknown:
             raise TaskError(f"{self.options.test_path}: class {sorted(unknown)[0]!r} is not in {self.options.path}")
         source = replace(source, labels=relabelled(source, main.class_names), class_names=main.class_names, splits=None)
-        part = self._read(source, self.options.test_path, main.pixels.shape[1])
+        part = self._read(source, self.options.test_path, main.pixels.shape[1], main.bits)
         if part.pixels.shape[1:] != main.pixels.shape[1:]:
             shapes = ["x".join(map(str, p.pixels.shape[1:])) for p in (part, main)]
             raise TaskError(
@@ -119,9 +124,9 @@ class ImageData:
             )
         return replace(source, class_names=tuple(names))
 
-    def _read(self, source: Source, path: str, channels: int | None) -> _Part:
+    def _read(self, source: Source, path: str, channels: int | None, bits: int | None) -> _Part:
         assert source.labels is not None  # every source of `open_source` has labels
-        decoded = decode(source.images, source.names, self.options.size, channels, self.cache)
+        decoded = decode(source.images, source.names, self.options.size, channels, self.cache, bits)
         kept = decoded.kept
         unreadable = decoded.lost(source.names)
         if len(unreadable) > self.options.max_unreadable * len(source.images):
@@ -132,7 +137,8 @@ class ImageData:
             )
         splits = None if source.splits is None else tuple(source.splits[i] for i in kept)
         names = tuple(source.names[i] for i in kept)
-        return _Part(decoded.values, source.labels[kept], names, splits, source.class_names, unreadable, source.empty)
+        labels = source.labels[kept]
+        return _Part(decoded.values, labels, names, splits, source.class_names, unreadable, source.empty, decoded.bits)
 
     @cached_property
     def rows(self) -> Rows:
@@ -220,6 +226,7 @@ class ImageData:
             width=int(train.shape[3]),
             mean=tuple(float(m) for m in mean),
             std=tuple(float(s) if s > 1e-6 else 1.0 for s in std),
+            bits=main.bits,
         )
 
     def describe(self) -> Description:
@@ -243,6 +250,13 @@ class ImageData:
             if part is not None and part.unreadable:
                 some = ", ".join(part.unreadable[:5]) + (", ..." if len(part.unreadable) > 5 else "")
                 found.append(f"{len(part.unreadable)} images cannot be read and are left out: {some}")
+        train = self.pixels("train").reshape(len(self.rows["train"]), self.fitted.channels, -1)
+        plain = int((train.min(axis=2) == train.max(axis=2)).all(axis=1).sum())
+        if plain:
+            found.append(
+                f"{plain} of {len(train)} training images are of one colour throughout; what is transparent is seen as "
+                "white"
+            )
         known = {image.tobytes() for image in self.pixels("train")}
         for split in ("valid", "test"):
             twice = sum(image.tobytes() in known for image in self.pixels(split))

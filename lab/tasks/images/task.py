@@ -165,7 +165,7 @@ class Images(Task):
         size = self._images.size
         if size is None and known.height == known.width:
             size = known.width
-        decoded = decode(source.images, source.names, size, known.channels, None)
+        decoded = decode(source.images, source.names, size, known.channels, None, known.bits)
         if decoded.values.shape[1:] != (known.channels, known.height, known.width):
             got = "x".join(map(str, decoded.values.shape[1:]))
             raise TaskError(f"images are {got}; those trained on {known.channels}x{known.height}x{known.width}")
