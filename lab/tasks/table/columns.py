@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lab.errors import TaskError
 from lab.tasks.table.levels import as_text, levels_among
 from lab.tasks.table.values import (
+    codes,
     date_format,
     date_parts,
     is_nested,
@@ -129,7 +130,7 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
     different = len(set(as_text(text)))
     if different == 1 and not values.isna().any():
         return "has one value only"
-    if numeric.notna().mean() >= _MOSTLY:
+    if numeric.notna().mean() >= _MOSTLY and not codes(text).any():
         bad = text[numeric.isna()]
         raise TaskError(
             f"column {values.name!r}: row {row_number(bad, 0)} holds {bad.iloc[0]!r}, and all but {len(bad)} of its "

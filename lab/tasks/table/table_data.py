@@ -28,6 +28,7 @@ from lab.tasks.table.columns import (
 )
 from lab.tasks.table.encoding import Encoded, Notes, encode
 from lab.tasks.table.frame import need_columns, read_frame, words_among
+from lab.tasks.table.identifiers import called_identifier, identifies
 from lab.tasks.table.levels import as_text
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.target import Target, fit_target, need_values, with_target
@@ -75,10 +76,11 @@ class TableData:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """All rows that have a target; those of `test_path` last. The index stays the row of the file."""
-        return self._main if self._test is None else pd.concat([self._main, self._test])
+        return self.main if self._test is None else pd.concat([self.main, self._test])
 
     @cached_property
-    def _main(self) -> pd.DataFrame:
+    def main(self) -> pd.DataFrame:
+        """The rows of `path` that have a target."""
         frame = read_frame(Path(self.options.path), self.options.missing)
         self._check_names(frame)
         return self._told(frame, self.options.path)
@@ -86,7 +88,7 @@ class TableData:
     @cached_property
     def _test(self) -> pd.DataFrame | None:
         """The rows of `test_path`, in the types that their own file gives them."""
-        options, main = self.options, self._main
+        options, main = self.options, self.main
         if options.test_path is None:
             return None
         # What is a level in a parquet is none the less one in a CSV beside it.
@@ -125,7 +127,7 @@ class TableData:
     @cached_property
     def rows(self) -> Rows:
         """Row numbers of each split."""
-        main, test = self._main, self._test
+        main, test = self.main, self._test
         by = None if self.plan.by is None else self._by(main[self.plan.by])
         found = make_split(self.plan, len(main), self.classes, by, with_test=test is None)
         if test is not None:
@@ -138,7 +140,7 @@ class TableData:
         options = self.options
         if len(options.targets) > 1 or options.target_type == "number":
             return None
-        values = self._main[options.targets[0]]
+        values = self.main[options.targets[0]]
         found = options.target_type == "category" or infer_type(values) == "category"
         return np.array(as_text(typed(values))) if found else None
 
@@ -154,7 +156,7 @@ class TableData:
 
     def part(self, split: str) -> pd.DataFrame:
         """A split's rows."""
-        return self._main.iloc[self.rows[split]] if split != "test" or self._test is None else self._test
+        return self.main.iloc[self.rows[split]] if split != "test" or self._test is None else self._test
 
     @cached_property
     def _learned(self) -> tuple[Fitted, dict[str, str]]:
@@ -168,6 +170,8 @@ class TableData:
             if name in options.targets or name in left_out:
                 continue
             kind = options.types.get(name) or infer_type(train[name])
+            if name not in options.types and called_identifier(name) and identifies(self.main[name]):
+                kind = "identifies the rows"
             if kind in TYPES:
                 columns.append(fit_column(train[name], kind, options.bins))  # type: ignore[arg-type]
             else:

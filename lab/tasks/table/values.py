@@ -36,13 +36,19 @@ def is_text(values: pd.Series[Any]) -> bool:
 
 
 def typed(values: pd.Series[Any]) -> pd.Series[Any]:
-    """A column of text whose every cell is a number, as numbers; any other column as it is."""
-    if not is_text(values) or values.isna().all():
+    """A column of text whose every cell is a number and none a code, as numbers; any other column as it is."""
+    if not is_text(values) or values.isna().all() or codes(values).any():
         return values
     found = pd.to_numeric(values, errors="coerce")
     if (found.isna() & values.notna()).any():
         return values
     return found.astype("float64") if found.dtype == object else found  # whole numbers of more than 64 bits
+
+
+def codes(values: pd.Series[Any]) -> pd.Series[bool]:
+    """Which cells of a column of text are whole numbers with leading zeros, as postal codes are and amounts are not."""
+    found: pd.Series[bool] = values.str.fullmatch(rf"{PADDED}\d*")
+    return found
 
 
 def typed_frame(frame: pd.DataFrame) -> pd.DataFrame:
