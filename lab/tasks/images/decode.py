@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lab.errors import TaskError
+from lab.tasks.images.files import formats
 from lab.tasks.images.source import Raw
 
 _GRAY = frozenset({"1", "L", "LA", "La"})
@@ -114,7 +115,8 @@ def _open(raw: Raw, size: int | None, bits: int | None) -> Image.Image | int | N
         if isinstance(raw, np.ndarray):
             image = Image.fromarray(raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw)
         else:
-            image = Image.open(io.BytesIO(raw.read_bytes() if isinstance(raw, Path) else raw))
+            content = io.BytesIO(raw.read_bytes() if isinstance(raw, Path) else raw)
+            image = Image.open(content, formats=tuple(formats()))
         image.load()
         turned = ImageOps.exif_transpose(image)
         if turned.mode in _DEEP or (turned.mode == "I" and image.format in _DEEP_IN_32):

@@ -58,14 +58,18 @@ class Fitted:
 class _Part:
     """Readable images of one source: pixels [n, c, h, w], labels [n] or [n, classes]."""
 
+    source: Source
+    """All of its images, readable or not."""
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     splits: tuple[str, ...] | None
-    class_names: tuple[str, ...]
     unreadable: tuple[str, ...]
-    empty: tuple[str, ...]
     bits: int
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.source.class_names
 
 
 class ImageData:
@@ -137,8 +141,7 @@ class ImageData:
             )
         splits = None if source.splits is None else tuple(source.splits[i] for i in kept)
         names = tuple(source.names[i] for i in kept)
-        labels = source.labels[kept]
-        return _Part(decoded.values, labels, names, splits, source.class_names, unreadable, source.empty, decoded.bits)
+        return _Part(source, decoded.values, source.labels[kept], names, splits, unreadable, decoded.bits)
 
     @cached_property
     def rows(self) -> Rows:
@@ -245,8 +248,12 @@ class ImageData:
     def _warnings(self) -> tuple[str, ...]:
         found = []
         for part in (self._main, self._test):
-            if part is not None and part.empty:
-                found.append(f"no class is made of what holds no image: {', '.join(part.empty)}")
+            if part is not None and part.source.empty:
+                found.append(f"no class is made of what holds no image: {', '.join(part.source.empty)}")
+            if part is not None and part.source.loose:
+                found.append(f"{part.source.loose} images beside class folders have no class and are passed over")
+            if part is not None:
+                found += part.source.passed_over.lines()
             if part is not None and part.unreadable:
                 some = ", ".join(part.unreadable[:5]) + (", ..." if len(part.unreadable) > 5 else "")
                 found.append(f"{len(part.unreadable)} images cannot be read and are left out: {some}")

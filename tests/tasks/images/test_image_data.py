@@ -178,6 +178,17 @@ def test_folders_without_an_image_are_named(tmp_path: Path):
         assert len(data.fitted.class_names) == 2
 
 
+def test_what_is_no_image_is_told(tmp_path: Path):
+    folder = write_folders(tmp_path / "x", each=20)
+    for name in ("dark/._00.png", ".DS_Store", "bright/new.heic", "loose.png"):
+        (folder / name).write_bytes(b"")
+    assert _data(folder).describe().warnings == (
+        "1 images beside class folders have no class and are passed over",
+        "passed over as files of systems and notebooks, which are hidden or in hidden folders: 2",
+        "passed over for their suffix: .heic (1)",
+    )
+
+
 def test_a_class_with_few_images_is_told(tmp_path: Path):
     folder = write_folders(tmp_path / "x", each=20)
     for i in range(4, 20):
