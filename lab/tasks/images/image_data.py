@@ -147,7 +147,7 @@ class ImageData:
     def rows(self) -> Rows:
         """Row numbers of each split; test rows of a `test_path` count from 0 in it."""
         main = self._main
-        classes = main.labels if main.labels.ndim == 1 else None
+        classes = main.labels
         self._check_classes(classes)
         apart = self._test is not None
         if main.splits is None:
@@ -158,9 +158,9 @@ class ImageData:
             found["test"] = np.arange(len(self._test.labels))
         return found
 
-    def _check_classes(self, classes: NDArray[np.int64] | None) -> None:
+    def _check_classes(self, classes: NDArray[np.int64]) -> None:
         names = self._main.class_names
-        if classes is None:
+        if classes.ndim == 2:
             return
         counts = np.bincount(classes, minlength=len(names))
         if int((counts > 0).sum()) < 2:
@@ -176,7 +176,7 @@ class ImageData:
                     f"at least {least} are needed; leave it out"
                 )
 
-    def _declared(self, splits: NDArray[Any], classes: NDArray[np.int64] | None, apart: bool) -> Rows:
+    def _declared(self, splits: NDArray[Any], classes: NDArray[np.int64], apart: bool) -> Rows:
         """What the folders say; a validation or test split that is not there is made from `train`."""
         found = {split: np.flatnonzero(splits == split) for split in ("train", "valid", "test")}
         lacking = [split for split in ("valid", "test") if len(found[split]) == 0 and not (split == "test" and apart)]
@@ -184,8 +184,7 @@ class ImageData:
             raise TaskError(f"{self.options.path}: has no training images (folder train)")
         if lacking:
             train = found["train"]
-            part = None if classes is None else classes[train]
-            made = make_split(self.plan, len(train), part, None, with_test="test" in lacking)
+            made = make_split(self.plan, len(train), classes[train], None, with_test="test" in lacking)
             if "valid" not in lacking:
                 made["train"] = np.concatenate([made["train"], made.pop("valid")])
             found |= {split: train[rows] for split, rows in made.items()}
@@ -237,7 +236,7 @@ class ImageData:
         fitted, names = self.fitted, self._main.class_names
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         sizes = ", ".join(f"{len(self.rows[split])} {split}" for split in ("train", "valid", "test"))
-        declared = "as the folders say" if self._main.splits else self.plan.resolved(not fitted.multilabel)
+        declared = "as the folders say" if self._main.splits else self.plan.resolved(True)
         facts = (
             f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",
             f"images {sizes} (split: {declared})",
@@ -272,8 +271,7 @@ class ImageData:
                     f"{twice} of {len(self.rows[split])} {split} images are also training images: duplicates make "
                     "scores too good"
                 )
-        if not self.fitted.multilabel:
-            found += thin_classes({split: self.labels(split) for split in self.rows}, self._main.class_names)
+        found += thin_classes({split: self.labels(split) for split in self.rows}, self._main.class_names)
         return tuple(found)
 
 

@@ -31,8 +31,8 @@ from lab.tasks.table.frame import need_columns, read_frame, words_among
 from lab.tasks.table.identifiers import called_identifier, identifies
 from lab.tasks.table.levels import as_text
 from lab.tasks.table.options import TableOptions
-from lab.tasks.table.target import Target, fit_target, need_values, with_target
-from lab.tasks.table.values import read_dates, typed, typed_frame
+from lab.tasks.table.target import Target, are_labels, fit_target, need_values, with_target
+from lab.tasks.table.values import read_dates, to_numbers, typed, typed_frame
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,10 @@ class TableData:
 
     @cached_property
     def classes(self) -> NDArray[Any] | None:
-        """Each row's class, where one target has classes."""
+        """Each row's class [n] where one target has classes, or labels of 0 and 1 [n, c] where several have."""
         options = self.options
+        if are_labels(self.main, options.targets):
+            return np.stack([to_numbers(self.main[name]) for name in options.targets], axis=1).astype(np.int64)
         if len(options.targets) > 1 or options.target_type == "number":
             return None
         values = self.main[options.targets[0]]
@@ -161,6 +163,7 @@ class TableData:
     @cached_property
     def _learned(self) -> tuple[Fitted, dict[str, str]]:
         options, train = self.options, self.part("train")
+        self._check_targets()
         target = fit_target(train, options.targets, options.target_type)
         columns: list[Column] = []
         left_out: dict[str, str] = dict.fromkeys(options.ignore, "asked to be ignored")
@@ -183,6 +186,23 @@ class TableData:
             raise TaskError(f"{options.path}: has no column to learn from beside {', '.join(options.targets)}")
         self._refuse_leaks(typed_frame(train), [c.name for c in columns])
         return Fitted(tuple(columns), target), left_out
+
+    def _check_targets(self) -> None:
+        """Refuse classes and labels that other rows have and training rows lack, with what to do about the split."""
+        classes, here = self.classes, self.rows["train"]
+        if classes is None:
+            return
+        kind = self.plan.resolved(True)
+        advice = "split the rows in another way" if kind in ("time", "declared") else "say another task.split.seed"
+        if kind == "random":
+            advice += " or split kind 'stratified'"
+        for name, values in zip(self.options.targets, classes.reshape(len(classes), -1).T, strict=True):
+            for value, count in zip(*np.unique(values, return_counts=True), strict=True):
+                if value not in values[here]:
+                    raise TaskError(
+                        f"target {name!r}: {value} is in none of the {len(here)} training rows and in {count} of all "
+                        f"{len(values)}; {advice}"
+                    )
 
     def _refuse_leaks(self, train: pd.DataFrame, features: list[str]) -> None:
         if self.options.allow_leaks:

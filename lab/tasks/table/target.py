@@ -89,7 +89,7 @@ def fit_target(frame: pd.DataFrame, names: tuple[str, ...], asked: str | None) -
         if len(set(as_text(typed(frame[name])))) == 1:
             raise TaskError(f"target {name!r}: is constant ({frame[name].iloc[0]}); there is nothing to learn")
     types = {name: asked or _type(frame[name]) for name in names}
-    if len(names) > 1 and all(_is_label(frame[name]) for name in names):
+    if are_labels(frame, names):
         return Target(names, "multilabel")
     if set(types.values()) == {"number"}:
         columns = np.stack([to_numbers(frame[name]) for name in names], axis=1)
@@ -142,8 +142,9 @@ def _type(values: pd.Series[Any]) -> str:
     return found if found in ("number", "category") else ("number" if found == "numbers the rows" else "category")
 
 
-def _is_label(values: pd.Series[Any]) -> bool:
-    return set(as_text(typed(values))) <= {"0", "1", "false", "true"}
+def are_labels(frame: pd.DataFrame, names: tuple[str, ...]) -> bool:
+    """Whether several columns hold nothing but 0 and 1, or false and true."""
+    return len(names) > 1 and all(set(as_text(typed(frame[n]))) <= {"0", "1", "false", "true"} for n in names)
 
 
 def _classes(values: pd.Series[Any]) -> Target:

@@ -103,8 +103,8 @@ def _warnings(data: TableData) -> Iterator[str]:
                 "scores too good (split kind 'grouped' keeps them together)"
             )
     target = data.fitted.target
-    if target.kind == "classification":
-        yield from thin_classes({split: data.targets(split) for split in data.rows}, target.levels)
+    if target.kind != "regression":
+        yield from thin_classes({split: data.targets(split) for split in data.rows}, target.class_names)
     yield from _when(data)
 
 

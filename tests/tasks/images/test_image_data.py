@@ -134,6 +134,17 @@ def test_several_labels(tmp_path: Path):
     assert data.describe().facts[0] == "labels (2): 0, 1"
 
 
+def test_a_rare_label_is_spread_over_the_splits(tmp_path: Path):
+    labels = [[0] if i % 2 else [1] for i in range(60)]
+    for i in (3, 17, 20, 41):
+        labels[i] = [*labels[i], 2]
+    path = write_hub(tmp_path / "a.parquet", {"image": hub_images(60), "label": labels})
+    for seed in range(5):
+        data = _data(path, split={"seed": seed})
+        assert [int(data.labels(split)[:, 2].sum()) for split in ("train", "valid", "test")] == [2, 1, 1]
+    assert "train has few examples of label 2 (2); scores say little of them" in data.describe().warnings
+
+
 def test_classes_may_be_given_names(tmp_path: Path):
     np.savez(tmp_path / "a.npz", x=pixels(20), y=np.arange(20) % 2)
     assert _data(tmp_path / "a.npz", class_names=["cat", "dog"]).describe().facts == (
