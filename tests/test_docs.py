@@ -16,6 +16,7 @@ from PIL import Image
 
 from lab.cli import main
 from lab.spec_file import load_yaml, read_spec
+from tests.own_data import table, write_folders, write_table
 from tests.small import ROOT, environment
 
 README = (ROOT / "README.md").read_text()
@@ -43,6 +44,19 @@ def test_every_shipped_spec_is_valid() -> None:
     assert len(specs) >= 3
     for path in specs:
         read_spec(path)
+
+
+def test_the_shipped_specs_take_sixty_rows_or_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = {"table": write_table(tmp_path / "t.csv", table()), "images": write_folders(tmp_path / "x", each=30)}
+    for name, path in data.items():
+        command = ["lab", "study", "check", str(ROOT / f"studies/{name}.yaml"), "--set", f"task.path={path}"]
+        command += ["--set", "task.target=answer"] if name == "table" else []
+        monkeypatch.setattr("sys.argv", command)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code in (None, 0), capsys.readouterr().err
 
 
 def write_data(folder: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError, nearest
+from lab.tasks.stratification import iterative_stratification
 
 Rows: TypeAlias = dict[str, NDArray[np.int64]]
 """Split to row numbers, ascending."""
@@ -25,9 +26,9 @@ class SplitPlan:
     """How rows are split.
 
     Args:
-        kind: `auto` is stratified where there are classes, else random; `grouped` keeps rows with the same value of
-            `by` together; `time` sorts by `by`, trains on the oldest and tests on the newest; `declared` takes the
-            split's name from column `by`.
+        kind: `auto` is stratified where there are classes or labels, else random; `grouped` keeps rows with the same
+            value of `by` together; `time` sorts by `by`, trains on the oldest and tests on the newest; `declared` takes
+            the split's name from column `by`.
         valid, test: shares of all rows.
     """
 
@@ -83,7 +84,7 @@ def make_split(
     """Row numbers of each split; without `test` where the test rows come from elsewhere.
 
     Args:
-        classes: each row's class [n], where there are classes.
+        classes: each row's class [n], or labels of 0 and 1 [n, c], where there are any.
         by: each row's value of the column `plan.by` [n], where the plan needs one.
 
     Raises:
@@ -106,7 +107,10 @@ def make_split(
     elif kind == "stratified":
         if classes is None:
             raise SpecError("task.split.kind", "'stratified' needs classes; use 'random'")
-        found = _stratified(classes, shares, plan.seed, len(names))
+        if classes.ndim == 2:
+            found = iterative_stratification(classes, _sizes(n, shares), plan.seed)
+        else:
+            found = _stratified(classes, shares, plan.seed, len(names))
     else:
         found = _random(n, shares, plan.seed)
     for split in names:
@@ -115,15 +119,16 @@ def make_split(
     return {split: np.sort(found[split]) for split in names}
 
 
-def thin_classes(classes: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> tuple[str, ...]:
-    """Lines on classes of which a split has none, or training too few to learn from.
+def thin_classes(classes: Mapping[str, NDArray[Any]], names: Sequence[str]) -> tuple[str, ...]:
+    """Lines on classes or labels of which a split has none, or training too few to learn from.
 
     Args:
-        classes: of each split, each row's class as a number of `names` [n].
+        classes: of each split, each row's class as a number of `names` [n], or its labels of 0 and 1 [n, c].
     """
     found = []
     for split, numbers in classes.items():
-        counts = np.bincount(numbers, minlength=len(names))
+        labels = numbers.ndim == 2
+        counts = numbers.sum(axis=0).astype(int) if labels else np.bincount(numbers, minlength=len(names))
         least = _FEW_EXAMPLES if split == "train" else 1
         few = [
             f"{name} ({count})" if count else str(name)
@@ -133,15 +138,21 @@ def thin_classes(classes: Mapping[str, NDArray[np.int64]], names: Sequence[str])
         if few:
             some = ", ".join(few[:6]) + (f", ... ({len(few)} in all)" if len(few) > 6 else "")
             told = "has few examples of" if split == "train" else "has no example of"
-            found.append(f"{split} {told} class{'es' if len(few) > 1 else ''} {some}; scores say little of them")
+            what = ("labels" if labels else "classes") if len(few) > 1 else ("label" if labels else "class")
+            found.append(f"{split} {told} {what} {some}; scores say little of them")
     return tuple(found)
 
 
-def _random(n: int, shares: Mapping[str, float], seed: int) -> Rows:
-    order = np.random.default_rng(seed).permutation(n)
+def _sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:
     test = max(min(round(n * shares["test"]), n - 2), 1) if shares["test"] else 0
     valid = max(min(round(n * shares["valid"]), n - test - 1), 1)  # a small class must leave a row to train on
-    return {"test": order[:test], "valid": order[test : test + valid], "train": order[test + valid :]}
+    return {"train": n - test - valid, "valid": valid, "test": test}
+
+
+def _random(n: int, shares: Mapping[str, float], seed: int) -> Rows:
+    order, sizes = np.random.default_rng(seed).permutation(n), _sizes(n, shares)
+    test, rest = order[: sizes["test"]], order[sizes["test"] :]
+    return {"test": test, "valid": rest[: sizes["valid"]], "train": rest[sizes["valid"] :]}
 
 
 def _stratified(classes: NDArray[Any], shares: Mapping[str, float], seed: int, splits: int) -> Rows:

@@ -59,6 +59,7 @@ WORKLOADS = {
         {
             "task.path": "{data}/tabular/adult_train.csv",
             "task.target": "income",
+            "batch_size": 128,
             "search.trials": 64,
             "search.epochs": 3,
         },
@@ -69,6 +70,7 @@ WORKLOADS = {
         {
             "task.path": "{data}/cifar10/train.parquet",
             "task.limit": 5_000,
+            "batch_size": 128,
             "search.trials": 24,
             "search.epochs": 3,
         },

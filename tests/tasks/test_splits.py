@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import SpecError, TaskError
-from lab.tasks.splits import Rows, SplitPlan, make_split
+from lab.tasks.splits import Rows, SplitPlan, make_split, thin_classes
 
 SHARES = st.floats(0.05, 0.4)
 QUICK = settings(max_examples=40, deadline=None)
@@ -50,6 +50,37 @@ def test_a_stratified_split_has_each_class_in_its_share(counts: list[int], valid
 
 
 @QUICK
+@given(
+    shares=st.lists(st.floats(0.01, 0.9), min_size=2, max_size=6),
+    n=st.integers(40, 300),
+    valid=SHARES,
+    test=SHARES,
+    seed=st.integers(0, 5),
+    with_test=st.booleans(),
+)
+def test_a_stratified_split_has_each_label_in_its_share(
+    shares: list[float], n: int, valid: float, test: float, seed: int, with_test: bool
+):
+    labels = (np.random.default_rng(seed).random((n, len(shares))) < shares).astype(np.int64)
+    found = make_split(SplitPlan("auto", None, valid, test, seed), n, labels, None, with_test)
+    assert _is_partition(found, n)
+    wanted = {"valid": valid, "test": test} if with_test else {"valid": valid}
+    for split, share in wanted.items():
+        assert abs(len(found[split]) - max(round(n * share), 1)) <= 1 + len(shares)
+        np.testing.assert_allclose(labels[found[split]].sum(axis=0), share * labels.sum(axis=0), atol=1 + len(shares))
+
+
+def test_a_label_of_four_rows_is_in_every_split_whatever_the_seed():
+    for seed in range(50):
+        random = np.random.default_rng(seed)
+        labels = (random.random((200, 3)) < (0.5, 0.16, 0)).astype(np.int64)
+        labels[random.choice(200, 4, replace=False), 2] = 1
+        found = make_split(SplitPlan(seed=seed), 200, labels, None)
+        assert [int(labels[found[split], 2].sum()) for split in ("train", "valid", "test")] == [2, 1, 1]
+        assert [len(found[split]) for split in ("train", "valid", "test")] == pytest.approx([120, 40, 40], abs=2)
+
+
+@QUICK
 @given(groups=st.lists(st.integers(0, 25), min_size=30, max_size=120), seed=st.integers(0, 5))
 def test_rows_of_a_group_stay_together(groups: list[int], seed: int):
     by = np.array(groups)
@@ -86,9 +117,11 @@ def test_rows_of_one_time_are_never_parted(times: list[int]):
     assert sum(map(len, held)) == len(set.union(*held))
 
 
-@pytest.mark.parametrize("kind", ["random", "stratified", "grouped"])
+@pytest.mark.parametrize("kind", ["random", "stratified", "labels", "grouped"])
 def test_the_seed_decides(kind: Any):
-    classes, by = np.arange(200) % 2, np.arange(200) // 2
+    by = np.arange(200) // 2
+    classes = np.stack([by % 2, by % 3 == 0], axis=1).astype(np.int64) if kind == "labels" else np.arange(200) % 2
+    kind = "stratified" if kind == "labels" else kind
 
     def split(seed: int) -> Rows:
         plan = SplitPlan(kind, "g" if kind == "grouped" else None, seed=seed)
@@ -157,3 +190,16 @@ def test_a_plan_that_is_none_is_refused(value: object, message: str):
 def test_a_plan_is_a_kind_or_a_mapping():
     assert SplitPlan.parse("random") == SplitPlan("random")
     assert SplitPlan.parse({"kind": "time", "by": "day", "test": 0.1}) == SplitPlan("time", "day", test=0.1)
+
+
+def test_thin_classes_and_labels_are_told():
+    classes = {"train": np.array([0] * 9 + [1, 2]), "valid": np.array([0, 1])}
+    assert thin_classes(classes, ["a", "b", "c"]) == (
+        "train has few examples of classes b (1), c (1); scores say little of them",
+        "valid has no example of class c; scores say little of them",
+    )
+    labels = {"train": np.array([[1, 0]] * 9 + [[1, 1]]), "test": np.array([[0.0, 1.0]])}
+    assert thin_classes(labels, ["a", "b"]) == (
+        "train has few examples of label b (1); scores say little of them",
+        "test has no example of label a; scores say little of them",
+    )

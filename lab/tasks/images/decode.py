@@ -22,12 +22,24 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lab.errors import TaskError
+from lab.tasks.images.files import formats
 from lab.tasks.images.source import Raw
 
-_GRAY = frozenset({"1", "L", "LA"})
-_GRAY_16 = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_GRAY = frozenset({"1", "L", "LA", "La"})
+_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_DEEP = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _NO_RANGE = frozenset({"I", "F"})
 """Modes of 32 bits, which do not say what is black and what is white: such images count as unreadable."""
+_DEEP_IN_32 = frozenset({"PNG", "PPM"})
+"""Formats of at most 16 bits, which Pillow keeps in 32 all the same."""
+_BITS = (8, 10, 12, 14, 16)
+"""In which gray of more than 8 bits is measured, whatever holds it."""
+_BITS_PER_SAMPLE = 258
+"""The tag of a TIFF."""
+_BEHIND = "white"
+"""What is seen through the transparent parts of an image: paper."""
+_FORM = 2
+"""Counted up when the same files come to other pixels, so that what an older version kept is not taken."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,8 @@ class Pixels:
 
     values: NDArray[np.uint8]
     kept: NDArray[np.int64]
+    bits: int = 16
+    """In which gray images of more than 8 bits are measured."""
 
     def lost(self, names: Sequence[str]) -> tuple[str, ...]:
         """Those of all images' names that could not be read."""
@@ -43,27 +57,41 @@ class Pixels:
 
 
 def decode(
-    images: Sequence[Raw], names: Sequence[str], size: int | None, channels: int | None, cache: Path | None
+    images: Sequence[Raw],
+    names: Sequence[str],
+    size: int | None,
+    channels: int | None,
+    cache: Path | None,
+    bits: int | None = None,
 ) -> Pixels:
-    """Every readable image as pixels; Pillow's decoders work in parallel threads.
+    """Every readable image as pixels, over white where it is transparent; Pillow's decoders work in parallel threads.
 
     Args:
         size: side in pixels to which every image is brought (shorter side scaled, centre cropped); None: as they are.
         channels: 1 or 3; None: 1 where every image is gray.
         cache: folder where the result is kept, and taken from when the same images were decoded before.
+        bits: in which gray of more than 8 bits is measured; None: as few as hold the highest value of all images.
 
     Raises:
         TaskError: no image could be read, or they differ in size and none was asked for.
     """
-    path = None if cache is None else cache / f"images-{_digest(images, size, channels)}.npz"
+    path = None if cache is None else cache / f"images-{_digest(images, size, channels, bits)}.npz"
     if path is not None and (found := _load(path)) is not None:
         return found
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:  # filters are of the whole process
         warnings.simplefilter("ignore")  # damaged EXIF and the like; what Pillow cannot read is counted
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        opened = list(pool.map(partial(_open, size=size), images))
+        opened = list(pool.map(partial(_open, size=size, bits=bits), images))
+        deep = [i for i, image in enumerate(opened) if isinstance(image, int)]
+        if deep:  # the highest value of all is known now
+            highest = max(image for image in opened if isinstance(image, int))
+            bits = next(n for n in _BITS if highest < 2**n)
+            for i, image in zip(
+                deep, pool.map(partial(_open, size=size, bits=bits), [images[i] for i in deep]), strict=True
+            ):
+                opened[i] = image
     kept = np.array([i for i, image in enumerate(opened) if image is not None], dtype=np.int64)
-    good = [image for image in opened if image is not None]
+    good = [image for image in opened if isinstance(image, Image.Image)]
     if not good:
         raise TaskError(f"none of {len(images)} images can be read ({names[0]}, ...)")
     if len({image.size for image in good}) > 1:
@@ -72,29 +100,55 @@ def decode(
         raise TaskError(f"images have {len(ordered)} sizes, from {low} to {high} pixels; say size: PIXELS")
     count = channels or (1 if all(image.mode == "L" for image in good) else 3)
     values = np.stack([_array(image, count) for image in good])
-    decoded = Pixels(values, kept)
+    decoded = Pixels(values, kept, bits or _BITS[-1])
     if path is not None:
         _store(path, decoded)
     return decoded
 
 
-def _open(raw: Raw, size: int | None) -> Image.Image | None:
-    """An image of mode L or RGB, turned as its EXIF says, and brought to size; None where it cannot be read."""
+def _open(raw: Raw, size: int | None, bits: int | None) -> Image.Image | int | None:
+    """An image of mode L or RGB, turned as its EXIF says, and brought to size; None where it cannot be read.
+
+    Of gray of more than 8 bits the highest value, as long as it is not known in how many it is measured.
+    """
     try:
         if isinstance(raw, np.ndarray):
             image = Image.fromarray(raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw)
         else:
-            image = Image.open(io.BytesIO(raw.read_bytes() if isinstance(raw, Path) else raw))
+            content = io.BytesIO(raw.read_bytes() if isinstance(raw, Path) else raw)
+            image = Image.open(content, formats=tuple(formats()))
         image.load()
-        if image.mode in _NO_RANGE:
-            return None
-        if image.mode in _GRAY_16:  # Pillow would cut off what is above 255
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         turned = ImageOps.exif_transpose(image)
-        plain = turned.convert("L" if turned.mode in _GRAY else "RGB")
+        if turned.mode in _DEEP or (turned.mode == "I" and image.format in _DEEP_IN_32):
+            values = _deep(turned, image)
+            if bits is None:
+                return int(values.max())
+            plain = Image.fromarray(np.minimum(values >> (bits - 8), 255).astype(np.uint8))
+        elif turned.mode in _NO_RANGE:
+            return None
+        else:
+            plain = _opaque(turned).convert("L" if turned.mode in _GRAY else "RGB")
         return plain if size is None else ImageOps.fit(plain, (size, size))
     except Exception:  # a damaged file makes Pillow's decoders raise anything
         return None
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """An image over one colour; what Pillow would show of it else is whatever colour its transparent pixels have."""
+    if image.mode not in _ALPHA and "transparency" not in image.info:
+        return image
+    over = Image.new("RGBA", image.size, _BEHIND)
+    over.alpha_composite(image.convert("RGBA"))
+    return over
+
+
+def _deep(turned: Image.Image, opened: Image.Image) -> NDArray[np.int64]:
+    """Gray of up to 16 bits, in the range that its file says; Pillow would cut off what is above 255."""
+    values = np.asarray(turned).astype(np.int64)
+    clear = opened.info.get("transparency")
+    said = getattr(opened, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+    values = values << max(16 - int(said), 0)
+    return np.where(values == clear, 0xFFFF, values) if isinstance(clear, int) else values
 
 
 def _array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
@@ -102,8 +156,8 @@ def _array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _digest(images: Sequence[Raw], size: int | None, channels: int | None) -> str:
-    found = hashlib.sha256(f"{size} {channels} {len(images)}".encode())
+def _digest(images: Sequence[Raw], size: int | None, channels: int | None, bits: int | None) -> str:
+    found = hashlib.sha256(f"{_FORM} {size} {channels} {bits} {len(images)}".encode())
     for raw in images:
         if isinstance(raw, np.ndarray):
             found.update(np.ascontiguousarray(raw).tobytes())
@@ -123,7 +177,7 @@ def _load(path: Path) -> Pixels | None:
     """What was kept; None where there is nothing, or nothing whole."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves a broken one open
-            return Pixels(arrays["values"], arrays["kept"])
+            return Pixels(arrays["values"], arrays["kept"], int(arrays["bits"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
@@ -132,6 +186,6 @@ def _store(path: Path, pixels: Pixels) -> None:
     """Whole or not at all: several lanes may decode the same images at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        np.savez(file, values=pixels.values, kept=pixels.kept)
+        np.savez(file, values=pixels.values, kept=pixels.kept, bits=pixels.bits)
     Path(file.name).chmod(0o644)  # other users of a shared folder read it too
     Path(file.name).replace(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Fitted:
     width: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    bits: int = 16
+    """In which gray of more than 8 bits is measured."""
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,7 +45,9 @@ class Fitted:
             TaskError: it is something else.
         """
         try:
-            found: dict[str, Any] = {f.name: value[f.name] for f in fields(cls)}
+            found: dict[str, Any] = {
+                f.name: value[f.name] for f in fields(cls) if f.name in value or f.default is MISSING
+            }
         except KeyError as error:
             raise TaskError(f"what was fitted to the images is damaged ({error} is missing)") from error
         found |= {name: tuple(v) for name, v in found.items() if isinstance(v, list)}
@@ -54,13 +58,18 @@ class Fitted:
 class _Part:
     """Readable images of one source: pixels [n, c, h, w], labels [n] or [n, classes]."""
 
+    source: Source
+    """All of its images, readable or not."""
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     splits: tuple[str, ...] | None
-    class_names: tuple[str, ...]
     unreadable: tuple[str, ...]
-    empty: tuple[str, ...]
+    bits: int
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.source.class_names
 
 
 class ImageData:
@@ -82,7 +91,7 @@ class ImageData:
         source = self._open(self.options.path)
         if source.labels is not None and self.options.limit is not None and self.options.limit < len(source.images):
             source = _limited(source, self.options.limit, self.plan.seed)
-        return self._read(source, self.options.path, None)
+        return self._read(source, self.options.path, None, None)
 
     @cached_property
     def _test(self) -> _Part | None:
@@ -94,7 +103,7 @@ class ImageData:
         if unknown:
             raise TaskError(f"{self.options.test_path}: class {sorted(unknown)[0]!r} is not in {self.options.path}")
         source = replace(source, labels=relabelled(source, main.class_names), class_names=main.class_names, splits=None)
-        part = self._read(source, self.options.test_path, main.pixels.shape[1])
+        part = self._read(source, self.options.test_path, main.pixels.shape[1], main.bits)
         if part.pixels.shape[1:] != main.pixels.shape[1:]:
             shapes = ["x".join(map(str, p.pixels.shape[1:])) for p in (part, main)]
             raise TaskError(
@@ -119,9 +128,9 @@ class ImageData:
             )
         return replace(source, class_names=tuple(names))
 
-    def _read(self, source: Source, path: str, channels: int | None) -> _Part:
+    def _read(self, source: Source, path: str, channels: int | None, bits: int | None) -> _Part:
         assert source.labels is not None  # every source of `open_source` has labels
-        decoded = decode(source.images, source.names, self.options.size, channels, self.cache)
+        decoded = decode(source.images, source.names, self.options.size, channels, self.cache, bits)
         kept = decoded.kept
         unreadable = decoded.lost(source.names)
         if len(unreadable) > self.options.max_unreadable * len(source.images):
@@ -132,13 +141,13 @@ class ImageData:
             )
         splits = None if source.splits is None else tuple(source.splits[i] for i in kept)
         names = tuple(source.names[i] for i in kept)
-        return _Part(decoded.values, source.labels[kept], names, splits, source.class_names, unreadable, source.empty)
+        return _Part(source, decoded.values, source.labels[kept], names, splits, unreadable, decoded.bits)
 
     @cached_property
     def rows(self) -> Rows:
         """Row numbers of each split; test rows of a `test_path` count from 0 in it."""
         main = self._main
-        classes = main.labels if main.labels.ndim == 1 else None
+        classes = main.labels
         self._check_classes(classes)
         apart = self._test is not None
         if main.splits is None:
@@ -149,9 +158,9 @@ class ImageData:
             found["test"] = np.arange(len(self._test.labels))
         return found
 
-    def _check_classes(self, classes: NDArray[np.int64] | None) -> None:
+    def _check_classes(self, classes: NDArray[np.int64]) -> None:
         names = self._main.class_names
-        if classes is None:
+        if classes.ndim == 2:
             return
         counts = np.bincount(classes, minlength=len(names))
         if int((counts > 0).sum()) < 2:
@@ -167,7 +176,7 @@ class ImageData:
                     f"at least {least} are needed; leave it out"
                 )
 
-    def _declared(self, splits: NDArray[Any], classes: NDArray[np.int64] | None, apart: bool) -> Rows:
+    def _declared(self, splits: NDArray[Any], classes: NDArray[np.int64], apart: bool) -> Rows:
         """What the folders say; a validation or test split that is not there is made from `train`."""
         found = {split: np.flatnonzero(splits == split) for split in ("train", "valid", "test")}
         lacking = [split for split in ("valid", "test") if len(found[split]) == 0 and not (split == "test" and apart)]
@@ -175,8 +184,7 @@ class ImageData:
             raise TaskError(f"{self.options.path}: has no training images (folder train)")
         if lacking:
             train = found["train"]
-            part = None if classes is None else classes[train]
-            made = make_split(self.plan, len(train), part, None, with_test="test" in lacking)
+            made = make_split(self.plan, len(train), classes[train], None, with_test="test" in lacking)
             if "valid" not in lacking:
                 made["train"] = np.concatenate([made["train"], made.pop("valid")])
             found |= {split: train[rows] for split, rows in made.items()}
@@ -220,6 +228,7 @@ class ImageData:
             width=int(train.shape[3]),
             mean=tuple(float(m) for m in mean),
             std=tuple(float(s) if s > 1e-6 else 1.0 for s in std),
+            bits=main.bits,
         )
 
     def describe(self) -> Description:
@@ -227,7 +236,7 @@ class ImageData:
         fitted, names = self.fitted, self._main.class_names
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         sizes = ", ".join(f"{len(self.rows[split])} {split}" for split in ("train", "valid", "test"))
-        declared = "as the folders say" if self._main.splits else self.plan.resolved(not fitted.multilabel)
+        declared = "as the folders say" if self._main.splits else self.plan.resolved(True)
         facts = (
             f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",
             f"images {sizes} (split: {declared})",
@@ -238,11 +247,22 @@ class ImageData:
     def _warnings(self) -> tuple[str, ...]:
         found = []
         for part in (self._main, self._test):
-            if part is not None and part.empty:
-                found.append(f"no class is made of what holds no image: {', '.join(part.empty)}")
+            if part is not None and part.source.empty:
+                found.append(f"no class is made of what holds no image: {', '.join(part.source.empty)}")
+            if part is not None and part.source.loose:
+                found.append(f"{part.source.loose} images beside class folders have no class and are passed over")
+            if part is not None:
+                found += part.source.passed_over.lines()
             if part is not None and part.unreadable:
                 some = ", ".join(part.unreadable[:5]) + (", ..." if len(part.unreadable) > 5 else "")
                 found.append(f"{len(part.unreadable)} images cannot be read and are left out: {some}")
+        train = self.pixels("train").reshape(len(self.rows["train"]), self.fitted.channels, -1)
+        plain = int((train.min(axis=2) == train.max(axis=2)).all(axis=1).sum())
+        if plain:
+            found.append(
+                f"{plain} of {len(train)} training images are of one colour throughout; what is transparent is seen as "
+                "white"
+            )
         known = {image.tobytes() for image in self.pixels("train")}
         for split in ("valid", "test"):
             twice = sum(image.tobytes() in known for image in self.pixels(split))
@@ -251,8 +271,7 @@ class ImageData:
                     f"{twice} of {len(self.rows[split])} {split} images are also training images: duplicates make "
                     "scores too good"
                 )
-        if not self.fitted.multilabel:
-            found += thin_classes({split: self.labels(split) for split in self.rows}, self._main.class_names)
+        found += thin_classes({split: self.labels(split) for split in self.rows}, self._main.class_names)
         return tuple(found)
 
 

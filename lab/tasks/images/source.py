@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from lab.errors import SpecError, TaskError
 from lab.tasks.arrays import npz_names, read_npz
 from lab.tasks.builtin import HUB
+from lab.tasks.images.files import PassedOver, folders_in, is_image, listed
 
 Raw: TypeAlias = Path | bytes | NDArray[np.uint8]
 """A file, a file's content, or pixels [h, w] or [h, w, channels]."""
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("valid", "val", "validation"), "valid"),
@@ -45,6 +45,10 @@ class Source:
     """Each image's split, where the source says it."""
     empty: tuple[str, ...] = ()
     """Class folders without an image."""
+    loose: int = 0
+    """Images beside class folders, which have no class."""
+    passed_over: PassedOver = field(default_factory=PassedOver)
+    """What else lies in its folder."""
 
 
 def relabelled(source: Source, class_names: tuple[str, ...]) -> NDArray[np.int64]:
@@ -81,41 +85,38 @@ def open_source(path: str, labelled: bool = True) -> Source:
 
 def plain_images(path: Path) -> Source:
     """Images without classes: one file, or every image below a folder, in the order of their names."""
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
+    if path.is_file() and is_image(path):
         return Source([path], (path.name,), None)
-    files = _files(path) if path.is_dir() else []
+    files, passed_over = listed(path) if path.is_dir() else ([], PassedOver())
     if not files:
-        raise TaskError(f"{path}: holds no images ({', '.join(sorted(SUFFIXES))})")
-    return Source(files, tuple(str(file.relative_to(path)) for file in files), None)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        told = "; ".join(passed_over.lines()) or ".bmp, .gif, .jpg, .png, .tif, .webp or what else Pillow reads"
+        raise TaskError(f"{path}: holds no images ({told})")
+    names = tuple(str(file.relative_to(path)) for file in files)
+    return Source(files, names, None, passed_over=passed_over)
 
 
 def _from_folder(folder: Path) -> Source:
-    below = sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    below = folders_in(folder)
     of_split = {f: _SPLITS[f.name.lower()] for f in below if f.name.lower() in _SPLITS}
-    others = [f.name for f in below if of_split and f not in of_split and _files(f)]
-    if len(set(of_split.values())) > 1 and others and all(any(g.is_dir() for g in f.iterdir()) for f in of_split):
+    others = [f.name for f in below if of_split and f not in of_split and listed(f)[0]]
+    if len(set(of_split.values())) > 1 and others and all(folders_in(f) for f in of_split):
         told = ", ".join(f.name for f in of_split)
         raise TaskError(
             f"{folder}: {told} look like splits, and {', '.join(others)} beside them like none; take those out"
         )
     by_split = bool(of_split) and not others
     roots = of_split if by_split else {folder: ""}
-    found = [
-        (file, label.name, split)
-        for root, split in roots.items()
-        for label in sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
-        for file in _files(label)
-    ]
+    classes = {label: split for root, split in roots.items() for label in folders_in(root)}
+    images, passed_over = listed(folder, {*roots, *classes})
+    depth = 2 if by_split else 1
+    placed = [(file, folder.joinpath(*file.relative_to(folder).parts[:depth])) for file in images]
+    found = [(file, label.name, classes[label]) for file, label in placed if label in classes]
+    loose = len(images) - len(found)
     if not found:
-        loose = len(_files(folder))
-        told = f"{loose} images lie outside class folders" if loose else "is empty"
+        told = f"{loose} images lie outside class folders" if loose else "; ".join(passed_over.lines()) or "is empty"
         raise TaskError(f"{folder}: {told}; a folder per class is needed, such as {folder.name}/cat/1.png")
     class_names = tuple(sorted({label for _, label, _ in found}))
-    labels = {f.name for root in roots for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")}
+    labels = {label.name for label in classes}
     number = {name: i for i, name in enumerate(class_names)}
     return Source(
         [file for file, _, _ in found],
@@ -124,6 +125,8 @@ def _from_folder(folder: Path) -> Source:
         class_names,
         tuple(split for _, _, split in found) if by_split else None,
         tuple(sorted(labels - set(class_names))),
+        loose,
+        passed_over,
     )
 
 

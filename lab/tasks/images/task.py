@@ -23,6 +23,7 @@ from lab.tasks.images import nets
 from lab.tasks.images.augment import augment
 from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.images.decode import decode
+from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions, check_net
 from lab.tasks.images.source import Source, open_source, plain_images, relabelled
@@ -150,7 +151,7 @@ class Images(Task):
         if not path.exists():
             raise TaskError(f"{path}: does not exist")
         known = self._known
-        below = [f.name for f in path.iterdir() if f.is_dir()] if path.is_dir() else []
+        below = [folder.name for folder in folders_in(path)] if path.is_dir() else []
         in_classes = bool(below) and set(below) <= set(known.class_names)
         labelled = in_classes or path.suffix in (".parquet", ".npz")
         if not labelled:
@@ -165,14 +166,14 @@ class Images(Task):
         size = self._images.size
         if size is None and known.height == known.width:
             size = known.width
-        decoded = decode(source.images, source.names, size, known.channels, None)
+        decoded = decode(source.images, source.names, size, known.channels, None, known.bits)
         if decoded.values.shape[1:] != (known.channels, known.height, known.width):
             got = "x".join(map(str, decoded.values.shape[1:]))
             raise TaskError(f"images are {got}; those trained on {known.channels}x{known.height}x{known.width}")
         lost = decoded.lost(source.names)
-        notes: tuple[str, ...] = (
-            (f"{len(lost)} images cannot be read and are left out: {', '.join(lost[:5])}",) if lost else ()
-        )
+        notes = tuple(source.passed_over.lines())
+        if lost:
+            notes += (f"{len(lost)} images cannot be read and are left out: {', '.join(lost[:5])}",)
         y, unknown = None, sorted(set(source.class_names) - set(known.class_names))
         if unknown:
             notes += (f"is not scored: class {unknown[0]!r} is not among those trained on",)

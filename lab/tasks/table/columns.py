@@ -14,15 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import TaskError
+from lab.tasks.table.levels import as_text, levels_among
 from lab.tasks.table.values import (
-    as_text,
+    codes,
     date_format,
     date_parts,
     is_nested,
-    natural,
     read_dates,
     row_number,
     to_numbers,
+    typed,
     unreadable_date,
 )
 
@@ -62,6 +63,7 @@ class Category:
 
     name: str
     levels: tuple[str, ...]
+    """As training wrote them; a cell is one of them by what it is, however it is written."""
     type: Type = "category"
 
 
@@ -120,11 +122,15 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
         if whole and different == len(values) and bool(known.is_monotonic_increasing) and len(values) > MAX_LEVELS:
             return "numbers the rows"
         return "category" if whole and different <= MAX_LEVELS else "number"
-    text = known.astype(str)
-    numeric = pd.to_numeric(text, errors="coerce").astype("float64")
-    if numeric.notna().all():  # numbers written as text, or too large for a number of the file's own kind
-        return infer_type(numeric.reindex(values.index))
-    if numeric.notna().mean() >= _MOSTLY:
+    text = known.astype("str")
+    numbers = typed(text)
+    if numbers is not text:
+        return infer_type(numbers.reindex(values.index))
+    numeric = pd.to_numeric(text, errors="coerce")
+    different = len(set(as_text(text)))
+    if different == 1 and not values.isna().any():
+        return "has one value only"
+    if numeric.notna().mean() >= _MOSTLY and not codes(text).any():
         bad = text[numeric.isna()]
         raise TaskError(
             f"column {values.name!r}: row {row_number(bad, 0)} holds {bad.iloc[0]!r}, and all but {len(bad)} of its "
@@ -155,7 +161,7 @@ def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
         case "number":
             return _fit_number(name, to_numbers(values), bins)
         case "category":
-            return Category(name, tuple(sorted(set(as_text(values.dropna())), key=natural)))
+            return Category(name, levels_among(values))
         case "date":
             known = values.dropna()
             found = None if pd.api.types.is_datetime64_any_dtype(known) else _format_of(name, known.astype(str))

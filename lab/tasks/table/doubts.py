@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lab.tasks.splits import Rows
+from lab.tasks.table.levels import as_text
+from lab.tasks.table.values import typed
 
 _EXACT = 1 - 1e-9
 _SAMPLE = 20_000
@@ -97,8 +99,18 @@ def _is_plain(texts: pd.Series[str]) -> pd.Series[bool]:
     return pd.to_numeric(texts, errors="coerce").notna()
 
 
-def duplicates(frame: pd.DataFrame, features: list[str], rows: Rows) -> dict[str, int]:
+def duplicates(train: pd.DataFrame, others: Mapping[str, pd.DataFrame], features: list[str]) -> dict[str, int]:
     """Rows of each other split whose features all stand in a training row too."""
-    hashed = pd.util.hash_pandas_object(frame[features], index=False).to_numpy()
-    known = set(hashed[rows["train"]].tolist())
-    return {split: sum(h in known for h in hashed[rows[split]].tolist()) for split in rows if split != "train"}
+    known = set(_hashed(train, features))
+    return {split: sum(row in known for row in _hashed(part, features)) for split, part in others.items()}
+
+
+def _hashed(frame: pd.DataFrame, features: list[str]) -> list[int]:
+    """Each row by what it is, also where splits are of files of different forms."""
+    columns = {name: typed(frame[name]) for name in features}
+    plain = {
+        name: values.astype("float64") if pd.api.types.is_numeric_dtype(values) else as_text(values)
+        for name, values in columns.items()
+    }
+    hashed: list[int] = pd.util.hash_pandas_object(pd.DataFrame(plain, index=frame.index), index=False).tolist()
+    return hashed

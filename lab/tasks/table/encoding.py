@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.tasks.table.columns import Category, Column, Date, Number
-from lab.tasks.table.values import as_text, date_parts, read_dates, to_numbers
+from lab.tasks.table.levels import as_text, codes_among
+from lab.tasks.table.values import date_parts, read_dates, to_numbers
 
 _FAR = 1e4
 """Standard deviations from the mean, and no further: what no training row is, whatever a later row holds."""
@@ -25,9 +26,15 @@ class Notes:
 
 def to_codes(column: Category, values: pd.Series[Any], notes: Notes) -> NDArray[np.int64]:
     """Codes [n]: 1 + the level's number; 0 where missing or not seen in training."""
-    number = {level: code for code, level in enumerate(column.levels, start=1)}
     text = as_text(values)
-    codes = np.array([number.get(value, 0) for value in text], dtype=np.int64)
+    code_of, padded = codes_among(column.levels, sorted(set(text)))
+    codes = np.array([code_of.get(value, 0) for value in text], dtype=np.int64)
+    if padded:
+        count, example = sum(value in padded for value in text), min(padded)
+        notes.lines.append(
+            f"column {column.name!r}: {count} rows hold numbers with other leading zeros than in training (such as "
+            f"{example!r} for {padded[example]!r}); they are taken for the same"
+        )
     unseen = (codes == 0) & values.notna().to_numpy()
     if unseen.any():
         example = text[int(np.flatnonzero(unseen)[0])]

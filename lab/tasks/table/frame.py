@@ -5,22 +5,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lab.errors import SpecError, TaskError, nearest
-from lab.tasks.table.values import is_nested
+from lab.tasks.table.levels import as_number
+from lab.tasks.table.values import PADDED, is_nested, is_text
 
 MISSING = ("?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A")
 """What stands for no value in a CSV, unless its user says otherwise; an empty cell always does."""
 
 
 def read_frame(
-    path: Path, missing: Sequence[str] = MISSING, levels: Mapping[str, Collection[str]] = MappingProxyType({})
+    path: Path, missing: Sequence[str] = MISSING, levels: Mapping[str, Collection[str]] | None = None
 ) -> pd.DataFrame:
-    """A table; columns of text stay text, and the words of `missing` are missing values, but for a column's `levels`.
+    """A table; of a CSV each cell is the text that stands in it, so that what it is depends on no other row.
+
+    Words of `missing` are missing values, but for a column's `levels`; in a parquet, which has values of its own for
+    that, only once `levels` say what is none of them.
 
     Raises:
         TaskError: missing, of another kind, unreadable, without rows, or with a column name twice.
@@ -33,22 +38,12 @@ def read_frame(
         raise TaskError(f"{path}: is neither .csv, .tsv nor .parquet")
     try:
         if _is_parquet(path):
-            frame = pd.read_parquet(path)
+            frame = _read_parquet(path)
         else:
             separator = _separator(path)
             header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, skipinitialspace=True)
             _check_separator(path, header.iloc[0], separator)
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-                frame = pd.read_csv(
-                    path,
-                    sep=separator,
-                    na_values=_missing_of(header.iloc[0], missing, levels),
-                    keep_default_na=False,
-                    skipinitialspace=True,
-                    low_memory=False,
-                    index_col=False,
-                )
+            frame = _read_text(path)
     except pd.errors.ParserWarning:
         raise TaskError(f"{path}: its rows have more values than its first row has names") from None
     except UnicodeDecodeError:
@@ -64,7 +59,47 @@ def read_frame(
         raise TaskError(f"{path}: has column {twice[0]!r} twice")
     if len(frame) == 0:
         raise TaskError(f"{path}: has no rows")
+    if _is_parquet(path) and levels is None:
+        return frame
+    return pd.DataFrame({name: _known(frame[name], missing, (levels or {}).get(name, ())) for name in frame.columns})
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Whole numbers stay whole beside a gap, which pandas would make floats of 53 bits for."""
+    frame = pd.read_parquet(path)
+    whole = {field.name for field in pq.read_schema(path) if pa.types.is_integer(field.type)}
+    gaps = [str(name) for name in frame.columns if name in whole and pd.api.types.is_float_dtype(frame[name])]
+    for name, values in zip(gaps, pq.read_table(path, columns=gaps).columns if gaps else (), strict=True):
+        frame[name] = pd.arrays.IntegerArray(values.fill_null(0).to_numpy(), values.is_null().to_numpy())
     return frame
+
+
+def _read_text(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """The cells of a CSV as they are written, without the spaces around them; an empty one is an empty text."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+        frame = pd.read_csv(
+            path,
+            sep=_separator(path),
+            usecols=columns,
+            dtype=str,
+            na_filter=False,
+            skipinitialspace=True,
+            index_col=False,
+        )
+    return pd.DataFrame({name: frame[name].str.strip() for name in frame.columns})
+
+
+def _known(values: pd.Series[Any], missing: Sequence[str], levels: Collection[str]) -> pd.Series[Any]:
+    """A column without the words that stand for no value; numbers among those are meant however they are written."""
+    if not is_text(values):
+        return values
+    words = {"", *missing} - set(levels)
+    numbers = [number for word in words if (number := as_number(word)) is not None]
+    absent = values.isin(words)
+    if numbers:
+        absent |= pd.to_numeric(values, errors="coerce").isin(numbers) & ~values.str.match(PADDED)
+    return values.mask(absent)
 
 
 def words_for_missing(path: Path, names: Iterable[str], missing: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -72,9 +107,7 @@ def words_for_missing(path: Path, names: Iterable[str], missing: Sequence[str]) 
     columns = list(names)
     if _is_parquet(path) or not columns:
         return {}
-    text = pd.read_csv(
-        path, sep=_separator(path), usecols=columns, dtype=str, na_filter=False, skipinitialspace=True, index_col=False
-    )
+    text = _read_text(path, columns)
     counts = {name: text[name][text[name].isin(list(missing))].value_counts() for name in columns}
     return {name: {str(word): int(n) for word, n in found.items()} for name, found in counts.items() if len(found)}
 
@@ -92,15 +125,6 @@ def _separator(path: Path) -> str:
 
 def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
-
-
-def _missing_of(
-    header: pd.Series[str], missing: Sequence[str], levels: Mapping[str, Collection[str]]
-) -> Sequence[str] | Mapping[str, Sequence[str]]:
-    """Words for each column by its name, where some have words among their levels."""
-    if not any(levels.values()):
-        return ["", *missing]
-    return {str(name): ["", *(w for w in missing if w not in levels.get(str(name), ()))] for name in header}
 
 
 def _first_foreign_line(path: Path) -> str:

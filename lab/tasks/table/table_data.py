@@ -28,9 +28,11 @@ from lab.tasks.table.columns import (
 )
 from lab.tasks.table.encoding import Encoded, Notes, encode
 from lab.tasks.table.frame import need_columns, read_frame, words_among
+from lab.tasks.table.identifiers import called_identifier, identifies
+from lab.tasks.table.levels import as_text
 from lab.tasks.table.options import TableOptions
-from lab.tasks.table.target import Target, fit_target, need_values, with_target
-from lab.tasks.table.values import as_text, read_dates
+from lab.tasks.table.target import Target, are_labels, fit_target, need_values, with_target
+from lab.tasks.table.values import read_dates, to_numbers, typed, typed_frame
 
 
 @dataclass(frozen=True)
@@ -73,25 +75,32 @@ class TableData:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """All rows that have a target; those of `test_path` last."""
-        options = self.options
-        frame = read_frame(Path(options.path), options.missing)
+        """All rows that have a target; those of `test_path` last. The index stays the row of the file."""
+        return self.main if self._test is None else pd.concat([self.main, self._test])
+
+    @cached_property
+    def main(self) -> pd.DataFrame:
+        """The rows of `path` that have a target."""
+        frame = read_frame(Path(self.options.path), self.options.missing)
         self._check_names(frame)
-        frame = self._told(frame, options.path)
-        self.main_rows = len(frame)
+        return self._told(frame, self.options.path)
+
+    @cached_property
+    def _test(self) -> pd.DataFrame | None:
+        """The rows of `test_path`, in the types that their own file gives them."""
+        options, main = self.options, self.main
         if options.test_path is None:
-            return frame
+            return None
         # What is a level in a parquet is none the less one in a CSV beside it.
-        words = {name: words_among(frame[name], options.missing) for name in frame.columns}
+        words = {name: words_among(main[name], options.missing) for name in main.columns}
         test = read_frame(Path(options.test_path), options.missing, words)
         need_columns(test, [*options.targets], f"task.test_path: {options.test_path}")
         with self._named("test"):
             test = self._told(test, options.test_path)
-        lacking = [name for name in frame.columns if name not in test.columns and name not in options.ignore]
+        lacking = [name for name in main.columns if name not in test.columns and name not in options.ignore]
         if lacking:
             raise TaskError(f"{options.test_path}: lacks column {lacking[0]!r}{nearest(lacking[0], test.columns)}")
-        # The index stays the row of the file, which errors name.
-        return pd.concat([frame, test[[n for n in frame.columns if n in test.columns]]])
+        return test[[n for n in main.columns if n in test.columns]]
 
     def _told(self, frame: pd.DataFrame, path: str) -> pd.DataFrame:
         """The rows that have a target."""
@@ -118,29 +127,29 @@ class TableData:
     @cached_property
     def rows(self) -> Rows:
         """Row numbers of each split."""
-        frame = self.frame
-        separate = self.options.test_path is not None
-        main = frame.head(self.main_rows)
-        classes = self.classes
+        main, test = self.main, self._test
         by = None if self.plan.by is None else self._by(main[self.plan.by])
-        found = make_split(self.plan, len(main), classes, by, with_test=not separate)
-        if separate:
-            found["test"] = np.arange(len(main), len(frame))
+        found = make_split(self.plan, len(main), self.classes, by, with_test=test is None)
+        if test is not None:
+            found["test"] = np.arange(len(main), len(main) + len(test))
         return found
 
     @cached_property
     def classes(self) -> NDArray[Any] | None:
-        """Each row's class, where one target has classes."""
+        """Each row's class [n] where one target has classes, or labels of 0 and 1 [n, c] where several have."""
         options = self.options
+        if are_labels(self.main, options.targets):
+            return np.stack([to_numbers(self.main[name]) for name in options.targets], axis=1).astype(np.int64)
         if len(options.targets) > 1 or options.target_type == "number":
             return None
-        values = self.frame.head(self.main_rows)[options.targets[0]]
+        values = self.main[options.targets[0]]
         found = options.target_type == "category" or infer_type(values) == "category"
-        return np.array(as_text(values)) if found else None
+        return np.array(as_text(typed(values))) if found else None
 
     def _by(self, values: pd.Series[Any]) -> NDArray[Any]:
         if values.isna().any():
             raise TaskError(f"task.split.by: column {values.name!r} has missing values")
+        values = typed(values)
         if self.plan.kind != "time" or pd.api.types.is_numeric_dtype(values):
             return values.to_numpy()
         learned = fit_column(values.rename(str(values.name)), "date", 0)
@@ -149,11 +158,12 @@ class TableData:
 
     def part(self, split: str) -> pd.DataFrame:
         """A split's rows."""
-        return self.frame.iloc[self.rows[split]]
+        return self.main.iloc[self.rows[split]] if split != "test" or self._test is None else self._test
 
     @cached_property
     def _learned(self) -> tuple[Fitted, dict[str, str]]:
         options, train = self.options, self.part("train")
+        self._check_targets()
         target = fit_target(train, options.targets, options.target_type)
         columns: list[Column] = []
         left_out: dict[str, str] = dict.fromkeys(options.ignore, "asked to be ignored")
@@ -163,6 +173,8 @@ class TableData:
             if name in options.targets or name in left_out:
                 continue
             kind = options.types.get(name) or infer_type(train[name])
+            if name not in options.types and called_identifier(name) and identifies(self.main[name]):
+                kind = "identifies the rows"
             if kind in TYPES:
                 columns.append(fit_column(train[name], kind, options.bins))  # type: ignore[arg-type]
             else:
@@ -172,8 +184,25 @@ class TableData:
         columns = [c for c in columns if c.name not in still]
         if not columns:
             raise TaskError(f"{options.path}: has no column to learn from beside {', '.join(options.targets)}")
-        self._refuse_leaks(train, [c.name for c in columns])
+        self._refuse_leaks(typed_frame(train), [c.name for c in columns])
         return Fitted(tuple(columns), target), left_out
+
+    def _check_targets(self) -> None:
+        """Refuse classes and labels that other rows have and training rows lack, with what to do about the split."""
+        classes, here = self.classes, self.rows["train"]
+        if classes is None:
+            return
+        kind = self.plan.resolved(True)
+        advice = "split the rows in another way" if kind in ("time", "declared") else "say another task.split.seed"
+        if kind == "random":
+            advice += " or split kind 'stratified'"
+        for name, values in zip(self.options.targets, classes.reshape(len(classes), -1).T, strict=True):
+            for value, count in zip(*np.unique(values, return_counts=True), strict=True):
+                if value not in values[here]:
+                    raise TaskError(
+                        f"target {name!r}: {value} is in none of the {len(here)} training rows and in {count} of all "
+                        f"{len(values)}; {advice}"
+                    )
 
     def _refuse_leaks(self, train: pd.DataFrame, features: list[str]) -> None:
         if self.options.allow_leaks:

@@ -14,7 +14,8 @@ from lab.errors import TaskError
 from lab.tasks.table.columns import Category, fit_column, infer_type
 from lab.tasks.table.doubts import dressed_number
 from lab.tasks.table.encoding import Notes, to_codes
-from lab.tasks.table.values import as_text, is_nested, row_number, to_numbers
+from lab.tasks.table.levels import as_text
+from lab.tasks.table.values import is_nested, row_number, to_numbers, typed
 
 _LARGEST = 1e15
 """Of a target, so that the squares of errors stay numbers of 32 bits."""
@@ -85,10 +86,10 @@ def fit_target(frame: pd.DataFrame, names: tuple[str, ...], asked: str | None) -
     """
     need_values(frame, names)
     for name in names:
-        if frame[name].nunique() == 1:
+        if len(set(as_text(typed(frame[name])))) == 1:
             raise TaskError(f"target {name!r}: is constant ({frame[name].iloc[0]}); there is nothing to learn")
     types = {name: asked or _type(frame[name]) for name in names}
-    if len(names) > 1 and all(_is_label(frame[name]) for name in names):
+    if are_labels(frame, names):
         return Target(names, "multilabel")
     if set(types.values()) == {"number"}:
         columns = np.stack([to_numbers(frame[name]) for name in names], axis=1)
@@ -128,8 +129,9 @@ def need_values(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
             raise TaskError(f"target {name!r}: holds lists or mappings; a target is one value in each row")
         wrong = values.isna().to_numpy()
         told = "none"
-        if pd.api.types.is_float_dtype(values) and not wrong.any():
-            wrong, told = (values.abs() > _LARGEST).to_numpy(), f"one beyond {_LARGEST:g}"
+        numbers = typed(values)
+        if pd.api.types.is_float_dtype(numbers) and not wrong.any():
+            wrong, told = (numbers.abs() > _LARGEST).to_numpy(), f"one beyond {_LARGEST:g}"
         if wrong.any():
             rows = f"row {row_number(values, int(np.flatnonzero(wrong)[0]))} has {told} ({wrong.sum()} rows in all)"
             raise TaskError(f"target {name!r}: {rows}; leave such rows out")
@@ -140,16 +142,15 @@ def _type(values: pd.Series[Any]) -> str:
     return found if found in ("number", "category") else ("number" if found == "numbers the rows" else "category")
 
 
-def _is_label(values: pd.Series[Any]) -> bool:
-    if pd.api.types.is_bool_dtype(values):
-        return True
-    return pd.api.types.is_numeric_dtype(values) and bool(values.isin((0, 1)).all())
+def are_labels(frame: pd.DataFrame, names: tuple[str, ...]) -> bool:
+    """Whether several columns hold nothing but 0 and 1, or false and true."""
+    return len(names) > 1 and all(set(as_text(typed(frame[n]))) <= {"0", "1", "false", "true"} for n in names)
 
 
 def _classes(values: pd.Series[Any]) -> Target:
     learned = fit_column(values, "category", 0)
     assert isinstance(learned, Category)  # as asked
-    counts = pd.Series(as_text(values)).value_counts()
+    counts = pd.Series(as_text(typed(values))).value_counts()
     if len(learned.levels) > len(values) // 2:
         dressed = dressed_number(values)
         advice = "for numbers say target_type: number" if dressed is None else f"write {dressed!r} as a plain number"

@@ -7,10 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from lab.errors import SpecError
 from lab.tasks.description import Description
 from lab.tasks.splits import thin_classes
-from lab.tasks.table import doubts
+from lab.tasks.table import doubts, identifiers
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.frame import words_for_missing
 from lab.tasks.table.options import TableOptions, check_layers
@@ -82,6 +84,7 @@ def _warnings(data: TableData) -> Iterator[str]:
                 f"column {name!r} {what}, though {counts[0]} of its values are numbers and {counts[1]} are not; mend "
                 "those if it should be a number"
             )
+    yield from _codes(data, train)
     for column in data.fitted.columns:
         if isinstance(column, Date) and (other := other_format(train[column.name], column.format)):
             yield (
@@ -91,7 +94,8 @@ def _warnings(data: TableData) -> Iterator[str]:
     for name in (n for n in train.columns if n not in asked):
         if (example := doubts.dressed_number(train[name])) is not None:
             yield f"column {name!r} is text that looks like numbers, such as {example!r}; write it as a plain number"
-    found = doubts.duplicates(data.frame, [c.name for c in data.fitted.columns], data.rows)
+    others = {split: data.part(split) for split in data.rows if split != "train"}
+    found = doubts.duplicates(train, others, [c.name for c in data.fitted.columns])
     for split, count in found.items():
         if count:
             yield (
@@ -99,9 +103,37 @@ def _warnings(data: TableData) -> Iterator[str]:
                 "scores too good (split kind 'grouped' keeps them together)"
             )
     target = data.fitted.target
-    if target.kind == "classification":
-        yield from thin_classes({split: data.targets(split) for split in data.rows}, target.levels)
+    if target.kind != "regression":
+        yield from thin_classes({split: data.targets(split) for split in data.rows}, target.class_names)
     yield from _when(data)
+
+
+def _codes(data: TableData, train: pd.DataFrame) -> Iterator[str]:
+    """Numbers to a program that may be names to people: codes with leading zeros, identifiers, indices."""
+    options = data.options
+    numbers = [c.name for c in data.fitted.columns if c.type == "number" and c.name not in options.types]
+    for name in (n for n in train.columns if n not in {*options.ignore, *options.types}):
+        target = name in options.targets
+        found = identifiers.padded_number(train[name])
+        if found is None or (target and options.target_type):
+            continue
+        count, example = found
+        number = name in numbers or (target and data.fitted.target.kind == "regression")
+        taken = "numbers" if number else "nothing to learn from" if name in data.left_out else "categories"
+        other = "category" if number else "number"
+        said = f"target_type: {other}" if target else f"types: {{{name}: {other}}}"
+        yield (
+            f"column {name!r} is taken for {taken}; {count} of {len(train)} training rows have leading zeros in it, "
+            f"such as {example!r}: {'if they are codes' if number else 'if they are amounts all the same'}, say {said}"
+        )
+    alike = [name for name in numbers if identifiers.identifies(data.main[name])]
+    if alike:
+        yield (
+            f"another whole number in every row is what identifiers hold: {_some(alike)}; if that is so, add ignore: "
+            f"[{', '.join(alike)}]"
+        )
+    for name in (n for n in numbers if n not in alike and identifiers.unnamed(n)):
+        yield f"column {name!r} has no name, as an index that was written along; if it is one, add ignore: [{name!r}]"
 
 
 def _untold(data: TableData) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import warnings
 from typing import Any
 
@@ -16,6 +17,10 @@ _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 _FORMATS = ("ISO8601", *(day + time for time in _TIMES for day in _DAYS))
 _ZONE = r"(:\d\d(?:\.\d+)?)\s*(?:Z|[+-]\d\d:?\d\d)$"
 """Behind a time; the first group is the time's end."""
+PADDED = r"[-+]?0\d"
+"""What begins a number that is written with leading zeros, as codes are and amounts are not."""
+TRUTH = {**dict.fromkeys(("True", "TRUE", "true"), True), **dict.fromkeys(("False", "FALSE", "false"), False)}
+"""How files write that something is so, or not."""
 
 
 def is_nested(known: pd.Series[Any]) -> bool:
@@ -23,6 +28,32 @@ def is_nested(known: pd.Series[Any]) -> bool:
     return known.dtype == object and bool(
         known.map(lambda value: isinstance(value, (list, tuple, dict, set, np.ndarray))).any()
     )
+
+
+def is_text(values: pd.Series[Any]) -> bool:
+    """Whether a column holds cells as they were written, as all of a CSV do."""
+    return isinstance(values.dtype, pd.StringDtype)
+
+
+def typed(values: pd.Series[Any]) -> pd.Series[Any]:
+    """A column of text whose every cell is a number and none a code, as numbers; any other column as it is."""
+    if not is_text(values) or values.isna().all() or codes(values).any():
+        return values
+    found = pd.to_numeric(values, errors="coerce")
+    if (found.isna() & values.notna()).any():
+        return values
+    return found.astype("float64") if found.dtype == object else found  # whole numbers of more than 64 bits
+
+
+def codes(values: pd.Series[Any]) -> pd.Series[bool]:
+    """Which cells of a column of text are whole numbers with leading zeros, as postal codes are and amounts are not."""
+    found: pd.Series[bool] = values.str.fullmatch(rf"{PADDED}\d*")
+    return found
+
+
+def typed_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table with each column `typed`."""
+    return pd.DataFrame({name: typed(frame[name]) for name in frame.columns}, index=frame.index)
 
 
 def row_number(values: pd.Series[Any] | pd.DataFrame, position: int) -> int:
@@ -60,10 +91,19 @@ def read_dates(values: pd.Series[Any], name: str | None) -> pd.Series[Any]:
     if pd.api.types.is_datetime64_any_dtype(values):
         shown: pd.Series[Any] = values.dt.tz_localize(None)
         return shown
+    if values.dtype == object:  # dates of a parquet, alone or beside text
+        values = values.map(lambda value: _shown(value, name))
     text = values.astype("string").str.replace(_ZONE, r"\1", regex=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what cannot be read is looked at, not warned of
         return pd.to_datetime(text, format=name or "ISO8601", errors="coerce")
+
+
+def _shown(value: Any, name: str | None) -> Any:
+    """A date of a parquet as a file of text would have it; other values as they are."""
+    if not isinstance(value, datetime.date) or pd.isna(value):
+        return value
+    return value.isoformat() if name in (None, "ISO8601") else value.strftime(str(name))
 
 
 def date_parts(dates: pd.Series[Any]) -> dict[str, pd.Series[Any]]:
@@ -73,41 +113,18 @@ def date_parts(dates: pd.Series[Any]) -> dict[str, pd.Series[Any]]:
 
 
 def to_numbers(values: pd.Series[Any]) -> NDArray[np.float64]:
-    """Numbers [n], NaN where missing or infinite.
+    """Numbers [n], NaN where missing or infinite; true is 1 and false 0.
 
     Raises:
         TaskError: text among them, with its row.
     """
     found = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    unread = np.isnan(found) & values.notna().to_numpy()
+    if unread.any():
+        found = found.copy()
+        found[unread] = [TRUTH.get(str(value), np.nan) for value in values[unread]]
     bad = np.flatnonzero(np.isnan(found) & values.notna().to_numpy())
     if len(bad):
         row = row_number(values, int(bad[0]))
         raise TaskError(f"column {values.name!r}: row {row} holds {values.iloc[bad[0]]!r}, which is no number")
     return np.where(np.isfinite(found), found, np.nan)
-
-
-def as_text(values: pd.Series[Any]) -> list[str]:
-    """Values as the texts that levels are: 3 and 3.0 are one level, and so are True and the text that it becomes where
-    a column holds another text as well."""
-    if values.dtype == object:  # values of several types may be equal, as 1 and True are
-        return [_level(value) if pd.notna(value) else "" for value in values]
-    places, found = pd.factorize(values)  # -1, the last, where missing
-    texts: list[str] = np.array([*map(_level, found), ""], dtype=object)[places].tolist()
-    return texts
-
-
-def _level(value: Any) -> str:
-    if isinstance(value, (bool, np.bool_)):
-        return str(value).lower()
-    if isinstance(value, (float, np.floating)):
-        return str(int(value)) if float(value).is_integer() else repr(float(value))
-    text = str(value).strip()
-    return text.lower() if text in ("True", "False") else text
-
-
-def natural(level: str) -> tuple[int, float, str]:
-    """Levels that are numbers in their order, then texts."""
-    try:
-        return (0, float(level), level)
-    except ValueError:
-        return (1, 0.0, level)

@@ -18,8 +18,14 @@ from lab.tasks.images.decode import decode
 from tests.own_data import encoded, pixels
 
 
-def _decode(images: list[Any], size: int | None = None, channels: int | None = None, cache: Path | None = None) -> Any:
-    return decode(images, [f"image {i}" for i in range(len(images))], size, channels, cache)
+def _decode(
+    images: list[Any],
+    size: int | None = None,
+    channels: int | None = None,
+    cache: Path | None = None,
+    bits: int | None = None,
+) -> Any:
+    return decode(images, [f"image {i}" for i in range(len(images))], size, channels, cache, bits)
 
 
 def _file(image: Image.Image, format: str = "PNG", **more: Any) -> bytes:  # noqa: A002 - Pillow's word
@@ -65,6 +71,104 @@ def test_sixteen_bits_are_scaled_and_not_cut_off():
     values = np.array([[0, 255, 256, 0x1234], [0x7FFF, 0x8000, 0xFF00, 0xFFFF]], dtype=np.uint16)
     found = _decode([_file(Image.fromarray(values))])
     np.testing.assert_array_equal(found.values[0, 0], values >> 8)
+
+
+SHAPE = np.zeros((8, 8), dtype=np.uint8)
+SHAPE[2:5, 3:7] = 255
+"""Opaque where 255: the shape of an icon is often in its transparency alone."""
+
+
+def _transparent(mode: str) -> Image.Image:
+    """Black on black, of which only `SHAPE` is opaque."""
+    if mode in ("RGBA", "LA", "PA"):
+        image = Image.new("LA" if mode == "LA" else "RGBA", (8, 8))
+        image.putalpha(Image.fromarray(SHAPE))
+        return image.convert(mode)
+    image = Image.fromarray(255 - SHAPE if mode == "L" else np.where(SHAPE > 0, 0, 1).astype(np.uint8))
+    if mode == "P":
+        image.putpalette([0, 0, 0, 1, 1, 1])
+    elif mode == "RGB":
+        image = Image.fromarray(np.repeat(np.where(SHAPE > 0, 0, 9)[..., None], 3, axis=2).astype(np.uint8))
+    image.info["transparency"] = {"L": 255, "P": 1, "RGB": (9, 9, 9)}[mode]
+    return image
+
+
+@pytest.mark.parametrize(
+    ("mode", "format_"),
+    [
+        *(("RGBA", name) for name in ("PNG", "TIFF", "WEBP")),
+        *(("P", name) for name in ("PNG", "GIF")),
+        *((mode, "PNG") for mode in ("LA", "L", "RGB")),
+    ],
+)
+def test_what_is_transparent_is_seen_over_white(mode: str, format_: str):
+    image = _transparent(mode)
+    more = {"lossless": True} if format_ == "WEBP" else {}
+    if "transparency" in image.info:
+        more["transparency"] = image.info["transparency"]
+    found = _decode([_file(image, format_, **more)]).values[0]
+    for channel in found:
+        np.testing.assert_array_equal(channel, 255 - SHAPE)
+    assert len(found) == (1 if mode in ("L", "LA") else 3)
+
+
+def test_half_transparent_is_half_white():
+    image = Image.new("RGBA", (4, 4), (200, 0, 100, 128))
+    found = _decode([_file(image)]).values[0, :, 0, 0]
+    np.testing.assert_allclose(found, [200 + 27, 127, 100 + 77], atol=1)
+
+
+def test_a_transparent_value_of_sixteen_bits_is_white():
+    values = np.array([[7, 0x8000], [0x1234, 7]], dtype=np.uint16)
+    found = _decode([_png_16(values, transparent=7)]).values[0, 0]
+    np.testing.assert_array_equal(found, [[255, 0x80], [0x12, 255]])
+
+
+def _png_16(values: np.ndarray, transparent: int) -> bytes:
+    """A gray PNG of 16 bits with a transparent value, which Pillow does not write."""
+    content = _file(Image.fromarray(values))
+    chunk = b"tRNS" + struct.pack(">H", transparent)
+    chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    at = content.index(b"IDAT") - 4
+    return content[:at] + chunk + content[at:]
+
+
+@pytest.mark.parametrize(("highest", "bits"), [(200, 8), (1023, 10), (4095, 12), (4096, 14), (0xFFFF, 16)])
+@pytest.mark.parametrize("format_", ["PNG", "TIFF", "PPM", "JPEG2000"])
+def test_gray_of_more_than_eight_bits_keeps_its_range_whatever_holds_it(highest: int, bits: int, format_: str):
+    ramp = np.linspace(0, highest, 64).astype(np.uint16).reshape(8, 8)
+    dark = ramp // 3
+    found = _decode([_file(Image.fromarray(part), format_) for part in (dark, ramp)])
+    assert found.bits == bits
+    expected = np.stack([dark, ramp]).astype(int) >> (bits - 8)
+    np.testing.assert_allclose(found.values[:, 0].astype(int), expected, atol=1)
+    assert found.values.max() >= 64
+
+
+def test_a_tiff_of_twelve_bits_reaches_white():
+    """Two values in three bytes; written by hand, as Pillow only reads it."""
+    tags = [(256, 4), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 6)]
+    strip = bytes([0x00, 0x00, 0x80, 0x40, 0x0F, 0xFF])  # 0x000, 0x080, 0x400, 0xFFF
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    content = b"II*\0" + struct.pack("<I", 14) + strip + struct.pack("<H", len(tags)) + table + b"\0" * 4
+    assert _decode([content]).values[0, 0].tolist() == [[0, 8, 0x40, 0xFF]]
+    deep = Image.fromarray(np.array([[0, 0x800, 0x4000, 0xFFFF]], dtype=np.uint16))
+    assert _decode([content, _file(deep)]).values[:, 0].tolist() == [[[0, 8, 0x40, 0xFF]]] * 2
+
+
+def test_later_images_are_measured_in_the_bits_of_training_and_not_in_their_own():
+    dark = np.full((8, 8), 400, dtype=np.uint16)
+    assert _decode([_file(Image.fromarray(dark))]).values.max() == 100
+    assert _decode([_file(Image.fromarray(dark))], bits=12).values.max() == 25
+    assert _decode([_file(Image.fromarray(dark + 6000))], bits=12).values.max() == 255
+
+
+def test_sixteen_bits_are_turned_as_their_exif_says():
+    values = np.arange(24, dtype=np.uint16).reshape(4, 6) << 11
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    found = _decode([_file(Image.fromarray(values), exif=exif)])
+    np.testing.assert_array_equal(found.values[0, 0], values[::-1, ::-1] >> 8)
 
 
 def test_pixels_of_32_bits_have_no_known_range_and_count_as_unreadable():
@@ -136,13 +240,14 @@ def test_nothing_to_read_is_refused():
 
 
 def test_what_was_decoded_is_kept_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    images = [encoded(array) for array in pixels(3)] + [b"no image"]
+    deep = _file(Image.fromarray(np.full((8, 8), 999, dtype=np.uint16)))
+    images = [encoded(array) for array in pixels(2)] + [deep, b"no image"]
     first = _decode(images, cache=tmp_path)
     (kept,) = tmp_path.iterdir()
     monkeypatch.setattr("lab.tasks.images.decode._open", None)
     again = _decode(images, cache=tmp_path)
     np.testing.assert_array_equal(again.values, first.values)
-    assert again.kept.tolist() == [0, 1, 2]
+    assert (again.kept.tolist(), again.bits) == ([0, 1, 2], 10)
     monkeypatch.undo()
     for other in ({"size": 4}, {"channels": 1}):
         _decode(images, cache=tmp_path, **other)

@@ -31,6 +31,40 @@ def test_statistics_are_those_of_the_training_images(tmp_path: Path):
         Fitted.load({name: value for name, value in data.fitted.dump().items() if name != "mean"})
 
 
+def test_what_was_fitted_before_bits_were_kept_is_read(tmp_path: Path):
+    dumped = _data(write_folders(tmp_path / "x", each=20)).fitted.dump()
+    del dumped["bits"]
+    assert Fitted.load(dumped).bits == 16
+
+
+def test_images_whose_shape_is_in_their_transparency_are_told_apart_and_blank_ones_told(tmp_path: Path):
+    for name, ink in (("disc", 0), ("pale", 255)):
+        (tmp_path / "x" / name).mkdir(parents=True)
+        for i in range(20):
+            image = Image.new("LA", (8, 8), (ink, 0))
+            image.putpixel((i % 8, i % 5), (ink, 255))
+            image.save(tmp_path / "x" / name / f"{i}.png")
+    data = _data(tmp_path / "x")
+    train, labels = data.pixels("train"), data.labels("train")
+    assert {image.min() for image in train[labels == 0]} == {0}
+    assert {image.min() for image in train[labels == 1]} == {255}
+    assert data.describe().warnings[0] == (
+        "12 of 24 training images are of one colour throughout; what is transparent is seen as white"
+    )
+
+
+def test_test_images_are_measured_in_the_bits_of_those_trained_on(tmp_path: Path):
+    for part, value in (("x", 4000), ("y", 200)):
+        for name in ("a", "b"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(10):
+                Image.fromarray(np.full((4, 4), value + i, dtype=np.uint16)).save(tmp_path / part / name / f"{i}.png")
+    data = _data(tmp_path / "x", test_path=str(tmp_path / "y"))
+    assert data.fitted.bits == 12
+    assert data.pixels("train").max() == 4009 >> 4
+    assert data.pixels("test").max() == 209 >> 4
+
+
 def test_one_colour_has_a_spread_of_one(tmp_path: Path):
     np.savez(tmp_path / "a.npz", x=np.full((20, 4, 4), 51, np.uint8), y=np.arange(20) % 2)
     fitted = _data(tmp_path / "a.npz").fitted
@@ -100,6 +134,17 @@ def test_several_labels(tmp_path: Path):
     assert data.describe().facts[0] == "labels (2): 0, 1"
 
 
+def test_a_rare_label_is_spread_over_the_splits(tmp_path: Path):
+    labels = [[0] if i % 2 else [1] for i in range(60)]
+    for i in (3, 17, 20, 41):
+        labels[i] = [*labels[i], 2]
+    path = write_hub(tmp_path / "a.parquet", {"image": hub_images(60), "label": labels})
+    for seed in range(5):
+        data = _data(path, split={"seed": seed})
+        assert [int(data.labels(split)[:, 2].sum()) for split in ("train", "valid", "test")] == [2, 1, 1]
+    assert "train has few examples of label 2 (2); scores say little of them" in data.describe().warnings
+
+
 def test_classes_may_be_given_names(tmp_path: Path):
     np.savez(tmp_path / "a.npz", x=pixels(20), y=np.arange(20) % 2)
     assert _data(tmp_path / "a.npz", class_names=["cat", "dog"]).describe().facts == (
@@ -142,6 +187,17 @@ def test_folders_without_an_image_are_named(tmp_path: Path):
         data = _data(folder, limit=limit)
         assert data.describe().warnings[0] == "no class is made of what holds no image: night, notes"
         assert len(data.fitted.class_names) == 2
+
+
+def test_what_is_no_image_is_told(tmp_path: Path):
+    folder = write_folders(tmp_path / "x", each=20)
+    for name in ("dark/._00.png", ".DS_Store", "bright/new.heic", "loose.png"):
+        (folder / name).write_bytes(b"")
+    assert _data(folder).describe().warnings == (
+        "1 images beside class folders have no class and are passed over",
+        "passed over as files of systems and notebooks, which are hidden or in hidden folders: 2",
+        "passed over for their suffix: .heic (1)",
+    )
 
 
 def test_a_class_with_few_images_is_told(tmp_path: Path):

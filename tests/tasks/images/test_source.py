@@ -225,6 +225,45 @@ def test_split_folders_in_other_words(names: tuple[str, ...], tmp_path: Path):
     assert set(found.splits) <= {"train", "valid", "test"}
 
 
+def test_what_is_passed_over_beside_and_in_class_folders_is_counted(tmp_path: Path):
+    folder = write_folders(tmp_path / "x", each=2)
+    for name in ("loose.png", "labels.csv", "dark/notes.txt", "dark/._00.png", "__MACOSX/dark/._00.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    found = open_source(str(folder))
+    assert (len(found.images), found.class_names, found.loose) == (4, ("bright", "dark"), 1)
+    assert list(found.passed_over.lines()) == [
+        "passed over as files of systems and notebooks, which are hidden or in hidden folders: 2",
+        "passed over for their suffix: .csv (1), .txt (1)",
+    ]
+    assert list(plain_images(folder).passed_over.lines()) == list(found.passed_over.lines())
+
+
+@pytest.mark.parametrize("by_split", [False, True])
+def test_a_class_folder_may_be_a_link(by_split: bool, tmp_path: Path):
+    elsewhere = write_folders(tmp_path / "elsewhere", each=2)
+    root = tmp_path / "x" / ("train" if by_split else "")
+    root.mkdir(parents=True)
+    (root / "night").symlink_to(elsewhere / "dark")
+    (root / "day").symlink_to(elsewhere / "bright")
+    (elsewhere / "dark" / "more").symlink_to(elsewhere / "bright")
+    found = open_source(str(tmp_path / "x"))
+    assert found.class_names == ("day", "night")
+    assert len(found.images) == 4
+    assert [link.removeprefix("train/") for link in found.passed_over.links] == ["night/more"]
+
+
+def test_images_of_another_kind_only_say_so(tmp_path: Path):
+    (tmp_path / "x" / "cat").mkdir(parents=True)
+    for i in range(3):
+        (tmp_path / "x" / "cat" / f"{i}.heic").write_bytes(b"")
+    told = r"passed over for their suffix: \.heic \(3\)"
+    with pytest.raises(LabError, match=rf"x: {told}; a folder per class is needed, such as x/cat/1\.png"):
+        open_source(str(tmp_path / "x"))
+    with pytest.raises(LabError, match=rf"cat: holds no images \({told}\)"):
+        plain_images(tmp_path / "x" / "cat")
+
+
 def test_splits_beside_what_is_none_are_refused(tmp_path: Path):
     for name in ("train", "test", "more"):
         write_folders(tmp_path / "x" / name, each=1)

@@ -103,6 +103,17 @@ def test_what_was_not_read_or_not_scored_is_said(folder: Path, tmp_path: Path):
     assert (given.y, given.notes) == (None, ("is not scored: class 'gray' is not among those trained on",))
 
 
+def test_folders_of_systems_beside_class_folders_hide_no_labels(folder: Path):
+    task = _later(folder)
+    (folder / "__MACOSX").mkdir()
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / "dark" / "._00.png").write_bytes(b"")
+    given = task.read(folder)
+    assert len(given.x) == 40
+    assert given.y is not None
+    assert given.notes == ("passed over as files of systems and notebooks, which are hidden or in hidden folders: 1",)
+
+
 def test_what_holds_no_images_is_refused(folder: Path, tmp_path: Path):
     task = _later(folder)
     (tmp_path / "empty").mkdir()

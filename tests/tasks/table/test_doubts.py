@@ -51,7 +51,13 @@ def test_a_sum_of_very_many_columns_is_a_discovery_and_no_leak():
 
 def test_duplicates_are_rows_whose_features_all_stand_in_training_too():
     frame = pd.DataFrame({"a": [1, 2, 3, 1, 2, 9], "b": list("xyzxqx"), "ignored": range(6)})
-    rows = {"train": np.array([0, 1, 2]), "valid": np.array([3, 4]), "test": np.array([5])}
-    assert duplicates(frame, ["a", "b"], rows) == {"valid": 1, "test": 0}
-    assert duplicates(frame, ["a"], rows) == {"valid": 2, "test": 0}
-    assert duplicates(frame, ["a", "b", "ignored"], rows) == {"valid": 0, "test": 0}
+    parts = {"valid": frame.iloc[3:5], "test": frame.iloc[5:]}
+    assert duplicates(frame.head(3), parts, ["a", "b"]) == {"valid": 1, "test": 0}
+    assert duplicates(frame.head(3), parts, ["a"]) == {"valid": 2, "test": 0}
+    assert duplicates(frame.head(3), parts, ["a", "b", "ignored"]) == {"valid": 0, "test": 0}
+
+
+def test_duplicates_are_the_same_values_whatever_form_their_file_has():
+    train = pd.DataFrame({"a": ["1", "2.50"], "b": ["True", "x"]}, dtype="str")
+    other = pd.DataFrame({"a": [1.0, 2.5, 3.0], "b": pd.Series([True, "x", "x"], dtype="object")})
+    assert duplicates(train, {"test": other}, ["a", "b"]) == {"test": 2}

@@ -9,13 +9,14 @@ import pytest
 
 from lab.errors import SpecError, TaskError
 from lab.tasks.table.frame import need_columns, read_frame
+from lab.tasks.table.values import typed_frame
 from tests.own_data import table, write_table
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
 def test_every_form_gives_the_same_table(suffix: str, tmp_path: Path):
     frame = table()
-    pd.testing.assert_frame_equal(read_frame(write_table(tmp_path / f"t.{suffix}", frame)), frame)
+    pd.testing.assert_frame_equal(typed_frame(read_frame(write_table(tmp_path / f"t.{suffix}", frame))), frame)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path):
@@ -28,6 +29,24 @@ def test_missing_values_are_those_of_data_sets_and_not_words(tmp_path: Path):
     found = read_frame(tmp_path / "t.csv")
     assert found["a"].isna().all()
     assert found["b"].tolist() == ["x", "none", "nil", "-"]
+
+
+def test_cells_of_a_csv_are_what_is_written_there(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a,b,c\n001, x ,True\n1e3,,1.50\n")
+    assert read_frame(tmp_path / "t.csv").fillna("").to_numpy().tolist() == [["001", "x", "True"], ["1e3", "", "1.50"]]
+
+
+def test_a_number_that_stands_for_no_value_is_meant_however_it_is_written(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a,b\n-999,x\n-999.0,y\n-99,-999\n-0999,z\n")
+    found = read_frame(tmp_path / "t.csv", ["-999"])
+    assert found["a"].isna().tolist() == [True, True, False, False]
+    assert found["b"].isna().tolist() == [False, False, True, False]
+
+
+def test_a_later_parquet_holds_missing_values_in_words_too_but_for_what_was_a_level(tmp_path: Path):
+    path = write_table(tmp_path / "t.parquet", table(3).assign(letter=["NA", "?", "x"]))
+    assert read_frame(path)["letter"].tolist() == ["NA", "?", "x"]
+    assert read_frame(path, levels={"letter": ("NA", "x")})["letter"].isna().tolist() == [False, True, False]
 
 
 def test_a_column_that_a_parquet_keeps_as_its_index_is_a_column(tmp_path: Path):

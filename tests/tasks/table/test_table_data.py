@@ -15,6 +15,7 @@ from lab.tasks.table.columns import Category, Number
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import Fitted, TableData
 from lab.tasks.table.telling import tell
+from lab.tasks.table.values import typed_frame
 from tests.own_data import table, write_table
 
 
@@ -62,7 +63,7 @@ def test_test_rows_may_come_from_another_file(tmp_path: Path):
     test = write_table(tmp_path / "test.csv", table(20, seed=1).assign(more=1))
     data = _data(tmp_path, test_path=str(test))
     assert {split: len(rows) for split, rows in data.rows.items()} == {"train": 48, "valid": 12, "test": 20}
-    pd.testing.assert_frame_equal(data.part("test").reset_index(drop=True), table(20, seed=1))
+    pd.testing.assert_frame_equal(typed_frame(data.part("test")), table(20, seed=1))
     lacking = write_table(tmp_path / "lacking.csv", table(20, seed=1).drop(columns="letter"))
     with pytest.raises(TaskError, match=r"lacking\.csv: lacks column 'letter'"):
         tell(_data(tmp_path, test_path=str(lacking)))
@@ -89,3 +90,51 @@ def test_rows_are_split_by_time_by_group_or_as_a_column_says(tmp_path: Path):
 
 def test_one_column_to_ignore_needs_no_list(tmp_path: Path):
     assert _data(tmp_path, ignore="number").left_out["number"] == "asked to be ignored"
+
+
+def _rare(seed: int = 0) -> pd.DataFrame:
+    """Two hundred rows, of which four have a label that a random split often keeps from training."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(200, 3))
+    frame = pd.DataFrame(x, columns=list("abc")).assign(l1=(x[:, 0] > 0) * 1, l2=(x[:, 1] > 1) * 1, rare=0)
+    frame.loc[random.choice(200, 4, replace=False), "rare"] = 1
+    return frame
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_rare_label_is_spread_over_the_splits(kind: str, tmp_path: Path):
+    path = str(write_table(tmp_path / f"t.{kind}", _rare()))
+    for seed in range(10):
+        data = TableData(TableOptions(path, ["l1", "l2", "rare"], split={"seed": seed}))
+        assert [int(data.targets(split)[:, 2].sum()) for split in ("train", "valid", "test")] == [2, 1, 1]
+    told = tell(data)
+    assert "(split: stratified)" in told.facts[1]
+    assert told.warnings == ("train has few examples of label rare (2); scores say little of them",)
+
+
+def test_a_label_that_training_rows_lack_is_named_with_what_to_do(tmp_path: Path):
+    path = str(write_table(tmp_path / "t.csv", _rare()))
+    for seed in range(300):
+        rows = TableData(TableOptions(path, ["l1", "l2", "rare"], split={"kind": "random", "seed": seed}))
+        if not rows.main.iloc[rows.rows["train"]]["rare"].eq("1").any():
+            break
+    with pytest.raises(TaskError) as caught:
+        _ = rows.fitted
+    assert str(caught.value) == (
+        "target 'rare': 1 is in none of the 120 training rows and in 4 of all 200; say another task.split.seed or "
+        "split kind 'stratified'"
+    )
+
+
+def test_a_class_that_training_rows_lack_is_named_with_what_to_do(tmp_path: Path):
+    frame = table().assign(answer=["a", "b"] * 28 + ["late"] * 4)
+    with pytest.raises(TaskError) as caught:
+        _ = _data(tmp_path, frame, split={"kind": "time", "by": "day"}).fitted
+    assert str(caught.value) == (
+        "target 'answer': late is in none of the 36 training rows and in 4 of all 60; split the rows in another way"
+    )
+
+
+def test_a_label_that_no_row_has_is_constant(tmp_path: Path):
+    with pytest.raises(TaskError, match=r"target 'rare': is constant \(0\); there is nothing to learn"):
+        _ = _data(tmp_path, _rare().assign(rare=0), target=["l1", "l2", "rare"]).fitted

@@ -106,6 +106,111 @@ def test_a_csv_holds_the_levels_of_the_parquet_that_was_learned_from(path: Path,
     assert given.notes == expected.notes
 
 
+def _odd(rows: int = 120) -> pd.DataFrame:
+    """Columns whose later cells pandas would read by what else the file holds."""
+    random = np.random.default_rng(5)
+    return table(rows).assign(
+        code=random.choice(["001", "010", "A01"], rows),
+        flag=random.choice(["True", "False", "unknown"], rows),
+        sure=random.choice(["True", "False"], rows),
+        whole=random.choice(["1", "2", "x"], rows),
+        grade=random.integers(1, 5, rows),
+        half=random.choice([0.5, 1.5], rows),
+        gap=np.where(random.random(rows) < 0.2, np.nan, random.integers(0, 500, rows)),
+        big=2**60 + random.integers(0, 3, rows),
+        answer=random.choice(["1", "2", "none"], rows),
+    )
+
+
+@pytest.mark.parametrize("trained", ["csv", "parquet"])
+@pytest.mark.parametrize("later", ["csv", "parquet"])
+def test_a_row_is_read_alike_whatever_rows_stand_beside_it(trained: str, later: str, tmp_path: Path):
+    frame = _odd()
+    task = _later(write_table(tmp_path / f"t.{trained}", frame))
+    whole = task.read(write_table(tmp_path / f"whole.{later}", frame))
+    assert whole.y is not None
+    assert whole.notes == ()
+    digits = frame["code"].str.isdigit() & (frame["flag"] != "unknown") & (frame["whole"] != "x")
+    digits &= (frame["answer"] != "none") & frame["gap"].notna()
+    some = task.read(write_table(tmp_path / f"some.{later}", frame[digits]))
+    assert some.y is not None
+    assert 5 < len(some.x) < 60
+    rows = torch.tensor(digits.tolist())
+    assert torch.equal(some.x, whole.x[rows])
+    assert torch.equal(some.y, whole.y[rows])
+    assert some.notes == ()
+    for i in np.flatnonzero(digits)[:5]:
+        alone = task.read(write_table(tmp_path / f"alone.{later}", frame.iloc[[i]]))
+        assert torch.equal(alone.x[0], whole.x[i])
+
+
+def test_codes_whose_zeros_another_program_has_taken_are_read_and_told(tmp_path: Path):
+    frame = _odd()
+    task = _later(write_table(tmp_path / "t.csv", frame))
+    rows = frame["code"].str.isdigit()
+    lost = frame[rows].assign(code=lambda f: f["code"].astype(int))
+    for later in ("csv", "parquet"):
+        given = task.read(write_table(tmp_path / f"lost.{later}", lost))
+        assert torch.equal(given.x, task.read(tmp_path / "t.csv").x[torch.tensor(rows.tolist())])
+        assert given.notes == (
+            f"column 'code': {len(lost)} rows hold numbers with other leading zeros than in training (such as '1' for "
+            "'001'); they are taken for the same",
+        )
+
+
+def test_whole_numbers_of_a_parquet_beside_a_gap_keep_their_last_digit(tmp_path: Path):
+    frame = _odd()
+    task = _later(write_table(tmp_path / "t.parquet", frame))
+    later = frame.assign(big=frame["big"].astype("Int64").where(np.arange(len(frame)) != 7))
+    given = task.read(write_table(tmp_path / "later.parquet", later))
+    expected = task.read(tmp_path / "t.parquet").x
+    rows = torch.arange(len(frame)) != 7
+    assert torch.equal(given.x[rows], expected[rows])
+
+
+@pytest.mark.parametrize(
+    ("written", "spelled", "expected"),
+    [
+        (["True", "False"], ["TRUE", "false"], ("False", "True")),
+        (["TRUE", "FALSE"], [True, False], ("FALSE", "TRUE")),
+        (["1.0", "2.0"], [1, 2], ("1.0", "2.0")),
+        (["1", "2"], ["1.0", "2.00"], ("1", "2")),
+        (["01", "02"], [1, 2], ("01", "02")),
+        (["0.50", "1.50"], [0.5, 1.5], ("0.50", "1.50")),
+    ],
+)
+def test_classes_are_called_as_they_were_written_and_scored_however_they_are(
+    written: list[str], spelled: list[Any], expected: tuple[str, ...], tmp_path: Path
+):
+    frame = table().assign(answer=written * 30)
+    task = _later(write_table(tmp_path / "t.csv", frame), target_type="category")
+    assert task.class_names == expected
+    for later in ("csv", "parquet"):
+        given = task.read(write_table(tmp_path / f"u.{later}", frame.assign(answer=spelled * 30)))
+        assert given.y is not None
+        assert given.y.tolist() == [expected.index(written[0]), expected.index(written[1])] * 30
+
+
+def test_labels_may_be_written_as_numbers_or_as_truths(tmp_path: Path):
+    frame = table().assign(a=["True", "False"] * 30, b=["1", "0", "1"] * 20)
+    task = _later(write_table(tmp_path / "t.csv", frame), ["a", "b"])
+    assert task.kind == "multilabel"
+    given = task.read(write_table(tmp_path / "u.parquet", frame.assign(a=[True, False] * 30, b=[1.0, 0.0, 1.0] * 20)))
+    assert given.y is not None
+    assert given.y.tolist() == [[1, 1], [0, 0], [1, 1], [0, 1], [1, 0], [0, 1]] * 10
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d"])
+@pytest.mark.parametrize("kind", ["datetime", "date"])
+def test_dates_of_a_parquet_are_read_where_text_was_learned_from(form: str, kind: str, tmp_path: Path):
+    days = pd.Series(pd.date_range("2024-01-01", periods=60, freq="29h"))
+    task = _later(write_table(tmp_path / "t.csv", table().assign(day=days.dt.strftime(form))))
+    later = table().assign(day=days if kind == "datetime" else days.dt.date)
+    given = task.read(write_table(tmp_path / "u.parquet", later))
+    assert torch.equal(given.x, task.read(tmp_path / "t.csv").x)
+    assert given.notes == ()
+
+
 def test_what_a_later_file_holds_of_another_type_is_named_with_the_file(path: Path, tmp_path: Path):
     later = table().astype({"number": object})
     later.loc[4, "number"] = "many"

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from lab.errors import LabError, TaskError
+from lab.tasks.table.columns import Category
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData
 from lab.tasks.table.telling import describe, tell
@@ -56,7 +57,7 @@ def test_rows_without_a_target_are_left_out_of_a_csv_and_of_test_rows(tmp_path: 
     frame.loc[:9, "answer"] = 0
     path, test = write_table(tmp_path / "a.csv", frame), write_table(tmp_path / "b.csv", frame)
     found = TableData(TableOptions(str(path), "answer", test_path=str(test), ignore=["day"]))
-    assert found.fitted.target.levels == ("0", "1")
+    assert found.fitted.target.levels == ("0.0", "1.0")  # as pandas writes them beside a gap
     assert len(found.rows["test"]) == 35
     assert tell(found).warnings[:2] == (
         "25 of 60 rows of a.csv have no answer and are left out",
@@ -285,3 +286,75 @@ def test_a_test_file_without_targets_is_named(tmp_path: Path):
     test = write_table(tmp_path / "later.csv", table(20, seed=1).assign(answer=None))
     with pytest.raises(TaskError, match=r"later\.csv: target 'answer': row 1 has none \(20 rows in all\)"):
         tell(_data(tmp_path, test_path=str(test)))
+
+
+def _zips(rows: int = 200) -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    zips = [f"{z:05d}" for z in random.choice(np.arange(100, 99_999), 40, replace=False)]
+    return table(rows).assign(zip=random.choice([*zips, "00501"], rows))
+
+
+def test_codes_with_leading_zeros_are_categories_and_told(tmp_path: Path):
+    frame = _zips()
+    data = TableData(TableOptions(str(write_table(tmp_path / "t.csv", frame)), "answer", ignore=["day"]))
+    (warning,) = tell(data).warnings
+    count = int(data.part("train")["zip"].str.startswith("0").sum())
+    assert f"column 'zip' is taken for categories; {count} of 120 training rows have leading zeros in it" in warning
+    assert warning.endswith("if they are amounts all the same, say types: {zip: number}")
+    (column,) = (c for c in data.fitted.columns if c.name == "zip")
+    assert isinstance(column, Category)
+    assert "00501" in column.levels
+
+
+def test_codes_may_be_said_to_be_numbers_and_padded_amounts_are_doubted(tmp_path: Path):
+    frame = _zips().assign(price=[f"{i % 50 + 0.25:07.2f}" for i in range(200)])
+    path = str(write_table(tmp_path / "t.csv", frame))
+    found = tell(TableData(TableOptions(path, "answer", ignore=["day"], types={"zip": "number"})))
+    assert "numbers: number, zip, price" in found.facts
+    (warning,) = found.warnings
+    assert warning.startswith(
+        "column 'price' is taken for numbers; 120 of 120 training rows have leading zeros in it, "
+    )
+    assert warning.endswith("if they are codes, say types: {price: category}")
+
+
+def test_many_codes_are_left_out_and_told(tmp_path: Path):
+    frame = table(200).assign(code=[f"{i:06d}" for i in np.random.default_rng(0).permutation(200)])
+    found = tell(TableData(TableOptions(str(write_table(tmp_path / "t.csv", frame)), "answer", ignore=["day"])))
+    assert "left out code: has 120 different texts in 120 rows" in found.facts
+    (warning,) = found.warnings
+    assert warning.startswith("column 'code' is taken for nothing to learn from; 120 of 120 training rows have leading")
+
+
+def test_codes_to_predict_are_classes_and_keep_their_zeros(tmp_path: Path):
+    frame = table().assign(answer=["01", "02", "10"] * 20)
+    data = TableData(TableOptions(str(write_table(tmp_path / "t.csv", frame)), "answer", ignore=["day"]))
+    assert data.fitted.target.levels == ("01", "02", "10")
+    assert tell(data).warnings[0].endswith("if they are amounts all the same, say target_type: number")
+    said = TableOptions(str(tmp_path / "t.csv"), "answer", ignore=["day"], target_type="number")
+    assert TableData(said).fitted.target.kind == "regression"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("name", ["id", "Unnamed: 0", "customerId"])
+def test_identifiers_are_left_out_of_a_shuffled_table_too(name: str, kind: str, tmp_path: Path):
+    frame = table(200).assign(**{name: np.random.default_rng(0).permutation(200)})
+    path = write_table(tmp_path / f"t.{kind}", frame)
+    found = tell(TableData(TableOptions(str(path), "answer", ignore=["day"])))
+    assert f"left out {name}: identifies the rows" in found.facts
+    assert found.warnings == ()
+    kept = tell(TableData(TableOptions(str(path), "answer", ignore=["day"], types={name: "number"})))
+    assert f"numbers: number, {name}" in kept.facts
+    assert kept.warnings == ()
+
+
+def test_what_may_be_an_identifier_is_told(tmp_path: Path):
+    random = np.random.default_rng(0)
+    frame = table(200).assign(serial=random.permutation(200) * 7, sold=random.integers(0, 99, 200))
+    frame["Unnamed: 3"] = list(range(100)) * 2
+    found = tell(_data(tmp_path, frame, ignore=["day"]))
+    assert "numbers: number, serial, sold, Unnamed: 3" in found.facts
+    assert found.warnings == (
+        "another whole number in every row is what identifiers hold: serial; if that is so, add ignore: [serial]",
+        "column 'Unnamed: 3' has no name, as an index that was written along; if it is one, add ignore: ['Unnamed: 3']",
+    )

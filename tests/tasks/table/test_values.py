@@ -1,14 +1,11 @@
-"""Values of a column: as levels, and what a date's format leaves open."""
+"""Values of a column: what a date's format leaves open."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import pandas as pd
 import pytest
 
-from lab.tasks.table.values import as_text, date_format, other_format
+from lab.tasks.table.values import date_format, other_format
 
 
 @pytest.mark.parametrize(
@@ -32,20 +29,3 @@ def test_dates_whose_month_and_day_can_be_exchanged_are_in_doubt(
     if name is not None:
         assert date_format(pd.Series(values).dropna()) == name
     assert other_format(pd.Series(values), name) == other
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (pd.Series(["b", " b", None, "True", "3.0", "b"], dtype="str"), ["b", "b", "", "true", "3.0", "b"]),
-        (pd.Series([3.0, np.nan, -0.0, 0.25, np.inf]), ["3", "", "0", "0.25", "inf"]),
-        (pd.Series([2, 1, 2]), ["2", "1", "2"]),
-        (pd.Series([True, None, False], dtype="boolean"), ["true", "", "false"]),
-        (pd.Series([1, None], dtype="Int64"), ["1", ""]),
-        (pd.Series([2.0, None, 2.5], dtype="category"), ["2", "", "2.5"]),
-        (pd.Series([1, True, 1.0, "True", None, "1"], dtype="object"), ["1", "true", "1", "true", "", "1"]),
-        (pd.Series([], dtype="str"), []),
-    ],
-)
-def test_values_become_levels_by_what_they_are(values: pd.Series[Any], expected: list[str]) -> None:
-    assert as_text(values) == expected
