@@ -13,29 +13,29 @@ from lab.training.arithmetic import settle_arithmetic
 if TYPE_CHECKING:
     from lab import errors, schedules, search
     from lab.errors import LabError
-    from lab.range_study import lr_range
-    from lab.space import Choice, Float, FromBounds, Int, Space
-    from lab.study import Study
-    from lab.tasks.contract import Task, Trial, trial_function
+    from lab.spec.space import Choice, Float, FromBounds, Int, Space
+    from lab.study.range_test import lr_range
+    from lab.study.study import Study
     from lab.tasks.images.task import Images
     from lab.tasks.table.task import Table
+    from lab.tasks.task import Task, Trial, trial_function
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Study": "lab.study",
-    "lr_range": "lab.range_study",
-    "Space": "lab.space",
-    "Float": "lab.space",
-    "Int": "lab.space",
-    "Choice": "lab.space",
-    "FromBounds": "lab.space",
+    "Study": "lab.study.study",
+    "lr_range": "lab.study.range_test",
+    "Space": "lab.spec.space",
+    "Float": "lab.spec.space",
+    "Int": "lab.spec.space",
+    "Choice": "lab.spec.space",
+    "FromBounds": "lab.spec.space",
     "LabError": "lab.errors",
-    "Task": "lab.tasks.contract",
+    "Task": "lab.tasks.task",
     "Images": "lab.tasks.images.task",
     "Table": "lab.tasks.table.task",
-    "Trial": "lab.tasks.contract",
-    "trial_function": "lab.tasks.contract",
+    "Trial": "lab.tasks.task",
+    "trial_function": "lab.tasks.task",
 }
 _MODULES = ("errors", "schedules", "search")
 

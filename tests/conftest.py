@@ -13,7 +13,7 @@ from hypothesis import Phase, settings
 import lab  # noqa: F401 - it settles the arithmetic before the first product
 
 if TYPE_CHECKING:
-    from lab.study import Study
+    from lab.study.study import Study
 
 
 # A shrink costs minutes where an example trains a model. No deadline: nothing is timed, on machines of any speed.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lab.spec import parse_spec
-from lab.study import Study
+from lab.spec.study import parse_spec
+from lab.study.study import Study
 from tests.small import small
 
 SPACE = {

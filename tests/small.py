@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab.spec import StudySpec, parse_spec
+from lab.spec.study import StudySpec, parse_spec
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from lab.cli import main
-from lab.spec_file import load_yaml, read_spec
+from lab.record.spec_file import load_yaml, read_spec
 from tests.own_data import table, write_folders, write_table
 from tests.small import ROOT, environment
 

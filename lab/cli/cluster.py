@@ -11,7 +11,7 @@ import typer
 from lab.errors import RecordError
 
 if TYPE_CHECKING:
-    from lab.execution.jobs import ClusterJobs
+    from lab.lanes.ray.jobs import ClusterJobs
 
 app = typer.Typer(help="Run studies on a Ray cluster.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -38,8 +38,8 @@ def submit(
 
     The same study sent again goes on where it was.
     """
-    from lab.spec_file import parse_override, read_spec
-    from lab.study import check_components
+    from lab.record.spec_file import parse_override, read_spec
+    from lab.study.study import check_components
 
     read = read_spec(spec, dict(parse_override(text) for text in set_ or []))
     check_components(read)
@@ -95,14 +95,14 @@ def fetch(
 @app.command(hidden=True)
 def pack(folder: Path) -> None:
     """Write a study's folder to standard output as text; what 'fetch' runs on the cluster."""
-    from lab.execution.jobs import write_study
-    from lab.record import Record
+    from lab.lanes.ray.jobs import write_study
+    from lab.record.folder import Record
 
     write_study(Record(folder).require().folder)
 
 
 def _jobs(address: str) -> ClusterJobs:
-    from lab.execution.jobs import ClusterJobs
+    from lab.lanes.ray.jobs import ClusterJobs
 
     jobs = ClusterJobs(address)
     for line in jobs.warnings:

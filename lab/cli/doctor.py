@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from lab.provenance import processor
+from lab.record.provenance import processor
 from lab.training.arithmetic import SETTING, branch_in_force, describe_setting
 
 _PACKAGES = ("lab", "torch", "ray", "optuna", "scikit-learn", "pandas", "plotly", "wandb")

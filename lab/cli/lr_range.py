@@ -17,9 +17,9 @@ def lr_range(
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.html|png", help="Draw it.")] = None,
 ) -> None:
     """Test the learning rates of a study's task in this process, and suggest one with its interval."""
-    from lab.picture import check_ending, write_figure
-    from lab.range_study import lr_range_of
-    from lab.spec_file import parse_override, read_spec
+    from lab.record.spec_file import parse_override, read_spec
+    from lab.report.figure_file import check_ending, write_figure
+    from lab.study.range_test import lr_range_of
 
     if plot is not None:
         check_ending(plot)

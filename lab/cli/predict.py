@@ -21,8 +21,8 @@ def predict(
     output: Annotated[Path | None, typer.Option("--output", help="A CSV file; default: standard output.")] = None,
 ) -> None:
     """Predict with a finished study's ensemble; one CSV row per input. Scores it where the input holds the target."""
-    from lab.record import write_bytes
-    from lab.study import Study
+    from lab.record.folder import write_bytes
+    from lab.study.study import Study
 
     ensemble = Study.open(folder).result.ensemble
     given = ensemble.read(input)

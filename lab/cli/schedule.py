@@ -19,10 +19,10 @@ def schedule(
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.html|png", help="Draw it.")] = None,
 ) -> None:
     """Show what a schedule does at every step: lr, momentum, weight decay."""
-    from lab.picture import check_ending, write_figure
-    from lab.record import write_bytes
+    from lab.record.folder import write_bytes
+    from lab.record.spec_file import parse_override
+    from lab.report.figure_file import check_ending, write_figure
     from lab.schedules import KINDS, parse_schedule
-    from lab.spec_file import parse_override
 
     if kind == "list":
         for name, cls in KINDS.items():

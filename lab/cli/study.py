@@ -13,8 +13,8 @@ import typer
 from lab.errors import Interrupted, SpecError
 
 if TYPE_CHECKING:
-    from lab.spec import StudySpec
-    from lab.study import Study
+    from lab.spec.study import StudySpec
+    from lab.study.study import Study
 
 app = typer.Typer(help="Run and look at studies.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -54,7 +54,7 @@ def run(
     warm_start: WarmStart = None,
 ) -> None:
     """Run a study from its spec; one that was interrupted goes on where it was."""
-    from lab.study import Study
+    from lab.study.study import Study
 
     _go(Study.from_spec(_read(spec, set_), dir), engine, address, lanes, width, track, until, warm_start)
 
@@ -69,7 +69,7 @@ def resume(
     until: Until = None,
 ) -> None:
     """Go on with an interrupted study; nothing that was finished is done again."""
-    from lab.study import Study
+    from lab.study.study import Study
 
     _go(Study.open(folder), engine, address, lanes, None, track, until)
 
@@ -85,10 +85,10 @@ def extend(
     track: Track = None,
 ) -> None:
     """Go on searching where a study ended, also in a wider space (--set space.x.high=...); then conclude anew."""
-    from lab.extension import extend
-    from lab.spec_file import parse_override, read_spec
-    from lab.study import Study, check_components
-    from lab.study_data import open_data
+    from lab.record.spec_file import parse_override, read_spec
+    from lab.study.data import open_data
+    from lab.study.extend import extend
+    from lab.study.study import Study, check_components
 
     study = Study.open(folder)
     overrides = dict(parse_override(text) for text in set_ or [])
@@ -142,7 +142,7 @@ def _width(text: str | None) -> int | None:
 
 
 def _read(path: Path, sets: list[str] | None) -> StudySpec:
-    from lab.spec_file import parse_override, read_spec
+    from lab.record.spec_file import parse_override, read_spec
 
     return read_spec(path, dict(parse_override(text) for text in sets or []))
 
@@ -154,9 +154,9 @@ def check(
     probe: Annotated[bool, typer.Option("--probe", help="Build the task and time it on this machine.")] = False,
 ) -> None:
     """Print the resolved spec, the number of trainings and an estimate of the cost; trains nothing."""
-    from lab.estimate import estimate
-    from lab.spec_file import dump_spec
-    from lab.study import check_components
+    from lab.record.spec_file import dump_spec
+    from lab.study.estimate import estimate
+    from lab.study.study import check_components
 
     read = _read(spec, set_)
     check_components(read)
@@ -174,8 +174,8 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing nodes, lanes and pace until it ends.")] = False,
 ) -> None:
     """Where a study is: stages, trials by outcome, best so far; and, while it runs, its nodes and lanes."""
-    from lab.status import describe_status, status_of, watch_status
-    from lab.study import Study
+    from lab.study.status import describe_status, status_of, watch_status
+    from lab.study.study import Study
 
     study = Study.open(folder)
     if watch:
@@ -193,8 +193,8 @@ def dashboard(
     """Show a study's trials in a browser with optuna-dashboard, also while it runs; changes nothing, Ctrl-C ends it."""
     import contextlib
 
-    from lab.dashboard import server
-    from lab.study import Study
+    from lab.study.dashboard import server
+    from lab.study.study import Study
 
     study = Study.open(folder)
     with server(study.record, study.spec.store, port) as serving, contextlib.suppress(KeyboardInterrupt):
@@ -206,7 +206,7 @@ def dashboard(
 def report(folder: Folder) -> None:
     """Write a study's report anew."""
     from lab.report.page import write_report
-    from lab.study import Study
+    from lab.study.study import Study
 
     study = Study.open(folder)
     print(write_report(study.spec, study.record))
@@ -217,8 +217,8 @@ def list_(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where studies lie.")] = Path("runs"),
 ) -> None:
     """List the studies in a folder."""
-    from lab.record import Record
-    from lab.study import STAGES
+    from lab.record.folder import Record
+    from lab.study.study import STAGES
 
     if not folder.is_dir():
         raise SpecError(str(folder), "is not a folder")
@@ -246,8 +246,8 @@ def export(
     """Write every trial as one flat table."""
     import io
 
-    from lab.record import write_bytes
-    from lab.study import Study
+    from lab.record.folder import write_bytes
+    from lab.study.study import Study
 
     study = Study.open(folder)
     frame: Any = study.result.trials

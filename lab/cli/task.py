@@ -41,7 +41,7 @@ def new(
     """Write a task to start from, which runs as it is, and a test beside it."""
     from importlib.resources import files
 
-    from lab.record import write_bytes
+    from lab.record.folder import write_bytes
 
     if file.suffix != ".py" or not file.stem.isidentifier() or keyword.iskeyword(file.stem):
         raise SpecError("FILE.py", f"{str(file)!r} is not the name of a Python module, such as my_task.py")
@@ -77,12 +77,12 @@ def check(
     ] = None,
 ) -> None:
     """Try a task against the contract, point by point, and say in plain words what is wrong."""
-    from lab.assignment import TaskRef
-    from lab.spec_file import parse_override
+    from lab.record.spec_file import parse_override
+    from lab.spec.plan import TaskRef
     from lab.tasks.builtin import rooted
     from lab.tasks.checks import contract_suite
-    from lab.tasks.contract import Task, TrialFunction
-    from lab.tasks.registry import load_task
+    from lab.tasks.load import load_task
+    from lab.tasks.task import Task, TrialFunction
 
     options = dict(parse_override(text) for text in set_ or [])
     ref = TaskRef(task, options | rooted(task, options, Path.cwd()))

@@ -11,13 +11,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lab.errors import RecordError
-from lab.record import Record, write_bytes
+from lab.record.folder import Record, write_bytes
+from lab.record.spec_file import dump_spec
+from lab.record.trials import TrialRow, failures, read_trials
 from lab.report.verdict import Verdict, verdict
 from lab.schedules import Schedule
-from lab.space import ends
-from lab.spec import StudySpec
-from lab.spec_file import dump_spec
-from lab.trials import TrialRow, failures, read_trials
+from lab.spec.space import ends
+from lab.spec.study import StudySpec
 
 try:
     from plotly.offline import get_plotlyjs

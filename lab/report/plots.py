@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lab.record.trials import TrialRow
 from lab.schedules import Schedule
-from lab.trials import TrialRow
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

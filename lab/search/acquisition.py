@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.response.blend import Blend
+from lab.response.divergence import Divergence
+from lab.response.encode import Encoding
 from lab.search.fidelity import Lessons
 from lab.search.history import History, even_costs
 from lab.search.prior import Prior
-from lab.surrogate.blend import Blend
-from lab.surrogate.divergence import Divergence
-from lab.surrogate.encode import Encoding
 
 Floats = NDArray[np.float64]
 

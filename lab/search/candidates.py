@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 from scipy.stats import qmc
 
-from lab.surrogate.encode import Encoding
+from lab.response.encode import Encoding
 
 Floats = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from lab.assignment import ENDED, Until
+from lab.response.encode import Conditions
 from lab.search.gain import Gain, gain_of_next
-from lab.surrogate.encode import Conditions
+from lab.spec.plan import ENDED, Until
 
 _BELOW, _WORKED = "gain below noise from", "worked seconds"
 """What a study's storage keeps beside the reason, so that a search that was interrupted ends where it would have."""

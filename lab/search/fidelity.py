@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from lab.response.encode import Encoding
+from lab.response.rungs import of_full_run, rows_of
 from lab.search.history import History
-from lab.surrogate.encode import Encoding
-from lab.surrogate.rungs import of_full_run, rows_of
 
 Floats = NDArray[np.float64]
 

@@ -19,9 +19,9 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
+from lab.response.encode import Encoding
+from lab.response.forest import Forest
 from lab.search.history import inside, sign_of
-from lab.surrogate.encode import Encoding
-from lab.surrogate.forest import Forest
 
 Floats = NDArray[np.float64]
 

@@ -21,13 +21,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
+from lab.response.blend import Blend
+from lab.response.encode import Conditions, Encoding
 from lab.search.acquisition import Acquisition
 from lab.search.candidates import among, apart, around, everywhere, sobol_point
 from lab.search.fidelity import Lessons, lessons
 from lab.search.history import History, even_costs, read_history, sign_of
 from lab.search.prior import Prior
-from lab.surrogate.blend import Blend
-from lab.surrogate.encode import Conditions, Encoding
 
 Floats = NDArray[np.float64]
 

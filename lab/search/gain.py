@@ -13,12 +13,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from threadpoolctl import threadpool_limits
 
+from lab.response.encode import Conditions, Encoding
 from lab.search.acquisition import Acquisition
 from lab.search.candidates import around, everywhere
 from lab.search.fidelity import lessons
 from lab.search.history import read_history, sign_of
 from lab.search.prior import Prior
-from lab.surrogate.encode import Conditions, Encoding
 
 _FEWEST, _FEWEST_PER_DIMENSION = 16, 4
 """Scores below which nothing is said: a model of so few takes everything for noise, or nothing."""

@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import boxcox, boxcox_llf, yeojohnson, yeojohnson_llf
 
-from lab.surrogate.encode import Encoding
+from lab.response.encode import Encoding
 
 Floats = NDArray[np.float64]
 

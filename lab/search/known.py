@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lab.assignment import Known, Outcome
+from lab.spec.plan import Known, Outcome
 
 _STATE = {
     Outcome.COMPLETED: TrialState.COMPLETE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.space import Dimension, Float, FromBounds, Int, Space
+from lab.spec.space import Dimension, Float, FromBounds, Int, Space
 
 _STEP = 0.25
 """By which share of a range, on its own scale, it is to be widened."""

@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from lab.assignment import Planned, derive_seed
 from lab.errors import StudyError
-from lab.execution.engine import Engine
-from lab.execution.job import make_job, task_of
-from lab.execution.template import template_params
+from lab.lanes.engine import Engine
+from lab.lanes.job import make_job, task_of
 from lab.range_test import Run, agree, read
-from lab.record import Record
+from lab.record.folder import Record
+from lab.record.trials import TrialRow
 from lab.schedules import Floats, Ramp
-from lab.space import Choice, Float, Params, Space, ends
-from lab.spec import StudySpec
-from lab.stages.jobs import run_job
-from lab.tasks.contract import Task
-from lab.training.batch_size import BATCH_SIZE, batch_size_of
-from lab.training.options import OPTIMIZER
+from lab.spec.batch_size import BATCH_SIZE, batch_size_of
+from lab.spec.optimizer import OPTIMIZER
+from lab.spec.plan import Planned, derive_seed
+from lab.spec.points import template_params
+from lab.spec.space import Choice, Float, Params, Space, ends
+from lab.spec.study import StudySpec
+from lab.stages.job import run_job
+from lab.tasks.task import Task
 from lab.training.trainer import steps_per_epoch
-from lab.trials import TrialRow
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:

@@ -7,16 +7,16 @@ from itertools import product
 from statistics import fmean
 from typing import Any
 
-from lab.assignment import Planned, derive_seed
-from lab.execution.engine import Engine
-from lab.execution.job import make_job, task_of
-from lab.record import Record
-from lab.space import Params
-from lab.spec import StudySpec
+from lab.lanes.engine import Engine
+from lab.lanes.job import make_job, task_of
+from lab.record.folder import Record
+from lab.record.trials import TrialRow, read_trials
+from lab.spec.plan import Planned, derive_seed
+from lab.spec.space import Params
+from lab.spec.study import StudySpec
 from lab.stages import race
-from lab.stages.jobs import best_first, completed, mean_interval, open_to_cycles, run_job, space_of, with_cycles
+from lab.stages.job import best_first, completed, mean_interval, open_to_cycles, run_job, space_of, with_cycles
 from lab.tasks.limits import within_limits
-from lab.trials import TrialRow, read_trials
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:

@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.assignment import derive_seed
 from lab.errors import StudyError
-from lab.execution.engine import Engine
-from lab.execution.job import task_of
-from lab.predictor import Member, member_outputs
-from lab.record import Record
-from lab.spec import StudySpec
+from lab.lanes.engine import Engine
+from lab.lanes.job import task_of
+from lab.record.folder import Record
+from lab.spec.plan import derive_seed
+from lab.spec.study import StudySpec
 from lab.stages.final import CYCLICAL, LONG, SHORT
-from lab.stages.jobs import mean_interval
+from lab.stages.job import mean_interval
+from lab.stages.predictor import Member, member_outputs
 from lab.tasks.checks import check_data
-from lab.tasks.contract import Data, Task
+from lab.tasks.task import Data, Task
 from lab.training.ensemble import Selection, fit_temperature, greedy, negative_log_likelihood, scores, weighted
 from lab.training.ensemble import with_temperature as cooled
 from lab.training.examples import uncertainty, wrongness

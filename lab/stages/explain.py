@@ -10,27 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.study import StudyDirection
 
-from lab.assignment import Outcome, derive_seed
-from lab.distributions import conditions, distributions
-from lab.execution.engine import Engine
-from lab.execution.job import task_of
-from lab.record import Record
+from lab.lanes.engine import Engine
+from lab.lanes.job import task_of
+from lab.record.folder import Record
+from lab.record.trials import TrialRow, read_trials
+from lab.response.effects import crowded, edge, partial_dependence
+from lab.response.encode import Encoding
+from lab.response.extrapolation import Reach
+from lab.response.forest import Forest
+from lab.response.importance import measures, resampled
+from lab.response.interactions import MOST, Interaction, interactions, surface
+from lab.response.quality import Coverage, held_out
+from lab.response.rungs import AtFull, Rows, rows_of
 from lab.search.gain import gain_of_next
 from lab.search.known import as_trials
-from lab.space import Space
-from lab.spec import StudySpec
+from lab.spec.distributions import conditions, distributions
+from lab.spec.plan import Outcome, derive_seed
+from lab.spec.space import Space
+from lab.spec.study import StudySpec
 from lab.stages.advice import widened
-from lab.stages.jobs import space_of
+from lab.stages.job import space_of
 from lab.stages.warm_start import known, known_of
-from lab.surrogate.effects import crowded, edge, partial_dependence
-from lab.surrogate.encode import Encoding
-from lab.surrogate.extrapolation import Reach
-from lab.surrogate.forest import Forest
-from lab.surrogate.importance import measures, resampled
-from lab.surrogate.interactions import MOST, Interaction, interactions, surface
-from lab.surrogate.quality import Coverage, held_out
-from lab.surrogate.rungs import AtFull, Rows, rows_of
-from lab.trials import TrialRow, read_trials
 
 Floats = NDArray[np.float64]
 

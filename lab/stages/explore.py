@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from lab.assignment import SearchPlan
 from lab.errors import StudyError
-from lab.execution.engine import Engine
-from lab.execution.job import make_job
-from lab.record import Record
-from lab.spec import StudySpec
+from lab.lanes.engine import Engine
+from lab.lanes.job import make_job
+from lab.record.folder import Record
+from lab.record.trials import why_ended
+from lab.spec.plan import SearchPlan
+from lab.spec.study import StudySpec
 from lab.stages import warm_start
-from lab.stages.jobs import best_first, completed, run_job, sampler_of, space_of
-from lab.trials import why_ended
+from lab.stages.job import best_first, completed, run_job, sampler_of, space_of
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:

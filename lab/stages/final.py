@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.assignment import Planned, derive_seed
 from lab.errors import RecordError
-from lab.execution.engine import Engine
-from lab.execution.job import make_job, task_of
-from lab.record import Record
-from lab.space import Params
-from lab.spec import StudySpec
-from lab.stages.jobs import completed, open_to_cycles, run_job, space_of, with_cycles
-from lab.tasks.contract import Task
-from lab.trials import TrialRow
+from lab.lanes.engine import Engine
+from lab.lanes.job import make_job, task_of
+from lab.record.folder import Record
+from lab.record.trials import TrialRow
+from lab.spec.plan import Planned, derive_seed
+from lab.spec.space import Params
+from lab.spec.study import StudySpec
+from lab.stages.job import completed, open_to_cycles, run_job, space_of, with_cycles
+from lab.tasks.task import Task
 
 LONG, CYCLICAL, SHORT = "one_cycle", "several", "short"
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lab.assignment import Known, Outcome
-from lab.distributions import distributions
 from lab.errors import RecordError, SpecError
-from lab.record import Record, read_json, write_json
+from lab.record.folder import Record, read_json, write_json
+from lab.record.spec_file import read_spec
+from lab.record.trials import TrialRow, read_trials
 from lab.search.known import as_trials
-from lab.space import Space
-from lab.spec import StudySpec
-from lab.spec_file import read_spec
-from lab.trials import TrialRow, read_trials
+from lab.spec.distributions import distributions
+from lab.spec.plan import Known, Outcome
+from lab.spec.space import Space
+from lab.spec.study import StudySpec
 
 _PLACE = "--warm-start"
 _TEACHES = (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import LabError, TaskError
-from lab.tasks.building import build_model
-from lab.tasks.contract import TRAIN_AND_VALID, Data, Split, Task
+from lab.tasks.build import build_model
+from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task
 
 _T = TypeVar("_T")
 _FEW = 4

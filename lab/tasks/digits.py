@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import SpecError, TaskError
-from lab.tasks.contract import Data, Split, Task
+from lab.tasks.task import Data, Split, Task
 
 
 class Digits(Task):

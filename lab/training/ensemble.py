@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
-from lab.tasks.contract import Kind, Metric
+from lab.tasks.task import Kind, Metric
 
 Loss: TypeAlias = Callable[[Tensor], float]
 """Of an ensemble's prediction [n, ...] on the validation split; less is better."""

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lab.tasks.contract import Task
+from lab.tasks.task import Task
 from lab.training.loss import slot_losses
 from lab.training.models import build_models
 from lab.training.slots import SlotModels
 from lab.training.stacking.dropping import CALLS
-from lab.training.stacking.flat import FlatModels
 from lab.training.stacking.layouts import NotStackable
+from lab.training.stacking.parameter_rows import FlatModels
 
 _STEPS = 4
 _EXAMPLES = 8

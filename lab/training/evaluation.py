@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lab.tasks.contract import Task
+from lab.tasks.task import Task
+from lab.training.batches import Examples
 from lab.training.fault import Fault, fault_of
-from lab.training.feed import Examples
 
 _EXAMPLES = 32_768
 _NUMBERS = 2**22

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lab.tasks.contract import Kind
+from lab.tasks.task import Kind
 
 _LEAST = 1e-7
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lab.assignment import Assignment, Outcome, Training
-from lab.tasks.building import build_model
-from lab.tasks.contract import Task
-from lab.training.batch_size import batch_size_of
+from lab.spec.batch_size import batch_size_of
+from lab.spec.plan import Assignment, Outcome, Training
+from lab.tasks.build import build_model
+from lab.tasks.task import Task
+from lab.training.batches import open_splits
 from lab.training.device import check_device, pick_device
 from lab.training.failure import told
-from lab.training.feed import open_splits
 from lab.training.memory import out_of_memory
 from lab.training.trainer import EpochResult, ModelTrainer, Trainer
 

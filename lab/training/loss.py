@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lab.tasks.contract import Task, defines
+from lab.tasks.task import Task, defines
 from lab.training.memory import out_of_memory
 
 

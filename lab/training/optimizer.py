@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from lab.training.options import AdamWOptions, Options, SGDOptions, optimizer_options
+from lab.spec.optimizer import AdamWOptions, Options, SGDOptions, optimizer_options
 
 State: TypeAlias = dict[str, Tensor]
 

@@ -15,16 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.assignment import Assignment, Outcome, Training
 from lab.errors import RecordError, TaskError
 from lab.range_test import smooth, stop_step
-from lab.tasks.building import build_model
-from lab.tasks.contract import Data, Split, Task, defines
-from lab.training.batch_size import whole_batches
+from lab.spec.batch_size import whole_batches
+from lab.spec.plan import Assignment, Outcome, Training
+from lab.tasks.build import build_model
+from lab.tasks.task import Data, Split, Task, defines
+from lab.training.batches import Examples, open_splits
 from lab.training.device import check_precision, pick_device, to_device
 from lab.training.evaluation import evaluate
 from lab.training.fault import Fault, fault_of
-from lab.training.feed import Examples, open_splits
 from lab.training.loss import isolated_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, step_all

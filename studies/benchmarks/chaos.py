@@ -29,7 +29,7 @@ from chaos_cluster import ROOT, Cluster, Disk, children, disk, send
 from chaos_journal import Journal, account
 from chaos_summary import summary, table
 
-from lab.provenance import provenance
+from lab.record.provenance import provenance
 
 WIDTH, EPOCHS, SLEEP_S = 4, 24, 0.1
 FAULTS = {

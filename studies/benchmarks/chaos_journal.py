@@ -76,8 +76,8 @@ def account(folder: Path, alone: Path, trials: int, journal: Journal, seen: set[
         trials: how many were asked for.
         seen: trials and epochs that were in the journal at any time.
     """
-    from lab.record import Record
-    from lab.trials import read_trials
+    from lab.record.folder import Record
+    from lab.record.trials import read_trials
 
     def told(path: Path, name: Any) -> list[tuple[int, Any]]:
         rows = read_trials(Record(path), "explore")

@@ -11,8 +11,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from lab.tasks.contract import accuracy
 from lab.tasks.digits import Digits
+from lab.tasks.task import accuracy
 
 
 def counted(output: Tensor, target: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from search_problems import Table
 
-from lab.surrogate.encode import Encoding
-from lab.surrogate.forest import Forest
+from lab.response.encode import Encoding
+from lab.response.forest import Forest
 
 Floats = NDArray[np.float64]
 LEVELS = (0.8, 0.95)

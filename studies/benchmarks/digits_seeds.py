@@ -18,8 +18,8 @@ from typing import Any
 
 from measured import machine
 
-from lab.record import Record, read_json
-from lab.spec_file import read_spec
+from lab.record.folder import Record, read_json
+from lab.record.spec_file import read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -23,8 +23,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 from threadpoolctl import threadpool_limits
 
+from lab.response.encode import Encoding
 from lab.search import ForestSampler
-from lab.surrogate.encode import Encoding
 
 SPACE: dict[str, BaseDistribution] = {
     "max_lr": FloatDistribution(1e-4, 1.0, log=True),

@@ -28,8 +28,8 @@ from typing import Any
 import torch
 from fusion_nets import NETS, Random
 
-from lab.assignment import Assignment, Training
 from lab.schedules import Constant
+from lab.spec.plan import Assignment, Training
 from lab.training.freed_memory import keep_freed_memory
 from lab.training.stacking.layouts import NotStackable
 from lab.training.trainer import ModelTrainer

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lab.tasks.contract import Data, Split, Task
 from lab.tasks.digits import Digits
+from lab.tasks.task import Data, Split, Task
 
 CLASSES = 10
 

@@ -20,9 +20,9 @@ from unittest.mock import patch
 
 from measured import keep, machine, told, versions
 
-from lab.execution.lane import Lane
-from lab.spec_file import read_spec
-from lab.study import Study
+from lab.lanes.lane import Lane
+from lab.record.spec_file import read_spec
+from lab.study.study import Study
 from lab.training.trainer import ModelTrainer
 
 ROOT = Path(__file__).resolve().parents[2]

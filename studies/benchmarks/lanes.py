@@ -17,10 +17,10 @@ from typing import Any
 import optuna
 from measured import keep, machine, median_and_span, told, versions
 
-from lab.journal import ReadOnlyJournal
-from lab.spec_file import read_spec
-from lab.study import Study
-from lab.trials import open_storage
+from lab.record.journal import ReadOnlyJournal
+from lab.record.spec_file import read_spec
+from lab.record.trials import open_storage
+from lab.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lab.assignment import Assignment, Job, Outcome, Recipe, Report, SearchPlan, TaskRef, Training
-from lab.ledger import Ledger
-from lab.record import Record
-from lab.space import Float, Space
-from lab.spec import parse_spec
-from lab.spec_file import dump_spec
+from lab.record.folder import Record
+from lab.record.ledger import Ledger
+from lab.record.spec_file import dump_spec
+from lab.spec.plan import Assignment, Job, Outcome, Recipe, Report, SearchPlan, TaskRef, Training
+from lab.spec.space import Float, Space
+from lab.spec.study import parse_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = {name: {"low": low, "high": 1.0, "log": True} for name, low in (("max_lr", 1e-4), ("weight_decay", 1e-4))}

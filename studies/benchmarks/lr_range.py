@@ -28,14 +28,14 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, mak
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
-from lab.assignment import Job, Planned, Recipe, TaskRef, Training
-from lab.execution.local import LocalEngine
+from lab.lanes.local import LocalEngine
 from lab.range_test import RULES, Run, agree, read
-from lab.record import Record
+from lab.record.folder import Record
+from lab.record.trials import TrialRow, read_trials
 from lab.schedules import Ramp
-from lab.space import Float, Space
-from lab.tasks.contract import Data, Split, Task
-from lab.trials import TrialRow, read_trials
+from lab.spec.plan import Job, Planned, Recipe, TaskRef, Training
+from lab.spec.space import Float, Space
+from lab.tasks.task import Data, Split, Task
 
 SWEEP = np.geomspace(1e-4, 1.0, 13)
 SEEDS, TESTS, GROUP = 5, 20, 5

@@ -29,15 +29,15 @@ from measured import machine, versions
 from rungs_summary import EPOCHS, RUNGS, Curves, readme, summary
 from torch import Tensor, nn
 
-from lab.assignment import Assignment, TaskRef, Training, derive_seed
-from lab.distributions import distributions
+from lab.response.encode import Encoding
 from lab.schedules import SGDR, OneCycle, Schedule
 from lab.search.candidates import sobol_point
-from lab.space import Float, Space
-from lab.surrogate.encode import Encoding
-from lab.tasks.contract import Data, Split, Task
+from lab.spec.distributions import distributions
+from lab.spec.plan import Assignment, TaskRef, Training, derive_seed
+from lab.spec.space import Float, Space
 from lab.tasks.digits import Digits
-from lab.tasks.registry import load_task
+from lab.tasks.load import load_task
+from lab.tasks.task import Data, Split, Task
 from lab.training.trainer import ModelTrainer, steps_per_epoch
 
 SPACE = Space(

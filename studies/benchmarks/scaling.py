@@ -19,11 +19,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from lab.assignment import Assignment, Job, Outcome, Recipe, Report, SearchPlan, TaskRef, Training
-from lab.execution.board import Board, Method
-from lab.record import Record
-from lab.space import Float, Space
-from lab.trials import read_trials
+from lab.lanes.ray.coordinator import Board, Method
+from lab.record.folder import Record
+from lab.record.trials import read_trials
+from lab.spec.plan import Assignment, Job, Outcome, Recipe, Report, SearchPlan, TaskRef, Training
+from lab.spec.space import Float, Space
 
 
 class Clerk:

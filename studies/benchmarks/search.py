@@ -26,7 +26,7 @@ from search_methods import Seen, Trace, run
 from search_problems import Problem, Table, lcbench
 from search_summary import Row, summarise, write_plot, write_readme
 
-from lab.record import write_bytes
+from lab.record.folder import write_bytes
 from lab.search import ForestSampler
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy.stats import qmc
 
-from lab.surrogate.encode import Encoding
+from lab.response.encode import Encoding
 
 Floats = NDArray[np.float64]
 Params = Mapping[str, Any]

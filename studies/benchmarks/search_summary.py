@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from lab.record import write_bytes
+from lab.record.folder import write_bytes
 
 Floats = NDArray[np.float64]
 RULES = ("observed", "recommended")

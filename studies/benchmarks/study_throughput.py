@@ -32,8 +32,8 @@ from typing import Any
 
 from measured import keep, machine, median_and_span, told, versions
 
-from lab.spec import StudySpec
-from lab.spec_file import read_spec
+from lab.record.spec_file import read_spec
+from lab.spec.study import StudySpec
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDES = ("lab", "typical", "tuned", "asha")
@@ -81,8 +81,8 @@ WORKLOADS = {
 
 def by_lab(spec: StudySpec) -> dict[str, Any]:
     """`lab study run` up to the end of its explore stage."""
-    from lab.study import Study
-    from lab.trials import read_trials
+    from lab.record.trials import read_trials
+    from lab.study.study import Study
 
     with tempfile.TemporaryDirectory() as folder:
         study = Study.from_spec(spec, Path(folder) / "run")
@@ -104,8 +104,8 @@ def confirmed(spec: StudySpec, params: Mapping[str, Any], seeds: int) -> list[fl
     import torch
     from throughput_by_hand import tuned
 
-    from lab.tasks.contract import Task
-    from lab.tasks.registry import load_task
+    from lab.tasks.load import load_task
+    from lab.tasks.task import Task
 
     task = load_task(spec.task.ref())
     assert isinstance(task, Task)

@@ -26,8 +26,8 @@ from typing import Any
 import pandas as pd
 from measured import machine
 
-from lab.record import Record, read_json
-from lab.spec_file import read_spec
+from lab.record.folder import Record, read_json
+from lab.record.spec_file import read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -146,7 +146,7 @@ def _lab(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _test_rows(spec: Any, folder: Path) -> Path:
     """The study's test rows in a file of their own."""
-    from lab.tasks.registry import load_task
+    from lab.tasks.load import load_task
     from lab.tasks.table.task import Table
 
     task = load_task(spec.task.ref())

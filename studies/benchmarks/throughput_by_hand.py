@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 
-from lab.assignment import Recipe
-from lab.space import Choice, Dimension, Float, FromBounds
-from lab.spec import StudySpec
-from lab.tasks.contract import Task
-from lab.tasks.registry import load_task
+from lab.spec.plan import Recipe
+from lab.spec.space import Choice, Dimension, Float, FromBounds
+from lab.spec.study import StudySpec
+from lab.tasks.load import load_task
+from lab.tasks.task import Task
 
 Epochs = Callable[[StudySpec, Task, Mapping[str, Any], int], Iterator[float]]
 

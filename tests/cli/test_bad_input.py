@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lab.cli.main import app
-from lab.record import Record
+from lab.record.folder import Record
 from tests.cli.refusal import refuse
 from tests.small import SMALL, lab, small, write_yaml
 

@@ -14,9 +14,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from lab.errors import TaskError
-from lab.estimate import estimate
-from lab.spec import parse_spec
-from lab.study import Study
+from lab.spec.study import parse_spec
+from lab.study.estimate import estimate
+from lab.study.study import Study
 from tests.cli.refusal import refuse
 from tests.small import ROOT, environment, lab, small, write_yaml
 

@@ -10,7 +10,7 @@ import pytest
 
 from lab.cli.main import main
 from lab.cli.predict import as_table
-from lab.study import Study
+from lab.study.study import Study
 from tests.cli.test_bad_input import refuse
 from tests.own_data import table, write_table
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from lab.record import Record
-from lab.spec_file import read_spec
-from lab.study import Study
-from lab.trials import read_trials
-from tests.execution.clusters import free_port, ray_environment
+from lab.record.folder import Record
+from lab.record.spec_file import read_spec
+from lab.record.trials import read_trials
+from lab.study.study import Study
+from tests.lanes.ray.clusters import free_port, ray_environment
 from tests.small import small, write_yaml
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from lab.errors import RecordError
-from lab.record import Record
+from lab.record.folder import Record
 from lab.report import page
 from lab.report.page import render, write_report
-from lab.study import Study
+from lab.study.study import Study
 from tests.small import ROOT, small_spec
 
 PLOTS = (

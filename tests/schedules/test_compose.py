@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.assignment import Recipe
 from lab.errors import SpecError
 from lab.schedules import (
     FGE,
@@ -21,6 +20,7 @@ from lab.schedules import (
     scale,
     warmup,
 )
+from lab.spec.plan import Recipe
 
 
 def test_join_runs_each_part_in_its_own_steps() -> None:

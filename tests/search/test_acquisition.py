@@ -8,11 +8,11 @@ from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from lab.response.encode import Encoding
 from lab.search.acquisition import Acquisition
 from lab.search.fidelity import lessons
 from lab.search.history import History, even_costs, read_history
 from lab.search.prior import Prior
-from lab.surrogate.encode import Encoding
 
 SPACE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
 ENCODING = Encoding(SPACE)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from lab.response.encode import Encoding
 from lab.search.candidates import among, apart, around, everywhere, sobol_point
-from lab.surrogate.encode import Encoding
 
 ENCODING = Encoding(
     {

@@ -7,9 +7,9 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from lab.assignment import ENDED, Until
 from lab.search import ending
 from lab.search.ending import Ending, forget
+from lab.spec.plan import ENDED, Until
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
 

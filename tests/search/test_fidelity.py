@@ -8,10 +8,10 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from lab.response.encode import Encoding
 from lab.search import ForestSampler
 from lab.search.fidelity import FIDELITY, lessons
 from lab.search.history import read_history
-from lab.surrogate.encode import Encoding
 
 SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
 ENCODING = Encoding(SPACE)

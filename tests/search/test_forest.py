@@ -11,9 +11,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 import lab
+from lab.response.encode import Encoding
 from lab.search import ForestSampler
 from lab.search.history import read_history
-from lab.surrogate.encode import Encoding
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
 

@@ -11,9 +11,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from lab.assignment import Known, Outcome
 from lab.search.gain import gain_of_next
 from lab.search.known import as_trials
+from lab.spec.plan import Known, Outcome
 
 SPACE: dict[str, BaseDistribution] = {
     "x": FloatDistribution(0, 1),

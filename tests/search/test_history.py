@@ -10,8 +10,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
+from lab.response.encode import Encoding
 from lab.search.history import even_costs, read_history
-from lab.surrogate.encode import Encoding
 
 SPACE = {"x": FloatDistribution(0, 1)}
 

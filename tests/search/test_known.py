@@ -7,11 +7,11 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from lab.assignment import Known, Outcome
 from lab.errors import SpecError
 from lab.search import ForestSampler
-from lab.search.components import sampler_source
+from lab.search.by_name import sampler_source
 from lab.search.known import as_trials
+from lab.spec.plan import Known, Outcome
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-4, 1.0, log=True),

@@ -9,9 +9,9 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+from lab.response.encode import Encoding
 from lab.search import ForestSampler
 from lab.search.prior import Prior
-from lab.surrogate.encode import Encoding
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-4, 1.0, log=True),

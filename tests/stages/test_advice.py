@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.space import Choice, Dimension, Float, FromBounds, Int, Space, parse_dimension
-from lab.spec_file import parse_override
+from lab.record.spec_file import parse_override
+from lab.spec.space import Choice, Dimension, Float, FromBounds, Int, Space, parse_dimension
 from lab.stages.advice import widened
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lab.cost import trainings
-from lab.spec import parse_spec
-from lab.study import Study, headline
+from lab.spec.study import parse_spec
+from lab.study.cost import trainings
+from lab.study.study import Study, headline
 from tests.small import small
 
 BOUNDS = {"seeds": 2, "weight_decays": [0.01], "steps": 60, "start": 1e-5}

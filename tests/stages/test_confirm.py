@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from lab.assignment import Outcome
-from lab.execution.local import LocalEngine
-from lab.spec import parse_spec
+from lab.lanes.local import LocalEngine
+from lab.record.trials import TrialRow, read_trials
+from lab.spec.plan import Outcome
+from lab.spec.study import parse_spec
 from lab.stages import confirm
-from lab.stages.jobs import best_first
-from lab.study import Study, headline
-from lab.trials import TrialRow, read_trials
+from lab.stages.job import best_first
+from lab.study.study import Study, headline
 from tests.small import small
 
 TASK = '''"""A score that lies where `level` says, give or take a seed."""

@@ -9,8 +9,8 @@ import torch
 
 from lab.report.page import _beaten_by
 from lab.stages import ensemble
-from lab.tasks.contract import Baseline
 from lab.tasks.digits import Digits
+from lab.tasks.task import Baseline
 from tests.small import small_spec
 
 

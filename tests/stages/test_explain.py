@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lab.assignment import Outcome
 from lab.errors import StudyError
-from lab.record import Record
+from lab.record.folder import Record
+from lab.record.trials import TrialRow
 from lab.report.page import render
 from lab.report.verdict import verdict
-from lab.spec import parse_spec
+from lab.spec.plan import Outcome
+from lab.spec.study import parse_spec
 from lab.stages import explain
-from lab.study import Study
-from lab.trials import TrialRow
+from lab.study.study import Study
 
 TASK = '''"""Scores of known shapes."""
 from collections.abc import Iterator

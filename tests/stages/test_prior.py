@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lab.cost import trainings
-from lab.distributions import distributions
 from lab.errors import SpecError, StudyError
-from lab.record import Record
+from lab.record.folder import Record
+from lab.record.trials import read_trials
+from lab.response.encode import Encoding
 from lab.search.prior import Prior
-from lab.spec import parse_spec
-from lab.stages.jobs import sampler_of
-from lab.study import Study
-from lab.surrogate.encode import Encoding
-from lab.trials import read_trials
+from lab.spec.distributions import distributions
+from lab.spec.study import parse_spec
+from lab.stages.job import sampler_of
+from lab.study.cost import trainings
+from lab.study.study import Study
 from tests.small import small, small_spec
 
 RANGE = {"max_lr": {"low": 1e-6, "high": 10.0, "log": True}, "dropout": {"low": 0.0, "high": 0.5}}

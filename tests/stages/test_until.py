@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from lab.errors import StudyError
-from lab.record import Record
+from lab.record.folder import Record
+from lab.record.trials import read_trials
 from lab.report.page import render
-from lab.spec import StudySpec, parse_spec
-from lab.study import Study
-from lab.trials import read_trials
+from lab.spec.study import StudySpec, parse_spec
+from lab.study.study import Study
 from tests.small import lab
 
 TASK = '''"""Noise, whatever the setting; or a slope without any."""

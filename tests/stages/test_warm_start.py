@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from lab.assignment import Known, Outcome
 from lab.errors import RecordError, SpecError
-from lab.record import Record, read_json
-from lab.space import Float, Space
-from lab.spec import StudySpec, parse_spec
+from lab.record.folder import Record, read_json
+from lab.record.trials import read_trials
+from lab.spec.plan import Known, Outcome
+from lab.spec.space import Float, Space
+from lab.spec.study import StudySpec, parse_spec
 from lab.stages import warm_start
-from lab.study import Study
-from lab.trials import read_trials
+from lab.study.study import Study
 from tests.small import lab, write_yaml
 
 TASK = '''"""A score that is best at one rate, and breaks beyond another."""

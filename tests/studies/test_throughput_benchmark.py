@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lab.spec import StudySpec, parse_spec
+from lab.spec.study import StudySpec, parse_spec
 from lab.tasks.digits import Digits
 from tests.small import ROOT, small
 

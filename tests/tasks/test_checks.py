@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lab.errors import TaskError
 from lab.tasks.checks import check_task, contract_suite
-from lab.tasks.contract import Data, Split, Task, accuracy, micro_f1, rmse
+from lab.tasks.task import Data, Split, Task, accuracy, micro_f1, rmse
 
 SEEDS = {"train": 0, "valid": 1, "test": 2}
 

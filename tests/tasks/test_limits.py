@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lab.stages.jobs import mean_interval
+from lab.stages.job import mean_interval
 from lab.tasks.limits import limits
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multilabel_f1_score
 
-from lab.tasks.contract import micro_f1
+from lab.tasks.task import micro_f1
 from lab.training.ensemble import (
     fit_temperature,
     greedy,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lab.tasks.contract import Data, Split, Task
+from lab.tasks.task import Data, Split, Task
 from lab.training.equivalence import check_path
 from lab.training.models import PATHS, SlotModels, build_models
 from lab.training.optimizer import AdamW, Step

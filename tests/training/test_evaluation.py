@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lab.assignment import Outcome
-from lab.tasks.contract import Data, Metric, Split, Task, accuracy
+from lab.spec.plan import Outcome
+from lab.tasks.task import Data, Metric, Split, Task, accuracy
+from lab.training.batches import Examples
 from lab.training.evaluation import evaluate
-from lab.training.feed import Examples
 
 N = 40_000
 """More than are evaluated at once."""

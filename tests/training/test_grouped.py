@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lab.assignment import Assignment, Outcome, Training
 from lab.errors import RecordError, TaskError
 from lab.schedules import Constant, OneCycle
-from lab.tasks.contract import Data, Split, Task
+from lab.spec.plan import Assignment, Outcome, Training
+from lab.tasks.task import Data, Split, Task
 from lab.training.grouped import Group, GroupedTrainer
 from lab.training.snapshots import pack, unpack
 from lab.training.trainer import EpochResult, ModelTrainer

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lab.assignment import Assignment, Outcome, Training
 from lab.errors import SpecError
 from lab.schedules import OneCycle
-from lab.tasks.contract import Data, Split, Task
+from lab.spec.plan import Assignment, Outcome, Training
+from lab.tasks.task import Data, Split, Task
 from lab.training.device import check_precision
 from lab.training.trainer import EpochResult, ModelTrainer
 from tests.training.zoo import ZOO, Animal

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lab.assignment import Assignment, Outcome, Training
 from lab.errors import TaskError
 from lab.schedules import Constant, OneCycle, Ramp, Schedule, Snapshot
-from lab.tasks.building import build_model
-from lab.tasks.contract import Data, Split, Task
-from lab.training.feed import Examples
+from lab.spec.plan import Assignment, Outcome, Training
+from lab.tasks.build import build_model
+from lab.tasks.task import Data, Split, Task
+from lab.training.batches import Examples
 from lab.training.optimizer import AdamW, Step
 from lab.training.snapshots import pack, unpack
 from lab.training.trainer import (

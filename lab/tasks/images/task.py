@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.contract import Data, Given, Split, Task, accuracy, micro_f1
 from lab.tasks.description import Description
 from lab.tasks.images import nets
 from lab.tasks.images.augment import augment
@@ -27,6 +26,7 @@ from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions, check_net
 from lab.tasks.images.source import Source, open_source, plain_images, relabelled
+from lab.tasks.task import Data, Given, Split, Task, accuracy, micro_f1
 
 
 class Images(Task):

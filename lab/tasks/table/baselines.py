@@ -21,9 +21,9 @@ from sklearn.ensemble import (
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from torch import Tensor
 
-from lab.tasks.contract import Baseline, Split
 from lab.tasks.table.encoding import categories_of, numbers_of
 from lab.tasks.table.table_data import TableData
+from lab.tasks.task import Baseline, Split
 
 _MOST_LEVELS = 255
 """Categories of more levels are numbers to histogram gradient boosting, which has no more bins."""

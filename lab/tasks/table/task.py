@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.contract import Baseline, Data, Given, Split, Task, accuracy, micro_f1, rmse
 from lab.tasks.description import Description
 from lab.tasks.table.columns import Category, Type
 from lab.tasks.table.encoding import Encoded, Notes, categories_of, encode, inputs, numbers_of
@@ -21,6 +20,7 @@ from lab.tasks.table.options import TableOptions, check_layers
 from lab.tasks.table.table_data import Fitted, TableData
 from lab.tasks.table.telling import tell
 from lab.tasks.table.values import row_number
+from lab.tasks.task import Baseline, Data, Given, Split, Task, accuracy, micro_f1, rmse
 
 
 class Table(Task):

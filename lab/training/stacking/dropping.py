@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lab.training.noise import dropout_mask
 from lab.training.stacking.layouts import Layout
-from lab.training.stacking.site import Built, Site
+from lab.training.stacking.operation import Built, Site
 
 CALLS = {F.dropout: False, F.dropout1d: True, F.dropout2d: True, F.dropout3d: True}
 """Dropout as a function, and whether it drops whole channels."""

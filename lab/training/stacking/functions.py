@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from lab.training.stacking import dropping
 from lab.training.stacking.layouts import Layout, Value
+from lab.training.stacking.operation import Built, Hole, Rule, Site
 from lab.training.stacking.shapes import SHAPES
-from lab.training.stacking.site import Built, Hole, Rule, Site
 
 FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
 

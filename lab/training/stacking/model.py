@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lab.training.stacking.dropping import call_rates
-from lab.training.stacking.flat import OTHER_ARCHITECTURE, FlatModels
 from lab.training.stacking.layouts import NotStackable
+from lab.training.stacking.parameter_rows import OTHER_ARCHITECTURE, FlatModels
 from lab.training.stacking.program import Program
 from lab.training.stacking.structure import fingerprint, layer_rates, shapes, structure
 from lab.training.stacking.tracing import parameter_uses, trace

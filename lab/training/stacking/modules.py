@@ -15,8 +15,8 @@ from lab.training.stacking import dropping, fused
 from lab.training.stacking.functions import along, elementwise
 from lab.training.stacking.layouts import Layout
 from lab.training.stacking.norms import NORMS, need_channels
+from lab.training.stacking.operation import Built, Hole, Rule, Site
 from lab.training.stacking.shapes import reshape
-from lab.training.stacking.site import Built, Hole, Rule, Site
 
 FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lab.training.noise import MaskBuffer
 from lab.training.stacking import fused
 from lab.training.stacking.layouts import Layout, fits
-from lab.training.stacking.site import Built, Rule, Site
+from lab.training.stacking.operation import Built, Rule, Site
 
 FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
 

@@ -15,9 +15,9 @@ from lab.training.stacking.functions import FUNCTIONS, method
 from lab.training.stacking.layouts import Layout, NotStackable, Value, converter, fits, input_layout
 from lab.training.stacking.modules import RULES
 from lab.training.stacking.norms import fusible, norm_relu_dropout
+from lab.training.stacking.operation import Built, Hole, Site, Stack, Varying, contains, fill
 from lab.training.stacking.reorder import RELUS, hooked, kind
 from lab.training.stacking.shapes import reshape
-from lab.training.stacking.site import Built, Hole, Site, Stack, Varying, contains, fill
 from lab.training.stacking.tracing import results
 
 _Step = tuple[Callable[..., Any], tuple[int, ...], int]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lab.training.stacking.layouts import Layout
-from lab.training.stacking.site import Built, Hole, Rule, Site
+from lab.training.stacking.operation import Built, Hole, Rule, Site
 
 FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lab.training.noise import dropout_mask
-from lab.training.stacking.flat import FlatModels
 from lab.training.stacking.layouts import Layout, NotStackable
-from lab.training.stacking.site import Built, Site, fill
+from lab.training.stacking.operation import Built, Site, fill
+from lab.training.stacking.parameter_rows import FlatModels
 from lab.training.stacking.structure import is_dropout
 
 

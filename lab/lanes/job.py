@@ -1,0 +1,52 @@
+"""From a spec and its record to a job that an engine can run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lab.lanes.engine import Engine
+from lab.record.folder import Record
+from lab.spec.plan import Job, Planned, SearchPlan, Training, derive_seed
+from lab.spec.space import Space
+from lab.spec.study import StudySpec
+from lab.tasks.load import load_task
+from lab.tasks.task import Task, TrialFunction
+
+
+def task_of(spec: StudySpec) -> Task | TrialFunction:
+    return load_task(spec.task.ref())
+
+
+def make_job(
+    spec: StudySpec,
+    record: Record,
+    engine: Engine,
+    stage: str,
+    plan: tuple[Planned, ...] | SearchPlan,
+    space: Space,
+    training: Training | None = None,
+) -> Job:
+    """A stage's job, as wide as the spec's resolved width and no wider than it has trials for."""
+    task = task_of(spec)
+    trials = plan.trials if isinstance(plan, SearchPlan) else len(plan)
+    width = spec.execution.width if isinstance(spec.execution.width, int) else 1
+    stack = spec.execution.stack if isinstance(spec.execution.stack, int) else None
+    lanes = min(engine.lanes, trials)
+    return Job(
+        stage=stage,
+        folder=record.folder.resolve(),
+        task=replace(spec.task.ref(), cache=str(record.data_folder.resolve())),
+        space=space,
+        recipe=spec.schedule.recipe(),
+        training=training or spec.training(),
+        direction=task.direction,
+        metric=task.metric,
+        seed=derive_seed(spec.seed, stage),
+        width=min(width, -(-trials // lanes)),
+        lanes=lanes,
+        plan=plan,
+        stack=stack,
+        max_failed_share=spec.search.max_failed_share,
+        checkpoint_s=spec.execution.checkpoint_s,
+        store=spec.store,
+    )

@@ -1,0 +1,298 @@
+"""The board: holds the ledger of the stage at hand and says to lanes what to do. On Ray it runs as an actor.
+
+Who may speak for a lane: the process that came last for it. A process cut off for a while, whose lane was placed anew
+elsewhere, is told that it has been replaced, and nothing it says is taken in. All times are of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from lab.errors import LabError
+from lab.lanes.engine import Probe, Promise
+from lab.spec.plan import Job, Progress
+
+if TYPE_CHECKING:
+    from lab.record.ledger import Ledger
+
+Question: TypeAlias = Literal["probe", "self_test"]
+"""What one lane, whichever comes first, finds out for the driver."""
+Kind: TypeAlias = Literal["wait", "run", "leave"] | Question
+
+Finding: TypeAlias = Probe | Promise | LabError
+
+SILENT_S = 8.0
+"""A lane not heard of for so long is lost: others may take its trials over."""
+_PLACED_S = 20.0
+"""A lane that has trials of an earlier run and gets no process for so long is lost too."""
+_BARREN = 10
+"""Processes that a lane may use up without finishing anything before the engine gives up."""
+_HANG_FACTOR = 20.0
+
+
+class Standing(StrEnum):
+    """What a lane's process is to the board."""
+
+    HEARD = "heard"
+    OVER = "over"
+    """The stage it works on is over: it asks for its next order."""
+    REPLACED = "replaced"
+    """Another process has its lane: it ends."""
+
+
+Method: TypeAlias = Literal["attach", "next", "report", "checkpoint", "trying", "shrink", "leave"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a lane's call to the ledger gave."""
+
+    standing: Standing
+    value: Any = None
+    stopping: bool = False
+    """Whether the lane shall end its epoch, save and stop."""
+
+
+@dataclass
+class LaneState:
+    """What the board knows of one lane's process."""
+
+    token: str
+    place: Mapping[str, Any]
+    """Node and process, for people; `handle`: by which the engine can end it."""
+    heard_at: float
+    worked_at: float
+    died: str = ""
+    """How the process before it died, where a trial may be to blame."""
+    slots: int = 0
+    longest_s: float = 0.0
+    lost: bool = False
+    killed: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the driver sees at a glance."""
+
+    progress: Progress | None
+    all_left: bool
+    hung: tuple[Any, ...]
+    """Handles of processes to be ended."""
+    fatal: str
+    """Why the engine cannot go on; empty while it can."""
+    lanes: tuple[Mapping[str, Any], ...] = field(repr=False)
+    restarts: int = 0
+    """Processes that came for a lane after its first."""
+
+
+class Board:
+    """See the module. Every call is serialised by its owner, but for `beat`, which may come at any moment.
+
+    Args:
+        spare: lanes that may come beyond a job's own, with nodes that join.
+        hang_s: see `execution.hang_s`.
+        environment: variables of the driver that the ledger needs, such as a database's password.
+    """
+
+    def __init__(
+        self,
+        spare: int,
+        hang_s: float,
+        environment: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        os.environ.update(environment or {})
+        self._spare = spare
+        self._hang_s = hang_s
+        self._clock = clock
+        self._ticket = 0
+        self._order: tuple[Kind, Any] = ("wait", None)
+        self._ledger: Ledger | None = None
+        self._finding: Finding | None = None
+        self._asked = ""
+        """The token of the process that was given the question."""
+        self._lanes: dict[int, LaneState] = {}
+        self._barren: dict[int, int] = {}
+        self._causes: dict[str, str] = {}
+        self._came: set[int] = set()
+        self._left: set[int] = set()
+        self._stopping = False
+        self._began_at = 0.0
+        self._fatal = ""
+        self._restarts = 0
+
+    # -- the driver's side --------------------------------------------------------------------------------------
+
+    def _give(self, kind: Kind, what: Any = None) -> None:
+        self._ticket += 1
+        self._order = (kind, what)
+
+    def sees(self, path: str) -> bool:
+        """Whether a file of the driver's is here too."""
+        return Path(path).exists()
+
+    def run(self, job: Job) -> None:
+        # Here, not above: lanes import this file, and need none of Optuna and scikit-learn to start.
+        from lab.record.ledger import Ledger
+
+        # Welcome up to one per trial; without them a job has the lanes that it asks for, or it could not be repeated.
+        job = replace(job, lanes=max(job.lanes, min(job.lanes + self._spare, job.trials)))
+        self._ledger = Ledger(job)
+        self._came, self._left = set(), set()
+        self._stopping = False
+        self._began_at = self._clock()
+        self._give("run", job)
+
+    def ask(self, question: Question, *arguments: Any) -> None:
+        self._finding, self._asked = None, ""
+        self._give(question, arguments)
+
+    def finding(self) -> Finding | None:
+        return self._finding
+
+    def look(self) -> Look:
+        """How far the stage is, and which lanes are lost or hang. The driver calls it a few times a second."""
+        now = self._clock()
+        hung = []
+        for number, lane in self._lanes.items():
+            silent_s = now - lane.heard_at
+            lane.lost = silent_s > SILENT_S
+            if self._ledger is not None and lane.lost:
+                self._ledger.lost(number, silent_s)
+            elif self._ledger is not None:
+                self._ledger.found(number)
+            if self._hangs(number, lane, now):
+                lane.killed = True
+                self._causes[lane.token] = f"nothing was finished for {now - lane.worked_at:.0f} s"
+                hung.append(lane.place.get("handle"))
+        if self._ledger is not None and now - self._began_at > _PLACED_S:
+            for number in self._ledger.lanes() - self._lanes.keys():  # of an earlier run, with more machines
+                self._ledger.lost(number)
+        progress = self._ledger.progress() if self._ledger is not None else None
+        return Look(progress, self._all_left(), tuple(hung), self._fatal, self._describe(now), self._restarts)
+
+    def _hangs(self, number: int, lane: LaneState, now: float) -> bool:
+        working = self._ledger is not None and number in self._came and number not in self._left
+        allowed = max(self._hang_s, _HANG_FACTOR * lane.longest_s)
+        return working and not lane.killed and not lane.lost and now - lane.worked_at > allowed
+
+    def _all_left(self) -> bool:
+        """Whether every lane that came to the stage is through with it; one that is lost is not waited for."""
+        return all(number in self._left or self._lanes[number].lost for number in self._came)
+
+    def _describe(self, now: float) -> tuple[Mapping[str, Any], ...]:
+        found = []
+        for number, lane in sorted(self._lanes.items()):
+            state = "lost" if lane.lost else ("working" if number in self._came - self._left else "waiting")
+            place = {name: value for name, value in lane.place.items() if name != "handle"}
+            found.append({"lane": number, "state": state, "slots": lane.slots, "epoch_s": lane.longest_s, **place})
+        return tuple(found)
+
+    def stop(self) -> None:
+        """Ask lanes to end their epoch, save and stop."""
+        self._stopping = True
+
+    def end_stage(self) -> None:
+        if self._ledger is not None:
+            self._ledger.release()
+        self._ledger = None
+        self._give("wait")
+
+    def leave(self) -> None:
+        self._give("leave")
+
+    # -- the lanes' side ----------------------------------------------------------------------------------------
+
+    def hello(self, lane: int, token: str, place: Mapping[str, Any]) -> None:
+        """A process comes for a lane; whichever had it before is replaced."""
+        now = self._clock()
+        before = self._lanes.get(lane)
+        died = ""
+        if before is not None:
+            self._restarts += 1
+            # One that comes back on another node most likely lost its node, and its trials are not to blame.
+            if before.place.get("node") == place.get("node"):
+                died = self._causes.pop(before.token, "its process died")
+            if self._asked == before.token:
+                self._asked = ""
+        self._barren[lane] = self._barren.get(lane, 0) + 1
+        if self._barren[lane] > _BARREN:
+            self._fatal = f"lane {lane} died {_BARREN} times in a row and never finished an epoch ({died})"
+        self._lanes[lane] = LaneState(token, place, now, now, died)
+        self._left.discard(lane)
+
+    def beat(self, lane: int, token: str) -> Standing:
+        """A sign of life, whatever the lane is busy with."""
+        state = self._lanes.get(lane)
+        if state is None or state.token != token:
+            return Standing.REPLACED
+        state.heard_at = self._clock()
+        return Standing.HEARD
+
+    def order(self, seen: int, lane: int, token: str) -> tuple[int, Kind, Any] | None:
+        """What lanes have to do now, numbered; None where they have seen it."""
+        kind, what = self._order
+        if self.beat(lane, token) is Standing.REPLACED:
+            return (self._ticket, "leave", None)
+        if kind in get_args(Question):
+            if self._asked not in ("", token):
+                return None
+            self._asked = token
+        return None if seen == self._ticket else (self._ticket, kind, what)
+
+    def set_finding(self, token: str, finding: Finding) -> None:
+        if token == self._asked:
+            self._finding = finding
+
+    def dying(self, lane: int, token: str, why: str) -> None:
+        """A process is about to end by itself, and a new one may do better."""
+        if self.beat(lane, token) is Standing.HEARD:
+            self._causes[token] = why
+
+    def broken(self, lane: int, token: str, error: LabError) -> None:
+        """A lane cannot do its work at all: no retry would help."""
+        if self.beat(lane, token) is Standing.HEARD:
+            self._fatal = f"lane {lane} on {self._lanes[lane].place.get('node')}: {error}"
+
+    def call(self, ticket: int, lane: int, token: str, method: Method, *arguments: Any) -> Answer:
+        """A lane calls the ledger.
+
+        It names the ticket it works on: a lane that comes to a stage when it is over would else train the next
+        stage's trials by the last stage's job.
+        """
+        if self.beat(lane, token) is Standing.REPLACED:
+            return Answer(Standing.REPLACED)
+        if ticket != self._ticket or self._ledger is None:
+            return Answer(Standing.OVER)
+        state, now = self._lanes[lane], self._clock()
+        if state.lost:
+            state.lost = False
+            self._ledger.found(lane)
+        if method == "attach":
+            self._came.add(lane)
+            where = ", ".join(str(state.place[name]) for name in ("address", "device") if name in state.place)
+            found: Any = self._ledger.attach(lane, state.died, where)
+            state.died = ""
+            if found.running:  # which of them kills the lane, if one does, is the ledger's to find
+                self._barren[lane] = 0
+        elif method == "leave":
+            self._left.add(lane)
+            found = None
+        else:
+            found = getattr(self._ledger, method)(lane, *arguments)
+        if method == "report":
+            state.slots = len(arguments[1])
+            state.longest_s = max(state.longest_s, now - state.worked_at)
+            self._barren[lane] = 0
+        ended = self._clock()
+        for lane_state in self._lanes.values():  # while the ledger was busy nobody could be heard or served
+            lane_state.heard_at += ended - now
+            lane_state.worked_at += ended - now
+        state.worked_at = state.heard_at = ended
+        return Answer(Standing.HEARD, found, self._stopping)

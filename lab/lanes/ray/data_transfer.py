@@ -1,0 +1,84 @@
+"""What the driver has read, on its way to lanes on Ray: into the object store once, to each machine once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+
+from lab.lanes.ray import code_transfer
+from lab.spec.plan import Job, TaskRef
+from lab.tasks.load import load_task
+from lab.tasks.task import TRAIN_AND_VALID, Task
+from lab.training.snapshots import pack, unpack
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A task's data as they travel."""
+
+    fitted: Mapping[str, Any] | None
+    tensors: bytes
+    """Of the splits, as `pack` makes them."""
+
+
+class Handing:
+    """The driver's end: puts an opened task's tensors where lanes find them."""
+
+    def __init__(self) -> None:
+        self._task: object = None
+        self._place: ray.ObjectRef | None = None
+
+    def in_job(self, job: Job) -> Job:
+        """The job as it may leave this process."""
+        task = job.task.opened
+        if task is not self._task:
+            self._task = task
+            self._place = ray.put(_content(task)) if isinstance(task, Task) and task.takes else None
+        return replace(job, task=replace(job.task, opened=None, handed=self._place))
+
+
+class OpenedTask:
+    """A lane's end: the task, opened once in its process for all stages.
+
+    Args:
+        module: under which the user's files have come to this machine, where they have.
+    """
+
+    def __init__(self, module: str | None) -> None:
+        self._module = module
+        self._ref: TaskRef | None = None
+        self._task: object = None
+
+    def in_job(self, job: Job) -> Job:
+        """The job with the user's file where this machine has it, and with the task opened where it was handed over.
+
+        Raises:
+            LabError: the task cannot be made here.
+        """
+        ref = code_transfer.arrived(job.task, self._module)
+        if ref.handed is None:
+            return replace(job, task=ref)
+        if replace(ref, given=None) != self._ref:  # a task made in Python comes anew with every job
+            self._task = _opened(ref)
+            self._ref = replace(ref, given=None)
+        return replace(job, task=replace(ref, opened=self._task))
+
+
+def _content(task: Task) -> _Content:
+    pairs = {split: task.data(split) for split in TRAIN_AND_VALID}
+    tensors = {f"{split}/{what}": pair[i] for split, pair in pairs.items() for i, what in enumerate("xy")}
+    return _Content(task.fitted(), pack(tensors))
+
+
+def _opened(ref: TaskRef) -> Task:
+    task = load_task(ref)
+    assert isinstance(task, Task)  # only such are handed over
+    content: _Content = ray.get(ref.handed)
+    if content.fitted is not None:
+        task.restore(content.fitted)
+    parts = unpack(content.tensors, "what the driver read")
+    task.take({split: (parts[f"{split}/x"], parts[f"{split}/y"]) for split in TRAIN_AND_VALID})
+    return task

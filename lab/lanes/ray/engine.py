@@ -1,0 +1,308 @@
+"""Lanes on a Ray cluster: one Ray Tune trial is one lane.
+
+Tune places the lanes, restarts them and grows with the cluster; which trials they train is the ledger's business.
+The ledger lives in one actor, the board, on the driver's node. Lanes live as long as the study, so a stage costs
+no process start; between stages they ask the board what comes next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import ray
+from ray import tune
+from ray._private import ray_constants
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from lab.errors import EngineError, Interrupted, LabError, StudyError
+from lab.lanes.engine import Probe, Promise, Watch
+from lab.lanes.live_status import Glance
+from lab.lanes.ray import code_transfer
+from lab.lanes.ray.address import check_address
+from lab.lanes.ray.coordinator import Board, Look, Question
+from lab.lanes.ray.data_transfer import Handing
+from lab.lanes.ray.lane import lane_main, said
+from lab.spec.plan import Job, Progress, TaskRef
+from lab.training.arithmetic import inherited
+
+_POLL_S = 0.05
+_STOP_S = 8.0
+"""After a request to stop, epochs that are still running are left; what was finished is saved already."""
+_MOST_PENDING = 512
+"""Lanes that wait for nodes to join, at most."""
+_SECRETS = ("PGPASSWORD", "PGPASSFILE", "PGSSLROOTCERT")
+"""What the ledger needs of the driver's environment; it travels as an argument, so that no log or dashboard has it."""
+_CLIENT_DIED = "Starting Ray client server failed"
+_CLIENT_ADVICE = (
+    "the head's process for this driver died as it began; try again, and where it repeats start the head with "
+    "GRPC_ENABLE_FORK_SUPPORT=0 (gRPC's handlers can abort a process that the head forks)"
+)
+
+
+class _OtherThreads(io.TextIOBase):
+    """A standard output that drops what this thread prints: Tune's tables, which `verbose=0` does not silence."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._muted = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._muted else self._out.write(text)
+
+    def flush(self) -> None:
+        self._out.flush()
+
+
+def lanes_for(nodes: Iterable[Mapping[str, float]], cpus_per_lane: float, gpus_per_lane: float) -> int:
+    """How many lanes fit into the resources of a cluster's nodes, at least one; none of them spans two nodes."""
+    asked = {"CPU": cpus_per_lane} | ({"GPU": gpus_per_lane} if gpus_per_lane else {})
+    return max(sum(int(min(node.get(name, 0) / count for name, count in asked.items())) for node in nodes), 1)
+
+
+class RayEngine:
+    """Starts a local Ray or joins a cluster, and keeps lanes on it.
+
+    Args:
+        lanes: how many; None: as many as the machines have GPUs, or else CPUs, for. On a cluster, further lanes then
+            come with nodes that join, and are what an autoscaler sees as pending.
+        most_lanes: no more than this where `lanes` is None.
+        address: of a cluster, as `ray.init` takes it; None starts Ray on this machine, on loopback.
+        gpus_per_lane: may be a fraction; 0 becomes 1 where there are GPUs and `device` does not say `cpu`.
+        hang_s: a lane that finishes nothing for so long, and for 20 times its longest epoch, is restarted.
+        task: shipped to the cluster's nodes where it is a user's file.
+
+    Raises:
+        EngineError: Ray cannot be started or reached, or the cluster cannot write to the study folder.
+    """
+
+    name = "ray"
+
+    def __init__(
+        self,
+        folder: Path,
+        lanes: int | None,
+        watch: Watch,
+        address: str | None = None,
+        cpus_per_lane: float = 1,
+        gpus_per_lane: float = 0,
+        device: str = "auto",
+        most_lanes: int = 1_000_000,
+        hang_s: float = 900.0,
+        task: TaskRef | None = None,
+    ) -> None:
+        self._watch = watch
+        self._glance = Glance()
+        self._handing = Handing()
+        self._fatal: list[str] = []
+        self._scratch = Path(tempfile.mkdtemp(prefix="lab-lanes-"))
+        module = code_transfer.pack(task, self._scratch) if task and address else None
+        self._dashboard = self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane, module)
+        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not gpus_per_lane and device != "cpu" and any(node.get("GPU", 0) >= 1 for node in found):
+            gpus_per_lane = 1
+        self.lanes = lanes or min(lanes_for(found, cpus_per_lane, gpus_per_lane), most_lanes)
+        most = self.lanes if lanes or address is None else max(min(most_lanes, _MOST_PENDING), self.lanes)
+        self._board: Any = self._start_board(most - self.lanes, hang_s)
+        if address is not None:
+            self._check_folder(folder)
+        resources: dict[str, float] = {"cpu": cpus_per_lane}
+        if gpus_per_lane:
+            resources["gpu"] = gpus_per_lane
+        shared = {"board": self._board, "task_module": module.name if module else None}
+        tuner = tune.Tuner(
+            tune.with_resources(lane_main, resources),
+            param_space={"lane": tune.grid_search(list(range(most))), **shared},
+            run_config=tune.RunConfig(
+                name="lanes",
+                # Tune's own state is never used again, and a full study folder must not stop it.
+                storage_path=str(self._scratch),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=-1),
+            ),
+        )
+        self._tune = threading.Thread(target=self._keep_lanes, args=(tuner,), daemon=True, name="ray-tune")
+        self._tune.start()
+
+    @staticmethod
+    def _start_board(spare: int, hang_s: float) -> Any:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # Signs of life are heard while the ledger is busy, for instance with a fit of the forest.
+        actor = ray.remote(concurrency_groups={"beats": 1})(Board)
+        secrets = {name: os.environ[name] for name in _SECRETS if name in os.environ}
+        return actor.options(num_cpus=0, scheduling_strategy=here).remote(spare, hang_s, secrets)
+
+    @staticmethod
+    def _start_ray(address: str | None, cpus: float, gpus: float, task_module: Path | None = None) -> str:
+        """Start or join a cluster; its dashboard's URL, or an empty string."""
+        if address is not None:
+            check_address(address)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+        # Tune's thread may outlive `close` by a moment; it must not start a new Ray when it finds none.
+        os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+        os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(32 * 2**20))
+        os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+        try:
+            with _own_signals():
+                if address is None:
+                    local = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": 256 * 2**20}
+                    if gpus:  # else Ray looks for itself
+                        local["num_gpus"] = max(int(gpus), 1)
+                    with _on_loopback():
+                        context = ray.init(include_dashboard=False, **local, **quiet)
+                else:
+                    context = ray.init(address=address, runtime_env=_runtime_env(task_module), **quiet)
+        except Exception as error:  # ray raises many kinds here: connection, version, resources
+            said = f"Ray cannot be started or reached ({type(error).__name__}: {error})"
+            if _CLIENT_DIED in said:
+                said = f"Ray cannot be joined at {address}: {_CLIENT_ADVICE}"
+            raise EngineError(said) from error
+        return str(context.dashboard_url or "")
+
+    def _check_folder(self, folder: Path) -> None:
+        """The board writes the study folder, and the driver reads it: they must see the same one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = folder / f".seen-{uuid.uuid4().hex}"
+        mark.touch()
+        try:
+            if not ray.get(self._board.sees.remote(str(mark.resolve()))):
+                advice = "use a folder that both see, or 'lab cluster submit'"
+                raise EngineError(f"the cluster's head does not see the study folder {folder.resolve()}; {advice}")
+        finally:
+            mark.unlink()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the cluster that was joined."""
+        addresses = {str(node.get("NodeManagerAddress", "")) for node in ray.nodes()}
+        if os.environ.get("RAY_AUTH_MODE") == "token" or all(a.startswith("127.") for a in addresses):
+            return ()
+        return ("warning: this cluster asks for no token, and whoever reaches it can run code; see cluster/README.md",)
+
+    def _keep_lanes(self, tuner: tune.Tuner) -> None:
+        # Each lane that dies would be a page of traceback; what a user needs of it stands in the trials.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        try:
+            with contextlib.redirect_stdout(_OtherThreads(sys.stdout)):
+                results = tuner.fit()
+            self._fatal += [str(error).strip().splitlines()[-1] for error in results.errors]
+        except Exception as error:  # whatever ended Tune ends the lanes; the driver must learn of it
+            self._fatal.append(f"{type(error).__name__}: {error}")
+
+    def probe(self, job: Job, widest: int) -> Probe:
+        finding = self._ask("probe", job, widest)
+        assert isinstance(finding, Probe)  # by the question
+        return finding
+
+    def self_test(self, job: Job) -> Promise:
+        finding = self._ask("self_test", job)
+        assert isinstance(finding, Promise)  # by the question
+        return finding
+
+    def _ask(self, question: Question, job: Job, *arguments: Any) -> Probe | Promise:
+        """What the first lane that has time finds out."""
+        ray.get(self._board.ask.remote(question, self._handing.in_job(job), *arguments))
+        while (finding := ray.get(self._board.finding.remote())) is None:
+            self._look()
+            time.sleep(_POLL_S)
+        if isinstance(finding, LabError):
+            raise finding
+        assert isinstance(finding, Probe | Promise)  # the board holds nothing else
+        return finding
+
+    def run(self, job: Job) -> Progress:
+        said(self._board.run.remote(self._handing.in_job(job)))
+        look, stop_at = self._look(), None
+        while True:
+            assert look.progress is not None  # the stage is begun
+            progress = look.progress
+            self._glance.write(
+                job.folder, progress, look.lanes, {"restarts": look.restarts, "dashboard": self._dashboard}
+            )
+            if not self._watch(progress) and stop_at is None:
+                stop_at = time.monotonic() + _STOP_S
+                ray.get(self._board.stop.remote())
+            if (progress.finished or stop_at is not None) and look.all_left:
+                break
+            if stop_at is not None and time.monotonic() > stop_at:
+                break
+            time.sleep(_POLL_S)
+            look = self._look()
+        ray.get(self._board.end_stage.remote())
+        if stop_at is not None and not progress.finished:
+            raise Interrupted("stopped; all finished epochs are saved")
+        if progress.abort:
+            raise StudyError(f"{job.stage}: {progress.abort}")
+        return progress
+
+    def _look(self) -> Look:
+        """See how the lanes are, end those that hang, and learn whether they were lost for good."""
+        look: Look = said(self._board.look.remote())
+        for handle in look.hung:
+            ray.kill(handle)
+        fatal = look.fatal or (self._fatal[-1] if self._fatal else "")
+        if fatal or not self._tune.is_alive():
+            raise EngineError(f"lanes were lost for good: {fatal or 'Ray Tune ended'}")
+        return look
+
+    def close(self) -> None:
+        try:
+            ray.get(self._board.leave.remote(), timeout=5)
+            self._tune.join(timeout=5)
+        except Exception:  # noqa: S110 - closing after a failure: there may be nothing left to close
+            pass
+        ray.shutdown()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _runtime_env(task_module: Path | None) -> dict[str, Any] | None:
+    """What the cluster's nodes need of this machine: the package and the user's files, and its arithmetic."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:  # submitted: files and variables have travelled with the job
+        return None
+    modules = [str(module) for module in (code_transfer.lab_folder(), task_module) if module]
+    return {"py_modules": modules, "excludes": ["**/__pycache__"], "env_vars": inherited()}
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """What Ray starts meanwhile listens on loopback only, as it does by itself on macOS.
+
+    Elsewhere it replaces 127.0.0.1, where it is told so, by the address that the network knows, and listens on all.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    kept, os.environ[name] = os.environ.get(name), "0"
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[name]
+        os.environ |= {} if kept is None else {name: kept}
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the driver's signal handlers: Ray sets its own, with which SIGTERM would end everything unsaved."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

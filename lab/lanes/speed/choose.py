@@ -1,0 +1,160 @@
+"""From a spec to lanes: which engine runs them, how many there are, and how each of them trains."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from lab.errors import SpecError
+from lab.lanes.engine import Engine, Probe, Watch
+from lab.lanes.job import make_job, task_of
+from lab.lanes.local import LocalEngine
+from lab.lanes.speed.pace import Pace, StepsAhead, find_pace, is_on_cpu
+from lab.lanes.speed.packing import narrowed, settle
+from lab.record.folder import Record
+from lab.spec.batch_size import batch_sizes
+from lab.spec.plan import Job, SearchPlan
+from lab.spec.study import ExecutionSpec, StudySpec
+from lab.tasks.task import TrialFunction
+
+_RAY_START_S = 10.0
+"""What a study's end is later by Ray's and its lanes' start and end; 9 to 12 s on two cores."""
+_BESIDE = 0.85
+"""Pace of a lane where every core has one, of that where it is alone; .77 to .92 on two cores, least where a model is
+bound by memory."""
+_LONG_S = 600.0
+"""Training from which on lanes are kept apart from the driver in any case: one that dies or hangs starts again."""
+
+
+def open_lanes(
+    spec: StudySpec,
+    record: Record,
+    watch: Watch,
+    say: Callable[[str], None],
+    address: str | None,
+    steps_ahead: StepsAhead,
+) -> tuple[Engine, StudySpec]:
+    """Open the engine for what is to be trained, and replace every `auto` of a spec by what it can do.
+
+    Raises:
+        LabError: the engine cannot be started, or the task not be trained.
+    """
+    execution = spec.execution
+    local = LocalEngine(_number(execution.lanes) or 1, watch)
+    if execution.engine == "local":
+        probe = (
+            find_pace(spec, local, *_to_probe(spec, record, local), steps_ahead).fastest if _is_timed(spec) else None
+        )
+        return local, _settled(spec, record, local, probe, say)
+    plain = None
+    if address is None and execution.engine == "auto" and _may_be_local(spec):
+        pace = find_pace(spec, local, *_to_probe(spec, record, local), steps_ahead)
+        if pace.seconds is not None and pace.seconds <= min(_on_ray_s(spec, pace), _LONG_S):
+            say(f"engine    local: about {pace.seconds:.0f} s of training, which Ray's start would not make shorter")
+            return local, _settled(spec, record, local, pace.fastest, say)
+        plain = pace.plain
+    engine = _open_ray(spec, record, watch, say, address)
+    try:
+        return engine, _settled(spec, record, engine, plain, say)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def _number(value: int | str) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _is_timed(spec: StudySpec) -> bool:
+    return spec.execution.path == "auto" or spec.execution.width == "auto"
+
+
+def _may_be_local(spec: StudySpec) -> bool:
+    """Whether it is worth the probe: a GPU's lane is best kept apart from the driver, and lanes asked for are given."""
+    one = _number(spec.execution.lanes) in (None, 1) and not spec.execution.gpus_per_lane
+    return _is_timed(spec) and one and not isinstance(task_of(spec), TrialFunction) and is_on_cpu(spec)
+
+
+def _on_ray_s(spec: StudySpec, pace: Pace) -> float:
+    """Seconds on lanes on all cores."""
+    assert pace.plain_s is not None  # told wherever the other time is
+    cores = max(int((os.cpu_count() or 1) / spec.execution.cpus_per_lane), 1)
+    lanes = _number(spec.execution.lanes) or min(cores, spec.search.concurrency)
+    return pace.plain_s / (lanes * (_BESIDE if lanes > 1 else 1.0)) + _RAY_START_S
+
+
+def _open_ray(spec: StudySpec, record: Record, watch: Watch, say: Callable[[str], None], address: str | None) -> Engine:
+    say("starting Ray" if address is None else f"joining Ray at {address}")
+    from lab.lanes.ray.engine import RayEngine  # here: no other engine needs Ray
+
+    execution = spec.execution
+    engine = RayEngine(
+        record.folder,
+        _number(execution.lanes),
+        watch,
+        address,
+        execution.cpus_per_lane,
+        execution.gpus_per_lane,
+        execution.device,
+        most_lanes=spec.search.concurrency,
+        hang_s=execution.hang_s,
+        task=spec.task.ref(),
+    )
+    for line in engine.warnings if address else ():
+        say(line)
+    return engine
+
+
+def _to_probe(spec: StudySpec, record: Record, engine: Engine) -> tuple[Job, int]:
+    """The job to be probed, and its most slots."""
+    plan = SearchPlan({}, {}, spec.search.trials, spec.search.epochs)
+    widest = _number(spec.execution.width) or max(spec.search.concurrency // engine.lanes, 1)
+    return make_job(spec, record, engine, "explore", plan, spec.space), widest
+
+
+def _threads(execution: ExecutionSpec, engine: Engine, probe: Probe | None) -> int:
+    """How many threads share a step, where nobody has said."""
+    if engine.name == "local":
+        return probe.threads if probe is not None else 1
+    return max(int(execution.cpus_per_lane), 1)
+
+
+def _settled(
+    spec: StudySpec, record: Record, engine: Engine, probe: Probe | None, say: Callable[[str], None]
+) -> StudySpec:
+    """The spec as it can be repeated; probed on the engine where that has not been done."""
+    execution = spec.execution
+    threads = _number(execution.threads) or _threads(execution, engine, probe)
+    execution = execution.model_copy(update={"threads": threads})
+    updates: dict[str, Any] = {"engine": engine.name, "lanes": engine.lanes}
+    found = dict(spec.provenance)
+    if _is_timed(spec):
+        job, widest = _to_probe(spec.model_copy(update={"execution": execution}), record, engine)
+        if probe is None or probe.threads != threads:
+            probe = engine.probe(job, widest)
+        probe = narrowed(probe, widest)
+        lane = settle(probe, _number(execution.width))
+        stack = lane.stack if execution.stack == "auto" else execution.stack
+        asked = execution.path in {path for path, _ in probe.milliseconds}
+        path = execution.path if asked else lane.path
+        updates |= {"path": path, "width": lane.width, "stack": stack}
+        slots = f"{lane.width} slots" + (f" in stacks of {stack}" if stack < lane.width else "")
+        say(f"lanes     {engine.lanes} x {slots}, {path} ({probe.reason})")
+        found["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": probe.timed}
+    elif execution.stack == "auto" and not isinstance(task_of(spec), TrialFunction):
+        # Nothing is timed: as many stacks as there are batch sizes fill the slots.
+        assert isinstance(execution.width, int)  # else it would have been timed
+        updates["stack"] = -(-execution.width // len(batch_sizes(spec.batch_size, spec.space)))
+    if execution.gpus_per_lane > 1 and updates.get("path", execution.path) != "function":
+        reason = f"{execution.gpus_per_lane:g}: a task's models train on one GPU; more are for a trial function"
+        raise SpecError("execution.gpus_per_lane", reason)
+    settled = spec.model_copy(update={"execution": execution.model_copy(update=updates), "provenance": found})
+    return settled if settled.execution.path == "function" else _promised(settled, record, engine, say)
+
+
+def _promised(spec: StudySpec, record: Record, engine: Engine, say: Callable[[str], None]) -> StudySpec:
+    """The spec with what its lanes' arithmetic can promise; nothing that is trained depends on it."""
+    promise = engine.self_test(_to_probe(spec, record, engine)[0])
+    say(f"numbers   {promise.line}")
+    return spec.model_copy(update={"provenance": {**spec.provenance, "numbers": promise.line}})

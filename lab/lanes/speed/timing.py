@@ -1,0 +1,82 @@
+"""How long a lane takes for a step of a job's trials, on this machine and now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from statistics import median
+
+from lab.errors import TaskError
+from lab.lanes.lane import make_trainer, template_of
+from lab.schedules import Constant
+from lab.spec.plan import Assignment, Job, Outcome
+from lab.training.device import DeviceLost
+from lab.training.memory import out_of_memory
+from lab.training.stacking.layouts import NotStackable
+
+_STEPS = 16
+_ROUNDS = 3
+_ROUND_S = 0.2
+"""Of slow steps fewer make a round: a net of 50 ms a step was timed for a third as long as its search took."""
+_SLOWER = 1.25
+
+
+def time_alone(job: Job) -> float:
+    """Milliseconds of a step of one trial, one after the other."""
+    return _milliseconds(job, "sequential", 1, _enough(_milliseconds(job, "sequential", 1, steps=1)))
+
+
+def time_rows(path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, int], float]) -> None:
+    """Add milliseconds per row and step of stacked models with ever more rows: as long as they fit into memory and are
+    not clearly slower than what has been timed.
+
+    Raises:
+        NotStackable: the path is not to be had in the job's precision.
+        TaskError: a trial cannot be trained at all.
+    """
+    found = times["sequential", 1]
+    for width in rows:
+        try:
+            found = _milliseconds(job, path, width, _enough(found * width))
+        except TaskError as error:
+            if job.training.precision == "float32":
+                raise
+            # It was checked in full precision; some operations cannot be had in this one.
+            raise NotStackable(f"not in {job.training.precision} ({error})") from error
+        except Exception as error:
+            if width == 1 or not out_of_memory(error):
+                raise
+            return
+        times[path, width] = found
+        if found > _SLOWER * min(times.values()) and width > 1:
+            return
+
+
+def _enough(step_ms: float) -> int:
+    """Steps of a round, where all slots' step is expected to take so long."""
+    return max(min(round(_ROUND_S * 1000 / step_ms), _STEPS), 1)
+
+
+def _milliseconds(job: Job, path: str, width: int, steps: int) -> float:
+    """Median time of one trial's optimizer step, over rounds of so many."""
+    steps = min(steps, job.training.epoch_steps or steps)
+    training = replace(job.training, path=path, epoch_steps=steps, record_losses=True, stop_at=None)
+    trainer = make_trainer(replace(job, training=training, width=width, stack=None))
+    params = template_of(job)
+    for slot in range(width):
+        schedule = Constant(max_lr=1e-4)
+        trainer.start(Assignment(slot, params, slot, _ROUNDS + 1, schedule, slot, 0))
+    found = []
+    for _ in range(_ROUNDS + 1):
+        begin = time.perf_counter()
+        try:
+            results = trainer.epoch()
+        except DeviceLost as error:
+            raise TaskError(f"its speed could not be measured: {error}") from error
+        found.append(time.perf_counter() - begin)
+        failed = next((result.detail for result in results if result.outcome is Outcome.FAILED), "")
+        if failed or len(results) != width:
+            why = failed.strip().splitlines()[-1] if failed else "its trial ended"
+            raise TaskError(f"its speed could not be measured: {why}")
+    return median(found[1:]) * 1000 / steps / width

@@ -1,0 +1,58 @@
+"""What lanes have saved of their training, by lane, and by trial where one was moved to another lane."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.record.folder import write_bytes
+
+
+class Checkpoints:
+    """The checkpoints of a stage's lanes in a study folder."""
+
+    def __init__(self, folder: Path, stage: str) -> None:
+        self._folder, self._stage = folder / "lanes", stage
+
+    def write(self, lane: int, state: bytes) -> None:
+        """Keep a lane's latest."""
+        write_bytes(self._of_lane(lane), state)
+
+    def read(self, lane: int) -> bytes | None:
+        """A lane's latest; None where it has saved nothing."""
+        return _content(self._of_lane(lane))
+
+    def keep(self, trial: int, source: int) -> None:
+        """Keep for a trial what the lane it is taken from has saved last.
+
+        A copy, since the lost lane, when it is back, writes its own anew; and none saved before the trial came to it.
+        """
+        checkpoint, kept = self._of_lane(source), self._of_trial(trial)
+        if checkpoint.exists() and (not kept.exists() or _age(checkpoint) > _age(kept)):
+            write_bytes(kept, checkpoint.read_bytes())
+
+    def kept(self, trial: int) -> bytes | None:
+        """From what a moved trial goes on; None where it was not moved, or nothing had been saved."""
+        return _content(self._of_trial(trial))
+
+    def forget(self, trial: int) -> None:
+        """A moved trial has ended."""
+        self._of_trial(trial).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """The stage begins anew: its trials' numbers will be those of others."""
+        for path in self._folder.glob(f"{self._stage}-*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    def _of_lane(self, lane: int) -> Path:
+        return self._folder / f"{self._stage}-{lane}.safetensors"
+
+    def _of_trial(self, trial: int) -> Path:
+        return self._folder / f"{self._stage}-moved-{trial}.safetensors"
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def _age(path: Path) -> int:
+    return path.stat().st_mtime_ns

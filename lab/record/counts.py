@@ -1,0 +1,107 @@
+"""A stage's trials counted as they change, so that what a ledger is asked a thousand times a minute needs no scan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from optuna.trial import FrozenTrial, TrialState
+
+from lab.spec.plan import Outcome
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What one trial counts for."""
+
+    storage_id: int
+    state: TrialState
+    lane: int | None
+    outcome: str | None
+    epochs_done: int
+
+
+class Tally:
+    """Counts of a stage's trials. Whoever changes a trial in the storage lets it be observed anew."""
+
+    def __init__(self, direction: Literal["maximize", "minimize"], trials: Iterable[FrozenTrial]) -> None:
+        self._better = max if direction == "maximize" else min
+        self._entries: dict[int, _Entry] = {}
+        self._running: dict[int, set[int]] = {}
+        self._frontiers: dict[int, int] = {}
+        self._states: Counter[TrialState] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.epochs_done = 0
+        """Of trials under way, and those that ended ones no longer need."""
+        self.best: float | None = None
+        self.failure = ""
+        """What the last failed trial said."""
+        for trial in trials:
+            self.observe(trial)
+
+    def observe(self, trial: FrozenTrial) -> None:
+        """Count a trial as it is now, instead of as it was."""
+        old = self._entries.get(trial.number)
+        new = self._entries[trial.number] = _entry(trial)
+        if old is not None:
+            self._count(trial.number, old, -1)
+        self._count(trial.number, new, 1)
+        place = trial.user_attrs.get("assignment")
+        if place is not None:
+            ticks = (self._frontiers.get(place["lane"], 0), place["tick"], trial.user_attrs.get("end_tick") or 0)
+            self._frontiers[place["lane"]] = max(ticks)
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            self.best = trial.value if self.best is None else self._better(self.best, trial.value)
+        if new.outcome == Outcome.FAILED:
+            self.failure = str(trial.user_attrs.get("detail", ""))
+
+    def _count(self, number: int, entry: _Entry, sign: Literal[-1, 1]) -> None:
+        self._states[entry.state] += sign
+        self.epochs_done += sign * entry.epochs_done
+        if entry.outcome is not None:
+            self.outcomes[entry.outcome] += sign
+        if entry.state == TrialState.RUNNING and entry.lane is not None:
+            held = self._running.setdefault(entry.lane, set())
+            (held.add if sign > 0 else held.discard)(number)
+
+    def storage_id(self, number: int) -> int:
+        """What the storage calls a trial."""
+        return self._entries[number].storage_id
+
+    @property
+    def total(self) -> int:
+        return len(self._entries)
+
+    @property
+    def counted(self) -> int:
+        """Trials that use up the search's budget: all but the preempted, which are run again as others."""
+        return self.total - self.outcomes[Outcome.PREEMPTED]
+
+    @property
+    def waiting(self) -> int:
+        return self._states[TrialState.WAITING]
+
+    def running(self, lane: int) -> list[int]:
+        """A lane's running trials, in their order."""
+        return sorted(self._running.get(lane, ()))
+
+    def lanes(self) -> set[int]:
+        """Lanes that have running trials."""
+        return {lane for lane, held in self._running.items() if held}
+
+    def frontier(self, lane: int) -> int:
+        """The tick at which a lane last was given something, or something of it ended."""
+        return self._frontiers.get(lane, 0)
+
+
+def _entry(trial: FrozenTrial) -> _Entry:
+    attrs = trial.user_attrs
+    outcome = attrs.get("outcome")
+    if outcome is None:
+        epochs = len(trial.intermediate_values)
+    else:  # one that ended early needs no more; one that was preempted is counted where it runs again
+        epochs = 0 if outcome == Outcome.PREEMPTED else int(attrs["planned"]["epochs"])
+    lane = attrs.get("assignment", {}).get("lane")
+    return _Entry(trial._trial_id, trial.state, lane, None if outcome is None else str(outcome), epochs)

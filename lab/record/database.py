@@ -1,0 +1,106 @@
+"""Holding a study in a team's database: one ledger at a time, whoever and wherever its driver is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import text
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from lab.errors import RecordError
+from lab.record.folder import locked
+from lab.spec.plan import Store
+
+_HOLDER = """
+SELECT a.application_name, a.client_addr::text, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS')
+FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = :high AND l.objid = :low
+"""
+_FORGET_DEAD = ("tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
+"""Within 25 s the server lets go of a holder whose machine has vanished; its own default is two hours."""
+
+
+@contextmanager
+def held(store: Store, stage: str, wait_s: float) -> Generator[Callable[[], None]]:
+    """Hold one stage of a study; the database frees it when this process or its connection ends.
+
+    Gives a function that raises `RecordError` once the hold is lost. PostgreSQL holds by an advisory lock, SQLite by
+    a lock file beside the database; for others the study folder's lock has to do.
+
+    Raises:
+        RecordError: the database cannot be reached, or another driver holds the stage after `wait_s`; it is named.
+    """
+    kind = store.url.partition(":")[0]
+    if kind.startswith("sqlite"):
+        path = make_url(url(store)).database
+        if path and path != ":memory:":
+            name = hashlib.sha256(store.name(stage).encode()).hexdigest()[:12]
+            with locked(Path(f"{path}.{name}.lock"), f"the ledger of stage '{stage}'", wait_s):
+                yield lambda: None
+            return
+    if not kind.startswith("postgresql"):
+        yield lambda: None
+        return
+    try:
+        connection = _connect(store)
+    except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base
+        raise cannot_open(store, error) from error
+
+    def check() -> None:
+        try:
+            connection.execute(text("SELECT 1"))
+        except SQLAlchemyError as error:
+            lost = f"storage: lost the connection to the {kind} database ({type(error).__name__})"
+            raise RecordError(f"{lost}; resume when it is back") from error
+
+    with connection:
+        _take(connection, store.name(stage), stage, wait_s)
+        yield check
+
+
+def cannot_open(store: Store, error: Exception) -> RecordError:
+    """One line that does not repeat the URL: it may hold a password, and so may what the driver says."""
+    kind = store.url.partition(":")[0]
+    advice = "; pip install 'lab[cluster]' brings a driver" if isinstance(error, ImportError) else ""
+    return RecordError(f"storage: the {kind} database cannot be opened ({type(error).__name__}){advice}")
+
+
+def url(store: Store) -> str:
+    """The database's URL; PostgreSQL without a driver named is reached by psycopg, which reads the password from
+    `PGPASSWORD` or `~/.pgpass`."""
+    return store.url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def _connect(store: Store) -> Connection:
+    name = f"lab on {socket.gethostname()[:30]}, process {os.getpid()}"
+    options: dict[str, Any] = {"application_name": name, "connect_timeout": 10}
+    engine = sqlalchemy.create_engine(
+        url(store), poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options, hide_parameters=True
+    )
+    connection = engine.connect()
+    for setting in _FORGET_DEAD:
+        connection.execute(text(f"SET {setting}"))
+    return connection
+
+
+def _take(connection: Connection, name: str, stage: str, wait_s: float) -> None:
+    key = hashlib.sha256(name.encode()).digest()
+    high, low = int.from_bytes(key[:4], "big") >> 1, int.from_bytes(key[4:8], "big") >> 1
+    deadline = time.monotonic() + wait_s
+    # Both keys fit into PostgreSQL's signed 32 bits.
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:high, :low)"), {"high": high, "low": low}).scalar():
+        if time.monotonic() >= deadline:
+            found = connection.execute(text(_HOLDER), {"high": high, "low": low}).first()
+            who = f"{found[0]} ({found[1] or 'local'}), since {found[2]}" if found else "another driver"
+            raise RecordError(f"storage: stage '{stage}' of this study is in use by {who}")
+        time.sleep(0.2)

@@ -1,0 +1,178 @@
+"""Trials as the stages after the ledger read them: from the storage, without disturbing who writes it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from lab.errors import RecordError
+from lab.record.folder import Record
+from lab.record.journal import QueueStorage, ReadOnlyJournal
+from lab.spec.plan import ENDED, Outcome, Store
+from lab.spec.space import Params
+
+
+def readable(path: Path) -> AbstractContextManager[None]:
+    return _JournalErrors(path)
+
+
+@dataclass
+class _JournalErrors(AbstractContextManager[None]):
+    """Turns what Optuna raises on a damaged journal into one line."""
+
+    path: Path
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (KeyError, IndexError, AssertionError, TypeError, ValueError)):
+            raise RecordError(
+                f"{self.path}: is damaged or not this study's ({type(error).__name__}: {error})"
+            ) from error
+
+
+def open_storage(store: Store | None, journal: BaseJournalBackend | None) -> BaseStorage:
+    """The storage of a ledger: a database, or a journal file.
+
+    Raises:
+        RecordError: the database cannot be opened; its URL, which may hold a password, is not repeated.
+    """
+    if store is None:
+        assert journal is not None  # the caller opens the journal of the study folder
+        return QueueStorage(journal)
+    from lab.record.database import cannot_open, url  # SQLAlchemy takes .1 s, and most studies have no database
+
+    try:
+        return RDBStorage(url(store))
+    except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base
+        raise cannot_open(store, error) from error
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Give a database's connections back; a journal holds none."""
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial as the stages after it read it."""
+
+    number: int
+    params: Params
+    outcome: Outcome | None
+    score: float | None
+    seed: int
+    epochs: int
+    role: str
+    curve: dict[int, float]
+    detail: str
+    seconds: float | None
+    plan_index: int | None
+    step_losses: list[float | None] = field(repr=False)
+    metrics: dict[str, float | None]
+
+
+def read_trials(record: Record, stage: str, store: Store | None = None) -> list[TrialRow]:
+    """A stage's trials, read without disturbing a ledger that is writing them; preempted ones are left out.
+
+    Raises:
+        RecordError: the journal is damaged, or holds fewer trials than the complete stage had.
+    """
+    return read_stages(record, (stage,), store)[stage]
+
+
+def read_stages(record: Record, stages: Sequence[str], store: Store | None = None) -> dict[str, list[TrialRow]]:
+    """The trials of several stages, for the price of one; see `read_trials`."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found = _read(record, stages, store)
+    for stage, rows in found.items():
+        artefact = record.artefact(stage) or {}
+        had = sum(artefact["outcomes"].values()) if "outcomes" in artefact else artefact.get("trials", 0)
+        ended = sum(row.outcome is not None for row in rows)
+        if stage != "explain" and ended < had:
+            message = f"holds {ended} ended trials of stage '{stage}', which had {had}"
+            raise RecordError(f"{record.journal_path}: {message}; restore it from a copy")
+    return found
+
+
+def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[str, list[TrialRow]]:
+    if store is None and not record.journal_path.exists():
+        return {stage: [] for stage in stages}
+    with readable(record.journal_path), _nothing_to_collect():
+        opened = open_storage(store, None if store else ReadOnlyJournal(record.journal_path))
+        try:
+            found = {stage: _trials(opened, store.name(stage) if store else stage) for stage in stages}
+        finally:
+            close_storage(opened)
+        rows = {s: [_row(trial) for trial in trials if "planned" in trial.user_attrs] for s, trials in found.items()}
+    return {s: [row for row in have if row.outcome is not Outcome.PREEMPTED] for s, have in rows.items()}
+
+
+@contextlib.contextmanager
+def _nothing_to_collect() -> Iterator[None]:
+    """Of 10,000 trials come 500,000 objects, and all stay: looking for garbage among them was a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def failures(rows: Iterable[TrialRow]) -> list[str]:
+    """Why trials failed, the most frequent reason first: each as its number and the last line of what was raised."""
+    broken = (Outcome.FAILED, Outcome.OUT_OF_MEMORY)
+    reasons = Counter((row.detail.strip().splitlines() or ["no reason"])[-1] for row in rows if row.outcome in broken)
+    return [f"{count} failed with: {reason}" for reason, count in reasons.most_common()]
+
+
+def why_ended(record: Record, stage: str, store: Store | None = None) -> str | None:
+    """Why a search ended before its last trial; None where it did not."""
+    journal = None if store else ReadOnlyJournal(record.journal_path)
+    with readable(record.journal_path):
+        opened = open_storage(store, journal)
+        try:
+            study = optuna.load_study(study_name=store.name(stage) if store else stage, storage=opened)
+            return study.user_attrs.get(ENDED) or None
+        finally:
+            close_storage(opened)
+
+
+def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return []
+    return study.get_trials(deepcopy=False)
+
+
+def _row(trial: FrozenTrial) -> TrialRow:
+    attrs = trial.user_attrs
+    outcome = attrs.get("outcome")
+    return TrialRow(
+        number=trial.number,
+        params=cast(Params, dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {}))),
+        outcome=Outcome(outcome) if outcome else None,
+        score=trial.value if trial.state == TrialState.COMPLETE else None,
+        seed=attrs["planned"]["seed"],
+        epochs=attrs["planned"]["epochs"],
+        role=attrs["planned"]["role"],
+        curve={int(epoch): value for epoch, value in trial.intermediate_values.items()},
+        detail=str(attrs.get("detail", "")),
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+        plan_index=attrs.get("plan_index"),
+        step_losses=attrs.get("step_losses", []),
+        metrics=attrs.get("metrics", {}),
+    )

@@ -1,0 +1,122 @@
+"""Samplers and pruners by the `kind` a spec names: the project's own, and any of Optuna's."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
+
+from lab.errors import SpecError, nearest
+from lab.response.encode import Conditions
+from lab.search.forecast import ForestPruner
+from lab.search.forest import ForestSampler
+
+SamplerSource: TypeAlias = Callable[[int], BaseSampler]
+"""From a trial's number to the sampler that proposes it: an Optuna sampler is built anew, seeded by the number,
+so that its random state, too, follows from (seed, history)."""
+
+_SAMPLERS = {
+    "random": "RandomSampler",
+    "tpe": "TPESampler",
+    "gp": "GPSampler",
+    "qmc": "QMCSampler",
+}
+SAMPLERS = ("forest", *_SAMPLERS, "optuna:CLASS")
+PRUNERS = ("none", "forest", "optuna:CLASS")
+
+
+def sampler_source(
+    spec: Mapping[str, Any],
+    seed: int,
+    space: Mapping[str, BaseDistribution],
+    known: Sequence[FrozenTrial] = (),
+    when: Conditions | None = None,
+) -> SamplerSource:
+    """The samplers of a study.
+
+    Args:
+        when: at which values of others the space's conditional hyperparameters exist.
+        known: trials of another study, as prior observations.
+
+    Raises:
+        SpecError: unknown kind or option, or a kind that takes no prior observations.
+    """
+    options = dict(spec)
+    kind = options.pop("kind", "forest")
+    if kind == "forest":
+        _check_options("search.sampler", ForestSampler, options, hidden={"space", "seed", "known", "when"})
+        given = {"seed": seed, "space": space, "known": known, "when": when}
+        forest = _build("search.sampler", ForestSampler, {**given, **options})
+        return lambda number: forest
+    if known:
+        raise SpecError("search.sampler.kind", f"{kind!r} takes no other study's trials; choose 'forest' to start warm")
+    cls = _optuna_class("search.sampler", kind, optuna.samplers, SAMPLERS)
+    _check_options("search.sampler", cls, options, hidden={"seed"})
+    if "seed" not in inspect.signature(cls).parameters:
+        return _source("search.sampler", cls, lambda number: options)
+    if cls is optuna.samplers.QMCSampler:  # one sequence, of which the storage counts the points
+        fixed = {"seed": seed, "warn_independent_sampling": False, **options}
+        return _source("search.sampler", cls, lambda number: fixed)
+    return _source("search.sampler", cls, lambda number: {"seed": (seed * 1_000_003 + number) % 2**31, **options})
+
+
+def _source(place: str, cls: Any, options: Callable[[int], Mapping[str, Any]]) -> SamplerSource:
+    _build(place, cls, options(0))  # refused now rather than at the first proposal
+    return lambda number: cast(BaseSampler, _build(place, cls, options(number)))
+
+
+def build_pruner(spec: Mapping[str, Any], epochs: int, seed: int) -> BasePruner:
+    """The pruner of a study whose whole trials have so many epochs.
+
+    Raises:
+        SpecError: unknown kind or option.
+    """
+    options = dict(spec)
+    kind = options.pop("kind", "none")
+    if kind == "none":
+        _check_options("search.pruner", NopPruner, options)
+        return NopPruner()
+    if kind == "forest":
+        _check_options("search.pruner", ForestPruner, options, hidden={"epochs", "seed"})
+        forest = _build("search.pruner", ForestPruner, {"epochs": epochs, "seed": seed, **options})
+        assert isinstance(forest, ForestPruner)
+        return forest
+    cls = _optuna_class("search.pruner", kind, optuna.pruners, PRUNERS)
+    _check_options("search.pruner", cls, options)
+    pruner = _build("search.pruner", cls, options)
+    assert isinstance(pruner, BasePruner)
+    return pruner
+
+
+def _optuna_class(place: str, kind: object, module: Any, choices: tuple[str, ...]) -> Any:
+    name = _SAMPLERS.get(kind, kind).removeprefix("optuna:") if isinstance(kind, str) else ""
+    cls = getattr(module, name, None)
+    if not inspect.isclass(cls) or inspect.isabstract(cls):
+        hint = nearest(str(kind), choices)
+        raise SpecError(f"{place}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(choices)}")
+    return cls
+
+
+def _build(place: str, cls: Any, options: Mapping[str, Any]) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # the spec has asked for it by name
+            return cls(**options)
+    except (TypeError, ValueError, ImportError) as error:
+        raise SpecError(place, f"{cls.__name__}: {' '.join(str(error).split())}") from error
+
+
+def _check_options(place: str, cls: Any, options: Mapping[str, Any], hidden: set[str] | None = None) -> None:
+    allowed = set(inspect.signature(cls).parameters) - (hidden or set())
+    for name in options:
+        if name not in allowed:
+            hint = nearest(name, allowed)
+            raise SpecError(f"{place}.{name}", f"is unknown{hint}; allowed: {', '.join(sorted(allowed)) or 'none'}")

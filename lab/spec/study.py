@@ -1,0 +1,338 @@
+"""A study as the user writes it, checked to the last key. Says what to study, not where to run it (except `execution`,
+which flags override and which the resolved spec records so that a study can be repeated)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from lab.errors import SpecError, nearest
+from lab.spec.plan import Recipe, Store, TaskRef, Training, Until, check_recipe
+from lab.spec.space import Choice, Float, Int, Space, dump_dimension, ends, parse_dimension
+
+_MOST_THREADS = 512
+"""More than a machine's cores only slow it down; a hundred thousand end the process."""
+_FRESHNESS = 4
+"""A search has at least this many times more trials than run at once."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True, allow_inf_nan=False
+    )
+
+
+def _parse_space(value: object) -> Space:
+    if isinstance(value, Space):
+        return value
+    if not isinstance(value, Mapping):
+        raise SpecError("space", f"{value!r} is not a mapping of hyperparameter to range")
+    return Space({str(name): parse_dimension(f"space.{name}", d) for name, d in value.items()})
+
+
+def _dump_space(space: Space) -> dict[str, Any]:
+    return {name: dump_dimension(d) for name, d in space.items()}
+
+
+def _parse_task(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Positive = Annotated[int, Field(ge=1)]
+SpaceField = Annotated[Space, BeforeValidator(_parse_space), PlainSerializer(_dump_space)]
+
+
+class TaskSpec(BaseModel):
+    """Which task; keys beside `kind` and `root` are the task's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    kind: str
+    root: str = "."
+    given: Any = Field(default=None, exclude=True, repr=False)
+    """The task itself, when a study was made in Python from an object; never written."""
+    opened: Any = Field(default=None, exclude=True, repr=False)
+    """See `TaskRef.opened`; never written."""
+
+    def ref(self) -> TaskRef:
+        return TaskRef(self.kind, dict(self.model_extra or {}), self.root, self.given, opened=self.opened)
+
+
+class ScheduleSpec(_Section):
+    """How one cycle and several are trained; searched parameters of the same names win."""
+
+    one: dict[str, Any] = Field(default_factory=lambda: {"kind": "one_cycle"})
+    several: dict[str, Any] = Field(default_factory=lambda: {"kind": "snapshot"})
+
+    def recipe(self) -> Recipe:
+        return Recipe(self.one, self.several)
+
+
+_WEIGHT_DECAYS = (0.001, 0.01, 0.1)
+
+
+class BoundsSpec(_Section):
+    """The learning-rate range test."""
+
+    seeds: Positive = 3
+    weight_decays: list[Annotated[float, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    """None: see `affordable`."""
+    dropouts: list[Annotated[float, Field(ge=0, lt=1)]] | None = Field(default=None, min_length=1)
+    """None: the middle of the space's own range, where it has one."""
+    steps: Annotated[int, Field(ge=10)] = 100
+    start: Annotated[float, Field(gt=0)] = 1e-6
+    end: Annotated[float, Field(gt=0)] = 10.0
+    exponential: bool = True
+    stop_at: Annotated[float, Field(gt=1)] = 4.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end <= self.start:
+            raise SpecError("bounds.end", f"{self.end!r} is not above start {self.start!r}")
+        return self
+
+    def affordable(self, search_steps: float | None) -> list[float]:
+        """The weight decays to test at: three, or the middle one where they would take above a tenth of the search's
+        optimizer steps, since steps of the search tell more of what it asks."""
+        if self.weight_decays is not None:
+            return self.weight_decays
+        dear = search_steps is not None and 10 * len(_WEIGHT_DECAYS) * self.seeds * self.steps > search_steps
+        return [_WEIGHT_DECAYS[1]] if dear else list(_WEIGHT_DECAYS)
+
+
+FROM_BOUNDS = {"from": "bounds"}
+"""As a prior of the sampler: what the range test suggests for max_lr."""
+
+
+def without_range_test(sampler: Mapping[str, Any]) -> dict[str, Any]:
+    """A sampler's options as they are where the range test says nothing."""
+    prior = sampler.get("prior")
+    if not isinstance(prior, dict):
+        return dict(sampler)
+    return {**sampler, "prior": {name: belief for name, belief in prior.items() if belief != FROM_BOUNDS}}
+
+
+class SearchSpec(_Section):
+    """The explore stage."""
+
+    sampler: dict[str, Any] = Field(default_factory=lambda: {"kind": "forest"})
+    pruner: dict[str, Any] = Field(default_factory=lambda: {"kind": "none"})
+    trials: Positive = 64
+    epochs: Positive = 27
+    max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+    @property
+    def concurrency(self) -> int:
+        """Trials that may run at once; the search would be told nothing before it has ended, were it all of them."""
+        return max(self.trials // _FRESHNESS, 1)
+
+
+class UntilSpec(_Section):
+    """What ends the explore stage before its last trial, beside `search.trials`."""
+
+    gain_below_noise: bool = False
+    """The expected gain of a further trial is below the noise of a seed, eight trials in a row."""
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Of searching, breaks not counted; trials that run then are finished."""
+    target_score: float | None = None
+
+    def value(self) -> Until:
+        return Until(self.gain_below_noise, self.hours, self.target_score)
+
+
+class ConfirmSpec(_Section):
+    """Fresh seeds for the best candidates."""
+
+    one_cycle: Positive = 3
+    several: Annotated[int, Field(ge=0)] = 2
+    seeds: Annotated[int, Field(ge=2)] = 4
+
+
+class FinalSpec(_Section):
+    """The final models: `epochs` each, on `seeds` seeds; the cyclical ones with `snapshots` cycles."""
+
+    epochs: Positive = 60
+    seeds: Positive = 3
+    snapshots: Positive = 5
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.snapshots > self.epochs:
+            raise SpecError("final.snapshots", f"{self.snapshots} is above final.epochs {self.epochs}")
+        return self
+
+
+class ExecutionSpec(_Section):
+    """Where and how lanes run; `auto` is replaced before the study starts."""
+
+    engine: Literal["auto", "ray", "local"] = "auto"
+    """`auto`: `local` where training takes less time than starting Ray's lanes would save."""
+    lanes: Positive | Literal["auto"] = "auto"
+    width: Positive | Literal["auto"] = "auto"
+    stack: Positive | Literal["auto"] = "auto"
+    """Slots that are trained as one stacked model, where trials differ in batch size or architecture."""
+    path: Literal["auto", "stacked", "vmap", "sequential", "function"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=_MOST_THREADS)] | Literal["auto"] = "auto"
+    """That share a step. `auto`: on Ray one, or all `cpus_per_lane`; in this process as many as make it faster."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """`bf16`: forward passes under PyTorch's autocast, with weights and optimizer in float32."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    cpus_per_lane: Annotated[float, Field(gt=0)] = 1
+    gpus_per_lane: Annotated[float, Field(ge=0)] = 0
+    checkpoint_s: Annotated[float, Field(gt=0)] = 30.0
+    hang_s: Annotated[float, Field(gt=0)] = 900.0
+    """A lane on Ray that finishes nothing for so long, and for 20 times its longest epoch, is restarted."""
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Self:
+        if self.gpus_per_lane > 1 and self.gpus_per_lane % 1:
+            raise SpecError("execution.gpus_per_lane", f"{self.gpus_per_lane} is neither below 1 nor a whole number")
+        return self
+
+
+class StudySpec(_Section):
+    """A whole study."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    task: Annotated[TaskSpec, BeforeValidator(_parse_task)]
+    space: SpaceField
+    schedule: ScheduleSpec = ScheduleSpec()
+    optimizer: dict[str, Any] = Field(default_factory=lambda: {"kind": "adamw"})
+    batch_size: Positive = 64
+    bounds: BoundsSpec = BoundsSpec()
+    search: SearchSpec = SearchSpec()
+    until: UntilSpec = UntilSpec()
+    confirm: ConfirmSpec = ConfirmSpec()
+    final: FinalSpec = FinalSpec()
+    execution: ExecutionSpec = ExecutionSpec()
+    storage: str | None = None
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Written by `lab` into a resolved spec: versions, commit, probe. Not read."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self.space.check_conditions()
+        check_recipe(self.schedule.recipe(), self.space)
+        for value in ends(self.space["cycles"]) if "cycles" in self.space else ():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SpecError("space.cycles", f"{value!r} is not a whole number of at least 1")
+            if value > self.search.epochs:
+                raise SpecError("space.cycles", f"{value} cycles do not fit into {self.search.epochs} epochs")
+        if isinstance(self.space.get("cycles"), Float):
+            raise SpecError("space.cycles", "is a real number; add 'int: true', or give a choice")
+        return self
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> Self:
+        """A password in the spec would stand in `study.yaml` and in every copy of it."""
+        if self.storage is not None:
+            try:
+                parts = urlsplit(self.storage)
+                secret = parts.password is not None or "password" in parts.query
+            except ValueError:
+                raise SpecError("storage", "is no URL of a database") from None
+            if secret:
+                raise SpecError("storage", "holds a password; leave it out, and set PGPASSWORD (or use ~/.pgpass)")
+        return self
+
+    @model_validator(mode="after")
+    def _believable(self) -> Self:
+        """A prior over what is not searched, or around what never is, would say nothing without a word."""
+        prior = self.search.sampler.get("prior")
+        for name, belief in prior.items() if isinstance(prior, dict) else ():
+            place, dimension = f"search.sampler.prior.{name}", self.space.get(str(name))
+            if belief == FROM_BOUNDS:
+                if not (name == "max_lr" and isinstance(dimension, Float)):
+                    raise SpecError(place, "'from: bounds' is possible for a max_lr of low and high")
+            elif dimension is None:
+                raise SpecError(
+                    place, f"is not searched{nearest(str(name), self.space)}; searched are {', '.join(self.space)}"
+                )
+            elif isinstance(dimension, Choice):
+                raise SpecError(place, "is a choice, whose options have no order to lie near to")
+            elif isinstance(dimension, (Float, Int)) and isinstance(belief, dict):
+                center = belief.get("center")
+                if isinstance(center, (int, float)) and not dimension.low <= center <= dimension.high:
+                    raise SpecError(
+                        f"{place}.center",
+                        f"{center!r} is not within space.{name}, {dimension.low!r} to {dimension.high!r}",
+                    )
+        return self
+
+    def training(self) -> Training:
+        """How lanes train, as far as the spec says."""
+        found = self.execution
+        return Training(
+            self.optimizer,
+            self.batch_size,
+            path=found.path,
+            threads=found.threads if isinstance(found.threads, int) else 1,
+            device=found.device,
+            precision=found.precision,
+        )
+
+    @property
+    def needs_range_test(self) -> bool:
+        """Whether the range test's finding is asked for: as max_lr's range, or as a prior within a given one."""
+        prior = self.search.sampler.get("prior")
+        return self.space.needs_bounds or (isinstance(prior, dict) and FROM_BOUNDS in prior.values())
+
+    @property
+    def store(self) -> Store | None:
+        """Where trials are kept, if not in the study folder; studies that ask the same share their trials."""
+        if self.storage is None:
+            return None
+        # A section that says nothing is left out: studies begun before there was one keep their name.
+        silent = {"until"} if self.until == UntilSpec() else set()
+        said = self.model_dump(mode="json", exclude={"execution", "provenance", "storage"} | silent)
+        asked = json.dumps(said, sort_keys=True)
+        return Store(self.storage, f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}")
+
+    def what(self) -> dict[str, Any]:
+        """The question alone, without where it runs and what was resolved: two equal ones are the same study."""
+        return self.model_dump(exclude={"execution", "provenance"})
+
+
+def parse_spec(value: object) -> StudySpec:
+    """A spec from plain values.
+
+    Raises:
+        SpecError: the first thing that is wrong, with its path, its value and what is allowed.
+    """
+    if not isinstance(value, Mapping):
+        raise SpecError("spec", f"{value!r} is not a mapping" if value is not None else "is empty")
+    try:
+        return StudySpec.model_validate(dict(value))
+    except ValidationError as error:
+        raise _as_spec_error(error) from None
+
+
+def _as_spec_error(error: ValidationError) -> SpecError:
+    first: ErrorDetails = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
+    place = _place(first)
+    if first["type"] == "extra_forbidden":
+        section: type[BaseModel] = StudySpec
+        for part in first["loc"][:-1]:
+            annotation = section.model_fields[str(part)].annotation
+            assert isinstance(annotation, type)  # extras occur in sections only
+            assert issubclass(annotation, BaseModel)
+            section = annotation
+        names = [n for n in section.model_fields if n != "provenance"]
+        return SpecError(place, f"is unknown{nearest(str(first['loc'][-1]), names)}; allowed: {', '.join(names)}")
+    if first["type"] == "missing":
+        return SpecError(place, "is missing")
+    if first["type"] == "model_type":
+        return SpecError(place, f"{first['input']!r} is not a mapping of options to values")
+    messages = [e["msg"][0].lower() + e["msg"][1:] for e in error.errors() if _place(e) == place]
+    return SpecError(place, f"{first['input']!r}: {', or '.join(messages)}")
+
+
+def _place(error: ErrorDetails) -> str:
+    """The keys that lead to an error; where several types are possible, pydantic names the type tried as well."""
+    return ".".join(str(p) for p in error["loc"] if p not in ("constrained-int", "literal['auto']", "[key]")) or "spec"

@@ -1,0 +1,86 @@
+"""A study's data: looked at once before anything trains, and the same for as long as the study lives."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.errors import LabError, RecordError
+from lab.record.folder import Record, write_json
+from lab.spec.batch_size import batch_sizes
+from lab.spec.optimizer import check_optimizer
+from lab.spec.plan import Training
+from lab.spec.study import StudySpec
+from lab.tasks.load import load_task
+
+if TYPE_CHECKING:
+    from lab.tasks.task import Task
+
+
+def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ...]]:
+    """Let the task look at its data, and keep what it learned and said; with the task opened, and what it doubts.
+
+    Raises:
+        RecordError: the data are not those that the study began with.
+        LabError: they cannot be trained on.
+    """
+    from lab.tasks.checks import check_data
+    from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
+    from lab.training.trainer import steps_per_epoch
+
+    task = load_task(spec.task.ref())
+    if isinstance(task, TrialFunction):
+        return spec, ()
+    check_optimizer(spec.optimizer, spec.space)
+    sizes = batch_sizes(spec.batch_size, spec.space)
+    task.cache = record.data_folder.resolve()
+    spec = spec.model_copy(update={"task": spec.task.model_copy(update={"opened": task})})
+    description = task.describe()
+    for split in TRAIN_AND_VALID:
+        check_data(task, split)
+    for size in sizes:
+        steps_per_epoch(len(task.data("train")[0]), Training(spec.optimizer, size))
+    value = {
+        "fitted": task.fitted(),
+        "data": _digest(task),
+        "facts": description.facts,
+        "warnings": description.warnings,
+    }
+    kept = record.task()
+    if kept is None or not record.begun:
+        write_json(record.task_path, value)
+    elif kept["data"] != value["data"]:
+        raise RecordError(
+            f"{record.task_path}: the data are not those that the study began with; restore them, or run the "
+            "study with another --dir"
+        )
+    return spec, description.warnings
+
+
+def _digest(task: Task) -> str:
+    """Of what is trained and validated on: two equal ones are the same data, split alike."""
+    import torch
+
+    from lab.tasks.task import TRAIN_AND_VALID
+
+    found = hashlib.sha256()
+    for split in TRAIN_AND_VALID:
+        for tensor in task.data(split):
+            found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:24]
+
+
+@contextlib.contextmanager
+def undone_if_refused(folder: Path, fresh: bool) -> Iterator[None]:
+    """Leave no folder of a study that was refused before it began."""
+    try:
+        yield
+    except LabError:
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -1,0 +1,96 @@
+"""What a study will cost, told before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from lab.errors import TaskError
+from lab.spec.batch_size import BATCH_SIZE, batch_sizes, whole_batches
+from lab.spec.plan import Job
+from lab.spec.study import StudySpec
+from lab.study.cost import TRAINS, steps_of, trainings
+from lab.study.study import hyperparameter_doubts
+from lab.tasks.builtin import BUILTIN
+from lab.tasks.load import describe, load_task
+
+if TYPE_CHECKING:
+    from lab.lanes.speed.pace import Pace
+
+
+def estimate(spec: StudySpec, probe: bool) -> list[str]:
+    """Lines for the user: what the data look like, trainings by stage, optimizer steps, and, probed, seconds.
+
+    Raises:
+        TaskError: the task cannot be trained on, or probing has shown that it breaks its contract.
+    """
+    description = describe(spec.task.ref())
+    examples = description.train_examples
+    # Of a user's file it is not known yet whether it holds a trial function, whose parameters may be called anything.
+    sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
+    steps_each = None if examples is None else fmean(whole_batches(examples, size) for size in sizes)
+    found = trainings(spec, steps_each)
+    lines = [f"data     {fact}" for fact in description.facts]
+    lines += [f"warning  {doubt}" for doubt in description.warnings]
+    lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs) in found.items() if n]
+    total = sum(n for n, _ in found.values())
+    epochs = sum(epochs for _, epochs in found.values())
+    steps = None
+    if len(sizes) > 1:
+        lines.append(
+            f"groups   by batch_size {', '.join(map(str, sizes))}: each is trained in stacked models of its own"
+        )
+    if steps_each is not None:
+        steps = round(epochs * steps_each) + found["bounds"][0] * spec.bounds.steps
+    lines.append(f"in all   {total:5} trainings, {epochs:6} epochs" + (f", {steps} optimizer steps" if steps else ""))
+    if not probe:
+        lines.append("time: not measured; --probe measures it on this machine")
+        return lines
+    lines += [f"warning  {doubt}" for doubt in hyperparameter_doubts(spec)]
+    return [*lines, *_probed(spec)]
+
+
+def _probed(spec: StudySpec) -> list[str]:
+    pace = _pace(spec)
+    result, seconds = pace.fastest, pace.seconds
+    if seconds is None:
+        return [f"path {result.path}: {result.reason}; its time is not known before it runs"]
+    if not seconds > 0:
+        raise TaskError("the probe measured no time")
+    timed = ", ".join(f"{name} {ms:.3f}" for name, ms in result.timed.items())
+    stacks = f" in stacks of {result.stack}" if result.stack < result.width else ""
+    threads = f" on {result.threads} threads" if result.threads > 1 else ""
+    alike = ", if a step takes as long at every batch size" if BATCH_SIZE in result.groups else ""
+    return [
+        f"path {result.path}, width {result.width}{stacks}: {result.reason}",
+        f"milliseconds per trial and step: {timed}",
+        f"about {seconds:.0f} s on one lane of this machine{threads}, without Ray's start" + alike,
+    ]
+
+
+def _pace(spec: StudySpec) -> Pace:
+    """Of a study whose data and trials have no folder yet."""
+    from lab.lanes.local import LocalEngine
+    from lab.lanes.speed.pace import find_pace
+
+    task = load_task(spec.task.ref())
+    job = Job(
+        stage="probe",
+        folder=Path(),
+        task=replace(spec.task.ref(), opened=task),
+        space=spec.space,
+        recipe=spec.schedule.recipe(),
+        training=spec.training(),
+        direction=task.direction,
+        metric=task.metric,
+        seed=spec.seed,
+        width=1,
+        lanes=1,
+        plan=(),
+    )
+    return find_pace(
+        spec, LocalEngine(1, lambda progress: True), job, spec.search.concurrency, partial(steps_of, spec, TRAINS)
+    )

@@ -1,0 +1,125 @@
+"""A range test by itself: the bounds stage, run in this process and read out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lab.spec.space import FromBounds, Space
+from lab.spec.study import StudySpec, parse_spec
+from lab.study.study import Study
+from lab.tasks.to_spec import spec_value
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from lab.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What several range tests of a task say together; `artefact` holds every curve."""
+
+    artefact: Mapping[str, Any]
+
+    @property
+    def suggestion(self) -> float:
+        """The max_lr with which a 1cycle training is expected to do best."""
+        return float(self.artefact["suggestion"])
+
+    @property
+    def sure(self) -> tuple[float, float] | None:
+        """Between which rates the suggestion lies over runs drawn anew; None for a single run. See `Agreement.sure`."""
+        found = self.artefact["sure"]
+        return None if found is None else (float(found[0]), float(found[1]))
+
+    @property
+    def marks(self) -> tuple[float, float]:
+        """The two readings whose geometric mean the suggestion is, the lesser first. See `Agreement.marks`."""
+        less, more = self.artefact["marks"]
+        return float(less), float(more)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range of max_lr worth searching."""
+        return float(self.artefact["low"]), float(self.artefact["high"])
+
+    @property
+    def weight_decay(self) -> float | None:
+        """The largest weight decay of the grid that costs no loss; None where there was no grid."""
+        found = self.artefact["weight_decay"]
+        return None if found is None else float(found)
+
+    @property
+    def rules(self) -> dict[str, float]:
+        """Each classical rule's median over the runs."""
+        told = [run["rules"] for run in self.artefact["runs"] if run["rules"]]
+        return {name: float(np.exp(np.median([np.log(rules[name]) for rules in told]))) for name in told[0]}
+
+    def plot(self) -> Figure:
+        """Loss against learning rate, a band over seeds per weight decay, and the marks."""
+        from lab.report.plots import range_test_figure
+
+        return range_test_figure(self.artefact)
+
+
+def lr_range(
+    task: str | Task,
+    *,
+    seeds: int = 5,
+    weight_decays: Sequence[float] = (0.01,),
+    dropouts: Sequence[float] | None = None,
+    steps: int = 100,
+    start: float = 1e-6,
+    end: float = 10.0,
+    exponential: bool = True,
+    stop_at: float = 4.0,
+    batch_size: int = 64,
+    optimizer: Mapping[str, Any] | None = None,
+    space: Space | Mapping[str, Any] | None = None,
+) -> RangeTest:
+    """Run range tests of a task over seeds, weight decays and dropouts, stacked where the model allows it.
+
+    The task's models are built anew for it, and the process's own random states stay as they are.
+
+    Args:
+        task: a kind (`"digits"`), `"file.py:Name"`, or a `Task`.
+        steps: optimizer steps of one test, from lr `start` to `end`.
+        stop_at: a test ends where its smoothed loss exceeds this multiple of its best, or is not finite.
+        space: further hyperparameters that the task's model needs; the middle of each is used.
+
+    Raises:
+        StudyError: the tests say nothing; the message says why.
+        TaskError: the task breaks its contract.
+    """
+    value = {
+        "name": "lr-range",
+        "task": spec_value(task),
+        "space": {**(space or {}), "max_lr": FromBounds()},
+        "batch_size": batch_size,
+        "optimizer": dict(optimizer or {"kind": "adamw"}),
+        "bounds": {
+            "seeds": seeds,
+            "weight_decays": list(weight_decays),
+            "dropouts": None if dropouts is None else list(dropouts),
+            "steps": steps,
+            "start": start,
+            "end": end,
+            "exponential": exponential,
+            "stop_at": stop_at,
+        },
+    }
+    return lr_range_of(parse_spec(value))
+
+
+def lr_range_of(spec: StudySpec, quiet: bool = True) -> RangeTest:
+    """The range test of a study's spec, whatever its `max_lr` is searched in; errors as `lr_range`."""
+    asks = spec.model_copy(update={"space": Space({**spec.space, "max_lr": FromBounds()})})
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study.from_spec(asks, Path(folder) / "study")
+        return RangeTest(study.run(engine="local", until="bounds", quiet=quiet).artefact("bounds"))

@@ -1,0 +1,127 @@
+"""What a study found, as objects to work with: trials, response, effects, ensemble."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lab.errors import RecordError, StudyError, nearest
+from lab.record.folder import Record, write_bytes
+from lab.record.trials import TrialRow, read_stages
+from lab.spec.study import StudySpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from lab.stages.predictor import Ensemble
+
+
+def trials_frame(spec: StudySpec, record: Record, stages: Sequence[str]) -> pd.DataFrame:
+    """Every trial of the stages as one flat table."""
+    import pandas as pd
+
+    rows = [_flat(stage, row) for stage, trials in read_stages(record, stages, spec.store).items() for row in trials]
+    table = pd.DataFrame(rows)
+    for name in table.columns:
+        column = table[name]
+        if name.startswith("params_") and column.dtype == object and column.dropna().map(type).nunique() > 1:
+            # A choice of several types, which no column of a file can hold.
+            table[name] = column.map(str, na_action="ignore")
+    return table
+
+
+def _flat(stage: str, row: TrialRow) -> dict[str, Any]:
+    flat = {
+        "stage": stage,
+        "trial": row.number,
+        "role": row.role,
+        "outcome": None if row.outcome is None else str(row.outcome),
+        "score": row.score,
+        "epochs": row.epochs,
+        "seed": row.seed,
+        "seconds": row.seconds,
+        "detail": row.detail or None,
+    }
+    return flat | {f"params_{k}": v for k, v in row.params.items()} | row.metrics
+
+
+def write_trials(spec: StudySpec, record: Record, stages: Sequence[str]) -> None:
+    """Write `trials.parquet` anew."""
+    stream = io.BytesIO()
+    trials_frame(spec, record, stages).to_parquet(stream, index=False)
+    write_bytes(record.folder / Record.TRIALS, stream.getvalue())
+
+
+class Effect:
+    """Partial dependence of the score on one hyperparameter."""
+
+    def __init__(self, metric: str, data: dict[str, Any]) -> None:
+        self._metric = metric
+        self.data = data
+
+    def plot(self) -> Figure:
+        """The curve with its band, as a plotly figure."""
+        from lab.report.plots import effect_figure
+
+        return effect_figure(self.data, self._metric)
+
+
+class Response:
+    """The forest's view of the explore stage."""
+
+    def __init__(self, metric: str, data: dict[str, Any]) -> None:
+        self._metric = metric
+        self.data = data
+
+    @property
+    def importances(self) -> dict[str, float] | None:
+        """Total-effect share of each hyperparameter; None where the forest is not to be believed."""
+        return self.data.get("importances")
+
+    def effects(self, name: str) -> Effect:
+        """The effect of one hyperparameter.
+
+        Raises:
+            KeyError: there is none; with the near ones.
+            StudyError: there are none at all, since the forest is not to be believed.
+        """
+        found = {effect["name"]: effect for effect in self.data.get("effects", [])}
+        if not found and self.data.get("withheld"):
+            raise StudyError(f"effects are withheld: {self.data['withheld']}")
+        if name not in found:
+            raise KeyError(f"no effect of {name!r}{nearest(name, found)}; there are: {', '.join(found)}")
+        return Effect(self._metric, found[name])
+
+
+class Result:
+    """Everything a study has found so far."""
+
+    def __init__(self, spec: StudySpec, record: Record) -> None:
+        self._spec = spec
+        self._record = record
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """Every trial of every stage."""
+        return trials_frame(self._spec, self._record, ("bounds", "explore", "confirm", "final"))
+
+    def artefact(self, stage: str) -> dict[str, Any]:
+        """What a stage wrote; `RecordError` when it has not run."""
+        return self._record.need(stage)
+
+    @property
+    def response(self) -> Response:
+        """The forest's view; `RecordError` when stage `explain` has not run."""
+        found = self._record.need("explain")
+        return Response(found.get("explains", "score"), found)
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The chosen ensemble; `RecordError` when stage `ensemble` has not run."""
+        from lab.stages.predictor import Ensemble
+
+        if self._record.artefact("ensemble") is None:
+            raise RecordError(f"{self._record.folder}: has no ensemble yet; resume the study first")
+        return Ensemble(self._spec, self._record)

@@ -1,0 +1,127 @@
+"""Where a study is, for people and for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lab.errors import RecordError
+from lab.lanes.live_status import NAME
+from lab.record.folder import read_json
+from lab.record.trials import failures, read_stages
+from lab.study.study import STAGES, Study, headline
+
+_MOST_REASONS = 3
+_FRESH_S = 15.0
+"""What a driver has not written anew for so long is not what happens now."""
+
+
+def status_of(study: Study) -> dict[str, Any]:
+    """Each stage's state, its trials by outcome, and the best score so far; plain values."""
+    stages: dict[str, Any] = {}
+    trials = read_stages(study.record, STAGES, study.spec.store)
+    for stage in STAGES:
+        artefact = study.record.artefact(stage)
+        rows = trials[stage]
+        counts = Counter("waiting or running" if row.outcome is None else str(row.outcome) for row in rows)
+        scores = [row.score for row in rows if row.score is not None]
+        state = "complete" if artefact is not None else ("begun" if rows else "not begun")
+        stages[stage] = {
+            "state": state,
+            "trials": dict(counts),
+            "scores": [min(scores), max(scores)] if scores else None,
+        }
+        if reasons := failures(rows):
+            stages[stage]["failures"] = reasons
+        if artefact is not None:
+            stages[stage]["found"] = headline(stage, artefact)
+    complete = all(stage["state"] == "complete" for stage in stages.values())
+    return {
+        "name": study.spec.name,
+        "folder": str(study.record.folder),
+        "complete": complete,
+        "planned_trials": study.spec.search.trials,
+        "stages": stages,
+        "now": None if complete else now_of(study),
+    }
+
+
+def now_of(study: Study) -> dict[str, Any] | None:
+    """What the study's driver last said of its lanes, while it runs; None when it does not."""
+    try:
+        found = read_json(study.record.folder / NAME)
+    except RecordError:
+        return None
+    age_s = time.time() - float(found.get("written_at", 0))
+    return found if 0 <= age_s <= _FRESH_S and _may_live(found.get("driver", {})) else None
+
+
+def _may_live(driver: Mapping[str, Any]) -> bool:
+    """False where its process was on this machine and is no more."""
+    return driver.get("host") != socket.gethostname() or Path(f"/proc/{driver.get('process')}").exists()
+
+
+def describe_status(found: dict[str, Any]) -> str:
+    """The same as lines of text."""
+    lines = [f"{found['name']} in {found['folder']}: {'complete' if found['complete'] else 'not complete'}"]
+    for stage, entry in found["stages"].items():
+        trials = ", ".join(f"{n} {outcome}" for outcome, n in entry["trials"].items())
+        scores = f"; scores {entry['scores'][0]:.4g} to {entry['scores'][1]:.4g}" if entry["scores"] else ""
+        told = entry.get("found", "")
+        lines.append(f"  {stage:9} {entry['state']:9} {told or trials}{scores if not told else ''}".rstrip())
+        lines += [f"            {reason}" for reason in entry.get("failures", [])[:_MOST_REASONS]]
+    if found["now"]:
+        lines += describe_now(found["now"])
+        lines.append(f"trials    in a browser: lab study dashboard {shlex.quote(found['folder'])}")
+    elif not found["complete"]:
+        lines.append(f"resume with: lab study resume {shlex.quote(found['folder'])}")
+    return "\n".join(lines)
+
+
+def watch_status(study: Study, every_s: float = 2.0) -> None:
+    """Show where a study is until it is complete, or Ctrl-C; reads the trials less often the longer that takes."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console()
+    with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            began = time.monotonic()
+            found = status_of(study)
+            live.update(Text(describe_status(found)), refresh=True)
+            if found["complete"]:
+                break
+            time.sleep(max(every_s, 5 * (time.monotonic() - began)))
+    console.print(Text(describe_status(found)))
+
+
+def describe_now(now: dict[str, Any]) -> list[str]:
+    """Stage, pace, and each node with its lanes, as lines of text."""
+    trials, driver, lanes = now["trials"], now["driver"], now["lanes"]
+    pace = [
+        f"{now[key]:.1f} {name}"
+        for key, name in (("trials_per_minute", "trials/min"), ("epochs_per_minute", "epochs/min"))
+        if now.get(key) is not None
+    ]
+    head = f"now       {now['stage']}: {trials['closed']}/{trials['planned']} trials, {trials['running']} running"
+    lines = [", ".join([head, *pace]), f"driver    process {driver['process']} on {driver['host']}"]
+    states = Counter(lane["state"] for lane in lanes)
+    if lanes:
+        told = ", ".join(f"{n} {state}" for state, n in states.items())
+        lines.append(f"lanes     {told}; {now.get('restarts', 0)} restarts; {now['repeated_epochs']} epochs repeated")
+    if now.get("dashboard"):
+        lines.append(f"dashboard http://{now['dashboard']}")
+    for (host, address), count in Counter((lane["host"], lane["address"]) for lane in lanes).items():
+        here = [lane for lane in lanes if (lane["host"], lane["address"]) == (host, address)]
+        gpus = sorted({gpu for lane in here for gpu in lane["gpus"]})
+        slots = sum(lane["slots"] for lane in here if lane["state"] == "working")
+        more = f", GPUs {', '.join(gpus)}" if gpus else ""
+        lines.append(f"  {host} ({address}): {count} lanes, {slots} trials at once{more}")
+    return lines

@@ -1,0 +1,322 @@
+"""The Python face: a `Study` composes a spec, its record, an engine and the stages."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lab.errors import RecordError, SpecError
+from lab.lanes.engine import Engine
+from lab.record.folder import Record, write_bytes
+from lab.record.provenance import provenance
+from lab.record.spec_file import dump_spec, read_spec
+from lab.spec.batch_size import batch_sizes
+from lab.spec.optimizer import check_optimizer
+from lab.spec.space import Dimension, Space
+from lab.spec.study import StudySpec, parse_spec, without_range_test
+from lab.study.check import always_read, check_read, unread
+from lab.study.cost import TRAINS, steps_of
+from lab.study.data import open_data, undone_if_refused
+from lab.study.progress import Display
+from lab.study.results import Result, write_trials
+from lab.study.stop import stop_on_interrupt
+from lab.tasks.builtin import BUILTIN
+from lab.tasks.load import check_reference
+from lab.tasks.to_spec import spec_value
+
+if TYPE_CHECKING:
+    from lab.tasks.task import Task, TrialFunction
+
+STAGES = ("bounds", "explore", "explain", "confirm", "final", "ensemble")
+
+
+class Study:
+    """A study, to be run, resumed and read.
+
+    Args:
+        task: a kind (`"digits"`), `"file.py:Name"`, a mapping of kind and options, a `Task`, or a trial function.
+        space: what is searched.
+        name: of the study and of its folder `runs/<name>`.
+        trials, epochs: of the explore stage.
+        folder: the study folder, if not `runs/<name>`.
+        settings: further sections of the spec, e.g. `final={"epochs": 30}`.
+
+    Raises:
+        SpecError: something in it cannot be run.
+    """
+
+    def __init__(
+        self,
+        task: str | Mapping[str, Any] | Task | TrialFunction,
+        space: Space | Mapping[str, Dimension | Mapping[str, Any]],
+        *,
+        name: str = "study",
+        trials: int = 64,
+        epochs: int = 27,
+        folder: str | Path | None = None,
+        **settings: Any,
+    ) -> None:
+        search = {"trials": trials, "epochs": epochs, **settings.pop("search", {})}
+        value = {"name": name, "task": spec_value(task), "space": space, "search": search, **settings}
+        self._set(parse_spec(value), Path(folder) if folder else Path("runs") / name)
+
+    def _set(self, spec: StudySpec, folder: Path) -> None:
+        self.spec = spec
+        self.record = Record(folder)
+
+    @classmethod
+    def from_spec(cls, spec: StudySpec, folder: Path | None = None) -> Study:
+        """A study of a spec that has been read from a file."""
+        study = cls.__new__(cls)
+        study._set(spec, folder or Path("runs") / spec.name)
+        return study
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Study:
+        """The study that a folder holds.
+
+        Raises:
+            RecordError: the folder holds none.
+        """
+        record = Record(Path(folder)).require()
+        try:
+            return cls.from_spec(read_spec(record.spec_path), record.folder)
+        except SpecError as error:
+            raise RecordError(f"{record.spec_path}: is damaged: {error}") from error
+
+    @property
+    def result(self) -> Result:
+        """What has been found so far."""
+        return Result(self.spec, self.record)
+
+    def check(self) -> None:
+        """Refuse what cannot be run, before anything starts; imports neither torch nor ray for a built-in task."""
+        check_components(self.spec)
+
+    def run(
+        self,
+        *,
+        engine: str | None = None,
+        address: str | None = None,
+        lanes: int | None = None,
+        width: int | None = None,
+        until: str | None = None,
+        track: str | None = None,
+        warm_start: str | Path | None = None,
+        quiet: bool = True,
+    ) -> Result:
+        """Run every stage that is not complete yet; a study that was interrupted goes on where it was.
+
+        Args:
+            engine: `ray`, `local` or `auto`; default: what the spec says, or what the study was begun with. With
+                `auto`, or another than that, lanes, their width and threads are chosen anew.
+            address: of a Ray cluster, also for a study that was begun in a process; None starts Ray on this machine.
+            lanes, width: instead of what is found automatically.
+            until: the last stage to run.
+            track: `wandb` to log there.
+            warm_start: folder of another study of the same task, whose trials teach the search of this one from the
+                start; they are read once, and none of them is counted as this study's.
+
+        Raises:
+            LabError: see `lab.errors`; `Interrupted` after Ctrl-C, when everything has been saved.
+        """
+        self.check()
+        self._refuse_another_study()
+        if self.record.exists() and self.record.begun:
+            self._set(Study.open(self.record.folder)._with_task(self.spec), self.record.folder)
+        self.spec = _with_flags(self.spec, engine, lanes, width, address)
+        if until is not None and until not in STAGES:
+            raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(STAGES)}")
+        fresh = not self.record.folder.exists()
+        tracker = _tracker(track, self.spec, self.record) if track else None
+        with self.record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
+            with undone_if_refused(self.record.folder, fresh):
+                self._write_spec()
+                if warm_start is not None:
+                    display.say(f"warm      {self._start_warm(Path(warm_start))}")
+                ahead = self._ahead(until)
+                doubts: tuple[str, ...] = ()
+                if ahead:  # what is complete needs its data no more
+                    self.spec, found = open_data(self.spec, self.record)
+                    doubts = (*found, *hyperparameter_doubts(self.spec))
+            for doubt in doubts:
+                display.say(f"warning   {doubt}")
+            with contextlib.ExitStack() as stack:
+                self._run_stages(stack, display, address, ahead, tracker)
+            self._finish(display, until, tracker)
+        return self.result
+
+    def _start_warm(self, source: Path) -> str:
+        from lab.stages import warm_start
+
+        if self.spec.search.sampler.get("kind", "forest") != "forest":
+            kind = self.spec.search.sampler["kind"]
+            raise SpecError("--warm-start", f"the sampler {kind!r} takes no other study's trials; choose 'forest'")
+        return warm_start.begin(self.spec, self.record, source)
+
+    def _with_task(self, spec: StudySpec) -> StudySpec:
+        """The stored spec, with the task object where the caller has one."""
+        return self.spec.model_copy(update={"task": spec.task})
+
+    def _refuse_another_study(self) -> None:
+        folder = self.record.folder
+        if self.record.exists():
+            stored = Study.open(folder).spec
+            if stored.what() != self.spec.what() and self.record.begun:
+                raise RecordError(
+                    f"{folder}: holds another study ('{stored.name}', other settings); choose another --dir"
+                )
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RecordError(f"{folder}: is not empty and holds no study; choose another --dir")
+
+    def _ahead(self, until: str | None) -> list[str]:
+        return [s for s in STAGES[: STAGES.index(until) + 1 if until else None] if self.record.artefact(s) is None]
+
+    def _run_stages(
+        self, stack: contextlib.ExitStack, display: Display, address: str | None, ahead: list[str], tracker: Any
+    ) -> None:
+        engine: Engine | None = None
+        for stage in ahead:
+            begin = time.monotonic()
+            if engine is None and stage in TRAINS:
+                engine = self._open_lanes(stack, display, address)
+            run: Callable[..., dict[str, Any]] = _stage_module(stage).run
+            artefact = run(self.spec, self.record, engine)
+            if stage in TRAINS:
+                write_trials(self.spec, self.record, STAGES)
+            display.say(f"{stage:9} {time.monotonic() - begin:.1f} s: {headline(stage, artefact)}")
+            if tracker is not None:
+                tracker.stage(stage, artefact)
+
+    def _open_lanes(self, stack: contextlib.ExitStack, display: Display, address: str | None) -> Engine:
+        from lab.lanes.speed.choose import open_lanes
+
+        # Of the whole study, wherever it pauses this time: what is settled now holds when it goes on.
+        stages = [s for s in TRAINS if self.record.artefact(s) is None]
+        spec = self.spec
+        ahead = partial(steps_of, spec, stages)
+        engine, self.spec = open_lanes(spec, self.record, display.watch, display.say, address, ahead)
+        stack.callback(engine.close)
+        self._write_spec()
+        display.say(f"trials    in a browser: lab study dashboard {shlex.quote(str(self.record.folder))}")
+        return engine
+
+    def _write_spec(self) -> None:
+        self.spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **provenance()}})
+        write_bytes(self.record.spec_path, dump_spec(self.spec).encode())
+
+    def _finish(self, display: Display, until: str | None, tracker: Any) -> None:
+        if until is None or until == STAGES[-1]:
+            from lab.report.page import write_report
+
+            path = write_report(self.spec, self.record)
+            display.say(f"report    {path}")
+        if tracker is not None:
+            tracker.finish(self.record)
+
+
+def check_components(spec: StudySpec) -> None:
+    """Refuse unknown tasks, samplers and pruners, and optimizers and batch sizes that cannot be.
+
+    Raises:
+        SpecError: with the choices.
+    """
+    # Here, not above: whoever looks at a study needs no sampler, and scikit-learn takes a second to come.
+    from lab.search.by_name import build_pruner, sampler_source
+
+    if spec.task.given is None:
+        check_reference(spec.task.ref())
+    sampler_source(without_range_test(spec.search.sampler), spec.seed, {})
+    build_pruner(spec.search.pruner, spec.search.epochs, spec.seed)
+    # A trial function's hyperparameters may be called anything; what a user's file holds is known when it is read.
+    searched = spec.space if spec.task.kind in BUILTIN else {}
+    check_optimizer(spec.optimizer, searched)
+    batch_sizes(spec.batch_size, searched)
+    check_read(searched, always_read(spec.schedule.recipe(), spec.optimizer, searched), spec.task.kind)
+
+
+def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
+    """Lines on hyperparameters that a task of the user's own was not seen to read."""
+    from lab.spec.points import corner_params
+    from lab.tasks.load import load_task
+    from lab.tasks.task import Task
+
+    task = None if spec.task.kind in BUILTIN else load_task(spec.task.ref())
+    if not isinstance(task, Task):
+        return ()
+    found = unread(task, corner_params(spec.space), always_read(spec.schedule.recipe(), spec.optimizer, spec.space))
+    return tuple(f"space.{name}: the task was not seen to read it; then it is searched to no effect" for name in found)
+
+
+def headline(stage: str, artefact: Mapping[str, Any]) -> str:
+    """What a stage found, in a few words."""
+    if artefact.get("skipped"):
+        return f"skipped: {artefact['skipped']}"
+    match stage:
+        case "bounds":
+            at = ", ".join(f"{name} {value}" for name, value in artefact.get("at", {}).items())
+            return f"max_lr between {artefact['low']:.2g} and {artefact['high']:.2g}" + (f", at {at}" if at else "")
+        case "explore":
+            why = f"; ended since {artefact['ended']}" if artefact.get("ended") else ""
+            warm = artefact.get("warm_start")
+            taught = f"; {warm['used']} of {warm['read']} trials of {warm['source']} lay in this space" if warm else ""
+            failed = artefact["outcomes"].get("failed", 0)
+            lost = f" ({failed} failed)" if failed else ""
+            best = f"best {artefact['metric']} {artefact['best']['score']:.4g}"
+            return f"{artefact['trials']} trials{lost}, {best}{why}{taught}"
+        case "explain":
+            r2 = artefact.get("out_of_bag_r2")
+            return "out-of-bag R2 " + ("unknown" if r2 is None else f"{r2:.2f}")
+        case "confirm":
+            return "; ".join(_confirmed(kind, best) for kind, best in artefact["chosen"].items() if best)
+        case "final":
+            return f"{len(artefact['runs'])} models"
+        case _:
+            test = artefact["chosen"]["test"]
+            return f"test {artefact['metric']} {test[artefact['metric']]:.4g}"
+
+
+def _confirmed(kind: str, best: Mapping[str, Any]) -> str:
+    mean, observed = (best.get("unbiased") or best["summary"])["mean"], best.get("observed")
+    told = "" if observed is None else f" (observed {observed:.4g})"
+    return f"best setup of {'one cycle' if kind == 'one_cycle' else 'several'} {mean:.4g}{told}"
+
+
+def _with_flags(
+    spec: StudySpec, engine: str | None, lanes: int | None, width: int | None, address: str | None = None
+) -> StudySpec:
+    if address is not None and engine == "local":
+        raise SpecError("--address", f"{address} is given, and engine 'local' trains in this process")
+    if address is not None and engine is None and spec.execution.engine == "local":
+        engine = "auto"  # settled before there was a cluster
+    for name, count in (("lanes", lanes), ("width", width)):
+        if count is not None and count < 1:
+            raise SpecError(name, f"{count!r} is not at least 1")
+    # What was settled for one engine is no guide to another.
+    other = engine is not None and spec.execution.engine not in ("auto", engine)
+    anew = {"lanes": "auto", "width": "auto", "threads": "auto"} if engine == "auto" or other else {}
+    given = {"engine": engine, "lanes": lanes, "width": width}
+    updates: dict[str, Any] = anew | {name: value for name, value in given.items() if value is not None}
+    if engine is not None and engine not in ("auto", "ray", "local"):
+        raise SpecError("--engine", f"{engine!r} is unknown; choices: auto, ray, local")
+    return spec.model_copy(update={"execution": spec.execution.model_copy(update=updates)})
+
+
+def _stage_module(stage: str) -> ModuleType:
+    import importlib
+
+    return importlib.import_module(f"lab.stages.{stage}")
+
+
+def _tracker(kind: str, spec: StudySpec, record: Record) -> Any:
+    if kind != "wandb":
+        raise SpecError("--track", f"{kind!r} is unknown; choices: wandb")
+    from lab.report.wandb import WandbTracker
+
+    return WandbTracker(spec, record)

@@ -1,0 +1,29 @@
+"""A task's model from a trial's hyperparameters and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from lab.tasks.task import Task
+
+
+def build_model(task: Task, params: Mapping[str, Any], seed: int, examples: Tensor | None = None) -> nn.Module:
+    """A task's model with weights drawn from `seed`; the process's own random state stays as it was.
+
+    Args:
+        examples: inputs [b, ...] as the model takes them, by which lazy layers (`nn.LazyLinear`) learn their shapes.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = task.model(dict(params))  # a user may take out of it what has been dealt with
+        if examples is not None and any(is_lazy(t) for t in chain(module.parameters(), module.buffers())):
+            with torch.no_grad():
+                module.eval()(examples.cpu())
+            module.train()
+        return module

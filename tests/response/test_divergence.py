@@ -1,0 +1,22 @@
+"""P(diverge) follows how trials ended; where they all ended alike it is the same everywhere, and never sure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lab.response.divergence import Divergence
+
+
+def test_it_finds_the_edge():
+    x = np.random.default_rng(0).random((80, 2))
+    model = Divergence(seed=0).fit(x, x[:, 0] > 0.7)
+    found = model.probability(np.array([[0.95, 0.5], [0.3, 0.5], [0.1, 0.9]]))
+    assert found[0] > 0.8
+    assert found[1:].max() < 0.2
+
+
+@pytest.mark.parametrize(("ended", "expected"), [([False] * 5, 0), ([True] * 5, 5 / 6), ([], 0)])
+def test_where_all_ended_alike_there_is_nothing_to_tell(ended: list[bool], expected: float):
+    model = Divergence(seed=0).fit(np.zeros((len(ended), 2)), np.array(ended, dtype=bool))
+    assert model.probability(np.ones((3, 2))).tolist() == [expected] * 3

@@ -1,0 +1,128 @@
+"""A spec: checked to the last key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.errors import SpecError
+from lab.spec.space import Float, Space
+from lab.spec.study import BoundsSpec, StudySpec, parse_spec
+
+MAX_LR = {"low": 1e-4, "high": 1.0, "log": True}
+BASE: dict[str, Any] = {"name": "a", "task": "digits", "space": {"max_lr": MAX_LR}}
+
+
+def test_a_minimal_spec_has_every_default():
+    spec = parse_spec(BASE)
+    assert spec.task.kind == "digits"
+    assert spec.space == Space(max_lr=Float(1e-4, 1.0, log=True))
+    assert (spec.search.trials, spec.search.epochs, spec.final.epochs) == (64, 27, 60)
+    assert spec.execution.lanes == "auto"
+
+
+def test_a_study_is_the_same_wherever_it_runs():
+    one, other = parse_spec(BASE), parse_spec({**BASE, "execution": {"lanes": 3}, "provenance": {"torch": "2"}})
+    assert one.what() == other.what()
+    assert one.what() != parse_spec({**BASE, "seed": 1}).what()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"serch": {}}, "serch: is unknown (did you mean 'search'?); allowed: name, seed, task"),
+        ({"search": {"trails": 3}}, "search.trails: is unknown (did you mean 'trials'?); allowed: sampler"),
+        ({"execution": {"lane": 3}}, "execution.lane: is unknown (did you mean 'lanes'?)"),
+        ({"search": {"trials": 0}}, "search.trials: 0: input should be greater than or equal to 1"),
+        ({"search": {"trials": "3"}}, "search.trials: '3': input should be a valid integer"),
+        ({"search": {"trials": True}}, "search.trials: True: "),
+        ({"search": {"trials": 3.0}}, "search.trials: 3.0: "),
+        ({"search": {"max_failed_share": 0}}, "search.max_failed_share: 0: "),
+        ({"search": {"sampler": "tpe"}}, "search.sampler: 'tpe': "),
+        ({"search": None}, "search: None is not a mapping of options to values"),
+        ({"search": 5}, "search: 5 is not a mapping of options to values"),
+        ({"execution": {"engine": "rya"}}, "execution.engine: 'rya': input should be 'auto', 'ray' or 'local'"),
+        (
+            {"execution": {"lanes": "x"}},
+            "execution.lanes: 'x': input should be a valid integer, or input should be 'au",
+        ),
+        ({"execution": {"gpus_per_lane": 1.5}}, "execution.gpus_per_lane: 1.5 is neither below 1 nor a whole number"),
+        ({"execution": {"width": 0}}, "execution.width: 0: input should be greater than or equal to 1, or "),
+        ({"name": "a b"}, "name: 'a b': "),
+        ({"name": "../x"}, "name: '../x': "),
+        ({"name": "a\n"}, r"name: 'a\n': "),
+        ({"seed": -1}, "seed: -1: "),
+        ({"bounds": {"end": float("inf")}}, "bounds.end: inf: "),
+        ({"bounds": {"start": float("nan")}}, "bounds.start: nan: "),
+        ({"bounds": {"weight_decays": ["0.1"]}}, "bounds.weight_decays.0: '0.1': "),
+        ({"bounds": {"weight_decays": []}}, "bounds.weight_decays: []: "),
+        ({"bounds": {"start": 1.0, "end": 0.1}}, "bounds.end: 0.1 is not above start 1.0"),
+        ({"final": {"epochs": 3, "snapshots": 4}}, "final.snapshots: 4 is above final.epochs 3"),
+        ({"task": {}}, "task.kind: is missing"),
+        ({"task": 5}, "task: 5 is not a mapping of options to values"),
+        ({"task": {"kind": 5}}, "task.kind: 5: "),
+        ({1: 2}, "1: 1: keys should be strings"),
+        ({"space": None}, "space: None is not a mapping"),
+        ({"space": {}}, "space: is empty"),
+        ({"space": {"max_lr": {"low": 1}}}, "space.max_lr: keys ['low']"),
+        ({"space": {"x": MAX_LR}}, "space.max_lr: is missing, and schedule.one.max_lr is not given either"),
+        ({"schedule": {"one": {"kind": "onecycle"}}}, "schedule.one.kind: 'onecycle' is unknown (did you mean 'one_c"),
+        ({"schedule": {"one": {}}}, "schedule.one.kind: None is unknown"),
+        (
+            {"schedule": {"one": {"kind": "one_cycle", "div_": 1}}},
+            "schedule.one.div_: is unknown (did you mean 'div'?)",
+        ),
+    ],
+)
+def test_a_bad_value_is_refused_with_place_value_and_what_is_allowed(change: dict[Any, Any], expected: str):
+    with pytest.raises(SpecError) as caught:
+        parse_spec({**BASE, **change})
+    assert str(caught.value).startswith(expected)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "dimension", "expected"),
+    [
+        ("cycles", {"choice": [1, 40]}, "space.cycles: 40 cycles do not fit into 27 epochs"),
+        ("cycles", {"choice": [0]}, "space.cycles: 0 is not at least 1"),
+        ("cycles", {"low": 1, "high": 40, "int": True}, "space.cycles: 40 cycles do not fit into 27 epochs"),
+        ("cycles", {"low": 1, "high": 3}, "space.cycles: is a real number"),
+        ("pct_start", {"low": -0.5, "high": 0.5}, "space.pct_start: -0.5 is not between 0 and 1 (schedule.one)"),
+        ("warmup", {"low": 0.0, "high": 1.0}, "space.warmup: 1.0 is not in [0, 1) (schedule.several)"),
+        ("weight_decay", {"low": -1.0, "high": 1.0}, "space.weight_decay: -1.0 is not at least 0 (schedule.one)"),
+        ("max_lr", {"low": 0, "high": 1}, "space.max_lr: 0.0 is not above 0 (schedule.one)"),
+        ("max_lr", {"low": 0.1, "high": 1, "when": {"d": 1}}, "space.max_lr.when: every trial needs max_lr"),
+        ("x", {"low": 0, "high": 1, "when": {"d": 5}}, "space.x.when.d: 5 is not one of [1, 2]"),
+    ],
+)
+def test_a_range_that_would_break_a_trial_is_refused_before_anything_starts(name: str, dimension: Any, expected: str):
+    with pytest.raises(SpecError) as caught:
+        parse_spec({**BASE, "space": {"d": {"choice": [1, 2]}, "max_lr": MAX_LR, name: dimension}})
+    assert str(caught.value).startswith(expected)
+
+
+@pytest.mark.parametrize("value", [3, [], "x", None])
+def test_what_is_no_mapping_is_no_spec(value: object):
+    with pytest.raises(SpecError, match=r"^spec: "):
+        parse_spec(value)
+
+
+@pytest.mark.parametrize("key", list(BASE))
+def test_a_missing_key_is_named(key: str):
+    with pytest.raises(SpecError, match=rf"^{key}: is missing"):
+        parse_spec({k: v for k, v in BASE.items() if k != key})
+
+
+def test_the_learning_rate_may_be_fixed_in_the_schedule():
+    fixed = {"one": {"kind": "one_cycle", "max_lr": 0.1}, "several": {"kind": "snapshot", "max_lr": 0.1}}
+    assert isinstance(parse_spec({**BASE, "space": {"x": MAX_LR}, "schedule": fixed}), StudySpec)
+
+
+def test_a_short_search_has_a_short_range_test():
+    bounds = BoundsSpec(seeds=2, steps=50)
+    assert bounds.affordable(3000) == [0.001, 0.01, 0.1], "300 steps are a tenth"
+    assert bounds.affordable(2999) == [0.01]
+    assert bounds.affordable(None) == [0.001, 0.01, 0.1]
+    assert BoundsSpec(weight_decays=[0.3, 0.4]).affordable(1) == [0.3, 0.4], "what was asked for stays"

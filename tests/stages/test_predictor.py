@@ -1,0 +1,61 @@
+"""What one member of an ensemble predicts: in the precision that its model was trained in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lab.errors import RecordError, TaskError
+from lab.stages.predictor import Member, member_outputs
+from lab.tasks.task import Data, Split, Task
+from lab.training.snapshots import pack
+
+MEMBER = Member({}, "member.safetensors")
+
+
+class Plain(Task):
+    """Three inputs, two classes, in a precision."""
+
+    def __init__(self, dtype: torch.dtype, lazy: bool = False) -> None:
+        self.dtype, self.lazy = dtype, lazy
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return nn.LazyLinear(2) if self.lazy else nn.Linear(3, 2, dtype=self.dtype)
+
+    def data(self, split: Split) -> Data:
+        return torch.zeros(4, 3, dtype=self.dtype), torch.tensor([0, 1, 0, 1])
+
+
+def _saved(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(0)
+    tensors = {"weight": torch.randn(2, 3, dtype=dtype, generator=random), "bias": torch.zeros(2, dtype=dtype)}
+    (folder / MEMBER.file).write_bytes(pack(tensors))
+    return tensors
+
+
+F32, F64 = torch.float32, torch.float64
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype", "lazy"),
+    [(F32, F32, False), (F64, F32, False), (F64, F64, False), (F32, F32, True), (F64, F32, True)],
+)
+def test_a_members_precision_is_its_models(given: torch.dtype, dtype: torch.dtype, lazy: bool, tmp_path: Path):
+    weight = _saved(tmp_path, dtype)["weight"]
+    x = torch.randn(5, 3, dtype=given, generator=torch.Generator().manual_seed(1))
+    found = member_outputs(Plain(dtype, lazy), tmp_path, MEMBER, x)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, (x.to(dtype) @ weight.T).softmax(dim=1))
+
+
+def test_inputs_of_another_shape_and_weights_that_are_gone_are_named(tmp_path: Path):
+    _saved(tmp_path, torch.float32)
+    with pytest.raises(TaskError, match=r"the model does not take inputs of shape \(5, 7\)"):
+        member_outputs(Plain(torch.float32), tmp_path, MEMBER, torch.zeros(5, 7))
+    with pytest.raises(RecordError, match=r"member\.safetensors: cannot be read \(No such file or directory\)"):
+        member_outputs(Plain(torch.float32), tmp_path / "none", MEMBER, torch.zeros(5, 3))

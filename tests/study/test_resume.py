@@ -1,0 +1,162 @@
+"""kill -9 at any moment, then resume: nothing is lost, nothing repeated, and the study ends as if undisturbed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.record.folder import Record
+from lab.record.trials import read_trials
+from tests.small import lab, small, start_lab, write_yaml
+
+STAGES = ("bounds", "explore", "explain", "confirm", "final", "ensemble")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    spec = write_yaml(folder / "study.yaml", slow_enough())
+    done = lab("study", "run", spec, "--dir", folder / "run")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def slow_enough() -> dict[str, Any]:
+    """Long enough that a kill lands inside a stage."""
+    return small(search={"epochs": 12}, final={"epochs": 20}, bounds={"steps": 400})
+
+
+def outcome_of(folder: Path) -> dict[str, Any]:
+    """All that must not depend on what happened on the way."""
+    record = Record(folder)
+    trials = {
+        stage: [
+            (r.number, r.params, r.outcome, r.score, r.curve, r.seed, r.step_losses) for r in read_trials(record, stage)
+        ]
+        for stage in ("bounds", "explore", "confirm", "final")
+    }
+    artefacts = {stage: record.artefact(stage) for stage in STAGES}
+    weights = {path.name: path.read_bytes() for path in sorted((folder / "final").iterdir())}
+    return {"trials": trials, "artefacts": artefacts, "weights": weights}
+
+
+def wait_until_inside(folder: Path, stage: str, process: subprocess.Popen[str]) -> None:
+    """Wait until `stage` is under way: its trials report, or, where it has none, the stage before is complete."""
+    record = Record(folder)
+    before = STAGES[STAGES.index(stage) - 1]
+    while process.poll() is None:
+        if record.artefact_path(stage).exists() or _begun(record, stage, before):
+            return
+        time.sleep(0.01)
+
+
+def _begun(record: Record, stage: str, before: str) -> bool:
+    if stage in ("explain", "ensemble"):
+        return record.artefact_path(before).exists()
+    if stage == "bounds":  # its trials report a score only when they end
+        return (record.folder / "lanes").exists()
+    return record.journal_path.exists() and any(row.curve for row in read_trials(record, stage))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_kill_in_each_stage_changes_nothing(stage: str, undisturbed: Path, tmp_path: Path) -> None:
+    spec = write_yaml(tmp_path / "study.yaml", slow_enough())
+    folder = tmp_path / "run"
+    process = start_lab("study", "run", spec, "--dir", folder)
+    wait_until_inside(folder, stage, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the study was over before it could be killed"
+    closed = {r.number: r.curve for r in read_trials(Record(folder), stage) if r.outcome}
+    resumed = lab("study", "resume", folder)
+    assert resumed.returncode == 0, resumed.stderr
+    after = {r.number: r.curve for r in read_trials(Record(folder), stage)}
+    assert {number: after[number] for number in closed} == closed
+    assert outcome_of(folder) == outcome_of(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_kill_among_trials_of_several_groups_changes_nothing(tmp_path: Path) -> None:
+    mixed = {"batch_size": {"choice": [32, 64, 128]}, "optimizer": {"choice": ["adamw", "sgd"]}}
+    space = {"max_lr": {"low": 1e-3, "high": 0.1, "log": True}, "dropout": {"low": 0.0, "high": 0.5}, **mixed}
+    spec = write_yaml(tmp_path / "study.yaml", small(search={"epochs": 12}, space=space))
+    folders = [tmp_path / name for name in ("whole", "killed")]
+    assert lab("study", "run", spec, "--dir", folders[0], "--until", "explore").returncode == 0
+    process = start_lab("study", "run", spec, "--dir", folders[1], "--until", "explore")
+    wait_until_inside(folders[1], "explore", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the study was over before it could be killed"
+    assert lab("study", "resume", folders[1], "--until", "explore").returncode == 0
+    whole, killed = (
+        [(r.number, r.params, r.outcome, r.score, r.curve, r.seed) for r in read_trials(Record(folder), "explore")]
+        for folder in folders
+    )
+    assert whole == killed
+
+
+@pytest.mark.slow
+def test_many_kills_on_ray_lose_and_repeat_no_trial(tmp_path: Path) -> None:
+    value = small(search={"epochs": 30, "trials": 16}, execution={"engine": "ray", "lanes": 2, "width": 2})
+    spec = write_yaml(tmp_path / "study.yaml", value)
+    folder = tmp_path / "run"
+    closed: dict[int, Any] = {}
+    process = start_lab("study", "run", spec, "--dir", folder)
+    for _ in range(2):
+        wait_until_inside(folder, "explore", process)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        now = {r.number: (r.params, r.score, r.curve) for r in read_trials(Record(folder), "explore") if r.outcome}
+        assert {n: now[n] for n in closed} == closed
+        closed = now
+        process = start_lab("study", "resume", folder)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    rows = read_trials(Record(folder), "explore")
+    assert [r.number for r in rows] == list(range(16))
+    assert {r.number: (r.params, r.score, r.curve) for r in rows if r.number in closed} == closed
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_epoch_saves_and_says_how_to_resume(undisturbed: Path, tmp_path: Path) -> None:
+    spec = write_yaml(tmp_path / "study.yaml", slow_enough())
+    folder = tmp_path / "run"
+    process = start_lab("study", "run", spec, "--dir", folder)
+    wait_until_inside(folder, "explore", process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert f"resume with: lab study resume {folder}" in output
+    assert "Traceback" not in output
+    assert lab("study", "resume", folder).returncode == 0
+    assert outcome_of(folder) == outcome_of(undisturbed)
+
+
+def test_a_complete_study_run_again_does_nothing_anew(undisturbed: Path) -> None:
+    before = outcome_of(undisturbed)
+    journal = (undisturbed / "ledger.journal").read_bytes()
+    done = lab("study", "resume", undisturbed)
+    assert done.returncode == 0
+    assert outcome_of(undisturbed) == before
+    assert (undisturbed / "ledger.journal").read_bytes() == journal
+
+
+def test_status_and_list_and_export_read_a_study(undisturbed: Path, tmp_path: Path) -> None:
+    status = json.loads(lab("study", "status", undisturbed, "--json").stdout)
+    assert status["complete"]
+    assert status["stages"]["explore"]["trials"] == {"completed": 12}
+    assert "complete" in lab("study", "status", undisturbed).stdout
+    assert str(undisturbed) in lab("study", "list", undisturbed.parent).stdout
+    exported = lab("study", "export", undisturbed, "--to", "csv", "--output", tmp_path / "t.csv")
+    assert exported.returncode == 0
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert "params_max_lr" in lines[0]
+    assert len(lines) == 1 + 2 + 12 + 6 + 8

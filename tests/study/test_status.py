@@ -1,0 +1,97 @@
+"""Where a study is, and what is going on in it just now."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.lanes.live_status import NAME, Glance
+from lab.spec.plan import Progress
+from lab.study.status import describe_status, status_of, watch_status
+from lab.study.study import Study
+from tests.small import small_spec
+
+LANES = [
+    {"lane": 0, "state": "working", "slots": 4, "epoch_s": 1.0, "host": "a", "address": "10.0.0.1", "gpus": ["0"]},
+    {"lane": 1, "state": "working", "slots": 3, "epoch_s": 1.0, "host": "a", "address": "10.0.0.1", "gpus": ["1"]},
+    {"lane": 2, "state": "lost", "slots": 4, "epoch_s": 1.0, "host": "b", "address": "10.0.0.2", "gpus": []},
+]
+
+
+def progress(**changes: Any) -> Progress:
+    given: dict[str, Any] = {"stage": "explore", "planned": 64, "counts": {"completed": 10}, "running": 7}
+    given |= {"epochs_done": 300, "epochs_planned": 1728, "best": 0.9, "finished": False, "repeated": 5}
+    return Progress(**(given | changes))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    study = Study.from_spec(small_spec(), tmp_path)
+    study._write_spec()
+    return study
+
+
+def test_a_running_study_shows_nodes_lanes_slots_and_pace(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    glance = Glance()
+    for minute in range(3):
+        clock[0] = 60.0 * minute
+        glance.write(study.record.folder, progress(counts={"completed": 4 + 6 * minute}), LANES, {"restarts": 2})
+    text = describe_status(status_of(study))
+    assert "explore: 16/64 trials, 7 running, 6.0 trials/min" in text
+    assert "2 working, 1 lost; 2 restarts; 5 epochs repeated" in text
+    assert "a (10.0.0.1): 2 lanes, 7 trials at once, GPUs 0, 1" in text
+    assert "b (10.0.0.2): 1 lanes, 0 trials at once" in text
+    assert "resume with" not in text
+
+
+def test_what_a_dead_driver_said_is_not_now(study: Study) -> None:
+    Glance().write(study.record.folder, progress(), LANES)
+    path = study.record.folder / NAME
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({**said, "written_at": said["written_at"] - 60}))
+    found = status_of(study)
+    assert found["now"] is None
+    assert "resume with" in describe_status(found)
+    path.write_text("{")
+    assert status_of(study)["now"] is None
+
+
+def test_a_glance_is_taken_every_two_seconds_and_at_the_end(study: Study) -> None:
+    glance = Glance()
+    path = study.record.folder / NAME
+    glance.write(study.record.folder, progress(), ())
+    glance.write(study.record.folder, progress(running=1), ())
+    assert json.loads(path.read_text())["trials"]["running"] == 7
+    glance.write(study.record.folder, progress(running=0, finished=True), ())
+    assert json.loads(path.read_text())["trials"]["running"] == 0
+
+
+def test_a_watch_ends_with_the_study(
+    study: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([False, True])
+    real = status_of
+    monkeypatch.setattr("lab.study.status.status_of", lambda study: {**real(study), "complete": next(looks)})
+    watch_status(study, every_s=0.01)
+    assert "small in" in capsys.readouterr().out
+
+
+def test_a_driver_whose_process_has_ended_is_not_at_work(study: Study) -> None:
+    Glance().write(study.record.folder, progress(), LANES)
+    assert status_of(study)["now"] is not None
+    path = study.record.folder / NAME
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps(found | {"driver": {**found["driver"], "process": ended.pid}}))
+    assert "resume with: lab study resume" in describe_status(status_of(study))
+    path.write_text(json.dumps(found | {"driver": {"host": "another", "process": ended.pid}}))
+    assert status_of(study)["now"] is not None
