@@ -12,8 +12,9 @@ step has the starting value.
     schedule.to_torch(optimizer, 500)    # a torch.optim.lr_scheduler.LRScheduler
 """
 
-from lab.schedules.base import Curves, Schedule
+from lab.schedules.base import Schedule
 from lab.schedules.compose import Join, Scale, Warmup, join, scale, warmup
+from lab.schedules.curve_source import Curves
 from lab.schedules.curves import Floats, Ints
 from lab.schedules.cyclical import FGE, Cyclical
 from lab.schedules.decay import WSD, Constant, FlatCosine, Polynomial, Step

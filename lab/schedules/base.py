@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from numbers import Integral
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from lab.errors import SpecError, nearest
+from lab.schedules.curve_source import Curves
 from lab.schedules.curves import Floats, Ints
 from lab.schedules.fields import coerce, hints
 
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from lab.schedules.torch_face import ScheduleLR
-
-
-class Curves(NamedTuple):
-    """What a schedule says, one value per asked step."""
-
-    lr: Floats
-    momentum: Floats
-    weight_decay: Floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from lab.errors import SpecError
-from lab.schedules.base import Curves, Schedule, at_least, within
+from lab.schedules.base import Schedule, at_least, within
+from lab.schedules.curve_source import Curves
 from lab.schedules.curves import Floats, Ints, decimal, fraction, linear, portion
 
 HANDED = ("max_lr", "cycles", "weight_decay")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lab.schedules.base import Schedule
+from lab.schedules.curve_source import CurveSource
 
 _ROWS = {"lr": "learning rate", "momentum": "momentum (beta1)", "weight_decay": "weight decay"}
 
 
-def figure(schedule: Schedule, total: int, *, log: bool = False) -> go.Figure:
+def figure(schedule: CurveSource, total: int, *, log: bool = False) -> go.Figure:
     """lr (on a log axis if `log`), momentum and weight decay over optimizer steps; dots where cycles end.
 
     Raises:

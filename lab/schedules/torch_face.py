@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lab.errors import SpecError
-from lab.schedules.base import Schedule
+from lab.schedules.curve_source import CurveSource
 from lab.schedules.fields import coerce
 
 
@@ -25,7 +25,7 @@ class ScheduleLR(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        schedule: Schedule,
+        schedule: CurveSource,
         total: int,
         *,
         factors: Sequence[float] | None = None,
