@@ -14,6 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+DISTRIBUTION = "onecycle-lab"
+"""The package's name on the package index, where `lab` is another project's."""
+
 
 class LabError(Exception):
     """Base of all errors raised on purpose; `exit_code` is what the command line ends with."""
@@ -53,6 +56,15 @@ class Interrupted(LabError):  # noqa: N818 - what happened is no error
     """The user stopped the study; it can be resumed."""
 
     exit_code = 130
+
+
+def install_extra(extra: str) -> str:
+    """The command that brings an optional part of the package.
+
+    >>> install_extra("hub")
+    "pip install 'onecycle-lab[hub]'"
+    """
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import typer
 
+import lab
+from lab.errors import DISTRIBUTION
 from lab.record.provenance import processor
 from lab.training.arithmetic import SETTING, branch_in_force, describe_setting
 
-_PACKAGES = ("lab", "torch", "ray", "optuna", "scikit-learn", "pandas", "plotly", "wandb")
+_PACKAGES = ("torch", "ray", "optuna", "scikit-learn", "pandas", "plotly", "wandb")
 _OPTIONAL = ("plotly", "wandb")
 
 
@@ -21,6 +23,7 @@ def doctor() -> None:
     """Print versions, CPU, GPU, Ray, W&B and whether the folder is writable; exit 1 where a study could not run."""
     fine = True
     print(f"python    {platform.python_version()} on {platform.platform()}")
+    print(f"lab       {lab.__version__} ({DISTRIBUTION})")
     for package in _PACKAGES:
         try:
             print(f"{package:9} {version(package)}")

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from lab.errors import RecordError
+from lab.errors import RecordError, install_extra
 from lab.record.folder import locked
 from lab.spec.plan import Store
 
@@ -71,7 +71,7 @@ def held(store: Store, stage: str, wait_s: float) -> Generator[Callable[[], None
 def cannot_open(store: Store, error: Exception) -> RecordError:
     """One line that does not repeat the URL: it may hold a password, and so may what the driver says."""
     kind = store.url.partition(":")[0]
-    advice = "; pip install 'lab[cluster]' brings a driver" if isinstance(error, ImportError) else ""
+    advice = f"; {install_extra('cluster')} brings a driver" if isinstance(error, ImportError) else ""
     return RecordError(f"storage: the {kind} database cannot be opened ({type(error).__name__}){advice}")
 
 

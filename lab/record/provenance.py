@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lab import __version__
 from lab.training.arithmetic import inherited
 
 
@@ -18,9 +19,10 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.platform(),
         "processor": processor(),
+        "lab": __version__,
         **inherited(),
     }
-    for package in ("lab", "torch", "ray", "optuna", "scikit-learn"):
+    for package in ("torch", "ray", "optuna", "scikit-learn"):
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     # A machine without git, or an installed package, has no commit to tell.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lab.errors import SpecError
+from lab.errors import SpecError, install_extra
 from lab.record.folder import Record
 from lab.record.trials import read_trials
 from lab.spec.study import StudySpec
@@ -27,7 +27,7 @@ class WandbTracker:
         try:
             import wandb
         except ImportError:
-            raise SpecError("--track", "wandb is not installed; pip install wandb") from None
+            raise SpecError("--track", f"wandb is not installed; {install_extra('wandb')}") from None
         offline = os.environ.get("WANDB_MODE", "") in ("offline", "disabled", "dryrun")
         if not offline and not _has_key():
             raise SpecError("--track", "W&B has no key; run 'wandb login', set WANDB_API_KEY, or WANDB_MODE=offline")

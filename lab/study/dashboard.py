@@ -15,7 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 
-from lab.errors import EngineError
+from lab.errors import EngineError, install_extra
 from lab.record.folder import Record
 from lab.record.journal import FollowedJournal
 from lab.record.trials import open_storage
@@ -49,7 +49,7 @@ def server(record: Record, store: Store | None, port: int) -> Server:
         EngineError: the dashboard is not installed, or the port cannot be had.
     """
     if find_spec("optuna_dashboard") is None:
-        raise EngineError("optuna-dashboard is not installed; pip install 'lab[dashboard]'")
+        raise EngineError(f"optuna-dashboard is not installed; {install_extra('dashboard')}")
     from optuna_dashboard import wsgi
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lab.errors import EngineError, Interrupted
+from lab.errors import EngineError, Interrupted, install_extra
 from lab.lanes.ray import code_transfer
 from lab.record.folder import write_bytes
 from lab.record.spec_file import dump_spec
@@ -79,7 +79,7 @@ class ClusterJobs:
         try:
             from ray.job_submission import JobSubmissionClient
         except ImportError as error:
-            raise EngineError(f"Ray's job client is not installed ({error}); pip install 'lab[cluster]'") from error
+            raise EngineError(f"Ray's job client is not installed ({error}); {install_extra('cluster')}") from error
         self._address = address
         self._host = parts.hostname
         self._client = self._asked(lambda: JobSubmissionClient(address))

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lab.errors import SpecError, TaskError
+from lab.errors import SpecError, TaskError, install_extra
 from lab.tasks.arrays import npz_names, read_npz
 from lab.tasks.builtin import HUB
 from lab.tasks.images.files import PassedOver, folders_in, is_image, listed
@@ -219,7 +219,7 @@ def _datasets() -> Any:
     try:
         import datasets
     except ImportError:
-        raise SpecError("task.path", "a data set of the Hub needs: pip install 'lab[hub]'") from None
+        raise SpecError("task.path", f"a data set of the Hub needs: {install_extra('hub')}") from None
     return datasets
 
 

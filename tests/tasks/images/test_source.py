@@ -210,7 +210,7 @@ def test_an_npz_is_never_unpickled(tmp_path: Path):
 def test_without_the_library_a_saved_data_set_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     (tmp_path / "state.json").write_text(json.dumps({}))
-    with pytest.raises(SpecError, match=r"task\.path: a data set of the Hub needs: pip install 'lab\[hub\]'"):
+    with pytest.raises(SpecError, match=r"task\.path: a data set of the Hub needs: pip install 'onecycle-lab\[hub\]'"):
         open_source(str(tmp_path))
 
 
