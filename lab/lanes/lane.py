@@ -22,7 +22,7 @@ from lab.tasks.checks import check_data
 from lab.tasks.load import load_task
 from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
 from lab.training.device import check_device
-from lab.training.failure import told
+from lab.training.failure import describe_error
 from lab.training.freed_memory import keep_freed_memory
 from lab.training.function import FunctionTrainer
 from lab.training.grouped import GroupedTrainer
@@ -226,7 +226,7 @@ class Lane:
                 epochs = self._load(assignment, None)
         # A user's code may raise anything, and even exit; the study goes on.
         except (Exception, SystemExit) as error:
-            report = Report(assignment.trial, 0, {}, self._outcome(error), told(error))
+            report = Report(assignment.trial, 0, {}, self._outcome(error), describe_error(error))
             self._ledger.report(self._number, self._tick, (report,))
             return
         self._running[assignment.slot] = (assignment, epochs)
@@ -236,7 +236,7 @@ class Lane:
             with self._output.bounded():
                 results = self._trainer.epoch()
         except (Exception, SystemExit) as error:  # as above
-            outcome, detail = self._outcome(error), told(error)
+            outcome, detail = self._outcome(error), describe_error(error)
             results = tuple(EpochResult(slot, {}, outcome, detail) for slot in sorted(self._running))
         reports = tuple(self._report(result) for result in results)
         decisions = self._ledger.report(self._number, self._tick, reports)

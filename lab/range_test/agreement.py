@@ -29,7 +29,7 @@ class Agreement:
     high: float | None
     """The ends of the range worth searching."""
     weight_decay: float | None
-    """Of a grid of several: the largest that costs no loss (Smith 2018, arXiv 1803.09820, section 4.4)."""
+    """The largest value of a grid that costs no loss (Smith 2018, arXiv 1803.09820, section 4.4)."""
     verdict: str
 
 

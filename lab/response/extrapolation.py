@@ -30,7 +30,7 @@ class Extrapolation:
     """How evenly the trials lie in the space."""
 
     auc: float
-    """Of telling trials from even points, out of bag; 0.5: the search was even, 1: it kept to a corner."""
+    """Out-of-bag score at telling trials from even points; 0.5: the search was even, 1: it kept to a corner."""
     thin_share: float
     """Share of the space in which less than `THIN` of an even search was done."""
     by: dict[str, float]

@@ -25,7 +25,7 @@ _MOST_FOR_SCALES = 128
 
 _LENGTH_SPREAD, _SCALE_SPREAD = 1.2, 1.0
 _NOISE_MEAN, _NOISE_SPREAD = -4.0, 2.0
-"""Of the priors on the logarithms: wide, so that exact and very noisy scores are both possible."""
+"""Width of the priors on the logarithms: wide, so that exact and very noisy scores are both possible."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from lab.response.encode import Encoding
 Floats = NDArray[np.float64]
 
 _WIDTHS = (0.3, 0.1, 0.03)
-"""Of the steps, in the unit cube."""
+"""Length of a local step, in the unit cube."""
 
 
 def sobol_point(d: int, index: int, seed: int) -> Floats:

@@ -35,7 +35,7 @@ _ANYWHERE, _PER_CENTER, _CENTERS, _ROUNDS = 1024, 64, 10, 3
 """Candidates from the whole space, so that every region has its chance; then steps from the best ones, so often."""
 
 _AGAIN = 1e-6
-"""Of its worth, what a setting that has been tried is left with: others that promise anything go first."""
+"""Fraction of its acquisition value that a tried setting keeps: others that promise anything go first."""
 
 _FEWEST = 3
 """Trials below which no model is asked for its favourite."""

@@ -19,7 +19,7 @@ from lab.training.device import to_device
 T = TypeVar("T")
 
 _SHARE = 0.25
-"""Of the device's free memory that a split's inputs may take: there are two splits, models, and other lanes."""
+"""Fraction of free device memory that one split's inputs may use: there are two splits, models, and other lanes."""
 _AHEAD = 2
 """Batches that are being made ready while one is trained on."""
 
@@ -97,7 +97,7 @@ def _ahead(make: Callable[[int], T], count: int) -> Iterator[T]:
         for following in range(_AHEAD, count + _AHEAD):
             if not waiting:
                 return
-            found = waiting.popleft().result()
+            batch = waiting.popleft().result()
             if following < count:
                 waiting.append(pool.submit(make, following))
-            yield found
+            yield batch

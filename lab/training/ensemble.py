@@ -138,12 +138,12 @@ def scores(prediction: Tensor, target: Tensor, kind: Kind, metrics: Mapping[str,
     one example count as predictions of their own.
     """
     output = to_output(prediction, kind)
-    found = {name: float(metric(output, target)) for name, metric in metrics.items()}
+    scores = {name: float(metric(output, target)) for name, metric in metrics.items()}
     if kind == "regression":
-        return found
-    found["nll"] = negative_log_likelihood(prediction, target)
+        return scores
+    scores["nll"] = negative_log_likelihood(prediction, target)
     if kind == "classification":
         error = multiclass_calibration_error(prediction, target, num_classes=prediction.shape[1], n_bins=15)
     else:
         error = binary_calibration_error(prediction.flatten(), target.flatten().long(), n_bins=15)
-    return found | {"calibration_error": float(error)}
+    return scores | {"calibration_error": float(error)}

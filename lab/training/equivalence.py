@@ -79,12 +79,12 @@ def _compare(path: str, task: Task, build: Callable[[int], nn.Module], x: Tensor
     steps = _trained(task, models, x, y)
     for step, plain in enumerate(expected):
         try:
-            found = next(steps)
+            tensors = next(steps)
         except (Exception, SystemExit) as error:  # as above
             first = str(error).partition("\n")[0]
             raise NotStackable(f"it cannot be trained so ({type(error).__name__}: {first})") from error
         for name, tensor in plain.items():
-            _same(f"{name} after {step + 1} steps", found[name], tensor, tolerance)
+            _same(f"{name} after {step + 1} steps", tensors[name], tensor, tolerance)
     if changed:  # what they were when the forward was looked at would hold for ever
         raise NotStackable(f"its forward changes {', '.join(changed)}")
     if _random_states() != drawn:  # one draw would hold for all slots, or for ever
@@ -140,23 +140,23 @@ def _trained(task: Task, models: SlotModels, x: Tensor, y: Tensor) -> Iterator[d
         models.training = False
         with torch.no_grad():
             output = models.forward(x.expand(2, *x.shape), active)
-        found = {f"output of model {slot}": output[slot] for slot in active}
+        seen = {f"output of model {slot}": output[slot] for slot in active}
         for slot in active:
             tensors = models.tensors(slot).items()
-            found |= {
+            seen |= {
                 f"{name} of model {slot}": tensor.detach().clone()
                 for name, tensor in tensors
                 if not name.endswith("num_batches_tracked")
             }
-        yield found
+        yield seen
 
 
-def _same(what: str, found: Tensor, expected: Tensor, tolerance: float) -> None:
-    if found.shape != expected.shape:
-        raise NotStackable(f"{what}: shape {tuple(found.shape)} instead of {tuple(expected.shape)}")
+def _same(what: str, actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    if actual.shape != expected.shape:
+        raise NotStackable(f"{what}: shape {tuple(actual.shape)} instead of {tuple(expected.shape)}")
     scale = expected.double().abs().max().clamp_min(1.0) if expected.numel() else 1.0
-    difference = (found.double() - expected.double()).abs()
-    if not torch.equal(found.isnan(), expected.isnan()) or bool((difference > tolerance * scale).any()):
+    difference = (actual.double() - expected.double()).abs()
+    if not torch.equal(actual.isnan(), expected.isnan()) or bool((difference > tolerance * scale).any()):
         raise NotStackable(f"{what}: differs from plain training by {float(difference.max()):.1e}")
 
 

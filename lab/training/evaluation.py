@@ -31,18 +31,18 @@ def evaluate(
     size = examples_at_once(data.first(1), width)
     outputs = [forward(x.expand(width, *x.shape)) for x in map(task.model_input, data.parts(size))]
     output = torch.cat(outputs, dim=1)  # [k, n, ...]
-    found: dict[int, Tensor] = {}
+    scores: dict[int, Tensor] = {}
     faults: dict[int, Fault] = {}
     for slot in active:
         try:
-            found[slot] = _scores(task, output[slot], data.y)
+            scores[slot] = _scores(task, output[slot], data.y)
         except Exception as error:
             faults[slot] = fault_of(error, output[slot], "in validation")
-    if not found:
+    if not scores:
         return {}, faults
     names = [*task.metrics, "valid_loss"]
-    values = torch.stack(list(found.values())).tolist()  # all at once: a GPU is waited for once
-    return {slot: dict(zip(names, row, strict=True)) for slot, row in zip(found, values, strict=True)}, faults
+    values = torch.stack(list(scores.values())).tolist()  # all at once: a GPU is waited for once
+    return {slot: dict(zip(names, row, strict=True)) for slot, row in zip(scores, values, strict=True)}, faults
 
 
 def examples_at_once(x: Tensor, width: int) -> int:
@@ -52,7 +52,7 @@ def examples_at_once(x: Tensor, width: int) -> int:
 
 def _scores(task: Task, output: Tensor, target: Tensor) -> Tensor:
     """Every metric, and behind them the loss, of one slot's outputs [n, ...]: [m + 1]."""
-    found = [*(metric(output, target) for metric in task.metrics.values()), task.loss(output, target).mean()]
+    values = [*(metric(output, target) for metric in task.metrics.values()), task.loss(output, target).mean()]
     return torch.stack(
-        [torch.as_tensor(value, dtype=torch.float64, device=target.device).reshape(()) for value in found]
+        [torch.as_tensor(value, dtype=torch.float64, device=target.device).reshape(()) for value in values]
     )

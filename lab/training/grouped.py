@@ -17,7 +17,7 @@ from lab.tasks.build import build_model
 from lab.tasks.task import Task
 from lab.training.batches import open_splits
 from lab.training.device import check_device, pick_device
-from lab.training.failure import told
+from lab.training.failure import describe_error
 from lab.training.memory import out_of_memory
 from lab.training.trainer import EpochResult, ModelTrainer, Trainer
 
@@ -170,7 +170,7 @@ class GroupedTrainer(Trainer):
         """An epoch of one stack; what a user's code raises in it ends its trials and no others."""
         slots = [assignment.slot if assignment else None for assignment in stack.rows]
         try:
-            found = {slots[result.slot]: result for result in stack.trainer.epoch()}
+            results = {slots[result.slot]: result for result in stack.trainer.epoch()}
         except (Exception, SystemExit) as error:  # it may raise anything, and even exit
             if out_of_memory(error):
                 raise
@@ -178,6 +178,6 @@ class GroupedTrainer(Trainer):
             self._stacks[group].remove(stack)  # its gradients may be left half done
             if not self._stacks[group]:
                 del self._stacks[group]
-            detail = told(error)
+            detail = describe_error(error)
             return [EpochResult(slot, {}, Outcome.FAILED, detail) for slot in slots if slot is not None]
-        return [replace(result, slot=slot) for slot, result in found.items() if slot is not None]
+        return [replace(result, slot=slot) for slot, result in results.items() if slot is not None]

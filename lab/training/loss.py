@@ -33,10 +33,10 @@ def isolated_losses(
     except Exception as error:
         if out_of_memory(error):
             raise
-    found, raised = list(output.new_zeros(len(output))), {}
+    losses, raised = list(output.new_zeros(len(output))), {}
     for slot in active:
         try:
-            found[slot] = slot_losses(task, output[slot : slot + 1], target[slot : slot + 1])[0]
+            losses[slot] = slot_losses(task, output[slot : slot + 1], target[slot : slot + 1])[0]
         except Exception as error:
             raised[slot] = error
-    return torch.stack(found), raised
+    return torch.stack(losses), raised

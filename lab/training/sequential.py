@@ -107,7 +107,7 @@ def _get_random(device: torch.device) -> Tensor:
 
 
 def _set_random(device: torch.device, state: Tensor) -> None:
-    """Of what another kind of device has saved, the part that there is here."""
+    """The part of a saved state that exists on this kind of device."""
     size = len(torch.get_rng_state())
     torch.set_rng_state(state[:size])
     if device.type == "cuda" and len(state) > size:

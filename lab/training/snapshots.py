@@ -36,7 +36,7 @@ def check_packable(module: nn.Module) -> None:
             ) from error
 
 
-def unpack(content: bytes, place: str) -> dict[str, Tensor]:
+def unpack(content: bytes, source: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file.
 
     Raises:
@@ -45,7 +45,7 @@ def unpack(content: bytes, place: str) -> dict[str, Tensor]:
     try:
         return load(content)
     except SafetensorError as error:
-        raise RecordError(f"{place}: is no safetensors file, or is cut off ({error})") from error
+        raise RecordError(f"{source}: is no safetensors file, or is cut off ({error})") from error
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

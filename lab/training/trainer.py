@@ -208,12 +208,12 @@ class ModelTrainer(Trainer):
             noise = self._models.noise[slot]
             assert noise is not None  # set by load
             drawn[slot] = self._task.draw(self._batch, noise.generator, self._slots[slot].assignment.params)
-        numbers = {slot: given for slot, given in drawn.items() if given is not None}
+        numbers = {slot: row for slot, row in drawn.items() if row is not None}
         if not numbers:
             return x, y
         draws = torch.zeros(self.width, *next(iter(numbers.values())).shape)
-        for slot, given in numbers.items():
-            draws[slot] = torch.from_numpy(given)
+        for slot, row in numbers.items():
+            draws[slot] = torch.from_numpy(row)
         plain = [slot for slot in active if slot not in numbers]
         kept = x[plain], y[plain]
         x, y = self._task.augment(x, y, to_device(draws, self._device))
@@ -331,7 +331,7 @@ class ModelTrainer(Trainer):
 
 
 def _state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of what `save` gives, the model's and the optimizer's."""
+    """The tensors of the model and of the optimizer, out of those that `save` returns."""
     return {name: tensor for name, tensor in tensors.items() if name.startswith(("model/", "optimizer/"))}
 
 

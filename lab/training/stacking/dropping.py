@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lab.training.noise import dropout_mask
 from lab.training.stacking.layouts import Layout
-from lab.training.stacking.operation import Built, Site
+from lab.training.stacking.operation import Lowered, Operation
 
 CALLS = {F.dropout: False, F.dropout1d: True, F.dropout2d: True, F.dropout3d: True}
 """Dropout as a function, and whether it drops whole channels."""
@@ -20,15 +20,15 @@ CALLS = {F.dropout: False, F.dropout1d: True, F.dropout2d: True, F.dropout3d: Tr
 _OF_CALL = "call of "
 
 
-def layer(site: Site) -> Built:
-    return _dropout(site, site.name, not isinstance(site.module, nn.Dropout))
+def layer(operation: Operation) -> Lowered:
+    return _dropout(operation, operation.name, not isinstance(operation.module, nn.Dropout))
 
 
-def call(site: Site, whole_channels: bool) -> Built:
-    if not site.argument(2, "training", True):
-        layout = site.inputs[0].layout
-        return Built(lambda x: x, (layout,), layout)
-    return _dropout(site, _OF_CALL + site.name, whole_channels)
+def call(operation: Operation, whole_channels: bool) -> Lowered:
+    if not operation.argument(2, "training", True):
+        layout = operation.inputs[0].layout
+        return Lowered(lambda x: x, (layout,), layout)
+    return _dropout(operation, _OF_CALL + operation.name, whole_channels)
 
 
 def call_rates(traced: fx.GraphModule) -> dict[str, float]:
@@ -40,12 +40,12 @@ def call_rates(traced: fx.GraphModule) -> dict[str, float]:
     }
 
 
-def _dropout(site: Site, name: str, whole_channels: bool) -> Built:
-    stack = site.stack
-    if whole_channels and site.inputs[0].rank < 3:
-        raise site.refuse(f"on values of {site.inputs[0].rank} dimensions, examples included")
+def _dropout(operation: Operation, name: str, whole_channels: bool) -> Lowered:
+    stack = operation.stack
+    if whole_channels and operation.inputs[0].rank < 3:
+        raise operation.refuse(f"on values of {operation.inputs[0].rank} dimensions, examples included")
     rates = stack.dropout_rates(name)
-    layout = Layout.CHANNELS if whole_channels else site.inputs[0].layout
+    layout = Layout.CHANNELS if whole_channels else operation.inputs[0].layout
 
     def on_slots(x: Tensor) -> Tensor:
         if not stack.training or not any(rates):
@@ -60,4 +60,4 @@ def _dropout(site: Site, name: str, whole_channels: bool) -> Built:
         mask = dropout_mask(stack.noise, rates, b * channels * math.prod(size), x)
         return x * mask.view(k, b, channels, *size).transpose(0, 1).reshape(b, k * channels, *size)
 
-    return Built(on_channels if layout is Layout.CHANNELS else on_slots, (layout,), layout)
+    return Lowered(on_channels if layout is Layout.CHANNELS else on_slots, (layout,), layout)

@@ -15,26 +15,26 @@ from torch.nn import functional as F
 
 from lab.training.stacking import dropping
 from lab.training.stacking.layouts import Layout, Value
-from lab.training.stacking.operation import Built, Hole, Rule, Site
+from lab.training.stacking.operation import Lowered, Operation, Placeholder, Rule
 from lab.training.stacking.shapes import SHAPES
 
 FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
 
 
-def elementwise(site: Site, function: Any) -> Built:
+def elementwise(operation: Operation, function: Any) -> Lowered:
     """Any function that computes each element from those at its place, under broadcasting."""
-    call = site.call(function)
-    layouts = {value.layout for value in site.inputs}
-    if len(layouts) == 1 and all(value.shape == site.shape for value in site.inputs):
+    call = operation.call(function)
+    layouts = {value.layout for value in operation.inputs}
+    if len(layouts) == 1 and all(value.shape == operation.shape for value in operation.inputs):
         (layout,) = layouts
-        return Built(call, (layout,) * len(site.inputs), layout)
+        return Lowered(call, (layout,) * len(operation.inputs), layout)
     for layout in (CHANNELS, FEATURES):
-        aligned = [_aligned(value, layout, site.shape) for value in site.inputs]
+        aligned = [_aligned(value, layout, operation.shape) for value in operation.inputs]
         if layout in layouts and None not in aligned:
-            wants = tuple(layout if value.rank == len(site.shape) else SLOTS for value in site.inputs)
-            return Built(_broadcast(call, aligned), wants, layout)
-    aligned = [_with_rank(value.rank, len(site.shape)) for value in site.inputs]
-    return Built(_broadcast(call, aligned), (SLOTS,) * len(site.inputs), SLOTS)
+            wants = tuple(layout if value.rank == len(operation.shape) else SLOTS for value in operation.inputs)
+            return Lowered(_broadcast(call, aligned), wants, layout)
+    aligned = [_with_rank(value.rank, len(operation.shape)) for value in operation.inputs]
+    return Lowered(_broadcast(call, aligned), (SLOTS,) * len(operation.inputs), SLOTS)
 
 
 def _aligned(value: Value, layout: Layout, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor] | None:
@@ -78,58 +78,64 @@ def _broadcast(call: Callable[..., Any], views: Any) -> Callable[..., Any]:
     return lambda *tensors: call(*(view(tensor) for view, tensor in zip(views, tensors, strict=True)))
 
 
-def reduction(site: Site, function: Callable[..., Any]) -> Built:
+def reduction(operation: Operation, function: Callable[..., Any]) -> Lowered:
     """mean, sum, amax over dimensions other than the examples."""
-    (value,) = site.inputs
-    dims, keep = site.argument(1, "dim"), bool(site.argument(2, "keepdim", False))
-    if dims is None or set(site.kwargs) - {"dim", "keepdim"}:
-        raise site.refuse("over all elements, or with more than dimensions")
+    (value,) = operation.inputs
+    dims, keep = operation.argument(1, "dim"), bool(operation.argument(2, "keepdim", False))
+    if dims is None or set(operation.kwargs) - {"dim", "keepdim"}:
+        raise operation.refuse("over all elements, or with more than dimensions")
     dims = tuple(d + value.rank if d < 0 else d for d in ((dims,) if isinstance(dims, int) else dims))
     if 0 in dims:
-        raise site.refuse("over the examples")
+        raise operation.refuse("over the examples")
     if value.layout is FEATURES:
-        return Built(lambda x: function(x, 1, keep), (FEATURES,), FEATURES if keep else SLOTS)
+        return Lowered(lambda x: function(x, 1, keep), (FEATURES,), FEATURES if keep else SLOTS)
     if value.layout is CHANNELS and 1 not in dims:
         if keep or len(dims) < value.rank - 2:
-            return Built(lambda x: function(x, dims, keep), (CHANNELS,), CHANNELS)
-        k = site.stack.width
-        return Built(lambda x: function(x, dims).unflatten(1, (k, -1)).permute(1, 2, 0), (CHANNELS,), FEATURES)
+            return Lowered(lambda x: function(x, dims, keep), (CHANNELS,), CHANNELS)
+        k = operation.stack.width
+        return Lowered(lambda x: function(x, dims).unflatten(1, (k, -1)).permute(1, 2, 0), (CHANNELS,), FEATURES)
     shifted = tuple(d + 1 for d in dims)
-    return Built(lambda x: function(x, shifted, keep), (SLOTS,), SLOTS)
+    return Lowered(lambda x: function(x, shifted, keep), (SLOTS,), SLOTS)
 
 
-def along(site: Site, function: Callable[..., Any]) -> Built:
+def along(operation: Operation, function: Callable[..., Any]) -> Lowered:
     """softmax and its kin, along one dimension other than the examples."""
-    (value,) = site.inputs
-    dim = site.module.dim if site.module is not None else site.argument(1, "dim")
+    (value,) = operation.inputs
+    dim = operation.module.dim if operation.module is not None else operation.argument(1, "dim")
     if not isinstance(dim, int) or dim % value.rank == 0:
-        raise site.refuse("without a dimension, or along the examples")
+        raise operation.refuse("without a dimension, or along the examples")
     if value.layout is FEATURES:
-        return Built(lambda x: function(x, dim=1), (FEATURES,), FEATURES)
+        return Lowered(lambda x: function(x, dim=1), (FEATURES,), FEATURES)
     shifted = dim % value.rank + 1
-    return Built(lambda x: function(x, dim=shifted), (SLOTS,), SLOTS)
+    return Lowered(lambda x: function(x, dim=shifted), (SLOTS,), SLOTS)
 
 
-def spatial(site: Site, function: Callable[..., Any]) -> Built:
+def spatial(operation: Operation, function: Callable[..., Any]) -> Lowered:
     """Pooling and resizing, which work on each channel by itself."""
-    name, (value,) = site.operation, site.inputs
-    wanted = int(name[-2]) + 2 if name[-2].isdigit() else value.rank
+    kind, (value,) = operation.kind, operation.inputs
+    wanted = int(kind[-2]) + 2 if kind[-2].isdigit() else value.rank
     if value.rank != wanted or value.rank < 3:
-        raise site.refuse(f"on values of {value.rank} dimensions, examples included")
-    return Built(site.call(function), (CHANNELS,), CHANNELS)
+        raise operation.refuse(f"on values of {value.rank} dimensions, examples included")
+    return Lowered(operation.call(function), (CHANNELS,), CHANNELS)
 
 
-def matmul(site: Site) -> Built:
+def matmul(operation: Operation) -> Lowered:
     """Products of two batches of matrices of one rank."""
-    if len(site.inputs) != 2 or {value.rank for value in site.inputs} != {len(site.shape)} or len(site.shape) < 3:
-        raise site.refuse("of other than two batches of matrices")
-    return Built(site.call(torch.matmul), (SLOTS, SLOTS), SLOTS)
+    if (
+        len(operation.inputs) != 2
+        or {value.rank for value in operation.inputs} != {len(operation.shape)}
+        or len(operation.shape) < 3
+    ):
+        raise operation.refuse("of other than two batches of matrices")
+    return Lowered(operation.call(torch.matmul), (SLOTS, SLOTS), SLOTS)
 
 
-def product(site: Site) -> Built:
+def product(operation: Operation) -> Lowered:
     """`F.linear` with a weight of the model's own, tied ones for example."""
-    if [value.rank for value in site.inputs[1:]] != [2, 1][: len(site.inputs) - 1] or site.inputs[0].rank < 2:
-        raise site.refuse("of other than a matrix")
+    if [value.rank for value in operation.inputs[1:]] != [2, 1][: len(operation.inputs) - 1] or operation.inputs[
+        0
+    ].rank < 2:
+        raise operation.refuse("of other than a matrix")
 
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         flat = x.flatten(1, -2)
@@ -139,30 +145,30 @@ def product(site: Site) -> Built:
         return out.view(*x.shape[:-1], out.shape[-1])
 
     names = ("input", "weight", "bias")
-    if [site.argument(i, name) for i, name in enumerate(names[: len(site.inputs)])] != [
-        *map(Hole, range(len(site.inputs)))
+    if [operation.argument(i, name) for i, name in enumerate(names[: len(operation.inputs)])] != [
+        *map(Placeholder, range(len(operation.inputs)))
     ]:
-        raise site.refuse("with its arguments in another order")
-    return Built(forward, (SLOTS,) * len(site.inputs), SLOTS)
+        raise operation.refuse("with its arguments in another order")
+    return Lowered(forward, (SLOTS,) * len(operation.inputs), SLOTS)
 
 
-def attention(site: Site) -> Built:
+def attention(operation: Operation) -> Lowered:
     """Scaled dot products of queries, keys and values [b, heads, t, d], all slots' batches as one."""
-    if len(site.inputs) != 3 or any(value.rank != 4 for value in site.inputs):
-        raise site.refuse("with a mask, or of other than four dimensions")
-    if site.argument(4, "dropout_p", 0.0):
-        raise site.refuse("with dropout")
-    call = site.call(F.scaled_dot_product_attention)
+    if len(operation.inputs) != 3 or any(value.rank != 4 for value in operation.inputs):
+        raise operation.refuse("with a mask, or of other than four dimensions")
+    if operation.argument(4, "dropout_p", 0.0):
+        raise operation.refuse("with dropout")
+    call = operation.call(F.scaled_dot_product_attention)
 
     def forward(*tensors: Tensor) -> Tensor:
         out: Tensor = call(*(tensor.flatten(0, 1) for tensor in tensors))
         return out.view(*tensors[0].shape[:-1], out.shape[-1])
 
-    return Built(forward, (SLOTS,) * 3, SLOTS)
+    return Lowered(forward, (SLOTS,) * 3, SLOTS)
 
 
-def _by(rule: Callable[[Site, Any], Built], function: Any) -> Rule:
-    return lambda site: rule(site, function)
+def _by(rule: Callable[[Operation, Any], Lowered], function: Any) -> Rule:
+    return lambda operation: rule(operation, function)
 
 
 _ELEMENTWISE_FUNCTIONS: tuple[Any, ...] = (

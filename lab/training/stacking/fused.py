@@ -102,7 +102,7 @@ class NormReluDropout(torch.autograd.Function):
         passed = torch.ops.aten.threshold_backward(grad, out, 0)  # zero where the output is
         if ctx.scale is not None:
             weight = weight * ctx.scale
-        found, *own = torch.ops.aten.native_batch_norm_backward(
+        x_grad, *own = torch.ops.aten.native_batch_norm_backward(
             _one_example(passed),
             _one_example(x),
             weight.reshape(-1),
@@ -119,7 +119,7 @@ class NormReluDropout(torch.autograd.Function):
                 into.copy_(sums.view(into.shape))
             else:
                 torch.mul(sums.view(into.shape), ctx.scale, out=into)
-        return found.view(x.shape), *[None] * 8
+        return x_grad.view(x.shape), *[None] * 8
 
 
 def _one_example(x: Tensor) -> Tensor:

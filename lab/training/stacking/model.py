@@ -50,7 +50,7 @@ class StackedModels(FlatModels):
         """The operations without a rule of their own, which run under `torch.vmap`."""
         return self._program.by_vmap
 
-    # What the rules ask for, see `site.Stack`.
+    # What the rules ask for, see `operation.Stack`.
 
     def tensor(self, plain: Tensor) -> Tensor:
         if id(plain) not in self._by_plain:

@@ -15,32 +15,32 @@ from lab.training.stacking import dropping, fused
 from lab.training.stacking.functions import along, elementwise
 from lab.training.stacking.layouts import Layout
 from lab.training.stacking.norms import NORMS, need_channels
-from lab.training.stacking.operation import Built, Hole, Rule, Site
+from lab.training.stacking.operation import Lowered, Operation, Placeholder, Rule
 from lab.training.stacking.shapes import reshape
 
 FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
 
 
-def linear(site: Site) -> Built:
-    module: Any = site.module
-    weight = site.stack.tensor(module.weight)  # [k, out, in]
-    bias = None if module.bias is None else site.stack.tensor(module.bias)  # [k, out]
-    (value,) = site.inputs
+def linear(operation: Operation) -> Lowered:
+    module: Any = operation.module
+    weight = operation.stack.tensor(module.weight)  # [k, out, in]
+    bias = None if module.bias is None else operation.stack.tensor(module.bias)  # [k, out]
+    (value,) = operation.inputs
     if value.rank == 2:
-        weight_grad = site.stack.gradient(module.weight)
-        bias_grad = None if module.bias is None else site.stack.gradient(module.bias)
+        weight_grad = operation.stack.gradient(module.weight)
+        bias_grad = None if module.bias is None else operation.stack.gradient(module.bias)
         if weight_grad is not None and (bias is None) == (bias_grad is None):
-            return Built(
+            return Lowered(
                 lambda x: fused.linear(x, weight, bias, weight_grad, bias_grad),
                 (FEATURES,),
                 FEATURES,
             )
         if bias is None:
-            return Built(lambda x: torch.bmm(weight, x), (FEATURES,), FEATURES)
+            return Lowered(lambda x: torch.bmm(weight, x), (FEATURES,), FEATURES)
         column = bias.unsqueeze(2)
-        return Built(lambda x: torch.baddbmm(column, weight, x), (FEATURES,), FEATURES)
+        return Lowered(lambda x: torch.baddbmm(column, weight, x), (FEATURES,), FEATURES)
     if value.rank < 2:
-        raise site.refuse("on single examples")
+        raise operation.refuse("on single examples")
     row = None if bias is None else bias.unsqueeze(1)
     transposed = weight.transpose(1, 2)
 
@@ -49,17 +49,17 @@ def linear(site: Site) -> Built:
         out = torch.bmm(flat, transposed) if row is None else torch.baddbmm(row, flat, transposed)
         return out.view(*x.shape[:-1], out.shape[-1])
 
-    return Built(forward, (SLOTS,), SLOTS)
+    return Lowered(forward, (SLOTS,), SLOTS)
 
 
-def convolution(site: Site) -> Built:
-    module: Any = site.module
-    need_channels(site)
+def convolution(operation: Operation) -> Lowered:
+    module: Any = operation.module
+    need_channels(operation)
     if module.padding_mode != "zeros":
-        raise site.refuse(f"with padding_mode {module.padding_mode!r}")
-    weight = site.stack.tensor(module.weight)  # [k, out, in/groups, ...]
-    bias = None if module.bias is None else site.stack.tensor(module.bias)
-    groups = module.groups * site.stack.width
+        raise operation.refuse(f"with padding_mode {module.padding_mode!r}")
+    weight = operation.stack.tensor(module.weight)  # [k, out, in/groups, ...]
+    bias = None if module.bias is None else operation.stack.tensor(module.bias)
+    groups = module.groups * operation.stack.width
     function = _CONVOLUTIONS[type(module)]
     options: tuple[Any, ...] = (module.stride, module.padding, module.dilation, groups)
     if module.transposed:  # the functional form has its groups before its dilation
@@ -69,7 +69,7 @@ def convolution(site: Site) -> Built:
         out: Tensor = function(x, weight.flatten(0, 1), None if bias is None else bias.flatten(), *options)
         return out
 
-    return Built(forward, (CHANNELS,), CHANNELS)
+    return Lowered(forward, (CHANNELS,), CHANNELS)
 
 
 _CONVOLUTIONS: dict[type[nn.Module], Any] = {
@@ -81,15 +81,15 @@ _CONVOLUTIONS: dict[type[nn.Module], Any] = {
 }
 
 
-def embedding(site: Site) -> Built:
+def embedding(operation: Operation) -> Lowered:
     """One table [k*n, e] of all slots; a slot's codes point into its own part."""
-    module: Any = site.module
+    module: Any = operation.module
     if module.max_norm is not None or module.sparse or module.scale_grad_by_freq:
-        raise site.refuse("with max_norm, sparse or scale_grad_by_freq")
-    weight = site.stack.tensor(module.weight)  # [k, n, e]
+        raise operation.refuse("with max_norm, sparse or scale_grad_by_freq")
+    weight = operation.stack.tensor(module.weight)  # [k, n, e]
     k, n, padding = weight.shape[0], module.num_embeddings, module.padding_idx
     starts = torch.arange(k, device=weight.device) * n
-    rank = site.inputs[0].rank
+    rank = operation.inputs[0].rank
     offsets = starts.view(k, *[1] * rank)
 
     def forward(codes: Tensor) -> Tensor:  # [k, b, ...] -> [k, b, ..., e]
@@ -101,56 +101,56 @@ def embedding(site: Site) -> Built:
         return torch.where((codes == padding).unsqueeze(-1), out.detach(), out)
 
     if rank == 1:
-        return Built(lambda codes: forward(codes).transpose(1, 2), (SLOTS,), FEATURES)
-    return Built(forward, (SLOTS,), SLOTS)
+        return Lowered(lambda codes: forward(codes).transpose(1, 2), (SLOTS,), FEATURES)
+    return Lowered(forward, (SLOTS,), SLOTS)
 
 
-def pooling(site: Site) -> Built:
-    need_channels(site)
-    module: Any = site.module
-    return Built(module, (CHANNELS,), CHANNELS)
+def pooling(operation: Operation) -> Lowered:
+    need_channels(operation)
+    module: Any = operation.module
+    return Lowered(module, (CHANNELS,), CHANNELS)
 
 
-def activation(site: Site) -> Built:
-    return elementwise(site, site.module)
+def activation(operation: Operation) -> Lowered:
+    return elementwise(operation, operation.module)
 
 
-def prelu(site: Site) -> Built:
+def prelu(operation: Operation) -> Lowered:
     """One slope, or one per channel, of each slot."""
-    module: Any = site.module
-    weight = site.stack.tensor(module.weight)  # [k, 1 or c]
-    (value,) = site.inputs
+    module: Any = operation.module
+    weight = operation.stack.tensor(module.weight)  # [k, 1 or c]
+    (value,) = operation.inputs
     if value.layout is CHANNELS:
         channels = value.shape[1]
         ones = [1] * (value.rank - 2)
-        return Built(
+        return Lowered(
             lambda x: _prelu(x, weight.expand(-1, channels).reshape(1, -1, *ones)),
             (CHANNELS,),
             CHANNELS,
         )
     if value.layout is FEATURES:
-        return Built(lambda x: _prelu(x, weight.unsqueeze(2)), (FEATURES,), FEATURES)
+        return Lowered(lambda x: _prelu(x, weight.unsqueeze(2)), (FEATURES,), FEATURES)
     shape = (weight.shape[0], 1, weight.shape[1], *[1] * (value.rank - 2))
-    return Built(lambda x: _prelu(x, weight.view(shape)), (SLOTS,), SLOTS)
+    return Lowered(lambda x: _prelu(x, weight.view(shape)), (SLOTS,), SLOTS)
 
 
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:
     return torch.where(x > 0, x, x * slope)
 
 
-def multihead_attention(site: Site) -> Built:
+def multihead_attention(operation: Operation) -> Lowered:
     """Self or cross attention without masks and dropout; of its two results only the first."""
-    module: Any = site.module
+    module: Any = operation.module
     plain = module.batch_first and module._qkv_same_embed_dim and module.bias_k is None and not module.add_zero_attn
-    if not plain or module.dropout or set(site.kwargs) - {"need_weights", "average_attn_weights"}:
-        raise site.refuse("with masks, dropout, or examples that are not first")
-    order = [hole.index for hole in site.args if isinstance(hole, Hole)]
-    if len(order) != 3 or len(site.args) != 3 or any(value.rank != 3 for value in site.inputs):
-        raise site.refuse("of other than queries, keys and values")
-    weight, out_weight = site.stack.tensor(module.in_proj_weight), site.stack.tensor(module.out_proj.weight)
+    if not plain or module.dropout or set(operation.kwargs) - {"need_weights", "average_attn_weights"}:
+        raise operation.refuse("with masks, dropout, or examples that are not first")
+    order = [hole.index for hole in operation.args if isinstance(hole, Placeholder)]
+    if len(order) != 3 or len(operation.args) != 3 or any(value.rank != 3 for value in operation.inputs):
+        raise operation.refuse("of other than queries, keys and values")
+    weight, out_weight = operation.stack.tensor(module.in_proj_weight), operation.stack.tensor(module.out_proj.weight)
     has_bias = module.in_proj_bias is not None
-    bias = site.stack.tensor(module.in_proj_bias) if has_bias else None
-    out_bias = site.stack.tensor(module.out_proj.bias) if has_bias else None
+    bias = operation.stack.tensor(module.in_proj_bias) if has_bias else None
+    out_bias = operation.stack.tensor(module.out_proj.bias) if has_bias else None
     heads, width = module.num_heads, module.embed_dim
 
     def project(x: Tensor, rows: Tensor, offset: Tensor | None) -> Tensor:  # [k, b, t, in] -> [k, b*t, out]
@@ -167,7 +167,7 @@ def multihead_attention(site: Site) -> Built:
         query = tensors[order[0]]
         return {0: project(mixed.reshape(query.shape), out_weight, out_bias).view(query.shape)}
 
-    return Built(forward, (SLOTS,) * len(site.inputs), SLOTS)
+    return Lowered(forward, (SLOTS,) * len(operation.inputs), SLOTS)
 
 
 RULES: dict[type[nn.Module], Rule] = {
@@ -178,8 +178,8 @@ RULES: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), dropping.layer),
     **dict.fromkeys((nn.Flatten, nn.Unflatten), reshape),
     nn.MultiheadAttention: multihead_attention,
-    nn.Softmax: lambda site: along(site, torch.softmax),
-    nn.LogSoftmax: lambda site: along(site, torch.log_softmax),
+    nn.Softmax: lambda operation: along(operation, torch.softmax),
+    nn.LogSoftmax: lambda operation: along(operation, torch.log_softmax),
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d), pooling),
     **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d), pooling),
     **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d), pooling),

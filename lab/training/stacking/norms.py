@@ -14,17 +14,17 @@ from torch.nn import functional as F
 from lab.training.noise import MaskBuffer
 from lab.training.stacking import fused
 from lab.training.stacking.layouts import Layout, fits
-from lab.training.stacking.operation import Built, Rule, Site
+from lab.training.stacking.operation import Lowered, Operation, Rule
 
 FEATURES, CHANNELS, SLOTS = Layout.FEATURES, Layout.CHANNELS, Layout.SLOTS
 
 
-def batch_norm(site: Site) -> Built:
-    module: Any = site.module
-    stack = site.stack
-    layout = FEATURES if site.inputs[0].rank == 2 else CHANNELS
+def batch_norm(operation: Operation) -> Lowered:
+    module: Any = operation.module
+    stack = operation.stack
+    layout = FEATURES if operation.inputs[0].rank == 2 else CHANNELS
     if module.track_running_stats and module.momentum is None:
-        raise site.refuse("with a cumulative average")
+        raise operation.refuse("with a cumulative average")
     weight, bias, mean, var = (
         None if plain is None else stack.tensor(plain)  # [k, f]
         for plain in (module.weight, module.bias, module.running_mean, module.running_var)
@@ -47,13 +47,13 @@ def batch_norm(site: Site) -> Built:
         )
         return out.view(x.shape)
 
-    return Built(forward, (layout,), layout)
+    return Lowered(forward, (layout,), layout)
 
 
-def norm_relu_dropout(site: Site, dropout_name: str | None) -> Built:
+def norm_relu_dropout(operation: Operation, dropout_name: str | None) -> Lowered:
     """Batch norm of features, ReLU, and perhaps dropout, as one."""
-    module: Any = site.module
-    stack = site.stack
+    module: Any = operation.module
+    stack = operation.stack
     weight, bias = stack.tensor(module.weight), stack.tensor(module.bias)
     weight_grad, bias_grad = stack.gradient(module.weight), stack.gradient(module.bias)
     mean, var = stack.tensor(module.running_mean), stack.tensor(module.running_var)
@@ -80,26 +80,26 @@ def norm_relu_dropout(site: Site, dropout_name: str | None) -> Built:
             keep, scale = flat_keep.view(x.shape), flat_scale[:, None]
         return fused.norm_relu_dropout(x, weight, bias, weight_grad, bias_grad, running, eps, keep, scale)
 
-    return Built(forward, (FEATURES,), FEATURES)
+    return Lowered(forward, (FEATURES,), FEATURES)
 
 
-def fusible(site: Site) -> bool:
+def fusible(operation: Operation) -> bool:
     """Whether `norm_relu_dropout` can stand for a batch norm and what follows."""
-    module = site.module
+    module = operation.module
     return (
         type(module) is nn.BatchNorm1d
-        and site.inputs[0].rank == 2
+        and operation.inputs[0].rank == 2
         and module.affine
         and module.track_running_stats
         and module.momentum is not None
-        and None not in (site.stack.gradient(module.weight), site.stack.gradient(module.bias))
+        and None not in (operation.stack.gradient(module.weight), operation.stack.gradient(module.bias))
     )
 
 
-def layer_norm(site: Site) -> Built:
-    module: Any = site.module
-    (value,) = site.inputs
-    weight, bias = (None if p is None else site.stack.tensor(p) for p in (module.weight, module.bias))
+def layer_norm(operation: Operation) -> Lowered:
+    module: Any = operation.module
+    (value,) = operation.inputs
+    weight, bias = (None if p is None else operation.stack.tensor(p) for p in (module.weight, module.bias))
     ones = value.rank - len(module.normalized_shape)
     shape, eps = module.normalized_shape, module.eps
 
@@ -112,42 +112,42 @@ def layer_norm(site: Site) -> Built:
             return out * scale
         return torch.addcmul(bias.view_as(scale), out, scale)
 
-    return Built(forward, (SLOTS,), SLOTS)
+    return Lowered(forward, (SLOTS,), SLOTS)
 
 
-def group_norm(site: Site) -> Built:
-    module: Any = site.module
-    need_channels(site)
-    weight, bias = (None if p is None else site.stack.tensor(p) for p in (module.weight, module.bias))
-    groups, eps = module.num_groups * site.stack.width, module.eps
+def group_norm(operation: Operation) -> Lowered:
+    module: Any = operation.module
+    need_channels(operation)
+    weight, bias = (None if p is None else operation.stack.tensor(p) for p in (module.weight, module.bias))
+    groups, eps = module.num_groups * operation.stack.width, module.eps
 
     def forward(x: Tensor) -> Tensor:
         if weight is None or bias is None:
             return F.group_norm(x, groups, None, None, eps)
         return F.group_norm(x, groups, weight.flatten(), bias.flatten(), eps)
 
-    return Built(forward, (CHANNELS,), CHANNELS)
+    return Lowered(forward, (CHANNELS,), CHANNELS)
 
 
-def rms_norm(site: Site) -> Built:
-    module: Any = site.module
-    weight = None if module.weight is None else site.stack.tensor(module.weight)
+def rms_norm(operation: Operation) -> Lowered:
+    module: Any = operation.module
+    weight = None if module.weight is None else operation.stack.tensor(module.weight)
     shape, eps = module.normalized_shape, module.eps
-    ones = site.inputs[0].rank - len(shape)
+    ones = operation.inputs[0].rank - len(shape)
 
     def forward(x: Tensor) -> Tensor:
         out = F.rms_norm(x, shape, None, eps)
         return out if weight is None else out * weight.view(weight.shape[0], *[1] * ones, *shape)
 
-    return Built(forward, (SLOTS,), SLOTS)
+    return Lowered(forward, (SLOTS,), SLOTS)
 
 
-def need_channels(site: Site) -> None:
+def need_channels(operation: Operation) -> None:
     """A layer for n dimensions takes [b, c, ...] of n more; PyTorch reads one less as a single example."""
-    name, rank = site.operation, site.inputs[0].rank
-    wanted = int(name[-2]) + 2 if name.endswith("d") and name[-2].isdigit() else rank
-    if rank != wanted or not fits(site.inputs[0].shape, CHANNELS):
-        raise site.refuse(f"on values of {rank} dimensions, examples included")
+    kind, rank = operation.kind, operation.inputs[0].rank
+    wanted = int(kind[-2]) + 2 if kind.endswith("d") and kind[-2].isdigit() else rank
+    if rank != wanted or not fits(operation.inputs[0].shape, CHANNELS):
+        raise operation.refuse(f"on values of {rank} dimensions, examples included")
 
 
 NORMS: dict[type[nn.Module], Rule] = {

@@ -1,4 +1,4 @@
-"""What a rule is given and what it gives back: one operation of a plain model, and its stacked form."""
+"""One operation of a plain model, which a rule takes, and its stacked form, which a rule returns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Stack(Protocol):
 
 
 @dataclass(frozen=True)
-class Hole:
+class Placeholder:
     """Where an operation's arguments hold its i-th tensor."""
 
     index: int
@@ -38,26 +38,26 @@ class Hole:
 
 @dataclass(frozen=True)
 class Varying:
-    """Where they hold what follows from the number of examples, such as `x.size(0)`; numbered behind the tensors."""
+    """Where arguments hold what follows from the number of examples, such as `x.size(0)`; counted on from tensors."""
 
     index: int
 
 
 @dataclass(frozen=True)
-class Site:
+class Operation:
     """One operation of the traced module.
 
     Args:
         name: the layer's name, or the operation's where it is no layer.
-        operation: the layer's type, or the function's or method's name.
-        args, kwargs: as in the plain forward, with a `Hole` for each tensor, a `Varying` for each changing size.
-        inputs: the tensors, in the order of the holes.
+        kind: the layer's type, or the function's or method's name.
+        args, kwargs: as in the plain forward, with a `Placeholder` for each tensor, a `Varying` for each changing size.
+        inputs: the tensors, in the order of the placeholders.
         shape: of the plain output for the example batch.
     """
 
     stack: Stack
     name: str
-    operation: str
+    kind: str
     module: nn.Module | None
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -65,7 +65,7 @@ class Site:
     shape: tuple[int, ...]
 
     def refuse(self, why: str) -> NotStackable:
-        return NotStackable(f"{self.name}: {self.operation} {why}")
+        return NotStackable(f"{self.name}: {self.kind} {why}")
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
         """An argument given by position or by name."""
@@ -76,30 +76,35 @@ class Site:
     def call(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` of the tensors alone, with this operation's other arguments filled in."""
         args, kwargs = self.args, dict(self.kwargs)
-        if args and args[0] == Hole(0) and len(self.inputs) == 1 and not contains(Hole, (args[1:], kwargs)):
+        if (
+            args
+            and args[0] == Placeholder(0)
+            and len(self.inputs) == 1
+            and not contains(Placeholder, (args[1:], kwargs))
+        ):
             rest = args[1:]
             return lambda x: function(x, *rest, **kwargs) if rest or kwargs else function(x)
-        if args == tuple(Hole(i) for i in range(len(self.inputs))) and not kwargs:
+        if args == tuple(Placeholder(i) for i in range(len(self.inputs))) and not kwargs:
             return function
         return lambda *tensors: function(*fill(args, tensors), **fill(kwargs, tensors))
 
 
 @dataclass(frozen=True)
-class Built:
+class Lowered:
     """An operation's stacked form: a function of its tensors in the layouts it wants."""
 
     forward: Callable[..., Any]
     wants: tuple[Layout, ...]
-    """Of the tensors; sizes that vary are given behind them."""
+    """The layout of each tensor; sizes that vary follow behind the tensors."""
     gives: Layout
 
 
-Rule: TypeAlias = Callable[[Site], Built]
+Rule: TypeAlias = Callable[[Operation], Lowered]
 
 
 def fill(structure: Any, tensors: Sequence[Any]) -> Any:
-    """The structure with every hole filled."""
-    if isinstance(structure, (Hole, Varying)):
+    """The structure with every placeholder filled."""
+    if isinstance(structure, (Placeholder, Varying)):
         return tensors[structure.index]
     if isinstance(structure, (tuple, list)):
         return type(structure)(fill(item, tensors) for item in structure)

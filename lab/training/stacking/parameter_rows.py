@@ -66,14 +66,14 @@ class FlatModels(SlotModels):
         return True
 
     def load(self, slot: int, module: nn.Module, seed: int) -> None:
-        found = self._rates_of(module)
+        new_rates = self._rates_of(module)
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
                 self._named[name].data[slot].copy_(parameter.detach())
         for name, buffer in self._untrained(module):
             self._buffers[name][slot].copy_(buffer)
         for name, rates in self._rates.items():
-            rates[slot] = found[name]
+            rates[slot] = new_rates[name]
         self.noise[slot] = SlotNoise(seed)
 
     def keep_all(self) -> None:

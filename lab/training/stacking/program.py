@@ -15,7 +15,7 @@ from lab.training.stacking.functions import FUNCTIONS, method
 from lab.training.stacking.layouts import Layout, NotStackable, Value, converter, fits, input_layout
 from lab.training.stacking.modules import RULES
 from lab.training.stacking.norms import fusible, norm_relu_dropout
-from lab.training.stacking.operation import Built, Hole, Site, Stack, Varying, contains, fill
+from lab.training.stacking.operation import Lowered, Operation, Placeholder, Stack, Varying, contains, fill
 from lab.training.stacking.reorder import RELUS, hooked, kind
 from lab.training.stacking.shapes import reshape
 from lab.training.stacking.tracing import results
@@ -41,15 +41,15 @@ class Program:
         self._constants: list[tuple[int, Any]] = []
         self._count = 0
         self._absorbed: set[fx.Node] = set()
-        self._places: dict[tuple[str, Layout], int] = {}
+        self._registers: dict[tuple[str, Layout], int] = {}
         self._values: dict[str, Value] = {}
         self._modules = dict(traced.named_modules())
         self._by_vmap: list[str] = []
         few = torch.arange(3) % len(example)
-        self._found = results(traced, example[few])
+        self._plain_values = results(traced, example[few])
         others = results(traced, example[few[:2]])
         self._varying = {
-            name for name, found in self._found.items() if not contains(Tensor, found) and found != others[name]
+            name for name, value in self._plain_values.items() if not contains(Tensor, value) and value != others[name]
         }
         for node in traced.graph.nodes:
             if node in self._absorbed:
@@ -62,7 +62,7 @@ class Program:
                 self._output_number = self._output(node, len(few))
             else:
                 self._operation(node)
-        del self._found, self._modules
+        del self._plain_values, self._modules
         x = example[few].expand(stack.width, *example[few].shape)
         try:
             vmapping.try_both_modes(stack, lambda: self.run(x))
@@ -88,22 +88,22 @@ class Program:
     def _new(self, name: str, layout: Layout) -> int:
         number = self._count
         self._count += 1
-        self._places[name, layout] = number
+        self._registers[name, layout] = number
         return number
 
     def _in(self, name: str, layout: Layout) -> int:
         """The number of a value in a layout; converted where it does not lie so yet."""
-        if (name, layout) not in self._places:
+        if (name, layout) not in self._registers:
             source = self._values[name].layout
             function = converter(source, layout, self._stack.width)
-            origin = self._places[name, source]
+            origin = self._registers[name, source]
             self._steps.append((function, (origin,), self._new(name, layout)))
-        return self._places[name, layout]
+        return self._registers[name, layout]
 
     def _input(self, node: fx.Node) -> None:
         if self._values:
             raise NotStackable("several inputs")
-        shape = tuple(self._found[node.name].shape)
+        shape = tuple(self._plain_values[node.name].shape)
         self._values[node.name] = Value(Layout.SLOTS, shape)
         self._new(node.name, Layout.SLOTS)
         layout = input_layout(len(shape))
@@ -121,25 +121,27 @@ class Program:
 
     def _output(self, node: fx.Node, examples: int) -> int:
         source = node.args[0]
-        shape = getattr(self._found[source.name], "shape", ()) if isinstance(source, fx.Node) else ()
+        shape = getattr(self._plain_values[source.name], "shape", ()) if isinstance(source, fx.Node) else ()
         if not isinstance(source, fx.Node) or not shape or shape[0] != examples:
             raise NotStackable("the output is not one tensor [n, ...]")
         return self._in(source.name, Layout.SLOTS)
 
     def _operation(self, node: fx.Node) -> None:
-        result = self._found[node.name]
+        result = self._plain_values[node.name]
         if not contains(Tensor, result):
             if node.name in self._varying:
                 self._size(node)
             return  # other sizes and shapes are constants
         (source, *_) = node.all_input_nodes or [node]
-        if node.target is operator.getitem and isinstance(self._found[source.name], (tuple, list)):
+        if node.target is operator.getitem and isinstance(self._plain_values[source.name], (tuple, list)):
             index = node.args[1]
-            self._step(node.name, lambda parts: parts[index], (self._places[source.name, Layout.SLOTS],), result.shape)
+            self._step(
+                node.name, lambda parts: parts[index], (self._registers[source.name, Layout.SLOTS],), result.shape
+            )
             return
         tensors, sizes, (args, kwargs) = self._arguments(node)
         module = self._modules[str(node.target)] if node.op == "call_module" else None
-        site = Site(
+        operation = Operation(
             self._stack,
             str(node.target) if module is not None else node.name,
             _name(node, module),
@@ -150,53 +152,55 @@ class Program:
             tuple(result.shape) if isinstance(result, Tensor) else (),
         )
         if module is not None and hooked(module):
-            raise site.refuse("has forward hooks")
-        followers = self._followers(node) if fusible(site) else []
+            raise operation.refuse("has forward hooks")
+        followers = self._followers(node) if fusible(operation) else []
         name = followers[-1].name if followers else node.name
-        built = self._built(site, node, followers)
-        places = tuple(self._in(tensor, layout) for tensor, layout in zip(tensors, built.wants, strict=True))
-        places += tuple(self._places[size, Layout.SLOTS] for size in sizes)
+        lowered = self._lower(operation, node, followers)
+        registers = tuple(self._in(tensor, layout) for tensor, layout in zip(tensors, lowered.wants, strict=True))
+        registers += tuple(self._registers[size, Layout.SLOTS] for size in sizes)
         self._absorbed.update(followers)
-        self._step(name, built.forward, places, site.shape, built.gives)
+        self._step(name, lowered.forward, registers, operation.shape, lowered.gives)
 
-    def _built(self, site: Site, node: fx.Node, followers: list[fx.Node]) -> Built:
+    def _lower(self, operation: Operation, node: fx.Node, followers: list[fx.Node]) -> Lowered:
         """By a rule, alone or together with what follows; else by vmap."""
         if followers:
             last = self._modules.get(str(followers[-1].target))
-            return norm_relu_dropout(site, str(followers[-1].target) if isinstance(last, nn.Dropout) else None)
-        rule = RULES.get(type(site.module)) if site.module is not None else FUNCTIONS.get(node.target)
-        varying = contains(Varying, (site.args, site.kwargs))
+            return norm_relu_dropout(operation, str(followers[-1].target) if isinstance(last, nn.Dropout) else None)
+        rule = RULES.get(type(operation.module)) if operation.module is not None else FUNCTIONS.get(node.target)
+        varying = contains(Varying, (operation.args, operation.kwargs))
         if rule is not None and (rule is reshape or not varying):
             try:
-                built = rule(site)
-                if fits(site.shape, built.gives):
-                    return replace(built, forward=_first(built.forward, len(site.inputs))) if varying else built
+                lowered = rule(operation)
+                if fits(operation.shape, lowered.gives):
+                    return (
+                        replace(lowered, forward=_first(lowered.forward, len(operation.inputs))) if varying else lowered
+                    )
             except NotStackable:
                 pass  # this form of it has no rule
-        self._by_vmap.append(site.name if site.module is None else f"{site.name} ({site.operation})")
-        if site.module is not None:
-            return vmapping.operation(site, None)
-        return vmapping.operation(site, node.target if callable(node.target) else method(str(node.target)))
+        self._by_vmap.append(operation.name if operation.module is None else f"{operation.name} ({operation.kind})")
+        if operation.module is not None:
+            return vmapping.vmapped(operation, None)
+        return vmapping.vmapped(operation, node.target if callable(node.target) else method(str(node.target)))
 
     def _arguments(self, node: fx.Node) -> tuple[list[str], list[str], Any]:
-        """The names of an operation's tensors and varying sizes, and its arguments with holes for them."""
+        """The names of an operation's tensors and varying sizes, and its arguments with placeholders for them."""
         tensors, sizes = [], []
         for source in node.all_input_nodes:
-            if isinstance(self._found[source.name], Tensor):
+            if isinstance(self._plain_values[source.name], Tensor):
                 tensors.append(source.name)
             elif source.name in self._varying:
                 sizes.append(source.name)
-            elif contains(Tensor, self._found[source.name]):
+            elif contains(Tensor, self._plain_values[source.name]):
                 raise NotStackable(f"{node.name}: {node.target} of several tensors in one")
 
-        def hole(source: fx.Node) -> Any:
+        def placeholder(source: fx.Node) -> Any:
             if source.name in tensors:
-                return Hole(tensors.index(source.name))
+                return Placeholder(tensors.index(source.name))
             if source.name in sizes:
                 return Varying(len(tensors) + sizes.index(source.name))
-            return self._found[source.name]
+            return self._plain_values[source.name]
 
-        return tensors, sizes, fx.node.map_arg((node.args, node.kwargs), hole)
+        return tensors, sizes, fx.node.map_arg((node.args, node.kwargs), placeholder)
 
     def _size(self, node: fx.Node) -> None:
         """What follows from the number of examples is asked of the first slot's plain value."""
@@ -208,31 +212,33 @@ class Program:
             plain = [*(value[0] for value in values[:count]), *values[count:]]
             return function(*fill(args, plain), **fill(kwargs, plain))
 
-        places = [self._in(name, Layout.SLOTS) for name in tensors] + [self._places[n, Layout.SLOTS] for n in sizes]
-        self._step(node.name, forward, tuple(places), ())
+        registers = [self._in(name, Layout.SLOTS) for name in tensors] + [
+            self._registers[n, Layout.SLOTS] for n in sizes
+        ]
+        self._step(node.name, forward, tuple(registers), ())
 
     def _step(
         self,
         name: str,
         forward: Callable[..., Any],
-        places: tuple[int, ...],
+        registers: tuple[int, ...],
         shape: tuple[int, ...],
         layout: Layout = Layout.SLOTS,
     ) -> None:
         self._values[name] = Value(layout, tuple(shape))
-        self._steps.append((forward, places, self._new(name, layout)))
+        self._steps.append((forward, registers, self._new(name, layout)))
 
     def _followers(self, node: fx.Node) -> list[fx.Node]:
         """A ReLU, and perhaps a dropout, that alone read what is before them."""
-        found: list[fx.Node] = []
+        nodes: list[fx.Node] = []
         for wanted in (RELUS, (nn.Dropout,)):
             if len(node.users) != 1:
                 break
             (node,) = node.users
             if kind(node, self._modules) not in wanted or node.all_input_nodes != [*node.args]:
                 break
-            found.append(node)
-        return found
+            nodes.append(node)
+        return nodes
 
 
 def _name(node: fx.Node, module: nn.Module | None) -> str:
@@ -242,5 +248,5 @@ def _name(node: fx.Node, module: nn.Module | None) -> str:
 
 
 def _first(forward: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """Of all that a step is given, the tensors alone."""
+    """A step that reads its tensors alone, whatever sizes follow them."""
     return lambda *values: forward(*values[:count])

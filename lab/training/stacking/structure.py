@@ -19,13 +19,13 @@ def fingerprint(module: nn.Module) -> list[Any]:
 
     What cannot be compared is equal to nothing, so unequal ones may be the same all the same.
     """
-    found: list[Any] = [
+    parts: list[Any] = [
         (name, tuple(p.shape), p.dtype, p.requires_grad) for name, p in module.named_parameters(remove_duplicate=False)
     ]
-    found += [(name, tuple(b.shape), b.dtype) for name, b in module.named_buffers()]
+    parts += [(name, tuple(b.shape), b.dtype) for name, b in module.named_buffers()]
     for name, layer in module.named_modules():
-        found.append((name, type(layer), _settings(layer)))
-    return found
+        parts.append((name, type(layer), _settings(layer)))
+    return parts
 
 
 def _settings(layer: nn.Module) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _comparable(value: Any) -> Any:
 
 
 def shapes(module: nn.Module) -> list[Any]:
-    """Of all parameters: where they differ, no look at the rest is needed."""
+    """The shapes of all parameters: where they differ, nothing else has to be compared."""
     return [(name, tuple(p.shape), p.requires_grad) for name, p in module.named_parameters()]
 
 
@@ -66,15 +66,15 @@ def structure(module: nn.Module, traced: Traced) -> list[Any]:
 
     Of a layer that the trace does not look into, such as attention with its heads, the settings tell.
     """
-    found: list[Any] = shapes(module)
+    parts: list[Any] = shapes(module)
     graphs = (traced.training.graph, traced.evaluation.graph)
     called = {str(node.target) for graph in graphs for node in graph.nodes if node.op == "call_module"}
     for name, layer in module.named_modules():
-        found.append((name, type(layer).__qualname__, "" if is_dropout(layer) else layer.extra_repr()))
-        found.append(_settings(layer) if name in called else {})
+        parts.append((name, type(layer).__qualname__, "" if is_dropout(layer) else layer.extra_repr()))
+        parts.append(_settings(layer) if name in called else {})
     for graph in graphs:
-        found += [(node.op, node.target, *_arguments(node)) for node in graph.nodes]
-    return found
+        parts += [(node.op, node.target, *_arguments(node)) for node in graph.nodes]
+    return parts
 
 
 def _arguments(node: fx.Node) -> tuple[str, str]:

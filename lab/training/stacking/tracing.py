@@ -32,19 +32,19 @@ def trace(module: nn.Module) -> Traced:
     Raises:
         NotStackable: it cannot be traced.
     """
-    was_training, found = module.training, []
+    was_training, graphs = module.training, []
     try:
         for mode in (True, False):
             module.train(mode)
             graph = _Tracer().trace(module)
             pool_before_relu(graph, dict(module.named_modules()))
-            found.append(fx.GraphModule(module, graph))
+            graphs.append(fx.GraphModule(module, graph))
     except Exception as error:  # a user's forward may raise anything when it is traced
         first = str(error).partition("\n")[0]
         raise NotStackable(f"torch.fx cannot trace it ({type(error).__name__}: {first})") from error
     finally:
         module.train(was_training)
-    training, evaluation = found
+    training, evaluation = graphs
     return Traced(training, training if training.code == evaluation.code else evaluation)
 
 
@@ -54,12 +54,12 @@ def results(traced: fx.GraphModule, example: Tensor) -> dict[str, Any]:
     Raises:
         NotStackable: it cannot run on them.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
 
     class Recorder(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
-            found[n.name] = super().run_node(n)
-            return found[n.name]
+            values[n.name] = super().run_node(n)
+            return values[n.name]
 
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -67,7 +67,7 @@ def results(traced: fx.GraphModule, example: Tensor) -> dict[str, Any]:
     except Exception as error:  # as above
         first = str(error).partition("\n")[0]
         raise NotStackable(f"it does not run on its examples ({type(error).__name__}: {first})") from error
-    return found
+    return values
 
 
 def parameter_uses(traced: fx.GraphModule) -> Counter[int]:

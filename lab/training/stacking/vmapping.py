@@ -13,24 +13,24 @@ from torch.func import functional_call
 
 from lab.training.noise import dropout_mask
 from lab.training.stacking.layouts import Layout, NotStackable
-from lab.training.stacking.operation import Built, Site, fill
+from lab.training.stacking.operation import Lowered, Operation, fill
 from lab.training.stacking.parameter_rows import FlatModels
 from lab.training.stacking.structure import is_dropout
 
 
-def operation(site: Site, function: Callable[..., Any] | None) -> Built:
+def vmapped(operation: Operation, function: Callable[..., Any] | None) -> Lowered:
     """One layer or function, of one slot at a time as far as it can tell.
 
     Args:
         function: None for a layer.
     """
-    stack, module, count = site.stack, site.module, len(site.inputs)
+    stack, module, count = operation.stack, operation.module, len(operation.inputs)
     if module is None:
-        assert function is not None  # a site is one or the other
+        assert function is not None  # a operation is one or the other
         plain, names, own = function, [], []
     else:
         if any(is_dropout(layer) for layer in module.modules()):
-            raise site.refuse("holds a dropout")
+            raise operation.refuse("holds a dropout")
         tensors = [*module.named_parameters(), *module.named_buffers()]
         names, own = [name for name, _ in tensors], [stack.tensor(tensor) for _, tensor in tensors]
 
@@ -38,8 +38,8 @@ def operation(site: Site, function: Callable[..., Any] | None) -> Built:
         inputs, sizes = values[:count], values[count:]
         kept: list[int] = []
 
-        def one(given: Sequence[Tensor], weights: Sequence[Tensor]) -> Any:
-            args, kwargs = fill((site.args, dict(site.kwargs)), [*given, *sizes])
+        def one(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Any:
+            args, kwargs = fill((operation.args, dict(operation.kwargs)), [*values, *sizes])
             if module is None:
                 result = plain(*args, **kwargs)
             else:
@@ -50,10 +50,10 @@ def operation(site: Site, function: Callable[..., Any] | None) -> Built:
             kept[:] = [i for i, part in enumerate(result) if isinstance(part, Tensor)]
             return tuple(result[i] for i in kept)
 
-        found = torch.vmap(one, randomness="error")(list(inputs), own)
-        return found if isinstance(found, Tensor) else dict(zip(kept, found, strict=True))
+        outputs = torch.vmap(one, randomness="error")(list(inputs), own)
+        return outputs if isinstance(outputs, Tensor) else dict(zip(kept, outputs, strict=True))
 
-    return Built(forward, (Layout.SLOTS,) * count, Layout.SLOTS)
+    return Lowered(forward, (Layout.SLOTS,) * count, Layout.SLOTS)
 
 
 class _HasMode(Protocol):
@@ -123,14 +123,14 @@ class VmapModels(FlatModels):
         self._template.train(self.training)
         masks = self._masks(x)
 
-        def one(given: Tensor, tensors: dict[str, Tensor], own: list[list[Tensor]]) -> Tensor:
+        def one(example: Tensor, tensors: dict[str, Tensor], own: list[list[Tensor]]) -> Tensor:
             for layer, mine in zip(self._dropouts, own, strict=True):
                 layer.masks = list(mine)
-            out: Tensor = functional_call(self._template, tensors, (given,))
+            out: Tensor = functional_call(self._template, tensors, (example,))
             return out
 
-        found: Tensor = torch.vmap(one, randomness="error")(x, self._tensors, masks)
-        return found
+        outputs: Tensor = torch.vmap(one, randomness="error")(x, self._tensors, masks)
+        return outputs
 
     def _masks(self, x: Tensor) -> list[list[Tensor]]:
         """The mask [k, ...] of every call of every dropout layer; ones where nothing is dropped."""
