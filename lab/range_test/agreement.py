@@ -41,10 +41,10 @@ def agree(readings: Sequence[Reading], end: float, seed: int = 0) -> Agreement:
         end: the largest rate of the test.
         seed: of the bootstrap.
     """
-    told = [r for r in readings if r.told]
-    if len(told) * 2 < len(readings) or not told:
+    telling = [r for r in readings if r.says_something]
+    if len(telling) * 2 < len(readings) or not telling:
         return Agreement(None, None, None, None, None, None, _why_silent(readings))
-    marks = np.array([_marks(r) for r in told])  # [runs, 3]
+    marks = np.array([_marks(r) for r in telling])  # [runs, 3]
     rng = np.random.default_rng(seed)
     drawn = marks[rng.integers(0, len(marks), (_BOOTSTRAPS, len(marks)))]  # [bootstraps, runs, marks]
     spread = np.exp([_suggest(sample) for sample in drawn])
@@ -53,12 +53,12 @@ def agree(readings: Sequence[Reading], end: float, seed: int = 0) -> Agreement:
         low = high / 10
     return Agreement(
         suggestion=float(np.exp(_suggest(marks))),
-        sure=(float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975))) if len(told) > 1 else None,
+        sure=(float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975))) if len(telling) > 1 else None,
         marks=(min(halfway, high / 10), max(halfway, high / 10)),
         low=low,
         high=min(high, end),
-        weight_decay=_weight_decay(told),
-        verdict=f"{len(told)} of {len(readings)} range tests agree on where the loss falls",
+        weight_decay=_weight_decay(telling),
+        verdict=f"{len(telling)} of {len(readings)} range tests agree on where the loss falls",
     )
 
 
@@ -83,10 +83,10 @@ def _suggest(marks: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
     return float((halfway + least - np.log(10)) / 2)
 
 
-def _weight_decay(told: Sequence[Reading]) -> float | None:
+def _weight_decay(readings: Sequence[Reading]) -> float | None:
     """The largest weight decay whose least loss is within one seed's standard deviation of the best."""
     least: dict[float, list[float]] = {}
-    for reading in told:
+    for reading in readings:
         least.setdefault(reading.weight_decay, []).append(min(reading.smoothed[SETTLED - 1 :]))
     if len(least) < 2:
         return None
@@ -97,7 +97,7 @@ def _weight_decay(told: Sequence[Reading]) -> float | None:
 
 
 def _why_silent(readings: Sequence[Reading]) -> str:
-    silent = [r for r in readings if not r.told]
+    silent = [r for r in readings if not r.says_something]
     short = sum(len(r.lrs) < FEWEST_STEPS for r in silent)
     if not silent:
         return "no range test was run"

@@ -45,5 +45,5 @@ def stop_step(smoothed: Floats, stop_at: float) -> int | None:
     best = np.minimum.accumulate(smoothed[first:])
     over = ~np.isfinite(smoothed)
     over[first:] |= ~(smoothed[first:] <= best + (stop_at - 1) * np.abs(best))
-    found = np.flatnonzero(over)
-    return int(found[0]) if found.size else None
+    steps = np.flatnonzero(over)
+    return int(steps[0]) if steps.size else None

@@ -48,7 +48,7 @@ class Reading:
     rules: Mapping[str, float]
 
     @property
-    def told(self) -> bool:
+    def says_something(self) -> bool:
         """Whether the run says anything."""
         return self.minimum is not None
 

@@ -40,11 +40,11 @@ def slide(lrs: Floats, losses: Floats, width: int = 15, threshold: float = 0.005
     right, left = -1, -1 - width
     if -left > len(losses):
         return float(lrs[0])
-    found = lrs[left]
+    lr = lrs[left]
     while left >= -len(losses) and abs(slope[right] - slope[left]) > threshold:
-        found = lrs[left]
+        lr = lrs[left]
         right, left = right - 1, left - 1
-    return float(found)
+    return float(lr)
 
 
 def minimum(lrs: Floats, losses: Floats) -> float:

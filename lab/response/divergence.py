@@ -31,5 +31,5 @@ class Divergence:
         if self._model is None:
             return np.full(len(features), self._share)
         x = features.astype(np.float32)
-        found = [tree.tree_.predict(x)[:, 1] for tree in self._model.estimators_]
-        return np.asarray(np.mean(found, axis=0))
+        chances = [tree.tree_.predict(x)[:, 1] for tree in self._model.estimators_]
+        return np.asarray(np.mean(chances, axis=0))

@@ -83,9 +83,9 @@ def partial_dependence(
     per_tree, per_point = [], []
     for unit in units:
         base[:, column] = unit
-        found = forest.trees(encoding.features(base))
-        per_tree.append(found.mean(axis=1))
-        per_point.append(found[:, :curves].mean(axis=0))
+        by_tree = forest.trees(encoding.features(base))
+        per_tree.append(by_tree.mean(axis=1))
+        per_point.append(by_tree[:, :curves].mean(axis=0))
     trees = np.stack(per_tree)  # [grid, trees]
     near = np.abs(history[:, column][None] - units[:, None]) <= max(reach, 0.05)
     low, high = np.quantile(trees, [0.1, 0.9], axis=1)
@@ -132,14 +132,14 @@ def importances(
         inside = sign * before >= least
         base, before = base[inside], before[inside]
     variance = float(before.var())
-    found: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for column, name in enumerate(encoding.names):
         redrawn = base.copy()
         redrawn[:, column] = shuffle.permutation(redrawn[:, column])
         after = forest.predict(encoding.features(redrawn)).mean
         change = (after - before)[sign * after >= least]  # who has left the region says nothing of it
-        found[name] = 0.5 * float((change**2).mean()) / variance if variance > 0 and len(change) else 0.0
-    return found
+        shares[name] = 0.5 * float((change**2).mean()) / variance if variance > 0 and len(change) else 0.0
+    return shares
 
 
 def edge(effect: Effect, encoding: Encoding, direction: str) -> str | None:
@@ -172,8 +172,8 @@ def crowded(encoding: Encoding, name: str, units: Floats, cost: Floats) -> str |
         return None
     # The last of few whole numbers is their end, though the middle of its share of the range lies further in.
     half = 0.5 * float(encoding.cells[encoding.names.index(name)])
-    place = units[np.argsort(cost, kind="stable")[: max(_BEST, len(cost) // 10)], encoding.names.index(name)]
-    for side, distance in (("low", place), ("high", 1 - place)):
+    best = units[np.argsort(cost, kind="stable")[: max(_BEST, len(cost) // 10)], encoding.names.index(name)]
+    for side, distance in (("low", best), ("high", 1 - best)):
         if (distance <= max(_MARGIN, half + 1e-9)).mean() >= _MOST and not _natural(dist, side):
             return side
     return None

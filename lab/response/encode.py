@@ -31,11 +31,11 @@ class Encoding:
     def __init__(self, distributions: Mapping[str, BaseDistribution], when: Conditions | None = None) -> None:
         self.distributions = dict(distributions)
         self.names = tuple(self.distributions)
-        given = when or {}
+        conditions = when or {}
         self.when = {
-            name: {parent: tuple(values) for parent, values in given[name].items() if parent in self.distributions}
+            name: {parent: tuple(values) for parent, values in conditions[name].items() if parent in self.distributions}
             for name in self.names
-            if name in given
+            if name in conditions
         }
 
     def __len__(self) -> int:
@@ -44,22 +44,22 @@ class Encoding:
     @property
     def columns(self) -> tuple[tuple[str, slice], ...]:
         """Each hyperparameter with its columns among the features."""
-        found, start = [], 0
+        columns, start = [], 0
         for name, dist in self.distributions.items():
             width = len(dist.choices) if isinstance(dist, CategoricalDistribution) else 1
-            found.append((name, slice(start, start + width)))
+            columns.append((name, slice(start, start + width)))
             start += width
-        return tuple(found)
+        return tuple(columns)
 
     @property
     def cells(self) -> Floats:
         """Distance between neighbouring values of each hyperparameter in the unit cube, 0 where it is continuous or
         logarithmic; [d]."""
-        found = np.zeros(len(self))
+        sizes = np.zeros(len(self))
         for column, dist in enumerate(self.distributions.values()):
             if isinstance(dist, (FloatDistribution, IntDistribution)) and dist.step and not dist.log:
-                found[column] = 1 / ((dist.high - dist.low) / dist.step + 1)
-        return found
+                sizes[column] = 1 / ((dist.high - dist.low) / dist.step + 1)
+        return sizes
 
     def units(self, points: Sequence[Mapping[str, Any]]) -> Floats:
         """Values to the unit cube [n, d]; NaN where a point lacks the parameter."""
@@ -89,22 +89,22 @@ class Encoding:
                 count = len(dist.choices)
                 snapped[:, column] = (np.floor(units[:, column] * count).clip(max=count - 1) + 0.5) / count
             elif not isinstance(dist, FloatDistribution) or dist.step:
-                values, place = np.unique(_nearest(dist, units[:, column]), return_inverse=True)
-                snapped[:, column] = np.array([_unit(dist, value) for value in values.tolist()])[place]
+                values, index = np.unique(_nearest(dist, units[:, column]), return_inverse=True)
+                snapped[:, column] = np.array([_unit(dist, value) for value in values.tolist()])[index]
         return self.masked(snapped)
 
     def masked(self, units: Floats) -> Floats:
         """Points [n, d] with NaN for what does not exist at them, as a trial there would lack it."""
-        found = units.copy()
+        values = units.copy()
         for name, parents in self.when.items():
             column = self.names.index(name)
             for parent, allowed in parents.items():
-                of_parent = found[:, self.names.index(parent)]
-                distinct, place = np.unique(of_parent, return_inverse=True)
+                of_parent = values[:, self.names.index(parent)]
+                distinct, index = np.unique(of_parent, return_inverse=True)
                 dist = self.distributions[parent]
                 fits = [not math.isnan(u) and _value(dist, u) in allowed for u in distinct.tolist()]
-                found[~np.array(fits, dtype=bool)[place], column] = math.nan
-        return found
+                values[~np.array(fits, dtype=bool)[index], column] = math.nan
+        return values
 
     def values(self, unit: Floats) -> dict[str, Any]:
         """One point [d] to values, each inside its distribution; what is NaN there has none."""

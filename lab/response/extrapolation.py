@@ -55,8 +55,8 @@ class Reach:
     def density(self, units: Floats) -> Floats:
         """Trials at points [m, d], 1 where there are as many as an even search would have put there; [m]."""
         x = self._encoding.features(units).astype(np.float32)
-        found = np.mean([tree.tree_.predict(x)[:, 1] for tree in self._model.estimators_], axis=0)
-        return np.asarray(found / np.maximum(1 - found, 1e-9))
+        chance = np.mean([tree.tree_.predict(x)[:, 1] for tree in self._model.estimators_], axis=0)
+        return np.asarray(chance / np.maximum(1 - chance, 1e-9))
 
     def read(self) -> Extrapolation:
         """What it says of the search as a whole."""
@@ -67,9 +67,9 @@ class Reach:
         seen = counted.any(axis=0)
         score = np.where(counted, votes, 0.0).sum(axis=0)[seen] / counted.sum(axis=0)[seen]
         both = 0 < self._trial[seen].sum() < seen.sum()
-        told = self._model.feature_importances_
+        importances = self._model.feature_importances_
         return Extrapolation(
             auc=max(float(roc_auc_score(self._trial[seen], score)), 0.5) if both else 0.5,
             thin_share=float((self.density(self._even) < THIN).mean()),
-            by={name: float(told[columns].sum()) for name, columns in self._encoding.columns},
+            by={name: float(importances[columns].sum()) for name, columns in self._encoding.columns},
         )

@@ -111,8 +111,8 @@ class GaussianProcess:
 
         limits = [(-12.0, 8.0)] * d + [(-4.0, 4.0), (-12.0, 2.0)]
         starts = [center, np.concatenate([np.full(d, 0.0), [0.0, -1.0]])]
-        found = [minimize(loss, s, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 40}) for s in starts]
-        return Scales.of(np.asarray(min(found, key=lambda f: float(f.fun)).x))
+        fits = [minimize(loss, s, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 40}) for s in starts]
+        return Scales.of(np.asarray(min(fits, key=lambda f: float(f.fun)).x))
 
 
 def _inputs(encoding: Encoding, units: Floats) -> tuple[Floats, NDArray[np.int64]]:

@@ -73,7 +73,7 @@ def measures(
     """
     trials = _optunas_trials(encoding, params, target)
     fanova, ped = FanovaImportanceEvaluator(n_trees=_FANOVA_TREES, seed=seed), PedAnovaImportanceEvaluator()
-    found: dict[str, list[Shares]] = {
+    measures: dict[str, list[Shares]] = {
         "permutation": [importances(f, encoding, seed=seed, sample=256) for f in again.forests],
         "fanova": [_optunas(fanova, trials, _at_most(rows, _MOST_FOR_FANOVA, seed)) for rows in again.rows],
         "ped_anova": [_optunas(ped, trials, _at_most(rows, _MOST_FOR_PED, seed)) for rows in again.rows],
@@ -81,16 +81,16 @@ def measures(
             importances(f, encoding, seed=seed, sample=256, direction="minimize", best=GOOD) for f in again.forests
         ],
     }
-    return {name: _with_intervals(shares[0], shares[1:]) for name, shares in found.items()}
+    return {name: _with_intervals(shares[0], shares[1:]) for name, shares in measures.items()}
 
 
 def _at_most(rows: Rows, most: int, seed: int) -> Rows:
     return rows if len(rows) <= most else np.random.default_rng(seed).choice(rows, most, replace=False)
 
 
-def _with_intervals(found: Shares, drawn: Sequence[Shares]) -> dict[str, Importance]:
+def _with_intervals(shares: Shares, drawn: Sequence[Shares]) -> dict[str, Importance]:
     out = {}
-    for name, share in found.items():
+    for name, share in shares.items():
         out[name] = Importance(share, *drawn_interval(share, [draw.get(name, 0.0) for draw in drawn]))
     return out
 
@@ -110,9 +110,9 @@ def _optunas(evaluator: BaseImportanceEvaluator, trials: Sequence[FrozenTrial], 
     study.add_trials(chosen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that few trials have a parameter shows in the interval
-        found = evaluator.evaluate(study)
-    total = sum(found.values())
-    return {name: float(share / total) for name, share in found.items()} if total > 0 else {}
+        shares = evaluator.evaluate(study)
+    total = sum(shares.values())
+    return {name: float(share / total) for name, share in shares.items()} if total > 0 else {}
 
 
 def _optunas_trials(encoding: Encoding, params: Sequence[Mapping[str, Any]], target: Floats) -> list[FrozenTrial]:
@@ -122,10 +122,10 @@ def _optunas_trials(encoding: Encoding, params: Sequence[Mapping[str, Any]], tar
         for name, dist in encoding.distributions.items()
     }
     trials = []
-    for point, places, cost in zip(params, encoding.units(params).tolist(), target.tolist(), strict=True):
-        place = dict(zip(encoding.names, places, strict=True))
+    for point, positions, cost in zip(params, encoding.units(params).tolist(), target.tolist(), strict=True):
+        position = dict(zip(encoding.names, positions, strict=True))
         values = {
-            name: point[name] if isinstance(dist, CategoricalDistribution) else place[name]
+            name: point[name] if isinstance(dist, CategoricalDistribution) else position[name]
             for name, dist in unit.items()
             if name in point
         }

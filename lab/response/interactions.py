@@ -65,10 +65,10 @@ def interactions(
     """
     base = sobol(sample, len(encoding), seed)
     columns = {name: encoding.names.index(name) for name in names}
-    found = [_shares(forest, encoding, base, columns) for forest in forests]
+    shares = [_shares(forest, encoding, base, columns) for forest in forests]
     out = []
-    for pair, (h, share) in found[0].items():
-        out.append(Interaction(pair, h, share, *drawn_interval(share, [again[pair][1] for again in found[1:]])))
+    for pair, (h, share) in shares[0].items():
+        out.append(Interaction(pair, h, share, *drawn_interval(share, [again[pair][1] for again in shares[1:]])))
     return sorted(out, key=lambda i: (-i.share, i.names))
 
 
@@ -115,10 +115,10 @@ def surface(
     # So wide that an even search would have three trials in it.
     window = float(np.clip(0.5 * np.sqrt(3 / max(len(history), 1)), 0.05, 0.25))
     near = np.ones((len(points), len(history)), dtype=bool)
-    for column, name, place in zip(columns, names, points.T, strict=True):
+    for column, name, values in zip(columns, names, points.T, strict=True):
         dist = encoding.distributions[name]
         reach = 0.5 / len(dist.choices) if isinstance(dist, CategoricalDistribution) else window
-        near &= np.abs(history[:, column][None] - place[:, None]) <= reach
+        near &= np.abs(history[:, column][None] - values[:, None]) <= reach
     support = near.sum(axis=1).reshape(len(y), len(x))
     return Surface(
         names, x_values, y_values, tuple(map(tuple, mean.tolist())), tuple(map(tuple, support.astype(int).tolist()))

@@ -55,7 +55,7 @@ def held_out(
         asked: the rows whose prediction counts [n]; None: all.
     """
     trials = np.random.default_rng(seed).permutation(np.unique(trial))
-    fold_of = {number: place % folds for place, number in enumerate(trials.tolist())}
+    fold_of = {number: index % folds for index, number in enumerate(trials.tolist())}
     fold = np.array([fold_of[number] for number in trial.tolist()])
     counts = np.ones(len(target), dtype=bool) if asked is None else asked
     mean = np.full(len(target), np.nan)

@@ -49,16 +49,16 @@ def rows_of(curves: Sequence[Mapping[int, float]], final: Sequence[float], cut: 
     longest = max((max(curve) for curve in curves if curve), default=1)
     ends = Counter(max(curve) for curve, short in zip(curves, cut, strict=True) if short)
     rungs = [epoch for epoch, _ in ends.most_common(_MOST_RUNGS)]
-    found: list[tuple[int, float, bool, float]] = []
+    rows: list[tuple[int, float, bool, float]] = []
     for number, (curve, score, short) in enumerate(zip(curves, final, cut, strict=True)):
         if short:
             end = max(curve)
-            found.append((number, curve[end], True, _fidelity(end, longest)))
+            rows.append((number, curve[end], True, _fidelity(end, longest)))
             continue
-        known = [epoch for epoch in rungs if epoch < longest and math.isfinite(curve.get(epoch, math.nan))]
-        found += [(number, curve[epoch], False, _fidelity(epoch, longest)) for epoch in known]
-        found.append((number, score, True, 1.0))
-    trial, target, last, fidelity = zip(*found, strict=True)
+        earlier = [epoch for epoch in rungs if epoch < longest and math.isfinite(curve.get(epoch, math.nan))]
+        rows += [(number, curve[epoch], False, _fidelity(epoch, longest)) for epoch in earlier]
+        rows.append((number, score, True, 1.0))
+    trial, target, last, fidelity = zip(*rows, strict=True)
     return Rows(np.array(trial), np.array(target), np.array(last), np.array(fidelity))
 
 

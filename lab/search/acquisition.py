@@ -60,13 +60,13 @@ class Acquisition:
         """Standard deviation of the score of one setting, on the scale of `even_costs`; 0 where nothing is known."""
         return self._model.gaussian.noise if self._model is not None else 0.0
 
-    def __call__(self, encoding: Encoding, units: Floats, told: int) -> Floats:
-        """Worth of points [n, d] after `told` trials; [n], at least 0."""
+    def __call__(self, encoding: Encoding, units: Floats, trials: int) -> Floats:
+        """Worth of points [n, d] after `trials` trials; [n], at least 0."""
         points = self._taught.at_full(units)
         well = 1 - self._divergence.probability(self._taught.encoding.features(points))
         gain = np.where(well < 0.5, _AT_LAST, 1.0) * well
         if self._model is not None:
             gain = gain * self._model.improvement(points, self._best)
         if self._prior:
-            gain = gain * self._prior.weight(encoding, units, told)
+            gain = gain * self._prior.weight(encoding, units, trials)
         return np.asarray(gain)

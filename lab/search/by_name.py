@@ -53,8 +53,8 @@ def sampler_source(
     kind = options.pop("kind", "forest")
     if kind == "forest":
         _check_options("search.sampler", ForestSampler, options, hidden={"space", "seed", "known", "when"})
-        given = {"seed": seed, "space": space, "known": known, "when": when}
-        forest = _build("search.sampler", ForestSampler, {**given, **options})
+        fixed = {"seed": seed, "space": space, "known": known, "when": when}
+        forest = _build("search.sampler", ForestSampler, {**fixed, **options})
         return lambda number: forest
     if known:
         raise SpecError("search.sampler.kind", f"{kind!r} takes no other study's trials; choose 'forest' to start warm")

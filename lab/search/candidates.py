@@ -62,5 +62,5 @@ def apart(candidates: Floats, pending: Floats, reach: float = 0.15) -> Floats:
 
 def among(candidates: Floats, points: Floats) -> NDArray[np.bool_]:
     """Which candidates [n, d] are one of the points [p, d]."""
-    known = {point.tobytes() for point in points}
-    return np.array([candidate.tobytes() in known for candidate in candidates], dtype=bool)
+    taken = {point.tobytes() for point in points}
+    return np.array([candidate.tobytes() in taken for candidate in candidates], dtype=bool)

@@ -77,8 +77,8 @@ class Ending:
         if len(trials) == self._looked_after:
             return ""
         self._looked_after = len(trials)
-        told = [*self._known, *trials]
-        gain: Gain | None = gain_of_next(told, self._space, self._study.direction, self._seed, self._when)
+        lessons = [*self._known, *trials]
+        gain: Gain | None = gain_of_next(lessons, self._space, self._study.direction, self._seed, self._when)
         if gain is None or not gain.below_noise:
             self._remember(None)
             return ""

@@ -30,10 +30,10 @@ _TREES = 60
 
 def rungs(epochs: int, first: int = 1, factor: int = 3) -> tuple[int, ...]:
     """The epochs after which a trial of `epochs` may be stopped, rising; none below `first`."""
-    found = []
+    rungs = []
     while (epochs := epochs // factor) >= first:
-        found.append(epochs)
-    return tuple(reversed(found))
+        rungs.append(epochs)
+    return tuple(reversed(rungs))
 
 
 class Forecast:
@@ -45,17 +45,17 @@ class Forecast:
     def __init__(self, features: Floats, curves: Floats, final: Floats, seed: int) -> None:
         self._curves = np.sort(curves, axis=0)
         self._final = np.sort(final)
-        known = self._told(features, curves)
-        self._forest = Forest(seed, _TREES).fit(known, _places(self._final, final))
-        self._expected = np.sort(self._forest.predict(known).mean)
+        rows = self._rows(features, curves)
+        self._forest = Forest(seed, _TREES).fit(rows, _ranks(self._final, final))
+        self._expected = np.sort(self._forest.predict(rows).mean)
 
-    def _told(self, features: Floats, curves: Floats) -> Floats:
-        places = [_places(column, now) for column, now in zip(self._curves.T, curves.T, strict=True)]
+    def _rows(self, features: Floats, curves: Floats) -> Floats:
+        places = [_ranks(column, now) for column, now in zip(self._curves.T, curves.T, strict=True)]
         return np.asarray(np.column_stack([features, *places]))
 
     def expected(self, features: Floats, curves: Floats) -> Floats:
         """Expected place of the final cost among the known ones, 0 the best and 1 the worst; [m]."""
-        return self._forest.predict(self._told(features, curves)).mean
+        return self._forest.predict(self._rows(features, curves)).mean
 
     def promising(self, features: Floats, curves: Floats, share: float) -> NDArray[np.bool_]:
         """Whether the forecast is as good as those of the best `share` of the known trials; [m]."""
@@ -63,10 +63,10 @@ class Forecast:
         return np.asarray(self.expected(features, curves) <= self._expected[last])
 
 
-def _places(known: Floats, values: Floats) -> Floats:
-    """Where values [m] stand among known ones [n] that are sorted, 0 to 1."""
-    left, right = np.searchsorted(known, values, "left"), np.searchsorted(known, values, "right")
-    return np.asarray((left + right) / (2 * len(known)))
+def _ranks(ordered: Floats, values: Floats) -> Floats:
+    """Where values [m] stand among ordered ones [n] that are sorted, 0 to 1."""
+    left, right = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
+    return np.asarray((left + right) / (2 * len(ordered)))
 
 
 class ForestPruner(BasePruner):
@@ -120,12 +120,12 @@ class ForestPruner(BasePruner):
         ]
         if len(whole) < self._startup:
             return False
-        known = self._learn(whole, passed, sign_of(study.direction))
-        if known is None or not inside(trial, known.encoding):
+        lesson = self._learn(whole, passed, sign_of(study.direction))
+        if lesson is None or not inside(trial, lesson.encoding):
             return False
-        features = known.encoding.features(known.encoding.units([trial.params]))
+        features = lesson.encoding.features(lesson.encoding.units([trial.params]))
         curve = _curves([trial], passed, sign_of(study.direction))
-        return not bool(known.forecast.promising(features, curve, self._share)[0])
+        return not bool(lesson.forecast.promising(features, curve, self._share)[0])
 
     def _learn(self, whole: Sequence[FrozenTrial], passed: tuple[int, ...], sign: float) -> _Known | None:
         """A forecast from the trials that are complete; trials that reach a rung together share it."""

@@ -48,8 +48,8 @@ class ForestSampler(BaseSampler):
         seed: same seed, same history, same proposal.
         startup: trials taken from a Sobol sequence before the forest is asked. After 10 it finds more with 25 trials
             than after 16, and no less with 100 (recorded trainings, 10 seeds).
-        explore_every: every so manieth later trial is a Sobol point too, so no region is ever ruled out; where scores
-            are noisy, every other of these trains the favourite once more instead.
+        explore_every: every `explore_every`-th trial after startup is a Sobol point, so that no region is ever ruled
+            out. Where scores are noisy, every other of these trains the favourite once more instead.
         space: the whole space, conditional parameters included. None: what the study's trials have in common.
         when: of the space's conditional parameters, at which values of others they exist, `{name: {other: values}}`.
         prior: where the best values are thought to lie, `{name: {center: value, spread: share of the range}}`; it
@@ -101,20 +101,20 @@ class ForestSampler(BaseSampler):
         encoding = Encoding(search_space, self._when)
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         history = read_history([*self._known, *trials], encoding, study.direction)
-        aside, place = divmod(trial.number - self._startup, self._explore_every)
-        if len(history) < 2 or aside < 0:
+        round_number, step = divmod(trial.number - self._startup, self._explore_every)
+        if len(history) < 2 or round_number < 0:
             point = self._even(encoding, 0, trial.number)
             if len(history) < 2 or not among(point, history.pending)[0]:
                 return encoding.values(point[0])
-        known = self._offer(encoding, history, study.direction)
-        if place == self._explore_every - 1 and aside >= 0:
-            again = known.favourite if aside % 2 == 0 else None
+        offer = self._offer(encoding, history, study.direction)
+        if step == self._explore_every - 1 and round_number >= 0:
+            again = offer.favourite if round_number % 2 == 0 else None
             # Every other one may be the favourite: a sequence of its own for each half leaves neither with gaps.
-            point = self._even(encoding, 1 + aside % 2, aside // 2) if again is None else again[None]
+            point = self._even(encoding, 1 + round_number % 2, round_number // 2) if again is None else again[None]
             if not among(point, history.pending)[0]:
                 return encoding.values(point[0])
-        gain = known.gain * apart(known.candidates, history.pending)
-        return encoding.values(known.candidates[int(gain.argmax())])
+        gain = offer.gain * apart(offer.candidates, history.pending)
+        return encoding.values(offer.candidates[int(gain.argmax())])
 
     def recommend(self, study: Study) -> FrozenTrial:
         """The trial whose setting the model predicts to be best: the best score observed was also a lucky one.
@@ -129,12 +129,12 @@ class ForestSampler(BaseSampler):
         space = self._space or IntersectionSearchSpace().calculate(study)
         encoding = Encoding({name: dist for name, dist in space.items() if not dist.single()}, self._when)
         history = read_history(complete, encoding, study.direction)
-        told = ~history.diverged
-        if told.sum() < _FEWEST:
+        whole = ~history.diverged
+        if whole.sum() < _FEWEST:
             return study.best_trial
-        units, cost = history.units[told], history.cost[told]
+        units, cost = history.units[whole], history.cost[whole]
         mean = Blend(encoding, self._seed).fit(units, even_costs(cost)).predict(units).mean
-        return history.trials[int(np.flatnonzero(told)[mean.argmin()])]
+        return history.trials[int(np.flatnonzero(whole)[mean.argmin()])]
 
     def _even(self, encoding: Encoding, run: int, index: int) -> Floats:
         """A point [1, d] that continues one of several even runs; with a prior every other one lies where it expects
@@ -144,21 +144,21 @@ class ForestSampler(BaseSampler):
         would stay within half of its range.
         """
         believed = bool(self._prior) and index % 2 == 0
-        place = index // 2 if self._prior else index
+        number = index // 2 if self._prior else index
         seed = _stream(self._seed, run, believed) if run or believed else self._seed
-        point = sobol_point(len(encoding), place, seed)[None]
+        point = sobol_point(len(encoding), number, seed)[None]
         return encoding.snap(self._prior.points(encoding, point) if believed else point)
 
     def _offer(self, encoding: Encoding, history: History, direction: StudyDirection) -> _Offer:
         """What the model offers for a history; a batch asked at once shares it and differs in what is pending."""
         taught = lessons(history, encoding, sign_of(direction))
         key = (taught.units.tobytes(), taught.cost.tobytes(), history.failed.tobytes())
-        known = self._offered
-        if known is None or known.key != key:
+        offer = self._offered
+        if offer is None or offer.key != key:
             # Sums in another order differ in their last digits: a proposal must not depend on the process's threads.
             with threadpool_limits(limits=1):
-                self._offered = known = self._search(encoding, history, taught, key)
-        return known
+                self._offered = offer = self._search(encoding, history, taught, key)
+        return offer
 
     def _search(self, encoding: Encoding, history: History, taught: Lessons, key: tuple[bytes, ...]) -> _Offer:
         rng = np.random.default_rng([self._seed, len(history)])

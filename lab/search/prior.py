@@ -41,9 +41,9 @@ class Belief:
 class Prior:
     """Beliefs by the names of hyperparameters; those that a space lacks say nothing."""
 
-    def __init__(self, given: Mapping[str, Mapping[str, Any]] | None) -> None:
+    def __init__(self, beliefs: Mapping[str, Mapping[str, Any]] | None) -> None:
         self._beliefs: dict[str, Belief] = {}
-        for name, belief in (given or {}).items():
+        for name, belief in (beliefs or {}).items():
             if not isinstance(belief, Mapping) or not {"center"} <= belief.keys() <= {"center", "spread"}:
                 raise ValueError(f"prior.{name}: {belief!r} is not {{center: ..., spread: ...}}")
             self._beliefs[name] = Belief(**belief)
@@ -59,20 +59,20 @@ class Prior:
             moved[:, column] = truncnorm.ppf(units[:, column], *ends, loc=center, scale=spread)
         return moved
 
-    def weight(self, encoding: Encoding, units: Floats, told: int) -> Floats:
-        """Factor of the acquisition in (0, 1], after `told` trials; [n]."""
+    def weight(self, encoding: Encoding, units: Floats, trials: int) -> Floats:
+        """Factor of the acquisition in (0, 1], after `trials` trials; [n]."""
         log = np.zeros(len(units))
         for column, center, spread in self._columns(encoding):
             log -= 0.5 * np.nan_to_num((units[:, column] - center) / spread) ** 2  # what is not there says nothing
-        return np.asarray(np.exp(log * _BETA / max(told, 1)))
+        return np.asarray(np.exp(log * _BETA / max(trials, 1)))
 
     def _columns(self, encoding: Encoding) -> list[tuple[int, float, float]]:
-        found = []
+        bells = []
         for name, belief in self._beliefs.items():
             dist = encoding.distributions.get(name)
             if dist is None or isinstance(dist, CategoricalDistribution):
                 continue
             near = min(max(belief.center, dist.low), dist.high)  # type: ignore[attr-defined]
             center = float(encoding.units([{name: near}])[0, encoding.names.index(name)])
-            found.append((encoding.names.index(name), center, belief.spread))
-        return found
+            bells.append((encoding.names.index(name), center, belief.spread))
+        return bells

@@ -47,7 +47,7 @@ def test_a_noisy_first_batch_does_not_pass_for_a_fall() -> None:
 @pytest.mark.parametrize("losses", [[np.nan] * 50, [1.0] * 5, np.linspace(1, 2, 60), [2.0] * 60])
 def test_a_run_without_a_fall_says_nothing(losses: list[float]) -> None:
     found = read(run_of(losses), stop_at=4.0)
-    assert not found.told
+    assert not found.says_something
     assert found.rules == {}
 
 
