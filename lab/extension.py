@@ -7,19 +7,17 @@ from itertools import chain, count
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage
 
 from lab.checkpoints import Checkpoints
 from lab.distributions import distribution
 from lab.errors import SpecError
-from lab.journal import TransactionalJournal
+from lab.ledger import copy_stages, go_on
 from lab.record import Record, write_bytes
-from lab.search.ending import forget
 from lab.space import Dimension, FromBounds
 from lab.spec import StudySpec
 from lab.spec_file import dump_spec, read_spec
 from lab.stages.jobs import space_of
-from lab.trials import close_storage, open_storage, read_stages, readable
+from lab.trials import read_stages
 
 _ANEW = ("explore", "explain", "confirm", "final", "ensemble")
 """Stages whose artefacts more trials make out of date."""
@@ -53,7 +51,10 @@ def extend(record: Record, new: StudySpec) -> Path:
                 path.rename(aside / path.name)
         for stage in _FORGOTTEN:
             Checkpoints(record.folder, stage).clear()
-        _carry(record, old, new)
+        if old.store is not None and new.store is not None:
+            copy_stages(record.folder, old.store, new.store, _TRAINED)
+        # A database keeps the trials of the study before under its name.
+        go_on(record.folder, new.store, _TRAINED, () if new.store else _FORGOTTEN)
         write_bytes(record.spec_path, dump_spec(new).encode())
     return aside
 
@@ -100,38 +101,3 @@ def _check_wider(name: str, old: Dimension, new: Dimension) -> None:
     low, high = getattr(kept, "low", 0), getattr(kept, "high", 0)
     if getattr(wider, "low", low) > low or getattr(wider, "high", high) < high:
         raise SpecError(f"space.{name}", f"is narrower than {low:g} to {high:g}; old trials have to fit into it")
-
-
-def _carry(record: Record, old: StudySpec, new: StudySpec) -> None:
-    """Keep the trials of `bounds` and `explore`; those of the later stages belong to what was put aside."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal = None if old.store else TransactionalJournal(record.journal_path)
-    with readable(record.journal_path):
-        storage = open_storage(old.store, journal)
-        try:
-            if old.store is None:
-                assert journal is not None  # opened above
-                with journal.transaction():
-                    for stage in _FORGOTTEN:
-                        with contextlib.suppress(KeyError):
-                            optuna.delete_study(study_name=stage, storage=storage)
-                    _go_on("explore", storage)
-                return
-            assert new.store is not None  # the storage cannot change
-            for stage in ("bounds", "explore"):
-                with contextlib.suppress(KeyError, optuna.exceptions.DuplicatedStudyError):
-                    optuna.copy_study(
-                        from_study_name=old.store.name(stage),
-                        from_storage=storage,
-                        to_storage=storage,
-                        to_study_name=new.store.name(stage),
-                    )
-            _go_on(new.store.name("explore"), storage)
-        finally:
-            close_storage(storage)
-
-
-def _go_on(name: str, storage: BaseStorage) -> None:
-    """A search that ended before its last trial is not held to that."""
-    with contextlib.suppress(KeyError):
-        forget(optuna.load_study(study_name=name, storage=storage))

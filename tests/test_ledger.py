@@ -17,7 +17,7 @@ import lab.ledger
 from lab.assignment import Assignment, Job, Outcome, Planned, Recipe, Report, SearchPlan, Store, TaskRef, Training
 from lab.errors import RecordError, SpecError
 from lab.ledger import Ledger
-from lab.record import Record, locked
+from lab.record import Record
 from lab.schedules import Constant, OneCycle
 from lab.space import Choice, Float, FromBounds, Int, Space
 from lab.trials import read_trials
@@ -269,7 +269,7 @@ def test_diverged_trials_do_not_stop_the_study(job: Job):
 
 
 def test_two_ledgers_on_one_folder_are_refused(job: Job, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lab.ledger, "locked", lambda path, holder, wait_s: locked(path, holder))
+    monkeypatch.setattr(lab.ledger, "_WAIT_S", 0.0)
     first = Ledger(job)
     with pytest.raises(RecordError, match="in use by the ledger of stage 'explore'"):
         Ledger(job)
