@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from itertools import chain, count
+import hashlib
+from collections.abc import Iterator
+from itertools import chain, count, takewhile
 from pathlib import Path
 
 import optuna
 
 from lab.checkpoints import Checkpoints
 from lab.distributions import distribution
-from lab.errors import SpecError
+from lab.errors import RecordError, SpecError
 from lab.ledger import copy_stages, go_on
-from lab.record import Record, write_bytes
+from lab.record import Record, read_json, write_bytes, write_json
 from lab.space import Dimension, FromBounds
 from lab.spec import StudySpec
 from lab.spec_file import dump_spec, read_spec
@@ -39,30 +41,100 @@ def extend(record: Record, new: StudySpec) -> Path:
         SpecError: something else than trials, space, confirm and final changed, or old trials do not fit into it.
     """
     with record.driver_lock():
+        _finish(record)
         old = read_spec(record.spec_path)
         _check(record, old, new)
         read_stages(record, _TRAINED, old.store)  # refuses a damaged ledger before anything is put aside
-        aside = _free(record.folder, f"before-{old.search.trials}-trials")
-        # The order makes an interruption harmless: until the spec is written, the old study resumes by itself.
-        aside.mkdir()
-        names = [*(record.artefact_path(stage) for stage in _ANEW), record.final_folder]
-        for path in [*names, record.folder / Record.REPORT, record.folder / Record.TRIALS]:
-            with contextlib.suppress(FileNotFoundError):
-                path.rename(aside / path.name)
-        for stage in _FORGOTTEN:
-            Checkpoints(record.folder, stage).clear()
         if old.store is not None and new.store is not None:
             copy_stages(record.folder, old.store, new.store, _TRAINED)
-        # A database keeps the trials of the study before under its name.
-        go_on(record.folder, new.store, _TRAINED, () if new.store else _FORGOTTEN)
+        aside = next(path for path in _asides(record, old) if not path.exists())
+        # The spec decides: an extension that is interrupted before it is written has changed nothing, and one that is
+        # interrupted afterwards is finished by whoever runs the study next.
+        write_json(record.extension_path, {"aside": aside.name, "before": _digest(record.spec_path)})
         write_bytes(record.spec_path, dump_spec(new).encode())
+        _finish(record)
     return aside
 
 
-def _free(folder: Path, name: str) -> Path:
-    """A name that no extension before this one has taken, by time or target alone or by one that broke off."""
-    taken = {path.name for path in folder.iterdir()}
-    return folder / next(n for n in chain([name], (f"{name}-{i}" for i in count(2))) if n not in taken)
+def finish(record: Record) -> bool:
+    """Finish an extension that was interrupted, or forget one that had not changed the study yet.
+
+    Returns:
+        Whether there was one; the record's spec may be another then.
+
+    Raises:
+        RecordError: a file cannot be read or written, or another process runs the study.
+    """
+    if not (record.extension_path.exists() or _half_aside(record)):
+        return False
+    with record.driver_lock():
+        _finish(record)
+    return True
+
+
+def _finish(record: Record) -> None:
+    """Doing again what was done before an interruption changes nothing."""
+    path = record.extension_path
+    if not path.exists():
+        _take_back(record)
+        return
+    begun = read_json(path)
+    aside = begun.get("aside")
+    if not isinstance(aside, str) or Path(aside).name != aside:
+        raise RecordError(f"{path}: names no folder to put aside to; restore it from a copy")
+    if begun.get("before") != _digest(record.spec_path):
+        spec = read_spec(record.spec_path)
+        _put_aside(record, record.folder / aside)
+        for stage in _FORGOTTEN:
+            Checkpoints(record.folder, stage).clear()
+        # A database keeps those of the study before under its name.
+        go_on(record.folder, spec.store, _TRAINED, () if spec.store else _FORGOTTEN)
+    path.unlink(missing_ok=True)
+
+
+def _conclusions(record: Record) -> list[Path]:
+    return [*(record.artefact_path(stage) for stage in _ANEW), record.final_folder]
+
+
+def _put_aside(record: Record, aside: Path) -> None:
+    try:
+        aside.mkdir(exist_ok=True)
+        for path in [*_conclusions(record), record.folder / Record.REPORT, record.folder / Record.TRIALS]:
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(aside / path.name)
+    except OSError as error:
+        raise RecordError(f"{aside}: cannot be written ({error.strerror}); mend that, then resume") from error
+
+
+def _asides(record: Record, spec: StudySpec) -> Iterator[Path]:
+    """The folders for what was concluded from so many trials, one for each extension by time or target alone."""
+    first = record.folder / f"before-{spec.search.trials}-trials"
+    return chain([first], (first.with_name(f"{first.name}-{i}") for i in count(2)))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _half_aside(record: Record) -> Path | None:
+    """Where an earlier version has put all conclusions, if it was interrupted before it deleted their trials."""
+    if any(path.exists() for path in _conclusions(record)):
+        return None
+    spec = read_spec(record.spec_path)
+    asides = list(takewhile(Path.is_dir, _asides(record, spec)))
+    if not asides or not (asides[-1] / record.final_folder.name).is_dir():
+        return None
+    return asides[-1] if read_stages(record, ("final",), spec.store)["final"] else None
+
+
+def _take_back(record: Record) -> None:
+    """Make the study again what it was: without the weights, the trials that left them could not be concluded from."""
+    aside = _half_aside(record)
+    if aside is not None:
+        # The weights first: without the rest of it, the study comes to its old conclusions again.
+        for path in sorted(aside.iterdir(), key=lambda path: path.name != record.final_folder.name):
+            path.rename(record.folder / path.name)
+        aside.rmdir()
 
 
 def _check(record: Record, old: StudySpec, new: StudySpec) -> None:
