@@ -122,6 +122,7 @@ class Record:
     JOURNAL = "ledger.journal"
     TRIALS = "trials.parquet"
     REPORT = "report.html"
+    EXTENSION = "extension.json"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -133,6 +134,11 @@ class Record:
     @property
     def journal_path(self) -> Path:
         return self.folder / self.JOURNAL
+
+    @property
+    def extension_path(self) -> Path:
+        """Stands while the study is being extended, and after an extension that was interrupted."""
+        return self.folder / self.EXTENSION
 
     @property
     def final_folder(self) -> Path:
@@ -163,7 +169,8 @@ class Record:
     @property
     def begun(self) -> bool:
         """Whether anything was trained: until then, a spec that proved wrong may be put right."""
-        return self.journal_path.exists() or self.artefact_path("explore").exists()
+        begun = (self.journal_path, self.artefact_path("explore"), self.extension_path)
+        return any(path.exists() for path in begun)
 
     def require(self) -> Record:
         """This record, if its folder holds a study."""

@@ -11,26 +11,29 @@ from __future__ import annotations
 import math
 import shlex
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import cast
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from lab.errors import LabError
 from lab.record.blame import Deaths
 from lab.record.checkpoints import Checkpoints
 from lab.record.counts import Tally
-from lab.record.folder import Record, locked, write_bytes
-from lab.record.journal import QueueStorage, TransactionalJournal
+from lab.record.folder import Record, write_bytes
+from lab.record.journal import QueueStorage
 from lab.record.takeover import Moves
+from lab.record.trial_storage import open_to_write
 from lab.record.trial_writer import TrialWriter, planned_as_json
-from lab.record.trials import close_storage, open_storage, readable
+from lab.record.trials import readable
 from lab.record.widths import Widths
 from lab.schedules import parse_schedule
 from lab.search.by_name import SamplerSource, build_pruner, sampler_source
-from lab.search.ending import Ending
+from lab.search.ending import Ending, forget
 from lab.search.known import as_trials
 from lab.spec.distributions import conditions, distributions, suggest
 from lab.spec.plan import (
@@ -43,12 +46,15 @@ from lab.spec.plan import (
     Progress,
     Report,
     SearchPlan,
+    Store,
     Work,
     derive_seed,
 )
 from lab.spec.space import Params
 
 _WAIT_S = 20.0
+_UNFINISHED = "copy that nobody goes on with yet"
+"""What a database keeps beside a stage that was copied, until the study that it was copied for goes on with it."""
 
 
 class Ledger:
@@ -77,21 +83,10 @@ class Ledger:
         self._moves = Moves()
         self._checkpoints = Checkpoints(job.folder, job.stage)
         self._repeated = 0
-        self._still_held: Callable[[], None] = lambda: None
-        record = Record(job.folder)
-        # A killed driver's ledger may live on for a moment in another process.
-        self._exit.enter_context(
-            locked(job.folder / ".ledger.lock", f"the ledger of stage '{job.stage}'", wait_s=_WAIT_S)
-        )
+        opened = self._exit.enter_context(open_to_write(job.folder, job.stage, job.store, _WAIT_S))
+        self._storage, self._transaction = opened.storage, opened.transaction
         try:
-            if job.store:
-                from lab.record.database import held  # SQLAlchemy takes .1 s, and most studies have no database
-
-                self._still_held = self._exit.enter_context(held(job.store, job.stage, _WAIT_S))
-            self._journal = None if job.store else TransactionalJournal(record.journal_path)
-            with readable(record.journal_path):
-                self._storage = open_storage(job.store, self._journal)
-                self._exit.callback(close_storage, self._storage)
+            with readable(Record(job.folder).journal_path):
                 self._open_study()
         except BaseException:
             self._exit.close()
@@ -102,7 +97,7 @@ class Ledger:
         with self._transaction():
             self._study = optuna.create_study(
                 storage=self._storage,
-                study_name=job.store.name(job.stage) if job.store else job.stage,
+                study_name=_name(job.store, job.stage),
                 sampler=self._samplers(0),
                 pruner=self._pruner,
                 direction=job.direction,
@@ -131,10 +126,6 @@ class Ledger:
                     self._preempt(trial, "was never handed out")
                 elif not 0 <= place["lane"] < job.lanes:
                     self._moves.lose(place["lane"], math.inf)
-
-    def _transaction(self) -> AbstractContextManager[None]:
-        self._still_held()
-        return self._journal.transaction() if self._journal else nullcontext()
 
     def release(self) -> None:
         """Give the folder's lock back; the ledger must not be used afterwards."""
@@ -427,3 +418,71 @@ class Ledger:
 
 def _was_preempted(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and trial.user_attrs.get("outcome") == Outcome.PREEMPTED
+
+
+def go_on(folder: Path, store: Store | None, kept: Sequence[str], dropped: Sequence[str]) -> None:
+    """Let the stages `kept` go on, a search that has ended too, and delete the trials of those `dropped`.
+
+    Doing it again changes nothing.
+
+    Raises:
+        RecordError: another process writes trials, or they cannot be read or written.
+    """
+    with (
+        open_to_write(folder, kept[-1], store, _WAIT_S) as opened,
+        readable(Record(folder).journal_path),
+        opened.transaction(),
+    ):
+        for name in (_name(store, stage) for stage in dropped):
+            if _loaded(opened.storage, name) is not None:
+                optuna.delete_study(study_name=name, storage=opened.storage)
+        for name in (_name(store, stage) for stage in kept):
+            study = _loaded(opened.storage, name)
+            if study is not None:
+                forget(study)
+                if study.user_attrs.get(_UNFINISHED):
+                    study.set_user_attr(_UNFINISHED, False)
+
+
+def copy_stages(folder: Path, old: Store, new: Store, stages: Sequence[str]) -> None:
+    """Copy a study's trials in its database to another study, which has to `go_on` with them.
+
+    Trials that are there already stay as they are, but for those of a copy that nobody has gone on with.
+
+    Raises:
+        RecordError: another process writes trials of the other study, or the database cannot be reached.
+    """
+    with open_to_write(folder, stages[-1], new, _WAIT_S) as opened:
+        for stage in stages:
+            _copy(opened.storage, old.name(stage), new.name(stage))
+
+
+def _copy(storage: BaseStorage, source: str, target: str) -> None:
+    study, there = _loaded(storage, source), _loaded(storage, target)
+    if there is not None:
+        if there.get_trials(deepcopy=False) and not there.user_attrs.get(_UNFINISHED):
+            return
+        optuna.delete_study(study_name=target, storage=storage)
+    if study is None:  # the stage has not begun
+        return
+    copied = optuna.create_study(study_name=target, storage=storage, directions=study.directions)
+    # Before anything else: whatever a kill leaves of the copy is seen to be one.
+    copied.set_user_attr(_UNFINISHED, True)
+    for name, value in storage.get_study_system_attrs(study._study_id).items():
+        storage.set_study_system_attr(copied._study_id, name, value)
+    for name, value in study.user_attrs.items():
+        if name != _UNFINISHED:
+            copied.set_user_attr(name, value)
+    for trial in study.get_trials(deepcopy=False):
+        storage.create_new_trial(copied._study_id, template_trial=trial)
+
+
+def _loaded(storage: BaseStorage, name: str) -> optuna.Study | None:
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+
+
+def _name(store: Store | None, stage: str) -> str:
+    return store.name(stage) if store else stage

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lab import __version__
+from lab.errors import DISTRIBUTION
 from lab.training.arithmetic import inherited
 
 
@@ -19,12 +19,12 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.platform(),
         "processor": processor(),
-        "lab": __version__,
         **inherited(),
     }
-    for package in ("torch", "ray", "optuna", "scikit-learn"):
+    packages = {"lab": DISTRIBUTION} | {name: name for name in ("torch", "ray", "optuna", "scikit-learn")}
+    for name, distribution in packages.items():
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
+            found[name] = version(distribution)
     # A machine without git, or an installed package, has no commit to tell.
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         found["commit"] = subprocess.run(

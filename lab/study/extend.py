@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from itertools import chain, count
+import hashlib
+from collections.abc import Iterator
+from itertools import chain, count, takewhile
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage
 
-from lab.errors import SpecError
+from lab.errors import RecordError, SpecError
 from lab.record.checkpoints import Checkpoints
-from lab.record.folder import Record, write_bytes
-from lab.record.journal import TransactionalJournal
+from lab.record.folder import Record, read_json, write_bytes, write_json
+from lab.record.ledger import copy_stages, go_on
 from lab.record.spec_file import dump_spec, read_spec
-from lab.record.trials import close_storage, open_storage, read_stages, readable
-from lab.search.ending import forget
+from lab.record.trials import read_stages
 from lab.spec.distributions import distribution
 from lab.spec.space import Dimension, FromBounds
 from lab.spec.study import StudySpec
@@ -41,27 +41,100 @@ def extend(record: Record, new: StudySpec) -> Path:
         SpecError: something else than trials, space, confirm and final changed, or old trials do not fit into it.
     """
     with record.driver_lock():
+        _finish(record)
         old = read_spec(record.spec_path)
         _check(record, old, new)
         read_stages(record, _TRAINED, old.store)  # refuses a damaged ledger before anything is put aside
-        aside = _free(record.folder, f"before-{old.search.trials}-trials")
-        # The order makes an interruption harmless: until the spec is written, the old study resumes by itself.
-        aside.mkdir()
-        names = [*(record.artefact_path(stage) for stage in _ANEW), record.final_folder]
-        for path in [*names, record.folder / Record.REPORT, record.folder / Record.TRIALS]:
-            with contextlib.suppress(FileNotFoundError):
-                path.rename(aside / path.name)
-        for stage in _FORGOTTEN:
-            Checkpoints(record.folder, stage).clear()
-        _carry(record, old, new)
+        if old.store is not None and new.store is not None:
+            copy_stages(record.folder, old.store, new.store, _TRAINED)
+        aside = next(path for path in _asides(record, old) if not path.exists())
+        # The spec decides: an extension that is interrupted before it is written has changed nothing, and one that is
+        # interrupted afterwards is finished by whoever runs the study next.
+        write_json(record.extension_path, {"aside": aside.name, "before": _digest(record.spec_path)})
         write_bytes(record.spec_path, dump_spec(new).encode())
+        _finish(record)
     return aside
 
 
-def _free(folder: Path, name: str) -> Path:
-    """A name that no extension before this one has taken, by time or target alone or by one that broke off."""
-    taken = {path.name for path in folder.iterdir()}
-    return folder / next(n for n in chain([name], (f"{name}-{i}" for i in count(2))) if n not in taken)
+def finish(record: Record) -> bool:
+    """Finish an extension that was interrupted, or forget one that had not changed the study yet.
+
+    Returns:
+        Whether there was one; the record's spec may be another then.
+
+    Raises:
+        RecordError: a file cannot be read or written, or another process runs the study.
+    """
+    if not (record.extension_path.exists() or _half_aside(record)):
+        return False
+    with record.driver_lock():
+        _finish(record)
+    return True
+
+
+def _finish(record: Record) -> None:
+    """Doing again what was done before an interruption changes nothing."""
+    path = record.extension_path
+    if not path.exists():
+        _take_back(record)
+        return
+    begun = read_json(path)
+    aside = begun.get("aside")
+    if not isinstance(aside, str) or Path(aside).name != aside:
+        raise RecordError(f"{path}: names no folder to put aside to; restore it from a copy")
+    if begun.get("before") != _digest(record.spec_path):
+        spec = read_spec(record.spec_path)
+        _put_aside(record, record.folder / aside)
+        for stage in _FORGOTTEN:
+            Checkpoints(record.folder, stage).clear()
+        # A database keeps those of the study before under its name.
+        go_on(record.folder, spec.store, _TRAINED, () if spec.store else _FORGOTTEN)
+    path.unlink(missing_ok=True)
+
+
+def _conclusions(record: Record) -> list[Path]:
+    return [*(record.artefact_path(stage) for stage in _ANEW), record.final_folder]
+
+
+def _put_aside(record: Record, aside: Path) -> None:
+    try:
+        aside.mkdir(exist_ok=True)
+        for path in [*_conclusions(record), record.folder / Record.REPORT, record.folder / Record.TRIALS]:
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(aside / path.name)
+    except OSError as error:
+        raise RecordError(f"{aside}: cannot be written ({error.strerror}); mend that, then resume") from error
+
+
+def _asides(record: Record, spec: StudySpec) -> Iterator[Path]:
+    """The folders for what was concluded from so many trials, one for each extension by time or target alone."""
+    first = record.folder / f"before-{spec.search.trials}-trials"
+    return chain([first], (first.with_name(f"{first.name}-{i}") for i in count(2)))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _half_aside(record: Record) -> Path | None:
+    """Where an earlier version has put all conclusions, if it was interrupted before it deleted their trials."""
+    if any(path.exists() for path in _conclusions(record)):
+        return None
+    spec = read_spec(record.spec_path)
+    asides = list(takewhile(Path.is_dir, _asides(record, spec)))
+    if not asides or not (asides[-1] / record.final_folder.name).is_dir():
+        return None
+    return asides[-1] if read_stages(record, ("final",), spec.store)["final"] else None
+
+
+def _take_back(record: Record) -> None:
+    """Make the study again what it was: without the weights, the trials that left them could not be concluded from."""
+    aside = _half_aside(record)
+    if aside is not None:
+        # The weights first: without the rest of it, the study comes to its old conclusions again.
+        for path in sorted(aside.iterdir(), key=lambda path: path.name != record.final_folder.name):
+            path.rename(record.folder / path.name)
+        aside.rmdir()
 
 
 def _check(record: Record, old: StudySpec, new: StudySpec) -> None:
@@ -100,38 +173,3 @@ def _check_wider(name: str, old: Dimension, new: Dimension) -> None:
     low, high = getattr(kept, "low", 0), getattr(kept, "high", 0)
     if getattr(wider, "low", low) > low or getattr(wider, "high", high) < high:
         raise SpecError(f"space.{name}", f"is narrower than {low:g} to {high:g}; old trials have to fit into it")
-
-
-def _carry(record: Record, old: StudySpec, new: StudySpec) -> None:
-    """Keep the trials of `bounds` and `explore`; those of the later stages belong to what was put aside."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal = None if old.store else TransactionalJournal(record.journal_path)
-    with readable(record.journal_path):
-        storage = open_storage(old.store, journal)
-        try:
-            if old.store is None:
-                assert journal is not None  # opened above
-                with journal.transaction():
-                    for stage in _FORGOTTEN:
-                        with contextlib.suppress(KeyError):
-                            optuna.delete_study(study_name=stage, storage=storage)
-                    _go_on("explore", storage)
-                return
-            assert new.store is not None  # the storage cannot change
-            for stage in ("bounds", "explore"):
-                with contextlib.suppress(KeyError, optuna.exceptions.DuplicatedStudyError):
-                    optuna.copy_study(
-                        from_study_name=old.store.name(stage),
-                        from_storage=storage,
-                        to_storage=storage,
-                        to_study_name=new.store.name(stage),
-                    )
-            _go_on(new.store.name("explore"), storage)
-        finally:
-            close_storage(storage)
-
-
-def _go_on(name: str, storage: BaseStorage) -> None:
-    """A search that ended before its last trial is not held to that."""
-    with contextlib.suppress(KeyError):
-        forget(optuna.load_study(study_name=name, storage=storage))

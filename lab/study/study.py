@@ -126,9 +126,11 @@ class Study:
         Raises:
             LabError: see `lab.errors`; `Interrupted` after Ctrl-C, when everything has been saved.
         """
+        from lab.study.extend import finish  # as in `check_components`
+
         self.check()
         self._refuse_another_study()
-        if self.record.exists() and self.record.begun:
+        if self.record.exists() and (finish(self.record) or self.record.begun):
             self._set(Study.open(self.record.folder)._with_task(self.spec), self.record.folder)
         self.spec = _with_flags(self.spec, engine, lanes, width, address)
         if until is not None and until not in STAGES:

@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import lab.record.ledger
 from lab.errors import RecordError, SpecError
-from lab.record.folder import Record, locked
+from lab.record.folder import Record
 from lab.record.ledger import Ledger
 from lab.record.trials import read_trials
 from lab.schedules import Constant, OneCycle
@@ -269,7 +269,7 @@ def test_diverged_trials_do_not_stop_the_study(job: Job):
 
 
 def test_two_ledgers_on_one_folder_are_refused(job: Job, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lab.record.ledger, "locked", lambda path, holder, wait_s: locked(path, holder))
+    monkeypatch.setattr(lab.record.ledger, "_WAIT_S", 0.0)
     first = Ledger(job)
     with pytest.raises(RecordError, match="in use by the ledger of stage 'explore'"):
         Ledger(job)

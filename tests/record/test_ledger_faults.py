@@ -11,7 +11,7 @@ import pytest
 from optuna.storages import RDBStorage
 
 from lab.record.folder import Record
-from lab.record.ledger import Ledger
+from lab.record.ledger import Ledger, copy_stages, go_on
 from lab.record.trials import TrialRow, read_trials
 from lab.spec.plan import Job, Outcome, Planned, Recipe, Report, SearchPlan, Store, TaskRef, Training
 from lab.spec.space import Float, Space
@@ -262,6 +262,24 @@ class _Killed(BaseException):
     pass
 
 
+def _killed_instead_of(monkeypatch: pytest.MonkeyPatch, *writes: str) -> list[int]:
+    """How many more of these writes to a database there will be, the last of which is not done; to be set."""
+    left = [0]
+
+    def counted(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                raise _Killed
+            return write(*arguments, **options)
+
+        return call
+
+    for name in writes:
+        monkeypatch.setattr(RDBStorage, name, counted(getattr(RDBStorage, name)))
+    return left
+
+
 def _drive(job: Job) -> None:
     """Train what is planned in a single slot; the first trial is preempted once."""
     ledger = Ledger(job)
@@ -291,20 +309,8 @@ def test_a_driver_killed_after_any_write_to_a_database_loses_nothing_that_was_pl
 ) -> None:
     space = Space(max_lr=Float(1e-4, 1.0, log=True), momentum=Float(0.5, 0.99))
     planned = tuple(Planned({"max_lr": 0.1 * n, "momentum": 0.9}, n, 1, "r") for n in (1, 2))
-    left = [0]
-
-    def counted(write: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0:
-                raise _Killed
-            return write(*arguments, **options)
-
-        return call
-
     writes = ("create_new_trial", "set_trial_param", "set_trial_user_attr", "set_trial_state_values")
-    for name in (*writes, "set_trial_intermediate_value"):
-        monkeypatch.setattr(RDBStorage, name, counted(getattr(RDBStorage, name)))
+    left = _killed_instead_of(monkeypatch, *writes, "set_trial_intermediate_value")
     most = 1
     while left[0] <= 0:
         store = Store(f"sqlite:///{tmp_path}/{most}.db", "mine")
@@ -320,3 +326,47 @@ def test_a_driver_killed_after_any_write_to_a_database_loses_nothing_that_was_pl
         assert found == [(p.seed, p.params) for p in planned], f"killed instead of write {most}"
         most += 1
     assert most > 20, "there are so many writes at least"
+
+
+def _whole(job: Job, store: Store) -> list[tuple[Any, ...]]:
+    rows = read_trials(Record(job.folder), job.stage, store)
+    return [(r.number, r.params, r.outcome, r.score, r.seed, r.curve) for r in rows]
+
+
+def test_trials_copied_by_a_driver_that_was_killed_after_any_write_are_copied_anew(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Store(f"sqlite:///{tmp_path}/team.db", "old")
+    ledger = Ledger(replace(job, store=old))
+    for trial, slot in enumerate((0, 1, 2)):
+        ledger.next(0, trial, (slot,))
+        ledger.report(0, trial, (_report(trial, 3, Outcome.COMPLETED),))
+    ledger.release()
+    trials = _whole(job, old)
+    assert len(trials) == 3
+    left = _killed_instead_of(monkeypatch, "create_new_study", "set_study_user_attr", "create_new_trial")
+    killed = 0
+    while left[0] <= 0:
+        new = Store(old.url, f"new {killed}")
+        left[0] = killed + 1
+        try:
+            copy_stages(job.folder, old, new, ("bounds", "explore"))
+        except _Killed:
+            copy_stages(job.folder, old, new, ("bounds", "explore"))
+        assert _whole(job, new) == trials, f"killed instead of write {killed + 1}"
+        killed += 1
+    assert killed > 5
+    left[0] = 0  # nobody is killed any more
+    # Until somebody goes on with a copy, it may be one of a study that has more trials meanwhile.
+    ledger = Ledger(replace(job, store=old))
+    ledger.next(0, 3, (3,))
+    ledger.release()
+    copy_stages(job.folder, old, new, ("explore",))
+    assert _whole(job, new) == _whole(job, old) != trials
+    go_on(job.folder, new, ("explore",), ())
+    ledger = Ledger(replace(job, store=new))
+    ledger.report(0, 4, (_report(3, 3, Outcome.COMPLETED),))
+    ledger.release()
+    longer = _whole(job, new)
+    copy_stages(job.folder, old, new, ("explore",))
+    assert _whole(job, new) == longer != _whole(job, old)
