@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.tasks.table.levels import as_text
-from lab.tasks.table.values import typed
+from lab.tasks.table.values import codes, typed
 
 _EXACT = 1 - 1e-9
 _SAMPLE = 20_000
@@ -125,8 +125,11 @@ def _gap(value: float) -> float:
 
 
 def mostly_numbers(values: pd.Series[Any], least: float = 0.5) -> tuple[int, int] | None:
-    """How many of a text column's values are numbers and how many are not, where most are."""
-    plain = _is_plain(_texts(values))
+    """How many of a text column's values are numbers and how many are not, where most are and none is a code."""
+    texts = _texts(values)
+    plain = _is_plain(texts)
+    if len(texts) and codes(texts).any():
+        return None
     numbers = int(plain.sum())
     return (numbers, len(plain) - numbers) if least * len(plain) <= numbers < len(plain) else None
 

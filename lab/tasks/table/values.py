@@ -122,6 +122,11 @@ def date_parts(dates: pd.Series[Any]) -> dict[str, pd.Series[Any]]:
     return found | {"day_of_week": dates.dt.day_of_week, "hour": dates.dt.hour}
 
 
+def infinite(values: pd.Series[Any]) -> int:
+    """How many cells of a column of numbers are infinite, or too large for a number of 64 bits."""
+    return int(np.isinf(pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)).sum())
+
+
 def to_numbers(values: pd.Series[Any]) -> NDArray[np.float64]:
     """Numbers [n], NaN where missing or infinite; true is 1 and false 0.
 

@@ -15,7 +15,7 @@ from lab.tasks.table import doubts, identifiers
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.frame import words_for_missing
 from lab.tasks.table.table_data import TableData
-from lab.tasks.table.values import other_format, row_number, to_numbers
+from lab.tasks.table.values import infinite, other_format, row_number, to_numbers
 
 
 def warnings_of(data: TableData) -> Iterator[str]:
@@ -74,15 +74,18 @@ def _targets(data: TableData) -> Iterator[str]:
         if len(far):
             rows = [str(row_number(data.main, int(i))) for i in far]
             yield (
-                f"target {name!r}: {len(far)} of {len(values)} rows lie more than {doubts.FAR:,} times as far from the "
-                f"median {np.median(values):.4g} as half of all do, up to {values[far[0]]:.4g}: rows {some(rows, 8)}; "
+                f"target {name!r}: {len(far)} of {len(values)} rows lie more than {doubts.FAR:,} times farther from "
+                f"the median {np.median(values):.4g} than is usual, up to {values[far[0]]:.4g}: rows {some(rows, 8)}; "
                 "they outweigh all others"
             )
 
 
 def _sentinels(data: TableData, train: pd.DataFrame) -> Iterator[str]:
-    """Numbers that may stand for no value."""
+    """Numbers that stand for no value, or may."""
     numbers = [c.name for c in data.fitted.columns if c.type == "number"]
+    for name in numbers:
+        if count := sum(infinite(data.part(split)[name]) for split in data.rows):
+            yield f"column {name!r} holds infinite numbers in {count} of {len(data.frame)} rows; they count as missing"
     numbers += data.fitted.target.names if data.fitted.target.kind == "regression" else ()
     for name in numbers:
         for found in doubts.sentinels(to_numbers(train[name])):

@@ -133,6 +133,17 @@ def test_a_freak_value_of_a_later_row_stays_a_number():
     assert abs(found).max() == 1e4
 
 
+@pytest.mark.parametrize(
+    "written", [[np.inf, 1.0, -np.inf, None], ["inf", "1", "-Infinity", None], ["1e400", "1", "-inf", ""]]
+)
+def test_infinities_of_later_rows_are_counted(written: list[Any]):
+    column = fit_column(_series(RANDOM.normal(size=50)), "number", bins=0)
+    notes = Notes()
+    values = pd.Series(written).replace("", None)
+    assert np.isfinite(inputs((column,), encode((column,), pd.DataFrame({"c": values}), notes))).all()
+    assert notes.lines == ["column 'c': 2 rows hold infinite numbers; they are treated as missing"]
+
+
 def test_the_bins_are_quantiles_and_are_filled_piecewise_linearly():
     """Gorishniy et al. 2022, eq. 1: 0 below a bin, 1 above it, linear within; the outer bins go on."""
     column = fit_column(_series(np.arange(101.0)), "number", bins=4)

@@ -243,6 +243,11 @@ def test_of_decimal_commas_it_is_told_how_to_have_them_read(tmp_path: Path):
     assert found.warnings == ()
 
 
+def test_codes_among_which_most_are_digits_are_no_mistaken_numbers(tmp_path: Path):
+    frame = table().assign(code=["001", "010", "A01"] * 20)
+    assert tell(_data(tmp_path, frame, ignore=["day"])).warnings == ()
+
+
 @pytest.mark.parametrize("written", [["3.1.4", "2.7.1"] * 30, ["a1", "b2"] * 30, ["12-34", "56-78"] * 30])
 def test_other_texts_with_digits_are_not(written: list[str], tmp_path: Path):
     assert tell(_data(tmp_path, table().assign(price=written), ignore=["day"])).warnings == ()
@@ -287,6 +292,7 @@ def test_infinite_numbers_are_missing_ones_and_no_traceback(kind: str, tmp_path:
     path = write_table(tmp_path / f"t.{kind}", frame)
     found = describe({"path": str(path), "target": "y", "ignore": ["answer", "day"]})
     assert found.facts[0] == "target y: regression"
+    assert found.warnings[0] == "column 'number' holds infinite numbers in 7 of 60 rows; they count as missing"
 
 
 def test_what_is_a_level_in_a_parquet_is_one_in_a_csv_beside_it(tmp_path: Path):
@@ -404,7 +410,7 @@ def test_rows_whose_target_lies_far_out_are_named(kind: str, tmp_path: Path):
     order = frame["price"].sort_values(ascending=False).index[:3] + 1
     path = write_table(tmp_path / f"t.{kind}", frame)
     (warning,) = tell(TableData(TableOptions(str(path), "price", ignore=["day"]))).warnings
-    assert warning.startswith("target 'price': 3 of 600 rows lie more than 1,000 times as far from the median 2.")
+    assert warning.startswith("target 'price': 3 of 600 rows lie more than 1,000 times farther from the median 2.")
     assert f"rows {order[0]}, {order[1]}, {order[2]}; they outweigh all others" in warning
     assert {*order} == {6, 78, 302}
 
