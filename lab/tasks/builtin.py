@@ -57,7 +57,10 @@ BUILTIN: dict[str, Builtin] = {
             "types": "column to number, category or date, where the guess is wrong",
             "target_type": "number or category, where the guess is wrong",
             "missing": "words of a .csv that stand for no value, beside the empty cell, instead of "
-            "? NA N/A n/a NaN nan null NULL None #N/A",
+            "? NA N/A n/a NaN nan null NULL None #N/A; numbers such as '-999' do so in a .parquet too",
+            "separator": "of a .csv's columns, where it is not what the suffix says: one character, or tab",
+            "decimal": "'.' or ','; without it a comma where the separator is ';'",
+            "encoding": "of a .csv, such as cp1252",
             "bins": "of the piecewise-linear encoding beside each number; 0 turns it off",
             "layers": "widths of the hidden layers",
             "allow_leaks": "true to learn from columns that give the target away",

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.errors import SpecError
 from lab.tasks.table.columns import TYPES, Type
-from lab.tasks.table.frame import MISSING
+from lab.tasks.table.dialect import MISSING, Dialect
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class TableOptions:
     types: Mapping[str, Type] = field(default_factory=dict)
     target_type: str | None = None
     missing: Sequence[str] = MISSING
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str = "utf-8"
     bins: int = 16
     allow_leaks: bool = False
 
@@ -53,8 +56,21 @@ class TableOptions:
             raise SpecError(
                 "task.missing", f"{self.missing!r} is not a list of words; quote those that YAML reads otherwise"
             )
+        separator = {"tab": "\t", "\\t": "\t"}.get(str(self.separator), self.separator)
+        if separator is not None and (not isinstance(separator, str) or len(separator) != 1 or separator in '."\n'):
+            raise SpecError("task.separator", f"{self.separator!r} is not one character, such as ',', ';', '|' or tab")
+        object.__setattr__(self, "separator", separator)
+        if self.decimal not in (None, ".", ","):
+            raise SpecError("task.decimal", f"{self.decimal!r} is unknown; choices: '.', ','")
+        if not _is_encoding(self.encoding):
+            raise SpecError("task.encoding", f"{self.encoding!r} is unknown; such as utf-8, cp1252, latin-1, utf-16")
         if isinstance(self.bins, bool) or not isinstance(self.bins, int) or not 0 <= self.bins <= 256:
             raise SpecError("task.bins", f"{self.bins!r} is not a whole number from 0 to 256")
+
+    @property
+    def dialect(self) -> Dialect:
+        """How its text files are written."""
+        return Dialect(self.missing, self.separator, self.decimal, self.encoding)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -70,6 +86,13 @@ def check_layers(layers: object) -> None:
     given = layers if isinstance(layers, (list, tuple)) else ()
     if not given or any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in given):
         raise SpecError("task.layers", f"{layers!r} is not a list of widths of at least 1")
+
+
+def _is_encoding(name: object) -> bool:
+    try:
+        return isinstance(name, str) and bool("a".encode(name))
+    except LookupError:  # also of codecs that are none of text
+        return False
 
 
 def _are_names(values: Sequence[object]) -> bool:

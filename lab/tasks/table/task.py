@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from lab.errors import TaskError
 from lab.tasks.description import Description
 from lab.tasks.table.columns import Category, Type
+from lab.tasks.table.dialect import MISSING
 from lab.tasks.table.encoding import Encoded, Notes, categories_of, encode, inputs, numbers_of
-from lab.tasks.table.frame import MISSING, read_frame
+from lab.tasks.table.frame import read_frame
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions, check_layers
 from lab.tasks.table.table_data import Fitted, TableData
@@ -36,7 +37,10 @@ class Table(Task):
         ignore: columns not to learn from.
         types: column to `number`, `category` or `date`, where the guess is wrong.
         target_type: `number` or `category`, where the guess is wrong.
-        missing: words of a CSV that stand for no value, as an empty cell does; None: `frame.MISSING`.
+        missing: words of a CSV that stand for no value, as an empty cell does; None: `dialect.MISSING`.
+        separator: of a CSV's columns, where it is not what the suffix says: one character, or `tab`.
+        decimal: `.` or `,`; None: a comma where the separator is a semicolon.
+        encoding: of a CSV, such as `cp1252`.
         bins: of the piecewise-linear encoding that stands beside each number; 0 turns it off.
         layers: widths of the hidden layers.
         allow_leaks: take features that give the target away.
@@ -54,6 +58,9 @@ class Table(Task):
         types: Mapping[str, Type] | None = None,
         target_type: str | None = None,
         missing: Sequence[str] | None = None,
+        separator: str | None = None,
+        decimal: str | None = None,
+        encoding: str = "utf-8",
         bins: int = 16,
         layers: Sequence[int] = (200, 100),
         allow_leaks: bool = False,
@@ -67,6 +74,9 @@ class Table(Task):
             types={} if types is None else types,
             target_type=target_type,
             missing=MISSING if missing is None else missing,
+            separator=separator,
+            decimal=decimal,
+            encoding=encoding,
             bins=bins,
             allow_leaks=allow_leaks,
         )
@@ -153,7 +163,7 @@ class Table(Task):
         known, notes = self._known, Notes()
         levels = {column.name: column.levels for column in known.columns if isinstance(column, Category)}
         levels |= dict.fromkeys(known.target.names, known.target.levels)
-        frame = read_frame(path, self._options.missing, levels)
+        frame = read_frame(path, self._options.dialect, levels)
         features = {column.name for column in known.columns}
         lacking = sorted(features - set(frame.columns))
         if 2 * len(lacking) > len(features):
