@@ -19,14 +19,17 @@ from lab.search.ending import forget
 from lab.spec.distributions import distribution
 from lab.spec.space import Dimension, FromBounds
 from lab.spec.study import StudySpec
-from lab.stages.job import space_of
+from lab.stages import STAGES, bounds, explore
+from lab.stages.from_bounds import space_of
 
-_ANEW = ("explore", "explain", "confirm", "final", "ensemble")
+_OUTDATED = tuple(stage for stage in STAGES if stage.extended != "stays")
 """Stages whose artefacts more trials make out of date."""
-_FORGOTTEN = ("confirm", "final")
+_FORGOTTEN = tuple(stage.name for stage in STAGES if stage.extended == "anew" and stage.trainings)
 """Of these, stages whose trials are made anew too."""
-_TRAINED = ("bounds", "explore")
+_TRAINED = tuple(stage.name for stage in STAGES if stage.extended != "anew" and stage.trainings)
 """Stages whose trials stay."""
+_GO_ON = tuple(stage.name for stage in STAGES if stage.extended == "goes on")
+"""Of these, stages that make more."""
 _MAY_CHANGE = {"search", "space", "until", "confirm", "final", "provenance", "execution"}
 
 
@@ -47,7 +50,7 @@ def extend(record: Record, new: StudySpec) -> Path:
         aside = _free(record.folder, f"before-{old.search.trials}-trials")
         # The order makes an interruption harmless: until the spec is written, the old study resumes by itself.
         aside.mkdir()
-        names = [*(record.artefact_path(stage) for stage in _ANEW), record.final_folder]
+        names = [*(stage.path(record) for stage in _OUTDATED), record.final_folder]
         for path in [*names, record.folder / Record.REPORT, record.folder / Record.TRIALS]:
             with contextlib.suppress(FileNotFoundError):
                 path.rename(aside / path.name)
@@ -74,13 +77,14 @@ def _check(record: Record, old: StudySpec, new: StudySpec) -> None:
     if searched:
         raise SpecError(f"search.{searched[0]}", "cannot change when a study is extended")
     # Of a search that has made all its trials, a wider space alone would be searched by none.
-    ended = bool((record.artefact("explore") or {}).get("ended"))
+    explored = explore.STAGE.if_any(record)
+    ended = explored is not None and bool(explored.ended)
     goes_on = new.until != old.until or (ended and new.space != old.space)
     if new.search.trials < old.search.trials + (0 if goes_on else 1):
         raise SpecError("search.trials", f"{new.search.trials!r} is not above the {old.search.trials} there are")
     if list(new.space) != list(old.space):
         raise SpecError("space", f"has other hyperparameters than {', '.join(old.space)}")
-    searched_in = space_of(old, record) if record.artefact("bounds") else old.space
+    searched_in = space_of(old, record) if bounds.STAGE.read(record) else old.space
     for name, dimension in searched_in.items():
         if not isinstance(new.space[name], FromBounds):
             if not isinstance(dimension, FromBounds):  # else nothing has been drawn from it yet
@@ -115,10 +119,11 @@ def _carry(record: Record, old: StudySpec, new: StudySpec) -> None:
                     for stage in _FORGOTTEN:
                         with contextlib.suppress(KeyError):
                             optuna.delete_study(study_name=stage, storage=storage)
-                    _go_on("explore", storage)
+                    for stage in _GO_ON:
+                        _go_on(stage, storage)
                 return
             assert new.store is not None  # the storage cannot change
-            for stage in ("bounds", "explore"):
+            for stage in _TRAINED:
                 with contextlib.suppress(KeyError, optuna.exceptions.DuplicatedStudyError):
                     optuna.copy_study(
                         from_study_name=old.store.name(stage),
@@ -126,7 +131,8 @@ def _carry(record: Record, old: StudySpec, new: StudySpec) -> None:
                         to_storage=storage,
                         to_study_name=new.store.name(stage),
                     )
-            _go_on(new.store.name("explore"), storage)
+            for stage in _GO_ON:
+                _go_on(new.store.name(stage), storage)
         finally:
             close_storage(storage)
 
