@@ -218,7 +218,7 @@ def list_(
 ) -> None:
     """List the studies in a folder."""
     from lab.record.folder import Record
-    from lab.study.study import STAGES
+    from lab.stages import STAGES
 
     if not folder.is_dir():
         raise SpecError(str(folder), "is not a folder")
@@ -228,7 +228,7 @@ def list_(
         raise SpecError(str(folder), f"cannot be read ({error.strerror})") from error
     records = [Record(path) for path in paths if os.access(path, os.X_OK) and Record(path).exists()]
     for record in records:
-        done = [stage for stage in STAGES if record.artefact_path(stage).exists()]
+        done = [stage for stage in STAGES if stage.path(record).exists()]
         state = "complete" if len(done) == len(STAGES) else f"{len(done)} of {len(STAGES)} stages"
         print(f"{record.folder}  {state}")
     if not records:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lab.lanes.engine import Engine
 from lab.record.folder import Record
@@ -10,7 +11,9 @@ from lab.spec.plan import Job, Planned, SearchPlan, Training, derive_seed
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
 from lab.tasks.load import load_task
-from lab.tasks.task import Task, TrialFunction
+
+if TYPE_CHECKING:
+    from lab.tasks.task import Task, TrialFunction
 
 
 def task_of(spec: StudySpec) -> Task | TrialFunction:

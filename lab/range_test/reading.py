@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,13 +39,13 @@ class Reading:
     weight_decay: float
     lrs: tuple[float, ...]
     smoothed: tuple[float, ...]
-    falls_at: float | None
+    falls_at: float | None = None
     """Where a tenth of the way down has been gone."""
-    halfway: float | None
+    halfway: float | None = None
     """Where half of the way down has been gone."""
-    minimum: float | None
+    minimum: float | None = None
     """Where the smoothed loss is least."""
-    rules: Mapping[str, float]
+    rules: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def says_something(self) -> bool:
@@ -60,7 +60,7 @@ def read(run: Run, stop_at: float) -> Reading:
     end = len(smoothed) if end is None else end
     smoothed, lrs = smoothed[:end], run.lrs[:end]
     cut = tuple(lrs.tolist()), tuple(smoothed.tolist())
-    silent = Reading(run.seed, run.weight_decay, *cut, None, None, None, {})
+    silent = Reading(run.seed, run.weight_decay, *cut)
     if end < FEWEST_STEPS:
         return silent
     start, at = start_level(smoothed), least_at(smoothed)

@@ -44,18 +44,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON atomically; NaN and infinities become null, since JSON has none."""
-    write_bytes(path, (json.dumps(_finite(value), indent=1, allow_nan=False) + "\n").encode())
+    write_bytes(path, (json.dumps(json_form(value), indent=1, allow_nan=False) + "\n").encode())
 
 
-def _finite(value: Any) -> Any:
+def json_form(value: Any) -> Any:
+    """A value as a file has it: lists and text keys, no numpy, null for what is no finite number."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): json_form(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [json_form(v) for v in value]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     if hasattr(value, "tolist"):
-        return _finite(value.tolist())
+        return json_form(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -102,17 +103,6 @@ def locked(path: Path, holder: str, wait_s: float = 0.0) -> Iterator[None]:
         file.write(f"{holder}, process {os.getpid()} on {host}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         file.flush()
         yield
-
-
-_KEYS = {
-    "bounds": ("low", "high", "suggestion", "sure", "weight_decay", "verdict", "runs"),
-    "explore": ("metric", "direction", "trials", "outcomes", "best"),
-    "explain": ("explains", "out_of_bag_r2", "effects", "importances", "tree_std"),
-    "confirm": ("observed_best", "candidates", "chosen", "seeds"),
-    "final": ("runs",),
-    "ensemble": ("metric", "chosen", "controls"),
-}
-"""What an artefact must hold to be one, unless its stage was skipped."""
 
 
 class Record:
@@ -180,33 +170,13 @@ class Record:
             raise RecordError(f"{self.folder}: holds no study ({self.SPEC} is missing)")
         return self
 
-    def artefact_path(self, stage: str) -> Path:
-        names = {"explain": "response", "explore": "explore"}
-        return self.folder / f"{names.get(stage, stage)}.json"
+    def artefact_path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
 
-    def artefact(self, stage: str) -> dict[str, Any] | None:
-        """What a stage wrote when it was complete, else None."""
-        path = self.artefact_path(stage)
-        if not path.exists():
-            return None
-        found = read_json(path)
-        missing = [key for key in _KEYS.get(stage, ()) if key not in found]
-        if missing and not any(found.get(key) for key in ("skipped", "withheld")):
-            raise RecordError(f"{path}: lacks {', '.join(missing)}; restore it from a copy, or delete it and resume")
-        return found
-
-    def need(self, stage: str) -> dict[str, Any]:
-        """What an earlier stage wrote; `RecordError` when it has not run."""
-        artefact = self.artefact(stage)
-        if artefact is None:
-            raise RecordError(f"{self.artefact_path(stage)}: is missing; stage '{stage}' has to run first")
-        return artefact
-
-    def write(self, stage: str, artefact: Mapping[str, Any]) -> dict[str, Any]:
-        """Store a complete stage's artefact and give it back as it will be read."""
-        path = self.artefact_path(stage)
-        write_json(path, artefact)
-        return read_json(path)
+    def artefact(self, name: str) -> dict[str, Any] | None:
+        """What lies there as it stands; None where nothing does. Its stage reads it as what it is."""
+        path = self.artefact_path(name)
+        return read_json(path) if path.exists() else None
 
     @contextmanager
     def driver_lock(self) -> Iterator[None]:

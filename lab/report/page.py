@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,17 @@ from lab.errors import RecordError
 from lab.record.folder import Record, write_bytes
 from lab.record.spec_file import dump_spec
 from lab.record.trials import TrialRow, failures, read_trials
-from lab.report.verdict import Verdict, verdict
+from lab.report.verdict import verdict
 from lab.schedules import Schedule
 from lab.spec.space import ends
 from lab.spec.study import StudySpec
+from lab.stages import STAGES, bounds, confirm, ensemble, explain, explore
+from lab.stages.bounds import Bounds
+from lab.stages.confirm import Confirmed
+from lab.stages.ensemble import Baseline, Ensembled
+from lab.stages.explain import Explained, Withheld
+from lab.stages.explore import Explored
+from lab.stages.stage import Skipped
 
 try:
     from plotly.offline import get_plotlyjs
@@ -27,18 +35,36 @@ except ImportError:  # a machine without plotly still gets its page
     get_plotlyjs = None
 
 _TOP = 5
-_OPTIONAL: dict[str, tuple[str, ...]] = {
-    "bounds": ("skipped", "runs", "marks"),
-    "explore": ("ended", "warm_start"),
-    "explain": (
-        *("withheld", "importances", "measures", "coverage", "pruned", "out_of_bag_r2", "edges", "effects"),
-        *("interactions", "surface", "extrapolation", "gain", "widen"),
-    ),
-    "confirm": (),
-    "final": (),
-    "ensemble": ("skipped", "baselines", "examples"),
-}
-"""Stages, with the entries of their artefacts that may be missing: the template finds None there, and nowhere else."""
+
+
+@dataclass(frozen=True)
+class _Artefacts:
+    """What the stages left, each None where it has not run yet or was skipped."""
+
+    bounds: Bounds | None
+    explore: Explored | None
+    explain: Explained | Withheld | None
+    confirm: Confirmed | None
+    ensemble: Ensembled | None
+    skipped: dict[str, str]
+    """Why, by stage."""
+
+    @classmethod
+    def of(cls, record: Record) -> _Artefacts:
+        left = {stage.name: stage.read(record) for stage in STAGES}
+        return cls(
+            bounds.STAGE.if_any(record),
+            explore.STAGE.if_any(record),
+            explain.STAGE.if_any(record),
+            confirm.STAGE.if_any(record),
+            ensemble.STAGE.if_any(record),
+            {name: artefact.skipped for name, artefact in left.items() if isinstance(artefact, Skipped)},
+        )
+
+    @property
+    def explained(self) -> Explained | None:
+        """The forest's view, where there was enough to fit one."""
+        return self.explain if isinstance(self.explain, Explained) else None
 
 
 def write_report(spec: StudySpec, record: Record) -> Path:
@@ -54,8 +80,8 @@ def write_report(spec: StudySpec, record: Record) -> Path:
 
 def render(spec: StudySpec, record: Record) -> str:
     """The page as a string."""
-    found = {stage: _complete(stage, record.artefact(stage)) for stage in _OPTIONAL}
-    if found["explore"] is None:
+    artefacts = _Artefacts.of(record)
+    if artefacts.explore is None:
         raise RecordError(f"{record.folder}: stage 'explore' is not complete; there is nothing to report yet")
     rows = read_trials(record, "explore", spec.store)
     environment = Environment(
@@ -70,60 +96,63 @@ def render(spec: StudySpec, record: Record) -> str:
         probe=spec.provenance.get("probe"),
         data=record.task(),
         extended=len(list(record.folder.glob("before-*-trials*"))),
-        verdict=_verdict(found["explain"], record),
-        beaten_by=_beaten_by(found["ensemble"], found["explore"]["direction"]),
-        strayed=_strayed(spec, found["bounds"], found["confirm"]),
-        **found,
-        plots=_figures(spec, found, rows),
+        verdict=verdict(artefacts.explained, record.folder) if artefacts.explained else None,
+        beaten_by=_beaten_by(artefacts.ensemble, artefacts.explore.direction),
+        strayed=_strayed(spec, artefacts.bounds, artefacts.confirm),
+        bounds=artefacts.bounds,
+        explore=artefacts.explore,
+        explain=artefacts.explain,
+        explained=artefacts.explained,
+        confirm=artefacts.confirm,
+        ensemble=artefacts.ensemble,
+        skipped=artefacts.skipped,
+        plots=_figures(spec, artefacts, artefacts.explore, rows),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,
         folder=record.folder.resolve(),
         failures=failures(rows),
-        best_rows=_best(rows, found["explore"]["direction"])[:_TOP],
+        best_rows=_best(rows, artefacts.explore.direction)[:_TOP],
         param_names=list(spec.space),
     )
 
 
-def _verdict(explain: dict[str, Any] | None, record: Record) -> Verdict | None:
-    return verdict(explain, record.folder) if explain and "tree_std" in explain else None
-
-
-def _beaten_by(ensemble: dict[str, Any] | None, direction: str) -> dict[str, Any] | None:
+def _beaten_by(ensembled: Ensembled | None, direction: str) -> Baseline | None:
     """The best baseline, where it is better than the chosen ensemble."""
-    fitted = [b for b in (ensemble or {}).get("baselines") or () if "test" in b]
-    if not ensemble or ensemble.get("skipped") or not fitted:
+    fitted = [b for b in ensembled.baselines if isinstance(b, Baseline)] if ensembled else []
+    if not ensembled or not fitted:
         return None
-    metric, sign = ensemble["metric"], 1 if direction == "maximize" else -1
-    best: dict[str, Any] = max(fitted, key=lambda baseline: sign * baseline["test"][metric])
-    return best if sign * best["test"][metric] > sign * ensemble["chosen"]["test"][metric] else None
+    metric, sign = ensembled.metric, 1 if direction == "maximize" else -1
+    best = max(fitted, key=lambda baseline: sign * baseline.test[metric])
+    return best if sign * best.test[metric] > sign * ensembled.chosen.test[metric] else None
 
 
-def _strayed(spec: StudySpec, bounds: dict[str, Any] | None, confirm: dict[str, Any] | None) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class _Strayed:
+    """A max_lr, and how many times as `large` or `small` as the suggested one it is."""
+
+    max_lr: float
+    factor: int
+    side: str
+
+
+def _strayed(spec: StudySpec, tested: Bounds | None, confirmed: Confirmed | None) -> _Strayed | None:
     """The confirmed 1cycle's max_lr, where it lies further than a decade from what the range test suggested, and the
     trials could have gone there."""
-    if not bounds or bounds.get("skipped") or not confirm or not confirm.get("chosen"):
+    if not tested or not confirmed:
         return None
-    params = (confirm["chosen"].get("one_cycle") or {}).get("params", {})
-    if "max_lr" not in params or any(params.get(name, value) != value for name, value in bounds.get("at", {}).items()):
+    params, suggestion = confirmed.chosen.one_cycle.params, tested.suggestion
+    if "max_lr" not in params or any(params.get(name, value) != value for name, value in tested.at.items()):
         return None  # another optimizer or batch size than the one tested
-    suggestion = float(bounds["suggestion"])
-    ratio = float(params["max_lr"]) / suggestion
-    given = ends(spec.space["max_lr"]) or (bounds["low"], bounds["high"])
+    max_lr = float(params["max_lr"])
+    ratio = max_lr / suggestion
+    given = ends(spec.space["max_lr"]) or (tested.low, tested.high)
     searched = [float(value) for value in given if isinstance(value, (int, float))]
     if 0.1 <= ratio <= 10 or not searched or not min(searched) <= suggestion <= max(searched):
         return None
-    return {
-        "max_lr": params["max_lr"],
-        "factor": round(max(ratio, 1 / ratio)),
-        "side": "large" if ratio > 1 else "small",
-    }
-
-
-def _complete(stage: str, artefact: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if artefact is None else dict.fromkeys(_OPTIONAL[stage]) | artefact
+    return _Strayed(max_lr, round(max(ratio, 1 / ratio)), "large" if ratio > 1 else "small")
 
 
 def _number(value: Any, digits: int = 4) -> str:
-    if value is None:
+    if value is None or value != value:  # NaN is what no number came of
         return "-"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
@@ -135,43 +164,42 @@ def _best(rows: list[TrialRow], direction: str) -> list[TrialRow]:
     return sorted(scored, key=lambda row: row.score or 0.0, reverse=direction == "maximize")
 
 
-def _figures(spec: StudySpec, found: dict[str, Any], rows: list[TrialRow]) -> dict[str, Any]:
+def _figures(spec: StudySpec, artefacts: _Artefacts, explored: Explored, rows: list[TrialRow]) -> dict[str, Any]:
     """Each plot as plotly JSON by the id of its place on the page; effects as a list."""
     if get_plotlyjs is None:
         return {}
-    explore = found["explore"]
-    metric, direction = explore["metric"], explore["direction"]
+    metric, direction = explored.metric, explored.direction
     best = _best(rows, direction)[:_TOP]
     made: dict[str, Any] = {}
 
     def add(name: str, make: Callable[[], Any]) -> None:
         made[name] = json.loads(make().to_json())
 
-    if found["bounds"] and found["bounds"]["runs"]:
-        add("range-test", lambda: plots.range_test_figure(found["bounds"]))
+    if artefacts.bounds and artefacts.bounds.runs:
+        add("range-test", partial(plots.range_test_figure, artefacts.bounds))
     add("history", lambda: plots.history_figure(rows, metric, direction))
-    explain = found["explain"] or {}
-    if explain.get("measures"):
-        add("importances", lambda: plots.importance_figure(explain["measures"]))
-    for effect in () if explain.get("withheld") else explain.get("effects") or ():
-        add(f"effect-{effect['name']}", partial(plots.effect_figure, effect, explain["explains"]))
-    if explain.get("surface") and not explain.get("withheld"):
-        add("surface", lambda: plots.surface_figure(explain["surface"], explain["explains"]))
+    explained = artefacts.explained
+    if explained and explained.measures:
+        add("importances", partial(plots.importance_figure, explained.measures))
+    if explained and not explained.withheld:
+        for effect in explained.effects:
+            add(f"effect-{effect.name}", partial(plots.effect_figure, effect, explained.explains))
+        if explained.surface:
+            add("surface", partial(plots.surface_figure, explained.surface, explained.explains))
     add("curves", lambda: plots.curves_figure(rows, metric, [row.number for row in best]))
-    schedules = _schedules(spec, found, best)
+    schedules = _schedules(spec, artefacts, best)
     if schedules:
         add("schedules", lambda: plots.schedules_figure(schedules, spec.search.epochs))
-    ensemble = found["ensemble"]
-    if ensemble and not ensemble.get("skipped"):
-        chosen = ensemble["chosen"]["test"][metric]
-        add("controls", lambda: plots.controls_figure(ensemble["controls"], chosen, metric))
+    ensembled = artefacts.ensemble
+    if ensembled:
+        add("controls", partial(plots.controls_figure, ensembled.controls, ensembled.chosen.test[metric], metric))
     return made
 
 
-def _schedules(spec: StudySpec, found: dict[str, Any], best: list[TrialRow]) -> dict[str, Schedule]:
+def _schedules(spec: StudySpec, artefacts: _Artefacts, best: list[TrialRow]) -> dict[str, Schedule]:
     """The confirmed setups' schedules, else the best trials'."""
     recipe = spec.schedule.recipe()
-    chosen = (found["confirm"] or {}).get("chosen") or {}
-    named = {"best 1cycle": chosen.get("one_cycle"), "best cyclical": chosen.get("several")}
-    confirmed = {name: recipe.schedule(entry["params"]) for name, entry in named.items() if entry}
+    chosen = artefacts.confirm.chosen.all if artefacts.confirm else ()
+    names = {"one_cycle": "best 1cycle", "several": "best cyclical"}
+    confirmed = {names[candidate.kind]: recipe.schedule(candidate.params) for candidate in chosen}
     return confirmed or {f"trial {row.number}": recipe.schedule(row.params) for row in best}

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lab.record.trials import TrialRow
+from lab.response.findings import Effect, Importance, Surface
 from lab.schedules import Schedule
+from lab.stages.bounds import Bounds
+from lab.stages.ensemble import Control
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -47,20 +50,20 @@ def _band(figure: Figure, x: Sequence[Any], low: Sequence[float], high: Sequence
     )
 
 
-def range_test_figure(bounds: Mapping[str, Any]) -> Figure:
+def range_test_figure(bounds: Bounds) -> Figure:
     """Smoothed loss against learning rate, a band over seeds per weight decay; the suggestion, its interval, the range
     to search, and what other rules suggest."""
     figure = _figure("learning rate", "training loss (smoothed)")
-    runs = bounds["runs"]
+    runs = bounds.runs
     tops = []
-    for number, decay in enumerate(sorted({run["weight_decay"] for run in runs})):
-        mine = [run for run in runs if run["weight_decay"] == decay and run["smoothed"]]
+    for number, decay in enumerate(sorted({run.weight_decay for run in runs})):
+        mine = [run for run in runs if run.weight_decay == decay and run.smoothed]
         if not mine:
             continue
         color = _PALETTE[number % len(_PALETTE)]
-        length = min(len(run["smoothed"]) for run in mine)
-        losses = np.array([run["smoothed"][:length] for run in mine])
-        lrs = mine[0]["lrs"][:length]
+        length = min(len(run.smoothed) for run in mine)
+        losses = np.array([run.smoothed[:length] for run in mine])
+        lrs = mine[0].lrs[:length]
         tops.append(float(losses[:, 0].max()))
         _band(figure, lrs, losses.min(axis=0).tolist(), losses.max(axis=0).tolist(), color)
         figure.add_scatter(
@@ -72,7 +75,7 @@ def range_test_figure(bounds: Mapping[str, Any]) -> Figure:
     figure.update_xaxes(type="log", exponentformat="power", dtick=1)
     top = 1.4 * max(tops, default=1.0)
     figure.update_yaxes(range=[0, top])
-    told = [run["rules"] for run in runs if run["rules"]]
+    told = [run.rules for run in runs if run.rules]
     medians = {rule: float(np.exp(np.median([np.log(rules[rule]) for rules in told]))) for rule in (told or [{}])[0]}
     marks = dict(sorted(medians.items(), key=lambda item: item[1]))
     figure.add_scatter(
@@ -85,16 +88,16 @@ def range_test_figure(bounds: Mapping[str, Any]) -> Figure:
         hovertemplate="%{text}: %{x:.3g}<extra></extra>",
         name="other rules (medians)",
     )
-    if bounds["sure"]:
-        figure.add_vrect(x0=bounds["sure"][0], x1=bounds["sure"][1], fillcolor=INK, opacity=0.15, line_width=0)
-    suggestion = bounds["suggestion"]
+    if bounds.sure:
+        figure.add_vrect(x0=bounds.sure[0], x1=bounds.sure[1], fillcolor=INK, opacity=0.15, line_width=0)
+    suggestion = bounds.suggestion
     figure.add_vline(x=suggestion, line={"color": INK, "width": 2})
     figure.add_annotation(  # plotly takes an annotation's place on a log axis as its logarithm
         x=float(np.log10(suggestion)), y=0.97, yref="paper", text=f"max_lr {suggestion:.2g}", showarrow=False, xshift=48
     )
-    figure.add_vrect(x0=bounds["low"], x1=bounds["high"], fillcolor=ACCENT, opacity=0.06, line_width=0)
-    for end in ("low", "high"):
-        figure.add_vline(x=bounds[end], line={"color": ACCENT, "dash": "dot", "width": 1})
+    figure.add_vrect(x0=bounds.low, x1=bounds.high, fillcolor=ACCENT, opacity=0.06, line_width=0)
+    for end in (bounds.low, bounds.high):
+        figure.add_vline(x=end, line={"color": ACCENT, "dash": "dot", "width": 1})
     return figure
 
 
@@ -156,16 +159,16 @@ _MEASURES = {
 }
 
 
-def importance_figure(measures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+def importance_figure(measures: Mapping[str, Mapping[str, Importance]]) -> Figure:
     """Share of each hyperparameter by every measure, the most important on top, with its 10-90 % interval."""
     first = measures["permutation"]
-    ordered = sorted(first, key=lambda name: first[name]["share"])
+    ordered = sorted(first, key=lambda name: first[name].share)
     figure = _figure("share", "", height=120 + 76 * len(ordered), barmode="group")
     colors = zip(_MEASURES.items(), (ACCENT, "#059669", "#d97706", "#7c3aed"), strict=True)
     for (measure, label), color in reversed(list(colors)):
         found = [measures.get(measure, {}).get(name) for name in ordered]
         figure.add_bar(
-            x=[one["share"] if one else None for one in found],
+            x=[one.share if one else None for one in found],
             y=ordered,
             orientation="h",
             name=label,
@@ -173,8 +176,8 @@ def importance_figure(measures: Mapping[str, Mapping[str, Mapping[str, float]]])
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [one["high"] - one["share"] if one else 0 for one in found],
-                "arrayminus": [one["share"] - one["low"] if one else 0 for one in found],
+                "array": [one.high - one.share if one else 0 for one in found],
+                "arrayminus": [one.share - one.low if one else 0 for one in found],
                 "color": INK,
                 "thickness": 1,
             },
@@ -186,15 +189,15 @@ def importance_figure(measures: Mapping[str, Mapping[str, Mapping[str, float]]])
     return figure
 
 
-def effect_figure(effect: Mapping[str, Any], metric: str) -> Figure:
+def effect_figure(effect: Effect, metric: str) -> Figure:
     """Partial dependence with the trees' 10-90 % band over single settings; grey where no trial lies near."""
-    name, values = effect["name"], effect["values"]
+    name, values = effect.name, effect.values
     figure = _figure(name, metric, height=280)
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values) and len(values) > 10
-    colors = [ACCENT if count else SOFT for count in effect["support"]]
-    hover = [f"{count} trials near" for count in effect["support"]]
+    colors = [ACCENT if count else SOFT for count in effect.support]
+    hover = [f"{count} trials near" for count in effect.support]
     if numeric:
-        for curve in effect.get("ice") or ():
+        for curve in effect.ice:
             figure.add_scatter(
                 x=values,
                 y=curve,
@@ -204,10 +207,10 @@ def effect_figure(effect: Mapping[str, Any], metric: str) -> Figure:
                 hoverinfo="skip",
                 showlegend=False,
             )
-        _band(figure, values, effect["low"], effect["high"], ACCENT)
+        _band(figure, values, effect.low, effect.high, ACCENT)
         figure.add_scatter(
             x=values,
-            y=effect["mean"],
+            y=effect.mean,
             mode="lines+markers",
             line={"color": ACCENT, "width": 2},
             marker={"color": colors, "size": 6},
@@ -215,20 +218,20 @@ def effect_figure(effect: Mapping[str, Any], metric: str) -> Figure:
             hovertemplate="%{x:.3g}: %{y:.4f}<br>%{text}<extra></extra>",
             showlegend=False,
         )
-        if effect.get("log"):
+        if effect.log:
             figure.update_xaxes(type="log", exponentformat="power", dtick=1)
     else:
-        mean = np.asarray(effect["mean"])
+        mean = np.asarray(effect.mean)
         figure.add_scatter(
             x=[str(v) for v in values],
-            y=effect["mean"],
+            y=effect.mean,
             mode="markers",
             marker={"color": colors, "size": 10},
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": (np.asarray(effect["high"]) - mean).tolist(),
-                "arrayminus": (mean - np.asarray(effect["low"])).tolist(),
+                "array": (np.asarray(effect.high) - mean).tolist(),
+                "arrayminus": (mean - np.asarray(effect.low)).tolist(),
                 "color": SOFT,
             },
             text=hover,
@@ -239,26 +242,26 @@ def effect_figure(effect: Mapping[str, Any], metric: str) -> Figure:
     return figure
 
 
-def surface_figure(surface: Mapping[str, Any], metric: str) -> Figure:
+def surface_figure(surface: Surface, metric: str) -> Figure:
     """Partial dependence on a pair as contours, greyed where no trial lies near."""
-    (x_name, y_name), (x_log, y_log) = surface["names"], surface["log"]
+    (x_name, y_name), (x_log, y_log) = surface.names, surface.log
     figure = _figure(x_name, y_name, height=420)
     axes = [
         [str(v) for v in values] if len(values) <= 10 or isinstance(values[0], (str, bool)) else values
-        for values in (surface["x"], surface["y"])
+        for values in (surface.x, surface.y)
     ]
     figure.add_contour(
         x=axes[0],
         y=axes[1],
-        z=surface["mean"],
+        z=surface.mean,
         colorscale="Viridis",
         line={"width": 0.5},
         contours={"showlabels": True, "labelfont": {"size": 11, "color": "white"}},
         colorbar={"title": {"text": metric}},
-        customdata=surface["support"],
+        customdata=surface.support,
         hovertemplate=f"{x_name} %{{x}}<br>{y_name} %{{y}}<br>%{{z:.4g}}, %{{customdata}} trials near<extra></extra>",
     )
-    thin = [[0 if count else 1 for count in row] for row in surface["support"]]
+    thin = [[0 if count else 1 for count in row] for row in surface.support]
     if any(map(any, thin)):
         figure.add_contour(
             x=axes[0],
@@ -317,17 +320,17 @@ def schedules_figure(schedules: Mapping[str, Schedule], epochs: int) -> Figure:
     return figure
 
 
-def controls_figure(rows: Sequence[Mapping[str, Any]], chosen: float, metric: str) -> Figure:
+def controls_figure(rows: Sequence[Control], chosen: float, metric: str) -> Figure:
     """Test score of every way to spend the budget, each seed's interval, and the chosen ensemble as a line."""
     figure = _figure(f"test {metric}", "", height=100 + 44 * len(rows))
-    names = [row["name"] for row in rows][::-1]
-    tests = [row["test"][metric] for row in rows][::-1]
+    names = [row.name for row in rows][::-1]
+    tests = [row.test[metric] for row in rows][::-1]
     figure.add_scatter(
-        x=[t["mean"] for t in tests],
+        x=[t.mean for t in tests],
         y=names,
         mode="markers",
         marker={"color": ACCENT, "size": 10},
-        error_x={"type": "data", "array": [t["std"] or 0 for t in tests], "color": SOFT},
+        error_x={"type": "data", "array": [t.std or 0 for t in tests], "color": SOFT},
         hovertemplate="%{y}: %{x:.4f}<extra></extra>",
         showlegend=False,
     )

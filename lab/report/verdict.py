@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.response.findings import Importance, Interaction
+from lab.stages.explain import Explained
+
 _MATTERS, _ACTS_TOGETHER = 0.1, 0.1
 _MORE_AT_LEAST = 16
 _WORDS = ((0.8, "well"), (0.5, "fairly"), (0.0, "roughly"))
@@ -24,54 +27,54 @@ class Verdict:
     command: str | None
 
 
-def verdict(explain: Mapping[str, Any], folder: Path) -> Verdict:
+def verdict(explain: Explained, folder: Path) -> Verdict:
     """What an explain artefact says."""
     return Verdict(_matters(explain), _sure(explain), *_next(explain, folder))
 
 
-def _matters(explain: Mapping[str, Any]) -> str:
-    if explain["withheld"]:
-        return f"It cannot be said: {explain['withheld']}."
-    found = explain["measures"]["permutation"]
-    order = sorted(found, key=lambda name: -found[name]["share"])
-    main = [name for name in order if found[name]["share"] >= _MATTERS] or order[:1]
+def _matters(explain: Explained) -> str:
+    if explain.withheld:
+        return f"It cannot be said: {explain.withheld}."
+    found = explain.measures["permutation"]
+    order = sorted(found, key=lambda name: -found[name].share)
+    main = [name for name in order if found[name].share >= _MATTERS] or order[:1]
     told = [f"{name} ({_span(found[name])}{_where(explain, name)})" for name in main]
     rest = [name for name in order if name not in main]
-    text = f"{_listed(told)} {'decides' if len(told) == 1 else 'decide'} {explain['explains']}"
+    text = f"{_listed(told)} {'decides' if len(told) == 1 else 'decide'} {explain.explains}"
     text += f"; {_listed(rest)} hardly {'matters' if len(rest) == 1 else 'matter'}." if rest else "."
-    text += _among_the_best(explain["measures"].get("good_region") or {}, main)
-    pairs = explain["interactions"] or []
-    if pairs and pairs[0]["low"] >= _ACTS_TOGETHER:
-        first, second = pairs[0]["names"]
+    text += _among_the_best(explain.measures.get("good_region", {}), main)
+    pairs = explain.interactions
+    if pairs and pairs[0].low >= _ACTS_TOGETHER:
+        first, second = pairs[0].names
         text += f" The best {first} depends on {second} ({_span(pairs[0])}): choose them together."
     elif pairs:
         text += " No pair acts together by much: each may be chosen by itself."
     return text
 
 
-def _among_the_best(found: Mapping[str, Mapping[str, float]], told: list[str]) -> str:
+def _among_the_best(found: Mapping[str, Importance], told: list[str]) -> str:
     """What decides once the settings are good, where that is none of what was told and lies clear of all others."""
-    first = max(found, key=lambda name: found[name]["low"], default=None)
-    if first is None or first in told or any(found[first]["low"] <= found[n]["share"] for n in found if n != first):
+    first = max(found, key=lambda name: found[name].low, default=None)
+    if first is None or first in told or any(found[first].low <= found[n].share for n in found if n != first):
         return ""
     return f" Among the best quarter of the space it is {first} that matters most ({_span(found[first])})."
 
 
-def _span(share: Mapping[str, float]) -> str:
-    low, high = round(100 * share["low"]), round(100 * share["high"])
+def _span(share: Importance | Interaction) -> str:
+    low, high = round(100 * share.low), round(100 * share.high)
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
-def _where(explain: Mapping[str, Any], name: str) -> str:
+def _where(explain: Explained, name: str) -> str:
     """Where an effect is best: the values around the best that lose less than a quarter of what there is to lose."""
-    effect = next((e for e in explain["effects"] if e["name"] == name), None)
+    effect = next((e for e in explain.effects if e.name == name), None)
     if effect is None:
         return ""
-    sign = 1 if explain.get("explains_direction") == "maximize" else -1
-    mean = [sign * value for value in effect["mean"]]
+    sign = 1 if explain.explains_direction == "maximize" else -1
+    mean = [sign * value for value in effect.mean]
     best = max(range(len(mean)), key=lambda i: mean[i])
     near = mean[best] - 0.25 * (mean[best] - min(mean))
-    values = effect["values"]
+    values = effect.values
     if any(isinstance(value, (str, bool)) for value in values) or len(values) <= 10:
         return f", best {_number(values[best])}"
     first = last = best
@@ -82,43 +85,43 @@ def _where(explain: Mapping[str, Any], name: str) -> str:
     return f", best {_number(values[first])} to {_number(values[last])}"
 
 
-def _sure(explain: Mapping[str, Any]) -> str:
-    r2 = explain["out_of_bag_r2"]
+def _sure(explain: Explained) -> str:
+    r2 = explain.out_of_bag_r2
     if r2 is None:
         return "All trials score the same, so there is nothing to be sure of."
-    if explain["withheld"]:
+    if explain.withheld:
         text = (
             f"Not at all: of trials it has not seen, the forest predicts {_share(r2)} of what they differ by; from "
-            f"{_percent(explain['believe_from'])} on it would be asked."
+            f"{_percent(explain.believe_from)} on it would be asked."
         )
     else:
         word = next(word for least, word in _WORDS if r2 >= least)
         text = f"The forest predicts trials that it has not seen {word}: {_share(r2)} of what they differ by"
-        for told in (explain["coverage"] or [])[:1]:
-            text += f", and {_percent(told['share'])} of them lie in its {_percent(told['level'])} intervals"
+        for first in explain.coverage[:1]:
+            text += f", and {_percent(first.share)} of them lie in its {_percent(first.level)} intervals"
         text += "."
-    thin = (explain.get("extrapolation") or {}).get("thin_share", 0.0)
+    thin = explain.extrapolation.thin_share if explain.extrapolation else 0.0
     if thin >= _MATTERS:
         text += f" In {_percent(thin)} of the space hardly a trial was made: what is said there is extrapolated."
     return text
 
 
-def _next(explain: Mapping[str, Any], folder: Path) -> tuple[str, str | None]:
-    more = f"+{max(_MORE_AT_LEAST, explain['trials'] // 2)}"
+def _next(explain: Explained, folder: Path) -> tuple[str, str | None]:
+    more = f"+{max(_MORE_AT_LEAST, explain.trials // 2)}"
     extend = f"lab study extend {shlex.quote(str(folder))} --trials {more}"
-    gain = explain.get("gain")
-    ratio = gain["expected"] / gain["noise"] if gain and gain["noise"] > 0 else float("inf")
-    widen = explain.get("widen") or {}
+    gain = explain.gain
+    ratio = gain.expected / gain.noise if gain and gain.noise > 0 else float("inf")
+    widen = explain.widen
     if widen:
         sets = " ".join(f"--set {shlex.quote(setting)}" for setting in widen.values())
-        what = _listed([f"the {'largest' if explain['edges'][n] == 'high' else 'smallest'} {n}" for n in widen])
+        what = _listed([f"the {'largest' if explain.edges[n] == 'high' else 'smallest'} {n}" for n in widen])
         text = f"The best settings lie at the edge of the space, at {what} allowed: widen it."
-        if gain and gain["below_noise"]:
+        if gain and gain.below_noise:
             text += f" Within it a further trial is expected to gain {ratio:.2g} of what another seed alone changes."
         return text, f"{extend} {sets}"
     if gain is None:
         return "Too few trials to say what another would gain: make more.", extend
-    if gain["below_noise"]:
+    if gain.below_noise:
         text = f"A further trial is expected to gain {ratio:.2g} of what another seed alone changes: search no further."
         return f"{text} Longer training, more data or another model would change more than these settings.", None
     return f"A further trial is expected to gain {ratio:.2g} times what another seed changes: go on searching.", extend

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import SpecError, install_extra
+from lab.record.artefact import A, to_json
 from lab.record.folder import Record
 from lab.record.trials import read_trials
 from lab.spec.study import StudySpec
+from lab.stages import explore
+from lab.stages.stage import Skipped, Stage
 
 
 class WandbTracker:
@@ -46,19 +49,19 @@ class WandbTracker:
             settings=wandb.Settings(silent=True, console="off"),
         )
 
-    def stage(self, stage: str, artefact: Mapping[str, Any]) -> None:
+    def stage(self, stage: Stage[A], artefact: A | Skipped) -> None:
         """A stage is complete: its figures as summary, its trials as a table."""
-        for name, value in _scalars(stage, artefact).items():
+        for name, value in _scalars(stage.name, to_json(artefact)).items():
             self._run.summary[name] = value
-        rows = read_trials(self._record, stage, self._spec.store)
+        rows = read_trials(self._record, stage.name, self._spec.store) if stage.trainings else []
         if rows:
             names = list(dict.fromkeys(name for row in rows for name in row.params))
             table = self._wandb.Table(columns=["trial", "role", "outcome", "score", "epochs", *names])
             for row in rows:
                 values = [row.params.get(name) for name in names]
                 table.add_data(row.number, row.role, str(row.outcome), row.score, row.epochs, *values)
-            self._run.log({f"{stage}/trials": table})
-        if stage == "explore":
+            self._run.log({f"{stage.name}/trials": table})
+        if stage is explore.STAGE:
             for row in rows:
                 if row.score is not None:
                     self._run.log({"explore/trial": row.number, "explore/score": row.score})

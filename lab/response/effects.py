@@ -5,7 +5,6 @@ Both are averaged over a Sobol sample of the *space*, not over the trials, which
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from scipy.stats import qmc
 
 from lab.response.encode import Encoding
+from lab.response.findings import Effect
 from lab.response.forest import Prediction
 
 Floats = NDArray[np.float64]
@@ -32,22 +32,6 @@ class Response(Protocol):
 
     def predict(self, features: Floats) -> Prediction:
         """Mean and standard deviation, each [n]."""
-
-
-@dataclass(frozen=True)
-class Effect:
-    """Partial dependence of the score on one hyperparameter, with the trees' 10 % to 90 % band."""
-
-    name: str
-    values: tuple[Any, ...]
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    support: tuple[int, ...]
-    """Trials near each grid point: where it is 0 the curve is the forest's guess."""
-    ice: tuple[tuple[float, ...], ...] = ()
-    """The same for single settings of all others (individual conditional expectation), [curves, grid]: where they
-    are not parallel, the effect depends on the others."""
 
 
 def sobol(n: int, d: int, seed: int) -> Floats:
@@ -97,7 +81,13 @@ def partial_dependence(
         tuple(high),
         tuple(int(c) for c in near.sum(axis=1)),
         tuple(map(tuple, np.stack(per_point, axis=1).tolist())),
+        log_scaled(encoding, name),
     )
+
+
+def log_scaled(encoding: Encoding, name: str) -> bool:
+    """Whether a hyperparameter is searched on a log scale."""
+    return bool(getattr(encoding.distributions[name], "log", False))
 
 
 def axis(encoding: Encoding, name: str, grid: int) -> tuple[Floats, tuple[Any, ...]]:

@@ -7,8 +7,6 @@ trial's place is extrapolation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier
@@ -16,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from lab.response.effects import sobol
 from lab.response.encode import Encoding
+from lab.response.findings import Extrapolation
 
 Floats = NDArray[np.float64]
 
@@ -23,18 +22,6 @@ THIN = 0.25
 """Trials at a point, as a share of what an even search would have there, below which it counts as extrapolated."""
 _FEWEST = 256
 """Even points: of few the forest would learn where these lie, rather than where the trials do."""
-
-
-@dataclass(frozen=True)
-class Extrapolation:
-    """How evenly the trials lie in the space."""
-
-    auc: float
-    """Out-of-bag score at telling trials from even points; 0.5: the search was even, 1: it kept to a corner."""
-    thin_share: float
-    """Share of the space in which less than `THIN` of an even search was done."""
-    by: dict[str, float]
-    """Share of each hyperparameter in telling them apart."""
 
 
 class Reach:

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial
 
 from lab.response.effects import importances
 from lab.response.encode import Encoding
+from lab.response.findings import Importance
 from lab.response.forest import Forest
 
 Floats = NDArray[np.float64]
@@ -33,15 +34,6 @@ _MOST_FOR_FANOVA, _MOST_FOR_PED, _FANOVA_TREES = 96, 256, 16
 
 GOOD = 0.25
 """Share of the space, of what is predicted best, that counts as its good region."""
-
-
-@dataclass(frozen=True)
-class Importance:
-    """A share, and the 10 % to 90 % interval over trials drawn anew."""
-
-    share: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

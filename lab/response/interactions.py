@@ -6,50 +6,21 @@ Everything is averaged over a Sobol sample of the *space*, as in `effects`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
-from lab.response.effects import Response, axis, sobol
+from lab.response.effects import Response, axis, log_scaled, sobol
 from lab.response.encode import Encoding
+from lab.response.findings import Interaction, Surface
 from lab.response.importance import drawn_interval
 
 Floats = NDArray[np.float64]
 
 MOST = 5
 """Hyperparameters whose pairs are looked at: the work grows with their square."""
-
-
-@dataclass(frozen=True)
-class Interaction:
-    """How far a pair acts together rather than by the sum of what each does alone."""
-
-    names: tuple[str, str]
-    h: float
-    """Friedman's H in [0, 1]: of the pair's joint effect, the part that no sum explains. Large also where the joint
-    effect is next to nothing, so `share` tells what to look at."""
-    share: float
-    """The interaction's share of the forest's variance over the space."""
-    low: float
-    high: float
-    """10 % to 90 % of the share over trials drawn anew."""
-
-
-@dataclass(frozen=True)
-class Surface:
-    """Partial dependence on two hyperparameters: the mean over the space as both are held."""
-
-    names: tuple[str, str]
-    x: tuple[Any, ...]
-    y: tuple[Any, ...]
-    mean: tuple[tuple[float, ...], ...]
-    """[y, x]"""
-    support: tuple[tuple[int, ...], ...]
-    """Trials near each point [y, x]: where it is 0 the surface is the forest's guess."""
 
 
 def interactions(
@@ -121,7 +92,12 @@ def surface(
         near &= np.abs(history[:, column][None] - values[:, None]) <= reach
     support = near.sum(axis=1).reshape(len(y), len(x))
     return Surface(
-        names, x_values, y_values, tuple(map(tuple, mean.tolist())), tuple(map(tuple, support.astype(int).tolist()))
+        names,
+        x_values,
+        y_values,
+        tuple(map(tuple, mean.tolist())),
+        tuple(map(tuple, support.astype(int).tolist())),
+        (log_scaled(encoding, names[0]), log_scaled(encoding, names[1])),
     )
 
 

@@ -8,23 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.response.findings import Coverage
 from lab.response.forest import Forest
 
 Floats = NDArray[np.float64]
 
 LEVELS = (0.8, 0.95)
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Share of held-out trials whose score lay within the interval of a level, and the intervals' mean width.
-
-    The width is in standard deviations of the scores: as wide as 2.56 (at 80 %) says nothing of a normal score.
-    """
-
-    level: float
-    share: float
-    width: float
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,21 @@
-"""The stages of a study, a file each: bounds, explore, explain, confirm, final, ensemble.
+"""The stages of a study, a file each, declared as `STAGE` and listed here in the order in which they run.
 
 Each reads the artefacts of those before it, has an engine train what it plans, and gives its own artefact.
 It may not know how lanes are made, nor who runs the stages.
 """
+
+from typing import Any
+
+from lab.stages import bounds, confirm, ensemble, explain, explore, final
+from lab.stages.stage import Stage
+
+STAGES: tuple[Stage[Any], ...] = (
+    bounds.STAGE,
+    explore.STAGE,
+    explain.STAGE,
+    confirm.STAGE,
+    final.STAGE,
+    ensemble.STAGE,
+)
+
+__all__ = ["STAGES"]

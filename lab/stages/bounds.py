@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from lab.errors import StudyError
 from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, task_of
-from lab.range_test import Run, agree, read
+from lab.range_test import Reading, Run, agree, read
 from lab.record.folder import Record
 from lab.record.trials import TrialRow
 from lab.schedules import Floats, Ramp
@@ -22,18 +22,39 @@ from lab.spec.points import template_params
 from lab.spec.space import Choice, Float, Params, Space, ends
 from lab.spec.study import StudySpec
 from lab.stages.job import run_job
-from lab.tasks.task import Task
-from lab.training.trainer import steps_per_epoch
+from lab.stages.stage import Skipped, Stage, Trainings
 
 
-def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What the range tests agree on (see `Agreement`), and each of them."""
+
+    suggestion: float
+    sure: tuple[float, float] | None
+    marks: tuple[float, float] | None = None
+    low: float
+    high: float
+    weight_decay: float | None
+    verdict: str
+    steps: int = 0
+    """Optimizer steps of a test."""
+    at: Params = field(default_factory=dict)
+    """Batch size and optimizer of the tests, where these are searched."""
+    trials: int = 0
+    runs: tuple[Reading, ...]
+
+
+def run(spec: StudySpec, record: Record, engine: Engine) -> Bounds | Skipped:
     """Range tests over seeds and weight decays, if the space asks for their interval.
 
     Raises:
         StudyError: the tests say nothing, so a range has to be given.
     """
+    from lab.tasks.task import Task
+    from lab.training.trainer import steps_per_epoch
+
     if not spec.needs_range_test:
-        return record.write("bounds", {"skipped": "the spec gives max_lr's range itself"})
+        return Skipped("the spec gives max_lr's range itself")
     task = task_of(spec)
     if not isinstance(task, Task):
         raise StudyError("space.max_lr: a trial function has no range test; give low and high, and no 'from: bounds'")
@@ -75,7 +96,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     first, *others = (agree(of_kind, bounds.end) for of_kind in readings)
     if first.low is None or first.high is None:
         if not spec.space.needs_bounds:
-            return record.write("bounds", {"skipped": f"the range test says nothing ({first.verdict}): no prior"})
+            return Skipped(f"the range test says nothing ({first.verdict}): no prior")
         raise StudyError(f"range test: {first.verdict}; give space.max_lr a range {{low, high, log: true}} instead")
     found = replace(
         first,
@@ -83,8 +104,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         high=max([first.high, *(other.high for other in others if other.high is not None)]),
     )
     at = {name: {**base, **kinds[0]}[name] for name in own if name in base}
-    artefact = asdict(found) | {"steps": epochs * steps, "at": at, "trials": len(rows)}
-    return record.write("bounds", {**artefact, "runs": [asdict(reading) for reading in readings[0]]})
+    return Bounds(**asdict(found), steps=epochs * steps, at=at, trials=len(rows), runs=tuple(readings[0]))
 
 
 def _optimizers(spec: StudySpec, base: Params) -> list[str]:
@@ -99,3 +119,18 @@ def _optimizers(spec: StudySpec, base: Params) -> list[str]:
 def _as_run(row: TrialRow, lrs: Floats) -> Run:
     losses = np.array([np.nan if loss is None else loss for loss in row.step_losses])
     return Run(row.seed, float(row.params["weight_decay"]), lrs[: len(losses)], losses)
+
+
+def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
+    search_steps = None if epoch_steps is None else spec.search.trials * spec.search.epochs * epoch_steps
+    kinds = len(ends(spec.space[OPTIMIZER])) if OPTIMIZER in spec.space else 1
+    tests = kinds * len(spec.bounds.affordable(search_steps)) * spec.bounds.seeds if spec.needs_range_test else 0
+    return Trainings(tests, 0, tests * spec.bounds.steps)
+
+
+def _headline(artefact: Bounds) -> str:
+    at = ", ".join(f"{name} {value}" for name, value in artefact.at.items())
+    return f"max_lr between {artefact.low:.2g} and {artefact.high:.2g}" + (f", at {at}" if at else "")
+
+
+STAGE = Stage("bounds", run, (Bounds,), _headline, _trainings, extended="stays")

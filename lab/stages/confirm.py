@@ -2,24 +2,86 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, task_of
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
-from lab.spec.plan import Planned, derive_seed
+from lab.spec.plan import Direction, Planned, derive_seed
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import race
-from lab.stages.job import best_first, completed, mean_interval, open_to_cycles, run_job, space_of, with_cycles
+from lab.stages.explore import Best
+from lab.stages.from_bounds import space_of
+from lab.stages.job import best_first, completed, no_trial, open_to_cycles, run_job, with_cycles
+from lab.stages.race import Estimate
+from lab.stages.stage import Stage, Trainings
+from lab.stages.statistics import Interval, mean_interval
 from lab.tasks.limits import within_limits
 
+Kind: TypeAlias = Literal["one_cycle", "several"]
+_KINDS: tuple[Kind, ...] = ("one_cycle", "several")
 
-def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class Candidate:
+    """A setup in the race."""
+
+    kind: Kind
+    trial: int
+    """Of the search, from which it comes."""
+    params: Params
+    scores: tuple[float, ...]
+    """On the fresh seeds on which it completed."""
+    outcomes: tuple[str, ...]
+    """On all of its fresh seeds."""
+    summary: Interval | None
+    """Of the scores; None where there are none."""
+    unbiased: Estimate | None = None
+    """What its score is worth among those of its kind."""
+    observed: float | None = None
+    """The score of the search that it was chosen for; None where it stands in with other cycles."""
+
+    @property
+    def mean(self) -> float:
+        """Without the luck of the choice, where that is known."""
+        best = self.unbiased or self.summary
+        assert best is not None  # of a candidate that completed
+        return best.mean
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The best setup of each kind."""
+
+    one_cycle: Candidate
+    several: Candidate | None = None
+
+    @property
+    def all(self) -> tuple[Candidate, ...]:
+        return (self.one_cycle,) if self.several is None else (self.one_cycle, self.several)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """The candidates and which of them were chosen."""
+
+    metric: str
+    direction: Direction
+    seeds: int
+    """Fresh seeds that a candidate had, unless it was clearly beaten before."""
+    trials: int = 0
+    observed_best: Best
+    """Of the search: the largest of many noisy scores."""
+    candidates: tuple[Candidate, ...]
+    chosen: Chosen
+
+
+def run(spec: StudySpec, record: Record, engine: Engine) -> Confirmed:
     """Train the top candidates of one cycle and of several on fresh seeds and choose by their means.
 
     Raises:
@@ -31,28 +93,28 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     candidates = _candidates(spec, _by_setting(ranked, direction))
     seen = {row.number: row for row in rows}
     entries = [
-        entry | {"observed": _observed(entry, seen[entry["trial"]])}
+        replace(entry, observed=_observed(entry, seen[entry.trial]))
         for entry in _race(spec, record, engine, candidates, direction)
     ]
-    chosen = {kind: _choose(entries, kind, direction) for kind in ("one_cycle", "several")}
-    if chosen["one_cycle"] is None:
-        completed([], "confirm: of the one-cycle candidates", "lower space.max_lr: they diverge on other seeds")
+    one_cycle = _choose(entries, "one_cycle", direction)
+    if one_cycle is None:
+        raise no_trial([], "confirm: of the one-cycle candidates", "lower space.max_lr: they diverge on other seeds")
     best = ranked[0]
-    artefact = {
-        "metric": task_of(spec).metric,
-        "direction": direction,
-        "seeds": spec.confirm.seeds,
-        "trials": sum(len(entry["outcomes"]) for entry in entries),
-        "observed_best": {"trial": best.number, "score": best.score, "params": best.params},
-        "candidates": entries,
-        "chosen": chosen,
-    }
-    return record.write("confirm", artefact)
+    assert best.score is not None  # it completed
+    return Confirmed(
+        metric=task_of(spec).metric,
+        direction=direction,
+        seeds=spec.confirm.seeds,
+        trials=sum(len(entry.outcomes) for entry in entries),
+        observed_best=Best(best.number, best.score, best.params),
+        candidates=tuple(entries),
+        chosen=Chosen(one_cycle, _choose(entries, "several", direction)),
+    )
 
 
 def _race(
-    spec: StudySpec, record: Record, engine: Engine, candidates: list[tuple[str, Params, int]], direction: str
-) -> list[dict[str, Any]]:
+    spec: StudySpec, record: Record, engine: Engine, candidates: list[tuple[Kind, Params, int]], direction: str
+) -> list[Candidate]:
     """Train the candidates round by round on more seeds, without those of their kind that are clearly beaten.
 
     The plan only grows, so a race that was interrupted goes on where it was.
@@ -61,7 +123,7 @@ def _race(
     planned: list[Planned] = []
     out: set[int] = set()
     rows: list[TrialRow] = []
-    entries: list[dict[str, Any]] = []
+    entries: list[Candidate] = []
     metric = task_of(spec).metric
     done = 0
     for end in race.rounds(spec.confirm.seeds):
@@ -75,29 +137,27 @@ def _race(
         rows = run_job(spec, record, engine, make_job(spec, record, engine, "confirm", tuple(planned), space))
         entries = [_entry(index, candidate, rows, places, metric) for index, candidate in enumerate(candidates)]
         done = end
-        for kind in ("one_cycle", "several"):
-            left = {i: e["scores"] for i, e in enumerate(entries) if e["kind"] == kind and i not in out and e["scores"]}
+        for kind in _KINDS:
+            left = {i: e.scores for i, e in enumerate(entries) if e.kind == kind and i not in out and e.scores}
             if left:
                 out |= race.beaten(left, direction)
-    return [entry | {"unbiased": _unbiased(entry, entries, metric)} for entry in entries]
+    return [replace(entry, unbiased=_unbiased(entry, entries, metric)) for entry in entries]
 
 
-def _observed(entry: dict[str, Any], row: TrialRow) -> float | None:
-    """The score of the search that a candidate was chosen for; None where it stands in with other cycles."""
-    return row.score if int(row.params.get("cycles", 1)) == int(entry["params"]["cycles"]) else None
+def _observed(entry: Candidate, row: TrialRow) -> float | None:
+    return row.score if int(row.params.get("cycles", 1)) == int(entry.params["cycles"]) else None
 
 
-def _unbiased(entry: dict[str, Any], entries: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
-    """What a candidate's score is worth among those of its kind."""
-    mine = [e for e in entries if e["kind"] == entry["kind"] and e["scores"]]
-    if not entry["scores"]:
+def _unbiased(entry: Candidate, entries: list[Candidate], metric: str) -> Estimate | None:
+    mine = [e for e in entries if e.kind == entry.kind and e.scores]
+    if not entry.scores:
         return None
     place = next(i for i, e in enumerate(mine) if e is entry)
-    found = race.unlucky([e["scores"] for e in mine], place)
+    found = race.unlucky([e.scores for e in mine], place)
     if found.low is None or found.high is None:
-        return asdict(found)
-    low, high = within_limits(found.low, found.high, metric, entry["scores"])
-    return asdict(found) | {"low": low, "high": high}
+        return found
+    low, high = within_limits(found.low, found.high, metric, entry.scores)
+    return replace(found, low=low, high=high)
 
 
 def _by_setting(ranked: list[TrialRow], direction: str) -> list[TrialRow]:
@@ -118,18 +178,18 @@ def _setting(params: Params) -> tuple[Any, ...]:
     return tuple(sorted(params.items()))
 
 
-def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Params, int]]:
+def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[Kind, Params, int]]:
     """(kind, params, trial) of each candidate; where one kind was not searched, the best of the other stands in."""
-    by_kind: dict[str, list[TrialRow]] = {"one_cycle": [], "several": []}
+    by_kind: dict[Kind, list[TrialRow]] = {"one_cycle": [], "several": []}
     for row in ranked:
         by_kind["one_cycle" if int(row.params.get("cycles", 1)) == 1 else "several"].append(row)
-    found: list[tuple[str, Params, int]] = []
-    wanted = {"one_cycle": spec.confirm.one_cycle, "several": spec.confirm.several}
+    found: list[tuple[Kind, Params, int]] = []
+    wanted: dict[Kind, int] = {"one_cycle": spec.confirm.one_cycle, "several": spec.confirm.several}
     for kind, count in wanted.items():
         cycles = 1 if kind == "one_cycle" else min(2, spec.search.epochs)
         own = [(kind, with_cycles(r.params, int(r.params.get("cycles", 1))), r.number) for r in by_kind[kind]]
         borrowed = [(kind, with_cycles(r.params, cycles), r.number) for r in ranked if r not in by_kind[kind]]
-        distinct: dict[tuple[Any, ...], tuple[str, Params, int]] = {}
+        distinct: dict[tuple[Any, ...], tuple[Kind, Params, int]] = {}
         for candidate in own + borrowed:
             distinct.setdefault(_setting(candidate[1]), candidate)
         found += list(distinct.values())[:count]
@@ -137,29 +197,46 @@ def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[str, Para
 
 
 def _entry(
-    index: int, candidate: tuple[str, Params, int], rows: list[TrialRow], places: list[int], metric: str
-) -> dict[str, Any]:
+    index: int, candidate: tuple[Kind, Params, int], rows: list[TrialRow], places: list[int], metric: str
+) -> Candidate:
     kind, params, trial = candidate
     # A race that goes on after an interruption may find trials of rounds that it has not come to yet.
     planned = [row for row in rows if row.plan_index is not None and row.plan_index < len(places)]
     mine = [row for row in planned if row.plan_index is not None and places[row.plan_index] == index]
-    scores = [row.score for row in mine if row.score is not None]
-    return {
-        "kind": kind,
-        "trial": trial,
-        "params": mine[0].params if mine else params,
-        "scores": scores,
-        "outcomes": [str(row.outcome) for row in mine],
-        "summary": mean_interval(scores, metric) if scores else None,
-    }
+    scores = tuple(row.score for row in mine if row.score is not None)
+    return Candidate(
+        kind=kind,
+        trial=trial,
+        params=mine[0].params if mine else params,
+        scores=scores,
+        outcomes=tuple(str(row.outcome) for row in mine),
+        summary=mean_interval(scores, metric) if scores else None,
+    )
 
 
-def _choose(entries: list[dict[str, Any]], kind: str, direction: str) -> dict[str, Any] | None:
+def _choose(entries: list[Candidate], kind: Kind, direction: str) -> Candidate | None:
     """The candidate with the best mean among those left in the race to its end; of these, if there are any, one that
     has completed on every seed."""
-    mine = [e for e in entries if e["kind"] == kind and e["summary"]]
-    furthest = max((len(e["outcomes"]) for e in mine), default=0)
-    left = [e for e in mine if len(e["outcomes"]) == furthest]
-    finalists = [e for e in left if all(o == "completed" for o in e["outcomes"])] or left
+    mine = [e for e in entries if e.kind == kind and e.summary]
+    furthest = max((len(e.outcomes) for e in mine), default=0)
+    left = [e for e in mine if len(e.outcomes) == furthest]
+    finalists = [e for e in left if all(o == "completed" for o in e.outcomes)] or left
     sign = 1 if direction == "maximize" else -1
-    return max(finalists, key=lambda e: sign * float(e["summary"]["mean"]), default=None)
+    return max(finalists, key=lambda e: sign * e.summary.mean if e.summary else 0.0, default=None)
+
+
+def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
+    count = (spec.confirm.one_cycle + spec.confirm.several) * spec.confirm.seeds
+    return Trainings(count, count * spec.search.epochs)
+
+
+def _headline(artefact: Confirmed) -> str:
+    return "; ".join(_described(best) for best in artefact.chosen.all)
+
+
+def _described(best: Candidate) -> str:
+    seen = "" if best.observed is None else f" (observed {best.observed:.4g})"
+    return f"best setup of {'one cycle' if best.kind == 'one_cycle' else 'several'} {best.mean:.4g}{seen}"
+
+
+STAGE = Stage("confirm", run, (Confirmed,), _headline, _trainings)

@@ -3,25 +3,66 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass
 
 from lab.errors import StudyError
 from lab.lanes.engine import Engine
 from lab.lanes.job import make_job
 from lab.record.folder import Record
 from lab.record.trials import why_ended
-from lab.spec.plan import SearchPlan
+from lab.spec.plan import Direction, SearchPlan
+from lab.spec.space import Params
 from lab.spec.study import StudySpec
-from lab.stages import warm_start
-from lab.stages.job import best_first, completed, run_job, sampler_of, space_of
+from lab.stages.from_bounds import sampler_of, space_of
+from lab.stages.job import best_first, completed, run_job
+from lab.stages.stage import Stage, Trainings
 
 
-def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Best:
+    """A trial with the best score."""
+
+    trial: int
+    score: float
+    params: Params
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Where a study learned from at its start."""
+
+    source: str
+    """The other study's folder."""
+    read: int
+    used: int
+    """Of the trials read, those that lie in this study's space."""
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What the search came to; its trials are in the ledger."""
+
+    metric: str
+    direction: Direction
+    trials: int
+    outcomes: dict[str, int]
+    best: Best
+    lanes: int
+    width: int
+    """Slots of a lane."""
+    ended: str | None = None
+    """Why the search ended before its last trial."""
+    warm_start: WarmStart | None = None
+
+
+def run(spec: StudySpec, record: Record, engine: Engine) -> Explored:
     """Train `search.trials` trials of `search.epochs` epochs, or fewer where `until` says so.
 
     Raises:
         StudyError: not one trial completed, or there was no time for any.
     """
+    from lab.stages import warm_start
+
     search = spec.search
     space = space_of(spec, record)
     known = warm_start.known(record, space)
@@ -37,17 +78,31 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
         "lower the upper end of space.max_lr, or look at the first trial's detail in the journal",
     )
     best = best_first(good, job.direction)[0]
-    return record.write(
-        "explore",
-        {
-            "metric": job.metric,
-            "direction": job.direction,
-            "trials": len(rows),
-            "outcomes": dict(Counter(str(row.outcome) for row in rows if row.outcome is not None)),
-            "best": {"trial": best.number, "score": best.score, "params": best.params},
-            "lanes": job.lanes,
-            "width": job.width,
-            "ended": ended,
-            "warm_start": warm_start.told(record, known),
-        },
+    assert best.score is not None  # it completed
+    return Explored(
+        metric=job.metric,
+        direction=job.direction,
+        trials=len(rows),
+        outcomes=dict(Counter(str(row.outcome) for row in rows if row.outcome is not None)),
+        best=Best(best.number, best.score, best.params),
+        lanes=job.lanes,
+        width=job.width,
+        ended=ended,
+        warm_start=warm_start.told(record, known),
     )
+
+
+def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
+    return Trainings(spec.search.trials, spec.search.trials * spec.search.epochs)
+
+
+def _headline(artefact: Explored) -> str:
+    why = f"; ended since {artefact.ended}" if artefact.ended else ""
+    warm = artefact.warm_start
+    taught = f"; {warm.used} of {warm.read} trials of {warm.source} lay in this space" if warm else ""
+    failed = artefact.outcomes.get("failed", 0)
+    lost = f" ({failed} failed)" if failed else ""
+    return f"{artefact.trials} trials{lost}, best {artefact.metric} {artefact.best.score:.4g}{why}{taught}"
+
+
+STAGE = Stage("explore", run, (Explored,), _headline, _trainings, extended="goes on")

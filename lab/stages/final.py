@@ -3,48 +3,82 @@ and, as the control that snapshots must beat, independent short 1cycle runs."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from lab.errors import RecordError
 from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, task_of
 from lab.record.folder import Record
 from lab.record.trials import TrialRow
-from lab.spec.plan import Planned, derive_seed
+from lab.spec.plan import Direction, Planned, derive_seed
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
-from lab.stages.job import completed, open_to_cycles, run_job, space_of, with_cycles
-from lab.tasks.task import Task
+from lab.stages import confirm
+from lab.stages.from_bounds import space_of
+from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
+from lab.stages.stage import Stage, Trainings
 
 LONG, CYCLICAL, SHORT = "one_cycle", "several", "short"
 
 
-def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Run:
+    """A final model's training."""
+
+    role: str
+    seed: int
+    """Which of the `final.seeds`."""
+    trial: int
+    params: Params
+    epochs: int
+    outcome: str
+    score: float | None
+    snapshots: tuple[str, ...]
+    """Files of its weights in `final/`, one per cycle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final:
+    """The final models."""
+
+    metric: str
+    direction: Direction
+    epochs: int
+    """Of a run at full length."""
+    trials: int = 0
+    runs: tuple[Run, ...]
+
+
+def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
     """Train the confirmed setups; weights are kept at every cycle end.
 
     Raises:
         StudyError: no final model completed.
     """
     final = spec.final
-    confirm = record.need("confirm")["chosen"]
-    one: Params = confirm["one_cycle"]["params"]
-    several: Params = (confirm["several"] or confirm["one_cycle"])["params"]
-    short_epochs = max(final.epochs // final.snapshots, 1)
+    chosen = confirm.STAGE.need(record).chosen
+    one = chosen.one_cycle.params
+    several = (chosen.several or chosen.one_cycle).params
     planned: list[Planned] = []
     for seed in range(final.seeds):
         planned.append(_plan(spec, LONG, with_cycles(one, 1), final.epochs, seed))
         planned.append(_plan(spec, CYCLICAL, with_cycles(several, final.snapshots), final.epochs, seed))
         if final.snapshots > 1:
             planned += [
-                _plan(spec, SHORT, with_cycles(one, 1), short_epochs, seed, member) for member in range(final.snapshots)
+                _plan(spec, SHORT, with_cycles(one, 1), _short_epochs(spec), seed, member)
+                for member in range(final.snapshots)
             ]
     space = open_to_cycles(space_of(spec, record), (1, final.snapshots))
     job = make_job(spec, record, engine, "final", tuple(planned), space)
     rows = run_job(spec, record, engine, job)
     completed(rows, "final", "lower space.max_lr: the chosen setup diverges at the final budget")
-    runs = [_entry(spec, record, plan, row) for plan, row in zip(planned, rows, strict=True)]
-    artefact = {"metric": job.metric, "direction": job.direction, "epochs": final.epochs, "trials": len(rows)}
-    return record.write("final", {**artefact, "runs": runs})
+    runs = tuple(_entry(spec, record, plan, row) for plan, row in zip(planned, rows, strict=True))
+    return Final(metric=job.metric, direction=job.direction, epochs=final.epochs, trials=len(rows), runs=runs)
+
+
+def _short_epochs(spec: StudySpec) -> int:
+    """Of one of the short runs, which together are as long as a run with snapshots."""
+    return max(spec.final.epochs // spec.final.snapshots, 1)
 
 
 def _plan(spec: StudySpec, role: str, params: Params, epochs: int, seed: int, member: int = 0) -> Planned:
@@ -56,7 +90,9 @@ def _ends(spec: StudySpec, plan: Planned) -> tuple[int, ...]:
     return spec.schedule.recipe().schedule(plan.params).cycle_ends(plan.epochs * 100)
 
 
-def _entry(spec: StudySpec, record: Record, plan: Planned, row: TrialRow) -> dict[str, Any]:
+def _entry(spec: StudySpec, record: Record, plan: Planned, row: TrialRow) -> Run:
+    from lab.tasks.task import Task
+
     role, _, seed = plan.role.partition(":")
     files = sorted(record.final_folder.glob(f"{row.number:04d}-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]))
     leaves_weights = isinstance(task_of(spec), Task) and row.score is not None
@@ -65,13 +101,27 @@ def _entry(spec: StudySpec, record: Record, plan: Planned, row: TrialRow) -> dic
             f"{record.final_folder}: weights of trial {row.number} are missing; restore them from a copy, "
             "or run the study in a new folder"
         )
-    return {
-        "role": role,
-        "seed": int(seed),
-        "trial": row.number,
-        "params": row.params,
-        "epochs": row.epochs,
-        "outcome": str(row.outcome),
-        "score": row.score,
-        "snapshots": [path.name for path in files] if row.score is not None else [],
-    }
+    return Run(
+        role=role,
+        seed=int(seed),
+        trial=row.number,
+        params=row.params,
+        epochs=row.epochs,
+        outcome=str(row.outcome),
+        score=row.score,
+        snapshots=tuple(path.name for path in files) if row.score is not None else (),
+    )
+
+
+def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
+    final = spec.final
+    shorts = final.snapshots if final.snapshots > 1 else 0
+    epochs = 2 * final.epochs + shorts * _short_epochs(spec)
+    return Trainings(final.seeds * (2 + shorts), final.seeds * epochs)
+
+
+def _headline(artefact: Final) -> str:
+    return f"{len(artefact.runs)} models"
+
+
+STAGE = Stage("final", run, (Final,), _headline, _trainings)

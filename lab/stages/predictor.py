@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,10 @@ from torch import Tensor, nn
 
 from lab.errors import RecordError, TaskError
 from lab.record.folder import Record
+from lab.spec.space import Params
 from lab.spec.study import StudySpec
+from lab.stages import ensemble
+from lab.stages.stage import Skipped
 from lab.tasks.build import build_model
 from lab.tasks.checks import tried
 from lab.tasks.load import load_task
@@ -22,19 +24,16 @@ from lab.training.snapshots import load_weights
 _BATCH = 1024
 
 
-@dataclass(frozen=True)
-class Member:
-    """One snapshot: the hyperparameters its model is built from, and its weights' file in `final/`."""
-
-    params: dict[str, Any]
-    file: str
-
-
 @torch.no_grad()
-def member_outputs(task: Task, folder: Path, member: Member, x: Tensor) -> Tensor:
-    """What one member predicts for inputs [n, ...]: probabilities [n, c], or plain values."""
-    model = build_model(task, member.params, 0, task.model_input(_narrow(x[:1])))
-    load_weights(model, folder / member.file)
+def member_outputs(task: Task, weights: Path, params: Params, x: Tensor) -> Tensor:
+    """What a snapshot predicts for inputs [n, ...]: probabilities [n, c], or plain values.
+
+    Args:
+        weights: its file.
+        params: the hyperparameters that its model is built from.
+    """
+    model = build_model(task, params, 0, task.model_input(_narrow(x[:1])))
+    load_weights(model, weights)
     model.eval()
     if all(p.dtype != torch.float64 for p in model.parameters()):
         x = _narrow(x)
@@ -61,9 +60,9 @@ class Ensemble:
     """The members that the study chose, with their weights and temperatures."""
 
     def __init__(self, spec: StudySpec, record: Record) -> None:
-        artefact = record.need("ensemble")
-        if artefact.get("skipped"):
-            raise RecordError(f"{record.folder}: this study has no ensemble: {artefact['skipped']}")
+        artefact = ensemble.STAGE.complete(record)
+        if isinstance(artefact, Skipped):
+            raise RecordError(f"{record.folder}: this study has no ensemble: {artefact.skipped}")
         task = load_task(spec.task.ref())
         assert isinstance(task, Task)  # a trial function's study has skipped its ensemble
         kept = record.task()
@@ -71,8 +70,7 @@ class Ensemble:
             task.restore(kept["fitted"])
         self._task = task
         self._folder = record.final_folder
-        self._members = [(Member(m["params"], m["file"]), m) for m in artefact["chosen"]["members"]]
-        self._temperature: float = artefact["chosen"]["temperature"]
+        self._chosen = artefact.chosen
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -104,8 +102,8 @@ class Ensemble:
         if not len(inputs):
             raise TaskError("there are no inputs to predict for")
         outputs = []
-        for member, entry in self._members:
-            output = member_outputs(self._task, self._folder, member, inputs)
-            outputs.append(with_temperature(output, entry["temperature"], self.kind))
-        mean = weighted(torch.stack(outputs), [entry["weight"] for _, entry in self._members])
-        return with_temperature(mean, self._temperature, self.kind)
+        for member in self._chosen.members:
+            output = member_outputs(self._task, self._folder / member.file, member.params, inputs)
+            outputs.append(with_temperature(output, member.temperature, self.kind))
+        mean = weighted(torch.stack(outputs), [member.weight for member in self._chosen.members])
+        return with_temperature(mean, self._chosen.temperature, self.kind)

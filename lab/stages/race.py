@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 _LEVEL = 0.95
 
@@ -39,6 +38,8 @@ def beaten(scores: Mapping[int, Sequence[float]], direction: str) -> set[int]:
     Args:
         scores: of each candidate, over the same seeds.
     """
+    from scipy import stats  # here as below: takes longer than all that only reads an artefact
+
     spread, freedom = _noise(list(scores.values()))
     if freedom < 1:
         return set()
@@ -59,6 +60,8 @@ def unlucky(scores: Sequence[Sequence[float]], chosen: int) -> Estimate:
     The best of several means is too good; its posterior mean under a common normal prior is not (empirical Bayes,
     Efron and Morris 1973).
     """
+    from scipy import stats
+
     own = scores[chosen]
     spread, freedom = _noise(scores)
     mean = float(np.mean(own))

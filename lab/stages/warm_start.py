@@ -17,6 +17,7 @@ from lab.spec.distributions import distributions
 from lab.spec.plan import Known, Outcome
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
+from lab.stages.explore import WarmStart
 
 _PLACE = "--warm-start"
 _TEACHES = (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
@@ -58,12 +59,12 @@ def known(record: Record, space: Space) -> tuple[Known, ...]:
     return _inside([_from_json(one) for one in _kept(record)["trials"]], space)
 
 
-def told(record: Record, used: tuple[Known, ...]) -> dict[str, Any] | None:
+def told(record: Record, used: tuple[Known, ...]) -> WarmStart | None:
     """For the artefact: where the trials came from, how many were read, and how many lie in the space."""
     if not path_of(record).exists():
         return None
     kept = _kept(record)
-    return {"source": kept["source"], "read": len(kept["trials"]), "used": len(used)}
+    return WarmStart(kept["source"], len(kept["trials"]), len(used))
 
 
 def known_of(row: TrialRow) -> Known:

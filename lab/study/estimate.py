@@ -35,16 +35,16 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     found = trainings(spec, steps_each)
     lines = [f"data     {fact}" for fact in description.facts]
     lines += [f"warning  {doubt}" for doubt in description.warnings]
-    lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs) in found.items() if n]
-    total = sum(n for n, _ in found.values())
-    epochs = sum(epochs for _, epochs in found.values())
+    lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs, _) in found.items() if n]
+    total = sum(of_stage.trainings for of_stage in found.values())
+    epochs = sum(of_stage.epochs for of_stage in found.values())
     steps = None
     if len(sizes) > 1:
         lines.append(
             f"groups   by batch_size {', '.join(map(str, sizes))}: each is trained in stacked models of its own"
         )
     if steps_each is not None:
-        steps = round(epochs * steps_each) + found["bounds"][0] * spec.bounds.steps
+        steps = round(epochs * steps_each) + sum(of_stage.steps for of_stage in found.values())
     lines.append(f"in all   {total:5} trainings, {epochs:6} epochs" + (f", {steps} optimizer steps" if steps else ""))
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")

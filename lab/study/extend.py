@@ -19,13 +19,14 @@ from lab.record.trials import read_stages
 from lab.spec.distributions import distribution
 from lab.spec.space import Dimension, FromBounds
 from lab.spec.study import StudySpec
-from lab.stages.job import space_of
+from lab.stages import STAGES, bounds, explore
+from lab.stages.from_bounds import space_of
 
-_ANEW = ("explore", "explain", "confirm", "final", "ensemble")
+_OUTDATED = tuple(stage for stage in STAGES if stage.extended != "stays")
 """Stages whose artefacts more trials make out of date."""
-_FORGOTTEN = ("confirm", "final")
-"""Of these, stages whose trials are made anew too."""
-_TRAINED = ("bounds", "explore")
+_FORGOTTEN = tuple(stage.name for stage in STAGES if stage.extended == "anew" and stage.trainings)
+"""Outdated stages whose trials are made anew too."""
+_TRAINED = tuple(stage.name for stage in STAGES if stage.extended != "anew" and stage.trainings)
 """Stages whose trials stay."""
 _MAY_CHANGE = {"search", "space", "until", "confirm", "final", "provenance", "execution"}
 
@@ -93,7 +94,7 @@ def _finish(record: Record) -> None:
 
 
 def _conclusions(record: Record) -> list[Path]:
-    return [*(record.artefact_path(stage) for stage in _ANEW), record.final_folder]
+    return [*(stage.path(record) for stage in _OUTDATED), record.final_folder]
 
 
 def _put_aside(record: Record, aside: Path) -> None:
@@ -146,14 +147,15 @@ def _check(record: Record, old: StudySpec, new: StudySpec) -> None:
     searched = [name for name, value in before["search"].items() if name != "trials" and after["search"][name] != value]
     if searched:
         raise SpecError(f"search.{searched[0]}", "cannot change when a study is extended")
-    # Of a search that has made all its trials, a wider space alone would be searched by none.
-    ended = bool((record.artefact("explore") or {}).get("ended"))
+    # A search that has made all its trials would search a wider space with none.
+    explored = explore.STAGE.if_any(record)
+    ended = explored is not None and bool(explored.ended)
     goes_on = new.until != old.until or (ended and new.space != old.space)
     if new.search.trials < old.search.trials + (0 if goes_on else 1):
         raise SpecError("search.trials", f"{new.search.trials!r} is not above the {old.search.trials} there are")
     if list(new.space) != list(old.space):
         raise SpecError("space", f"has other hyperparameters than {', '.join(old.space)}")
-    searched_in = space_of(old, record) if record.artefact("bounds") else old.space
+    searched_in = space_of(old, record) if bounds.STAGE.read(record) else old.space
     for name, dimension in searched_in.items():
         if not isinstance(new.space[name], FromBounds):
             if not isinstance(dimension, FromBounds):  # else nothing has been drawn from it yet

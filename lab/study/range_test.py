@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lab.record.artefact import to_json
 from lab.spec.space import FromBounds, Space
 from lab.spec.study import StudySpec, parse_spec
+from lab.stages import bounds
+from lab.stages.bounds import Bounds
 from lab.study.study import Study
 from lab.tasks.to_spec import spec_value
 
@@ -23,49 +26,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What several range tests of a task say together; `artefact` holds every curve."""
+    """What several range tests of a task say together."""
 
-    artefact: Mapping[str, Any]
+    read: Bounds
+
+    @property
+    def artefact(self) -> dict[str, Any]:
+        """All of it, with every curve, as the file of the bounds stage has it."""
+        return to_json(self.read)
 
     @property
     def suggestion(self) -> float:
         """The max_lr with which a 1cycle training is expected to do best."""
-        return float(self.artefact["suggestion"])
+        return self.read.suggestion
 
     @property
     def sure(self) -> tuple[float, float] | None:
         """Between which rates the suggestion lies over runs drawn anew; None for a single run. See `Agreement.sure`."""
-        found = self.artefact["sure"]
-        return None if found is None else (float(found[0]), float(found[1]))
+        return self.read.sure
 
     @property
     def marks(self) -> tuple[float, float]:
         """The two readings whose geometric mean the suggestion is, the lesser first. See `Agreement.marks`."""
-        less, more = self.artefact["marks"]
-        return float(less), float(more)
+        assert self.read.marks is not None  # of a test of this version
+        return self.read.marks
 
     @property
     def bounds(self) -> tuple[float, float]:
         """The range of max_lr worth searching."""
-        return float(self.artefact["low"]), float(self.artefact["high"])
+        return self.read.low, self.read.high
 
     @property
     def weight_decay(self) -> float | None:
         """The largest weight decay of the grid that costs no loss; None where there was no grid."""
-        found = self.artefact["weight_decay"]
-        return None if found is None else float(found)
+        return self.read.weight_decay
 
     @property
     def rules(self) -> dict[str, float]:
         """Each classical rule's median over the runs."""
-        told = [run["rules"] for run in self.artefact["runs"] if run["rules"]]
+        told = [run.rules for run in self.read.runs if run.rules]
         return {name: float(np.exp(np.median([np.log(rules[name]) for rules in told]))) for name in told[0]}
 
     def plot(self) -> Figure:
         """Loss against learning rate, a band over seeds per weight decay, and the marks."""
         from lab.report.plots import range_test_figure
 
-        return range_test_figure(self.artefact)
+        return range_test_figure(self.read)
 
 
 def lr_range(
@@ -122,4 +128,5 @@ def lr_range_of(spec: StudySpec, quiet: bool = True) -> RangeTest:
     asks = spec.model_copy(update={"space": Space({**spec.space, "max_lr": FromBounds()})})
     with tempfile.TemporaryDirectory() as folder:
         study = Study.from_spec(asks, Path(folder) / "study")
-        return RangeTest(study.run(engine="local", until="bounds", quiet=quiet).artefact("bounds"))
+        study.run(engine="local", until=bounds.STAGE.name, quiet=quiet)
+        return RangeTest(bounds.STAGE.need(study.record))

@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import RecordError, StudyError, nearest
-from lab.record.folder import Record, write_bytes
+from lab.record.artefact import to_json
+from lab.record.folder import Record, read_json, write_bytes
 from lab.record.trials import TrialRow, read_stages
+from lab.response import findings
 from lab.spec.study import StudySpec
+from lab.stages import STAGES, ensemble, explain
+from lab.stages.explain import Explained, Withheld
+from lab.study.cost import TRAINS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,28 +62,37 @@ def write_trials(spec: StudySpec, record: Record, stages: Sequence[str]) -> None
 class Effect:
     """Partial dependence of the score on one hyperparameter."""
 
-    def __init__(self, metric: str, data: dict[str, Any]) -> None:
+    def __init__(self, metric: str, effect: findings.Effect) -> None:
         self._metric = metric
-        self.data = data
+        self._effect = effect
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Its numbers, as the file of the artefact has them."""
+        return to_json(self._effect)
 
     def plot(self) -> Figure:
         """The curve with its band, as a plotly figure."""
         from lab.report.plots import effect_figure
 
-        return effect_figure(self.data, self._metric)
+        return effect_figure(self._effect, self._metric)
 
 
 class Response:
     """The forest's view of the explore stage."""
 
-    def __init__(self, metric: str, data: dict[str, Any]) -> None:
-        self._metric = metric
-        self.data = data
+    def __init__(self, artefact: Explained | Withheld) -> None:
+        self._artefact = artefact
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """All of it, as the file of the artefact has it."""
+        return to_json(self._artefact)
 
     @property
     def importances(self) -> dict[str, float] | None:
         """Total-effect share of each hyperparameter; None where the forest is not to be believed."""
-        return self.data.get("importances")
+        return self._artefact.importances if isinstance(self._artefact, Explained) else None
 
     def effects(self, name: str) -> Effect:
         """The effect of one hyperparameter.
@@ -87,12 +101,12 @@ class Response:
             KeyError: there is none; with the near ones.
             StudyError: there are none at all, since the forest is not to be believed.
         """
-        found = {effect["name"]: effect for effect in self.data.get("effects", [])}
-        if not found and self.data.get("withheld"):
-            raise StudyError(f"effects are withheld: {self.data['withheld']}")
+        if isinstance(self._artefact, Withheld):
+            raise StudyError(f"effects are withheld: {self._artefact.withheld}")
+        found = {effect.name: effect for effect in self._artefact.effects}
         if name not in found:
             raise KeyError(f"no effect of {name!r}{nearest(name, found)}; there are: {', '.join(found)}")
-        return Effect(self._metric, found[name])
+        return Effect(self._artefact.explains, found[name])
 
 
 class Result:
@@ -105,23 +119,27 @@ class Result:
     @property
     def trials(self) -> pd.DataFrame:
         """Every trial of every stage."""
-        return trials_frame(self._spec, self._record, ("bounds", "explore", "confirm", "final"))
+        return trials_frame(self._spec, self._record, TRAINS)
 
     def artefact(self, stage: str) -> dict[str, Any]:
-        """What a stage wrote; `RecordError` when it has not run."""
-        return self._record.need(stage)
+        """What a stage wrote, as its file has it; `RecordError` when it has not run."""
+        declared = next((one for one in STAGES if one.name == stage), None)
+        if declared is None:
+            names = [one.name for one in STAGES]
+            raise RecordError(f"{stage!r} is no stage{nearest(stage, names)}; there are: {', '.join(names)}")
+        declared.complete(self._record)
+        return read_json(declared.path(self._record))
 
     @property
     def response(self) -> Response:
         """The forest's view; `RecordError` when stage `explain` has not run."""
-        found = self._record.need("explain")
-        return Response(found.get("explains", "score"), found)
+        return Response(explain.STAGE.need(self._record))
 
     @property
     def ensemble(self) -> Ensemble:
         """The chosen ensemble; `RecordError` when stage `ensemble` has not run."""
         from lab.stages.predictor import Ensemble
 
-        if self._record.artefact("ensemble") is None:
+        if ensemble.STAGE.read(self._record) is None:
             raise RecordError(f"{self._record.folder}: has no ensemble yet; resume the study first")
         return Ensemble(self._spec, self._record)

@@ -15,7 +15,9 @@ from lab.errors import RecordError
 from lab.lanes.live_status import NAME
 from lab.record.folder import read_json
 from lab.record.trials import failures, read_stages
-from lab.study.study import STAGES, Study, headline
+from lab.stages import STAGES
+from lab.study.cost import TRAINS
+from lab.study.study import Study
 
 _MOST_REASONS = 3
 _FRESH_S = 15.0
@@ -25,22 +27,22 @@ _FRESH_S = 15.0
 def status_of(study: Study) -> dict[str, Any]:
     """Each stage's state, its trials by outcome, and the best score so far; plain values."""
     stages: dict[str, Any] = {}
-    trials = read_stages(study.record, STAGES, study.spec.store)
+    trials = read_stages(study.record, TRAINS, study.spec.store)
     for stage in STAGES:
-        artefact = study.record.artefact(stage)
-        rows = trials[stage]
+        artefact = stage.read(study.record)
+        rows = trials.get(stage.name, [])
         counts = Counter("waiting or running" if row.outcome is None else str(row.outcome) for row in rows)
         scores = [row.score for row in rows if row.score is not None]
         state = "complete" if artefact is not None else ("begun" if rows else "not begun")
-        stages[stage] = {
+        stages[stage.name] = {
             "state": state,
             "trials": dict(counts),
             "scores": [min(scores), max(scores)] if scores else None,
         }
         if reasons := failures(rows):
-            stages[stage]["failures"] = reasons
+            stages[stage.name]["failures"] = reasons
         if artefact is not None:
-            stages[stage]["found"] = headline(stage, artefact)
+            stages[stage.name]["found"] = stage.said(artefact)
     complete = all(stage["state"] == "complete" for stage in stages.values())
     return {
         "name": study.spec.name,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import RecordError, SpecError
@@ -20,6 +19,8 @@ from lab.spec.batch_size import batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.space import Dimension, Space
 from lab.spec.study import StudySpec, parse_spec, without_range_test
+from lab.stages import STAGES
+from lab.stages.stage import Stage
 from lab.study.check import always_read, check_read, unread
 from lab.study.cost import TRAINS, steps_of
 from lab.study.data import open_data, undone_if_refused
@@ -32,8 +33,6 @@ from lab.tasks.to_spec import spec_value
 
 if TYPE_CHECKING:
     from lab.tasks.task import Task, TrialFunction
-
-STAGES = ("bounds", "explore", "explain", "confirm", "final", "ensemble")
 
 
 class Study:
@@ -133,8 +132,9 @@ class Study:
         if self.record.exists() and (finish(self.record) or self.record.begun):
             self._set(Study.open(self.record.folder)._with_task(self.spec), self.record.folder)
         self.spec = _with_flags(self.spec, engine, lanes, width, address)
-        if until is not None and until not in STAGES:
-            raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(STAGES)}")
+        names = [stage.name for stage in STAGES]
+        if until is not None and until not in names:
+            raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(names)}")
         fresh = not self.record.folder.exists()
         tracker = _tracker(track, self.spec, self.record) if track else None
         with self.record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
@@ -177,22 +177,22 @@ class Study:
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RecordError(f"{folder}: is not empty and holds no study; choose another --dir")
 
-    def _ahead(self, until: str | None) -> list[str]:
-        return [s for s in STAGES[: STAGES.index(until) + 1 if until else None] if self.record.artefact(s) is None]
+    def _ahead(self, until: str | None) -> list[Stage[Any]]:
+        last = [stage.name for stage in STAGES].index(until) if until else len(STAGES)
+        return [stage for stage in STAGES[: last + 1] if stage.read(self.record) is None]
 
     def _run_stages(
-        self, stack: contextlib.ExitStack, display: Display, address: str | None, ahead: list[str], tracker: Any
+        self, stack: contextlib.ExitStack, display: Display, address: str | None, ahead: list[Stage[Any]], tracker: Any
     ) -> None:
         engine: Engine | None = None
         for stage in ahead:
             begin = time.monotonic()
-            if engine is None and stage in TRAINS:
+            if engine is None and stage.trainings:
                 engine = self._open_lanes(stack, display, address)
-            run: Callable[..., dict[str, Any]] = _stage_module(stage).run
-            artefact = run(self.spec, self.record, engine)
-            if stage in TRAINS:
-                write_trials(self.spec, self.record, STAGES)
-            display.say(f"{stage:9} {time.monotonic() - begin:.1f} s: {headline(stage, artefact)}")
+            artefact = stage.write(self.record, stage.run(self.spec, self.record, engine))
+            if stage.trainings:
+                write_trials(self.spec, self.record, TRAINS)
+            display.say(f"{stage.name:9} {time.monotonic() - begin:.1f} s: {stage.said(artefact)}")
             if tracker is not None:
                 tracker.stage(stage, artefact)
 
@@ -200,7 +200,7 @@ class Study:
         from lab.lanes.speed.choose import open_lanes
 
         # Of the whole study, wherever it pauses this time: what is settled now holds when it goes on.
-        stages = [s for s in TRAINS if self.record.artefact(s) is None]
+        stages = [stage.name for stage in STAGES if stage.trainings and stage.read(self.record) is None]
         spec = self.spec
         ahead = partial(steps_of, spec, stages)
         engine, self.spec = open_lanes(spec, self.record, display.watch, display.say, address, ahead)
@@ -214,7 +214,7 @@ class Study:
         write_bytes(self.record.spec_path, dump_spec(self.spec).encode())
 
     def _finish(self, display: Display, until: str | None, tracker: Any) -> None:
-        if until is None or until == STAGES[-1]:
+        if until is None or until == STAGES[-1].name:
             from lab.report.page import write_report
 
             path = write_report(self.spec, self.record)
@@ -256,40 +256,6 @@ def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
     return tuple(f"space.{name}: the task was not seen to read it; then it is searched to no effect" for name in found)
 
 
-def headline(stage: str, artefact: Mapping[str, Any]) -> str:
-    """What a stage found, in a few words."""
-    if artefact.get("skipped"):
-        return f"skipped: {artefact['skipped']}"
-    match stage:
-        case "bounds":
-            at = ", ".join(f"{name} {value}" for name, value in artefact.get("at", {}).items())
-            return f"max_lr between {artefact['low']:.2g} and {artefact['high']:.2g}" + (f", at {at}" if at else "")
-        case "explore":
-            why = f"; ended since {artefact['ended']}" if artefact.get("ended") else ""
-            warm = artefact.get("warm_start")
-            taught = f"; {warm['used']} of {warm['read']} trials of {warm['source']} lay in this space" if warm else ""
-            failed = artefact["outcomes"].get("failed", 0)
-            lost = f" ({failed} failed)" if failed else ""
-            best = f"best {artefact['metric']} {artefact['best']['score']:.4g}"
-            return f"{artefact['trials']} trials{lost}, {best}{why}{taught}"
-        case "explain":
-            r2 = artefact.get("out_of_bag_r2")
-            return "out-of-bag R2 " + ("unknown" if r2 is None else f"{r2:.2f}")
-        case "confirm":
-            return "; ".join(_confirmed(kind, best) for kind, best in artefact["chosen"].items() if best)
-        case "final":
-            return f"{len(artefact['runs'])} models"
-        case _:
-            test = artefact["chosen"]["test"]
-            return f"test {artefact['metric']} {test[artefact['metric']]:.4g}"
-
-
-def _confirmed(kind: str, best: Mapping[str, Any]) -> str:
-    mean, observed = (best.get("unbiased") or best["summary"])["mean"], best.get("observed")
-    told = "" if observed is None else f" (observed {observed:.4g})"
-    return f"best setup of {'one cycle' if kind == 'one_cycle' else 'several'} {mean:.4g}{told}"
-
-
 def _with_flags(
     spec: StudySpec, engine: str | None, lanes: int | None, width: int | None, address: str | None = None
 ) -> StudySpec:
@@ -308,12 +274,6 @@ def _with_flags(
     if engine is not None and engine not in ("auto", "ray", "local"):
         raise SpecError("--engine", f"{engine!r} is unknown; choices: auto, ray, local")
     return spec.model_copy(update={"execution": spec.execution.model_copy(update=updates)})
-
-
-def _stage_module(stage: str) -> ModuleType:
-    import importlib
-
-    return importlib.import_module(f"lab.stages.{stage}")
 
 
 def _tracker(kind: str, spec: StudySpec, record: Record) -> Any:

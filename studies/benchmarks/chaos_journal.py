@@ -78,6 +78,7 @@ def account(folder: Path, alone: Path, trials: int, journal: Journal, seen: set[
     """
     from lab.record.folder import Record
     from lab.record.trials import read_trials
+    from lab.stages import explore
 
     def told(path: Path, name: Any) -> list[tuple[int, Any]]:
         rows = read_trials(Record(path), "explore")
@@ -86,8 +87,8 @@ def account(folder: Path, alone: Path, trials: int, journal: Journal, seen: set[
     rows, undisturbed = told(folder, journal.origin), dict(told(alone, int))
     found = Counter(n for n, _ in rows)
     best = max((score, -n) for n, (_, _, score, _) in undisturbed.items() if n in found and score is not None)
-    chosen = Record(folder).need("explore")["best"]
-    choice = (chosen["score"], -chosen["trial"])
+    chosen = explore.STAGE.need(Record(folder)).best
+    choice = (chosen.score, -chosen.trial)
     return {
         "trials": len(rows),
         "trials_as_undisturbed": sum(undisturbed[n] == result for n, result in rows),

@@ -18,8 +18,7 @@ from typing import Any
 
 from measured import machine
 
-from lab.record.folder import Record, read_json
-from lab.record.spec_file import read_spec
+from lab.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,9 +30,9 @@ def one(seed: int, folder: Path) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, *command, "--set", f"seed={seed}"], check=True, env=environment)
     seconds = time.perf_counter() - begin
-    record = Record(folder)
-    ensemble, confirm, explain = (read_json(record.artefact_path(s)) for s in ("ensemble", "confirm", "explain"))
-    spec = read_spec(record.spec_path)
+    study = Study.open(folder)
+    ensemble, confirm, explain = (study.result.artefact(stage) for stage in ("ensemble", "confirm", "explain"))
+    spec = study.spec
     return {
         "seed": seed,
         "seconds": round(seconds, 1),

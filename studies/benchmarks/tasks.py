@@ -26,8 +26,7 @@ from typing import Any
 import pandas as pd
 from measured import machine
 
-from lab.record.folder import Record, read_json
-from lab.record.spec_file import read_spec
+from lab.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,9 +106,9 @@ def run(name: str, data: Path, folder: Path) -> dict[str, Any]:
     begin = time.perf_counter()
     _lab("study", "run", str(ROOT / "studies" / benchmark.spec), "--dir", str(folder), *(f"--set={s}" for s in sets))
     seconds = time.perf_counter() - begin
-    record = Record(folder)
-    ensemble, confirm, explain = (read_json(record.artefact_path(s)) for s in ("ensemble", "confirm", "explain"))
-    spec = read_spec(record.spec_path)
+    study = Study.open(folder)
+    ensemble, confirm, explain = (study.result.artefact(stage) for stage in ("ensemble", "confirm", "explain"))
+    spec = study.spec
     held_out = benchmark.held_out.replace("{data}", str(data)) if benchmark.held_out else _test_rows(spec, folder)
     told = _lab("predict", str(folder), "--input", str(held_out), "--output", str(folder / "predicted.csv")).stderr
     return {

@@ -120,6 +120,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+def test_who_looks_at_studies_imports_nothing_that_trains_or_fits(finished: Path) -> None:
+    for command in (("list", finished.parent), ("status", finished)):
+        assert not modules_after("study", *map(str, command)) & {"torch", "ray", "sklearn", "scipy", "wandb", "plotly"}
+
+
 def test_predict_gives_the_reported_test_score_again(finished: Path, tmp_path: Path) -> None:
     study = Study.open(finished)
     x, y = load_digits(return_X_y=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from lab.errors import RecordError
 from lab.record.folder import Record
 from lab.report import page
 from lab.report.page import render, write_report
+from lab.stages import bounds, confirm, explain
+from lab.stages.explain import Explained
 from lab.study.study import Study
 from tests.small import ROOT, small_spec
 
@@ -107,11 +110,17 @@ def test_a_browser_without_a_network_draws_every_plot_without_an_error(study: St
     assert set(drawn) >= ({*PLOTS} if explained else {"range-test", "history", "curves", "schedules", "controls"})
 
 
+def _explained(record: Record) -> Explained:
+    artefact = explain.STAGE.need(record)
+    assert isinstance(artefact, Explained)
+    return artefact
+
+
 def test_withheld_importances_are_not_drawn_and_the_reason_stands_there(study: Study, tmp_path: Path) -> None:
     shutil.copytree(study.record.folder, tmp_path / "run")
     record = Record(tmp_path / "run")
-    explain = record.need("explain") | {"withheld": "the forest is lost", "importances": None, "edges": {}}
-    record.write("explain", explain)
+    lost = replace(_explained(record), withheld="the forest is lost", importances=None, edges={})
+    explain.STAGE.write(record, lost)
     html = render(study.spec, record)
     assert "Withheld: the forest is lost." in html
     assert 'id="importances"' not in html
@@ -121,7 +130,7 @@ def test_withheld_importances_are_not_drawn_and_the_reason_stands_there(study: S
 def test_an_optimum_at_the_edge_says_which_way_to_widen(study: Study, tmp_path: Path) -> None:
     shutil.copytree(study.record.folder, tmp_path / "run")
     record = Record(tmp_path / "run")
-    record.write("explain", record.need("explain") | {"edges": {"weight_decay": "high"}})
+    explain.STAGE.write(record, replace(_explained(record), edges={"weight_decay": "high"}))
     assert "Widen it: raise space.weight_decay.high." in render(study.spec, record)
 
 
@@ -131,13 +140,14 @@ def test_a_suggestion_that_the_trials_do_not_bear_out_is_called_so(
 ) -> None:
     shutil.copytree(study.record.folder, tmp_path / "run")
     record = Record(tmp_path / "run")
-    confirmed = record.need("confirm")["chosen"]["one_cycle"]["params"]["max_lr"]
+    confirmed = float(confirm.STAGE.need(record).chosen.one_cycle.params["max_lr"])
+    tested = bounds.STAGE.need(record)
     found = {"suggestion": ratio * confirmed, "low": confirmed / 60, "high": 60 * confirmed}
-    record.write("bounds", record.need("bounds") | found)
+    bounds.STAGE.write(record, replace(tested, **found))
     html = render(study.spec, record)
     assert ("The trials found otherwise" in html) == (says is not None)
     assert says is None or says in html
-    record.write("bounds", record.need("bounds") | {"low": 0.9 * confirmed, "high": 1.1 * confirmed})
+    bounds.STAGE.write(record, replace(tested, **found | {"low": 0.9 * confirmed, "high": 1.1 * confirmed}))
     narrow = "The trials found otherwise" in render(study.spec, record)
     assert not narrow, "no trial could have been where the range test pointed"
 

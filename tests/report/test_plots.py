@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lab.report import plots
 from lab.report.plots import surface_figure
+from lab.response.findings import Importance, Surface
 
 
-def surface(**changes: Any) -> dict[str, Any]:
+def surface(**changes: Any) -> Surface:
     rates = [10.0 ** (-3 + i / 7) for i in range(15)]
-    return {
-        "names": ["max_lr", "model"],
-        "log": [True, False],
-        "x": rates,
-        "y": ["mlp", "cnn"],
-        "mean": [[0.1 * i for i in range(15)], [0.2 * i for i in range(15)]],
-        "support": [[1] * 15, [2] * 15],
-    } | changes
+    plain = Surface(
+        names=("max_lr", "model"),
+        x=tuple(rates),
+        y=("mlp", "cnn"),
+        mean=(tuple(0.1 * i for i in range(15)), tuple(0.2 * i for i in range(15))),
+        support=((1,) * 15, (2,) * 15),
+        log=(True, False),
+    )
+    return replace(plain, **changes)
 
 
 def test_where_every_point_has_a_trial_nothing_is_grey():
@@ -31,14 +34,14 @@ def test_where_every_point_has_a_trial_nothing_is_grey():
 
 
 def test_points_without_a_trial_are_the_grey_ones():
-    _, grey = surface_figure(surface(support=[[0] + [1] * 14, [1] * 15]), "accuracy").data
+    _, grey = surface_figure(surface(support=((0, *[1] * 14), (1,) * 15)), "accuracy").data
     assert list(grey.z[0]) == [1, *[0] * 14]
     assert list(grey.z[1]) == [0] * 15
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
 def test_the_importances_legend_stands_above_the_bars_however_many_there_are(count: int):
-    shares = {f"h{i}": {"share": 0.1, "low": 0.0, "high": 0.2} for i in range(count)}
+    shares = {f"h{i}": Importance(share=0.1, low=0.0, high=0.2) for i in range(count)}
     layout = plots.importance_figure({"permutation": shares}).layout
     assert (layout.legend.yref, layout.legend.y, layout.legend.yanchor) == ("container", 1, "top")
     assert layout.margin.t >= 2 * layout.font.size  # a line of text, and some air

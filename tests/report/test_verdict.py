@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.report.verdict import verdict
+from lab.response.findings import Coverage, Effect, Extrapolation, Importance, Interaction
+from lab.stages.explain import Explained, Gain, TreeStd
 
 FOLDER = Path("/runs/my study")
 
 
-def _importance(share: float, low: float, high: float) -> dict[str, float]:
-    return {"share": share, "low": low, "high": high}
-
-
-def _effect(name: str, values: list[Any], mean: list[float]) -> dict[str, Any]:
-    return {"name": name, "values": values, "mean": mean}
+def _effect(name: str, values: list[Any], mean: list[float]) -> Effect:
+    return Effect(name, tuple(values), tuple(mean), tuple(mean), tuple(mean))
 
 
 RATES = [10.0 ** (-4 + i / 5) for i in range(21)]
 
 
-def explained(**changes: Any) -> dict[str, Any]:
-    return {
-        "trials": 64,
-        "explains": "accuracy",
-        "explains_direction": "maximize",
-        "out_of_bag_r2": 0.64,
-        "believe_from": 0.2,
-        "withheld": None,
-        "measures": {
+def explained(**changes: Any) -> Explained:
+    plain = Explained(
+        trials=64,
+        explains="accuracy",
+        explains_direction="maximize",
+        out_of_bag_r2=0.64,
+        believe_from=0.2,
+        withheld=None,
+        tree_std=TreeStd(0.01, 0.02),
+        importances=None,
+        measures={
             "permutation": {
-                "dropout": _importance(0.03, 0.0, 0.06),
-                "max_lr": _importance(0.8, 0.7, 0.9),
-                "model": _importance(0.15, 0.1, 0.2),
+                "dropout": Importance(0.03, 0.0, 0.06),
+                "max_lr": Importance(0.8, 0.7, 0.9),
+                "model": Importance(0.15, 0.1, 0.2),
             }
         },
-        "effects": [
+        effects=(
             _effect("max_lr", RATES, [-abs(i - 10.0) for i in range(21)]),
             _effect("model", ["small", "large"], [0.1, 0.3]),
             _effect("dropout", RATES, [0.0] * 21),
-        ],
-        "interactions": [{"names": ["max_lr", "dropout"], "h": 0.3, "share": 0.02, "low": 0.01, "high": 0.03}],
-        "coverage": [{"level": 0.8, "share": 0.81, "width": 2.0}],
-        "extrapolation": {"auc": 0.6, "thin_share": 0.02, "by": {}},
-        "gain": {"expected": 0.1, "noise": 0.4, "below_noise": True},
-        "edges": {},
-        "widen": {},
-    } | changes
+        ),
+        interactions=(Interaction(("max_lr", "dropout"), h=0.3, share=0.02, low=0.01, high=0.03),),
+        coverage=(Coverage(level=0.8, share=0.81, width=2.0),),
+        extrapolation=Extrapolation(auc=0.6, thin_share=0.02, by={}),
+        gain=Gain(expected=0.1, noise=0.4, below_noise=True),
+    )
+    return replace(plain, **changes)
 
 
 def test_what_matters_is_named_with_its_share_and_where_it_is_best():
@@ -69,20 +69,20 @@ def test_where_a_score_is_minimised_the_best_is_the_least():
 
 def test_what_decides_among_the_best_is_named_where_it_is_clear():
     sentence = "Among the best quarter of the space it is dropout that matters most (60 to 90 %)."
-    rate, model = _importance(0.2, 0.1, 0.5), _importance(0.1, 0.0, 0.3)
-    clear = {"dropout": _importance(0.7, 0.6, 0.9), "max_lr": rate, "model": model}
-    unclear = clear | {"max_lr": _importance(0.65, 0.2, 0.8)}
-    the_same = {"dropout": model, "max_lr": _importance(0.7, 0.6, 0.9), "model": model}
+    rate, model = Importance(0.2, 0.1, 0.5), Importance(0.1, 0.0, 0.3)
+    clear = {"dropout": Importance(0.7, 0.6, 0.9), "max_lr": rate, "model": model}
+    unclear = clear | {"max_lr": Importance(0.65, 0.2, 0.8)}
+    the_same = {"dropout": model, "max_lr": Importance(0.7, 0.6, 0.9), "model": model}
     for region, said in ((clear, True), (unclear, False), (the_same, False), (None, False), ({}, False)):
-        measures = explained()["measures"] | {"good_region": region}
+        measures = explained().measures | ({} if region is None else {"good_region": region})
         assert (sentence in verdict(explained(measures=measures), FOLDER).matters) is said
         assert ("Among the best" in verdict(explained(measures=measures), FOLDER).matters) is said
 
 
 def test_a_pair_that_acts_together_is_named():
-    pair = {"names": ["max_lr", "dropout"], "h": 0.6, "share": 0.2, "low": 0.15, "high": 0.3}
+    pair = Interaction(("max_lr", "dropout"), h=0.6, share=0.2, low=0.15, high=0.3)
     assert "The best max_lr depends on dropout (15 to 30 %): choose them together." in (
-        verdict(explained(interactions=[pair]), FOLDER).matters
+        verdict(explained(interactions=(pair,)), FOLDER).matters
     )
 
 
@@ -96,7 +96,7 @@ def test_how_sure_is_said_in_a_word_and_in_numbers(r2: float, word: str):
 
 
 def test_space_without_trials_is_told():
-    thin = {"auc": 0.9, "thin_share": 0.4, "by": {}}
+    thin = Extrapolation(auc=0.9, thin_share=0.4, by={})
     assert "In 40 % of the space hardly a trial was made" in verdict(explained(extrapolation=thin), FOLDER).sure
 
 
@@ -122,7 +122,7 @@ def test_an_edge_comes_first_with_the_command_that_widens_it():
 def test_whether_to_go_on_follows_from_the_gain():
     assert verdict(explained(), FOLDER).command is None
     assert "0.25 of what another seed alone changes: search no further" in verdict(explained(), FOLDER).next
-    more = verdict(explained(gain={"expected": 0.8, "noise": 0.4, "below_noise": False}), FOLDER)
+    more = verdict(explained(gain=Gain(expected=0.8, noise=0.4, below_noise=False)), FOLDER)
     assert "2 times what another seed changes: go on" in more.next
     assert more.command == "lab study extend '/runs/my study' --trials +32"
     few = verdict(explained(gain=None, trials=6), FOLDER)

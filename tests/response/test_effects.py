@@ -10,8 +10,9 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from sklearn.inspection import partial_dependence as sklearn_partial_dependence
 
-from lab.response.effects import Effect, crowded, edge, importances, partial_dependence, sobol
+from lab.response.effects import crowded, edge, importances, partial_dependence, sobol
 from lab.response.encode import Encoding
+from lab.response.findings import Effect
 from lab.response.forest import Floats, Forest, Prediction
 
 ENCODING = Encoding({name: FloatDistribution(0, 1) for name in ("a", "b", "c")})

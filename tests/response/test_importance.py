@@ -11,8 +11,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator
 
 from lab.response.encode import Encoding
+from lab.response.findings import Importance
 from lab.response.forest import Floats
-from lab.response.importance import Importance, measures, resampled
+from lab.response.importance import measures, resampled
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
 

@@ -8,49 +8,53 @@ from typing import Any
 import pytest
 
 from lab.spec.study import parse_spec
+from lab.stages import bounds
+from lab.stages.bounds import Bounds
 from lab.study.cost import trainings
-from lab.study.study import Study, headline
+from lab.study.study import Study
 from tests.small import small
 
 BOUNDS = {"seeds": 2, "weight_decays": [0.01], "steps": 60, "start": 1e-5}
 
 
-def bounds_of(folder: Path, more: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def bounds_of(folder: Path, more: dict[str, Any], **changes: Any) -> Bounds:
     space = {"max_lr": {"from": "bounds"}, "dropout": {"low": 0.0, "high": 0.5}, **more}
     spec = parse_spec(small(space=space, bounds=BOUNDS, **changes))
-    return dict(Study.from_spec(spec, folder).run(until="bounds").artefact("bounds"))
+    study = Study.from_spec(spec, folder)
+    study.run(until="bounds")
+    return bounds.STAGE.need(study.record)
 
 
 @pytest.fixture(scope="module")
-def of_one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def of_one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bounds]:
     """The range test of each optimizer by itself."""
     folder = tmp_path_factory.mktemp("one")
     return {kind: bounds_of(folder / kind, {}, optimizer={"kind": kind}) for kind in ("adamw", "sgd")}
 
 
 def test_the_range_covers_every_optimizer_and_the_suggestion_is_the_specs(
-    of_one: dict[str, dict[str, Any]], tmp_path: Path
+    of_one: dict[str, Bounds], tmp_path: Path
 ) -> None:
     more = {"batch_size": {"choice": [128, 64]}, "optimizer": {"choice": ["sgd", "adamw"]}}
     found = bounds_of(tmp_path / "both", more)
-    assert found["at"] == {"batch_size": 64, "optimizer": "adamw"}
-    assert found["low"] == min(one["low"] for one in of_one.values())
-    assert found["high"] == max(one["high"] for one in of_one.values())
-    assert (found["suggestion"], found["runs"]) == (of_one["adamw"]["suggestion"], of_one["adamw"]["runs"])
-    assert headline("bounds", found).endswith(", at batch_size 64, optimizer adamw")
-    assert headline("bounds", of_one["sgd"]).endswith(f"{of_one['sgd']['high']:.2g}")
-    assert of_one["sgd"]["high"] > of_one["adamw"]["high"], "else the test shows nothing"
+    assert found.at == {"batch_size": 64, "optimizer": "adamw"}
+    assert found.low == min(one.low for one in of_one.values())
+    assert found.high == max(one.high for one in of_one.values())
+    assert (found.suggestion, found.runs) == (of_one["adamw"].suggestion, of_one["adamw"].runs)
+    assert bounds.STAGE.said(found).endswith(", at batch_size 64, optimizer adamw")
+    assert bounds.STAGE.said(of_one["sgd"]).endswith(f"{of_one['sgd'].high:.2g}")
+    assert of_one["sgd"].high > of_one["adamw"].high, "else the test shows nothing"
 
 
-def test_no_more_steps_are_trained_than_were_asked_for(of_one: dict[str, dict[str, Any]]) -> None:
-    assert of_one["adamw"]["steps"] == 60, "of four epochs, which have 16 each"
+def test_no_more_steps_are_trained_than_were_asked_for(of_one: dict[str, Bounds]) -> None:
+    assert of_one["adamw"].steps == 60, "of four epochs, which have 16 each"
 
 
 def test_a_batch_size_that_is_not_searched_is_not_tested(tmp_path: Path) -> None:
     found = bounds_of(tmp_path, {"batch_size": {"choice": [128, 256]}}, batch_size=32)
-    assert found["at"] == {"batch_size": 128}
+    assert found.at == {"batch_size": 128}
 
 
 def test_every_optimizer_costs_its_range_tests() -> None:
     space = {"max_lr": {"from": "bounds"}, "optimizer": {"choice": ["sgd", "adamw"]}}
-    assert trainings(parse_spec(small(space=space, bounds=BOUNDS)), None)["bounds"] == (4, 0)
+    assert trainings(parse_spec(small(space=space, bounds=BOUNDS)), None)["bounds"] == (4, 0, 4 * 60)

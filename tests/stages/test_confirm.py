@@ -12,8 +12,10 @@ from lab.record.trials import TrialRow, read_trials
 from lab.spec.plan import Outcome
 from lab.spec.study import parse_spec
 from lab.stages import confirm
+from lab.stages.confirm import Candidate
 from lab.stages.job import best_first
-from lab.study.study import Study, headline
+from lab.stages.statistics import mean_interval
+from lab.study.study import Study
 from tests.small import small
 
 TASK = '''"""A score that lies where `level` says, give or take a seed."""
@@ -47,17 +49,17 @@ def explored(tmp_path: Path) -> Study:
 
 def test_the_beaten_get_no_further_seeds_and_the_best_get_all(explored: Study) -> None:
     found = confirm.run(explored.spec, explored.record, LocalEngine(1, lambda progress: True))
-    for entry in found["candidates"]:
-        assert len(entry["scores"]) == 2 or entry["params"]["level"] == 0.9
-    chosen = found["chosen"]["one_cycle"]
-    assert chosen["params"]["level"] == 0.9
-    assert len(chosen["scores"]) == 4
-    assert chosen["unbiased"]["low"] < 0.9 < chosen["unbiased"]["high"]
-    assert chosen["unbiased"]["mean"] <= chosen["summary"]["mean"]
+    for entry in found.candidates:
+        assert len(entry.scores) == 2 or entry.params["level"] == 0.9
+    chosen = found.chosen.one_cycle
+    assert chosen.params["level"] == 0.9
+    assert len(chosen.scores) == 4
+    assert chosen.unbiased.low < 0.9 < chosen.unbiased.high
+    assert chosen.unbiased.mean <= chosen.summary.mean
     seen = {row.number: row.score for row in read_trials(explored.record, "explore")}
-    assert [entry["observed"] for entry in found["candidates"]] == [seen[e["trial"]] for e in found["candidates"]]
-    told = headline("confirm", found)
-    assert told == f"best setup of one cycle {chosen['unbiased']['mean']:.4g} (observed {chosen['observed']:.4g})"
+    assert [entry.observed for entry in found.candidates] == [seen[e.trial] for e in found.candidates]
+    told = confirm.STAGE.said(found)
+    assert told == f"best setup of one cycle {chosen.unbiased.mean:.4g} (observed {chosen.observed:.4g})"
 
 
 def test_a_setting_that_stands_in_with_other_cycles_has_no_observed_score(explored: Study) -> None:
@@ -66,16 +68,15 @@ def test_a_setting_that_stands_in_with_other_cycles_has_no_observed_score(explor
         update={"confirm": kinds, "search": explored.spec.search.model_copy(update={"epochs": 2})}
     )
     found = confirm.run(spec, explored.record, LocalEngine(1, lambda progress: True))
-    one, several = found["chosen"]["one_cycle"], found["chosen"]["several"]
-    assert (one["observed"] is None, several["observed"]) == (False, None)
-    assert "; best setup of several " in headline("confirm", found)
-    assert headline("confirm", found).count("observed") == 1
+    one, several = found.chosen.one_cycle, found.chosen.several
+    assert (one.observed is None, several.observed) == (False, None)
+    assert "; best setup of several " in confirm.STAGE.said(found)
+    assert confirm.STAGE.said(found).count("observed") == 1
 
 
 def test_an_interrupted_race_goes_on_where_it_was(explored: Study) -> None:
     whole = confirm.run(explored.spec, explored.record, LocalEngine(1, lambda progress: True))
     before = [(row.plan_index, row.score) for row in read_trials(explored.record, "confirm")]
-    explored.record.artefact_path("confirm").unlink()
     again = confirm.run(explored.spec, explored.record, LocalEngine(1, lambda progress: True))
     assert again == whole
     assert [(row.plan_index, row.score) for row in read_trials(explored.record, "confirm")] == before
@@ -96,9 +97,9 @@ def test_a_setting_that_was_tried_twice_counts_by_its_mean() -> None:
 
 
 def test_who_was_beaten_is_not_chosen_for_having_run_less() -> None:
-    def entry(trial: int, scores: list[float], outcomes: list[str]) -> dict[str, Any]:
-        summary = {"mean": sum(scores) / len(scores)}
-        return {"kind": "one_cycle", "trial": trial, "scores": scores, "outcomes": outcomes, "summary": summary}
+    def entry(trial: int, scores: list[float], outcomes: list[str]) -> Candidate:
+        summary = mean_interval(scores, "score")
+        return Candidate("one_cycle", trial, {}, tuple(scores), tuple(outcomes), summary)
 
     steady = ["completed"] * 4
     beaten = entry(1, [0.8, 0.8], steady[:2])
@@ -107,4 +108,4 @@ def test_who_was_beaten_is_not_chosen_for_having_run_less() -> None:
     for entries, expected in (([beaten, shaky], 2), ([beaten, shaky, even], 3)):
         chosen = confirm._choose(entries, "one_cycle", "maximize")
         assert chosen is not None
-        assert chosen["trial"] == expected
+        assert chosen.trial == expected

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from lab.errors import StudyError
-from lab.record.folder import Record
+from lab.record.folder import Record, read_json, write_json
 from lab.record.trials import TrialRow
 from lab.report.page import render
 from lab.report.verdict import verdict
 from lab.spec.plan import Outcome
 from lab.spec.study import parse_spec
-from lab.stages import explain
+from lab.stages import explain, explanation
+from lab.stages.explain import Explained, Withheld
 from lab.study.study import Study
 
 TASK = '''"""Scores of known shapes."""
@@ -63,12 +64,12 @@ def explored(folder: Path, task: str, space: dict[str, Any], trials: int, **sear
 
 def test_a_pair_that_acts_together_is_found_drawn_and_told(tmp_path: Path) -> None:
     study = explored(tmp_path, "product", {**LR, **PAIR}, trials=120)
-    found = study.record.need("explain")
-    assert found["withheld"] is None
-    assert found["interactions"][0]["names"] == ["a", "b"]
-    assert found["interactions"][0]["share"] > 0.4
-    assert found["surface"]["names"] == ["a", "b"]
-    corners = np.array(found["surface"]["mean"])
+    found = explain.STAGE.need(study.record)
+    assert found.withheld is None
+    assert found.interactions[0].names == ("a", "b")
+    assert found.interactions[0].share > 0.4
+    assert found.surface.names == ("a", "b")
+    corners = np.array(found.surface.mean)
     assert corners[0, 0] > corners[0, -1]
     assert corners[-1, -1] > corners[-1, 0]
     html = render(study.spec, study.record)
@@ -79,20 +80,20 @@ def test_a_pair_that_acts_together_is_found_drawn_and_told(tmp_path: Path) -> No
 
 def test_an_edge_names_the_command_that_widens_it(tmp_path: Path) -> None:
     study = explored(tmp_path, "slope", {**LR, **PAIR}, trials=60)
-    found = study.record.need("explain")
-    assert found["edges"] == {"max_lr": "high"}
-    assert found["widen"] == {"max_lr": "space.max_lr.high=0.2"}
+    found = explain.STAGE.need(study.record)
+    assert found.edges == {"max_lr": "high"}
+    assert found.widen == {"max_lr": "space.max_lr.high=0.2"}
     html = render(study.spec, study.record)
     assert f"lab study extend {study.record.folder} --trials +30 --set space.max_lr.high=0.2" in html
 
 
 def test_noise_is_withheld_with_its_reason_and_its_pairs_too(tmp_path: Path) -> None:
     study = explored(tmp_path, "noise", {**LR, **PAIR}, trials=60)
-    found = study.record.need("explain")
-    assert "is below 0.2: the forest cannot tell good trials from bad ones" in found["withheld"]
-    assert (found["importances"], found["measures"], found["interactions"]) == (None, {}, [])
-    assert (found["surface"], found["edges"], found["widen"]) == (None, {}, {})
-    assert found["gain"]["below_noise"]
+    found = explain.STAGE.need(study.record)
+    assert "is below 0.2: the forest cannot tell good trials from bad ones" in found.withheld
+    assert (found.importances, found.measures, found.interactions) == (None, {}, ())
+    assert (found.surface, found.edges, found.widen) == (None, {}, {})
+    assert found.gain.below_noise
     html = render(study.spec, study.record)
     assert "Withheld: out-of-bag R2" in html
     assert 'id="surface"' not in html
@@ -100,35 +101,35 @@ def test_noise_is_withheld_with_its_reason_and_its_pairs_too(tmp_path: Path) -> 
 
 
 def test_a_few_scores_that_are_far_out_are_not_all_that_is_explained(tmp_path: Path) -> None:
-    found = explored(tmp_path, "far_out", {**LR, **PAIR}, trials=80).record.need("explain")
-    assert found["withheld"] is None
-    assert max(found["importances"], key=lambda name: found["importances"][name]) == "a"
+    found = explain.STAGE.need(explored(tmp_path, "far_out", {**LR, **PAIR}, trials=80).record)
+    assert found.withheld is None
+    assert max(found.importances, key=lambda name: found.importances[name]) == "a"
 
 
 def test_diverged_trials_are_the_worst_and_no_trouble(tmp_path: Path) -> None:
     study = explored(tmp_path, "edge", {**LR, **PAIR}, trials=60)
-    found = study.record.need("explain")
-    assert found["diverged"] > 10
-    effect = next(e for e in found["effects"] if e["name"] == "a")
-    assert np.argmax(effect["mean"]) not in (0, len(effect["mean"]) - 1)
+    found = explain.STAGE.need(study.record)
+    assert found.diverged > 10
+    effect = next(e for e in found.effects if e.name == "a")
+    assert np.argmax(effect.mean) not in (0, len(effect.mean) - 1)
     render(study.spec, study.record)
 
 
-def _told(study: Study) -> tuple[dict[str, Any], str]:
-    found = study.record.need("explain")
+def _told(study: Study) -> tuple[Explained | Withheld, str]:
+    found = explain.STAGE.need(study.record)
     return found, render(study.spec, study.record)
 
 
 def test_a_space_of_one_point(tmp_path: Path) -> None:
     found, html = _told(explored(tmp_path, "noise", {"max_lr": {"low": 0.1, "high": 0.1}}, trials=6))
-    assert found["withheld"] == "the space is a single point"
+    assert found.withheld == "the space is a single point"
     assert "Withheld: the space is a single point." in html
 
 
 def test_a_constant_score(tmp_path: Path) -> None:
     found, html = _told(explored(tmp_path, "constant", {**LR, **PAIR}, trials=24))
-    assert found["withheld"] == "all trials score the same"
-    assert found["gain"]["below_noise"]
+    assert found.withheld == "all trials score the same"
+    assert found.gain.below_noise
     assert "there is nothing to be sure of" in html
 
 
@@ -138,7 +139,7 @@ def test_fewer_trials_than_dimensions(tmp_path: Path, sampler: str, trials: int)
     space = {**LR, **{f"x{number}": {"low": 0.0, "high": 1.0} for number in range(9)}}
     study = explored(tmp_path, "slope", space, trials, sampler={"kind": sampler})
     found, html = _told(study)
-    assert found["withheld"]
+    assert found.withheld
     assert "Withheld: " in html
 
 
@@ -148,7 +149,7 @@ def test_scores_that_are_no_numbers_are_diverged_trials_and_one_line(tmp_path: P
         explored(tmp_path, "broken", {**LR, **PAIR}, trials=24, sampler={"kind": sampler, **_start(sampler)})
     assert "24 diverged" in str(error.value)
     assert len(str(error.value).splitlines()) == 1
-    assert Record(tmp_path / "run").artefact("explain") is None
+    assert explain.STAGE.read(Record(tmp_path / "run")) is None
 
 
 def _start(sampler: str) -> dict[str, int]:
@@ -160,20 +161,21 @@ def test_duplicate_settings_are_no_trouble(tmp_path: Path) -> None:
     space = {"max_lr": {"choice": [0.01, 0.1]}, "a": {"choice": [0.1, 0.4]}, "b": {"choice": [0.2]}}
     study = explored(tmp_path, "edge", space, trials=60, sampler={"kind": "forest", "startup": 4})
     found, html = _told(study)
-    assert found["withheld"] is None
-    assert found["importances"]["a"] > 0.9
+    assert found.withheld is None
+    assert found.importances["a"] > 0.9
     assert 'id="surface"' in html
 
 
 def test_an_artefact_of_before_there_were_pairs_is_still_shown(tmp_path: Path) -> None:
     study = explored(tmp_path, "slope", {**LR, **PAIR}, trials=40)
     new = ("interactions", "surface", "extrapolation", "gain", "widen", "explains_direction")
-    old = {name: value for name, value in study.record.need("explain").items() if name not in new}
-    study.record.write("explain", old)
+    path = explain.STAGE.path(study.record)
+    old = {name: value for name, value in read_json(path).items() if name not in new}
+    write_json(path, old)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         html = render(study.spec, study.record)
-    assert "max_lr" in verdict(dict.fromkeys(new) | old, study.record.folder).matters
+    assert "max_lr" in verdict(explain.STAGE.need(study.record), study.record.folder).matters
     assert 'id="importances"' in html
 
 
@@ -183,7 +185,7 @@ def _row(number: int, outcome: Outcome, loss: float) -> TrialRow:
 
 def test_losses_stand_in_for_scores_where_all_are_of_whole_runs() -> None:
     rows = [_row(0, Outcome.COMPLETED, 1.0), _row(1, Outcome.COMPLETED, 2.0), _row(2, Outcome.DIVERGED, 0.01)]
-    found = explain._log_losses(rows)
+    found = explanation._log_losses(rows)
     assert found is not None
     np.testing.assert_allclose(np.exp(found), [1.0, 2.0, 2.0], err_msg="a diverged one is the worst, whatever it had")
-    assert explain._log_losses([*rows, _row(3, Outcome.PRUNED, 3.0)]) is None
+    assert explanation._log_losses([*rows, _row(3, Outcome.PRUNED, 3.0)]) is None

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import RecordError, TaskError
-from lab.stages.predictor import Member, member_outputs
+from lab.stages.predictor import member_outputs
 from lab.tasks.task import Data, Split, Task
 from lab.training.snapshots import pack
 
-MEMBER = Member({}, "member.safetensors")
+NAME = "member.safetensors"
 
 
 class Plain(Task):
@@ -34,7 +34,7 @@ class Plain(Task):
 def _saved(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(0)
     tensors = {"weight": torch.randn(2, 3, dtype=dtype, generator=random), "bias": torch.zeros(2, dtype=dtype)}
-    (folder / MEMBER.file).write_bytes(pack(tensors))
+    (folder / NAME).write_bytes(pack(tensors))
     return tensors
 
 
@@ -48,7 +48,7 @@ F32, F64 = torch.float32, torch.float64
 def test_a_members_precision_is_its_models(given: torch.dtype, dtype: torch.dtype, lazy: bool, tmp_path: Path):
     weight = _saved(tmp_path, dtype)["weight"]
     x = torch.randn(5, 3, dtype=given, generator=torch.Generator().manual_seed(1))
-    found = member_outputs(Plain(dtype, lazy), tmp_path, MEMBER, x)
+    found = member_outputs(Plain(dtype, lazy), tmp_path / NAME, {}, x)
     assert found.dtype == dtype
     torch.testing.assert_close(found, (x.to(dtype) @ weight.T).softmax(dim=1))
 
@@ -56,6 +56,6 @@ def test_a_members_precision_is_its_models(given: torch.dtype, dtype: torch.dtyp
 def test_inputs_of_another_shape_and_weights_that_are_gone_are_named(tmp_path: Path):
     _saved(tmp_path, torch.float32)
     with pytest.raises(TaskError, match=r"the model does not take inputs of shape \(5, 7\)"):
-        member_outputs(Plain(torch.float32), tmp_path, MEMBER, torch.zeros(5, 7))
+        member_outputs(Plain(torch.float32), tmp_path / NAME, {}, torch.zeros(5, 7))
     with pytest.raises(RecordError, match=r"member\.safetensors: cannot be read \(No such file or directory\)"):
-        member_outputs(Plain(torch.float32), tmp_path / "none", MEMBER, torch.zeros(5, 3))
+        member_outputs(Plain(torch.float32), tmp_path / "none" / NAME, {}, torch.zeros(5, 3))

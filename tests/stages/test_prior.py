@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from lab.response.encode import Encoding
 from lab.search.prior import Prior
 from lab.spec.distributions import distributions
 from lab.spec.study import parse_spec
-from lab.stages.job import sampler_of
+from lab.stages import bounds
+from lab.stages.bounds import Bounds
+from lab.stages.from_bounds import sampler_of
+from lab.stages.stage import Skipped
 from lab.study.cost import trainings
 from lab.study.study import Study
 from tests.small import small, small_spec
 
 RANGE = {"max_lr": {"low": 1e-6, "high": 10.0, "log": True}, "dropout": {"low": 0.0, "high": 0.5}}
-BOUNDS = {"low": 1e-3, "high": 0.5, "suggestion": 0.01, "sure": [0.005, 0.02], "weight_decay": None, "verdict": "agree"}
+BOUNDS = Bounds(low=1e-3, high=0.5, suggestion=0.01, sure=(0.005, 0.02), weight_decay=None, verdict="agree", runs=())
 
 
 def with_prior(**more: Any) -> dict[str, Any]:
@@ -29,9 +33,9 @@ def with_prior(**more: Any) -> dict[str, Any]:
     return small(space=RANGE, search={"sampler": sampler, "trials": 8})
 
 
-def _record(folder: Path, bounds: dict[str, Any]) -> Record:
+def _record(folder: Path, tested: Bounds) -> Record:
     record = Record(folder)
-    record.write("bounds", {**bounds, "runs": []})
+    bounds.STAGE.write(record, tested)
     return record
 
 
@@ -40,12 +44,12 @@ def test_the_bell_lies_at_the_suggestion_and_is_as_wide_as_it_is_unsure(tmp_path
     narrow = sampler_of(spec, _record(tmp_path, BOUNDS))["prior"]
     assert narrow == {"dropout": {"center": 0.1}, "max_lr": {"center": 0.01, "spread": 0.15}}
     # An interval over all seven decades of the range is a spread of a quarter of it.
-    wide = sampler_of(spec, _record(tmp_path, {**BOUNDS, "sure": [1e-6, 10.0]}))["prior"]
+    wide = sampler_of(spec, _record(tmp_path, replace(BOUNDS, sure=(1e-6, 10.0))))["prior"]
     assert wide["max_lr"]["spread"] == pytest.approx(0.25)
     # Two marks that lie half of the range apart are a spread of a quarter of it as well.
-    apart = sampler_of(spec, _record(tmp_path, {**BOUNDS, "marks": [10**-4.25, 10**-0.75]}))["prior"]
+    apart = sampler_of(spec, _record(tmp_path, replace(BOUNDS, marks=(10**-4.25, 10**-0.75))))["prior"]
     assert apart["max_lr"]["spread"] == pytest.approx(0.25)
-    assert sampler_of(spec, _record(tmp_path, {**BOUNDS, "sure": None}))["prior"]["max_lr"]["spread"] == 0.15
+    assert sampler_of(spec, _record(tmp_path, replace(BOUNDS, sure=None)))["prior"]["max_lr"]["spread"] == 0.15
 
 
 def test_it_fades_as_trials_are_told(tmp_path: Path) -> None:
@@ -62,7 +66,7 @@ def test_it_fades_as_trials_are_told(tmp_path: Path) -> None:
 
 def test_where_the_range_test_says_nothing_there_is_no_prior(tmp_path: Path) -> None:
     record = Record(tmp_path)
-    record.write("bounds", {"skipped": "the range test says nothing"})
+    bounds.STAGE.write(record, Skipped("the range test says nothing"))
     assert sampler_of(parse_spec(with_prior()), record)["prior"] == {}
 
 
@@ -76,7 +80,7 @@ def test_a_study_runs_the_test_keeps_its_range_and_starts_near_the_suggestion(tm
     assert trainings(spec, None)["bounds"][0] == 2
     study = Study.from_spec(spec, tmp_path / "run")
     study.run(until="explore")
-    suggestion = study.record.need("bounds")["suggestion"]
+    suggestion = bounds.STAGE.need(study.record).suggestion
     rates = np.array([float(row.params["max_lr"]) for row in read_trials(study.record, "explore")])
     decades = np.abs(np.log10(rates / suggestion))
     # Every other trial of the start follows the prior, whose spread is a decade; the rest is even over seven.
@@ -88,7 +92,9 @@ def test_a_range_test_that_says_nothing_does_not_stop_a_study_that_has_its_range
     value = with_prior() | {"bounds": {"seeds": 2, "weight_decays": [0.01], "steps": 10, "start": 1e-9, "end": 1e-8}}
     study = Study.from_spec(parse_spec(value), tmp_path / "run")
     study.run(until="explore")
-    assert "no prior" in study.record.need("bounds")["skipped"]
+    skipped = bounds.STAGE.read(study.record)
+    assert isinstance(skipped, Skipped)
+    assert "no prior" in skipped.skipped
     assert len(read_trials(study.record, "explore")) == 8
     space = {**RANGE, "max_lr": {"from": "bounds"}}
     needs = parse_spec(value | {"space": space, "search": {"trials": 8, "epochs": 3}})

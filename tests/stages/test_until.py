@@ -12,6 +12,7 @@ from lab.record.folder import Record
 from lab.record.trials import read_trials
 from lab.report.page import render
 from lab.spec.study import StudySpec, parse_spec
+from lab.stages import confirm, explore
 from lab.study.study import Study
 from tests.small import lab
 
@@ -53,10 +54,10 @@ def test_a_target_that_is_reached_ends_the_search_and_the_study_goes_on(tmp_path
     assert len(rows) == len(scores) < 60
     assert max(scores) == scores[-1] >= -0.3
     assert all(score < -0.3 for score in scores[:-1])
-    explore = study.record.need("explore")
-    assert explore["trials"] == len(rows)
-    assert explore["ended"].endswith("has reached -0.3")
-    assert study.record.need("confirm")["candidates"]
+    explored = explore.STAGE.need(study.record)
+    assert explored.trials == len(rows)
+    assert (explored.ended or "").endswith("has reached -0.3")
+    assert confirm.STAGE.need(study.record).candidates
     assert "It ended before its 60 trials: score" in render(study.spec, study.record)
     # Told to explore again, it knows that it has ended.
     study.record.artefact_path("explore").unlink()
@@ -69,7 +70,7 @@ def test_noise_is_not_searched_to_the_end_and_any_restart_ends_alike(tmp_path: P
     study.run(until="explore")
     count = len(read_trials(study.record, "explore"))
     assert 24 <= count < 60
-    assert "of the noise of a seed" in study.record.need("explore")["ended"]
+    assert "of the noise of a seed" in (explore.STAGE.need(study.record).ended or "")
 
 
 @pytest.mark.parametrize("until", [{}, {"gain_below_noise": False, "target_score": 1e9, "hours": 1000.0}])
@@ -77,7 +78,7 @@ def test_otherwise_every_trial_is_made(tmp_path: Path, until: dict[str, Any]) ->
     study = Study.from_spec(spec(tmp_path, until, "slope", trials=12), tmp_path / "run")
     study.run(until="explore")
     assert len(read_trials(study.record, "explore")) == 12
-    assert study.record.need("explore")["ended"] is None
+    assert explore.STAGE.need(study.record).ended is None
 
 
 def test_a_search_that_ended_may_be_extended(tmp_path: Path) -> None:

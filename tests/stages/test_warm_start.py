@@ -14,7 +14,8 @@ from lab.record.trials import read_trials
 from lab.spec.plan import Known, Outcome
 from lab.spec.space import Float, Space
 from lab.spec.study import StudySpec, parse_spec
-from lab.stages import warm_start
+from lab.stages import confirm, explore, warm_start
+from lab.stages.explore import WarmStart
 from lab.study.study import Study
 from tests.small import lab, write_yaml
 
@@ -83,11 +84,11 @@ def test_it_learns_from_the_other_and_counts_none_of_its_trials(home: Path, sour
     assert [row.number for row in rows] == list(range(6))
     # Without a start of its own it is where the other found the best.
     assert all(3e-3 < float(row.params["max_lr"]) < 3e-2 for row in rows[:4])
-    explore = study.record.need("explore")
-    assert explore["trials"] == 6
-    assert explore["warm_start"] == {"source": str(other), "read": 24, "used": 24}
-    confirmed = study.record.need("confirm")
-    assert {entry["trial"] for entry in confirmed["candidates"]} <= set(range(6))
+    explored = explore.STAGE.need(study.record)
+    assert explored.trials == 6
+    assert explored.warm_start == WarmStart(str(other), read=24, used=24)
+    confirmed = confirm.STAGE.need(study.record)
+    assert {entry.trial for entry in confirmed.candidates} <= set(range(6))
     own = {tuple(sorted((k, v) for k, v in row.params.items() if k != "cycles")) for row in rows}
     for row in read_trials(study.record, "confirm"):
         assert tuple(sorted((k, v) for k, v in row.params.items() if k != "cycles")) in own
@@ -115,8 +116,9 @@ def test_only_trials_of_the_new_space_are_used(home: Path, source: Path, tmp_pat
     study = Study.from_spec(spec(home, search=SHORT, space=narrower), tmp_path / "run")
     study.run(until="explore", warm_start=source)
     inside = [row for row in read_trials(Record(source), "explore") if 1e-3 <= float(row.params["max_lr"]) <= 1.0]
-    found = study.record.need("explore")["warm_start"]
-    assert 0 < found["used"] == len(inside) < found["read"] == 24
+    found = explore.STAGE.need(study.record).warm_start
+    assert found is not None
+    assert 0 < found.used == len(inside) < found.read == 24
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,13 @@ from lab.errors import SpecError, StudyError
 from lab.record import journal
 from lab.record.journal import read
 from lab.report.page import write_report
+from lab.response.findings import Effect
 from lab.spec.study import parse_spec
+from lab.stages.explain import Explained, TreeStd, Withheld
+from lab.study.cost import TRAINS
 from lab.study.results import Response, trials_frame, write_trials
 from lab.study.status import describe_status, status_of
-from lab.study.study import STAGES, Study
+from lab.study.study import Study
 from lab.tasks.digits import Digits
 
 TASK = """
@@ -61,7 +64,7 @@ def test_the_table_of_all_stages_parses_the_journal_once(table_study: Study, mon
         return read(path, begin)
 
     monkeypatch.setattr(journal, "read", counted)
-    frame = trials_frame(table_study.spec, table_study.record, STAGES)
+    frame = trials_frame(table_study.spec, table_study.record, TRAINS)
     assert set(frame["stage"]) == {"explore", "confirm", "final"}
     assert parsed == [table_study.record.journal_path]
 
@@ -108,10 +111,21 @@ def test_why_trials_failed_is_told_in_status_report_and_export(tmp_path: Path) -
 
 
 def test_effects_that_there_are_none_of_say_why() -> None:
+    explained = Explained(
+        trials=9,
+        explains="score",
+        out_of_bag_r2=0.5,
+        believe_from=0.2,
+        withheld=None,
+        tree_std=TreeStd(0.1, 0.2),
+        effects=(Effect("max_lr", (0.1,), (0.5,), (0.4,), (0.6,)),),
+        importances=None,
+    )
     with pytest.raises(StudyError, match="effects are withheld: 3 trials are too few"):
-        Response("score", {"withheld": "3 trials are too few", "effects": []}).effects("max_lr")
+        Response(Withheld("3 trials are too few", 3)).effects("max_lr")
     with pytest.raises(KeyError, match=r"no effect of 'max_l' \(did you mean 'max_lr'\?\)"):
-        Response("score", {"effects": [{"name": "max_lr"}]}).effects("max_l")
+        Response(explained).effects("max_l")
+    assert Response(explained).effects("max_lr").data["mean"] == [0.5]
 
 
 @pytest.mark.parametrize("given", [Digits, type("Mine", (Digits,), {})])

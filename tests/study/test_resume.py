@@ -13,9 +13,15 @@ import pytest
 
 from lab.record.folder import Record
 from lab.record.trials import read_trials
+from lab.stages import STAGES
+from lab.study.study import Study
 from tests.small import lab, small, start_lab, write_yaml
 
-STAGES = ("bounds", "explore", "explain", "confirm", "final", "ensemble")
+NAMES = [stage.name for stage in STAGES]
+
+
+def _path(record: Record, stage: str) -> Path:
+    return STAGES[NAMES.index(stage)].path(record)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,7 @@ def outcome_of(folder: Path) -> dict[str, Any]:
         ]
         for stage in ("bounds", "explore", "confirm", "final")
     }
-    artefacts = {stage: record.artefact(stage) for stage in STAGES}
+    artefacts = {stage: Study.open(folder).result.artefact(stage) for stage in NAMES}
     weights = {path.name: path.read_bytes() for path in sorted((folder / "final").iterdir())}
     return {"trials": trials, "artefacts": artefacts, "weights": weights}
 
@@ -49,23 +55,23 @@ def outcome_of(folder: Path) -> dict[str, Any]:
 def wait_until_inside(folder: Path, stage: str, process: subprocess.Popen[str]) -> None:
     """Wait until `stage` is under way: its trials report, or, where it has none, the stage before is complete."""
     record = Record(folder)
-    before = STAGES[STAGES.index(stage) - 1]
+    before = NAMES[NAMES.index(stage) - 1]
     while process.poll() is None:
-        if record.artefact_path(stage).exists() or _begun(record, stage, before):
+        if _path(record, stage).exists() or _begun(record, stage, before):
             return
         time.sleep(0.01)
 
 
 def _begun(record: Record, stage: str, before: str) -> bool:
     if stage in ("explain", "ensemble"):
-        return record.artefact_path(before).exists()
+        return _path(record, before).exists()
     if stage == "bounds":  # its trials report a score only when they end
         return (record.folder / "lanes").exists()
     return record.journal_path.exists() and any(row.curve for row in read_trials(record, stage))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", NAMES)
 def test_a_kill_in_each_stage_changes_nothing(stage: str, undisturbed: Path, tmp_path: Path) -> None:
     spec = write_yaml(tmp_path / "study.yaml", slow_enough())
     folder = tmp_path / "run"

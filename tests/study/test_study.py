@@ -15,8 +15,9 @@ import lab
 from lab.errors import RecordError, SpecError
 from lab.record.folder import Record
 from lab.record.trials import read_trials
+from lab.stages import STAGES
 from lab.study.cost import trainings
-from lab.study.study import STAGES, Study, hyperparameter_doubts
+from lab.study.study import Study, hyperparameter_doubts
 from tests.small import ROOT, environment, small, small_spec
 
 sys.path.insert(0, str(ROOT / "studies"))
@@ -32,11 +33,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_every_stage_leaves_its_artefact_and_the_table_holds_every_trial(finished: Study) -> None:
     folder = finished.record.folder
     for stage in STAGES:
-        assert finished.record.artefact(stage) is not None, stage
+        assert stage.read(finished.record) is not None, stage.name
     for name in ("study.yaml", "ledger.journal", "trials.parquet", "report.html", "ensemble.json"):
         assert (folder / name).is_file()
     table = pd.read_parquet(folder / "trials.parquet")
-    planned = {stage: count for stage, (count, _) in trainings(finished.spec, None).items()}
+    planned = {stage: made.trainings for stage, made in trainings(finished.spec, None).items()}
     assert table.groupby("stage").size().to_dict() == planned
     assert not list(folder.glob(".*.tmp*"))
 
@@ -210,7 +211,9 @@ def test_artefacts_and_trials_that_went_missing_are_named(finished: Study, tmp_p
 
     emptied = copy("emptied")
     emptied.record.artefact_path("confirm").write_text("{}")
-    with pytest.raises(RecordError, match=r"confirm.json: lacks observed_best, candidates"):
+    with pytest.raises(
+        RecordError, match=r"confirm.json: lacks metric, direction, seeds, observed_best, candidates, chosen; restore"
+    ):
         emptied.run(engine="local")
 
     removed = copy("removed")

@@ -1,0 +1,36 @@
+"""A few values of a metric, as a mean with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab.record.artefact import Measured
+from lab.tasks.limits import within_limits
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean, standard deviation and 95 % interval of `n` values; no spread of a single one."""
+
+    mean: Measured
+    std: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def mean_interval(values: Sequence[float], metric: str, level: float = 0.95) -> Interval:
+    """Student's t, cut where the metric cannot lie."""
+    from scipy import stats  # takes longer than all that only reads an artefact
+
+    n = len(values)
+    mean = float(np.mean(values))
+    if n < 2:
+        return Interval(mean, None, None, None, n)
+    std = float(np.std(values, ddof=1))
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / n**0.5
+    low, high = within_limits(mean - half, mean + half, metric, values)
+    return Interval(mean, std, low, high, n)
