@@ -149,4 +149,4 @@ def test_a_range_test_of_before_there_were_marks_is_still_read(tmp_path: Path) -
     write_json(bounds.STAGE.path(record), {**old, "verdict": "agree", "runs": [run]})
     read = bounds.STAGE.need(record)
     assert (read.marks, read.at, read.trials) == (None, {}, 0)
-    assert not read.runs[0].told
+    assert not read.runs[0].says_something
