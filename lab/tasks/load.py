@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from lab.errors import LabError, SpecError, TaskError, nearest
 from lab.spec.plan import TaskRef
-from lab.tasks.builtin import BUILTIN, absolute
+from lab.tasks.builtin import BUILTIN
 from lab.tasks.description import Description
+from lab.tasks.options import absolute
 
 if TYPE_CHECKING:
     from lab.tasks.task import Task, TrialFunction
@@ -30,21 +31,14 @@ def describe(ref: TaskRef) -> Description:
     builtin = BUILTIN.get(ref.kind)
     if builtin is None or not builtin.describe:
         return Description(train_examples=builtin.train_examples if builtin else None)
-    module, _, function = builtin.describe.partition(":")
-    found: Description = getattr(importlib.import_module(module), function)(ref.options)
-    return found
+    description: Description = _imported(builtin.describe)(ref.options)
+    return description
 
 
 def check_reference(ref: TaskRef) -> None:
     """Refuse a task that cannot exist, as far as that can be seen without importing it."""
     if ref.kind in BUILTIN:
-        allowed = BUILTIN[ref.kind].options
-        for key in ref.options:
-            if key not in allowed:
-                raise SpecError(f"task.{key}", f"is unknown{nearest(key, allowed)}; allowed: {', '.join(allowed)}")
-        for key in BUILTIN[ref.kind].required:
-            if ref.options.get(key) is None:
-                raise SpecError(f"task.{key}", f"is missing: {allowed[key]}")
+        BUILTIN[ref.kind].options.parse(ref.options)
         return
     path, _, name = ref.kind.rpartition(":")
     if not path.endswith(".py") or not name:
@@ -69,8 +63,7 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     check_reference(ref)
     path = None if ref.kind in BUILTIN else _path(ref)
     if path is None:
-        builtin = BUILTIN[ref.kind]
-        found: Any = getattr(importlib.import_module(builtin.module), builtin.name)
+        found: Any = _imported(BUILTIN[ref.kind].task)
     else:
         name = ref.kind.rpartition(":")[2]
         module = _import_file(path)
@@ -90,6 +83,11 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     if ref.cache:
         task.cache = Path(ref.cache)
     return task
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _construct(ref: TaskRef, cls: type[Task], path: Path | None) -> Task:

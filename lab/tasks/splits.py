@@ -18,6 +18,11 @@ Rows: TypeAlias = dict[str, NDArray[np.int64]]
 _FEW_EXAMPLES = 5
 """Of a class in training, below which it is hardly learned."""
 
+SPLIT_MEANING = (
+    "how rows are split: a kind (stratified, random, grouped, time, declared), or kind, by, valid, test, seed"
+)
+"""Of the option `split` of tasks that split by a `SplitPlan`."""
+
 KINDS = ("auto", "random", "stratified", "grouped", "time", "declared")
 
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError
 from lab.tasks.description import Description
-from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.images.decode import decode
-from lab.tasks.images.options import ImageOptions, check_net
+from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.source import Source, open_source, relabelled
 from lab.tasks.splits import Rows, SplitPlan, make_split, thin_classes
 
@@ -293,12 +292,4 @@ def _limited(source: Source, limit: int, seed: int) -> Source:
 
 def describe(options: Mapping[str, Any]) -> Description:
     """What a spec's options for the task `images` come to."""
-    check_net(options.get("model", "small_cnn"))
-    Augmentation(**_those(Augmentation, options))
-    return ImageData(ImageOptions(**_those(ImageOptions, options))).describe()
-
-
-def _those(cls: type[Augmentation] | type[ImageOptions], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a class knows."""
-    names = {f.name for f in fields(cls)}
-    return {name: value for name, value in options.items() if name in names}
+    return ImageData(ImageOptions.parse(options)).describe()

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError
 from lab.tasks.arrays import npz_names, read_npz
-from lab.tasks.builtin import HUB
 from lab.tasks.images.files import PassedOver, folders_in, is_image, listed
+from lab.tasks.options import HUB
 
 Raw: TypeAlias = Path | bytes | NDArray[np.uint8]
 """A file, a file's content, or pixels [h, w] or [h, w, channels]."""

@@ -20,58 +20,28 @@ from lab.errors import TaskError
 from lab.tasks.description import Description
 from lab.tasks.images import nets
 from lab.tasks.images.augment import augment
-from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.images.decode import decode
 from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
-from lab.tasks.images.options import ImageOptions, check_net
+from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.source import Source, open_source, plain_images, relabelled
+from lab.tasks.options import constructed_by
 from lab.tasks.task import Data, Given, Split, Task, accuracy, micro_f1
 
 
 class Images(Task):
     """Classes, or several labels, of images.
 
-    Hyperparameters it knows: `dropout`, `flip`, `shift`, `cutout`, `mixup`, `label_smoothing`. A net of one's own: a
-    subclass with its own `model`.
-
-    Args:
-        path: a folder of class folders (or of `train`, `valid`, `test` with class folders), a parquet with columns
-            image (or img) and label, an npz with x uint8 [n, h, w(, channels)] and y, or a data set of `datasets`
-            (saved to disk, or `hub:NAME`).
-        test_path: test images in the same form; None takes them from `path`.
-        model: `small_cnn`, `resnet`, `timm:NAME` or `torchvision:NAME`.
-        size: side in pixels to which images are brought.
-        limit: at most so many images of `path`, each class in its share.
-        split: a kind (stratified, random), or a mapping with kind, valid, test, seed.
-        flip, shift, cutout, mixup, label_smoothing: see `Augmentation`.
-        max_unreadable: share of images that may be unreadable.
-        class_names: of the classes in the order of their numbers or names, where the source has none.
+    The parameters are those of `ImageOptions`, and hyperparameters it knows `dropout` and what `Augmentation` lists. A
+    net of one's own: a subclass with its own `model`.
     """
 
-    paths = ("path", "test_path")
+    paths = ImageOptions.paths()
 
-    def __init__(
-        self,
-        path: str,
-        test_path: str | None = None,
-        model: str = "small_cnn",
-        size: int | None = None,
-        limit: int | None = None,
-        split: Any = "auto",
-        flip: bool = True,
-        shift: int = 0,
-        cutout: int = 0,
-        mixup: float = 0.0,
-        label_smoothing: float = 0.0,
-        max_unreadable: float = 0.01,
-        class_names: list[str] | None = None,
-    ) -> None:
-        check_net(model)
-        self._images = ImageOptions(path, test_path, split, size, limit, max_unreadable, class_names)
-        self._augmentation = Augmentation(flip, shift, cutout, mixup, label_smoothing)
-        self._net = model
-        self.options = {**vars(self._images), **vars(self._augmentation), "model": model}
+    @constructed_by(ImageOptions)
+    def __init__(self, options: ImageOptions) -> None:
+        self._options = options
+        self.options = options.plain()
         self._fitted: Fitted | None = None
         self._tensors: dict[Split, Data] = {}
 
@@ -81,7 +51,7 @@ class Images(Task):
 
     @cached_property
     def _data(self) -> ImageData:
-        return ImageData(self._images, self.cache)
+        return ImageData(self._options, self.cache)
 
     @property
     def _known(self) -> Fitted:
@@ -119,7 +89,9 @@ class Images(Task):
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         known = self._known
-        return nets.build(self._net, known.channels, len(known.class_names), float(params.get("dropout", 0.0)))
+        return nets.build(
+            self._options.model, known.channels, len(known.class_names), float(params.get("dropout", 0.0))
+        )
 
     def model_input(self, x: Tensor) -> Tensor:
         """Normalised pixels [..., c, h, w] by the training images' statistics."""
@@ -132,7 +104,7 @@ class Images(Task):
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32]:
         known = self._known
-        return self._augmentation.draw(examples, (known.height, known.width), random, params)
+        return self._options.draw(examples, (known.height, known.width), random, params)
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
         return augment(x, y, draws, len(self._known.class_names))
@@ -156,14 +128,14 @@ class Images(Task):
         labelled = in_classes or path.suffix in (".parquet", ".npz")
         if not labelled:
             return self._given(plain_images(path))
-        source, names = open_source(str(path), labelled=False), self._images.class_names
+        source, names = open_source(str(path), labelled=False), self._options.class_names
         if names is not None and len(names) == len(source.class_names):
             source = replace(source, class_names=tuple(names))
         return self._given(source)
 
     def _given(self, source: Source) -> Given:
         known = self._known
-        size = self._images.size
+        size = self._options.size
         if size is None and known.height == known.width:
             size = known.width
         decoded = decode(source.images, source.names, size, known.channels, None, known.bits)

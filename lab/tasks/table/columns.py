@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lab.errors import TaskError
 from lab.tasks.table.levels import as_text, levels_among
+from lab.tasks.table.options import Type
 from lab.tasks.table.values import (
     codes,
     date_format,
@@ -26,9 +27,6 @@ from lab.tasks.table.values import (
     typed,
     unreadable_date,
 )
-
-Type: TypeAlias = Literal["number", "category", "date"]
-TYPES = get_args(Type)
 
 MAX_LEVELS = 24
 """Whole numbers of at most as many different values are categories: hours, months, grades."""

@@ -13,10 +13,8 @@ import pyarrow.parquet as pq
 
 from lab.errors import SpecError, TaskError, nearest
 from lab.tasks.table.levels import as_number
+from lab.tasks.table.options import MISSING
 from lab.tasks.table.values import PADDED, is_nested, is_text
-
-MISSING = ("?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A")
-"""What stands for no value in a CSV, unless its user says otherwise; an empty cell always does."""
 
 
 def read_frame(

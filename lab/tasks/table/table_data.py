@@ -18,7 +18,6 @@ from lab.errors import SpecError, TaskError, nearest
 from lab.tasks.splits import Rows, SplitPlan, make_split
 from lab.tasks.table import doubts
 from lab.tasks.table.columns import (
-    TYPES,
     Column,
     Date,
     dump_column,
@@ -30,7 +29,7 @@ from lab.tasks.table.encoding import Encoded, Notes, encode
 from lab.tasks.table.frame import need_columns, read_frame, words_among
 from lab.tasks.table.identifiers import called_identifier, identifies
 from lab.tasks.table.levels import as_text
-from lab.tasks.table.options import TableOptions
+from lab.tasks.table.options import TYPES, TableOptions
 from lab.tasks.table.target import Target, are_labels, fit_target, need_values, with_target
 from lab.tasks.table.values import read_dates, to_numbers, typed, typed_frame
 

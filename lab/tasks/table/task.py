@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from lab.errors import TaskError
 from lab.tasks.description import Description
-from lab.tasks.table.columns import Category, Type
+from lab.tasks.options import constructed_by
+from lab.tasks.table.columns import Category
 from lab.tasks.table.encoding import Encoded, Notes, categories_of, encode, inputs, numbers_of
-from lab.tasks.table.frame import MISSING, read_frame
+from lab.tasks.table.frame import read_frame
 from lab.tasks.table.net import TableNet
-from lab.tasks.table.options import TableOptions, check_layers
+from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import Fitted, TableData
 from lab.tasks.table.telling import tell
 from lab.tasks.table.values import row_number
@@ -26,55 +27,16 @@ from lab.tasks.task import Baseline, Data, Given, Split, Task, accuracy, micro_f
 class Table(Task):
     """Classification, several labels, or regression on the columns of a CSV or parquet.
 
-    Hyperparameters it knows: `dropout` of the hidden layers, `embedding_dropout`.
-
-    Args:
-        path: the table.
-        target: the column to predict, or several.
-        test_path: a table of test rows; None takes them from `path`.
-        split: see `SplitPlan`: a kind, or a mapping with kind, by, valid, test, seed.
-        ignore: columns not to learn from.
-        types: column to `number`, `category` or `date`, where the guess is wrong.
-        target_type: `number` or `category`, where the guess is wrong.
-        missing: words of a CSV that stand for no value, as an empty cell does; None: `frame.MISSING`.
-        bins: of the piecewise-linear encoding that stands beside each number; 0 turns it off.
-        layers: widths of the hidden layers.
-        allow_leaks: take features that give the target away.
+    The parameters are those of `TableOptions`, and hyperparameters it knows `dropout` of the hidden layers and
+    `embedding_dropout`.
     """
 
-    paths = ("path", "test_path")
+    paths = TableOptions.paths()
 
-    def __init__(
-        self,
-        path: str,
-        target: str | list[str],
-        test_path: str | None = None,
-        split: Any = "auto",
-        ignore: Sequence[str] = (),
-        types: Mapping[str, Type] | None = None,
-        target_type: str | None = None,
-        missing: Sequence[str] | None = None,
-        bins: int = 16,
-        layers: Sequence[int] = (200, 100),
-        allow_leaks: bool = False,
-    ) -> None:
-        self._options = TableOptions(
-            path=path,
-            target=target,
-            test_path=test_path,
-            split=split,
-            ignore=ignore,
-            types={} if types is None else types,
-            target_type=target_type,
-            missing=MISSING if missing is None else missing,
-            bins=bins,
-            allow_leaks=allow_leaks,
-        )
-        check_layers(layers)
-        self._layers = tuple(layers)
-        plain = {"ignore": list(self._options.ignore), "types": dict(self._options.types), "layers": list(layers)}
-        plain["missing"] = list(self._options.missing)
-        self.options = {**vars(self._options), **plain}
+    @constructed_by(TableOptions)
+    def __init__(self, options: TableOptions) -> None:
+        self._options = options
+        self.options = options.plain()
         self._data = TableData(self._options)
         self._fitted: Fitted | None = None
         self._tensors: dict[Split, Data] = {}
@@ -133,7 +95,7 @@ class Table(Task):
             levels,
             numbers,
             len(target.names) if regression else len(target.class_names),
-            self._layers,
+            self._options.layers,
             float(params.get("dropout", 0.0)),
             float(params.get("embedding_dropout", 0.0)),
             target.bounds if regression else None,
@@ -175,7 +137,7 @@ class Table(Task):
         return Given(x, y, notes=tuple(notes.lines))
 
     def fitted(self) -> Mapping[str, Any]:
-        return {**self._known.dump(), "layers": list(self._layers)}
+        return {**self._known.dump(), "layers": list(self._options.layers)}
 
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)

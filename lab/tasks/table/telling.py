@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lab.errors import SpecError
 from lab.tasks.description import Description
 from lab.tasks.splits import thin_classes
 from lab.tasks.table import doubts, identifiers
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.frame import words_for_missing
-from lab.tasks.table.options import TableOptions, check_layers
+from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData
 from lab.tasks.table.values import other_format
 
@@ -27,13 +25,7 @@ def describe(options: Mapping[str, Any]) -> Description:
         SpecError: they are none.
         TaskError: the table cannot be trained on.
     """
-    known = {f.name for f in fields(TableOptions)}
-    given = {name: value for name, value in options.items() if name in known and value is not None}
-    for name in ("path", "target"):
-        if name not in given:
-            raise SpecError(f"task.{name}", "is missing")
-    check_layers(options.get("layers", (1,)))
-    return tell(TableData(TableOptions(**given)))
+    return tell(TableData(TableOptions.parse(options)))
 
 
 def tell(data: TableData) -> Description:
