@@ -29,19 +29,35 @@ def predict(
     for note in given.notes:
         print(f"{input}: {note}", file=sys.stderr)
     prediction = ensemble.predict(given.x)
-    table = as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, given.names).to_csv(index=False)
+    table, formulas = harmless(as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, given.names))
     if output is None:
-        print(table, end="")
+        print(table.to_csv(index=False), end="")
     else:
-        write_bytes(output, table.encode())
-    if given.y is not None:
+        write_bytes(output, table.to_csv(index=False).encode())
+    if formulas:
+        print(
+            f"{input}: {formulas} texts begin as a spreadsheet's formula does; an apostrophe stands before each",
+            file=sys.stderr,
+        )
+    lost = int((~prediction.reshape(len(prediction), -1).isfinite().all(dim=1)).sum())
+    if lost:
+        print(
+            f"{input}: warning: {lost} of {len(prediction)} rows have predictions that are no finite numbers; nothing "
+            "is chosen for them and nothing scored",
+            file=sys.stderr,
+        )
+    elif given.y is not None:
         found = ensemble.scores(prediction, given.y)
         told = ", ".join(f"{name} {value:.6g}" for name, value in found.items())
         print(f"{input}: {told} on {len(given.y)} examples", file=sys.stderr)
 
 
 def as_table(prediction: Any, kind: str, class_names: tuple[str, ...], names: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Predictions [n, c] or [n, ...] as a table: the class, or the labels, and every probability; or the values."""
+    """Predictions [n, c] or [n, ...] as a table: the class, or the labels, and every probability; or the values.
+
+    Where one is no finite number there is no class and no label.
+    """
+    import numpy as np
     import pandas as pd
 
     flat = prediction.reshape(len(prediction), -1)
@@ -52,10 +68,39 @@ def as_table(prediction: Any, kind: str, class_names: tuple[str, ...], names: tu
         known = class_names or tuple(str(i) for i in range(flat.shape[1]))
         table = pd.DataFrame(flat, columns=[f"p_{name}" for name in known])
         if kind == "classification":
-            table.insert(0, "class", [known[i] for i in flat.argmax(axis=1)])
+            column, chosen = "class", [known[i] for i in flat.argmax(axis=1)]
         else:
+            column = "labels"
             chosen = [" ".join(name for name, p in zip(known, row, strict=True) if p > 0.5) for row in flat]
-            table.insert(0, "labels", chosen)
+        sure = np.isfinite(flat).all(axis=1)
+        table.insert(0, column, [text if s else "" for text, s in zip(chosen, sure, strict=True)])
     if names:
         table.insert(0, "name", list(names))
     return table
+
+
+def harmless(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """A table whose texts no spreadsheet takes for formulas, and how many texts would have been.
+
+    An apostrophe is put before them, as OWASP advises against "CSV injection"; numbers stay as they are.
+    """
+    import pandas as pd
+
+    safe = table.rename(columns=_quoted)
+    count = int((safe.columns != table.columns).sum())
+    for name in safe.columns:
+        if pd.api.types.is_string_dtype(safe[name]):
+            quoted = safe[name].map(_quoted)
+            count += int((quoted != safe[name]).sum())
+            safe[name] = quoted
+    return safe, count
+
+
+def _quoted(text: str) -> str:
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -12,3 +13,8 @@ class Description:
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     train_examples: int | None = None
+
+
+def some(texts: Sequence[str], most: int = 20) -> str:
+    """The first of them, and how many there are where those are not all."""
+    return ", ".join(texts[:most]) + (f", ... ({len(texts)} in all)" if len(texts) > most else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
@@ -14,9 +14,6 @@ from lab.tasks.stratification import iterative_stratification
 
 Rows: TypeAlias = dict[str, NDArray[np.int64]]
 """Split to row numbers, ascending."""
-
-_FEW_EXAMPLES = 5
-"""Of a class in training, below which it is hardly learned."""
 
 SPLIT_MEANING = (
     "how rows are split: a kind (stratified, random, grouped, time, declared), or kind, by, valid, test, seed"
@@ -122,30 +119,6 @@ def make_split(
         if len(found[split]) == 0:
             raise TaskError(f"split '{split}' is empty: {n} rows are too few for these shares")
     return {split: np.sort(found[split]) for split in names}
-
-
-def thin_classes(classes: Mapping[str, NDArray[Any]], names: Sequence[str]) -> tuple[str, ...]:
-    """Lines on classes or labels of which a split has none, or training too few to learn from.
-
-    Args:
-        classes: of each split, each row's class as a number of `names` [n], or its labels of 0 and 1 [n, c].
-    """
-    found = []
-    for split, numbers in classes.items():
-        labels = numbers.ndim == 2
-        counts = numbers.sum(axis=0).astype(int) if labels else np.bincount(numbers, minlength=len(names))
-        least = _FEW_EXAMPLES if split == "train" else 1
-        few = [
-            f"{name} ({count})" if count else str(name)
-            for name, count in zip(names, counts, strict=True)
-            if count < least
-        ]
-        if few:
-            some = ", ".join(few[:6]) + (f", ... ({len(few)} in all)" if len(few) > 6 else "")
-            told = "has few examples of" if split == "train" else "has no example of"
-            what = ("labels" if labels else "classes") if len(few) > 1 else ("label" if labels else "class")
-            found.append(f"{split} {told} {what} {some}; scores say little of them")
-    return tuple(found)
 
 
 def _sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:

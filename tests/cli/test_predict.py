@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lab.cli.main import main
-from lab.cli.predict import as_table
+from lab.cli.predict import as_table, harmless
+from lab.stages.predictor import Ensemble
 from lab.study.study import Study
 from tests.cli.test_bad_input import refuse
 from tests.own_data import table, write_table
@@ -34,6 +38,25 @@ def test_labels_are_those_more_likely_than_not():
     found = as_table(np.array([[0.9, 0.6, 0.1], [0.1, 0.5, 0.2]]), "multilabel", ("sun", "sea", "sky"))
     assert list(found.columns) == ["labels", "p_sun", "p_sea", "p_sky"]
     assert found["labels"].tolist() == ["sun sea", ""]
+
+
+def test_where_a_probability_is_no_number_nothing_is_chosen():
+    flat = np.array([[0.2, 0.8], [np.nan, np.nan], [np.inf, 0.0], [0.9, 0.1]])
+    assert as_table(flat, "classification", ("no", "yes"))["class"].tolist() == ["yes", "", "", "no"]
+    assert as_table(flat, "multilabel", ("sun", "sea"))["labels"].tolist() == ["sea", "", "", "sun"]
+
+
+def test_texts_that_a_spreadsheet_takes_for_formulas_are_quoted_and_counted():
+    names = ('=HYPERLINK("http://x")', "-5", "@me", "plain")
+    found, count = harmless(as_table(np.eye(4), "classification", names, ("+a.png", "-1", "a=b.png", "\tc.png")))
+    assert found["class"].tolist() == ["'" + names[0], "-5", "'@me", "plain"]
+    assert found["name"].tolist() == ["'+a.png", "-1", "a=b.png", "'\tc.png"]
+    assert list(found.columns)[2:] == [f"p_{name}" for name in names]
+    assert count == 4
+    values = as_table(np.array([[-1.5], [2.0]]), "regression", ("=cost",))
+    found, count = harmless(values)
+    assert found.to_dict("list") == {"'=cost": [-1.5, 2.0]}
+    assert count == 1
 
 
 @pytest.mark.parametrize(
@@ -69,6 +92,50 @@ def test_the_output_is_a_file_or_standard_output(
     assert printed[0].err == printed[1].err
     assert printed[0].err.splitlines()[-1].startswith(f"{new}: accuracy ")
     assert printed[0].err.splitlines()[-1].endswith(" on 3 examples")
+
+
+def _predicted(
+    folder: Path, new: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[pd.DataFrame, list[str]]:
+    monkeypatch.setattr("sys.argv", ["lab", "predict", str(folder), "--input", str(new)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    captured = capsys.readouterr()
+    assert not ended.value.code, captured.err
+    return pd.read_csv(io.StringIO(captured.out), keep_default_na=False), captured.err.splitlines()
+
+
+def test_rows_whose_prediction_is_no_number_are_counted_and_not_scored(
+    table_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    predict = Ensemble.predict
+
+    def broken(self: Ensemble, x: Any) -> torch.Tensor:
+        found = predict(self, x)
+        found[1] = torch.nan
+        return found
+
+    monkeypatch.setattr(Ensemble, "predict", broken)
+    new = write_table(tmp_path / "new.csv", table(3, seed=4))
+    found, said = _predicted(table_study.record.folder, new, capsys, monkeypatch)
+    assert found["class"][1] == ""
+    assert set(found["class"][[0, 2]]) <= {"no", "yes"}
+    assert said[-1] == (
+        f"{new}: warning: 1 of 3 rows have predictions that are no finite numbers; nothing is chosen for them and "
+        "nothing scored"
+    )
+    assert not any("accuracy" in line for line in said)
+
+
+def test_texts_of_a_file_that_begin_as_formulas_are_written_quoted_and_told(
+    table_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Ensemble, "class_names", ("=1+1", "yes"))
+    new = write_table(tmp_path / "new.csv", table(40, seed=4).drop(columns="answer"))
+    found, said = _predicted(table_study.record.folder, new, capsys, monkeypatch)
+    assert set(found["class"]) == {"'=1+1", "yes"}
+    count = int((found["class"] == "'=1+1").sum())
+    assert said == [f"{new}: {count} texts begin as a spreadsheet's formula does; an apostrophe stands before each"]
 
 
 @pytest.mark.parametrize(
@@ -120,5 +187,6 @@ def test_odd_rows_are_predicted_all_the_same(
     found = pd.read_csv(pd.io.common.StringIO(captured.out))
     assert len(found) == 4
     assert found[["p_no", "p_yes"]].to_numpy().min() >= 0
+    assert "column 'number': 1 rows hold infinite numbers; they are treated as missing" in captured.err
     assert "column 'letter': 1 rows hold values not seen in training (such as '猫')" in captured.err
     assert "column 'day': 2 rows hold dates that cannot be read as ISO8601; they are treated as missing" in captured.err

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import SpecError, TaskError
-from lab.tasks.splits import Rows, SplitPlan, make_split, thin_classes
+from lab.tasks.splits import Rows, SplitPlan, make_split
 
 SHARES = st.floats(0.05, 0.4)
 QUICK = settings(max_examples=40, deadline=None)
@@ -190,16 +190,3 @@ def test_a_plan_that_is_none_is_refused(value: object, message: str):
 def test_a_plan_is_a_kind_or_a_mapping():
     assert SplitPlan.parse("random") == SplitPlan("random")
     assert SplitPlan.parse({"kind": "time", "by": "day", "test": 0.1}) == SplitPlan("time", "day", test=0.1)
-
-
-def test_thin_classes_and_labels_are_told():
-    classes = {"train": np.array([0] * 9 + [1, 2]), "valid": np.array([0, 1])}
-    assert thin_classes(classes, ["a", "b", "c"]) == (
-        "train has few examples of classes b (1), c (1); scores say little of them",
-        "valid has no example of class c; scores say little of them",
-    )
-    labels = {"train": np.array([[1, 0]] * 9 + [[1, 1]]), "test": np.array([[0.0, 1.0]])}
-    assert thin_classes(labels, ["a", "b"]) == (
-        "train has few examples of label b (1); scores say little of them",
-        "test has no example of label a; scores say little of them",
-    )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from PIL import Image
+
+from lab.tasks.description import some
 
 _NO_DECODER = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 """Formats that Pillow recognises and leaves to other programs to decode, or starts one for it."""
@@ -36,13 +38,9 @@ class PassedOver:
             yield f"passed over as files of systems and notebooks, which are hidden or in hidden folders: {self.hidden}"
         if self.suffixes:
             told = [f"{suffix or 'no suffix'} ({n})" for suffix, n in self.suffixes.most_common()]
-            yield f"passed over for their suffix: {_some(told, 8)}"
+            yield f"passed over for their suffix: {some(told, 8)}"
         if self.links:
-            yield f"links to folders are not followed: {_some(self.links, 5)}; name what they lead to, or copy it"
-
-
-def _some(texts: Sequence[str], most: int) -> str:
-    return ", ".join(texts[:most]) + (f", ... ({len(texts)} in all)" if len(texts) > most else "")
+            yield f"links to folders are not followed: {some(self.links, 5)}; name what they lead to, or copy it"
 
 
 @cache

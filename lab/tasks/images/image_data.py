@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError
+from lab.tasks.classes import alike_lines, commonest, lopsided, share_of_each, thin_classes
 from lab.tasks.description import Description
 from lab.tasks.images.decode import decode
 from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.source import Source, open_source, relabelled
-from lab.tasks.splits import Rows, SplitPlan, make_split, thin_classes
+from lab.tasks.splits import Rows, SplitPlan, make_split
 
 
 @dataclass(frozen=True)
@@ -236,10 +237,13 @@ class ImageData:
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         sizes = ", ".join(f"{len(self.rows[split])} {split}" for split in ("train", "valid", "test"))
         declared = "as the folders say" if self._main.splits else self.plan.resolved(True)
+        train, valid = self.labels("train"), self.labels("valid")
         facts = (
             f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",
             f"images {sizes} (split: {declared})",
             f"{fitted.channels} channels of {fitted.width}x{fitted.height} pixels",
+            share_of_each(train, names),
+            *(() if fitted.multilabel else (commonest(train, valid, names),)),
         )
         return Description(facts, self._warnings(), len(self.rows["train"]))
 
@@ -270,7 +274,11 @@ class ImageData:
                     f"{twice} of {len(self.rows[split])} {split} images are also training images: duplicates make "
                     "scores too good"
                 )
-        found += thin_classes({split: self.labels(split) for split in self.rows}, self._main.class_names)
+        labels, names = {split: self.labels(split) for split in self.rows}, self._main.class_names
+        found += alike_lines("labels" if self.fitted.multilabel else "classes", names)
+        if not self.fitted.multilabel and (line := lopsided(labels["train"], labels["valid"], names)):
+            found.append(line)
+        found += thin_classes(labels, names)
         return tuple(found)
 
 

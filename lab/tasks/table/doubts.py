@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,12 +13,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.tasks.table.levels import as_text
-from lab.tasks.table.values import typed
+from lab.tasks.table.values import codes, typed
 
 _EXACT = 1 - 1e-9
 _SAMPLE = 20_000
 _FEW_WEIGHTS = 8
 """A linear combination of at most as many columns that gives the target exactly is a leak, not a discovery."""
+
+FAR = 1_000
+"""Times the usual distance from the median; long tails of prices and incomes stay below."""
+_OFTEN, _DIFFERENT, _MOST_SENTINELS = 3, 8, 3
+"""How often a sentinel stands in a column, how many other values there are, and how many sentinels at each end."""
+_GAP, _GAP_OF_USUAL = 1.2, 0.1
+_USUAL = r"-200|-?(?:77+|88+|99+)|-?32768|32767|65535|-?2147483648|2147483647"
 
 _MOSTLY = 0.9
 _DRESSED = r"\s*[-+]?[$€£]?\s*\d{1,3}(?:[,.' ]?\d{3})*(?:[.,]\d+)?\s*[%$€£]?\s*"
@@ -71,9 +81,55 @@ def _adding_up(frame: pd.DataFrame, features: list[str], target: NDArray[np.floa
     return tuple(told) if len(told) <= _FEW_WEIGHTS else ()
 
 
+def far_out(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Positions of the numbers that lie out by more than `FAR` times what half of all do, the farthest first."""
+    off = np.abs(values - np.median(values))
+    if not (off > 0).any():
+        return np.zeros(0, dtype=np.int64)
+    far = np.flatnonzero(off > FAR * np.median(off[off > 0]))
+    return far[np.argsort(-off[far], kind="stable")]
+
+
+@dataclass(frozen=True)
+class Sentinel:
+    """A number that may stand for no value, and between what all others lie."""
+
+    value: float
+    count: int
+    low: float
+    high: float
+
+
+def sentinels(values: NDArray[np.float64]) -> tuple[Sentinel, ...]:
+    """Whole numbers that stand several times at an end, far from all others; nearer suffices for those that often stand
+    for no value."""
+    different, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    found: list[int] = []
+    for low, high in product(range(_MOST_SENTINELS + 1), repeat=2):
+        ends = [*range(low), *range(len(different) - high, len(different))]
+        rest = different[low : len(different) - high]
+        if len(ends) <= len(found) or len(rest) < _DIFFERENT or (counts[ends] < _OFTEN).any():
+            continue
+        gaps = [rest[0] - different[i] if i < low else different[i] - rest[-1] for i in ends]
+        spread = rest[-1] - rest[0]
+        if all(gap > _gap(different[i]) * spread for gap, i in zip(gaps, ends, strict=True)):
+            found, between = ends, (float(rest[0]), float(rest[-1]))
+    return tuple(Sentinel(float(different[i]), int(counts[i]), *between) for i in found)
+
+
+def _gap(value: float) -> float:
+    """How far from all others a sentinel lies, as a share of their range."""
+    if value != np.round(value):
+        return np.inf
+    return _GAP_OF_USUAL if re.fullmatch(_USUAL, f"{value:.0f}") else _GAP
+
+
 def mostly_numbers(values: pd.Series[Any], least: float = 0.5) -> tuple[int, int] | None:
-    """How many of a text column's values are numbers and how many are not, where most are."""
-    plain = _is_plain(_texts(values))
+    """How many of a text column's values are numbers and how many are not, where most are and none is a code."""
+    texts = _texts(values)
+    plain = _is_plain(texts)
+    if len(texts) and codes(texts).any():
+        return None
     numbers = int(plain.sum())
     return (numbers, len(plain) - numbers) if least * len(plain) <= numbers < len(plain) else None
 

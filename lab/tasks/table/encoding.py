@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lab.tasks.table.columns import Category, Column, Date, Number
 from lab.tasks.table.levels import as_text, codes_among
-from lab.tasks.table.values import date_parts, read_dates, to_numbers
+from lab.tasks.table.values import date_parts, infinite, read_dates, to_numbers
 
 _FAR = 1e4
 """Standard deviations from the mean, and no further: what no training row is, whatever a later row holds."""
@@ -91,6 +91,10 @@ def encode(columns: tuple[Column, ...], frame: pd.DataFrame, notes: Notes) -> En
                 codes.append(to_codes(part, series, notes))
             else:
                 numbers.append(to_numbers(series))
+                if count := infinite(series):
+                    notes.lines.append(
+                        f"column {part.name!r}: {count} rows hold infinite numbers; they are treated as missing"
+                    )
     n = len(frame)
     return Encoded(
         np.stack(codes, axis=1) if codes else np.zeros((n, 0), dtype=np.int64),

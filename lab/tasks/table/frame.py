@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,22 +13,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lab.errors import SpecError, TaskError, nearest
+from lab.tasks.table.dialect import Dialect
 from lab.tasks.table.levels import as_number
-from lab.tasks.table.options import MISSING
 from lab.tasks.table.values import PADDED, is_nested, is_text
 
 
 def read_frame(
-    path: Path, missing: Sequence[str] = MISSING, levels: Mapping[str, Collection[str]] | None = None
+    path: Path, dialect: Dialect | None = None, levels: Mapping[str, Collection[str]] | None = None
 ) -> pd.DataFrame:
     """A table; of a CSV each cell is the text that stands in it, so that what it is depends on no other row.
 
-    Words of `missing` are missing values, but for a column's `levels`; in a parquet, which has values of its own for
-    that, only once `levels` say what is none of them.
+    Words of the dialect's `missing` are missing values, but for a column's `levels`; in a parquet, which has values of
+    its own for that, only once `levels` say what is none of them.
 
     Raises:
         TaskError: missing, of another kind, unreadable, without rows, or with a column name twice.
     """
+    dialect = dialect or Dialect()
     if not path.exists():
         raise TaskError(f"{path}: does not exist")
     if path.is_dir():
@@ -38,14 +40,21 @@ def read_frame(
         if _is_parquet(path):
             frame = _read_parquet(path)
         else:
-            separator = _separator(path)
-            header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, skipinitialspace=True)
-            _check_separator(path, header.iloc[0], separator)
-            frame = _read_text(path)
+            header = pd.read_csv(
+                path,
+                sep=dialect.separator_of(path),
+                encoding=dialect.encoding,
+                header=None,
+                nrows=1,
+                dtype=str,
+                skipinitialspace=True,
+            )
+            _check_separator(path, header.iloc[0], dialect)
+            frame = _read_text(path, dialect)
     except pd.errors.ParserWarning:
         raise TaskError(f"{path}: its rows have more values than its first row has names") from None
     except UnicodeDecodeError:
-        raise TaskError(f"{path}: is not UTF-8{_first_foreign_line(path)}; save it as UTF-8") from None
+        raise TaskError(f"{path}: {_foreign(path, dialect.encoding)}") from None
     except (ValueError, OSError) as error:
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     if not _is_parquet(path):
@@ -57,9 +66,9 @@ def read_frame(
         raise TaskError(f"{path}: has column {twice[0]!r} twice")
     if len(frame) == 0:
         raise TaskError(f"{path}: has no rows")
-    if _is_parquet(path) and levels is None:
-        return frame
-    return pd.DataFrame({name: _known(frame[name], missing, (levels or {}).get(name, ())) for name in frame.columns})
+    given = levels or {}
+    text = not _is_parquet(path) or levels is not None
+    return pd.DataFrame({n: _known(frame[n], dialect.missing, given.get(n, ()), text) for n in frame.columns})
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -72,41 +81,48 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_text(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+def _read_text(path: Path, dialect: Dialect, columns: list[str] | None = None) -> pd.DataFrame:
     """The cells of a CSV as they are written, without the spaces around them; an empty one is an empty text."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
         frame = pd.read_csv(
             path,
-            sep=_separator(path),
+            sep=dialect.separator_of(path),
+            encoding=dialect.encoding,
             usecols=columns,
             dtype=str,
             na_filter=False,
             skipinitialspace=True,
             index_col=False,
         )
-    return pd.DataFrame({name: frame[name].str.strip() for name in frame.columns})
+    return pd.DataFrame({name: dialect.plain_numbers(frame[name].str.strip()) for name in frame.columns})
 
 
-def _known(values: pd.Series[Any], missing: Sequence[str], levels: Collection[str]) -> pd.Series[Any]:
-    """A column without the words that stand for no value; numbers among those are meant however they are written."""
-    if not is_text(values):
-        return values
-    words = {"", *missing} - set(levels)
+def _known(values: pd.Series[Any], missing: Sequence[str], levels: Collection[str], text: bool) -> pd.Series[Any]:
+    """A column without the words that stand for no value; numbers among those are meant however they are written.
+
+    Args:
+        text: whether words count in a column of text, as numbers do in any.
+    """
+    words = {*missing} - set(levels)
     numbers = [number for word in words if (number := as_number(word)) is not None]
-    absent = values.isin(words)
-    if numbers:
-        absent |= pd.to_numeric(values, errors="coerce").isin(numbers) & ~values.str.match(PADDED)
-    return values.mask(absent)
+    if is_text(values):
+        absent = values.isin({"", *words}) if text else pd.Series(False, index=values.index)
+        if numbers:
+            absent |= pd.to_numeric(values, errors="coerce").isin(numbers) & ~values.str.match(PADDED).fillna(False)
+        return values.mask(absent)
+    if not numbers or not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return values
+    return values.mask(values.isin(numbers))
 
 
-def words_for_missing(path: Path, names: Iterable[str], missing: Sequence[str]) -> dict[str, dict[str, int]]:
-    """How often each word of `missing` stands in some columns of a CSV; a parquet has values of its own for that."""
+def words_for_missing(path: Path, names: Iterable[str], dialect: Dialect) -> dict[str, dict[str, int]]:
+    """How often each word for no value stands in some columns of a CSV; a parquet has values of its own for that."""
     columns = list(names)
     if _is_parquet(path) or not columns:
         return {}
-    text = _read_text(path, columns)
-    counts = {name: text[name][text[name].isin(list(missing))].value_counts() for name in columns}
+    text = _read_text(path, dialect, columns)
+    counts = {name: text[name][text[name].isin(list(dialect.missing))].value_counts() for name in columns}
     return {name: {str(word): int(n) for word, n in found.items()} for name, found in counts.items() if len(found)}
 
 
@@ -117,28 +133,33 @@ def words_among(values: pd.Series[Any], missing: Sequence[str]) -> set[str]:
     return {word for word in missing if values.isin([word]).any()}
 
 
-def _separator(path: Path) -> str:
-    return "\t" if path.suffix.lower() == ".tsv" else ","
-
-
 def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def _first_foreign_line(path: Path) -> str:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return f" in line {number}"
-    return ""
+def _foreign(path: Path, encoding: str) -> str:
+    """What is wrong with a file that is not in its encoding, and what it may be in."""
+    content = path.read_bytes()
+    try:
+        content.decode(encoding)
+        line = ""
+    except UnicodeDecodeError as error:
+        before = content[: error.start].count(b"\n")
+        line = f" in line {before + 1}"
+    if encoding != "utf-8":
+        return f"is not {encoding}{line}; say another task.encoding"
+    other = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "cp1252"
+    return f"is not UTF-8{line}; save it as UTF-8, or say what it is: task.encoding, such as {other}"
 
 
-def _check_separator(path: Path, header: pd.Series[str], separator: str) -> None:
+def _check_separator(path: Path, header: pd.Series[str], dialect: Dialect) -> None:
+    separator = dialect.separator_of(path)
     others = [mark for mark in (";", "\t", "|", ",") if mark != separator and mark in str(header.iloc[0])]
     if len(header) == 1 and others:
-        raise TaskError(f"{path}: its columns are separated by {others[0]!r}; a .csv needs commas, a .tsv tabs")
+        needs = f"task.separator is {separator!r}" if dialect.separator else "a .csv needs commas, a .tsv tabs"
+        raise TaskError(
+            f"{path}: its columns are separated by {others[0]!r}; {needs}, or say task.separator: {others[0]!r}"
+        )
 
 
 def _check_header(path: Path, header: pd.Series[str]) -> None:

@@ -41,7 +41,9 @@ def levels_among(values: pd.Series[Any]) -> tuple[str, ...]:
     """The different levels among values, in their order, each as it is written most often."""
     known = values.dropna()
     keys = as_text(typed(known))
-    written = [value.strip() if isinstance(value, str) else key for value, key in zip(known, keys, strict=True)]
+    written = [
+        value.strip() if isinstance(value, str) else key for value, key in zip(known.tolist(), keys, strict=True)
+    ]
     counts = Counter(zip(keys, written, strict=True))
     found: dict[str, str] = {}
     for key, text in sorted(counts, key=lambda pair: (-counts[pair], pair)):

@@ -7,11 +7,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from lab.errors import SpecError
-from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Options, Range, one_of, option, whole
+from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Range, one_of, option, whole
 from lab.tasks.splits import SPLIT_MEANING
+from lab.tasks.table.dialect import Dialect
 
-MISSING = ("?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A")
-"""What stands for no value in a CSV, unless its user says otherwise; an empty cell always does."""
 Type: TypeAlias = Literal["number", "category", "date"]
 """What a column is taken for."""
 TYPES = get_args(Type)
@@ -35,17 +34,13 @@ _TYPES = Allowed(
     f"is not a mapping of columns to {', '.join(TYPES)}",
     lambda value: isinstance(value, Mapping) and _are_names(list(value)),
 )
-_WORDS = Allowed(
-    "is not a list of words; quote those that YAML reads otherwise",
-    lambda value: isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value),
-)
 _WIDTHS = Allowed(
     "is not a list of widths of at least 1",
     lambda value: isinstance(value, (list, tuple)) and len(value) > 0 and all(whole(1).holds(width) for width in value),
 )
 
 
-class TableOptions(Options):
+class TableOptions(Dialect):
     """What a spec may say of a table."""
 
     hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType(
@@ -63,11 +58,6 @@ class TableOptions(Options):
     target_type: str | None = option(
         "number or category, where the guess is wrong", one_of("number", "category"), default=None
     )
-    missing: Sequence[str] = option(
-        f"words of a .csv that stand for no value, beside the empty cell, instead of {' '.join(MISSING)}",
-        _WORDS,
-        default=MISSING,
-    )
     bins: int = option("of the piecewise-linear encoding beside each number; 0 turns it off", whole(0, 256), default=16)
     layers: Sequence[int] = option("widths of the hidden layers", _WIDTHS, default=(200, 100))
     allow_leaks: bool = option("true to learn from columns that give the target away", FLAG, default=False)
@@ -78,6 +68,7 @@ class TableOptions(Options):
         super().__post_init__()
 
     def check(self) -> None:
+        super().check()
         if len(set(self.targets)) < len(self.targets):
             raise SpecError("task.target", f"{self.target!r} names a column twice")
         for name, kind in self.types.items():

@@ -80,7 +80,7 @@ class TableData:
     @cached_property
     def main(self) -> pd.DataFrame:
         """The rows of `path` that have a target."""
-        frame = read_frame(Path(self.options.path), self.options.missing)
+        frame = read_frame(Path(self.options.path), self.options)
         self._check_names(frame)
         return self._told(frame, self.options.path)
 
@@ -92,7 +92,7 @@ class TableData:
             return None
         # What is a level in a parquet is none the less one in a CSV beside it.
         words = {name: words_among(main[name], options.missing) for name in main.columns}
-        test = read_frame(Path(options.test_path), options.missing, words)
+        test = read_frame(Path(options.test_path), options, words)
         need_columns(test, [*options.targets], f"task.test_path: {options.test_path}")
         with self._named("test"):
             test = self._told(test, options.test_path)

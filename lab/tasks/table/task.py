@@ -115,7 +115,7 @@ class Table(Task):
         known, notes = self._known, Notes()
         levels = {column.name: column.levels for column in known.columns if isinstance(column, Category)}
         levels |= dict.fromkeys(known.target.names, known.target.levels)
-        frame = read_frame(path, self._options.missing, levels)
+        frame = read_frame(path, self._options, levels)
         features = {column.name for column in known.columns}
         lacking = sorted(features - set(frame.columns))
         if 2 * len(lacking) > len(features):

@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 from lab.errors import TaskError
 
 _DAYS = ("%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%d.%m.%y", "%m-%d-%Y", "%d-%m-%Y")
+_WORDS = (
+    *("%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%Y-%b-%d", "%d %b %y", "%d-%b-%y", "%b %d, %Y", "%b %d %Y", "%a, %d %b %Y"),
+    *("%d %B %Y", "%d. %B %Y", "%B %d, %Y", "%B %d %Y"),
+)
+_MONTH = r"(?i)\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b"
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-_FORMATS = ("ISO8601", *(day + time for time in _TIMES for day in _DAYS))
+_FORMATS = ("ISO8601", *(day + time for time in _TIMES for day in (*_DAYS, *_WORDS)))
 _ZONE = r"(:\d\d(?:\.\d+)?)\s*(?:Z|[+-]\d\d:?\d\d)$"
 """Behind a time; the first group is the time's end."""
+_SAMPLE = 50
 PADDED = r"[-+]?0\d"
 """What begins a number that is written with leading zeros, as codes are and amounts are not."""
 TRUTH = {**dict.fromkeys(("True", "TRUE", "true"), True), **dict.fromkeys(("False", "FALSE", "false"), False)}
@@ -37,7 +43,10 @@ def is_text(values: pd.Series[Any]) -> bool:
 
 def typed(values: pd.Series[Any]) -> pd.Series[Any]:
     """A column of text whose every cell is a number and none a code, as numbers; any other column as it is."""
-    if not is_text(values) or values.isna().all() or codes(values).any():
+    if not is_text(values) or values.isna().all():
+        return values
+    few = values.dropna().head(_SAMPLE)
+    if pd.to_numeric(few, errors="coerce").isna().any() or codes(values).any():  # text mostly is from the start
         return values
     found = pd.to_numeric(values, errors="coerce")
     if (found.isna() & values.notna()).any():
@@ -63,8 +72,9 @@ def row_number(values: pd.Series[Any] | pd.DataFrame, position: int) -> int:
 
 def date_format(text: pd.Series[Any], least: float = 1.0) -> str | None:
     """The first format that reads every value, or at least a share `least` of them; None where none does."""
-    sample = text.head(50)
-    if sample.str.contains(r"\d[-/.]\d").sum() < least * len(sample):
+    sample = text.head(_SAMPLE)
+    like = sample.str.contains(r"\d[-/.]\d") | (sample.str.contains(_MONTH) & sample.str.contains(r"\d"))
+    if like.sum() < least * len(sample):
         return None
     for name in _FORMATS:
         if all(read_dates(part, name).notna().sum() >= least * len(part) for part in (sample, text)):
@@ -110,6 +120,11 @@ def date_parts(dates: pd.Series[Any]) -> dict[str, pd.Series[Any]]:
     """Year, month, week, day of the week and hour of dates."""
     found = {"year": dates.dt.year, "month": dates.dt.month, "week": dates.dt.isocalendar().week.astype("float64")}
     return found | {"day_of_week": dates.dt.day_of_week, "hour": dates.dt.hour}
+
+
+def infinite(values: pd.Series[Any]) -> int:
+    """How many cells of a column of numbers are infinite, or too large for a number of 64 bits."""
+    return int(np.isinf(pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)).sum())
 
 
 def to_numbers(values: pd.Series[Any]) -> NDArray[np.float64]:

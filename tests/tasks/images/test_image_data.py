@@ -151,6 +151,8 @@ def test_classes_may_be_given_names(tmp_path: Path):
         "classes (2): cat, dog",
         "images 12 train, 4 valid, 4 test (split: stratified)",
         "3 channels of 8x8 pixels",
+        "shares of classes in training: cat 0.5 (6), dog 0.5 (6)",
+        "always saying cat scores accuracy 0.5 on the validation rows",
     )
 
 
@@ -263,3 +265,19 @@ def test_test_images_of_another_size_say_what_to_do(tmp_path: Path):
     Image.fromarray(pixels(1, (9, 8, 3))[0]).save(test / "a.png")
     with pytest.raises(TaskError, match=r"y: images are 3x9x8, those to train on 3x8x8; say size"):
         _data(main, test_path=str(test.parent)).describe()
+
+
+def test_classes_of_very_different_sizes_and_with_names_that_are_alike_are_told(tmp_path: Path):
+    for split in ("train", "valid", "test"):
+        write_folders(
+            tmp_path / "x" / split, each=60 if split == "train" else 10, classes=("cat", "Cat"), seed=len(split)
+        )
+    for i in range(2, 60):
+        (tmp_path / "x" / "train" / "Cat" / f"{i:02}.png").unlink()
+    data = _data(tmp_path / "x")
+    warnings = data.describe().warnings
+    assert "classes differ by case or spaces only: 'Cat', 'cat'; if they are one, write them alike" in warnings
+    assert warnings[-2] == (
+        "classes are of very different sizes: 30 training rows of cat to one of Cat; always saying cat scores accuracy "
+        "0.5 on the validation rows already"
+    )

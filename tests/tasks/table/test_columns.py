@@ -85,13 +85,18 @@ def test_text_in_a_column_of_numbers_is_named_with_its_row_of_the_file():
         ("%d.%m.%Y", "%d.%m.%Y"),
         ("%d/%m/%y", "%d/%m/%y"),
         ("%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M"),
+        *((form, form) for form in ("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%y")),
+        ("%d %b %Y %H:%M", "%d %b %Y %H:%M"),
+        ("%a, %d %b %Y %H:%M:%S", "%a, %d %b %Y %H:%M:%S"),
     ],
 )
 def test_dates_are_read_by_one_format(written: str, expected: str):
     assert date_format(DAYS.dt.strftime(written)) == expected
 
 
-@pytest.mark.parametrize("values", [["12 Jan 2024"] * 3, ["2024-01-01", "1/2/2024"], ["2024-13-45"], ["1-2", "3-4"]])
+@pytest.mark.parametrize(
+    "values", [["12 Jan bugs"] * 3, ["Marketing 2024"] * 3, ["2024-01-01", "1/2/2024"], ["2024-13-45"], ["1-2", "3-4"]]
+)
 def test_what_no_format_reads_is_no_date(values: list[str]):
     assert date_format(pd.Series(values)) is None
 
@@ -126,6 +131,17 @@ def test_a_freak_value_of_a_later_row_stays_a_number():
     found = _inputs(column, [1e308, -1e308, np.inf])
     assert np.isfinite(found).all()
     assert abs(found).max() == 1e4
+
+
+@pytest.mark.parametrize(
+    "written", [[np.inf, 1.0, -np.inf, None], ["inf", "1", "-Infinity", None], ["1e400", "1", "-inf", ""]]
+)
+def test_infinities_of_later_rows_are_counted(written: list[Any]):
+    column = fit_column(_series(RANDOM.normal(size=50)), "number", bins=0)
+    notes = Notes()
+    values = pd.Series(written).replace("", None)
+    assert np.isfinite(inputs((column,), encode((column,), pd.DataFrame({"c": values}), notes))).all()
+    assert notes.lines == ["column 'c': 2 rows hold infinite numbers; they are treated as missing"]
 
 
 def test_the_bins_are_quantiles_and_are_filled_piecewise_linearly():
@@ -232,6 +248,14 @@ def test_dates_of_a_parquet_are_taken_as_they_are(zone: str | None):
     hours = column.parts[-1]
     assert isinstance(hours, Category)
     assert [hours.levels[code - 1] for code in encoded.codes[:, -1]] == [str(v) for v in values.dt.hour]
+
+
+@pytest.mark.parametrize("values", [["15 Mar 2024", "1 Apr 2023"], ["30-Jan-2020", "01-FEB-2021"], ["May 3, 2024"] * 2])
+def test_months_may_be_words_in_any_case(values: list[str]):
+    name = date_format(pd.Series(values))
+    found = read_dates(pd.Series(values), name)
+    expected = pd.to_datetime(pd.Series(values), format="mixed")
+    assert found.tolist() == expected.tolist()
 
 
 def test_a_date_is_what_the_clock_there_showed_in_summer_and_in_winter():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.tasks.table.doubts import duplicates, leaks
+from lab.tasks.table.doubts import Sentinel, duplicates, far_out, leaks, sentinels
 
 RANDOM = np.random.default_rng(0)
 N = 200
@@ -61,3 +61,41 @@ def test_duplicates_are_the_same_values_whatever_form_their_file_has():
     train = pd.DataFrame({"a": ["1", "2.50"], "b": ["True", "x"]}, dtype="str")
     other = pd.DataFrame({"a": [1.0, 2.5, 3.0], "b": pd.Series([True, "x", "x"], dtype="object")})
     assert duplicates(train, {"test": other}, ["a", "b"]) == {"test": 2}
+
+
+def test_what_lies_far_out_is_found_and_long_tails_are_not():
+    values = np.exp(1 + RANDOM.normal(size=600))
+    assert far_out(values).tolist() == []
+    values[[5, 77, 301]] *= np.array([1e5, 3e5, 2e5])
+    assert sorted(far_out(values).tolist()) == [5, 77, 301]
+    assert values[far_out(values)[0]] == values.max()
+    assert far_out(np.exp(2 * RANDOM.normal(size=600))).tolist() == []  # incomes
+    assert far_out(np.array([0.0] * 500 + [1.0, 2.0, 3.0])).tolist() == []
+    assert far_out(np.array([0.0] * 500 + [1.0, 2.0, 9e5])).tolist() == [502]
+    assert far_out(np.zeros(9)).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "marks", "expected"),
+    [
+        (RANDOM.uniform(0.1, 12, 90), [-200] * 10, {-200: 10}),
+        (RANDOM.uniform(647, 2040, 90), [-200] * 10, {-200: 10}),
+        (RANDOM.uniform(-20, 40, 90), [-999] * 3, {-999: 3}),
+        (RANDOM.integers(18, 90, 90), [999] * 5, {999: 5}),
+        (RANDOM.uniform(0, 41_310, 90), [99_999] * 5, {99_999: 5}),
+        (RANDOM.normal(size=90), [-1000] * 5, {-1000: 5}),
+        (RANDOM.normal(size=90), [-999] * 5 + [9999] * 4, {-999: 5, 9999: 4}),
+        (RANDOM.normal(size=90), [-999] * 5 + [-998] * 4, {-999: 5, -998: 4}),
+        (RANDOM.normal(size=90), [-999, -999], {}),
+        (RANDOM.normal(size=90), [-200.5] * 5, {}),
+        (RANDOM.integers(0, 5, 90), [999] * 5, {}),
+        (RANDOM.integers(0, 60, 90), [-1] * 9, {}),
+        (RANDOM.integers(0, 98, 90), [99] * 9, {}),
+        (2.0 ** np.repeat(np.arange(12), 4), [], {}),
+        (np.exp(RANDOM.normal(size=90)), [], {}),
+        (np.array([0.0] * 80 + [1.0] * 10), [], {}),
+    ],
+)
+def test_a_number_that_may_stand_for_no_value_is_found(rest: np.ndarray, marks: list[float], expected: dict[int, int]):
+    found = sentinels(np.concatenate([rest, marks, [np.nan]]))
+    assert found == tuple(Sentinel(value, count, rest.min(), rest.max()) for value, count in expected.items())

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from lab.errors import SpecError, TaskError
+from lab.tasks.table.dialect import Dialect
 from lab.tasks.table.frame import need_columns, read_frame
 from lab.tasks.table.values import typed_frame
 from tests.own_data import table, write_table
@@ -38,7 +39,7 @@ def test_cells_of_a_csv_are_what_is_written_there(tmp_path: Path):
 
 def test_a_number_that_stands_for_no_value_is_meant_however_it_is_written(tmp_path: Path):
     (tmp_path / "t.csv").write_text("a,b\n-999,x\n-999.0,y\n-99,-999\n-0999,z\n")
-    found = read_frame(tmp_path / "t.csv", ["-999"])
+    found = read_frame(tmp_path / "t.csv", Dialect(missing=["-999"]))
     assert found["a"].isna().tolist() == [True, True, False, False]
     assert found["b"].isna().tolist() == [False, False, True, False]
 
@@ -66,11 +67,19 @@ def test_a_column_that_a_parquet_keeps_as_its_index_is_a_column(tmp_path: Path):
         ("t.csv", b"a,a,b\n1,2,3\n", "has column 'a' twice"),
         ("t.csv", b"a,b\n1,2,3\n4,5,6\n", r"its rows have more values than its first row has names"),
         ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read"),
-        ("t.csv", b"a;b\n1;2\n", "its columns are separated by ';'; a .csv needs commas, a .tsv tabs"),
+        (
+            "t.csv",
+            b"a;b\n1;2\n",
+            "its columns are separated by ';'; a .csv needs commas, a .tsv tabs, or say task.sepa",
+        ),
         ("t.tsv", b"a,b\n1,2\n", "its columns are separated by ','"),
-        ("t.csv", "a,b\né,2\n".encode("latin-1"), "is not UTF-8 in line 2; save it"),
+        (
+            "t.csv",
+            "a,b\né,2\n".encode("latin-1"),
+            "is not UTF-8 in line 2; save it as UTF-8, or say what it is: task.encoding, such as cp1",
+        ),
         ("t.csv", b"a,b\n" + 60_000 * b"1,2\n" + b"\xe9,2\n", "is not UTF-8 in line 60002; save it"),
-        ("t.csv", "a,b\n1,2\n".encode("utf-16"), "is not UTF-8 in line 1"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16"), "is not UTF-8 in line 1; save it .* such as utf-16"),
         ("t.csv", b"a;b\n1,5;2,5\n", "separated by ';'; a .csv needs commas"),
         ("t.parquet", b"a,b\n1,2\n", "cannot be read"),
     ],
@@ -82,6 +91,50 @@ def test_what_is_no_table_is_refused_in_one_line(name: str, content: bytes | Non
         read_frame(tmp_path / name)
     assert str(caught.value).startswith(str(tmp_path / name))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-8-sig", "shift_jis"])
+def test_an_encoding_that_is_asked_for_is_read(encoding: str, tmp_path: Path):
+    word = "猫" if encoding == "shift_jis" else "café"
+    (tmp_path / "t.csv").write_bytes(f"a,{word}\n1,{word}\n".encode(encoding))
+    found = read_frame(tmp_path / "t.csv", Dialect(encoding=encoding))
+    assert found.to_dict("list") == {"a": ["1"], word: [word]}
+
+
+def test_a_file_in_another_encoding_than_was_asked_for_is_refused(tmp_path: Path):
+    (tmp_path / "t.csv").write_bytes("a,b\n1,é\n".encode())
+    with pytest.raises(TaskError, match=r"t\.csv: is not ascii in line 2; say another task\.encoding"):
+        read_frame(tmp_path / "t.csv", Dialect(encoding="ascii"))
+
+
+@pytest.mark.parametrize("mark", [";", "|", "\t", " "])
+def test_a_separator_that_is_asked_for_is_read(mark: str, tmp_path: Path):
+    (tmp_path / "t.csv").write_text(f"a{mark}b\n1{mark}x\n")
+    assert read_frame(tmp_path / "t.csv", Dialect(separator=mark)).to_dict("list") == {"a": ["1"], "b": ["x"]}
+
+
+def test_another_separator_than_was_asked_for_is_told(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n")
+    with pytest.raises(TaskError, match=r"separated by ','; task\.separator is ';', or say task\.separator: ','"):
+        read_frame(tmp_path / "t.csv", Dialect(separator=";"))
+
+
+@pytest.mark.parametrize(
+    ("separator", "decimal", "expected"),
+    [
+        (";", None, ["1.5", "-0.25", "1234.5", "1.234", "7", "1.5e3", "1,2,3", "a,b"]),
+        (";", ",", ["1.5", "-0.25", "1234.5", "1234", "7", "1.5e3", "1,2,3", "a,b"]),
+        (";", ".", ["1,5", "-,25", "1.234,5", "1.234", "7", "1,5e3", "1,2,3", "a,b"]),
+        ("|", None, ["1,5", "-,25", "1.234,5", "1.234", "7", "1,5e3", "1,2,3", "a,b"]),
+    ],
+)
+def test_a_decimal_comma_is_read_beside_a_semicolon_or_when_asked_for(
+    separator: str, decimal: str | None, expected: list[str], tmp_path: Path
+):
+    cells = ["1,5", "-,25", "1.234,5", "1.234", "7", "1,5e3", "1,2,3", "a,b"]
+    (tmp_path / "t.csv").write_text("\n".join(f"{cell}{separator}x" for cell in ["v", *cells]))
+    found = read_frame(tmp_path / "t.csv", Dialect(separator=separator, decimal=decimal))["v"].tolist()
+    assert [cell.replace("-.25", "-0.25") for cell in found] == expected
 
 
 def test_a_folder_is_no_table(tmp_path: Path):

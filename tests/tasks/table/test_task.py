@@ -144,6 +144,20 @@ def test_a_row_is_read_alike_whatever_rows_stand_beside_it(trained: str, later: 
         assert torch.equal(alone.x[0], whole.x[i])
 
 
+def test_later_rows_are_read_in_the_dialect_of_the_spec(tmp_path: Path):
+    frame = table().assign(letter=["ä", "ö", "ß"] * 20, number=lambda f: f["number"].round(3))
+    (tmp_path / "plain").mkdir()
+    expected = _later(write_table(tmp_path / "plain" / "t.csv", frame)).read(tmp_path / "plain" / "t.csv")
+    frame.to_csv(tmp_path / "t.csv", sep=";", decimal=",", encoding="cp1252", index=False)
+    task = _later(tmp_path / "t.csv", separator=";", encoding="cp1252")
+    given = task.read(tmp_path / "t.csv")
+    assert given.y is not None
+    assert expected.y is not None
+    assert torch.equal(given.x, expected.x)
+    assert torch.equal(given.y, expected.y)
+    assert pickle.loads(pickle.dumps(task)).options == task.options
+
+
 def test_codes_whose_zeros_another_program_has_taken_are_read_and_told(tmp_path: Path):
     frame = _odd()
     task = _later(write_table(tmp_path / "t.csv", frame))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lab.errors import LabError, TaskError
-from lab.tasks.table.columns import Category
+from lab.tasks.table.columns import Category, Number
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData
 from lab.tasks.table.telling import describe, tell
@@ -110,6 +110,13 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (None, {"target_type": "number"}, "column 'answer': row "),
     (None, {"missing": "NA"}, "task.missing: 'NA' is not a list of words; quote those"),
     (None, {"missing": ["NA", None]}, "task.missing: ['NA', None] is not a list of words"),
+    (None, {"separator": ";;"}, "task.separator: ';;' is not one character, such as ',', ';', '|' or tab"),
+    (None, {"separator": 3}, "task.separator: 3 is not one character"),
+    (None, {"separator": ""}, "task.separator: '' is not one character"),
+    (None, {"decimal": ";"}, "task.decimal: ';' is unknown; choices: '.', ','"),
+    (None, {"encoding": "latin-99"}, "task.encoding: 'latin-99' is unknown; such as utf-8, cp1252, latin-1, utf-16"),
+    (None, {"encoding": "base64"}, "task.encoding: 'base64' is unknown"),
+    (None, {"encoding": 8}, "task.encoding: 8 is unknown"),
     (None, {"bins": -1}, "task.bins: -1 is not a whole number from 0 to 256"),
     (None, {"bins": 1.5}, "task.bins: 1.5 is not"),
     (None, {"bins": True}, "task.bins: True is not"),
@@ -226,6 +233,21 @@ def test_numbers_as_people_write_them_are_told_of(written: list[str], example: s
     assert example in written
 
 
+def test_of_decimal_commas_it_is_told_how_to_have_them_read(tmp_path: Path):
+    prices = [f"{i},5" for i in range(60)]
+    path = str(write_table(tmp_path / "t.csv", table().assign(price=prices)))
+    (warning,) = tell(TableData(TableOptions(path, "answer", ignore=["day"]))).warnings
+    assert warning.endswith("say decimal: ',' or write it as a plain number")
+    found = tell(TableData(TableOptions(path, "answer", ignore=["day"], decimal=",")))
+    assert "numbers: number, price" in found.facts
+    assert found.warnings == ()
+
+
+def test_codes_among_which_most_are_digits_are_no_mistaken_numbers(tmp_path: Path):
+    frame = table().assign(code=["001", "010", "A01"] * 20)
+    assert tell(_data(tmp_path, frame, ignore=["day"])).warnings == ()
+
+
 @pytest.mark.parametrize("written", [["3.1.4", "2.7.1"] * 30, ["a1", "b2"] * 30, ["12-34", "56-78"] * 30])
 def test_other_texts_with_digits_are_not(written: list[str], tmp_path: Path):
     assert tell(_data(tmp_path, table().assign(price=written), ignore=["day"])).warnings == ()
@@ -270,6 +292,7 @@ def test_infinite_numbers_are_missing_ones_and_no_traceback(kind: str, tmp_path:
     path = write_table(tmp_path / f"t.{kind}", frame)
     found = describe({"path": str(path), "target": "y", "ignore": ["answer", "day"]})
     assert found.facts[0] == "target y: regression"
+    assert found.warnings[0] == "column 'number' holds infinite numbers in 7 of 60 rows; they count as missing"
 
 
 def test_what_is_a_level_in_a_parquet_is_one_in_a_csv_beside_it(tmp_path: Path):
@@ -358,3 +381,63 @@ def test_what_may_be_an_identifier_is_told(tmp_path: Path):
         "another whole number in every row is what identifiers hold: serial; if that is so, add ignore: [serial]",
         "column 'Unnamed: 3' has no name, as an index that was written along; if it is one, add ignore: ['Unnamed: 3']",
     )
+
+
+def test_the_share_of_each_class_is_told_with_what_the_commonest_scores(tmp_path: Path):
+    frame = table(800).assign(answer=["fraud"] * 4 + ["ok"] * 796)
+    found = tell(_data(tmp_path, frame, ignore=["day"]))
+    assert "shares of classes in training: ok 0.996 (478), fraud 0.00417 (2)" in found.facts
+    assert "always saying ok scores accuracy 0.994 on the validation rows" in found.facts
+    assert found.warnings[0] == (
+        "classes are of very different sizes: 239 training rows of ok to one of fraud; always saying ok scores "
+        "accuracy 0.994 on the validation rows already"
+    )
+
+
+def test_classes_and_levels_that_differ_by_case_only_are_told(tmp_path: Path):
+    frame = table(120).assign(answer=["yes", "Yes", "no"] * 40, letter=["a", "A", "b", "c"] * 30)
+    assert tell(_data(tmp_path, frame, ignore=["day"])).warnings[:2] == (
+        "classes differ by case or spaces only: 'Yes', 'yes'; if they are one, write them alike",
+        "levels of column 'letter' differ by case or spaces only: 'A', 'a'; if they are one, write them alike",
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_whose_target_lies_far_out_are_named(kind: str, tmp_path: Path):
+    random = np.random.default_rng(0)
+    frame = table(600).assign(price=np.exp(1 + random.normal(size=600))).drop(columns="answer")
+    frame.loc[[5, 77, 301], "price"] *= [1e5, 3e5, 2e5]
+    order = frame["price"].sort_values(ascending=False).index[:3] + 1
+    path = write_table(tmp_path / f"t.{kind}", frame)
+    (warning,) = tell(TableData(TableOptions(str(path), "price", ignore=["day"]))).warnings
+    assert warning.startswith("target 'price': 3 of 600 rows lie more than 1,000 times farther from the median 2.")
+    assert f"rows {order[0]}, {order[1]}, {order[2]}; they outweigh all others" in warning
+    assert {*order} == {6, 78, 302}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_number_that_may_stand_for_no_value_is_told_and_may_be_listed(kind: str, tmp_path: Path):
+    random = np.random.default_rng(0)
+    frame = table(300).assign(co=random.uniform(0.1, 12, 300).round(1), y=random.uniform(600, 2000, 300).round(1))
+    frame.loc[::20, "co"] = -200.0
+    frame.loc[10::30, "y"] = -999.0
+    path = str(write_table(tmp_path / f"t.{kind}", frame.drop(columns="answer")))
+    first = tell(TableData(TableOptions(path, "y", ignore=["day"]))).warnings
+    assert len(first) == 2
+    assert first[0].startswith("column 'co' holds -200 in ")
+    assert " far from all others (0.1 to 12); if it stands for no value, list it in task.missing beside" in first[0]
+    assert first[1].startswith("column 'y' holds -999 in ")
+    data = TableData(TableOptions(path, "y", ignore=["day"], missing=["-200", "-999"]))
+    assert tell(data).warnings == (f"10 of 300 rows of t.{kind} have no y and are left out",)
+    (co,) = (c for c in data.fitted.columns if c.name == "co")
+    assert isinstance(co, Number)
+    assert co.missing
+    assert co.mean > 0
+
+
+def test_dates_with_months_in_words_are_dates(tmp_path: Path):
+    days = pd.to_datetime(table()["day"])
+    frame = table().assign(a=days.dt.strftime("%d %b %Y"), b=days.dt.strftime("%d-%b-%Y"))
+    facts = tell(_data(tmp_path, frame, ignore=["day"])).facts
+    assert "date a: read as %d %b %Y; month, week, day_of_week" in facts
+    assert "date b: read as %d-%b-%Y; month, week, day_of_week" in facts
