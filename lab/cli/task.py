@@ -26,14 +26,18 @@ def root() -> None:
 
 @app.command("list")
 def list_() -> None:
-    """List the built-in tasks and their options."""
+    """List the built-in tasks with their options, and tasks of other packages."""
+    from lab import plugins
     from lab.tasks.builtin import BUILTIN
 
     for kind, task in BUILTIN.items():
         print(f"{kind}: {task.summary}")
         for name, option in task.options.declared().items():
             print(f"  {name}: {option.meaning}{_without(task.options, name)}")
+    for kind, package in plugins.registered("lab.tasks").items():
+        print(f"{kind}: of package {package}")
     print("FILE.py:NAME: your own task, beside the spec that names it")
+    print("PACKAGE.MODULE:NAME: a task of an installed package")
 
 
 def _without(options: type[Options], name: str) -> str:

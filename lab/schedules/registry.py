@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from inspect import isabstract
 from typing import Any
 
+from lab import plugins
 from lab.errors import SpecError, nearest
 from lab.schedules.base import Schedule, preset_fields
 from lab.schedules.compose import HANDED, Composed, Join, Scale, Warmup
@@ -33,15 +35,34 @@ _CLASSES: tuple[type[Schedule], ...] = (
     Scale,
 )
 KINDS: dict[str, type[Schedule]] = {cls.kind: cls for cls in _CLASSES}
-"""Every kind by the name a spec gives it."""
+"""Every kind that comes with the package, by the name a spec gives it."""
 
 
 def schedule_class(kind: object, place: str = "schedule") -> type[Schedule]:
-    """The schedule class of a kind; `SpecError` with the choices where there is none."""
-    if not isinstance(kind, str) or kind not in KINDS:
-        hint = nearest(kind, KINDS) if isinstance(kind, str) else ""
-        raise SpecError(f"{place}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(KINDS)}")
-    return KINDS[kind]
+    """The schedule class of a kind, of this package or one that another registers in `lab.schedules`.
+
+    Raises:
+        SpecError: there is none, with the choices; or what is registered is no schedule of that kind.
+    """
+    cls = KINDS.get(kind) if isinstance(kind, str) else None
+    if cls is None and isinstance(kind, str):
+        cls = _registered(kind, f"{place}.kind")
+    if cls is None:
+        choices = [*KINDS, *plugins.registered("lab.schedules")]
+        hint = nearest(kind, choices) if isinstance(kind, str) else ""
+        raise SpecError(f"{place}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(choices)}")
+    return cls
+
+
+def _registered(kind: str, place: str) -> type[Schedule] | None:
+    cls = plugins.load("lab.schedules", kind, place)
+    if cls is None:
+        return None
+    if not (isinstance(cls, type) and issubclass(cls, Schedule) and not isabstract(cls)):
+        raise SpecError(place, f"{kind!r} of another package is {cls!r}, which is no subclass of Schedule")
+    if cls.kind != kind:
+        raise SpecError(place, f"{kind!r} of another package is {cls.__name__}, whose kind is {cls.kind!r}")
+    return cls
 
 
 def parse_schedule(value: Mapping[str, Any], place: str = "schedule") -> Schedule:
