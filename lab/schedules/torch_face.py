@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.hooks import RemovableHandle
 
 from lab.errors import SpecError
 from lab.schedules.curve_source import CurveSource
 from lab.schedules.fields import coerce
+
+_WATCH = "_schedule_watch"
+"""Under what an optimizer keeps the handle of the hook of its schedule."""
 
 
 class ScheduleLR(LRScheduler):
@@ -20,6 +25,9 @@ class ScheduleLR(LRScheduler):
     `step()` goes right after each `optimizer.step()`: what is counted are optimizer steps, however many batches
     each accumulates. After `total` of them the last values stay; a further `step()` is an IndexError. The state
     is plain values (safe for `torch.load(weights_only=True)`) and refuses to load into another schedule or total.
+
+    A group that is added to the optimizer later follows the schedule from its first step on. Where there are `factors`
+    or `decayed`, append its own to that list; until then every step is refused with a SpecError.
     """
 
     def __init__(
@@ -47,18 +55,44 @@ class ScheduleLR(LRScheduler):
         if self.factors is not None and min(self.factors) <= 0:
             raise SpecError("factors", f"{self.factors!r} are not all above 0")
         super().__init__(optimizer)
+        self._watch(optimizer)
+
+    def _watch(self, optimizer: Optimizer) -> None:
+        """Set groups that were added before the optimizer steps, as long as no other schedule has taken it over."""
+        earlier: RemovableHandle | None = getattr(optimizer, _WATCH, None)
+        if earlier is not None:
+            earlier.remove()
+        mine = weakref.ref(self)
+
+        def before_step(optimizer: Optimizer, *_: Any) -> None:
+            schedule = mine()
+            if schedule is not None and len(optimizer.param_groups) != len(schedule.get_last_lr()):
+                schedule._set()
+
+        setattr(optimizer, _WATCH, optimizer.register_step_pre_hook(before_step))
 
     def step(self, epoch: int | None = None) -> None:
         """Move on to the next optimizer step; `epoch` is refused, for steps are counted, not set.
 
         Raises:
             IndexError: all `total` steps are done.
+            SpecError: a group was added that `factors` or `decayed` say nothing of.
         """
         if epoch is not None:
             raise TypeError("step() counts optimizer steps; load a state to continue elsewhere")
         if self.last_epoch >= self.total:
             raise IndexError(f"all {self.total} steps of the schedule are done; extend(total) makes it longer")
+        self._check_groups()  # nothing has moved on yet
         super().step()
+
+    def _check_groups(self) -> None:
+        groups = len(self.optimizer.param_groups)
+        for name, values in (("factors", self.factors), ("decayed", self.decayed)):
+            if values is not None and len(values) != groups:
+                raise SpecError(
+                    name,
+                    f"{len(values)} values for {groups} parameter groups; append one to this list for each new group",
+                )
 
     def get_lr(self) -> list[float | Tensor]:
         """The current lr of each group; momentum and weight decay are set on the way."""
@@ -84,6 +118,7 @@ class ScheduleLR(LRScheduler):
         self.schedule.curves([0], total)
         if total <= self.total:
             raise SpecError("schedule.total", f"{total} is not above the present {self.total}")
+        self._check_groups()
         self.total = int(total)
         self._set()
 
@@ -114,12 +149,14 @@ class ScheduleLR(LRScheduler):
         step: int = coerce("state.last_epoch", state_dict.get("last_epoch"), int)
         if not 0 <= step <= self.total:
             raise SpecError("state.last_epoch", f"{step} is not within the schedule's {self.total} steps")
+        self._check_groups()
         self.last_epoch = step
         # Otherwise torch would warn of a missing optimizer step at the first step after loading.
         self._step_count = self.last_epoch + 1
         self._set()
 
     def _set(self) -> None:
+        self._check_groups()
         for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(lr)

@@ -170,6 +170,70 @@ def test_groups_have_their_own_lrs_and_decay() -> None:
     assert again.get_last_lr() == scheduler.get_last_lr()
 
 
+@each_optimizer
+def test_a_group_added_later_follows_the_schedule_from_its_first_step(name: str) -> None:
+    schedule = OneCycle(max_lr=0.1)
+    optimizer = make(name, [nn.Parameter(torch.zeros(2))])
+    scheduler = schedule.to_torch(optimizer, 10)
+    for _ in range(4):
+        optimizer.step()
+        scheduler.step()
+    new = nn.Parameter(torch.zeros(1))
+    optimizer.add_param_group({"params": [new], "lr": 7.0})
+    for step in range(4, 10):
+        optimizer.step()
+        lr, momentum, decay = (float(values[0]) for values in schedule.curves([step], 10))
+        for group in optimizer.param_groups:
+            assert (group["lr"], group["weight_decay"]) == (lr, decay)
+            assert (group["momentum"] if name == "SGD" else group["betas"][0]) == momentum
+        assert scheduler.get_last_lr() == [lr, lr]
+        scheduler.step()
+
+
+def test_a_group_added_later_trains_no_step_at_a_rate_of_its_own() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=7.0)
+    scheduler = Constant(max_lr=0.5, momentum=0.0, weight_decay=0.0).to_torch(optimizer, 10)
+    new = nn.Parameter(torch.zeros(1))
+    new.grad = torch.ones(1)
+    optimizer.add_param_group({"params": [new], "lr": 7.0})
+    optimizer.step()
+    scheduler.step()
+    assert new.item() == -0.5
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "value"), [("factors", [0.5, 1.0], 0.25), ("decayed", [True, False], True)]
+)
+def test_a_group_that_factors_say_nothing_of_is_refused_until_they_do(option: str, values: Any, value: Any) -> None:
+    schedule = OneCycle(max_lr=0.1)
+    optimizer = make("SGD", [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(2)])
+    scheduler: Any = schedule.to_torch(optimizer, 10, **{option: values})
+    optimizer.step()
+    scheduler.step()
+    optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))], "lr": 7.0})
+    message = f"^{option}: 2 values for 3 parameter groups; append one to this list for each new group$"
+    for refused in (optimizer.step, scheduler.step, lambda: scheduler.extend(20)):
+        with pytest.raises(SpecError, match=message):
+            refused()
+    getattr(scheduler, option).append(value)
+    optimizer.step()
+    lr = schedule.curves([1], 10).lr[0]
+    assert optimizer.param_groups[2]["lr"] == (lr * value if option == "factors" else lr)
+    scheduler.step()
+    assert scheduler.last_epoch == 2
+
+
+def test_a_schedule_that_another_has_followed_leaves_the_optimizer_alone() -> None:
+    optimizer = make("SGD", [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(2)])
+    first = Constant(max_lr=1).to_torch(optimizer, 5, factors=[0.5, 1.0])
+    optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]})
+    second = Constant(max_lr=2).to_torch(optimizer, 5, factors=[0.1, 0.5, 1.0])
+    optimizer.step()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.2, 1.0, 2.0]
+    assert second.get_last_lr() == [0.2, 1.0, 2.0]
+    assert first.total == 5
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
