@@ -49,13 +49,13 @@ class Schedule(ABC):
         """Refuse impossible values (`SpecError`)."""
 
     @classmethod
-    def preset(cls, name: str, **given: Any) -> Self:
-        """A schedule with the constants of a preset, except for what is `given`.
+    def preset(cls, name: str, **values: Any) -> Self:
+        """A schedule with the constants of a preset, except for `values`.
 
         Raises:
             SpecError: the kind has no such preset, or a value is impossible.
         """
-        return cls(**{**preset_fields(cls, name), **given})
+        return cls(**{**preset_fields(cls, name), **values})
 
     def check_length(self, total: int) -> None:  # noqa: B027 - optional, like check
         """Refuse a run of `total` (>= 1) steps that is too short for the phases or cycles asked for (`SpecError`)."""
@@ -153,8 +153,8 @@ class Schedule(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """The schedule as a spec writes it, plain values only; `parse_schedule` is the inverse."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {"kind": self.kind, **{name: _plain(value) for name, value in given.items() if value is not None}}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"kind": self.kind, **{name: _plain(value) for name, value in values.items() if value is not None}}
 
 
 def _plain(value: object) -> object:

@@ -32,15 +32,15 @@ class Composed(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = {name: getattr(self, name) for name in HANDED if getattr(self, name) is not None}
-        for name, value in given.items():
+        replaced = {name: getattr(self, name) for name in HANDED if getattr(self, name) is not None}
+        for name, value in replaced.items():
             taken = any(name in _names(part) for _, part in self._inside())
             if not taken and (name, value) != ("cycles", 1):
                 raise SpecError(f"schedule.{name}", "no schedule inside has such a field")
         handed = []
         for place, part in self._inside():
             with within(place):
-                handed.append(replace(part, **{name: given[name] for name in given if name in _names(part)}))
+                handed.append(replace(part, **{name: replaced[name] for name in replaced if name in _names(part)}))
         self._hand(handed)
 
     @abstractmethod

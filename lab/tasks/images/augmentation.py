@@ -43,16 +43,17 @@ class Augmentation(Options, kw_only=True):
     ) -> NDArray[np.float32]:
         """One trial's random numbers for a batch, float32 [b, 9]."""
         height, width = size
-        given = {f.name: params[f.name] for f in fields(Augmentation) if f.name in params}
-        given |= {name: int(given[name]) for name in ("shift", "cutout") if isinstance(given.get(name), float)}
-        mine = replace(self, **given) if given else self  # refuses a trial's impossible values as it does the spec's
+        searched = {f.name: params[f.name] for f in fields(Augmentation) if f.name in params}
+        searched |= {name: int(searched[name]) for name in ("shift", "cutout") if isinstance(searched.get(name), float)}
+        # Impossible values of a trial are refused as the spec's are.
+        mine = replace(self, **searched) if searched else self
         shift, alpha = mine.shift, mine.mixup
-        found = np.zeros((examples, _COLUMNS), dtype=np.float32)
-        found[:, FLIP] = random.random(examples) < 0.5 if mine.flip else 0
-        found[:, [DOWN, RIGHT]] = random.integers(-shift, shift + 1, (examples, 2))
-        found[:, CUT_Y], found[:, CUT_X] = random.integers(0, height, examples), random.integers(0, width, examples)
-        found[:, CUT_SIDE] = mine.cutout
-        found[:, SHARE] = random.beta(alpha, alpha) if alpha > 0 else 1.0  # one per batch, as in the paper's code
-        found[:, PARTNER] = random.permutation(examples)
-        found[:, SMOOTHING] = mine.label_smoothing
-        return found
+        draws = np.zeros((examples, _COLUMNS), dtype=np.float32)
+        draws[:, FLIP] = random.random(examples) < 0.5 if mine.flip else 0
+        draws[:, [DOWN, RIGHT]] = random.integers(-shift, shift + 1, (examples, 2))
+        draws[:, CUT_Y], draws[:, CUT_X] = random.integers(0, height, examples), random.integers(0, width, examples)
+        draws[:, CUT_SIDE] = mine.cutout
+        draws[:, SHARE] = random.beta(alpha, alpha) if alpha > 0 else 1.0  # one per batch, as in the paper's code
+        draws[:, PARTNER] = random.permutation(examples)
+        draws[:, SMOOTHING] = mine.label_smoothing
+        return draws

@@ -46,14 +46,14 @@ class Table(Task):
         return _rebuilt, (type(self), dict(self.options), self._fitted)
 
     @property
-    def _known(self) -> Fitted:
+    def _learned(self) -> Fitted:
         return self._fitted or self._data.fitted
 
     # What the target decides; read-only where the contract has plain attributes, as it is known only with the data.
 
     @property
     def kind(self) -> Any:  # type: ignore[override]
-        return self._known.target.kind
+        return self._learned.target.kind
 
     @property
     def metric(self) -> Any:  # type: ignore[override]
@@ -71,7 +71,7 @@ class Table(Task):
 
     @property
     def class_names(self) -> Any:  # type: ignore[override]
-        return self._known.target.class_names
+        return self._learned.target.class_names
 
     # The contract.
 
@@ -85,8 +85,8 @@ class Table(Task):
         self._tensors.update(splits)
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
-        known = self._known
-        columns, target = known.columns, known.target
+        fitted = self._learned
+        columns, target = fitted.columns, fitted.target
         levels = [len(c.levels) + 1 for c in categories_of(columns)]
         empty = Encoded(*_empty(len(levels), len(numbers_of(columns))))
         numbers = inputs(columns, empty).shape[1] - len(levels)
@@ -105,39 +105,39 @@ class Table(Task):
         """As in `Task`; for regression the squared error in standard deviations of each target, [n]."""
         if self.kind != "regression":
             return super().loss(output, target)
-        std = torch.tensor(self._known.target.std, device=output.device)
+        std = torch.tensor(self._learned.target.std, device=output.device)
         return ((output - target) / std).pow(2).mean(dim=1)
 
     # A user's later files and the report.
 
     def read(self, path: Path) -> Given:
         """Rows of a table like the training one; it may lack some columns, and need not hold the target."""
-        known, notes = self._known, Notes()
-        levels = {column.name: column.levels for column in known.columns if isinstance(column, Category)}
-        levels |= dict.fromkeys(known.target.names, known.target.levels)
+        fitted, notes = self._learned, Notes()
+        levels = {column.name: column.levels for column in fitted.columns if isinstance(column, Category)}
+        levels |= dict.fromkeys(fitted.target.names, fitted.target.levels)
         frame = read_frame(path, self._options, levels)
-        features = {column.name for column in known.columns}
+        features = {column.name for column in fitted.columns}
         lacking = sorted(features - set(frame.columns))
         if 2 * len(lacking) > len(features):
-            told = len(features) - len(lacking) or "none"
+            number = len(features) - len(lacking) or "none"
             some = ", ".join(lacking[:8]) + (", ..." if len(lacking) > 8 else "")
             raise TaskError(
-                f"{path}: has {told} of the {len(features)} columns that were learned from; it lacks {some}"
+                f"{path}: has {number} of the {len(features)} columns that were learned from; it lacks {some}"
             )
         try:
-            x = torch.from_numpy(inputs(known.columns, encode(known.columns, frame, notes)))
+            x = torch.from_numpy(inputs(fitted.columns, encode(fitted.columns, frame, notes)))
         except TaskError as error:
             raise TaskError(f"{path}: {error}") from error
         y = None
-        if set(known.target.names) <= set(frame.columns):
+        if set(fitted.target.names) <= set(frame.columns):
             try:
-                y = torch.from_numpy(known.target.values(frame))
+                y = torch.from_numpy(fitted.target.values(frame))
             except TaskError as error:  # what is to be predicted is often there and empty
                 notes.lines.append(f"is not scored: {error}")
         return Given(x, y, notes=tuple(notes.lines))
 
     def fitted(self) -> Mapping[str, Any]:
-        return {**self._known.dump(), "layers": list(self._options.layers)}
+        return {**self._learned.dump(), "layers": list(self._options.layers)}
 
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)
@@ -157,8 +157,8 @@ class Table(Task):
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         part = self._data.part(split)
         row = part.iloc[index]
-        told = {str(name): str(row[name]) for name in row.index if name not in self._data.left_out}
-        return {"row of the file": str(row_number(part, index))} | told
+        cells = {str(name): str(row[name]) for name in row.index if name not in self._data.left_out}
+        return {"row of the file": str(row_number(part, index))} | cells
 
 
 def _rebuilt(cls: type[Table], options: dict[str, Any], fitted: Fitted | None) -> Table:

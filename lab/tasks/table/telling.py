@@ -48,9 +48,9 @@ def _facts(data: TableData) -> Iterator[str]:
     plain = [c.name for c in columns if c.type == "number"]
     if plain:
         yield f"numbers: {some(plain)}"
-    told = [f"{c.name} ({len(c.levels)})" for c in columns if isinstance(c, Category)]
-    if told:
-        yield f"categories (levels): {some(told)}"
+    categories = [f"{c.name} ({len(c.levels)})" for c in columns if isinstance(c, Category)]
+    if categories:
+        yield f"categories (levels): {some(categories)}"
     for column in columns:
         if isinstance(column, Date):
             parts = ", ".join(p.name.rpartition(".")[2] for p in column.parts)
