@@ -32,6 +32,12 @@ class Schedule(ABC):
     Steps are integers, 0 <= step < total, and values are float64 that depend on (step, total) alone. The first
     step has the starting value and the last step the final value, exactly; the single step of `total == 1` has
     the starting value.
+
+    >>> schedule = OneCycle(max_lr=0.1)
+    >>> schedule.curves([0, 25, 99], total=100).lr.round(4).tolist()
+    [0.004, 0.1, 0.0]
+    >>> parse_schedule(schedule.to_dict()) == schedule
+    True
     """
 
     kind: ClassVar[str]

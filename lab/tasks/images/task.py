@@ -34,6 +34,12 @@ class Images(Task):
 
     The parameters are those of `ImageOptions`, and hyperparameters it knows `dropout` and what `Augmentation` lists. A
     net of one's own: a subclass with its own `model`.
+
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    >>> np.savez("shades.npz", x=pixels, y=np.arange(60) % 2)
+    >>> task = Images("shades.npz", class_names=["dark", "bright"], shift=1)
+    >>> task.class_names, task.data("valid")[0].shape
+    (('dark', 'bright'), torch.Size([12, 3, 8, 8]))
     """
 
     paths = ImageOptions.paths()

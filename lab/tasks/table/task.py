@@ -29,6 +29,12 @@ class Table(Task):
 
     The parameters are those of `TableOptions`, and hyperparameters it knows `dropout` of the hidden layers and
     `embedding_dropout`.
+
+    >>> rows = [f"{n % 7},{'ab'[n % 2]},{n * n % 37}" for n in range(60)]
+    >>> _ = Path("sales.csv").write_text("\\n".join(["price,shop,units", *rows]))
+    >>> task = Table("sales.csv", target="units", target_type="number")
+    >>> task.kind, task.metric, len(task.data("train")[0])
+    ('regression', 'rmse', 36)
     """
 
     paths = TableOptions.paths()
