@@ -40,7 +40,7 @@ BUILTIN: dict[str, Builtin] = {
         "a CSV or parquet of your own: numbers, categories, dates; classes, labels or values to predict",
         TableOptions,
         "lab.tasks.table.task:Table",
-        describe="lab.tasks.table.telling:describe",
+        describe="lab.tasks.table.describe:describe",
     ),
     "images": Builtin(
         "images of your own: a folder per class, a parquet, an npz, or a data set of the Hub",

@@ -14,12 +14,12 @@ from lab.errors import TaskError
 from lab.tasks.description import Description
 from lab.tasks.options import constructed_by
 from lab.tasks.table.columns import Category
+from lab.tasks.table.describe import describe_data
 from lab.tasks.table.encoding import Encoded, Notes, categories_of, encode, inputs, numbers_of
 from lab.tasks.table.frame import read_frame
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import Fitted, TableData
-from lab.tasks.table.telling import tell
 from lab.tasks.table.values import row_number
 from lab.tasks.task import Baseline, Data, Given, Split, Task, accuracy, micro_f1, rmse
 
@@ -149,7 +149,7 @@ class Table(Task):
         self._fitted = Fitted.load(fitted)
 
     def describe(self) -> Description:
-        return tell(self._data)
+        return describe_data(self._data)
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
         from lab.tasks.table.baselines import forests

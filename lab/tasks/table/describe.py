@@ -1,4 +1,4 @@
-"""What is told of a table before anything is trained: what was inferred, and what is doubtful."""
+"""The description of a table before anything is trained: what was inferred, and what is doubtful."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def describe(options: Mapping[str, Any]) -> Description:
         SpecError: they are none.
         TaskError: the table cannot be trained on.
     """
-    return tell(TableData(TableOptions.parse(options)))
+    return describe_data(TableData(TableOptions.parse(options)))
 
 
-def tell(data: TableData) -> Description:
+def describe_data(data: TableData) -> Description:
     """What was inferred and what is doubtful, for people.
 
     Raises:
