@@ -8,9 +8,9 @@ from typing import Any
 from lab.tasks.classes import commonest, share_of_each
 from lab.tasks.description import Description, some
 from lab.tasks.table.columns import Category, Date
+from lab.tasks.table.data_warnings import warnings_of
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData
-from lab.tasks.table.warning import warnings_of
 
 
 def describe(options: Mapping[str, Any]) -> Description:

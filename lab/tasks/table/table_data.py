@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError, nearest
 from lab.tasks.splits import Rows, SplitPlan, make_split
-from lab.tasks.table import doubts
+from lab.tasks.table import anomalies
 from lab.tasks.table.columns import (
     Column,
     Date,
@@ -207,7 +207,7 @@ class TableData:
         if self.options.allow_leaks:
             return
         for target in self.options.targets:
-            leaking = doubts.leaks(train, features, target)
+            leaking = anomalies.leaks(train, features, target)
             if leaking:
                 names = ", ".join(repr(name) for name in leaking)
                 raise TaskError(

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import TaskError
+from lab.tasks.table.anomalies import dressed_number
 from lab.tasks.table.columns import Category, fit_column, infer_type
-from lab.tasks.table.doubts import dressed_number
 from lab.tasks.table.encoding import Notes, to_codes
 from lab.tasks.table.levels import as_text
 from lab.tasks.table.values import is_nested, row_number, to_numbers, typed

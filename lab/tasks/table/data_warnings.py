@@ -11,7 +11,7 @@ import pandas as pd
 
 from lab.tasks.classes import alike_lines, lopsided, thin_classes
 from lab.tasks.description import some
-from lab.tasks.table import doubts, identifiers
+from lab.tasks.table import anomalies, identifiers
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.frame import words_for_missing
 from lab.tasks.table.table_data import TableData
@@ -25,7 +25,7 @@ def warnings_of(data: TableData) -> Iterator[str]:
     taken = {c.name: "is taken for categories" for c in data.fitted.columns if isinstance(c, Category)}
     asked = {*data.options.ignore, *data.options.types}
     for name, what in (dict.fromkeys(data.left_out, "is left out") | taken).items():
-        if name not in asked and (counts := doubts.mostly_numbers(train[name])):
+        if name not in asked and (counts := anomalies.mostly_numbers(train[name])):
             yield (
                 f"column {name!r} {what}, though {counts[0]} of its values are numbers and {counts[1]} are not; mend "
                 "those if it should be a number"
@@ -39,14 +39,14 @@ def warnings_of(data: TableData) -> Iterator[str]:
                 "year-month-day leaves no doubt"
             )
     for name in (n for n in train.columns if n not in asked):
-        if (example := doubts.dressed_number(train[name])) is not None:
+        if (example := anomalies.dressed_number(train[name])) is not None:
             advice = "say decimal: ',' or " if re.fullmatch(r"[-+]?\d+,\d+", example) else ""
             yield (
                 f"column {name!r} is text that looks like numbers, such as {example!r}; {advice}write it as a plain "
                 "number"
             )
     others = {split: data.part(split) for split in data.rows if split != "train"}
-    copies = doubts.duplicates(train, others, [c.name for c in data.fitted.columns])
+    copies = anomalies.duplicates(train, others, [c.name for c in data.fitted.columns])
     for split, count in copies.items():
         if count:
             yield (
@@ -70,11 +70,11 @@ def _targets(data: TableData) -> Iterator[str]:
         yield from thin_classes(targets, target.class_names)
     for name in target.names if target.kind == "regression" else ():
         values = to_numbers(data.main[name])
-        far = doubts.far_out(values)
+        far = anomalies.far_out(values)
         if len(far):
             rows = [str(row_number(data.main, int(i))) for i in far]
             yield (
-                f"target {name!r}: {len(far)} of {len(values)} rows lie more than {doubts.FAR:,} times farther from "
+                f"target {name!r}: {len(far)} of {len(values)} rows lie more than {anomalies.FAR:,} times farther from "
                 f"the median {np.median(values):.4g} than is usual, up to {values[far[0]]:.4g}: rows {some(rows, 8)}; "
                 "they outweigh all others"
             )
@@ -88,7 +88,7 @@ def _sentinels(data: TableData, train: pd.DataFrame) -> Iterator[str]:
             yield f"column {name!r} holds infinite numbers in {count} of {len(data.frame)} rows; they count as missing"
     numbers += data.fitted.target.names if data.fitted.target.kind == "regression" else ()
     for name in numbers:
-        for far in doubts.sentinels(to_numbers(train[name])):
+        for far in anomalies.sentinels(to_numbers(train[name])):
             yield (
                 f"column {name!r} holds {far.value:g} in {far.count} of {len(train)} training rows, far from all "
                 f"others ({far.low:.4g} to {far.high:.4g}); if it stands for no value, list it in task.missing "
