@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import shlex
 import subprocess
@@ -14,6 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import lab
+import lab.tasks.checks
 from lab.cli import main
 from lab.record.spec_file import load_yaml, read_spec
 from tests.own_data import table, write_folders, write_table
@@ -124,6 +127,21 @@ def test_the_custom_task_runs_as_a_script(tmp_path: Path) -> None:
     done = run([str(ROOT / "studies/custom_task.py")], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "accuracy" in done.stdout
+
+
+CLASSES = [lab.Task, lab.Table, lab.Images, *(v for v in vars(lab.schedules).values() if isinstance(v, type))]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_a_public_class_shows_an_example_that_runs(
+    cls: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {**vars(sys.modules[cls.__module__]), **vars(lab.schedules), "lab": lab}
+    (example,) = doctest.DocTestFinder(recurse=False).find(cls, cls.__name__, globs=names)
+    assert example.examples
+    result = doctest.DocTestRunner().run(example)
+    assert result.failed == 0, capsys.readouterr().out
 
 
 def test_every_file_named_in_the_documents_exists() -> None:

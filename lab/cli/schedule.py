@@ -19,6 +19,7 @@ def schedule(
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.html|png", help="Draw it.")] = None,
 ) -> None:
     """Show what a schedule does at every step: lr, momentum, weight decay."""
+    from lab import plugins
     from lab.record.folder import write_bytes
     from lab.record.spec_file import parse_override
     from lab.report.figure_file import check_ending, write_figure
@@ -27,6 +28,8 @@ def schedule(
     if kind == "list":
         for name, cls in KINDS.items():
             print(f"{name}: {(cls.__doc__ or '').splitlines()[0]}")
+        for name, package in plugins.registered("lab.schedules").items():
+            print(f"{name}: of package {package}")
         return
     if plot is not None:
         check_ending(plot)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import keyword
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from lab.errors import SpecError, TaskError
+
+if TYPE_CHECKING:
+    from lab.tasks.options import Options
 
 app = typer.Typer(help="Tasks: what is trained.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,14 +26,27 @@ def root() -> None:
 
 @app.command("list")
 def list_() -> None:
-    """List the built-in tasks and their options."""
+    """List the built-in tasks with their options, and tasks of other packages."""
+    from lab import plugins
     from lab.tasks.builtin import BUILTIN
 
     for kind, task in BUILTIN.items():
         print(f"{kind}: {task.summary}")
-        for name, meaning in task.options.items():
-            print(f"  {name}: {meaning}")
+        for name, option in task.options.declared().items():
+            print(f"  {name}: {option.meaning}{_without(task.options, name)}")
+    for kind, package in plugins.registered("lab.tasks").items():
+        print(f"{kind}: of package {package}")
     print("FILE.py:NAME: your own task, beside the spec that names it")
+    print("PACKAGE.MODULE:NAME: a task of an installed package")
+
+
+def _without(options: type[Options], name: str) -> str:
+    """What leaving an option out comes to, where its meaning does not say so."""
+    if options.requires(name):
+        return " (required)"
+    default = options.default(name)
+    shown = str(default).lower() if isinstance(default, bool) else default  # as YAML writes it
+    return f" (default: {shown})" if isinstance(default, (str, int, float)) else ""
 
 
 @app.command()

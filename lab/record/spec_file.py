@@ -12,7 +12,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from lab.errors import SpecError
 from lab.spec.study import StudySpec, TaskSpec, parse_spec
-from lab.tasks.builtin import rooted
+from lab.tasks.builtin import BUILTIN, rooted
 
 
 def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> StudySpec:
@@ -48,7 +48,7 @@ def _shown(value: object) -> str:
 
 def _rooted(task: TaskSpec, folder: Path) -> TaskSpec:
     """A task's file and data are looked for beside the spec that names them."""
-    if ":" in task.kind:
+    if task.kind not in BUILTIN:
         return task.model_copy(update={"root": str(folder / task.root)})
     return task.model_copy(update=rooted(task.kind, task.model_extra or {}, folder))
 

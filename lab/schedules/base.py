@@ -32,6 +32,12 @@ class Schedule(ABC):
     Steps are integers, 0 <= step < total, and values are float64 that depend on (step, total) alone. The first
     step has the starting value and the last step the final value, exactly; the single step of `total == 1` has
     the starting value.
+
+    >>> schedule = OneCycle(max_lr=0.1)
+    >>> schedule.curves([0, 25, 99], total=100).lr.round(4).tolist()
+    [0.004, 0.1, 0.0]
+    >>> parse_schedule(schedule.to_dict()) == schedule
+    True
     """
 
     kind: ClassVar[str]
@@ -49,13 +55,13 @@ class Schedule(ABC):
         """Refuse impossible values (`SpecError`)."""
 
     @classmethod
-    def preset(cls, name: str, **given: Any) -> Self:
-        """A schedule with the constants of a preset, except for what is `given`.
+    def preset(cls, name: str, **values: Any) -> Self:
+        """A schedule with the constants of a preset, except for `values`.
 
         Raises:
             SpecError: the kind has no such preset, or a value is impossible.
         """
-        return cls(**{**preset_fields(cls, name), **given})
+        return cls(**{**preset_fields(cls, name), **values})
 
     def check_length(self, total: int) -> None:  # noqa: B027 - optional, like check
         """Refuse a run of `total` (>= 1) steps that is too short for the phases or cycles asked for (`SpecError`)."""
@@ -153,8 +159,8 @@ class Schedule(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """The schedule as a spec writes it, plain values only; `parse_schedule` is the inverse."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {"kind": self.kind, **{name: _plain(value) for name, value in given.items() if value is not None}}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"kind": self.kind, **{name: _plain(value) for name, value in values.items() if value is not None}}
 
 
 def _plain(value: object) -> object:

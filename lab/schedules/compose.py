@@ -32,15 +32,15 @@ class Composed(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = {name: getattr(self, name) for name in HANDED if getattr(self, name) is not None}
-        for name, value in given.items():
+        replaced = {name: getattr(self, name) for name in HANDED if getattr(self, name) is not None}
+        for name, value in replaced.items():
             taken = any(name in _names(part) for _, part in self._inside())
             if not taken and (name, value) != ("cycles", 1):
                 raise SpecError(f"schedule.{name}", "no schedule inside has such a field")
         handed = []
         for place, part in self._inside():
             with within(place):
-                handed.append(replace(part, **{name: given[name] for name in given if name in _names(part)}))
+                handed.append(replace(part, **{name: replaced[name] for name in replaced if name in _names(part)}))
         self._hand(handed)
 
     @abstractmethod
@@ -64,7 +64,8 @@ class Join(Composed):
     and rounded down once; or `steps` gives the lengths of all parts but the last, which has the rest. A part
     that gets a single step has its starting value.
 
-    █████████████████████████▇▆▅▃▂▁▁▅▂▃▅▃▂▃▅▃▂▃▅▃▂▃▅
+    >>> Join(parts=(FlatCosine(max_lr=1), FGE(max_lr=0.5)), shares=(2, 1)).picture()
+    '█████████████████████████▇▆▅▃▂▁▁▅▂▃▅▃▂▃▅▃▂▃▅▃▂▃▅'
 
     Source: Garipov et al. 2018 (arXiv 1802.10026) and Hu et al. 2024 (arXiv 2404.06395) train so, for two.
     """
@@ -141,7 +142,8 @@ class Warmup(Around):
     At step t of w warm-up steps: lr = lr_0/div + (lr_0 - lr_0/div) t/w, with the starting momentum and weight
     decay. w is `steps`, or the `share` of the run, rounded down, at least one; the schedule has the rest.
 
-    ▁▃▅▆█▇▆▃▂▁██▇▇▆▅▄▃▂▂▁▁█████▇▇▇▆▆▆▅▅▄▄▃▃▃▂▂▂▁▁▁▁▁
+    >>> Warmup(schedule=SGDR(max_lr=1), share=0.1).picture()
+    '▁▃▅▆█▇▆▃▂▁██▇▇▆▅▄▃▂▂▁▁█████▇▇▇▆▆▆▅▅▄▄▃▃▃▂▂▂▁▁▁▁▁'
 
     Source: Goyal et al. 2017 (arXiv 1706.02677), section 2.2.
     """
@@ -184,7 +186,8 @@ class Warmup(Around):
 class Scale(Around):
     """The schedule inside with `factor` times its lr; momentum and weight decay stay.
 
-    ▁▁▂▂▃▄▅▆▆▇█████████▇▇▇▇▆▆▆▆▅▅▅▄▄▄▃▃▃▃▂▂▂▂▁▁▁▁▁▁▁
+    >>> Scale(schedule=OneCycle(max_lr=1), factor=0.5).picture()
+    '▁▁▂▂▃▄▅▆▆▇█████████▇▇▇▇▆▆▆▆▅▅▅▄▄▄▃▃▃▃▂▂▂▂▁▁▁▁▁▁▁'
 
     Source: Goyal et al. 2017 (arXiv 1706.02677), section 2.1: k times the batch, k times the lr. Also the lr of a
     parameter group, with a factor of `discriminative`.

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 class Curves(NamedTuple):
-    """What a schedule says, one value per asked step."""
+    """What a schedule says, one value per asked step.
+
+    >>> Constant(max_lr=1).curves(None, total=2)
+    Curves(lr=array([1., 1.]), momentum=array([0.9, 0.9]), weight_decay=array([0.01, 0.01]))
+    """
 
     lr: Floats
     momentum: Floats

@@ -52,7 +52,8 @@ class Cyclical(CycledMomentum):
     step t (exp_range). Either `cycles` of them (4 if neither is given) fill the run, or half a cycle has
     `step_size` steps; then the last cycle ends with the run, at low, and is the shorter for it.
 
-    ▂▃▄▅▇█▇▆▅▄▃▂▃▄▅▆▇█▇▆▅▄▃▂▃▄▅▆▇█▇▆▅▄▃▂▃▄▅▆▇█▇▆▅▄▃▂
+    >>> Cyclical(max_lr=1).picture()
+    '▂▃▄▅▇█▇▆▅▄▃▂▃▄▅▆▇█▇▆▅▄▃▂▃▄▅▆▇█▇▆▅▄▃▂▃▄▅▆▇█▇▆▅▄▃▂'
 
     Source: Smith 2015 (arXiv 1506.01186), section 3.1, gamma of its CIFAR-10 experiments; cyclical momentum from
     Smith 2018 (arXiv 1803.09820), section 4.3.
@@ -106,7 +107,8 @@ class FGE(FixedMomentum):
     given) fill the run, or each has `period` steps; then the last ends with the run and is the shorter for it.
     It continues a run that is almost trained: join it to a schedule that gets there.
 
-    █▇▆▅▄▂▃▄▅▆▇█▇▆▅▄▃▂▃▄▅▆▇█▇▆▅▄▃▂▃▄▅▆▇█▇▆▅▄▃▂▃▄▅▆▇█
+    >>> FGE(max_lr=1).picture()
+    '█▇▆▅▄▂▃▄▅▆▇█▇▆▅▄▃▂▃▄▅▆▇█▇▆▅▄▃▂▃▄▅▆▇█▇▆▅▄▃▂▃▄▅▆▇█'
 
     Source: Garipov et al. 2018 (arXiv 1802.10026), section 4; div of the authors' code for ResNets.
     """

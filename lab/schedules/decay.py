@@ -17,7 +17,8 @@ from lab.schedules.curves import Floats, Ints, cosine, linear, one_minus_sqrt, p
 class Constant(FixedMomentum):
     """The same lr at every step: lr = max_lr.
 
-    ████████████████████████████████████████████████
+    >>> Constant(max_lr=1).picture()
+    '████████████████████████████████████████████████'
 
     Source: the control that every other schedule is held against.
     """
@@ -39,7 +40,8 @@ class FlatCosine(FixedMomentum):
     lr = low + (max_lr - low)(1 + cos(pi p))/2 with p from 0 at the step round(pct_start (total - 1)) to 1 at the
     last, and low = `min_lr`, or max_lr/final_div when that is not given.
 
-    ██████████████████████████████████████▇▆▅▅▄▃▂▁▁▁
+    >>> FlatCosine(max_lr=1).picture()
+    '██████████████████████████████████████▇▆▅▅▄▃▂▁▁▁'
 
     Source: fastai 2.8 `fit_flat_cos` and its constants.
     """
@@ -71,7 +73,8 @@ class WSD(FixedMomentum):
     or, when `shape` is linear, 1 - p; low = `min_lr`, or max_lr/final_div when that is not given. Rise and fall
     take at least a step each, unless their share is 0.
 
-    ▁▅█████████████████████████████████████▆▅▄▃▃▂▂▁▁
+    >>> WSD(max_lr=1).picture()
+    '▁▅█████████████████████████████████████▆▅▄▃▃▂▂▁▁'
 
     Source: Hu et al. 2024 (MiniCPM, arXiv 2404.06395), eq. 1; shapes and lengths of the fall from Hägele et al. 2024
     (arXiv 2405.18392), section 3.
@@ -120,7 +123,8 @@ class Polynomial(FixedMomentum):
 
     low is `min_lr`, or max_lr/final_div when that is not given; power 1 is linear decay.
 
-    ████▇▇▇▇▇▇▇▆▆▆▆▆▆▅▅▅▅▅▅▅▄▄▄▄▄▄▄▃▃▃▃▃▃▂▂▂▂▂▂▂▁▁▁▁
+    >>> Polynomial(max_lr=1).picture()
+    '████▇▇▇▇▇▇▇▆▆▆▆▆▆▅▅▅▅▅▅▅▄▄▄▄▄▄▄▃▃▃▃▃▃▂▂▂▂▂▂▂▁▁▁▁'
 
     Source: Chen et al. 2017 (DeepLab, arXiv 1606.00915), section 4 ("poly").
     """
@@ -145,7 +149,8 @@ class Polynomial(FixedMomentum):
 class Step(FixedMomentum):
     """lr = max_lr gamma^k from the k-th milestone on; milestones are shares of the steps, rounded down.
 
-    ████████████████████████▂▂▂▂▂▂▂▂▂▂▂▂▁▁▁▁▁▁▁▁▁▁▁▁
+    >>> Step(max_lr=1).picture()
+    '████████████████████████▂▂▂▂▂▂▂▂▂▂▂▂▁▁▁▁▁▁▁▁▁▁▁▁'
 
     Source: He et al. 2016 (arXiv 1512.03385), section 4.2; milestones as in Huang et al. 2017 (arXiv 1608.06993).
     """

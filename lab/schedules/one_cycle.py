@@ -24,7 +24,8 @@ class OneCycle(CycledMomentum):
     Presets: `fastai` (the defaults), `torch` (constants of OneCycleLR, whose final lr is 1e4 times below the
     *initial* one), `smith` (linear, three phases, annihilation to 1/100 of the initial lr).
 
-    ▁▁▂▂▃▄▅▆▆▇█████████▇▇▇▇▆▆▆▆▅▅▅▄▄▄▃▃▃▃▂▂▂▂▁▁▁▁▁▁▁
+    >>> OneCycle(max_lr=1).picture()
+    '▁▁▂▂▃▄▅▆▆▇█████████▇▇▇▇▆▆▆▆▅▅▅▄▄▄▃▃▃▃▂▂▂▂▁▁▁▁▁▁▁'
 
     Source: Smith & Topin 2017 (arXiv 1708.07120), Smith 2018 (arXiv 1803.09820), section 4; constants of
     fastai 2.8 `fit_one_cycle` and torch 2 `OneCycleLR`. Unlike in fastai, the last applied step has the final value.
@@ -87,7 +88,8 @@ class SlantedTriangular(FixedMomentum):
     With cut = floor(cut_frac T), T = total - 1: p = t/cut while t < cut, then 1 - (t - cut)/(T - cut), and
     lr = max_lr (1 + p (ratio - 1))/ratio, so it starts and ends at max_lr/ratio.
 
-    ▁▃▅▆████▇▇▇▇▇▇▆▆▆▆▆▆▅▅▅▅▅▅▅▄▄▄▄▄▄▃▃▃▃▃▃▂▂▂▂▂▂▂▁▁
+    >>> SlantedTriangular(max_lr=1).picture()
+    '▁▃▅▆████▇▇▇▇▇▇▆▆▆▆▆▆▅▅▅▅▅▅▅▄▄▄▄▄▄▃▃▃▃▃▃▂▂▂▂▂▂▂▁▁'
 
     Source: Howard & Ruder 2018 (arXiv 1801.06146), eq. 3, with its constants (Adam's beta1 .7 among them). There
     T is the number of steps, so that the last one applied lies above the final value.

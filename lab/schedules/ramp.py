@@ -17,7 +17,8 @@ class Ramp(FixedMomentum):
 
     With p from 0 at the first step to 1 at the last: lr = start (end/start)^p, or start + (end - start) p.
 
-    ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▂▂▂▃▄▆█
+    >>> Ramp().picture()
+    '▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▂▂▂▃▄▆█'
 
     Source: Smith 2015 (arXiv 1506.01186), section 3.3; exponential form of fastai.
     """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from inspect import isabstract
 from typing import Any
 
+from lab import plugins
 from lab.errors import SpecError, nearest
 from lab.schedules.base import Schedule, preset_fields
 from lab.schedules.compose import HANDED, Composed, Join, Scale, Warmup
@@ -33,15 +35,34 @@ _CLASSES: tuple[type[Schedule], ...] = (
     Scale,
 )
 KINDS: dict[str, type[Schedule]] = {cls.kind: cls for cls in _CLASSES}
-"""Every kind by the name a spec gives it."""
+"""Every kind that comes with the package, by the name a spec gives it."""
 
 
 def schedule_class(kind: object, place: str = "schedule") -> type[Schedule]:
-    """The schedule class of a kind; `SpecError` with the choices where there is none."""
-    if not isinstance(kind, str) or kind not in KINDS:
-        hint = nearest(kind, KINDS) if isinstance(kind, str) else ""
-        raise SpecError(f"{place}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(KINDS)}")
-    return KINDS[kind]
+    """The schedule class of a kind, of this package or one that another registers in `lab.schedules`.
+
+    Raises:
+        SpecError: there is none, with the choices; or what is registered is no schedule of that kind.
+    """
+    cls = KINDS.get(kind) if isinstance(kind, str) else None
+    if cls is None and isinstance(kind, str):
+        cls = _registered(kind, f"{place}.kind")
+    if cls is None:
+        choices = [*KINDS, *plugins.registered("lab.schedules")]
+        hint = nearest(kind, choices) if isinstance(kind, str) else ""
+        raise SpecError(f"{place}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(choices)}")
+    return cls
+
+
+def _registered(kind: str, place: str) -> type[Schedule] | None:
+    cls = plugins.load("lab.schedules", kind, place)
+    if cls is None:
+        return None
+    if not (isinstance(cls, type) and issubclass(cls, Schedule) and not isabstract(cls)):
+        raise SpecError(place, f"{kind!r} of another package is {cls!r}, which is no subclass of Schedule")
+    if cls.kind != kind:
+        raise SpecError(place, f"{kind!r} of another package is {cls.__name__}, whose kind is {cls.kind!r}")
+    return cls
 
 
 def parse_schedule(value: Mapping[str, Any], place: str = "schedule") -> Schedule:
@@ -52,31 +73,31 @@ def parse_schedule(value: Mapping[str, Any], place: str = "schedule") -> Schedul
     """
     if not isinstance(value, Mapping):
         raise SpecError(place, f"{value!r} is not a mapping with a kind")
-    given = dict(value)
-    cls = schedule_class(given.pop("kind", None), place)
-    if "preset" in given:
-        given = {**preset_fields(cls, given.pop("preset"), place), **given}
+    entries = dict(value)
+    cls = schedule_class(entries.pop("kind", None), place)
+    if "preset" in entries:
+        entries = {**preset_fields(cls, entries.pop("preset"), place), **entries}
     names = {f.name for f in fields(cls)}
-    for key in given:
+    for key in entries:
         if key not in names:
-            known = {*names, "preset"} if cls.presets else names
+            allowed = {*names, "preset"} if cls.presets else names
             raise SpecError(
-                f"{place}.{key}", f"is unknown{nearest(str(key), known)}; allowed: {', '.join(sorted(known))}"
+                f"{place}.{key}", f"is unknown{nearest(str(key), allowed)}; allowed: {', '.join(sorted(allowed))}"
             )
     for field in fields(cls):
-        if field.default is MISSING and field.name not in given:
+        if field.default is MISSING and field.name not in entries:
             raise SpecError(f"{place}.{field.name}", "is missing")
     if issubclass(cls, Composed):
-        given |= _inside(given, place)
+        entries |= _inside(entries, place)
     try:
-        return cls(**given)
+        return cls(**entries)
     except SpecError as error:
         raise SpecError(place + error.place.removeprefix("schedule"), error.message) from None
 
 
-def _inside(given: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _inside(entries: Mapping[str, Any], place: str) -> dict[str, Any]:
     """The schedules inside a composition, with what it hands to them in the place of their own values."""
-    handed = {name: given[name] for name in HANDED if given.get(name) is not None}
+    handed = {name: entries[name] for name in HANDED if entries.get(name) is not None}
 
     def read(value: object, where: str) -> Schedule:
         if not isinstance(value, Mapping):
@@ -84,9 +105,9 @@ def _inside(given: Mapping[str, Any], place: str) -> dict[str, Any]:
         names = {field.name for field in fields(schedule_class(value.get("kind"), where))}
         return parse_schedule({**value, **{name: handed[name] for name in handed if name in names}}, where)
 
-    if "schedule" in given:
-        return {"schedule": read(given["schedule"], f"{place}.schedule")}
-    parts = given["parts"]
+    if "schedule" in entries:
+        return {"schedule": read(entries["schedule"], f"{place}.schedule")}
+    parts = entries["parts"]
     if not isinstance(parts, list | tuple):
         raise SpecError(f"{place}.parts", f"{parts!r} is not a list")
     return {"parts": tuple(read(part, f"{place}.parts.{i}") for i, part in enumerate(parts))}

@@ -32,7 +32,8 @@ class Snapshot(FixedMomentum):
     given. `warmup` is the share of the first cycle (at least a step, unless 0) spent rising linearly from
     max_lr/25, which keeps large rates from breaking a fresh model.
 
-    ▁██▇▅▄▂▁▁██▇▆▅▄▃▂▁▁██▇▆▅▃▂▁▁██▇▆▅▄▃▂▁▁██▇▆▅▄▃▂▁▁
+    >>> Snapshot(max_lr=1).picture()
+    '▁██▇▅▄▂▁▁██▇▆▅▄▃▂▁▁██▇▆▅▃▂▁▁██▇▆▅▄▃▂▁▁██▇▆▅▄▃▂▁▁'
 
     Source: Huang et al. 2017 (arXiv 1704.00109), eq. 2. There p stays one step short of 1 and the cycles are
     ceil(T/M) steps, the last of them cut.
@@ -80,7 +81,8 @@ class SGDR(FixedMomentum):
     last cycle ends with the run, annealed, and is the shorter for it. T_mul may be any positive number, read as
     the decimal it is written as; each boundary is computed exactly and rounded down once.
 
-    █▇▆▃▂▁███▇▆▆▅▄▃▃▂▁▁▁█████▇▇▇▇▆▆▆▅▅▄▄▃▃▃▂▂▂▂▁▁▁▁▁
+    >>> SGDR(max_lr=1).picture()
+    '█▇▆▃▂▁███▇▆▆▅▄▃▃▂▁▁▁█████▇▇▇▇▆▆▆▅▅▄▄▃▃▃▂▂▂▂▁▁▁▁▁'
 
     Source: Loshchilov & Hutter 2017 (arXiv 1608.03983), eq. 5, whose eta_max^i is the
     peak of cycle i. There T_cur/T_i stays one step short of 1.

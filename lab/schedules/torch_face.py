@@ -171,7 +171,7 @@ class ScheduleLR(LRScheduler):
 def _per_group(name: str, values: Sequence[Any] | None, kind: type, groups: int) -> list[Any] | None:
     if values is None:
         return None
-    found = [coerce(f"{name}.{i}", value, kind) for i, value in enumerate(values)]
-    if len(found) != groups:
-        raise SpecError(name, f"{len(found)} values for {groups} parameter groups")
-    return found
+    numbers = [coerce(f"{name}.{i}", value, kind) for i, value in enumerate(values)]
+    if len(numbers) != groups:
+        raise SpecError(name, f"{len(numbers)} values for {groups} parameter groups")
+    return numbers

@@ -1,4 +1,4 @@
-"""Samplers and pruners by the `kind` a spec names: the project's own, and any of Optuna's."""
+"""Samplers and pruners by the `kind` a spec names: the project's own, any of Optuna's, samplers of other packages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from lab import plugins
 from lab.errors import SpecError, nearest
 from lab.response.encode import Conditions
 from lab.search.forecast import ForestPruner
@@ -58,7 +59,9 @@ def sampler_source(
         return lambda number: forest
     if known:
         raise SpecError("search.sampler.kind", f"{kind!r} takes no other study's trials; choose 'forest' to start warm")
-    cls = _optuna_class("search.sampler", kind, optuna.samplers, SAMPLERS)
+    cls = _registered(kind) or _optuna_class(
+        "search.sampler", kind, optuna.samplers, (*SAMPLERS, *plugins.registered("lab.samplers"))
+    )
     _check_options("search.sampler", cls, options, hidden={"seed"})
     if "seed" not in inspect.signature(cls).parameters:
         return _source("search.sampler", cls, lambda number: options)
@@ -94,6 +97,16 @@ def build_pruner(spec: Mapping[str, Any], epochs: int, seed: int) -> BasePruner:
     pruner = _build("search.pruner", cls, options)
     assert isinstance(pruner, BasePruner)
     return pruner
+
+
+def _registered(kind: object) -> Any:
+    """The class of a sampler that another package registers; None where none does, or where Optuna has it."""
+    if not isinstance(kind, str) or kind in _SAMPLERS or ":" in kind:
+        return None
+    cls = plugins.load("lab.samplers", kind, "search.sampler.kind")
+    if cls is not None and not (inspect.isclass(cls) and issubclass(cls, BaseSampler) and not inspect.isabstract(cls)):
+        raise SpecError("search.sampler.kind", f"{kind!r} of another package is {cls!r}, which is no Optuna sampler")
+    return cls
 
 
 def _optuna_class(place: str, kind: object, module: Any, choices: tuple[str, ...]) -> Any:

@@ -45,8 +45,8 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
             names = arrays.files
             if name not in names and len(names) != 1:
                 raise TaskError(f"{path}: has arrays {names}; one named '{name}' is needed")
-            found: NDArray[Any] = arrays[name if name in names else names[0]]
-            return found
+            array: NDArray[Any] = arrays[name if name in names else names[0]]
+            return array
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise TaskError(f"{path}: cannot be read ({error})") from error
 

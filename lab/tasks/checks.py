@@ -58,12 +58,12 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
             )
         names = dict(model.named_parameters()).keys()
         model.eval()
-        given = tried(f"{name}.model_input", lambda: task.model_input(x[:few]))
-        if not isinstance(given, Tensor) or len(given) != few:
+        batch = tried(f"{name}.model_input", lambda: task.model_input(x[:few]))
+        if not isinstance(batch, Tensor) or len(batch) != few:
             raise TaskError(f"{name}.model_input: must give one input per example")
-        seen = given.clone()
-        output = tried(f"{name}.model: on inputs of shape {tuple(given.shape)}, {given.dtype}", lambda: model(given))
-        if not _unchanged(given, seen):
+        seen = batch.clone()
+        output = tried(f"{name}.model: on inputs of shape {tuple(batch.shape)}, {batch.dtype}", lambda: model(batch))
+        if not _unchanged(batch, seen):
             raise TaskError(
                 f"{name}.model: changes its inputs in place, so later epochs see other data; work on a copy"
             )
@@ -76,15 +76,15 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
             raise TaskError(
                 f"{name}.loss: must give one value per example, shape ({few},); got {got} (reduction='none'?)"
             )
-        _check_augment(task, given, y[:few], params)
+        _check_augment(task, batch, y[:few], params)
         for metric, function in task.metrics.items():
-            place = f"{name}.metrics[{metric!r}]"
+            where = f"{name}.metrics[{metric!r}]"
             lent = output.clone()
-            value = torch.as_tensor(tried(place, partial(function, lent, y[:few])))
+            value = torch.as_tensor(tried(where, partial(function, lent, y[:few])))
             if not _unchanged(lent, output):
-                raise TaskError(f"{place}: changes the outputs in place, which others are made of; work on a copy")
+                raise TaskError(f"{where}: changes the outputs in place, which others are made of; work on a copy")
             if value.numel() != 1:
-                raise TaskError(f"{place}: must give a scalar; got shape {tuple(value.shape)}")
+                raise TaskError(f"{where}: must give a scalar; got shape {tuple(value.shape)}")
 
 
 def _unchanged(lent: Tensor, before: Tensor) -> bool:
@@ -128,7 +128,7 @@ def _check_kind(task: Task, output: Any, target: Tensor) -> None:
             raise TaskError(f"{name}.model: multilabel needs logits [n, {target.shape[1]}]; got {shape}")
 
 
-def tried(place: str, call: Callable[[], _T]) -> _T:
+def tried(where: str, call: Callable[[], _T]) -> _T:
     """What the user's code gives, or one line on what it raised.
 
     Raises:
@@ -139,30 +139,30 @@ def tried(place: str, call: Callable[[], _T]) -> _T:
     except LabError:
         raise
     except (Exception, SystemExit) as error:  # it may raise anything, and a script may end itself
-        raise TaskError(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise TaskError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def check_data(task: Task, split: Split) -> None:
     """Refuse data nobody can train on; see `check_task`."""
-    place = f"{type(task).__name__}.data({split!r})"
+    where = f"{type(task).__name__}.data({split!r})"
     try:
-        x, y = tried(place, lambda: task.data(split))
+        x, y = tried(where, lambda: task.data(split))
     except (TypeError, ValueError) as error:
-        raise TaskError(f"{place}: must give (inputs, targets): {error}") from error
+        raise TaskError(f"{where}: must give (inputs, targets): {error}") from error
     if not isinstance(x, Tensor) or not isinstance(y, Tensor):
-        raise TaskError(f"{place}: must give two tensors; got {type(x).__name__} and {type(y).__name__}")
+        raise TaskError(f"{where}: must give two tensors; got {type(x).__name__} and {type(y).__name__}")
     if x.ndim == 0 or y.ndim == 0:
-        raise TaskError(f"{place}: must give tensors of examples; got a scalar")
+        raise TaskError(f"{where}: must give tensors of examples; got a scalar")
     if len(x) != len(y):
-        raise TaskError(f"{place}: {len(x)} inputs but {len(y)} targets")
+        raise TaskError(f"{where}: {len(x)} inputs but {len(y)} targets")
     if len(x) == 0:
-        raise TaskError(f"{place}: is empty")
+        raise TaskError(f"{where}: is empty")
     for what, tensor in (("inputs", x), ("targets", y)):
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).reshape(len(tensor), -1).any(dim=1).sum())
-            raise TaskError(f"{place}: NaN or infinity in the {what} ({bad} of {len(tensor)} examples)")
+            raise TaskError(f"{where}: NaN or infinity in the {what} ({bad} of {len(tensor)} examples)")
     if task.kind == "classification" and split == "train" and not y.is_floating_point() and (y == y[0]).all():
-        raise TaskError(f"{place}: has one class only ({y[0].tolist()}); at least two are needed")
+        raise TaskError(f"{where}: has one class only ({y[0].tolist()}); at least two are needed")
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _same_data(task: Task, params: Mapping[str, Any], again: Callable[[], Task] 
 
 
 def _no_overlap(task: Task, params: Mapping[str, Any]) -> str:
-    train, told = _rows(task.data("train")), []
+    train, shares = _rows(task.data("train")), []
     splits: tuple[Split, ...] = ("valid", "test")
     for split in splits:
         examples = [row in train for row in _rows(task.data(split))]
@@ -236,8 +236,8 @@ def _no_overlap(task: Task, params: Mapping[str, Any]) -> str:
                 f"{shared} of {len(examples)} examples of {split} are also in train: its score would be too good "
                 "(leave duplicates out, or keep them together)"
             )
-        told += [f"{shared} of {split} are also in train"] if shared else []
-    return ", ".join(told) or "no duplicates between train and the others"
+        shares += [f"{shared} of {split} are also in train"] if shared else []
+    return ", ".join(shares) or "no duplicates between train and the others"
 
 
 def _rows(data: Data) -> set[bytes]:
@@ -294,14 +294,16 @@ def _learns(task: Task, params: Mapping[str, Any]) -> str:
 @torch.no_grad()
 def _predicts(task: Task, params: Mapping[str, Any]) -> str:
     x, _ = task.data("valid")
-    given = task.predict(_model(task, params).eval()(task.model_input(x[:_FEW])))
-    if not torch.isfinite(given).all():
+    predictions = task.predict(_model(task, params).eval()(task.model_input(x[:_FEW])))
+    if not torch.isfinite(predictions).all():
         raise TaskError("predict: gave NaN or infinity")
-    if task.kind == "classification" and not torch.allclose(given.sum(dim=1), torch.ones(len(given)), atol=1e-4):
+    if task.kind == "classification" and not torch.allclose(
+        predictions.sum(dim=1), torch.ones(len(predictions)), atol=1e-4
+    ):
         raise TaskError("predict: probabilities of an example do not add up to 1")
-    if task.kind == "multilabel" and not ((given >= 0) & (given <= 1)).all():
+    if task.kind == "multilabel" and not ((predictions >= 0) & (predictions <= 1)).all():
         raise TaskError("predict: probabilities are not between 0 and 1")
-    return f"shape [n, {', '.join(map(str, given.shape[1:]))}]" if given.ndim > 1 else "shape [n]"
+    return f"shape [n, {', '.join(map(str, predictions.shape[1:]))}]" if predictions.ndim > 1 else "shape [n]"
 
 
 def _restores(task: Task, params: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FEW_EXAMPLES = 5
-"""Of a class in training, below which it is hardly learned."""
+"""A class with fewer training examples is hardly learned."""
 _LOPSIDED = 20
 """Times as many rows of the commonest class as of the rarest, from which on a score of all rows hides the rarest."""
 
@@ -23,10 +23,10 @@ def share_of_each(train: NDArray[Any], names: Sequence[str]) -> str:
     counts = _counts(train, len(names))
     order = np.argsort(-counts, kind="stable")
     shown = order if len(order) <= 8 else [*order[:5], *order[-2:]]
-    told = [f"{names[i]} {counts[i] / len(train):.3g} ({counts[i]})" for i in shown]
+    shares = [f"{names[i]} {counts[i] / len(train):.3g} ({counts[i]})" for i in shown]
     if len(order) > len(shown):
-        told.insert(5, f"... ({len(order)} in all)")
-    return f"shares of {'labels' if train.ndim == 2 else 'classes'} in training: {', '.join(told)}"
+        shares.insert(5, f"... ({len(order)} in all)")
+    return f"shares of {'labels' if train.ndim == 2 else 'classes'} in training: {', '.join(shares)}"
 
 
 def commonest(train: NDArray[np.int64], valid: NDArray[np.int64], names: Sequence[str]) -> str:
@@ -58,15 +58,15 @@ def alike(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 def alike_lines(what: str, names: Sequence[str]) -> tuple[str, ...]:
     """A line on names that are alike, where some are."""
-    found = alike(names)
-    some = "; ".join(", ".join(repr(name) for name in group) for group in found[:4])
-    more = f"; ... ({len(found)} groups in all)" if len(found) > 4 else ""
-    return (f"{what} differ by case or spaces only: {some}{more}; if they are one, write them alike",) if found else ()
+    groups = alike(names)
+    some = "; ".join(", ".join(repr(name) for name in group) for group in groups[:4])
+    more = f"; ... ({len(groups)} groups in all)" if len(groups) > 4 else ""
+    return (f"{what} differ by case or spaces only: {some}{more}; if they are one, write them alike",) if groups else ()
 
 
 def thin_classes(classes: Mapping[str, NDArray[Any]], names: Sequence[str]) -> tuple[str, ...]:
     """Lines on classes or labels of which a split has none, or training too few to learn from."""
-    found = []
+    lines = []
     for split, numbers in classes.items():
         labels, counts = numbers.ndim == 2, _counts(numbers, len(names))
         least = _FEW_EXAMPLES if split == "train" else 1
@@ -77,10 +77,10 @@ def thin_classes(classes: Mapping[str, NDArray[Any]], names: Sequence[str]) -> t
         ]
         if few:
             some = ", ".join(few[:6]) + (f", ... ({len(few)} in all)" if len(few) > 6 else "")
-            told = "has few examples of" if split == "train" else "has no example of"
+            verb = "has few examples of" if split == "train" else "has no example of"
             what = ("labels" if labels else "classes") if len(few) > 1 else ("label" if labels else "class")
-            found.append(f"{split} {told} {what} {some}; scores say little of them")
-    return tuple(found)
+            lines.append(f"{split} {verb} {what} {some}; scores say little of them")
+    return tuple(lines)
 
 
 def _always(train: NDArray[np.int64], valid: NDArray[np.int64], names: Sequence[str]) -> tuple[str, float]:

@@ -10,26 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lab.errors import SpecError, TaskError
+from lab.errors import TaskError
+from lab.tasks.digits_options import DigitsOptions
+from lab.tasks.options import constructed_by
 from lab.tasks.task import Data, Split, Task
 
 
 class Digits(Task):
-    """60 % train, 20 % valid, 20 % test, stratified.
-
-    Args:
-        model: `mlp` (64-128-128-10 with batch norm and dropout) or `cnn` (16k parameters).
-        split_seed: the split's seed; independent of the study's.
-    """
+    """60 % train, 20 % valid, 20 % test, stratified; the parameters are those of `DigitsOptions`."""
 
     class_names = tuple(str(d) for d in range(10))
 
-    def __init__(self, model: str = "mlp", split_seed: int = 0) -> None:
-        if model not in ("mlp", "cnn"):
-            raise SpecError("task.model", f"{model!r} is unknown; choices: mlp, cnn")
-        self.options = {"model": model, "split_seed": split_seed}
-        self.architecture = model
-        self.split_seed = split_seed
+    @constructed_by(DigitsOptions)
+    def __init__(self, options: DigitsOptions) -> None:
+        self.options = options.plain()
+        self.architecture = options.model
+        self.split_seed = options.split_seed
         self._tensors: dict[Split, Data] = {}
 
     @cached_property

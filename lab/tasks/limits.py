@@ -1,4 +1,4 @@
-"""Between what a metric can lie: an interval around its mean goes no further."""
+"""The ends between which a metric lies: an interval around its mean goes no further."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def within_limits(low: float, high: float, metric: str, values: Iterable[float])
 
 
 def limits(metric: str, values: Iterable[float]) -> tuple[float, float]:
-    """Of a metric that comes with the package; none where a user's has its name and other values, as an accuracy in
-    per cent."""
+    """The ends of a metric that comes with the package.
+
+    There are none where a user's metric has its name and other values, as an accuracy in per cent.
+    """
     low, high = _LIMITS.get(metric, (-math.inf, math.inf))
     return (low, high) if all(low <= value <= high for value in values) else (-math.inf, math.inf)

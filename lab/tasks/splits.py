@@ -15,6 +15,11 @@ from lab.tasks.stratification import iterative_stratification
 Rows: TypeAlias = dict[str, NDArray[np.int64]]
 """Split to row numbers, ascending."""
 
+SPLIT_MEANING = (
+    "how rows are split: a kind (stratified, random, grouped, time, declared), or kind, by, valid, test, seed"
+)
+"""The meaning of the option `split`, for every task that splits by a `SplitPlan`."""
+
 KINDS = ("auto", "random", "stratified", "grouped", "time", "declared")
 
 
@@ -42,23 +47,23 @@ class SplitPlan:
         Raises:
             SpecError: unknown keys, impossible values.
         """
-        given = {"kind": value} if isinstance(value, str) else value
-        if not isinstance(given, Mapping):
+        entries = {"kind": value} if isinstance(value, str) else value
+        if not isinstance(entries, Mapping):
             raise SpecError(place, f"{value!r} is neither a kind ({', '.join(KINDS)}) nor a mapping")
         names = [f.name for f in fields(cls)]
-        for key in given:
+        for key in entries:
             if key not in names:
                 raise SpecError(f"{place}.{key}", f"is unknown{nearest(str(key), names)}; allowed: {', '.join(names)}")
-        kind = given.get("kind", "auto")
+        kind = entries.get("kind", "auto")
         if kind not in KINDS:
             raise SpecError(
                 f"{place}.kind", f"{kind!r} is unknown{nearest(str(kind), KINDS)}; choices: {', '.join(KINDS)}"
             )
         for name in ("valid", "test"):
-            share = given.get(name, 0.2)
+            share = entries.get(name, 0.2)
             if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
                 raise SpecError(f"{place}.{name}", f"{share!r} is not a share between 0 and 1")
-        plan = cls(**given)
+        plan = cls(**entries)
         if plan.valid + plan.test >= 1:
             raise SpecError(place, f"valid {plan.valid} and test {plan.test} leave no rows to train on")
         if isinstance(plan.seed, bool) or not isinstance(plan.seed, int) or plan.seed < 0:
@@ -95,25 +100,25 @@ def make_split(
     shares = {"valid": plan.valid, "test": plan.test if with_test else 0.0}
     if kind == "time":
         assert by is not None  # as above
-        found = _by_time(by, shares)
+        rows_of = _by_time(by, shares)
     elif kind == "grouped":
         assert by is not None  # as above
         groups, group_of = np.unique(by, return_inverse=True)
         of_group = _random(len(groups), shares, plan.seed)
-        found = {split: np.flatnonzero(np.isin(group_of, rows)) for split, rows in of_group.items()}
+        rows_of = {split: np.flatnonzero(np.isin(group_of, rows)) for split, rows in of_group.items()}
     elif kind == "stratified":
         if classes is None:
             raise SpecError("task.split.kind", "'stratified' needs classes; use 'random'")
         if classes.ndim == 2:
-            found = iterative_stratification(classes, _sizes(n, shares), plan.seed)
+            rows_of = iterative_stratification(classes, _sizes(n, shares), plan.seed)
         else:
-            found = _stratified(classes, shares, plan.seed, len(names))
+            rows_of = _stratified(classes, shares, plan.seed, len(names))
     else:
-        found = _random(n, shares, plan.seed)
+        rows_of = _random(n, shares, plan.seed)
     for split in names:
-        if len(found[split]) == 0:
+        if len(rows_of[split]) == 0:
             raise TaskError(f"split '{split}' is empty: {n} rows are too few for these shares")
-    return {split: np.sort(found[split]) for split in names}
+    return {split: np.sort(rows_of[split]) for split in names}
 
 
 def _sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:
@@ -129,7 +134,7 @@ def _random(n: int, shares: Mapping[str, float], seed: int) -> Rows:
 
 
 def _stratified(classes: NDArray[Any], shares: Mapping[str, float], seed: int, splits: int) -> Rows:
-    found: dict[str, list[NDArray[np.int64]]] = {"train": [], "valid": [], "test": []}
+    parts_of: dict[str, list[NDArray[np.int64]]] = {"train": [], "valid": [], "test": []}
     values, class_of = np.unique(classes, return_inverse=True)
     for number, value in enumerate(values):
         rows = np.flatnonzero(class_of == number)
@@ -139,8 +144,8 @@ def _stratified(classes: NDArray[Any], shares: Mapping[str, float], seed: int, s
                 f"least {splits} (leave the class out, or use split kind 'random')"
             )
         for split, chosen in _random(len(rows), shares, seed + number).items():
-            found[split].append(rows[chosen])
-    return {split: np.concatenate(parts) for split, parts in found.items()}
+            parts_of[split].append(rows[chosen])
+    return {split: np.concatenate(parts) for split, parts in parts_of.items()}
 
 
 def _by_time(by: NDArray[Any], shares: Mapping[str, float]) -> Rows:
@@ -161,8 +166,8 @@ def _declared(by: NDArray[Any], names: tuple[str, ...]) -> Rows:
     unknown = sorted(set(values) - set(names))
     if unknown:
         raise TaskError(f"the split column holds '{unknown[0]}'; allowed: {', '.join(names)}")
-    found = {split: np.flatnonzero(values == split) for split in names}
-    for split, rows in found.items():
+    rows_of = {split: np.flatnonzero(values == split) for split in names}
+    for split, rows in rows_of.items():
         if len(rows) == 0:
             raise TaskError(f"the split column has no row '{split}'")
-    return found
+    return rows_of

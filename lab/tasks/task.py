@@ -77,6 +77,15 @@ class Task(ABC):
     A subclass gives `model` and `data`. One of another kind says so: `multilabel` has targets [n, c] of 0 and 1;
     `regression` also gives `loss`, `metrics`, `metric` and `direction`.
     Constructor arguments are the options a spec may give beside `kind`.
+
+    >>> class Signs(lab.Task):
+    ...     def model(self, params):
+    ...         return nn.Linear(2, 2)
+    ...     def data(self, split):
+    ...         seed = {"train": 0, "valid": 1, "test": 2}[split]
+    ...         x = torch.randn(60, 2, generator=torch.Generator().manual_seed(seed))
+    ...         return x, (x.sum(dim=1) > 0).long()
+    >>> lab.tasks.checks.check_task(Signs(), {"dropout": 0.1})
     """
 
     kind: Kind = "classification"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import SpecError
-from lab.tasks.builtin import BUILTIN, absolute, rooted
+from lab.tasks.builtin import BUILTIN, rooted
+from lab.tasks.options import absolute
 
 
 def spec_value(task: object) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def spec_value(task: object) -> dict[str, Any]:
     cls = getattr(task, "function", type(task))
     options = dict(getattr(task, "options", {}))
     for kind, builtin in BUILTIN.items():
-        if (cls.__module__, cls.__qualname__) == (builtin.module, builtin.name):
+        if f"{cls.__module__}:{cls.__qualname__}" == builtin.task:
             return {"kind": kind, **options, **rooted(kind, options, Path.cwd()), "given": task}
     options |= absolute(options, getattr(cls, "paths", ()), Path.cwd())
     try:

@@ -17,7 +17,9 @@ from lab.errors import TaskError
 from lab.spec.study import parse_spec
 from lab.study.estimate import estimate
 from lab.study.study import Study
+from lab.tasks.builtin import BUILTIN
 from tests.cli.refusal import refuse
+from tests.own_data import table, write_folders, write_table
 from tests.small import ROOT, environment, lab, small, write_yaml
 
 HELP = (
@@ -59,6 +61,18 @@ def test_help_imports_neither_torch_nor_ray(command: list[str]) -> None:
 
 def test_check_of_a_builtin_task_imports_neither_torch_nor_ray() -> None:
     assert not modules_after("study", "check", str(ROOT / "studies/digits.yaml")) & {"torch", "ray", "wandb"}
+
+
+@pytest.mark.parametrize("kind", ["table", "images"])
+def test_check_of_the_users_own_data_imports_neither_torch_nor_ray(kind: str, tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv", table()) if kind == "table" else write_folders(tmp_path / "x", each=30)
+    settings = ["--set", f"task.path={path}", *(["--set", "task.target=answer"] if kind == "table" else [])]
+    loaded = modules_after("study", "check", str(ROOT / f"studies/{kind}.yaml"), *settings)
+    assert not loaded & {"torch", "ray", "wandb"}
+
+
+def test_the_list_of_tasks_reads_declarations_only() -> None:
+    assert not modules_after("task", "list") & {"torch", "ray", "optuna", "sklearn", "pandas", "wandb"}
 
 
 def test_import_lab_is_light() -> None:
@@ -108,7 +122,11 @@ def test_doctor_says_what_is_there_and_fails_where_nothing_could_be_written() ->
 
 
 def test_tasks_are_listed_with_their_options() -> None:
-    assert "digits: scikit-learn's 8x8 digits" in lab("task", "list").stdout
+    listed = lab("task", "list").stdout
+    for task in BUILTIN.values():
+        assert task.summary in listed
+        for name, option in task.options.declared().items():
+            assert f"  {name}: {option.meaning}" in listed
 
 
 @pytest.fixture(scope="module")

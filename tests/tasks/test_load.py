@@ -54,9 +54,10 @@ def write(tmp_path: Path):
 
 def test_built_in_tasks_are_what_the_registry_says():
     for kind, builtin in BUILTIN.items():
-        found = getattr(importlib.import_module(builtin.module), builtin.name)
-        assert set(inspect.signature(found).parameters) == set(builtin.options), kind
-        assert set(builtin.required) | set(builtin.paths) <= set(builtin.options)
+        module, _, name = builtin.task.partition(":")
+        found = getattr(importlib.import_module(module), name)
+        assert list(inspect.signature(found).parameters) == list(builtin.options.declared()), kind
+        assert found.paths == builtin.options.paths()
     digits = load_task(TaskRef("digits"))
     assert isinstance(digits, Digits)
     assert len(digits.data("train")[0]) == BUILTIN["digits"].train_examples

@@ -15,9 +15,9 @@ _PREFIX = "lab_task_files_"
 
 
 def task_file(task: TaskRef) -> Path | None:
-    """The file that a task comes from; None for a built-in one."""
+    """The file that a task comes from; None for a built-in one, and for one of a package, which every node has."""
     path, _, name = task.kind.rpartition(":")
-    return (Path(task.root) / path).resolve() if path and name else None
+    return (Path(task.root) / path).resolve() if path.endswith(".py") and name else None
 
 
 def sources(task: TaskRef) -> dict[str, bytes]:

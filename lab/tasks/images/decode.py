@@ -76,8 +76,8 @@ def decode(
         TaskError: no image could be read, or they differ in size and none was asked for.
     """
     path = None if cache is None else cache / f"images-{_digest(images, size, channels, bits)}.npz"
-    if path is not None and (found := _load(path)) is not None:
-        return found
+    if path is not None and (cached := _load(path)) is not None:
+        return cached
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:  # filters are of the whole process
         warnings.simplefilter("ignore")  # damaged EXIF and the like; what Pillow cannot read is counted
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -109,7 +109,7 @@ def decode(
 def _open(raw: Raw, size: int | None, bits: int | None) -> Image.Image | int | None:
     """An image of mode L or RGB, turned as its EXIF says, and brought to size; None where it cannot be read.
 
-    Of gray of more than 8 bits the highest value, as long as it is not known in how many it is measured.
+    Gray of more than 8 bits is its highest value instead, as long as nothing says in how many bits it is measured.
     """
     try:
         if isinstance(raw, np.ndarray):
@@ -157,13 +157,13 @@ def _array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
 
 
 def _digest(images: Sequence[Raw], size: int | None, channels: int | None, bits: int | None) -> str:
-    found = hashlib.sha256(f"{_FORM} {size} {channels} {bits} {len(images)}".encode())
+    digest = hashlib.sha256(f"{_FORM} {size} {channels} {bits} {len(images)}".encode())
     for raw in images:
         if isinstance(raw, np.ndarray):
-            found.update(np.ascontiguousarray(raw).tobytes())
+            digest.update(np.ascontiguousarray(raw).tobytes())
         else:
-            found.update(hashlib.sha256(_content(raw) if isinstance(raw, Path) else raw).digest())
-    return found.hexdigest()[:24]
+            digest.update(hashlib.sha256(_content(raw) if isinstance(raw, Path) else raw).digest())
+    return digest.hexdigest()[:24]
 
 
 def _content(path: Path) -> bytes:

@@ -37,8 +37,8 @@ class PassedOver:
         if self.hidden:
             yield f"passed over as files of systems and notebooks, which are hidden or in hidden folders: {self.hidden}"
         if self.suffixes:
-            told = [f"{suffix or 'no suffix'} ({n})" for suffix, n in self.suffixes.most_common()]
-            yield f"passed over for their suffix: {some(told, 8)}"
+            counts = [f"{suffix or 'no suffix'} ({n})" for suffix, n in self.suffixes.most_common()]
+            yield f"passed over for their suffix: {some(counts, 8)}"
         if self.links:
             yield f"links to folders are not followed: {some(self.links, 5)}; name what they lead to, or copy it"
 
@@ -74,8 +74,8 @@ def listed(folder: Path, follow: Collection[Path] = ()) -> tuple[list[Path], Pas
     images: list[Path] = []
     links: list[str] = []
     hidden, others = 0, Counter[str]()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        here = Path(place)
+    for directory, folders, names in os.walk(folder, followlinks=True):
+        here = Path(directory)
         leading = [name for name in folders if (here / name).is_symlink() and here / name not in follow]
         folders[:] = [name for name in folders if name not in leading]
         if any(_is_hidden(part) for part in here.relative_to(folder).parts):

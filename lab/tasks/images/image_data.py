@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from lab.errors import SpecError, TaskError
 from lab.tasks.classes import alike_lines, commonest, lopsided, share_of_each, thin_classes
 from lab.tasks.description import Description
-from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.images.decode import decode
-from lab.tasks.images.options import ImageOptions, check_net
+from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.source import Source, open_source, relabelled
 from lab.tasks.splits import Rows, SplitPlan, make_split
 
@@ -46,13 +45,13 @@ class Fitted:
             TaskError: it is something else.
         """
         try:
-            found: dict[str, Any] = {
+            values: dict[str, Any] = {
                 f.name: value[f.name] for f in fields(cls) if f.name in value or f.default is MISSING
             }
         except KeyError as error:
             raise TaskError(f"what was fitted to the images is damaged ({error} is missing)") from error
-        found |= {name: tuple(v) for name, v in found.items() if isinstance(v, list)}
-        return cls(**found)
+        values |= {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -152,12 +151,12 @@ class ImageData:
         self._check_classes(classes)
         apart = self._test is not None
         if main.splits is None:
-            found = make_split(self.plan, len(main.labels), classes, None, with_test=not apart)
+            rows_of = make_split(self.plan, len(main.labels), classes, None, with_test=not apart)
         else:
-            found = self._declared(np.array(main.splits), classes, apart)
+            rows_of = self._declared(np.array(main.splits), classes, apart)
         if self._test is not None:
-            found["test"] = np.arange(len(self._test.labels))
-        return found
+            rows_of["test"] = np.arange(len(self._test.labels))
+        return rows_of
 
     def _check_classes(self, classes: NDArray[np.int64]) -> None:
         names = self._main.class_names
@@ -179,17 +178,17 @@ class ImageData:
 
     def _declared(self, splits: NDArray[Any], classes: NDArray[np.int64], apart: bool) -> Rows:
         """What the folders say; a validation or test split that is not there is made from `train`."""
-        found = {split: np.flatnonzero(splits == split) for split in ("train", "valid", "test")}
-        lacking = [split for split in ("valid", "test") if len(found[split]) == 0 and not (split == "test" and apart)]
-        if len(found["train"]) == 0:
+        rows_of = {split: np.flatnonzero(splits == split) for split in ("train", "valid", "test")}
+        lacking = [split for split in ("valid", "test") if len(rows_of[split]) == 0 and not (split == "test" and apart)]
+        if len(rows_of["train"]) == 0:
             raise TaskError(f"{self.options.path}: has no training images (folder train)")
         if lacking:
-            train = found["train"]
+            train = rows_of["train"]
             made = make_split(self.plan, len(train), classes[train], None, with_test="test" in lacking)
             if "valid" not in lacking:
                 made["train"] = np.concatenate([made["train"], made.pop("valid")])
-            found |= {split: train[rows] for split, rows in made.items()}
-        return found
+            rows_of |= {split: train[rows] for split, rows in made.items()}
+        return rows_of
 
     def _of(self, split: str) -> _Part:
         return self._test if split == "test" and self._test is not None else self._main
@@ -249,38 +248,38 @@ class ImageData:
         return Description(facts, self._warnings(), len(self.rows["train"]))
 
     def _warnings(self) -> tuple[str, ...]:
-        found = []
+        lines = []
         for part in (self._main, self._test):
             if part is not None and part.source.empty:
-                found.append(f"no class is made of what holds no image: {', '.join(part.source.empty)}")
+                lines.append(f"no class is made of what holds no image: {', '.join(part.source.empty)}")
             if part is not None and part.source.loose:
-                found.append(f"{part.source.loose} images beside class folders have no class and are passed over")
+                lines.append(f"{part.source.loose} images beside class folders have no class and are passed over")
             if part is not None:
-                found += part.source.passed_over.lines()
+                lines += part.source.passed_over.lines()
             if part is not None and part.unreadable:
                 some = ", ".join(part.unreadable[:5]) + (", ..." if len(part.unreadable) > 5 else "")
-                found.append(f"{len(part.unreadable)} images cannot be read and are left out: {some}")
+                lines.append(f"{len(part.unreadable)} images cannot be read and are left out: {some}")
         train = self.pixels("train").reshape(len(self.rows["train"]), self.fitted.channels, -1)
         plain = int((train.min(axis=2) == train.max(axis=2)).all(axis=1).sum())
         if plain:
-            found.append(
+            lines.append(
                 f"{plain} of {len(train)} training images are of one colour throughout; what is transparent is seen as "
                 "white"
             )
-        known = {image.tobytes() for image in self.pixels("train")}
+        trained_on = {image.tobytes() for image in self.pixels("train")}
         for split in ("valid", "test"):
-            twice = sum(image.tobytes() in known for image in self.pixels(split))
+            twice = sum(image.tobytes() in trained_on for image in self.pixels(split))
             if twice:
-                found.append(
+                lines.append(
                     f"{twice} of {len(self.rows[split])} {split} images are also training images: duplicates make "
                     "scores too good"
                 )
         labels, names = {split: self.labels(split) for split in self.rows}, self._main.class_names
-        found += alike_lines("labels" if self.fitted.multilabel else "classes", names)
+        lines += alike_lines("labels" if self.fitted.multilabel else "classes", names)
         if not self.fitted.multilabel and (line := lopsided(labels["train"], labels["valid"], names)):
-            found.append(line)
-        found += thin_classes(labels, names)
-        return tuple(found)
+            lines.append(line)
+        lines += thin_classes(labels, names)
+        return tuple(lines)
 
 
 def _limited(source: Source, limit: int, seed: int) -> Source:
@@ -301,12 +300,4 @@ def _limited(source: Source, limit: int, seed: int) -> Source:
 
 def describe(options: Mapping[str, Any]) -> Description:
     """What a spec's options for the task `images` come to."""
-    check_net(options.get("model", "small_cnn"))
-    Augmentation(**_those(Augmentation, options))
-    return ImageData(ImageOptions(**_those(ImageOptions, options))).describe()
-
-
-def _those(cls: type[Augmentation] | type[ImageOptions], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a class knows."""
-    names = {f.name for f in fields(cls)}
-    return {name: value for name, value in options.items() if name in names}
+    return ImageData(ImageOptions.parse(options)).describe()

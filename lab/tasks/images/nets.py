@@ -68,8 +68,8 @@ class ResNet9(nn.Module):
         x = x + self.residual1(x)
         x = self.stage3(self.stage2(x))
         x = x + self.residual3(x)
-        found: Tensor = self.head(x) * 0.125
-        return found
+        logits: Tensor = self.head(x) * 0.125
+        return logits
 
 
 def _from_timm(name: str, channels: int, classes: int, dropout: float) -> nn.Module:
@@ -78,10 +78,10 @@ def _from_timm(name: str, channels: int, classes: int, dropout: float) -> nn.Mod
     except ImportError:
         raise SpecError("task.model", f"'timm:{name}' needs: pip install timm") from None
     try:
-        found: nn.Module = timm.create_model(name, num_classes=classes, in_chans=channels, drop_rate=dropout)
+        net: nn.Module = timm.create_model(name, num_classes=classes, in_chans=channels, drop_rate=dropout)
     except RuntimeError as error:
         raise SpecError("task.model", f"'timm:{name}': {' '.join(str(error).split())}") from None
-    return found
+    return net
 
 
 def _from_torchvision(name: str, channels: int, classes: int) -> nn.Module:
@@ -89,10 +89,10 @@ def _from_torchvision(name: str, channels: int, classes: int) -> nn.Module:
         from torchvision import models
     except ImportError:
         raise SpecError("task.model", f"'torchvision:{name}' needs: pip install torchvision") from None
-    known: list[Any] = models.list_models()
-    if name not in known:
-        raise SpecError("task.model", f"'torchvision:{name}' is unknown{nearest(name, known)}")
+    names: list[Any] = models.list_models()
+    if name not in names:
+        raise SpecError("task.model", f"'torchvision:{name}' is unknown{nearest(name, names)}")
     if channels != 3:
         raise TaskError(f"torchvision's nets take 3 channels; these images have {channels}")
-    found: nn.Module = models.get_model(name, num_classes=classes)
-    return found
+    net: nn.Module = models.get_model(name, num_classes=classes)
+    return net

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from lab.errors import SpecError, nearest
+from lab.tasks.images.augmentation import Augmentation
+from lab.tasks.options import PATH, SHARE, Allowed, option, whole
+from lab.tasks.splits import SPLIT_MEANING
 
 MAX_SIZE = 4096
 """Side in pixels: one more digit is a slip, and would fill the memory before anything is said."""
 BUILT_IN = ("small_cnn", "resnet")
 _LIBRARIES = ("timm", "torchvision")
+
+
+_NAMES = Allowed(
+    "is not a list of names",
+    lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+)
 
 
 def check_net(name: str) -> None:
@@ -27,33 +35,33 @@ def check_net(name: str) -> None:
     raise SpecError("task.model", f"{name!r} is unknown{nearest(name, BUILT_IN)}; choices: {choices}")
 
 
-@dataclass(frozen=True)
-class ImageOptions:
-    """What a spec says of images; see `Images`."""
+class ImageOptions(Augmentation):
+    """What a spec may say of images."""
 
-    path: str
-    test_path: str | None = None
-    split: Any = "auto"
-    size: int | None = None
-    limit: int | None = None
-    max_unreadable: float = 0.01
-    class_names: list[str] | None = None
+    path: str = option("the images: a folder of class folders, .parquet, .npz, a saved data set, or hub:NAME", PATH)
+    """A folder may hold `train`, `valid`, `test` with class folders. A parquet has columns image (or img) and label, an
+    npz has x uint8 [n, h, w(, channels)] and y."""
+    test_path: str | None = option(
+        "test images in the same form; without it they are taken from the first", PATH, default=None
+    )
+    model: str = option(
+        "small_cnn, resnet, timm:NAME or torchvision:NAME; another net: a subclass of lab.Images", default="small_cnn"
+    )
+    size: int | None = option(
+        "side in pixels to which images are brought; needed where they differ", whole(1), default=None
+    )
+    limit: int | None = option(
+        "at most so many images of `path`, drawn by the split's seed, each class in its share", whole(1), default=None
+    )
+    split: Any = option(SPLIT_MEANING, default="auto")
+    max_unreadable: float = option("share of images that may be unreadable", SHARE, default=0.01)
+    class_names: list[str] | None = option(
+        "what the classes are called, in their order, where the source has no names", _NAMES, default=None
+    )
 
-    def __post_init__(self) -> None:
-        for name in ("size", "limit"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise SpecError(f"task.{name}", f"{value!r} is not a whole number of at least 1")
+    def check(self) -> None:
+        check_net(self.model)
         if self.size is not None and self.size > MAX_SIZE:
             raise SpecError("task.size", f"{self.size} is above {MAX_SIZE} pixels")
-        if not isinstance(self.path, str) or not self.path:
-            raise SpecError("task.path", f"{self.path!r} is not a path")
-        if self.test_path is not None and not isinstance(self.test_path, str):
-            raise SpecError("task.test_path", f"{self.test_path!r} is not a path")
-        names = self.class_names
-        if names is not None and (not isinstance(names, list) or not all(isinstance(n, str) for n in names)):
-            raise SpecError("task.class_names", f"{names!r} is not a list of names")
-        if names is not None and len(set(names)) < len(names):
-            raise SpecError("task.class_names", f"{names!r} has a name twice")
-        if not isinstance(self.max_unreadable, (int, float)) or not 0 <= self.max_unreadable < 1:
-            raise SpecError("task.max_unreadable", f"{self.max_unreadable!r} is not a share between 0 and 1")
+        if self.class_names is not None and len(set(self.class_names)) < len(self.class_names):
+            raise SpecError("task.class_names", f"{self.class_names!r} has a name twice")

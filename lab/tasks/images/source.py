@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError, install_extra
 from lab.tasks.arrays import npz_names, read_npz
-from lab.tasks.builtin import HUB
 from lab.tasks.images.files import PassedOver, folders_in, is_image, listed
+from lab.tasks.options import HUB
 
 Raw: TypeAlias = Path | bytes | NDArray[np.uint8]
 """A file, a file's content, or pixels [h, w] or [h, w, channels]."""
@@ -57,9 +57,9 @@ def relabelled(source: Source, class_names: tuple[str, ...]) -> NDArray[np.int64
     number = np.array([class_names.index(name) for name in source.class_names], dtype=np.int64)
     if source.labels.ndim == 1:
         return number[source.labels]
-    found = np.zeros((len(source.labels), len(class_names)), dtype=np.int64)
-    found[:, number] = source.labels
-    return found
+    labels = np.zeros((len(source.labels), len(class_names)), dtype=np.int64)
+    labels[:, number] = source.labels
+    return labels
 
 
 def open_source(path: str, labelled: bool = True) -> Source:
@@ -89,8 +89,8 @@ def plain_images(path: Path) -> Source:
         return Source([path], (path.name,), None)
     files, passed_over = listed(path) if path.is_dir() else ([], PassedOver())
     if not files:
-        told = "; ".join(passed_over.lines()) or ".bmp, .gif, .jpg, .png, .tif, .webp or what else Pillow reads"
-        raise TaskError(f"{path}: holds no images ({told})")
+        reason = "; ".join(passed_over.lines()) or ".bmp, .gif, .jpg, .png, .tif, .webp or what else Pillow reads"
+        raise TaskError(f"{path}: holds no images ({reason})")
     names = tuple(str(file.relative_to(path)) for file in files)
     return Source(files, names, None, passed_over=passed_over)
 
@@ -100,9 +100,9 @@ def _from_folder(folder: Path) -> Source:
     of_split = {f: _SPLITS[f.name.lower()] for f in below if f.name.lower() in _SPLITS}
     others = [f.name for f in below if of_split and f not in of_split and listed(f)[0]]
     if len(set(of_split.values())) > 1 and others and all(folders_in(f) for f in of_split):
-        told = ", ".join(f.name for f in of_split)
+        reason = ", ".join(f.name for f in of_split)
         raise TaskError(
-            f"{folder}: {told} look like splits, and {', '.join(others)} beside them like none; take those out"
+            f"{folder}: {reason} look like splits, and {', '.join(others)} beside them like none; take those out"
         )
     by_split = bool(of_split) and not others
     roots = of_split if by_split else {folder: ""}
@@ -110,20 +110,20 @@ def _from_folder(folder: Path) -> Source:
     images, passed_over = listed(folder, {*roots, *classes})
     depth = 2 if by_split else 1
     placed = [(file, folder.joinpath(*file.relative_to(folder).parts[:depth])) for file in images]
-    found = [(file, label.name, classes[label]) for file, label in placed if label in classes]
-    loose = len(images) - len(found)
-    if not found:
-        told = f"{loose} images lie outside class folders" if loose else "; ".join(passed_over.lines()) or "is empty"
-        raise TaskError(f"{folder}: {told}; a folder per class is needed, such as {folder.name}/cat/1.png")
-    class_names = tuple(sorted({label for _, label, _ in found}))
+    labelled = [(file, label.name, classes[label]) for file, label in placed if label in classes]
+    loose = len(images) - len(labelled)
+    if not labelled:
+        reason = f"{loose} images lie outside class folders" if loose else "; ".join(passed_over.lines()) or "is empty"
+        raise TaskError(f"{folder}: {reason}; a folder per class is needed, such as {folder.name}/cat/1.png")
+    class_names = tuple(sorted({label for _, label, _ in labelled}))
     labels = {label.name for label in classes}
     number = {name: i for i, name in enumerate(class_names)}
     return Source(
-        [file for file, _, _ in found],
-        tuple(str(file.relative_to(folder)) for file, _, _ in found),
-        np.array([number[label] for _, label, _ in found], dtype=np.int64),
+        [file for file, _, _ in labelled],
+        tuple(str(file.relative_to(folder)) for file, _, _ in labelled),
+        np.array([number[label] for _, label, _ in labelled], dtype=np.int64),
         class_names,
-        tuple(split for _, _, split in found) if by_split else None,
+        tuple(split for _, _, split in labelled) if by_split else None,
         tuple(sorted(labels - set(class_names))),
         loose,
         passed_over,
@@ -152,8 +152,8 @@ def _from_parquet(path: Path, labelled: bool) -> Source:
     )
     if label is None:
         return Source(images, names, None)
-    known = _names_in(table.schema.metadata, label)
-    labels, class_names = _labels(table.column(label).to_pylist(), known, f"{path}: column '{label}'")
+    declared = _names_in(table.schema.metadata, label)
+    labels, class_names = _labels(table.column(label).to_pylist(), declared, f"{path}: column '{label}'")
     return Source(images, names, labels, class_names)
 
 
@@ -166,29 +166,29 @@ def _names_in(metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, ...
         return ()
 
 
-def _labels(values: Sequence[Any], known: tuple[str, ...], place: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _labels(values: Sequence[Any], declared: tuple[str, ...], column: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Classes or labels as numbers, from numbers, texts or lists of them."""
     if any(value is None for value in values):
-        raise TaskError(f"{place} has no value in row {next(i for i, v in enumerate(values) if v is None) + 1}")
+        raise TaskError(f"{column} has no value in row {next(i for i, v in enumerate(values) if v is None) + 1}")
     several = any(isinstance(value, list) for value in values)
     if several and not all(isinstance(value, list) for value in values):
-        raise TaskError(f"{place} holds lists in some rows and single values in others")
+        raise TaskError(f"{column} holds lists in some rows and single values in others")
     flat = [item for value in values for item in value] if several else list(values)
     if not all(isinstance(item, (int, str)) for item in flat):
-        raise TaskError(f"{place} holds neither whole numbers, texts nor lists of them")
-    if known and all(isinstance(item, int) and 0 <= item < len(known) for item in flat):
-        number: dict[Any, int] = {i: i for i in range(len(known))}
-        class_names = known
+        raise TaskError(f"{column} holds neither whole numbers, texts nor lists of them")
+    if declared and all(isinstance(item, int) and 0 <= item < len(declared) for item in flat):
+        number: dict[Any, int] = {i: i for i in range(len(declared))}
+        class_names = declared
     else:
         levels = sorted(set(flat), key=lambda item: (isinstance(item, str), item))
         number = {level: i for i, level in enumerate(levels)}
         class_names = tuple(str(level) for level in levels)
     if not several:
         return np.array([number[value] for value in values], dtype=np.int64), class_names
-    found = np.zeros((len(values), len(class_names)), dtype=np.int64)
+    labels = np.zeros((len(values), len(class_names)), dtype=np.int64)
     for row, value in enumerate(values):
-        found[row, [number[item] for item in value]] = 1
-    return found, class_names
+        labels[row, [number[item] for item in value]] = 1
+    return labels, class_names
 
 
 def _from_npz(path: Path, labelled: bool) -> Source:
@@ -238,16 +238,16 @@ def _load_saved(folder: Path) -> Any:
         raise TaskError(f"{folder}: cannot be loaded ({' '.join(str(error).split())})") from error
 
 
-def _from_datasets(path: str, found: Any) -> Source:
+def _from_datasets(path: str, saved: Any) -> Source:
     """A `Dataset`, or a `DatasetDict` whose splits are kept."""
     library = _datasets()
-    parts = dict(found) if isinstance(found, dict) else {"": found}
+    parts = dict(saved) if isinstance(saved, dict) else {"": saved}
     features = next(iter(parts.values())).features
     image = next((name for name in _IMAGE if name in features), None)
     label = next((name for name in _LABEL if name in features), None)
     if image is None or label is None:
         raise TaskError(f"{path}: has columns {', '.join(features)}; needed are image (or img), and label")
-    known = getattr(getattr(features[label], "feature", features[label]), "names", None)
+    class_label = getattr(getattr(features[label], "feature", features[label]), "names", None)
     images: list[Raw] = []
     values: list[Any] = []
     splits: list[str] = []
@@ -257,7 +257,7 @@ def _from_datasets(path: str, found: Any) -> Source:
             images.append(cell["bytes"] or Path(cell["path"]))
         values += part.select_columns([label])[:][label]
         splits += [_SPLITS.get(name, name)] * len(part)
-    labels, class_names = _labels(values, tuple(known or ()), f"{path}: column '{label}'")
+    labels, class_names = _labels(values, tuple(class_label or ()), f"{path}: column '{label}'")
     names = tuple(f"row {i}" for i in range(len(images)))
     declared = {"train", "valid", "test"} & set(splits)
     return Source(images, names, labels, class_names, tuple(splits) if len(declared) > 1 else None)

@@ -20,58 +20,34 @@ from lab.errors import TaskError
 from lab.tasks.description import Description
 from lab.tasks.images import nets
 from lab.tasks.images.augment import augment
-from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.images.decode import decode
 from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
-from lab.tasks.images.options import ImageOptions, check_net
+from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.source import Source, open_source, plain_images, relabelled
+from lab.tasks.options import constructed_by
 from lab.tasks.task import Data, Given, Split, Task, accuracy, micro_f1
 
 
 class Images(Task):
     """Classes, or several labels, of images.
 
-    Hyperparameters it knows: `dropout`, `flip`, `shift`, `cutout`, `mixup`, `label_smoothing`. A net of one's own: a
-    subclass with its own `model`.
+    The parameters are those of `ImageOptions`, and hyperparameters it knows `dropout` and what `Augmentation` lists. A
+    net of one's own: a subclass with its own `model`.
 
-    Args:
-        path: a folder of class folders (or of `train`, `valid`, `test` with class folders), a parquet with columns
-            image (or img) and label, an npz with x uint8 [n, h, w(, channels)] and y, or a data set of `datasets`
-            (saved to disk, or `hub:NAME`).
-        test_path: test images in the same form; None takes them from `path`.
-        model: `small_cnn`, `resnet`, `timm:NAME` or `torchvision:NAME`.
-        size: side in pixels to which images are brought.
-        limit: at most so many images of `path`, each class in its share.
-        split: a kind (stratified, random), or a mapping with kind, valid, test, seed.
-        flip, shift, cutout, mixup, label_smoothing: see `Augmentation`.
-        max_unreadable: share of images that may be unreadable.
-        class_names: of the classes in the order of their numbers or names, where the source has none.
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    >>> np.savez("shades.npz", x=pixels, y=np.arange(60) % 2)
+    >>> task = Images("shades.npz", class_names=["dark", "bright"], shift=1)
+    >>> task.class_names, task.data("valid")[0].shape
+    (('dark', 'bright'), torch.Size([12, 3, 8, 8]))
     """
 
-    paths = ("path", "test_path")
+    paths = ImageOptions.paths()
 
-    def __init__(
-        self,
-        path: str,
-        test_path: str | None = None,
-        model: str = "small_cnn",
-        size: int | None = None,
-        limit: int | None = None,
-        split: Any = "auto",
-        flip: bool = True,
-        shift: int = 0,
-        cutout: int = 0,
-        mixup: float = 0.0,
-        label_smoothing: float = 0.0,
-        max_unreadable: float = 0.01,
-        class_names: list[str] | None = None,
-    ) -> None:
-        check_net(model)
-        self._images = ImageOptions(path, test_path, split, size, limit, max_unreadable, class_names)
-        self._augmentation = Augmentation(flip, shift, cutout, mixup, label_smoothing)
-        self._net = model
-        self.options = {**vars(self._images), **vars(self._augmentation), "model": model}
+    @constructed_by(ImageOptions)
+    def __init__(self, options: ImageOptions) -> None:
+        self._options = options
+        self.options = options.plain()
         self._fitted: Fitted | None = None
         self._tensors: dict[Split, Data] = {}
 
@@ -81,29 +57,29 @@ class Images(Task):
 
     @cached_property
     def _data(self) -> ImageData:
-        return ImageData(self._images, self.cache)
+        return ImageData(self._options, self.cache)
 
     @property
-    def _known(self) -> Fitted:
+    def _learned(self) -> Fitted:
         return self._fitted or self._data.fitted
 
     # What the labels decide; read-only where the contract has plain attributes, as it is known only with the data.
 
     @property
     def kind(self) -> Any:  # type: ignore[override]
-        return "multilabel" if self._known.multilabel else "classification"
+        return "multilabel" if self._learned.multilabel else "classification"
 
     @property
     def metric(self) -> Any:  # type: ignore[override]
-        return "micro_f1" if self._known.multilabel else "accuracy"
+        return "micro_f1" if self._learned.multilabel else "accuracy"
 
     @property
     def metrics(self) -> Any:  # type: ignore[override]
-        return {"micro_f1": micro_f1} if self._known.multilabel else {"accuracy": accuracy}
+        return {"micro_f1": micro_f1} if self._learned.multilabel else {"accuracy": accuracy}
 
     @property
     def class_names(self) -> Any:  # type: ignore[override]
-        return self._known.class_names
+        return self._learned.class_names
 
     # The contract.
 
@@ -118,24 +94,26 @@ class Images(Task):
         self._tensors.update(splits)
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
-        known = self._known
-        return nets.build(self._net, known.channels, len(known.class_names), float(params.get("dropout", 0.0)))
+        fitted = self._learned
+        return nets.build(
+            self._options.model, fitted.channels, len(fitted.class_names), float(params.get("dropout", 0.0))
+        )
 
     def model_input(self, x: Tensor) -> Tensor:
         """Normalised pixels [..., c, h, w] by the training images' statistics."""
         if x.is_floating_point():
             raise TaskError(f"images are given as uint8 pixels; got {x.dtype}")
         mean, std = (
-            torch.tensor(values, device=x.device).view(-1, 1, 1) for values in (self._known.mean, self._known.std)
+            torch.tensor(values, device=x.device).view(-1, 1, 1) for values in (self._learned.mean, self._learned.std)
         )
         return (x.to(torch.float32) / 255 - mean) / std
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32]:
-        known = self._known
-        return self._augmentation.draw(examples, (known.height, known.width), random, params)
+        fitted = self._learned
+        return self._options.draw(examples, (fitted.height, fitted.width), random, params)
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
-        return augment(x, y, draws, len(self._known.class_names))
+        return augment(x, y, draws, len(self._learned.class_names))
 
     # A user's later files and the report.
 
@@ -144,46 +122,46 @@ class Images(Task):
         if raw.ndim not in (3, 4) or raw.min() < 0 or raw.max() > 255:
             raise TaskError(f"images of shape {raw.shape} are not pixels 0..255 [n, h, w] or [n, h, w, channels]")
         names = tuple(f"row {i}" for i in range(len(raw)))
-        return self._given(Source(list(raw.astype(np.uint8)), names, None)).x
+        return self._to_predict(Source(list(raw.astype(np.uint8)), names, None)).x
 
     def read(self, path: Path) -> Given:
         """An image, a folder of images (in class folders or not), or a file in one of the forms of `path`."""
         if not path.exists():
             raise TaskError(f"{path}: does not exist")
-        known = self._known
+        fitted = self._learned
         below = [folder.name for folder in folders_in(path)] if path.is_dir() else []
-        in_classes = bool(below) and set(below) <= set(known.class_names)
+        in_classes = bool(below) and set(below) <= set(fitted.class_names)
         labelled = in_classes or path.suffix in (".parquet", ".npz")
         if not labelled:
-            return self._given(plain_images(path))
-        source, names = open_source(str(path), labelled=False), self._images.class_names
+            return self._to_predict(plain_images(path))
+        source, names = open_source(str(path), labelled=False), self._options.class_names
         if names is not None and len(names) == len(source.class_names):
             source = replace(source, class_names=tuple(names))
-        return self._given(source)
+        return self._to_predict(source)
 
-    def _given(self, source: Source) -> Given:
-        known = self._known
-        size = self._images.size
-        if size is None and known.height == known.width:
-            size = known.width
-        decoded = decode(source.images, source.names, size, known.channels, None, known.bits)
-        if decoded.values.shape[1:] != (known.channels, known.height, known.width):
+    def _to_predict(self, source: Source) -> Given:
+        fitted = self._learned
+        size = self._options.size
+        if size is None and fitted.height == fitted.width:
+            size = fitted.width
+        decoded = decode(source.images, source.names, size, fitted.channels, None, fitted.bits)
+        if decoded.values.shape[1:] != (fitted.channels, fitted.height, fitted.width):
             got = "x".join(map(str, decoded.values.shape[1:]))
-            raise TaskError(f"images are {got}; those trained on {known.channels}x{known.height}x{known.width}")
+            raise TaskError(f"images are {got}; those trained on {fitted.channels}x{fitted.height}x{fitted.width}")
         lost = decoded.lost(source.names)
         notes = tuple(source.passed_over.lines())
         if lost:
             notes += (f"{len(lost)} images cannot be read and are left out: {', '.join(lost[:5])}",)
-        y, unknown = None, sorted(set(source.class_names) - set(known.class_names))
+        y, unknown = None, sorted(set(source.class_names) - set(fitted.class_names))
         if unknown:
             notes += (f"is not scored: class {unknown[0]!r} is not among those trained on",)
         elif source.labels is not None:
-            y = torch.from_numpy(relabelled(source, known.class_names)[decoded.kept])
+            y = torch.from_numpy(relabelled(source, fitted.class_names)[decoded.kept])
         names = tuple(source.names[i] for i in decoded.kept)
         return Given(torch.from_numpy(decoded.values), y, names, notes)
 
     def fitted(self) -> Mapping[str, Any]:
-        return self._known.dump()
+        return self._learned.dump()
 
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)

@@ -79,15 +79,17 @@ def _predict(model: Any, x: NDArray[np.float64], kind: str, classes: int) -> Ten
         return torch.tensor(values.reshape(len(x), -1), dtype=torch.float32)
     if kind == "multilabel":
         pairs = zip(model.predict_proba(x), model.classes_, strict=True)
-        return torch.tensor(np.stack([_of_one(p, known) for p, known in pairs], axis=1), dtype=torch.float32)
-    found = np.zeros((len(x), classes))
-    found[:, model.classes_.astype(int)] = model.predict_proba(x)
-    return torch.tensor(found, dtype=torch.float32)
+        return torch.tensor(
+            np.stack([_of_one(p, label_classes) for p, label_classes in pairs], axis=1), dtype=torch.float32
+        )
+    probabilities = np.zeros((len(x), classes))
+    probabilities[:, model.classes_.astype(int)] = model.predict_proba(x)
+    return torch.tensor(probabilities, dtype=torch.float32)
 
 
-def _of_one(probabilities: NDArray[np.float64], known: NDArray[Any]) -> NDArray[np.float64]:
+def _of_one(probabilities: NDArray[np.float64], classes: NDArray[Any]) -> NDArray[np.float64]:
     """P(label = 1) [n]; a label that is constant in the training rows has one column only."""
-    if len(known) == 1:
-        return np.full(len(probabilities), float(known[0]))
-    found: NDArray[np.float64] = probabilities[:, 1]
-    return found
+    if len(classes) == 1:
+        return np.full(len(probabilities), float(classes[0]))
+    of_true: NDArray[np.float64] = probabilities[:, 1]
+    return of_true

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lab.errors import TaskError
 from lab.tasks.table.levels import as_text, levels_among
+from lab.tasks.table.options import Type
 from lab.tasks.table.values import (
     codes,
     date_format,
@@ -27,14 +28,11 @@ from lab.tasks.table.values import (
     unreadable_date,
 )
 
-Type: TypeAlias = Literal["number", "category", "date"]
-TYPES = get_args(Type)
-
 MAX_LEVELS = 24
 """Whole numbers of at most as many different values are categories: hours, months, grades."""
 _MOSTLY = 0.9
 _LARGEST = 1e30
-"""Of a number: its square is a number of 64 bits still, itself one of 32."""
+"""The square of such a number has room in 64 bits still, the number itself in 32."""
 _PARTS: tuple[tuple[str, Type], ...] = (
     ("year", "number"), ("month", "category"), ("week", "number"), ("day_of_week", "category"), ("hour", "category"),
 )  # fmt: skip
@@ -105,24 +103,24 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
     Raises:
         TaskError: text in a column of numbers, with its row.
     """
-    known = values.dropna()
-    if len(known) == 0:
+    present = values.dropna()
+    if len(present) == 0:
         return "is empty"
-    if is_nested(known):
+    if is_nested(present):
         return "holds lists or mappings"
-    different = known.nunique()
+    different = present.nunique()
     if different == 1 and not values.isna().any():
         return "has one value only"
-    if pd.api.types.is_bool_dtype(known):
+    if pd.api.types.is_bool_dtype(present):
         return "category"
-    if pd.api.types.is_datetime64_any_dtype(known):
+    if pd.api.types.is_datetime64_any_dtype(present):
         return "date"
-    if pd.api.types.is_numeric_dtype(known):
-        whole = bool((known == known.round()).all())
-        if whole and different == len(values) and bool(known.is_monotonic_increasing) and len(values) > MAX_LEVELS:
+    if pd.api.types.is_numeric_dtype(present):
+        whole = bool((present == present.round()).all())
+        if whole and different == len(values) and bool(present.is_monotonic_increasing) and len(values) > MAX_LEVELS:
             return "numbers the rows"
         return "category" if whole and different <= MAX_LEVELS else "number"
-    text = known.astype("str")
+    text = present.astype("str")
     numbers = typed(text)
     if numbers is not text:
         return infer_type(numbers.reindex(values.index))
@@ -145,8 +143,8 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
             f"column {values.name!r}: row {row_number(text, lost)} holds {text.iloc[lost]!r}, which is not read as the "
             f"dates of other rows are; mend it, or say types: {{{values.name}: category}} or ignore: [{values.name}]"
         )
-    if different > max(MAX_LEVELS, len(known) // 2):
-        return f"has {different} different texts in {len(known)} rows"
+    if different > max(MAX_LEVELS, len(present) // 2):
+        return f"has {different} different texts in {len(present)} rows"
     return "category"
 
 
@@ -163,47 +161,47 @@ def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
         case "category":
             return Category(name, levels_among(values))
         case "date":
-            known = values.dropna()
-            found = None if pd.api.types.is_datetime64_any_dtype(known) else _format_of(name, known.astype(str))
-            parts = date_parts(read_dates(values, found))
+            present = values.dropna()
+            format_ = None if pd.api.types.is_datetime64_any_dtype(present) else _format_of(name, present.astype(str))
+            parts = date_parts(read_dates(values, format_))
             useful = [(part, type_) for part, type_ in _PARTS if parts[part].nunique() > 1]
             learned = [fit_column(parts[part].rename(f"{name}.{part}"), type_, bins) for part, type_ in useful]
-            return Date(name, found, tuple(p for p in learned if not isinstance(p, Date)))
+            return Date(name, format_, tuple(p for p in learned if not isinstance(p, Date)))
 
 
 def _format_of(name: str, text: pd.Series[str]) -> str:
-    found = date_format(text)
-    if found is None:
+    format_ = date_format(text)
+    if format_ is None:
         lost = unreadable_date(text, _MOSTLY) or 0
-        told = f"row {row_number(text, lost)} holds {text.iloc[lost]}"
-        raise TaskError(f"column {name!r}: its values are not dates that one format reads ({told})")
-    return found
+        example = f"row {row_number(text, lost)} holds {text.iloc[lost]}"
+        raise TaskError(f"column {name!r}: its values are not dates that one format reads ({example})")
+    return format_
 
 
 def _fit_number(name: str, values: NDArray[np.float64], bins: int) -> Number:
-    known = values[np.isfinite(values)]
-    if len(known) == 0:
+    numbers = values[np.isfinite(values)]
+    if len(numbers) == 0:
         raise TaskError(f"column {name!r}: has no numbers in the training rows")
-    largest = float(np.abs(known).max())
+    largest = float(np.abs(numbers).max())
     if largest > _LARGEST:
         raise TaskError(f"column {name!r}: holds {largest:.3g}; at most {_LARGEST:g} can be learned from")
-    std = float(known.std())
+    std = float(numbers.std())
     return Number(
         name,
-        float(known.mean()),
+        float(numbers.mean()),
         std if std > 0 else 1.0,
-        float(np.median(known)),
-        len(known) < len(values),
-        _edges(known, bins),
+        float(np.median(numbers)),
+        len(numbers) < len(values),
+        _edges(numbers, bins),
     )
 
 
-def _edges(known: NDArray[np.float64], bins: int) -> tuple[float, ...]:
+def _edges(numbers: NDArray[np.float64], bins: int) -> tuple[float, ...]:
     """Quantiles of the rows; where many are equal, of the different values beside them, so that tails have bins too."""
     if bins < 1:
         return ()
     share = np.linspace(0, 1, bins + 1)
-    edges = np.unique(np.quantile(known, share))
+    edges = np.unique(np.quantile(numbers, share))
     if len(edges) <= bins:
-        edges = np.unique(np.concatenate([edges, np.quantile(np.unique(known), share)]))
+        edges = np.unique(np.concatenate([edges, np.quantile(np.unique(numbers), share)]))
     return tuple(float(edge) for edge in edges) if len(edges) > 1 else ()

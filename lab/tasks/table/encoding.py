@@ -80,10 +80,10 @@ def encode(columns: tuple[Column, ...], frame: pd.DataFrame, notes: Notes) -> En
             dates = read_dates(values, column.format)
             lost = int((dates.isna() & values.notna()).sum())
             if lost:
-                told = f"dates that cannot be read as {column.format or 'ISO8601'}"
-                notes.lines.append(f"column {column.name!r}: {lost} rows hold {told}; they are treated as missing")
-            found = date_parts(dates)
-            parts = [(part, found[part.name.rpartition(".")[2]].rename(part.name)) for part in column.parts]
+                what = f"dates that cannot be read as {column.format or 'ISO8601'}"
+                notes.lines.append(f"column {column.name!r}: {lost} rows hold {what}; they are treated as missing")
+            date_columns = date_parts(dates)
+            parts = [(part, date_columns[part.name.rpartition(".")[2]].rename(part.name)) for part in column.parts]
         else:
             parts = [(column, values)]
         for part, series in parts:
@@ -120,9 +120,9 @@ def inputs(columns: tuple[Column, ...], encoded: Encoded) -> NDArray[np.float32]
 def _piecewise(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """[n, q]: how far each bin is filled, 0 to 1; the outer ones go beyond, as in the paper."""
     with np.errstate(over="ignore"):  # as below
-        found = (values[:, None] - edges[:-1]) / np.diff(edges)
+        filled = (values[:, None] - edges[:-1]) / np.diff(edges)
     low = np.full(len(edges) - 1, 0.0)
     high = np.full(len(edges) - 1, 1.0)
     low[0], high[-1] = -1.0, 2.0  # bounded all the same: a freak value must not drown the others
-    clipped: NDArray[np.float64] = np.clip(found, low, high)
+    clipped: NDArray[np.float64] = np.clip(filled, low, high)
     return clipped

@@ -66,9 +66,9 @@ def read_frame(
         raise TaskError(f"{path}: has column {twice[0]!r} twice")
     if len(frame) == 0:
         raise TaskError(f"{path}: has no rows")
-    given = levels or {}
+    levels_of = levels or {}
     text = not _is_parquet(path) or levels is not None
-    return pd.DataFrame({n: _known(frame[n], dialect.missing, given.get(n, ()), text) for n in frame.columns})
+    return pd.DataFrame({n: _cleared(frame[n], dialect.missing, levels_of.get(n, ()), text) for n in frame.columns})
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -95,10 +95,10 @@ def _read_text(path: Path, dialect: Dialect, columns: list[str] | None = None) -
             skipinitialspace=True,
             index_col=False,
         )
-    return pd.DataFrame({name: dialect.plain(frame[name].str.strip()) for name in frame.columns})
+    return pd.DataFrame({name: dialect.plain_numbers(frame[name].str.strip()) for name in frame.columns})
 
 
-def _known(values: pd.Series[Any], missing: Sequence[str], levels: Collection[str], text: bool) -> pd.Series[Any]:
+def _cleared(values: pd.Series[Any], missing: Sequence[str], levels: Collection[str], text: bool) -> pd.Series[Any]:
     """A column without the words that stand for no value; numbers among those are meant however they are written.
 
     Args:
@@ -123,7 +123,11 @@ def words_for_missing(path: Path, names: Iterable[str], dialect: Dialect) -> dic
         return {}
     text = _read_text(path, dialect, columns)
     counts = {name: text[name][text[name].isin(list(dialect.missing))].value_counts() for name in columns}
-    return {name: {str(word): int(n) for word, n in found.items()} for name, found in counts.items() if len(found)}
+    return {
+        name: {str(word): int(n) for word, n in occurring.items()}
+        for name, occurring in counts.items()
+        if len(occurring)
+    }
 
 
 def words_among(values: pd.Series[Any], missing: Sequence[str]) -> set[str]:

@@ -30,8 +30,8 @@ def identifies(values: pd.Series[Any]) -> bool:
     numbers = typed(values)
     if pd.api.types.is_bool_dtype(numbers) or not pd.api.types.is_numeric_dtype(numbers) or len(numbers) <= _MANY:
         return False
-    found = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-    return bool((np.floor(found) == found).all()) and bool(numbers.is_unique)
+    floats = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    return bool((np.floor(floats) == floats).all()) and bool(numbers.is_unique)
 
 
 def called_identifier(name: str) -> bool:

@@ -20,8 +20,8 @@ def as_text(values: pd.Series[Any]) -> list[str]:
     3.0 are one level, and so are True and the texts True, TRUE and true."""
     if values.dtype == object:  # values of several types may be equal, as 1 and True are
         return [level_of(value) if pd.notna(value) else "" for value in values]
-    places, found = pd.factorize(values)  # -1, the last, where missing
-    texts: list[str] = np.array([*map(level_of, found), ""], dtype=object)[places].tolist()
+    places, different = pd.factorize(values)  # -1, the last, where missing
+    texts: list[str] = np.array([*map(level_of, different), ""], dtype=object)[places].tolist()
     return texts
 
 
@@ -39,30 +39,30 @@ def level_of(value: Any) -> str:
 
 def levels_among(values: pd.Series[Any]) -> tuple[str, ...]:
     """The different levels among values, in their order, each as it is written most often."""
-    known = values.dropna()
-    keys = as_text(typed(known))
+    present = values.dropna()
+    keys = as_text(typed(present))
     written = [
-        value.strip() if isinstance(value, str) else key for value, key in zip(known.tolist(), keys, strict=True)
+        value.strip() if isinstance(value, str) else key for value, key in zip(present.tolist(), keys, strict=True)
     ]
     counts = Counter(zip(keys, written, strict=True))
-    found: dict[str, str] = {}
+    levels: dict[str, str] = {}
     for key, text in sorted(counts, key=lambda pair: (-counts[pair], pair)):
-        found.setdefault(key, text)
-    return tuple(found[key] for key in sorted(found, key=natural))
+        levels.setdefault(key, text)
+    return tuple(levels[key] for key in sorted(levels, key=natural))
 
 
 def codes_among(levels: Sequence[str], texts: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
     """The codes, from 1, of those texts of `as_text` that are levels; and which texts have other leading zeros than
     their levels."""
-    found = {level_of(level): code for code, level in enumerate(levels, start=1)}
-    code_of = {text: found[text] for text in texts if text in found}
+    codes = {level_of(level): code for code, level in enumerate(levels, start=1)}
+    code_of = {text: codes[text] for text in texts if text in codes}
     padded: dict[str, str] = {}
     same = _by_number(levels)
     for text in texts:
         number = None if text in code_of else as_number(text)
         if number is not None and number in same:
             level = same[number]
-            code_of[text] = found[level_of(level)]
+            code_of[text] = codes[level_of(level)]
             if re.match(PADDED, text) or re.match(PADDED, level):
                 padded[text] = level
     return code_of, padded

@@ -67,8 +67,8 @@ class TableNet(nn.Module):
             parts.append(self.embedding_dropout(torch.cat(embedded, dim=1)))
         if self.norm is not None:
             parts.append(self.norm(x[:, self.categories :]))
-        found: Tensor = self.layers(torch.cat(parts, dim=1))
-        return self.low + self.span * torch.sigmoid(found) if self.bounded else found
+        output: Tensor = self.layers(torch.cat(parts, dim=1))
+        return self.low + self.span * torch.sigmoid(output) if self.bounded else output
 
 
 def _embedding(levels: int) -> nn.Embedding:

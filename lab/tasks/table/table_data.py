@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError, nearest
 from lab.tasks.splits import Rows, SplitPlan, make_split
-from lab.tasks.table import doubts
+from lab.tasks.table import anomalies
 from lab.tasks.table.columns import (
-    TYPES,
     Column,
     Date,
     dump_column,
@@ -30,7 +29,7 @@ from lab.tasks.table.encoding import Encoded, Notes, encode
 from lab.tasks.table.frame import need_columns, read_frame, words_among
 from lab.tasks.table.identifiers import called_identifier, identifies
 from lab.tasks.table.levels import as_text
-from lab.tasks.table.options import TableOptions
+from lab.tasks.table.options import TYPES, TableOptions
 from lab.tasks.table.target import Target, are_labels, fit_target, need_values, with_target
 from lab.tasks.table.values import read_dates, to_numbers, typed, typed_frame
 
@@ -70,8 +69,8 @@ class TableData:
         self.options = options
         self.plan = SplitPlan.parse(options.split)
         self._encoded: dict[str, Encoded] = {}
-        self.untold: dict[str, tuple[int, int]] = {}
-        """Of a file that has rows without a target: how many, and of how many rows."""
+        self.without_target: dict[str, tuple[int, int]] = {}
+        """The files with rows that have no target: how many such rows, and how many rows in all."""
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -81,9 +80,9 @@ class TableData:
     @cached_property
     def main(self) -> pd.DataFrame:
         """The rows of `path` that have a target."""
-        frame = read_frame(Path(self.options.path), self.options.dialect)
+        frame = read_frame(Path(self.options.path), self.options)
         self._check_names(frame)
-        return self._told(frame, self.options.path)
+        return self._with_target(frame, self.options.path)
 
     @cached_property
     def _test(self) -> pd.DataFrame | None:
@@ -93,22 +92,22 @@ class TableData:
             return None
         # What is a level in a parquet is none the less one in a CSV beside it.
         words = {name: words_among(main[name], options.missing) for name in main.columns}
-        test = read_frame(Path(options.test_path), options.dialect, words)
+        test = read_frame(Path(options.test_path), options, words)
         need_columns(test, [*options.targets], f"task.test_path: {options.test_path}")
         with self._named("test"):
-            test = self._told(test, options.test_path)
+            test = self._with_target(test, options.test_path)
         lacking = [name for name in main.columns if name not in test.columns and name not in options.ignore]
         if lacking:
             raise TaskError(f"{options.test_path}: lacks column {lacking[0]!r}{nearest(lacking[0], test.columns)}")
         return test[[n for n in main.columns if n in test.columns]]
 
-    def _told(self, frame: pd.DataFrame, path: str) -> pd.DataFrame:
+    def _with_target(self, frame: pd.DataFrame, path: str) -> pd.DataFrame:
         """The rows that have a target."""
         targets = self.options.targets
         kept = with_target(frame, targets)
         need_values(kept, targets)
         if len(kept) < len(frame):
-            self.untold[path] = len(frame) - len(kept), len(frame)
+            self.without_target[path] = len(frame) - len(kept), len(frame)
         return kept
 
     def _check_names(self, frame: pd.DataFrame) -> None:
@@ -129,10 +128,10 @@ class TableData:
         """Row numbers of each split."""
         main, test = self.main, self._test
         by = None if self.plan.by is None else self._by(main[self.plan.by])
-        found = make_split(self.plan, len(main), self.classes, by, with_test=test is None)
+        rows_of = make_split(self.plan, len(main), self.classes, by, with_test=test is None)
         if test is not None:
-            found["test"] = np.arange(len(main), len(main) + len(test))
-        return found
+            rows_of["test"] = np.arange(len(main), len(main) + len(test))
+        return rows_of
 
     @cached_property
     def classes(self) -> NDArray[Any] | None:
@@ -143,8 +142,8 @@ class TableData:
         if len(options.targets) > 1 or options.target_type == "number":
             return None
         values = self.main[options.targets[0]]
-        found = options.target_type == "category" or infer_type(values) == "category"
-        return np.array(as_text(typed(values))) if found else None
+        are_classes = options.target_type == "category" or infer_type(values) == "category"
+        return np.array(as_text(typed(values))) if are_classes else None
 
     def _by(self, values: pd.Series[Any]) -> NDArray[Any]:
         if values.isna().any():
@@ -208,12 +207,12 @@ class TableData:
         if self.options.allow_leaks:
             return
         for target in self.options.targets:
-            found = doubts.leaks(train, features, target)
-            if found:
-                names = ", ".join(repr(name) for name in found)
+            leaking = anomalies.leaks(train, features, target)
+            if leaking:
+                names = ", ".join(repr(name) for name in leaking)
                 raise TaskError(
-                    f"target {target!r} leaks: {names} {'says' if len(found) == 1 else 'together say'} it exactly; add "
-                    f"ignore: [{', '.join(found)}], or allow_leaks: true if it is meant"
+                    f"target {target!r} leaks: {names} {'says' if len(leaking) == 1 else 'together say'} it exactly; "
+                    f"add ignore: [{', '.join(leaking)}], or allow_leaks: true if it is meant"
                 )
 
     @property

@@ -11,14 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import TaskError
+from lab.tasks.table.anomalies import dressed_number
 from lab.tasks.table.columns import Category, fit_column, infer_type
-from lab.tasks.table.doubts import dressed_number
 from lab.tasks.table.encoding import Notes, to_codes
 from lab.tasks.table.levels import as_text
 from lab.tasks.table.values import is_nested, row_number, to_numbers, typed
 
 _LARGEST = 1e15
-"""Of a target, so that the squares of errors stay numbers of 32 bits."""
+"""Targets stay below, so that the squares of errors are numbers of 32 bits."""
 _BEYOND = 0.1
 """Predictions may leave the training targets' range by this share of it, and no further."""
 
@@ -69,8 +69,8 @@ class Target:
         if self.kind == "classification":
             codes = to_codes(Category(self.names[0], self.levels), frame[self.names[0]], Notes())
             if (codes == 0).any():
-                found = frame[self.names[0]].iloc[int(np.flatnonzero(codes == 0)[0])]
-                raise TaskError(f"target {self.names[0]!r}: class {found!r} is not in the training rows")
+                unseen = frame[self.names[0]].iloc[int(np.flatnonzero(codes == 0)[0])]
+                raise TaskError(f"target {self.names[0]!r}: class {unseen!r} is not in the training rows")
             return codes - 1
         columns = np.stack([to_numbers(frame[name]) for name in self.names], axis=1)
         if self.kind == "multilabel" and not np.isin(columns, (0, 1)).all():
@@ -98,8 +98,8 @@ def fit_target(frame: pd.DataFrame, names: tuple[str, ...], asked: str | None) -
         mean, std, low_, high_ = (tuple(float(v) for v in part) for part in parts)
         return Target(names, "regression", (), mean, std, low_, high_)
     if len(names) > 1:
-        told = ", ".join(f"{name} ({kind})" for name, kind in types.items())
-        raise TaskError(f"targets of different kinds: {told}; several targets are all numbers or all 0 and 1")
+        kinds = ", ".join(f"{name} ({kind})" for name, kind in types.items())
+        raise TaskError(f"targets of different kinds: {kinds}; several targets are all numbers or all 0 and 1")
     return _classes(frame[names[0]])
 
 
@@ -128,18 +128,20 @@ def need_values(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
         if is_nested(values):
             raise TaskError(f"target {name!r}: holds lists or mappings; a target is one value in each row")
         wrong = values.isna().to_numpy()
-        told = "none"
+        fault = "none"
         numbers = typed(values)
         if pd.api.types.is_float_dtype(numbers) and not wrong.any():
-            wrong, told = (numbers.abs() > _LARGEST).to_numpy(), f"one beyond {_LARGEST:g}"
+            wrong, fault = (numbers.abs() > _LARGEST).to_numpy(), f"one beyond {_LARGEST:g}"
         if wrong.any():
-            rows = f"row {row_number(values, int(np.flatnonzero(wrong)[0]))} has {told} ({wrong.sum()} rows in all)"
+            rows = f"row {row_number(values, int(np.flatnonzero(wrong)[0]))} has {fault} ({wrong.sum()} rows in all)"
             raise TaskError(f"target {name!r}: {rows}; leave such rows out")
 
 
 def _type(values: pd.Series[Any]) -> str:
-    found = infer_type(values)
-    return found if found in ("number", "category") else ("number" if found == "numbers the rows" else "category")
+    inferred = infer_type(values)
+    if inferred == "numbers the rows":
+        return "number"
+    return inferred if inferred in ("number", "category") else "category"
 
 
 def are_labels(frame: pd.DataFrame, names: tuple[str, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from lab.errors import TaskError
 from lab.tasks.description import Description
-from lab.tasks.table.columns import Category, Type
-from lab.tasks.table.dialect import MISSING
+from lab.tasks.options import constructed_by
+from lab.tasks.table.columns import Category
+from lab.tasks.table.describe import describe_data
 from lab.tasks.table.encoding import Encoded, Notes, categories_of, encode, inputs, numbers_of
 from lab.tasks.table.frame import read_frame
 from lab.tasks.table.net import TableNet
-from lab.tasks.table.options import TableOptions, check_layers
+from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import Fitted, TableData
-from lab.tasks.table.telling import tell
 from lab.tasks.table.values import row_number
 from lab.tasks.task import Baseline, Data, Given, Split, Task, accuracy, micro_f1, rmse
 
@@ -27,64 +27,22 @@ from lab.tasks.task import Baseline, Data, Given, Split, Task, accuracy, micro_f
 class Table(Task):
     """Classification, several labels, or regression on the columns of a CSV or parquet.
 
-    Hyperparameters it knows: `dropout` of the hidden layers, `embedding_dropout`.
+    The parameters are those of `TableOptions`, and hyperparameters it knows `dropout` of the hidden layers and
+    `embedding_dropout`.
 
-    Args:
-        path: the table.
-        target: the column to predict, or several.
-        test_path: a table of test rows; None takes them from `path`.
-        split: see `SplitPlan`: a kind, or a mapping with kind, by, valid, test, seed.
-        ignore: columns not to learn from.
-        types: column to `number`, `category` or `date`, where the guess is wrong.
-        target_type: `number` or `category`, where the guess is wrong.
-        missing: words of a CSV that stand for no value, as an empty cell does; None: `dialect.MISSING`.
-        separator: of a CSV's columns, where it is not what the suffix says: one character, or `tab`.
-        decimal: `.` or `,`; None: a comma where the separator is a semicolon.
-        encoding: of a CSV, such as `cp1252`.
-        bins: of the piecewise-linear encoding that stands beside each number; 0 turns it off.
-        layers: widths of the hidden layers.
-        allow_leaks: take features that give the target away.
+    >>> rows = [f"{n % 7},{'ab'[n % 2]},{n * n % 37}" for n in range(60)]
+    >>> _ = Path("sales.csv").write_text("\\n".join(["price,shop,units", *rows]))
+    >>> task = Table("sales.csv", target="units", target_type="number")
+    >>> task.kind, task.metric, len(task.data("train")[0])
+    ('regression', 'rmse', 36)
     """
 
-    paths = ("path", "test_path")
+    paths = TableOptions.paths()
 
-    def __init__(
-        self,
-        path: str,
-        target: str | list[str],
-        test_path: str | None = None,
-        split: Any = "auto",
-        ignore: Sequence[str] = (),
-        types: Mapping[str, Type] | None = None,
-        target_type: str | None = None,
-        missing: Sequence[str] | None = None,
-        separator: str | None = None,
-        decimal: str | None = None,
-        encoding: str = "utf-8",
-        bins: int = 16,
-        layers: Sequence[int] = (200, 100),
-        allow_leaks: bool = False,
-    ) -> None:
-        self._options = TableOptions(
-            path=path,
-            target=target,
-            test_path=test_path,
-            split=split,
-            ignore=ignore,
-            types={} if types is None else types,
-            target_type=target_type,
-            missing=MISSING if missing is None else missing,
-            separator=separator,
-            decimal=decimal,
-            encoding=encoding,
-            bins=bins,
-            allow_leaks=allow_leaks,
-        )
-        check_layers(layers)
-        self._layers = tuple(layers)
-        plain = {"ignore": list(self._options.ignore), "types": dict(self._options.types), "layers": list(layers)}
-        plain["missing"] = list(self._options.missing)
-        self.options = {**vars(self._options), **plain}
+    @constructed_by(TableOptions)
+    def __init__(self, options: TableOptions) -> None:
+        self._options = options
+        self.options = options.plain()
         self._data = TableData(self._options)
         self._fitted: Fitted | None = None
         self._tensors: dict[Split, Data] = {}
@@ -94,14 +52,14 @@ class Table(Task):
         return _rebuilt, (type(self), dict(self.options), self._fitted)
 
     @property
-    def _known(self) -> Fitted:
+    def _learned(self) -> Fitted:
         return self._fitted or self._data.fitted
 
     # What the target decides; read-only where the contract has plain attributes, as it is known only with the data.
 
     @property
     def kind(self) -> Any:  # type: ignore[override]
-        return self._known.target.kind
+        return self._learned.target.kind
 
     @property
     def metric(self) -> Any:  # type: ignore[override]
@@ -119,7 +77,7 @@ class Table(Task):
 
     @property
     def class_names(self) -> Any:  # type: ignore[override]
-        return self._known.target.class_names
+        return self._learned.target.class_names
 
     # The contract.
 
@@ -133,8 +91,8 @@ class Table(Task):
         self._tensors.update(splits)
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
-        known = self._known
-        columns, target = known.columns, known.target
+        fitted = self._learned
+        columns, target = fitted.columns, fitted.target
         levels = [len(c.levels) + 1 for c in categories_of(columns)]
         empty = Encoded(*_empty(len(levels), len(numbers_of(columns))))
         numbers = inputs(columns, empty).shape[1] - len(levels)
@@ -143,7 +101,7 @@ class Table(Task):
             levels,
             numbers,
             len(target.names) if regression else len(target.class_names),
-            self._layers,
+            self._options.layers,
             float(params.get("dropout", 0.0)),
             float(params.get("embedding_dropout", 0.0)),
             target.bounds if regression else None,
@@ -153,45 +111,45 @@ class Table(Task):
         """As in `Task`; for regression the squared error in standard deviations of each target, [n]."""
         if self.kind != "regression":
             return super().loss(output, target)
-        std = torch.tensor(self._known.target.std, device=output.device)
+        std = torch.tensor(self._learned.target.std, device=output.device)
         return ((output - target) / std).pow(2).mean(dim=1)
 
     # A user's later files and the report.
 
     def read(self, path: Path) -> Given:
         """Rows of a table like the training one; it may lack some columns, and need not hold the target."""
-        known, notes = self._known, Notes()
-        levels = {column.name: column.levels for column in known.columns if isinstance(column, Category)}
-        levels |= dict.fromkeys(known.target.names, known.target.levels)
-        frame = read_frame(path, self._options.dialect, levels)
-        features = {column.name for column in known.columns}
+        fitted, notes = self._learned, Notes()
+        levels = {column.name: column.levels for column in fitted.columns if isinstance(column, Category)}
+        levels |= dict.fromkeys(fitted.target.names, fitted.target.levels)
+        frame = read_frame(path, self._options, levels)
+        features = {column.name for column in fitted.columns}
         lacking = sorted(features - set(frame.columns))
         if 2 * len(lacking) > len(features):
-            told = len(features) - len(lacking) or "none"
+            number = len(features) - len(lacking) or "none"
             some = ", ".join(lacking[:8]) + (", ..." if len(lacking) > 8 else "")
             raise TaskError(
-                f"{path}: has {told} of the {len(features)} columns that were learned from; it lacks {some}"
+                f"{path}: has {number} of the {len(features)} columns that were learned from; it lacks {some}"
             )
         try:
-            x = torch.from_numpy(inputs(known.columns, encode(known.columns, frame, notes)))
+            x = torch.from_numpy(inputs(fitted.columns, encode(fitted.columns, frame, notes)))
         except TaskError as error:
             raise TaskError(f"{path}: {error}") from error
         y = None
-        if set(known.target.names) <= set(frame.columns):
+        if set(fitted.target.names) <= set(frame.columns):
             try:
-                y = torch.from_numpy(known.target.values(frame))
+                y = torch.from_numpy(fitted.target.values(frame))
             except TaskError as error:  # what is to be predicted is often there and empty
                 notes.lines.append(f"is not scored: {error}")
         return Given(x, y, notes=tuple(notes.lines))
 
     def fitted(self) -> Mapping[str, Any]:
-        return {**self._known.dump(), "layers": list(self._layers)}
+        return {**self._learned.dump(), "layers": list(self._options.layers)}
 
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)
 
     def describe(self) -> Description:
-        return tell(self._data)
+        return describe_data(self._data)
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
         from lab.tasks.table.baselines import forests
@@ -205,8 +163,8 @@ class Table(Task):
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         part = self._data.part(split)
         row = part.iloc[index]
-        told = {str(name): str(row[name]) for name in row.index if name not in self._data.left_out}
-        return {"row of the file": str(row_number(part, index))} | told
+        cells = {str(name): str(row[name]) for name in row.index if name not in self._data.left_out}
+        return {"row of the file": str(row_number(part, index))} | cells
 
 
 def _rebuilt(cls: type[Table], options: dict[str, Any], fitted: Fitted | None) -> Table:

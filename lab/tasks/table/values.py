@@ -29,10 +29,10 @@ TRUTH = {**dict.fromkeys(("True", "TRUE", "true"), True), **dict.fromkeys(("Fals
 """How files write that something is so, or not."""
 
 
-def is_nested(known: pd.Series[Any]) -> bool:
+def is_nested(values: pd.Series[Any]) -> bool:
     """Whether values are lists or mappings, as a parquet may hold."""
-    return known.dtype == object and bool(
-        known.map(lambda value: isinstance(value, (list, tuple, dict, set, np.ndarray))).any()
+    return values.dtype == object and bool(
+        values.map(lambda value: isinstance(value, (list, tuple, dict, set, np.ndarray))).any()
     )
 
 
@@ -48,16 +48,16 @@ def typed(values: pd.Series[Any]) -> pd.Series[Any]:
     few = values.dropna().head(_SAMPLE)
     if pd.to_numeric(few, errors="coerce").isna().any() or codes(values).any():  # text mostly is from the start
         return values
-    found = pd.to_numeric(values, errors="coerce")
-    if (found.isna() & values.notna()).any():
+    numbers = pd.to_numeric(values, errors="coerce")
+    if (numbers.isna() & values.notna()).any():
         return values
-    return found.astype("float64") if found.dtype == object else found  # whole numbers of more than 64 bits
+    return numbers.astype("float64") if numbers.dtype == object else numbers  # whole numbers of more than 64 bits
 
 
 def codes(values: pd.Series[Any]) -> pd.Series[bool]:
     """Which cells of a column of text are whole numbers with leading zeros, as postal codes are and amounts are not."""
-    found: pd.Series[bool] = values.str.fullmatch(rf"{PADDED}\d*")
-    return found
+    padded: pd.Series[bool] = values.str.fullmatch(rf"{PADDED}\d*")
+    return padded
 
 
 def typed_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +89,7 @@ def unreadable_date(text: pd.Series[Any], least: float) -> int | None:
 
 
 def other_format(values: pd.Series[Any], name: str | None) -> str | None:
-    """Of dates read by a format, the one with month and day exchanged, where it is in use and reads all of them too."""
+    """The format with month and day exchanged, where it is in use and reads all of these dates too."""
     exchanged = (name or "").replace("%m", "%-").replace("%d", "%m").replace("%-", "%d")
     if exchanged == name or exchanged not in _FORMATS:
         return None
@@ -118,8 +118,8 @@ def _shown(value: Any, name: str | None) -> Any:
 
 def date_parts(dates: pd.Series[Any]) -> dict[str, pd.Series[Any]]:
     """Year, month, week, day of the week and hour of dates."""
-    found = {"year": dates.dt.year, "month": dates.dt.month, "week": dates.dt.isocalendar().week.astype("float64")}
-    return found | {"day_of_week": dates.dt.day_of_week, "hour": dates.dt.hour}
+    parts = {"year": dates.dt.year, "month": dates.dt.month, "week": dates.dt.isocalendar().week.astype("float64")}
+    return parts | {"day_of_week": dates.dt.day_of_week, "hour": dates.dt.hour}
 
 
 def infinite(values: pd.Series[Any]) -> int:
@@ -133,13 +133,13 @@ def to_numbers(values: pd.Series[Any]) -> NDArray[np.float64]:
     Raises:
         TaskError: text among them, with its row.
     """
-    found = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    unread = np.isnan(found) & values.notna().to_numpy()
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    unread = np.isnan(numbers) & values.notna().to_numpy()
     if unread.any():
-        found = found.copy()
-        found[unread] = [TRUTH.get(str(value), np.nan) for value in values[unread]]
-    bad = np.flatnonzero(np.isnan(found) & values.notna().to_numpy())
+        numbers = numbers.copy()
+        numbers[unread] = [TRUTH.get(str(value), np.nan) for value in values[unread]]
+    bad = np.flatnonzero(np.isnan(numbers) & values.notna().to_numpy())
     if len(bad):
         row = row_number(values, int(bad[0]))
         raise TaskError(f"column {values.name!r}: row {row} holds {values.iloc[bad[0]]!r}, which is no number")
-    return np.where(np.isfinite(found), found, np.nan)
+    return np.where(np.isfinite(numbers), numbers, np.nan)

@@ -151,7 +151,7 @@ def test_draws_have_their_ranges_and_follow_the_seed():
 
 def test_a_trials_hyperparameters_win():
     params = {"flip": False, "shift": 1, "cutout": 2, "mixup": 0.0, "label_smoothing": 0.25}
-    plan = Augmentation(True, 4, 5, 1.0, 0.5)
+    plan = Augmentation(flip=True, shift=4, cutout=5, mixup=1.0, label_smoothing=0.5)
     found = plan.draw(500, (H, W), np.random.default_rng(0), params)
     assert not found[:, FLIP].any()
     assert abs(found[:, [DOWN, RIGHT]]).max() == 1

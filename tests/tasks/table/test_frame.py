@@ -39,7 +39,7 @@ def test_cells_of_a_csv_are_what_is_written_there(tmp_path: Path):
 
 def test_a_number_that_stands_for_no_value_is_meant_however_it_is_written(tmp_path: Path):
     (tmp_path / "t.csv").write_text("a,b\n-999,x\n-999.0,y\n-99,-999\n-0999,z\n")
-    found = read_frame(tmp_path / "t.csv", Dialect(["-999"]))
+    found = read_frame(tmp_path / "t.csv", Dialect(missing=["-999"]))
     assert found["a"].isna().tolist() == [True, True, False, False]
     assert found["b"].isna().tolist() == [False, False, True, False]
 

@@ -12,9 +12,9 @@ import pytest
 
 from lab.errors import TaskError
 from lab.tasks.table.columns import Category, Number
+from lab.tasks.table.describe import describe_data
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import Fitted, TableData
-from lab.tasks.table.telling import tell
 from lab.tasks.table.values import typed_frame
 from tests.own_data import table, write_table
 
@@ -54,7 +54,7 @@ def test_rows_without_a_target_are_left_out_and_counted(answers: list[Any], tmp_
     found = _data(tmp_path, gaps, ignore=["day"])
     (tmp_path / "whole").mkdir()
     alone = _data(tmp_path / "whole", whole.drop(index=[1, 2, 30]), ignore=["day"])
-    assert tell(found).warnings == ("3 of 60 rows of table.parquet have no answer and are left out",)
+    assert describe_data(found).warnings == ("3 of 60 rows of table.parquet have no answer and are left out",)
     assert found.fitted == alone.fitted
     np.testing.assert_array_equal(found.targets("train"), alone.targets("train"))
 
@@ -66,10 +66,10 @@ def test_test_rows_may_come_from_another_file(tmp_path: Path):
     pd.testing.assert_frame_equal(typed_frame(data.part("test")), table(20, seed=1))
     lacking = write_table(tmp_path / "lacking.csv", table(20, seed=1).drop(columns="letter"))
     with pytest.raises(TaskError, match=r"lacking\.csv: lacks column 'letter'"):
-        tell(_data(tmp_path, test_path=str(lacking)))
+        describe_data(_data(tmp_path, test_path=str(lacking)))
     empty = write_table(tmp_path / "empty.csv", table(20, seed=1).assign(answer=None))
     with pytest.raises(TaskError, match=r"target 'answer': row 1 has none \(20 rows in all\)"):
-        tell(_data(tmp_path, test_path=str(empty)))
+        describe_data(_data(tmp_path, test_path=str(empty)))
 
 
 def test_rows_are_split_by_time_by_group_or_as_a_column_says(tmp_path: Path):
@@ -107,7 +107,7 @@ def test_a_rare_label_is_spread_over_the_splits(kind: str, tmp_path: Path):
     for seed in range(10):
         data = TableData(TableOptions(path, ["l1", "l2", "rare"], split={"seed": seed}))
         assert [int(data.targets(split)[:, 2].sum()) for split in ("train", "valid", "test")] == [2, 1, 1]
-    told = tell(data)
+    told = describe_data(data)
     assert "(split: stratified)" in told.facts[1]
     assert told.warnings == ("train has few examples of label rare (2); scores say little of them",)
 

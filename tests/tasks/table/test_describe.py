@@ -11,9 +11,9 @@ import pytest
 
 from lab.errors import LabError, TaskError
 from lab.tasks.table.columns import Category, Number
+from lab.tasks.table.describe import describe, describe_data
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData
-from lab.tasks.table.telling import describe, tell
 from tests.own_data import table, write_table
 
 
@@ -24,7 +24,7 @@ def _data(tmp_path: Path, frame: pd.DataFrame | None = None, **options: Any) -> 
 
 def test_its_facts_say_what_was_inferred(tmp_path: Path):
     frame = table().assign(number2=lambda f: f["number"] ** 2, empty=None, same="a", name=[f"n{i}" for i in range(60)])
-    found = tell(_data(tmp_path, frame, ignore=["number2"]))
+    found = describe_data(_data(tmp_path, frame, ignore=["number2"]))
     assert found.train_examples == 36
     assert "target answer: classification with 2 classes: no, yes" in found.facts
     assert "rows 36 train, 12 valid, 12 test (split: stratified)" in found.facts
@@ -42,14 +42,14 @@ def test_its_facts_say_what_was_inferred(tmp_path: Path):
 
 def test_dates_that_two_formats_read_are_told(tmp_path: Path):
     frame = table().assign(day=[f"0{1 + i % 9}/0{1 + i % 7}/2021" for i in range(60)])
-    assert tell(_data(tmp_path, frame)).warnings[0] == (
+    assert describe_data(_data(tmp_path, frame)).warnings[0] == (
         "date 'day' is read as %m/%d/%Y, and all of it could be %d/%m/%Y as well; year-month-day leaves no doubt"
     )
 
 
 def test_of_a_split_by_time_no_time_is_told(tmp_path: Path):
-    assert tell(_data(tmp_path, split={"kind": "time", "by": "day"})).warnings == ()
-    assert tell(_data(tmp_path, ignore=["day"])).warnings == ()
+    assert describe_data(_data(tmp_path, split={"kind": "time", "by": "day"})).warnings == ()
+    assert describe_data(_data(tmp_path, ignore=["day"])).warnings == ()
 
 
 def test_rows_without_a_target_are_left_out_of_a_csv_and_of_test_rows(tmp_path: Path):
@@ -59,7 +59,7 @@ def test_rows_without_a_target_are_left_out_of_a_csv_and_of_test_rows(tmp_path: 
     found = TableData(TableOptions(str(path), "answer", test_path=str(test), ignore=["day"]))
     assert found.fitted.target.levels == ("0.0", "1.0")  # as pandas writes them beside a gap
     assert len(found.rows["test"]) == 35
-    assert tell(found).warnings[:2] == (
+    assert describe_data(found).warnings[:2] == (
         "25 of 60 rows of a.csv have no answer and are left out",
         "25 of 60 rows of b.csv have no answer and are left out",
     )
@@ -70,7 +70,7 @@ def test_a_class_that_a_split_lacks_is_told(tmp_path: Path):
     frame.loc[:2, "answer"] = "seldom"
     rows = pd.Series(["train"] * 40 + ["valid"] * 10 + ["test"] * 10, name="part")
     found = _data(tmp_path, frame.assign(part=rows), ignore=["day"], split={"kind": "declared", "by": "part"})
-    assert tell(found).warnings == (
+    assert describe_data(found).warnings == (
         "train has few examples of class seldom (3); scores say little of them",
         "valid has no example of class seldom; scores say little of them",
         "test has no example of class seldom; scores say little of them",
@@ -79,7 +79,7 @@ def test_a_class_that_a_split_lacks_is_told(tmp_path: Path):
 
 def test_duplicates_across_splits_are_warned_of(tmp_path: Path):
     data = _data(tmp_path, pd.concat([table(), table()], ignore_index=True))
-    warnings = tell(data).warnings
+    warnings = describe_data(data).warnings
     assert len(warnings) == 3
     assert "valid rows have the features of a training row: duplicates make scores too good" in warnings[0]
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(
 
 
 def test_a_leak_may_be_meant(tmp_path: Path):
-    assert "reply (2)" in " ".join(tell(_data(tmp_path, _leak(table()), allow_leaks=True)).facts)
+    assert "reply (2)" in " ".join(describe_data(_data(tmp_path, _leak(table()), allow_leaks=True)).facts)
 
 
 def test_odd_columns_are_left_out_or_taken_and_never_end_in_a_traceback(tmp_path: Path):
@@ -174,14 +174,14 @@ def test_odd_columns_are_left_out_or_taken_and_never_end_in_a_traceback(tmp_path
         half=np.float16(np.linspace(0, 1, 60)),
     )
     data = _data(tmp_path, frame)
-    facts = " | ".join(tell(data).facts)
+    facts = " | ".join(describe_data(data).facts)
     assert "categories (levels): letter (3), gaps (2), flags (2), kinds (2)" in facts
     assert data.left_out["lists"] == data.left_out["mappings"] == "holds lists or mappings"
 
 
 def test_numbers_among_words_are_told_of(tmp_path: Path):
     ages = [str(20 + i % 30) for i in range(40)] + ["19 years"] * 20
-    (warning,) = tell(_data(tmp_path, table().assign(age=ages), ignore=["day"])).warnings
+    (warning,) = describe_data(_data(tmp_path, table().assign(age=ages), ignore=["day"])).warnings
     assert warning.startswith(
         "column 'age' is taken for categories, though 24 of its values are numbers and 12 are not"
     )
@@ -196,7 +196,7 @@ def _garages(folder: Path, **options: Any) -> TableData:
 
 
 def test_words_taken_for_missing_values_are_told_with_their_number(tmp_path: Path):
-    found = tell(_garages(tmp_path))
+    found = describe_data(_garages(tmp_path))
     assert "missing values (% of rows): garage (55)" in found.facts  # of 40 rows, 20 hold None and 2 ?
     assert found.warnings == (
         "20 of 60 rows of houses.csv have no answer and are left out ('NA' 20 times; if that is a class of its own, "
@@ -209,8 +209,8 @@ def test_words_taken_for_missing_values_are_told_with_their_number(tmp_path: Pat
 def test_what_counts_as_missing_is_the_users_to_say(tmp_path: Path):
     data = _garages(tmp_path, missing=["?"])
     assert data.fitted.target.levels == ("NA", "no", "yes")
-    assert "categories (levels): letter (3), garage (2)" in tell(data).facts
-    assert tell(data).warnings == ()
+    assert "categories (levels): letter (3), garage (2)" in describe_data(data).facts
+    assert describe_data(data).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_what_counts_as_missing_is_the_users_to_say(tmp_path: Path):
     ],
 )
 def test_numbers_as_people_write_them_are_told_of(written: list[str], example: str, tmp_path: Path):
-    warnings = tell(_data(tmp_path, table().assign(price=written), ignore=["day"])).warnings
+    warnings = describe_data(_data(tmp_path, table().assign(price=written), ignore=["day"])).warnings
     told = [w for w in warnings if w.endswith("write it as a plain number")]
     assert len(told) == 1
     train = set(_data(tmp_path, table().assign(price=written), ignore=["day"]).part("train")["price"])
@@ -236,21 +236,21 @@ def test_numbers_as_people_write_them_are_told_of(written: list[str], example: s
 def test_of_decimal_commas_it_is_told_how_to_have_them_read(tmp_path: Path):
     prices = [f"{i},5" for i in range(60)]
     path = str(write_table(tmp_path / "t.csv", table().assign(price=prices)))
-    (warning,) = tell(TableData(TableOptions(path, "answer", ignore=["day"]))).warnings
+    (warning,) = describe_data(TableData(TableOptions(path, "answer", ignore=["day"]))).warnings
     assert warning.endswith("say decimal: ',' or write it as a plain number")
-    found = tell(TableData(TableOptions(path, "answer", ignore=["day"], decimal=",")))
+    found = describe_data(TableData(TableOptions(path, "answer", ignore=["day"], decimal=",")))
     assert "numbers: number, price" in found.facts
     assert found.warnings == ()
 
 
 def test_codes_among_which_most_are_digits_are_no_mistaken_numbers(tmp_path: Path):
     frame = table().assign(code=["001", "010", "A01"] * 20)
-    assert tell(_data(tmp_path, frame, ignore=["day"])).warnings == ()
+    assert describe_data(_data(tmp_path, frame, ignore=["day"])).warnings == ()
 
 
 @pytest.mark.parametrize("written", [["3.1.4", "2.7.1"] * 30, ["a1", "b2"] * 30, ["12-34", "56-78"] * 30])
 def test_other_texts_with_digits_are_not(written: list[str], tmp_path: Path):
-    assert tell(_data(tmp_path, table().assign(price=written), ignore=["day"])).warnings == ()
+    assert describe_data(_data(tmp_path, table().assign(price=written), ignore=["day"])).warnings == ()
 
 
 def test_a_bad_value_of_the_test_rows_is_named_with_their_file_and_row(tmp_path: Path):
@@ -259,13 +259,13 @@ def test_a_bad_value_of_the_test_rows_is_named_with_their_file_and_row(tmp_path:
     frame.loc[11, "answer"] = "unheard of"
     test = write_table(tmp_path / "later.csv", frame)
     with pytest.raises(TaskError, match=r"later\.csv: target 'answer': class 'unheard of' is not in the training rows"):
-        tell(_data(tmp_path, test_path=str(test)))
+        describe_data(_data(tmp_path, test_path=str(test)))
     numbers = table(20, seed=1).astype({"number": str})
     numbers.loc[3, "answer"] = None
     numbers.loc[11, "number"] = "many"
     test = write_table(tmp_path / "later.csv", numbers)
     with pytest.raises(TaskError, match=r"later\.csv: column 'number': row 12 holds 'many', which is no number"):
-        tell(_data(tmp_path, test_path=str(test)))
+        describe_data(_data(tmp_path, test_path=str(test)))
 
 
 @pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y %I:%M %p"])
@@ -274,12 +274,12 @@ def test_one_date_that_cannot_be_is_named_and_its_column_not_lost(form: str, tmp
     parts = ["valid"] * 5 + ["test"] * 5 + ["train"] * 50
     frame = table().assign(day=[*days[:-1], "2020-02-31"], part=parts)
     with pytest.raises(TaskError, match=r"column 'day': row 60 holds '2020-02-31', which is not read as the dates of"):
-        tell(_data(tmp_path, frame, split={"kind": "declared", "by": "part"}))
+        describe_data(_data(tmp_path, frame, split={"kind": "declared", "by": "part"}))
 
 
 def test_a_column_of_numbers_that_is_left_out_for_a_few_words_is_told_of(tmp_path: Path):
     ages = [str(i + 0.5) for i in range(45)] + [f"unknown {i}" for i in range(15)]
-    found = tell(_data(tmp_path, table().assign(age=ages), ignore=["day"]))
+    found = describe_data(_data(tmp_path, table().assign(age=ages), ignore=["day"]))
     assert any(fact.startswith("left out age: has ") for fact in found.facts)
     (warning,) = found.warnings
     assert warning.startswith("column 'age' is left out, though ")
@@ -302,13 +302,13 @@ def test_what_is_a_level_in_a_parquet_is_one_in_a_csv_beside_it(tmp_path: Path):
     found = [_data(tmp_path, frame, test_path=str(path), ignore=["day"]) for path in both]
     csv, parquet = (data.part("test")[["country", "answer"]].astype(str) for data in found)
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
-    assert tell(found[0]).facts == tell(found[1]).facts
+    assert describe_data(found[0]).facts == describe_data(found[1]).facts
 
 
 def test_a_test_file_without_targets_is_named(tmp_path: Path):
     test = write_table(tmp_path / "later.csv", table(20, seed=1).assign(answer=None))
     with pytest.raises(TaskError, match=r"later\.csv: target 'answer': row 1 has none \(20 rows in all\)"):
-        tell(_data(tmp_path, test_path=str(test)))
+        describe_data(_data(tmp_path, test_path=str(test)))
 
 
 def _zips(rows: int = 200) -> pd.DataFrame:
@@ -320,7 +320,7 @@ def _zips(rows: int = 200) -> pd.DataFrame:
 def test_codes_with_leading_zeros_are_categories_and_told(tmp_path: Path):
     frame = _zips()
     data = TableData(TableOptions(str(write_table(tmp_path / "t.csv", frame)), "answer", ignore=["day"]))
-    (warning,) = tell(data).warnings
+    (warning,) = describe_data(data).warnings
     count = int(data.part("train")["zip"].str.startswith("0").sum())
     assert f"column 'zip' is taken for categories; {count} of 120 training rows have leading zeros in it" in warning
     assert warning.endswith("if they are amounts all the same, say types: {zip: number}")
@@ -332,7 +332,7 @@ def test_codes_with_leading_zeros_are_categories_and_told(tmp_path: Path):
 def test_codes_may_be_said_to_be_numbers_and_padded_amounts_are_doubted(tmp_path: Path):
     frame = _zips().assign(price=[f"{i % 50 + 0.25:07.2f}" for i in range(200)])
     path = str(write_table(tmp_path / "t.csv", frame))
-    found = tell(TableData(TableOptions(path, "answer", ignore=["day"], types={"zip": "number"})))
+    found = describe_data(TableData(TableOptions(path, "answer", ignore=["day"], types={"zip": "number"})))
     assert "numbers: number, zip, price" in found.facts
     (warning,) = found.warnings
     assert warning.startswith(
@@ -343,7 +343,9 @@ def test_codes_may_be_said_to_be_numbers_and_padded_amounts_are_doubted(tmp_path
 
 def test_many_codes_are_left_out_and_told(tmp_path: Path):
     frame = table(200).assign(code=[f"{i:06d}" for i in np.random.default_rng(0).permutation(200)])
-    found = tell(TableData(TableOptions(str(write_table(tmp_path / "t.csv", frame)), "answer", ignore=["day"])))
+    found = describe_data(
+        TableData(TableOptions(str(write_table(tmp_path / "t.csv", frame)), "answer", ignore=["day"]))
+    )
     assert "left out code: has 120 different texts in 120 rows" in found.facts
     (warning,) = found.warnings
     assert warning.startswith("column 'code' is taken for nothing to learn from; 120 of 120 training rows have leading")
@@ -353,7 +355,7 @@ def test_codes_to_predict_are_classes_and_keep_their_zeros(tmp_path: Path):
     frame = table().assign(answer=["01", "02", "10"] * 20)
     data = TableData(TableOptions(str(write_table(tmp_path / "t.csv", frame)), "answer", ignore=["day"]))
     assert data.fitted.target.levels == ("01", "02", "10")
-    assert tell(data).warnings[0].endswith("if they are amounts all the same, say target_type: number")
+    assert describe_data(data).warnings[0].endswith("if they are amounts all the same, say target_type: number")
     said = TableOptions(str(tmp_path / "t.csv"), "answer", ignore=["day"], target_type="number")
     assert TableData(said).fitted.target.kind == "regression"
 
@@ -363,10 +365,10 @@ def test_codes_to_predict_are_classes_and_keep_their_zeros(tmp_path: Path):
 def test_identifiers_are_left_out_of_a_shuffled_table_too(name: str, kind: str, tmp_path: Path):
     frame = table(200).assign(**{name: np.random.default_rng(0).permutation(200)})
     path = write_table(tmp_path / f"t.{kind}", frame)
-    found = tell(TableData(TableOptions(str(path), "answer", ignore=["day"])))
+    found = describe_data(TableData(TableOptions(str(path), "answer", ignore=["day"])))
     assert f"left out {name}: identifies the rows" in found.facts
     assert found.warnings == ()
-    kept = tell(TableData(TableOptions(str(path), "answer", ignore=["day"], types={name: "number"})))
+    kept = describe_data(TableData(TableOptions(str(path), "answer", ignore=["day"], types={name: "number"})))
     assert f"numbers: number, {name}" in kept.facts
     assert kept.warnings == ()
 
@@ -375,7 +377,7 @@ def test_what_may_be_an_identifier_is_told(tmp_path: Path):
     random = np.random.default_rng(0)
     frame = table(200).assign(serial=random.permutation(200) * 7, sold=random.integers(0, 99, 200))
     frame["Unnamed: 3"] = list(range(100)) * 2
-    found = tell(_data(tmp_path, frame, ignore=["day"]))
+    found = describe_data(_data(tmp_path, frame, ignore=["day"]))
     assert "numbers: number, serial, sold, Unnamed: 3" in found.facts
     assert found.warnings == (
         "another whole number in every row is what identifiers hold: serial; if that is so, add ignore: [serial]",
@@ -385,7 +387,7 @@ def test_what_may_be_an_identifier_is_told(tmp_path: Path):
 
 def test_the_share_of_each_class_is_told_with_what_the_commonest_scores(tmp_path: Path):
     frame = table(800).assign(answer=["fraud"] * 4 + ["ok"] * 796)
-    found = tell(_data(tmp_path, frame, ignore=["day"]))
+    found = describe_data(_data(tmp_path, frame, ignore=["day"]))
     assert "shares of classes in training: ok 0.996 (478), fraud 0.00417 (2)" in found.facts
     assert "always saying ok scores accuracy 0.994 on the validation rows" in found.facts
     assert found.warnings[0] == (
@@ -396,7 +398,7 @@ def test_the_share_of_each_class_is_told_with_what_the_commonest_scores(tmp_path
 
 def test_classes_and_levels_that_differ_by_case_only_are_told(tmp_path: Path):
     frame = table(120).assign(answer=["yes", "Yes", "no"] * 40, letter=["a", "A", "b", "c"] * 30)
-    assert tell(_data(tmp_path, frame, ignore=["day"])).warnings[:2] == (
+    assert describe_data(_data(tmp_path, frame, ignore=["day"])).warnings[:2] == (
         "classes differ by case or spaces only: 'Yes', 'yes'; if they are one, write them alike",
         "levels of column 'letter' differ by case or spaces only: 'A', 'a'; if they are one, write them alike",
     )
@@ -409,7 +411,7 @@ def test_rows_whose_target_lies_far_out_are_named(kind: str, tmp_path: Path):
     frame.loc[[5, 77, 301], "price"] *= [1e5, 3e5, 2e5]
     order = frame["price"].sort_values(ascending=False).index[:3] + 1
     path = write_table(tmp_path / f"t.{kind}", frame)
-    (warning,) = tell(TableData(TableOptions(str(path), "price", ignore=["day"]))).warnings
+    (warning,) = describe_data(TableData(TableOptions(str(path), "price", ignore=["day"]))).warnings
     assert warning.startswith("target 'price': 3 of 600 rows lie more than 1,000 times farther from the median 2.")
     assert f"rows {order[0]}, {order[1]}, {order[2]}; they outweigh all others" in warning
     assert {*order} == {6, 78, 302}
@@ -422,13 +424,13 @@ def test_a_number_that_may_stand_for_no_value_is_told_and_may_be_listed(kind: st
     frame.loc[::20, "co"] = -200.0
     frame.loc[10::30, "y"] = -999.0
     path = str(write_table(tmp_path / f"t.{kind}", frame.drop(columns="answer")))
-    first = tell(TableData(TableOptions(path, "y", ignore=["day"]))).warnings
+    first = describe_data(TableData(TableOptions(path, "y", ignore=["day"]))).warnings
     assert len(first) == 2
     assert first[0].startswith("column 'co' holds -200 in ")
     assert " far from all others (0.1 to 12); if it stands for no value, list it in task.missing beside" in first[0]
     assert first[1].startswith("column 'y' holds -999 in ")
     data = TableData(TableOptions(path, "y", ignore=["day"], missing=["-200", "-999"]))
-    assert tell(data).warnings == (f"10 of 300 rows of t.{kind} have no y and are left out",)
+    assert describe_data(data).warnings == (f"10 of 300 rows of t.{kind} have no y and are left out",)
     (co,) = (c for c in data.fitted.columns if c.name == "co")
     assert isinstance(co, Number)
     assert co.missing
@@ -438,6 +440,6 @@ def test_a_number_that_may_stand_for_no_value_is_told_and_may_be_listed(kind: st
 def test_dates_with_months_in_words_are_dates(tmp_path: Path):
     days = pd.to_datetime(table()["day"])
     frame = table().assign(a=days.dt.strftime("%d %b %Y"), b=days.dt.strftime("%d-%b-%Y"))
-    facts = tell(_data(tmp_path, frame, ignore=["day"])).facts
+    facts = describe_data(_data(tmp_path, frame, ignore=["day"])).facts
     assert "date a: read as %d %b %Y; month, week, day_of_week" in facts
     assert "date b: read as %d-%b-%Y; month, week, day_of_week" in facts

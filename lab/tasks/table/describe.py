@@ -1,18 +1,16 @@
-"""What is told of a table before anything is trained: what was inferred, and what is doubtful."""
+"""The description of a table before anything is trained: what was inferred, and what is doubtful."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
-from lab.errors import SpecError
 from lab.tasks.classes import commonest, share_of_each
 from lab.tasks.description import Description, some
 from lab.tasks.table.columns import Category, Date
-from lab.tasks.table.options import TableOptions, check_layers
+from lab.tasks.table.data_warnings import warnings_of
+from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData
-from lab.tasks.table.warning import warnings_of
 
 
 def describe(options: Mapping[str, Any]) -> Description:
@@ -22,16 +20,10 @@ def describe(options: Mapping[str, Any]) -> Description:
         SpecError: they are none.
         TaskError: the table cannot be trained on.
     """
-    known = {f.name for f in fields(TableOptions)}
-    given = {name: value for name, value in options.items() if name in known and value is not None}
-    for name in ("path", "target"):
-        if name not in given:
-            raise SpecError(f"task.{name}", "is missing")
-    check_layers(options.get("layers", (1,)))
-    return tell(TableData(TableOptions(**given)))
+    return describe_data(TableData(TableOptions.parse(options)))
 
 
-def tell(data: TableData) -> Description:
+def describe_data(data: TableData) -> Description:
     """What was inferred and what is doubtful, for people.
 
     Raises:
@@ -56,9 +48,9 @@ def _facts(data: TableData) -> Iterator[str]:
     plain = [c.name for c in columns if c.type == "number"]
     if plain:
         yield f"numbers: {some(plain)}"
-    told = [f"{c.name} ({len(c.levels)})" for c in columns if isinstance(c, Category)]
-    if told:
-        yield f"categories (levels): {some(told)}"
+    categories = [f"{c.name} ({len(c.levels)})" for c in columns if isinstance(c, Category)]
+    if categories:
+        yield f"categories (levels): {some(categories)}"
     for column in columns:
         if isinstance(column, Date):
             parts = ", ".join(p.name.rpartition(".")[2] for p in column.parts)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lab.tasks.classes import alike_lines, lopsided, thin_classes
 from lab.tasks.description import some
-from lab.tasks.table import doubts, identifiers
+from lab.tasks.table import anomalies, identifiers
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.frame import words_for_missing
 from lab.tasks.table.table_data import TableData
@@ -19,13 +19,13 @@ from lab.tasks.table.values import infinite, other_format, row_number, to_number
 
 
 def warnings_of(data: TableData) -> Iterator[str]:
-    yield from _untold(data)
+    yield from _without_target(data)
     yield from _words(data)
     train = data.part("train")
     taken = {c.name: "is taken for categories" for c in data.fitted.columns if isinstance(c, Category)}
     asked = {*data.options.ignore, *data.options.types}
     for name, what in (dict.fromkeys(data.left_out, "is left out") | taken).items():
-        if name not in asked and (counts := doubts.mostly_numbers(train[name])):
+        if name not in asked and (counts := anomalies.mostly_numbers(train[name])):
             yield (
                 f"column {name!r} {what}, though {counts[0]} of its values are numbers and {counts[1]} are not; mend "
                 "those if it should be a number"
@@ -39,15 +39,15 @@ def warnings_of(data: TableData) -> Iterator[str]:
                 "year-month-day leaves no doubt"
             )
     for name in (n for n in train.columns if n not in asked):
-        if (example := doubts.dressed_number(train[name])) is not None:
+        if (example := anomalies.dressed_number(train[name])) is not None:
             advice = "say decimal: ',' or " if re.fullmatch(r"[-+]?\d+,\d+", example) else ""
             yield (
                 f"column {name!r} is text that looks like numbers, such as {example!r}; {advice}write it as a plain "
                 "number"
             )
     others = {split: data.part(split) for split in data.rows if split != "train"}
-    found = doubts.duplicates(train, others, [c.name for c in data.fitted.columns])
-    for split, count in found.items():
+    copies = anomalies.duplicates(train, others, [c.name for c in data.fitted.columns])
+    for split, count in copies.items():
         if count:
             yield (
                 f"{count} of {len(data.rows[split])} {split} rows have the features of a training row: duplicates make "
@@ -58,23 +58,23 @@ def warnings_of(data: TableData) -> Iterator[str]:
 
 
 def _targets(data: TableData) -> Iterator[str]:
-    target, found = data.fitted.target, {split: data.targets(split) for split in data.rows}
+    target, targets = data.fitted.target, {split: data.targets(split) for split in data.rows}
     if target.kind == "classification":
         yield from alike_lines("classes", target.levels)
-        if line := lopsided(found["train"], found["valid"], target.levels):
+        if line := lopsided(targets["train"], targets["valid"], target.levels):
             yield line
     for column in data.fitted.columns:
         if isinstance(column, Category):
             yield from alike_lines(f"levels of column {column.name!r}", column.levels)
     if target.kind != "regression":
-        yield from thin_classes(found, target.class_names)
+        yield from thin_classes(targets, target.class_names)
     for name in target.names if target.kind == "regression" else ():
         values = to_numbers(data.main[name])
-        far = doubts.far_out(values)
+        far = anomalies.far_out(values)
         if len(far):
             rows = [str(row_number(data.main, int(i))) for i in far]
             yield (
-                f"target {name!r}: {len(far)} of {len(values)} rows lie more than {doubts.FAR:,} times farther from "
+                f"target {name!r}: {len(far)} of {len(values)} rows lie more than {anomalies.FAR:,} times farther from "
                 f"the median {np.median(values):.4g} than is usual, up to {values[far[0]]:.4g}: rows {some(rows, 8)}; "
                 "they outweigh all others"
             )
@@ -88,10 +88,10 @@ def _sentinels(data: TableData, train: pd.DataFrame) -> Iterator[str]:
             yield f"column {name!r} holds infinite numbers in {count} of {len(data.frame)} rows; they count as missing"
     numbers += data.fitted.target.names if data.fitted.target.kind == "regression" else ()
     for name in numbers:
-        for found in doubts.sentinels(to_numbers(train[name])):
+        for far in anomalies.sentinels(to_numbers(train[name])):
             yield (
-                f"column {name!r} holds {found.value:g} in {found.count} of {len(train)} training rows, far from all "
-                f"others ({found.low:.4g} to {found.high:.4g}); if it stands for no value, list it in task.missing "
+                f"column {name!r} holds {far.value:g} in {far.count} of {len(train)} training rows, far from all "
+                f"others ({far.low:.4g} to {far.high:.4g}); if it stands for no value, list it in task.missing "
                 "beside the words that are there by default"
             )
 
@@ -102,10 +102,10 @@ def _codes(data: TableData, train: pd.DataFrame) -> Iterator[str]:
     numbers = [c.name for c in data.fitted.columns if c.type == "number" and c.name not in options.types]
     for name in (n for n in train.columns if n not in {*options.ignore, *options.types}):
         target = name in options.targets
-        found = identifiers.padded_number(train[name])
-        if found is None or (target and options.target_type):
+        padded = identifiers.padded_number(train[name])
+        if padded is None or (target and options.target_type):
             continue
-        count, example = found
+        count, example = padded
         number = name in numbers or (target and data.fitted.target.kind == "regression")
         taken = "numbers" if number else "nothing to learn from" if name in data.left_out else "categories"
         other = "category" if number else "number"
@@ -124,11 +124,11 @@ def _codes(data: TableData, train: pd.DataFrame) -> Iterator[str]:
         yield f"column {name!r} has no name, as an index that was written along; if it is one, add ignore: [{name!r}]"
 
 
-def _untold(data: TableData) -> Iterator[str]:
+def _without_target(data: TableData) -> Iterator[str]:
     targets = data.options.targets
-    for path, (lacking, rows) in data.untold.items():
-        words = words_for_missing(Path(path), targets, data.options.dialect)
-        written = "; ".join(_counts(found) for found in words.values())
+    for path, (lacking, rows) in data.without_target.items():
+        words = words_for_missing(Path(path), targets, data.options)
+        written = "; ".join(_counts(counts) for counts in words.values())
         yield (
             f"{lacking} of {rows} rows of {Path(path).name} have no {some(targets, 6)} and are left out"
             + (f" ({written}; if that is a class of its own, list what is missing in task.missing)" if words else "")
@@ -140,8 +140,8 @@ def _words(data: TableData) -> Iterator[str]:
     levels = {c.name: c.levels for c in data.fitted.columns if isinstance(c, Category)}
     texts = [name for name in levels if data.frame[name].isna().any()]
     for path in filter(None, (data.options.path, data.options.test_path)):
-        for name, found in words_for_missing(Path(path), texts, data.options.dialect).items():
-            named = {word: count for word, count in found.items() if word != "?" and word not in levels[name]}
+        for name, counts in words_for_missing(Path(path), texts, data.options).items():
+            named = {word: count for word, count in counts.items() if word != "?" and word not in levels[name]}
             if named:
                 yield (
                     f"column {name!r} of {Path(path).name} holds {_counts(named)}, taken for missing values; if that "
@@ -149,8 +149,8 @@ def _words(data: TableData) -> Iterator[str]:
                 )
 
 
-def _counts(found: Mapping[str, int]) -> str:
-    return ", ".join(f"{word!r} {count} times" for word, count in found.items())
+def _counts(words: Mapping[str, int]) -> str:
+    return ", ".join(f"{word!r} {count} times" for word, count in words.items())
 
 
 def _when(data: TableData) -> Iterator[str]:

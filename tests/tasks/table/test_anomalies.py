@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.tasks.table.doubts import Sentinel, duplicates, far_out, leaks, sentinels
+from lab.tasks.table.anomalies import Sentinel, duplicates, far_out, leaks, sentinels
 
 RANDOM = np.random.default_rng(0)
 N = 200

@@ -36,9 +36,9 @@ def leaks(frame: pd.DataFrame, features: list[str], target: str) -> tuple[str, .
     """Features that say the target under another name: one-to-one with it, or, several together, adding up to it."""
     part = frame.head(_SAMPLE)
     values = part[target]
-    found = [name for name in features if _same_information(part[name], values)]
-    if found or not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-        return tuple(found)
+    same = [name for name in features if _same_information(part[name], values)]
+    if same or not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return tuple(same)
     return _adding_up(part, features, values.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
@@ -77,8 +77,8 @@ def _adding_up(frame: pd.DataFrame, features: list[str], target: NDArray[np.floa
     weights = np.linalg.lstsq(x, y, rcond=None)[0]
     if 1 - np.mean((y - x @ weights) ** 2) < _EXACT:
         return ()
-    told = [name for name, weight in zip(names, weights, strict=True) if abs(weight) > 1e-6]
-    return tuple(told) if len(told) <= _FEW_WEIGHTS else ()
+    parts = [name for name, weight in zip(names, weights, strict=True) if abs(weight) > 1e-6]
+    return tuple(parts) if len(parts) <= _FEW_WEIGHTS else ()
 
 
 def far_out(values: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -104,17 +104,17 @@ def sentinels(values: NDArray[np.float64]) -> tuple[Sentinel, ...]:
     """Whole numbers that stand several times at an end, far from all others; nearer suffices for those that often stand
     for no value."""
     different, counts = np.unique(values[np.isfinite(values)], return_counts=True)
-    found: list[int] = []
+    chosen: list[int] = []
     for low, high in product(range(_MOST_SENTINELS + 1), repeat=2):
         ends = [*range(low), *range(len(different) - high, len(different))]
         rest = different[low : len(different) - high]
-        if len(ends) <= len(found) or len(rest) < _DIFFERENT or (counts[ends] < _OFTEN).any():
+        if len(ends) <= len(chosen) or len(rest) < _DIFFERENT or (counts[ends] < _OFTEN).any():
             continue
         gaps = [rest[0] - different[i] if i < low else different[i] - rest[-1] for i in ends]
         spread = rest[-1] - rest[0]
         if all(gap > _gap(different[i]) * spread for gap, i in zip(gaps, ends, strict=True)):
-            found, between = ends, (float(rest[0]), float(rest[-1]))
-    return tuple(Sentinel(float(different[i]), int(counts[i]), *between) for i in found)
+            chosen, between = ends, (float(rest[0]), float(rest[-1]))
+    return tuple(Sentinel(float(different[i]), int(counts[i]), *between) for i in chosen)
 
 
 def _gap(value: float) -> float:
@@ -145,10 +145,10 @@ def dressed_number(values: pd.Series[Any]) -> str | None:
 
 def _texts(values: pd.Series[Any]) -> pd.Series[str]:
     """The values of a column of text that are there; none of a column of another type."""
-    known = values.dropna()
-    if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
-        known = known.head(0)
-    return known.astype(str)
+    present = values.dropna()
+    if pd.api.types.is_numeric_dtype(present) or pd.api.types.is_bool_dtype(present):
+        present = present.head(0)
+    return present.astype(str)
 
 
 def _is_plain(texts: pd.Series[str]) -> pd.Series[bool]:
@@ -157,8 +157,8 @@ def _is_plain(texts: pd.Series[str]) -> pd.Series[bool]:
 
 def duplicates(train: pd.DataFrame, others: Mapping[str, pd.DataFrame], features: list[str]) -> dict[str, int]:
     """Rows of each other split whose features all stand in a training row too."""
-    known = set(_hashed(train, features))
-    return {split: sum(row in known for row in _hashed(part, features)) for split, part in others.items()}
+    trained_on = set(_hashed(train, features))
+    return {split: sum(row in trained_on for row in _hashed(part, features)) for split, part in others.items()}
 
 
 def _hashed(frame: pd.DataFrame, features: list[str]) -> list[int]:

@@ -1,0 +1,213 @@
+"""A task's options: each is declared once, with its type, default, meaning and allowed values. Needs no torch.
+
+Whoever lists options, checks a spec, makes paths absolute or constructs a task reads the declaration.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, dataclass_transform
+
+from lab.errors import SpecError, nearest
+
+Range: TypeAlias = tuple[float, float]
+"""From where on and below where a hyperparameter's values lie."""
+
+HUB = "hub:"
+"""What begins a data set's name on the Hugging Face Hub where a path could stand."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The values that an option may have."""
+
+    refusal: str
+    """What is said of any other value, after the value itself."""
+    holds: Callable[[Any], bool]
+    range: Range = (-math.inf, math.inf)
+    """As of a hyperparameter of the same name."""
+
+
+def _is_number(value: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def whole(low: int, high: int | None = None, *, unit: str = "") -> Allowed:
+    """Whole numbers from `low` to `high`, both included."""
+    what = f"a whole number of {unit}" if unit else "a whole number"
+    limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+    most = math.inf if high is None else high
+    return Allowed(
+        f"is not {what} {limits}", lambda value: _is_number(value, int) and low <= value <= most, (low, most)
+    )
+
+
+def number(low: float, high: float) -> Allowed:
+    """Numbers from `low` to `high`, both included."""
+    return Allowed(
+        f"is not a number from {low:g} to {high:g}",
+        lambda value: _is_number(value, (int, float)) and low <= value <= high,
+        (low, high),
+    )
+
+
+def one_of(*choices: str) -> Allowed:
+    """These words."""
+    return Allowed(f"is unknown; choices: {', '.join(choices)}", lambda value: value in choices)
+
+
+ANYTHING = Allowed("", lambda value: True)
+SHARE = Allowed(
+    "is not a share between 0 and 1", lambda value: _is_number(value, (int, float)) and 0 <= value < 1, (0, 1)
+)
+FLAG = Allowed("is not true or false", lambda value: isinstance(value, bool), (0, 2))
+PATH = Allowed("is not a path", lambda value: isinstance(value, str) and value != "")
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is declared of one option beside its type and default."""
+
+    meaning: str
+    """In a line, for whoever writes a spec."""
+    allowed: Allowed = ANYTHING
+    searched: bool = False
+    """Whether a hyperparameter of the same name wins over it."""
+
+
+def option(
+    meaning: str,
+    allowed: Allowed = ANYTHING,
+    *,
+    default: Any = MISSING,
+    default_factory: Any = MISSING,
+    searched: bool = False,
+) -> Any:
+    """A field that is an option; it is required where it has no default."""
+    metadata = {"option": Option(meaning, allowed, searched)}
+    return field(default=default, default_factory=default_factory, metadata=metadata)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(option,))
+class Options:
+    """What a spec may say of a task: a subclass per task, a field made by `option` each.
+
+    Every subclass is a frozen dataclass. None stands for an option's default. Values that depend on each other are
+    refused in `check`.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType({"dropout": SHARE.range})
+    """Those that the task reads from a trial, beside the options that are `searched`."""
+
+    def __init_subclass__(cls, *, kw_only: bool = False) -> None:
+        dataclass(frozen=True, kw_only=kw_only)(cls)
+        meanings = "\n".join(f"    {name}: {option.meaning}" for name, option in cls.declared().items())
+        cls.__doc__ = f"{inspect.getdoc(cls)}\n\nArgs:\n{meanings}"
+
+    def __post_init__(self) -> None:
+        for name, option in self.declared().items():
+            value = getattr(self, name)
+            if value is None and not self.requires(name):
+                object.__setattr__(self, name, self.default(name))
+            elif not option.allowed.holds(value):
+                raise SpecError(f"task.{name}", f"{value!r} {option.allowed.refusal}")
+        self.check()
+
+    def check(self) -> None:
+        """Refuse impossible values (`SpecError`) that a field's `allowed` cannot."""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """The options that a spec gives.
+
+        Raises:
+            SpecError: an unknown key, a missing or an impossible value; it names the key under `task`.
+        """
+        options = cls.declared()
+        for key in values:
+            if key not in options:
+                raise SpecError(f"task.{key}", f"is unknown{nearest(key, options)}; allowed: {', '.join(options)}")
+        for name, option in options.items():
+            if values.get(name) is None and cls.requires(name):
+                raise SpecError(f"task.{name}", f"is missing: {option.meaning}")
+        return cls(**values)
+
+    @classmethod
+    def declared(cls) -> Mapping[str, Option]:
+        """Every option by its name, in the order of the constructor."""
+        entries = sorted(fields(cls), key=lambda entry: entry.kw_only is True)
+        return {entry.name: entry.metadata["option"] for entry in entries}
+
+    @classmethod
+    def requires(cls, name: str) -> bool:
+        """Whether an option has no default."""
+        entry = cls.__dataclass_fields__[name]
+        return entry.default is MISSING and entry.default_factory is MISSING
+
+    @classmethod
+    def default(cls, name: str) -> Any:
+        """The default of an option that is not required."""
+        entry = cls.__dataclass_fields__[name]
+        return entry.default if entry.default_factory is MISSING else entry.default_factory()
+
+    @classmethod
+    def paths(cls) -> tuple[str, ...]:
+        """The options that name files or folders."""
+        return tuple(name for name, option in cls.declared().items() if option.allowed is PATH)
+
+    @classmethod
+    def reads(cls) -> dict[str, Range]:
+        """The hyperparameters that the task knows, and where their values lie."""
+        searched = {name: option.allowed.range for name, option in cls.declared().items() if option.searched}
+        return {**cls.hyperparameters, **searched}
+
+    def plain(self) -> dict[str, Any]:
+        """The options as a spec writes them."""
+        return {name: _plain(getattr(self, name)) for name in self.declared()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def absolute(options: Mapping[str, Any], paths: Collection[str], folder: Path) -> dict[str, Any]:
+    """Those options that are paths, made absolute, from `folder`."""
+    return {
+        name: str(folder / value)
+        for name, value in options.items()
+        if name in paths and isinstance(value, str) and value and not value.startswith(HUB)
+    }
+
+
+_P = ParamSpec("_P")
+_Options = TypeVar("_Options", bound=Options)
+_Self = TypeVar("_Self")
+
+
+def constructed_by(
+    options: Callable[_P, _Options],
+) -> Callable[[Callable[[_Self, _Options], None]], Callable[Concatenate[_Self, _P], None]]:
+    """Decorator for a task's constructor: callers see the parameters of an options class, its body gets the options."""
+    parameters = inspect.signature(options)
+
+    def decorate(body: Callable[[_Self, _Options], None]) -> Callable[Concatenate[_Self, _P], None]:
+        @functools.wraps(body)
+        def constructor(self: _Self, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+            body(self, options(*args, **kwargs))
+
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        every = [own, *parameters.parameters.values()]
+        constructor.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        constructor.__doc__ = options.__doc__
+        return constructor
+
+    return decorate
