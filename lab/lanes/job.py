@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from lab.lanes.engine import Engine
 from lab.record.folder import Record
-from lab.spec.plan import Job, Planned, SearchPlan, Training, derive_seed
+from lab.spec.plan import Job, SearchPlan, Training
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
+from lab.spec.trial import Trial, derive_seed
 from lab.tasks.load import load_task
 from lab.tasks.task import Task, TrialFunction
 
@@ -22,7 +23,7 @@ def make_job(
     record: Record,
     engine: Engine,
     stage: str,
-    plan: tuple[Planned, ...] | SearchPlan,
+    plan: tuple[Trial, ...] | SearchPlan,
     space: Space,
     training: Training | None = None,
 ) -> Job:

@@ -1,31 +1,18 @@
-"""What travels between ledger and lanes: jobs, assignments, reports, decisions. Values only."""
+"""What a stage wants trained, complete enough for any engine: jobs, plans, recipes. Values only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
-
-import numpy as np
+from typing import Any, Literal, TypeAlias
 
 from lab.errors import SpecError
 from lab.schedules import Schedule, parse_schedule, schedule_class
-from lab.spec.space import Params, Space, ends
+from lab.spec.space import Space, ends
+from lab.spec.trial import Observed, Trial
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
-
-
-class Outcome(StrEnum):
-    """How a trial ended."""
-
-    COMPLETED = "completed"
-    PRUNED = "pruned"
-    DIVERGED = "diverged"
-    OUT_OF_MEMORY = "out of memory"
-    FAILED = "failed"
-    PREEMPTED = "preempted"
 
 
 @dataclass(frozen=True)
@@ -79,20 +66,6 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A trial that a stage lays down itself rather than leave to the sampler."""
-
-    params: Params
-    seed: int
-    epochs: int
-    role: str
-    schedule: Schedule | None = None
-    """None: what the job's recipe makes of `params`."""
-    keep: bool = False
-    """Whether weights are kept at every cycle end."""
-
-
-@dataclass(frozen=True)
 class Until:
     """What ends a search before its last trial; trials that run then are finished."""
 
@@ -106,17 +79,6 @@ ENDED = "ended"
 
 
 @dataclass(frozen=True)
-class Known:
-    """A trial of another study, as a prior observation: it teaches the sampler and counts as none of this one's."""
-
-    params: Params
-    outcome: Outcome
-    score: float | None
-    curve: Mapping[int, float]
-    """Score by epoch."""
-
-
-@dataclass(frozen=True)
 class SearchPlan:
     """A stage whose trials a sampler proposes."""
 
@@ -125,7 +87,8 @@ class SearchPlan:
     trials: int
     epochs: int
     until: Until = Until()
-    known: tuple[Known, ...] = ()
+    observed: tuple[Observed, ...] = ()
+    """Trials of another study: they teach the sampler and count as none of this one's."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +127,7 @@ class Job:
     width: int
     """Slots of a lane."""
     lanes: int
-    plan: tuple[Planned, ...] | SearchPlan
+    plan: tuple[Trial, ...] | SearchPlan
     stack: int | None = None
     """How many slots are trained as one stacked model, where trials differ in what one must share; None: all."""
     max_failed_share: float = 0.5
@@ -182,114 +145,6 @@ class Job:
         if isinstance(self.plan, SearchPlan):
             return self.plan.trials * self.plan.epochs
         return sum(p.epochs for p in self.plan)
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """A trial handed to a slot of a lane, to start when the lane's clock of epochs shows `tick`."""
-
-    trial: int
-    params: Params
-    seed: int
-    epochs: int
-    schedule: Schedule
-    slot: int
-    tick: int
-    keep: bool = False
-    state: bytes | None = field(default=None, repr=False)
-    """The checkpoint of the lane that lost this trial, to go on from; None for one that begins."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a lane says of one trial after an epoch; with an `outcome`, that the trial has ended."""
-
-    trial: int
-    epoch: int
-    """Epochs trained so far, so the first report says 1."""
-    metrics: Mapping[str, float]
-    outcome: Outcome | None = None
-    detail: str = ""
-    step_losses: tuple[float, ...] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    """Name to content of what the trial leaves behind (snapshots); written before the trial is closed."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Whether a trial goes on, and why."""
-
-    trial: int
-    keep: bool
-    reason: str
-
-
-@dataclass(frozen=True)
-class Work:
-    """Answer to a lane that has free slots."""
-
-    assignments: tuple[Assignment, ...]
-    done: bool
-    """Nothing will come any more: a lane without running trials may leave."""
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """Where a lane begins, at first or after a restart."""
-
-    tick: int
-    running: tuple[Assignment, ...]
-    checkpoint: bytes | None
-    width: int | None = None
-    """Slots that fit into memory here, where that is known to be fewer than the job's width."""
-    suspects: Mapping[int, int] = field(default_factory=dict)
-    """Trials of which one may have killed the lane, and the epoch that each has to survive alone first."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a stage is."""
-
-    stage: str
-    planned: int
-    counts: Mapping[str, int]
-    running: int
-    epochs_done: int
-    epochs_planned: int
-    best: float | None
-    finished: bool
-    abort: str = ""
-    """Why the stage cannot go on; empty while it can."""
-    repeated: int = 0
-    """Epochs reported again, since the ledger was opened: what was trained twice."""
-
-    @property
-    def closed(self) -> int:
-        return sum(n for outcome, n in self.counts.items() if outcome != Outcome.PREEMPTED)
-
-
-class LedgerFace(Protocol):
-    """What a lane needs of a ledger, whether it is called directly or across a cluster."""
-
-    def attach(self, lane: int) -> Attachment: ...
-
-    def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work: ...
-
-    def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]: ...
-
-    def checkpoint(self, lane: int, state: bytes) -> None: ...
-
-    def trying(self, lane: int, trial: int | None) -> None:
-        """The lane now trains one suspect alone; None: all of them have been tried."""
-
-    def shrink(self, lane: int) -> Attachment:
-        """The lane's slots do not fit into memory: its trials wait again, and half as many slots remain."""
-
-
-def derive_seed(*parts: int | str) -> int:
-    """A 31-bit seed that depends on every part; the same parts give the same seed on every machine."""
-    entropy = [b for part in parts for b in (str(part).encode() + b"\0")]
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
 
 def check_recipe(recipe: Recipe, space: Space) -> None:

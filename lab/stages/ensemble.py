@@ -17,8 +17,8 @@ from lab.errors import StudyError
 from lab.lanes.engine import Engine
 from lab.lanes.job import task_of
 from lab.record.folder import Record
-from lab.spec.plan import derive_seed
 from lab.spec.study import StudySpec
+from lab.spec.trial import derive_seed
 from lab.stages.final import CYCLICAL, LONG, SHORT
 from lab.stages.job import mean_interval
 from lab.stages.predictor import Member, member_outputs

@@ -25,12 +25,12 @@ from lab.response.rungs import AtFull, Rows, rows_of
 from lab.search.gain import gain_of_next
 from lab.search.known import as_trials
 from lab.spec.distributions import conditions, distributions
-from lab.spec.plan import Outcome, derive_seed
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
+from lab.spec.trial import Outcome, derive_seed
 from lab.stages.advice import widened
 from lab.stages.job import space_of
-from lab.stages.warm_start import known, known_of
+from lab.stages.warm_start import known
 
 Floats = NDArray[np.float64]
 
@@ -129,7 +129,7 @@ def _gain(
 ) -> dict[str, Any] | None:
     """Of going on with the search, from all that it was told; None where too little is known."""
     dists = distributions(space)
-    told = as_trials([*known(record, space), *(known_of(row) for row in trials)], dists)
+    told = as_trials([*known(record, space), *trials], dists)
     gain = gain_of_next(
         told, dists, StudyDirection[direction.upper()], derive_seed(spec.seed, "explore"), conditions(space)
     )

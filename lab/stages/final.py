@@ -10,9 +10,9 @@ from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, task_of
 from lab.record.folder import Record
 from lab.record.trials import TrialRow
-from lab.spec.plan import Planned, derive_seed
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
+from lab.spec.trial import Trial, derive_seed
 from lab.stages.job import completed, open_to_cycles, run_job, space_of, with_cycles
 from lab.tasks.task import Task
 
@@ -30,7 +30,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     one: Params = confirm["one_cycle"]["params"]
     several: Params = (confirm["several"] or confirm["one_cycle"])["params"]
     short_epochs = max(final.epochs // final.snapshots, 1)
-    planned: list[Planned] = []
+    planned: list[Trial] = []
     for seed in range(final.seeds):
         planned.append(_plan(spec, LONG, with_cycles(one, 1), final.epochs, seed))
         planned.append(_plan(spec, CYCLICAL, with_cycles(several, final.snapshots), final.epochs, seed))
@@ -47,16 +47,16 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> dict[str, Any]:
     return record.write("final", {**artefact, "runs": runs})
 
 
-def _plan(spec: StudySpec, role: str, params: Params, epochs: int, seed: int, member: int = 0) -> Planned:
-    return Planned(params, derive_seed(spec.seed, "final", role, seed, member), epochs, f"{role}:{seed}", keep=True)
+def _plan(spec: StudySpec, role: str, params: Params, epochs: int, seed: int, member: int = 0) -> Trial:
+    return Trial(params, derive_seed(spec.seed, "final", role, seed, member), epochs, f"{role}:{seed}", keep=True)
 
 
-def _ends(spec: StudySpec, plan: Planned) -> tuple[int, ...]:
+def _ends(spec: StudySpec, plan: Trial) -> tuple[int, ...]:
     """One entry per snapshot that a completed run leaves; how many does not depend on the steps of an epoch."""
     return spec.schedule.recipe().schedule(plan.params).cycle_ends(plan.epochs * 100)
 
 
-def _entry(spec: StudySpec, record: Record, plan: Planned, row: TrialRow) -> dict[str, Any]:
+def _entry(spec: StudySpec, record: Record, plan: Trial, row: TrialRow) -> dict[str, Any]:
     role, _, seed = plan.role.partition(":")
     files = sorted(record.final_folder.glob(f"{row.number:04d}-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]))
     leaves_weights = isinstance(task_of(spec), Task) and row.score is not None
@@ -70,7 +70,7 @@ def _entry(spec: StudySpec, record: Record, plan: Planned, row: TrialRow) -> dic
         "seed": int(seed),
         "trial": row.number,
         "params": row.params,
-        "epochs": row.epochs,
+        "epochs": row.trial.epochs,
         "outcome": str(row.outcome),
         "score": row.score,
         "snapshots": [path.name for path in files] if row.score is not None else [],

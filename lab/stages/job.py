@@ -13,9 +13,10 @@ from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
 from lab.response.encode import Encoding
 from lab.spec.distributions import distribution
-from lab.spec.plan import Job, Outcome
+from lab.spec.plan import Job
 from lab.spec.space import Choice, Float, Params, Space
 from lab.spec.study import FROM_BOUNDS, StudySpec, without_range_test
+from lab.spec.trial import Outcome
 from lab.tasks.limits import within_limits
 
 _SURE_STDS = 4.0
