@@ -15,7 +15,7 @@ from lab.tasks.task import Task, TrialFunction
 
 
 def task_of(spec: StudySpec) -> Task | TrialFunction:
-    return load_task(spec.task.ref())
+    return load_task(spec.task)
 
 
 def make_job(
@@ -36,9 +36,9 @@ def make_job(
     return Job(
         stage=stage,
         folder=record.folder.resolve(),
-        task=replace(spec.task.ref(), cache=str(record.data_folder.resolve())),
+        task=replace(spec.task, cache=str(record.data_folder.resolve())),
         space=space,
-        recipe=spec.schedule.recipe(),
+        recipe=spec.schedule,
         training=training or spec.training(),
         direction=task.direction,
         metric=task.metric,

@@ -170,7 +170,7 @@ def _figures(spec: StudySpec, found: dict[str, Any], rows: list[TrialRow]) -> di
 
 def _schedules(spec: StudySpec, found: dict[str, Any], best: list[TrialRow]) -> dict[str, Schedule]:
     """The confirmed setups' schedules, else the best trials'."""
-    recipe = spec.schedule.recipe()
+    recipe = spec.schedule
     chosen = (found["confirm"] or {}).get("chosen") or {}
     named = {"best 1cycle": chosen.get("one_cycle"), "best cyclical": chosen.get("several")}
     confirmed = {name: recipe.schedule(entry["params"]) for name, entry in named.items() if entry}

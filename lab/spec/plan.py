@@ -5,50 +5,93 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
 
 from lab.errors import SpecError
 from lab.schedules import Schedule, parse_schedule, schedule_class
+from lab.spec.section import Section
 from lab.spec.space import Space, ends
 from lab.spec.trial import Observed, Trial
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How hyperparameters become a schedule: one kind for one cycle, another for several.
+class Recipe(Section):
+    """How hyperparameters become a schedule: one kind for one cycle, another for several. A spec's `schedule`.
 
     A parameter named like a field of the schedule (max_lr, cycles, weight_decay, pct_start, ...) sets it; what
     `one` and `several` say holds for everything not searched.
     """
 
-    one: Mapping[str, Any] = field(default_factory=lambda: {"kind": "one_cycle"})
-    several: Mapping[str, Any] = field(default_factory=lambda: {"kind": "snapshot"})
+    one: dict[str, Any] = Field(default_factory=lambda: {"kind": "one_cycle"})
+    several: dict[str, Any] = Field(default_factory=lambda: {"kind": "snapshot"})
 
     def schedule(self, params: Mapping[str, Any]) -> Schedule:
         """The schedule that `params` describe; `cycles` (default 1) decides which kind."""
-        place, base = ("one", self.one) if int(params.get("cycles", 1)) == 1 else ("several", self.several)
-        names = {f.name for f in fields(schedule_class(base.get("kind"), f"schedule.{place}"))}
+        section, base = ("one", self.one) if int(params.get("cycles", 1)) == 1 else ("several", self.several)
+        names = {f.name for f in fields(schedule_class(base.get("kind"), f"schedule.{section}"))}
         searched = {name: value for name, value in params.items() if name in names}
-        return parse_schedule({**base, **searched}, f"schedule.{place}")
+        return parse_schedule({**base, **searched}, f"schedule.{section}")
+
+
+class Until(Section):
+    """What ends a search before its last trial; trials that run then are finished. A spec's `until`."""
+
+    gain_below_noise: bool = False
+    """The expected gain of a further trial is below the noise of a seed, eight trials in a row."""
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Hours of searching; breaks do not count."""
+    target_score: float | None = None
 
 
 @dataclass(frozen=True)
 class TaskRef:
-    """Where a task comes from: a built-in kind, or `file.py:Name` relative to `root`."""
+    """Where a task comes from: a built-in kind, or `file.py:Name` relative to `root`. A spec's `task`."""
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    """The task's own."""
     root: str = "."
-    given: object = None
-    """The task itself, when a study was made in Python from an object."""
+    instance: object = None
+    """The task itself, when a study was made in Python from an object; never written."""
     cache: str = ""
     """Where the task may keep what is costly to read again."""
     opened: object = None
     """The task as this process has opened it and checked its data; it stays in the process."""
     handed: object = None
     """Where lanes elsewhere find what the driver read, in the words of the engine."""
+
+
+def parse_task(value: object) -> TaskRef:
+    """A task as a spec writes it: a kind, or a mapping of `kind`, `root` and the task's own options.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    if isinstance(value, TaskRef):
+        return value
+    if isinstance(value, str):
+        return TaskRef(value)
+    if not isinstance(value, Mapping):
+        raise SpecError("task", f"{value!r} is not a mapping of options to values")
+    options = dict(value)
+    if "kind" not in options:
+        raise SpecError("task.kind", "is missing")
+    kind, root, instance = options.pop("kind"), options.pop("root", "."), options.pop("given", None)
+    for name, text in (("kind", kind), ("root", root)):
+        if not isinstance(text, str):
+            raise SpecError(f"task.{name}", f"{text!r}: input should be a valid string")
+    for name in options:
+        if not isinstance(name, str):
+            raise SpecError(f"task.{name}", f"{name!r}: keys should be strings")
+    return TaskRef(kind, options, root, instance)
+
+
+def dump_task(task: TaskRef) -> dict[str, Any]:
+    """What `parse_task` reads back to the same, but for what is never written."""
+    return {"kind": task.kind, "root": task.root, **task.options}
 
 
 @dataclass(frozen=True)
@@ -65,15 +108,6 @@ class Store:
         return f"{self.study}/{stage}"
 
 
-@dataclass(frozen=True)
-class Until:
-    """What ends a search before its last trial; trials that run then are finished."""
-
-    gain_below_noise: bool = False
-    hours: float | None = None
-    target_score: float | None = None
-
-
 ENDED = "ended"
 """What a search's storage calls the reason for which it ended before its last trial."""
 
@@ -86,7 +120,7 @@ class SearchPlan:
     pruner: Mapping[str, Any]
     trials: int
     epochs: int
-    until: Until = Until()
+    until: Until = field(default_factory=Until)
     observed: tuple[Observed, ...] = ()
     """Trials of another study: they teach the sampler and count as none of this one's."""
 
@@ -149,17 +183,17 @@ class Job:
 
 def check_recipe(recipe: Recipe, space: Space) -> None:
     """Refuse a recipe that could not make a schedule from the space's parameters, at either end of each."""
-    for place, base in (("one", recipe.one), ("several", recipe.several)):
+    for section, base in (("one", recipe.one), ("several", recipe.several)):
         if "max_lr" not in base and "max_lr" not in space:
-            raise SpecError("space.max_lr", f"is missing, and schedule.{place}.max_lr is not given either")
+            raise SpecError("space.max_lr", f"is missing, and schedule.{section}.max_lr is not given either")
         if "max_lr" not in base and space["max_lr"].when:
-            raise SpecError("space.max_lr.when", f"every trial needs max_lr, or schedule.{place}.max_lr")
+            raise SpecError("space.max_lr.when", f"every trial needs max_lr, or schedule.{section}.max_lr")
         whole = {"max_lr": 1e-3, **base}
-        parse_schedule(whole, f"schedule.{place}")
+        parse_schedule(whole, f"schedule.{section}")
         names = {f.name for f in fields(schedule_class(base.get("kind")))}
         for name, dimension in space.items():
             for value in ends(dimension) if name in names else ():
                 try:
                     parse_schedule({**whole, name: value})
                 except SpecError as error:
-                    raise SpecError(f"space.{name}", f"{error.message} (schedule.{place})") from None
+                    raise SpecError(f"space.{name}", f"{error.message} (schedule.{section})") from None

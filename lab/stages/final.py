@@ -53,7 +53,7 @@ def _plan(spec: StudySpec, role: str, params: Params, epochs: int, seed: int, me
 
 def _ends(spec: StudySpec, plan: Trial) -> tuple[int, ...]:
     """One entry per snapshot that a completed run leaves; how many does not depend on the steps of an epoch."""
-    return spec.schedule.recipe().schedule(plan.params).cycle_ends(plan.epochs * 100)
+    return spec.schedule.schedule(plan.params).cycle_ends(plan.epochs * 100)
 
 
 def _entry(spec: StudySpec, record: Record, plan: Trial, row: TrialRow) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _same_score(spec: StudySpec, other: StudySpec, source: Path) -> None:
 
 
 def _meaning(spec: StudySpec) -> dict[str, Any]:
-    ref = spec.task.ref()
+    ref = spec.task
     return {
         "task": ref.kind,
         "task options": dict(ref.options),

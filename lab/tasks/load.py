@@ -63,7 +63,7 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     """
     from lab.tasks.task import Task, TrialFunction
 
-    for known in (ref.opened, ref.given):
+    for known in (ref.opened, ref.instance):
         if isinstance(known, (Task, TrialFunction)):
             return known
     check_reference(ref)

@@ -200,7 +200,7 @@ def train(problem: Problem, task: Classification, plan: tuple[Trial, ...], losse
         job = Job(
             stage="final",
             folder=Path(folder),
-            task=TaskRef("benchmark", given=task),
+            task=TaskRef("benchmark", instance=task),
             space=Space(max_lr=Float(1e-7, 10, log=True)),
             recipe=Recipe(),
             training=training,
