@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from lab import errors, schedules, search
     from lab.errors import LabError
     from lab.spec.space import Choice, Float, FromBounds, Int, Space
+    from lab.spec.trial import Trial
     from lab.study.range_test import lr_range
     from lab.study.study import Study
     from lab.tasks.images.task import Images
     from lab.tasks.table.task import Table
-    from lab.tasks.task import Task, Trial, trial_function
+    from lab.tasks.task import Task, trial_function
 
 __version__ = "0.1.0"
 
@@ -34,7 +35,7 @@ _HOME = {
     "Task": "lab.tasks.task",
     "Images": "lab.tasks.images.task",
     "Table": "lab.tasks.table.task",
-    "Trial": "lab.tasks.task",
+    "Trial": "lab.spec.trial",
     "trial_function": "lab.tasks.task",
 }
 _MODULES = ("errors", "schedules", "search")

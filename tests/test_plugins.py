@@ -175,7 +175,7 @@ def test_a_schedule_of_a_package_is_a_kind(install: Install):
     assert schedule.curves(None, 6).lr.tolist() == [0.4, 0.4, 0.2, 0.2, 0.1, 0.1]
     assert parse_schedule(schedule.to_dict()) == schedule
     spec = parse_spec(small(schedule={"one": {"kind": "halving", "every": 3}}))
-    assert spec.schedule.recipe().schedule({"max_lr": 0.1}) == parse_schedule(
+    assert spec.schedule.schedule({"max_lr": 0.1}) == parse_schedule(
         {"kind": "halving", "max_lr": 0.1, "every": 3}
     )
     for kind, message in (
@@ -195,8 +195,8 @@ def test_a_task_of_a_package_travels_by_its_name(install: Install, tmp_path: Pat
         path = write_yaml(tmp_path / "study.yaml", small(task={"kind": kind, "examples": 30}))
         spec = read_spec(path)
         assert spec.task.root == str(path.parent), "where a task that names paths among its options looks"
-        assert code_transfer.pack(spec.task.ref(), tmp_path / "scratch") is None
-        assert code_transfer.arrived(spec.task.ref(), "lab_task_files_0") == spec.task.ref()
+        assert code_transfer.pack(spec.task, tmp_path / "scratch") is None
+        assert code_transfer.arrived(spec.task, "lab_task_files_0") == spec.task
         pack_spec(spec, tmp_path / "job")
         assert [file.name for file in (tmp_path / "job").iterdir()] == ["study.yaml"]
         assert read_spec(tmp_path / "job" / "study.yaml").task.kind == kind

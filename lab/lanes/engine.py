@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from lab.spec.plan import Job, Progress
+from lab.spec.exchange import Progress
+from lab.spec.plan import Job
 
 Watch: TypeAlias = Callable[[Progress], bool]
 """Told of progress a few times a second; False asks the engine to end running epochs, save, and stop."""

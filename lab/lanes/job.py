@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from lab.lanes.engine import Engine
 from lab.record.folder import Record
-from lab.spec.plan import Job, Planned, SearchPlan, Training, derive_seed
+from lab.spec.plan import Job, SearchPlan, Training
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
+from lab.spec.trial import Trial, derive_seed
 from lab.tasks.load import load_task
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def task_of(spec: StudySpec) -> Task | TrialFunction:
-    return load_task(spec.task.ref())
+    return load_task(spec.task)
 
 
 def make_job(
@@ -25,7 +26,7 @@ def make_job(
     record: Record,
     engine: Engine,
     stage: str,
-    plan: tuple[Planned, ...] | SearchPlan,
+    plan: tuple[Trial, ...] | SearchPlan,
     space: Space,
     training: Training | None = None,
 ) -> Job:
@@ -38,9 +39,9 @@ def make_job(
     return Job(
         stage=stage,
         folder=record.folder.resolve(),
-        task=replace(spec.task.ref(), cache=str(record.data_folder.resolve())),
+        task=replace(spec.task, cache=str(record.data_folder.resolve())),
         space=space,
-        recipe=spec.schedule.recipe(),
+        recipe=spec.schedule,
         training=training or spec.training(),
         direction=task.direction,
         metric=task.metric,

@@ -15,9 +15,11 @@ import torch
 from lab.errors import RecordError
 from lab.lanes.output import OutputBudget
 from lab.spec.batch_size import BATCH_SIZE
-from lab.spec.plan import Assignment, Attachment, Job, LedgerFace, Outcome, Report
+from lab.spec.exchange import Assignment, Attachment, LedgerFace, Report
+from lab.spec.plan import Job
 from lab.spec.points import template_params
 from lab.spec.space import Params
+from lab.spec.trial import Outcome
 from lab.tasks.checks import check_data
 from lab.tasks.load import load_task
 from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
@@ -76,7 +78,7 @@ class Lane:
         self._running: dict[int, tuple[Assignment, int]] = {}
         """By slot: the assignment and the epochs trained."""
         self._tick = max(self._tick, attachment.tick)
-        self._waiting = {a.trial: a for a in attachment.running}
+        self._waiting = {a.number: a for a in attachment.running}
         saved = read_checkpoint(attachment.checkpoint, self._number)
         if attachment.suspects:
             self._try_alone(attachment.suspects, saved)
@@ -115,8 +117,8 @@ class Lane:
     def _load(self, assignment: Assignment, saved: Checkpoint | None) -> int:
         """Put a trial into its slot as it was last saved, or as it begins; the epochs it has had."""
         for checkpoint in (saved, read_checkpoint(assignment.state, self._number)):
-            if checkpoint is not None and assignment.trial in checkpoint.slots:
-                tensors, meta = checkpoint.slots[assignment.trial]
+            if checkpoint is not None and assignment.number in checkpoint.slots:
+                tensors, meta = checkpoint.slots[assignment.number]
                 try:
                     self._trainer.restore(assignment, tensors, meta)
                 except RecordError:  # the user's model has changed since
@@ -190,7 +192,7 @@ class Lane:
         try:
             with self._output.bounded():
                 for assignment in back:
-                    self._trainer.restore(assignment, *saved.slots[assignment.trial])
+                    self._trainer.restore(assignment, *saved.slots[assignment.number])
         except (Exception, SystemExit):
             # The user's model has changed, or cannot even be built: replayed from the beginning, that is reported.
             check_device()
@@ -199,15 +201,15 @@ class Lane:
                     self._trainer.stop(assignment.slot)
             return
         for assignment in back:
-            del self._waiting[assignment.trial]
-            self._running[assignment.slot] = (assignment, int(saved.slots[assignment.trial][1]["epoch"]))
+            del self._waiting[assignment.number]
+            self._running[assignment.slot] = (assignment, int(saved.slots[assignment.number][1]["epoch"]))
         self._tick = saved.tick
 
     def _fill(self) -> bool:
         """Start what is due in the free slots; whether the ledger has nothing more."""
         for assignment in sorted(self._waiting.values(), key=lambda a: a.slot):
             if assignment.tick <= self._tick:
-                del self._waiting[assignment.trial]
+                del self._waiting[assignment.number]
                 self._start(assignment)
         free = tuple(slot for slot in range(self._trainer.width) if slot not in self._taken())
         if not free:
@@ -226,7 +228,7 @@ class Lane:
                 epochs = self._load(assignment, None)
         # A user's code may raise anything, and even exit; the study goes on.
         except (Exception, SystemExit) as error:
-            report = Report(assignment.trial, 0, {}, self._outcome(error), describe_error(error))
+            report = Report(assignment.number, 0, {}, self._outcome(error), describe_error(error))
             self._ledger.report(self._number, self._tick, (report,))
             return
         self._running[assignment.slot] = (assignment, epochs)
@@ -240,10 +242,10 @@ class Lane:
             results = tuple(EpochResult(slot, {}, outcome, detail) for slot in sorted(self._running))
         reports = tuple(self._report(result) for result in results)
         decisions = self._ledger.report(self._number, self._tick, reports)
-        slots = {assignment.trial: slot for slot, (assignment, _) in self._running.items()}
+        slots = {assignment.number: slot for slot, (assignment, _) in self._running.items()}
         for decision in decisions:
             if not decision.keep:
-                slot = slots[decision.trial]
+                slot = slots[decision.number]
                 self._trainer.stop(slot)
                 del self._running[slot]
         pause_s = max(self._job.checkpoint_s, _SAVE_EVERY * self._save_s)
@@ -278,7 +280,7 @@ class Lane:
         assignment, epoch = self._running[result.slot]
         self._running[result.slot] = (assignment, epoch + 1)
         return Report(
-            assignment.trial,
+            assignment.number,
             epoch + 1,
             result.metrics,
             result.outcome,

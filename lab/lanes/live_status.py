@@ -12,7 +12,7 @@ from typing import Any
 
 from lab.errors import RecordError
 from lab.record.folder import write_json
-from lab.spec.plan import Progress
+from lab.spec.exchange import Progress
 
 NAME = "lanes/now.json"
 _EVERY_S = 2.0

@@ -11,7 +11,8 @@ from lab.lanes.live_status import Glance
 from lab.lanes.self_test import self_test
 from lab.lanes.speed.probe import probe
 from lab.record.ledger import Ledger
-from lab.spec.plan import Job, Progress
+from lab.spec.exchange import Progress
+from lab.spec.plan import Job
 from lab.training.device import DeviceLost
 
 _WATCH_EVERY_S = 0.2

@@ -16,8 +16,10 @@ from torch import Tensor
 from lab.lanes.engine import Promise
 from lab.lanes.lane import template_of
 from lab.schedules import Constant
-from lab.spec.plan import Assignment, Job
+from lab.spec.exchange import Assignment
+from lab.spec.plan import Job
 from lab.spec.space import Params
+from lab.spec.trial import Trial
 from lab.tasks.load import load_task
 from lab.tasks.task import Split, Task
 from lab.training.batches import Examples
@@ -52,22 +54,22 @@ def self_test(job: Job) -> Promise:
 def _compared(task: Task, job: Job) -> Promise:
     # A lane of one slot is tried with two: another width is what it is compared with.
     rows = 1 if job.training.path == "sequential" else max(min(job.stack or job.width, job.width), 2)
-    trial = _Trial(task, job, rows)
-    wide = trial.trainer(rows)
-    alone = trial.trained(wide, 0)
+    tried = _Tried(task, job, rows)
+    wide = tried.trainer(rows)
+    alone = tried.trained(wide, 0)
     if rows == 1:  # a model of its own: another one, while the first lives
-        return Promise(_difference(alone, trial.trained(trial.trainer(1), 0)) / _STEPS, 0.0)
+        return Promise(_difference(alone, tried.trained(tried.trainer(1), 0)) / _STEPS, 0.0)
     wide.stop(0)
-    among = trial.trained(wide, rows - 1, beside=range(min(rows - 1, _MOST_OTHERS)))
+    among = tried.trained(wide, rows - 1, beside=range(min(rows - 1, _MOST_OTHERS)))
     for slot in (0, rows - 1):
         wide.stop(slot)
-    refilled = trial.trained(wide, 0)
-    own = trial.trained(trial.trainer(1), 0)
+    refilled = tried.trained(wide, 0)
+    own = tried.trained(tried.trainer(1), 0)
     within = max(_difference(alone, among), _difference(alone, refilled))
     return Promise(within / _STEPS, _difference(alone, own) / _STEPS)
 
 
-class _Trial:
+class _Tried:
     """A trial of a job's middle hyperparameters, trained for a few steps wherever it is put.
 
     It is validated on one example more than are evaluated at once, since that is where the width cuts the split.
@@ -95,7 +97,8 @@ class _Trial:
         return dict(_numbers(result.metrics, trainer.save(slot)[0]))
 
     def _assignment(self, slot: int, seed: int) -> Assignment:
-        return Assignment(slot, self._params, seed, _MOST_OTHERS, Constant(max_lr=_RATE), slot, 0)
+        trial = Trial(self._params, seed, _MOST_OTHERS, own_schedule=Constant(max_lr=_RATE))
+        return Assignment(slot, trial, slot, 0)
 
 
 def _numbers(metrics: Mapping[str, float], tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

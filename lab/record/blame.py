@@ -29,7 +29,7 @@ class _Case:
 
 
 @dataclass
-class Deaths:
+class Blame:
     """Per lane, the deaths since an epoch of it was last finished."""
 
     _cases: dict[int, _Case] = field(default_factory=dict)

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from lab.spec.plan import Outcome
+from lab.record.trial_schema import StoredTrial
+from lab.spec.trial import Outcome
 
 
 @dataclass(frozen=True)
@@ -19,43 +20,42 @@ class _Entry:
     storage_id: int
     state: TrialState
     lane: int | None
-    outcome: str | None
+    outcome: Outcome | None
     epochs_done: int
 
 
-class Tally:
+class Counts:
     """Counts of a stage's trials. Whoever changes a trial in the storage lets it be observed anew."""
 
-    def __init__(self, direction: Literal["maximize", "minimize"], trials: Iterable[FrozenTrial]) -> None:
+    def __init__(self, direction: Literal["maximize", "minimize"], trials: Iterable[StoredTrial]) -> None:
         self._better = max if direction == "maximize" else min
         self._entries: dict[int, _Entry] = {}
         self._running: dict[int, set[int]] = {}
         self._frontiers: dict[int, int] = {}
         self._states: Counter[TrialState] = Counter()
-        self.outcomes: Counter[str] = Counter()
+        self.outcomes: Counter[Outcome] = Counter()
         self.epochs_done = 0
-        """Of trials under way, and those that ended ones no longer need."""
+        """Those of running trials, and all of those that ended, since they need no more."""
         self.best: float | None = None
         self.failure = ""
         """What the last failed trial said."""
         for trial in trials:
             self.observe(trial)
 
-    def observe(self, trial: FrozenTrial) -> None:
+    def observe(self, trial: StoredTrial) -> None:
         """Count a trial as it is now, instead of as it was."""
         old = self._entries.get(trial.number)
         new = self._entries[trial.number] = _entry(trial)
         if old is not None:
             self._count(trial.number, old, -1)
         self._count(trial.number, new, 1)
-        place = trial.user_attrs.get("assignment")
-        if place is not None:
-            ticks = (self._frontiers.get(place["lane"], 0), place["tick"], trial.user_attrs.get("end_tick") or 0)
-            self._frontiers[place["lane"]] = max(ticks)
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            self.best = trial.value if self.best is None else self._better(self.best, trial.value)
+        seat = trial.seat
+        if seat is not None:
+            self._frontiers[seat.lane] = max(self._frontiers.get(seat.lane, 0), seat.tick, trial.end_tick or 0)
+        if trial.score is not None:
+            self.best = trial.score if self.best is None else self._better(self.best, trial.score)
         if new.outcome == Outcome.FAILED:
-            self.failure = str(trial.user_attrs.get("detail", ""))
+            self.failure = trial.detail
 
     def _count(self, number: int, entry: _Entry, sign: Literal[-1, 1]) -> None:
         self._states[entry.state] += sign
@@ -96,12 +96,10 @@ class Tally:
         return self._frontiers.get(lane, 0)
 
 
-def _entry(trial: FrozenTrial) -> _Entry:
-    attrs = trial.user_attrs
-    outcome = attrs.get("outcome")
+def _entry(trial: StoredTrial) -> _Entry:
+    outcome, seat = trial.outcome, trial.seat
     if outcome is None:
-        epochs = len(trial.intermediate_values)
+        epochs = len(trial.frozen.intermediate_values)
     else:  # one that ended early needs no more; one that was preempted is counted where it runs again
-        epochs = 0 if outcome == Outcome.PREEMPTED else int(attrs["planned"]["epochs"])
-    lane = attrs.get("assignment", {}).get("lane")
-    return _Entry(trial._trial_id, trial.state, lane, None if outcome is None else str(outcome), epochs)
+        epochs = 0 if outcome is Outcome.PREEMPTED else trial.epochs
+    return _Entry(trial.frozen._trial_id, trial.state, None if seat is None else seat.lane, outcome, epochs)

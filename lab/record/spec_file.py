@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from lab.errors import SpecError
-from lab.spec.study import StudySpec, TaskSpec, parse_spec
+from lab.spec.plan import TaskRef
+from lab.spec.study import StudySpec, parse_spec
 from lab.tasks.builtin import BUILTIN, rooted
 
 
@@ -46,11 +48,11 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _rooted(task: TaskSpec, folder: Path) -> TaskSpec:
+def _rooted(task: TaskRef, folder: Path) -> TaskRef:
     """A task's file and data are looked for beside the spec that names them."""
     if task.kind not in BUILTIN:
-        return task.model_copy(update={"root": str(folder / task.root)})
-    return task.model_copy(update=rooted(task.kind, task.model_extra or {}, folder))
+        return replace(task, root=str(folder / task.root))
+    return replace(task, options={**task.options, **rooted(task.kind, task.options, folder)})
 
 
 def _override(value: dict[str, Any], key: str, new: Any) -> None:

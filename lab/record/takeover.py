@@ -8,7 +8,7 @@ _AGAIN_S = 30.0
 """A trial that was moved and has finished no epoch since is moved again after so long, and then ever later."""
 
 
-class Moves:
+class Takeover:
     """Lanes that are lost, and the trials that were taken from them."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Moves:
         """A lane has not been heard of for so long."""
         self._lost[lane] = silent_s
 
-    def find(self, lane: int) -> None:
+    def heard(self, lane: int) -> None:
         """A lane speaks again; what was taken from it stays where it is."""
         self._lost.pop(lane, None)
 

@@ -9,18 +9,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
-from optuna.trial import FrozenTrial, TrialState
 
 from lab.errors import RecordError
 from lab.record.folder import Record
 from lab.record.journal import QueueStorage, ReadOnlyJournal
-from lab.spec.plan import ENDED, Outcome, Store
+from lab.record.trial_schema import StoredTrial
+from lab.spec.plan import ENDED, Store
 from lab.spec.space import Params
+from lab.spec.trial import Outcome, Trial
 
 
 def readable(path: Path) -> AbstractContextManager[None]:
@@ -69,18 +70,19 @@ class TrialRow:
     """One trial as the stages after it read it."""
 
     number: int
-    params: Params
-    outcome: Outcome | None
-    score: float | None
-    seed: int
-    epochs: int
-    role: str
-    curve: dict[int, float]
-    detail: str
-    seconds: float | None
-    plan_index: int | None
-    step_losses: list[float | None] = field(repr=False)
-    metrics: dict[str, float | None]
+    trial: Trial
+    outcome: Outcome | None = None
+    score: float | None = None
+    curve: dict[int, float] = field(default_factory=dict)
+    detail: str = ""
+    seconds: float | None = None
+    plan_index: int | None = None
+    step_losses: list[float | None] = field(default_factory=list, repr=False)
+    metrics: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def params(self) -> Params:
+        return self.trial.params
 
 
 def read_trials(record: Record, stage: str, store: Store | None = None) -> list[TrialRow]:
@@ -95,15 +97,15 @@ def read_trials(record: Record, stage: str, store: Store | None = None) -> list[
 def read_stages(record: Record, stages: Sequence[str], store: Store | None = None) -> dict[str, list[TrialRow]]:
     """The trials of several stages, for the price of one; see `read_trials`."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found = _read(record, stages, store)
-    for stage, rows in found.items():
+    trials = _read(record, stages, store)
+    for stage, rows in trials.items():
         artefact = record.artefact(stage) or {}
         had = sum(artefact["outcomes"].values()) if "outcomes" in artefact else artefact.get("trials", 0)
         ended = sum(row.outcome is not None for row in rows)
         if ended < had:
             message = f"holds {ended} ended trials of stage '{stage}', which had {had}"
             raise RecordError(f"{record.journal_path}: {message}; restore it from a copy")
-    return found
+    return trials
 
 
 def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[str, list[TrialRow]]:
@@ -112,10 +114,10 @@ def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[st
     with readable(record.journal_path), _nothing_to_collect():
         opened = open_storage(store, None if store else ReadOnlyJournal(record.journal_path))
         try:
-            found = {stage: _trials(opened, store.name(stage) if store else stage) for stage in stages}
+            stored = {stage: _stored(opened, store.name(stage) if store else stage) for stage in stages}
         finally:
             close_storage(opened)
-        rows = {s: [_row(trial) for trial in trials if "planned" in trial.user_attrs] for s, trials in found.items()}
+        rows = {stage: [_row(trial) for trial in trials if trial.is_planned] for stage, trials in stored.items()}
     return {s: [row for row in have if row.outcome is not Outcome.PREEMPTED] for s, have in rows.items()}
 
 
@@ -150,29 +152,24 @@ def why_ended(record: Record, stage: str, store: Store | None = None) -> str | N
             close_storage(opened)
 
 
-def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:
+def _stored(storage: BaseStorage, name: str) -> list[StoredTrial]:
     try:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         return []
-    return study.get_trials(deepcopy=False)
+    return [StoredTrial(trial) for trial in study.get_trials(deepcopy=False)]
 
 
-def _row(trial: FrozenTrial) -> TrialRow:
-    attrs = trial.user_attrs
-    outcome = attrs.get("outcome")
+def _row(stored: StoredTrial) -> TrialRow:
     return TrialRow(
-        number=trial.number,
-        params=cast(Params, dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {}))),
-        outcome=Outcome(outcome) if outcome else None,
-        score=trial.value if trial.state == TrialState.COMPLETE else None,
-        seed=attrs["planned"]["seed"],
-        epochs=attrs["planned"]["epochs"],
-        role=attrs["planned"]["role"],
-        curve={int(epoch): value for epoch, value in trial.intermediate_values.items()},
-        detail=str(attrs.get("detail", "")),
-        seconds=trial.duration.total_seconds() if trial.duration else None,
-        plan_index=attrs.get("plan_index"),
-        step_losses=attrs.get("step_losses", []),
-        metrics=attrs.get("metrics", {}),
+        number=stored.number,
+        trial=stored.trial,
+        outcome=stored.outcome,
+        score=stored.score,
+        curve=stored.curve,
+        detail=stored.detail,
+        seconds=stored.seconds,
+        plan_index=stored.plan_index,
+        step_losses=stored.step_losses,
+        metrics=stored.metrics,
     )

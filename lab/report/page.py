@@ -198,7 +198,7 @@ def _figures(spec: StudySpec, artefacts: _Artefacts, explored: Explored, rows: l
 
 def _schedules(spec: StudySpec, artefacts: _Artefacts, best: list[TrialRow]) -> dict[str, Schedule]:
     """The confirmed setups' schedules, else the best trials'."""
-    recipe = spec.schedule.recipe()
+    recipe = spec.schedule
     chosen = artefacts.confirm.chosen.all if artefacts.confirm else ()
     names = {"one_cycle": "best 1cycle", "several": "best cyclical"}
     confirmed = {names[candidate.kind]: recipe.schedule(candidate.params) for candidate in chosen}

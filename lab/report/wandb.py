@@ -59,7 +59,7 @@ class WandbTracker:
             table = self._wandb.Table(columns=["trial", "role", "outcome", "score", "epochs", *names])
             for row in rows:
                 values = [row.params.get(name) for name in names]
-                table.add_data(row.number, row.role, str(row.outcome), row.score, row.epochs, *values)
+                table.add_data(row.number, row.trial.role, str(row.outcome), row.score, row.trial.epochs, *values)
             self._run.log({f"{stage.name}/trials": table})
         if stage is explore.STAGE:
             for row in rows:

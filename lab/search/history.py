@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import boxcox, boxcox_llf, yeojohnson, yeojohnson_llf
 
 from lab.response.encode import Encoding
+from lab.spec.outcomes import OUTCOME
+from lab.spec.trial import Outcome
 
 Floats = NDArray[np.float64]
 
@@ -118,7 +120,7 @@ def _power(likelihood: Callable[..., Any], apply: Callable[..., Any], values: Fl
 
 def _failed(trial: FrozenTrial) -> bool:
     """Whether the setting is to blame, as far as is known: one that was preempted runs again."""
-    return trial.state == TrialState.FAIL and trial.user_attrs.get("outcome") not in ("diverged", "preempted")
+    return trial.state == TrialState.FAIL and trial.user_attrs.get(OUTCOME) not in (Outcome.DIVERGED, Outcome.PREEMPTED)
 
 
 def _teaches(trial: FrozenTrial) -> bool:
@@ -126,7 +128,7 @@ def _teaches(trial: FrozenTrial) -> bool:
         return True
     if trial.state == TrialState.PRUNED:
         return bool(trial.intermediate_values)
-    return trial.state == TrialState.FAIL and trial.user_attrs.get("outcome") == "diverged"
+    return trial.state == TrialState.FAIL and trial.user_attrs.get(OUTCOME) == Outcome.DIVERGED
 
 
 def inside(trial: FrozenTrial, encoding: Encoding) -> bool:

@@ -1,67 +1,97 @@
-"""What travels between ledger and lanes: jobs, assignments, reports, decisions. Values only."""
+"""What a stage wants trained, complete enough for any engine: jobs, plans, recipes. Values only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-import numpy as np
+from pydantic import Field
 
 from lab.errors import SpecError
 from lab.schedules import Schedule, parse_schedule, schedule_class
-from lab.spec.space import Params, Space, ends
+from lab.spec.section import Section
+from lab.spec.space import Space, ends
+from lab.spec.trial import Observed, Trial
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
 
 
-class Outcome(StrEnum):
-    """How a trial ended."""
-
-    COMPLETED = "completed"
-    PRUNED = "pruned"
-    DIVERGED = "diverged"
-    OUT_OF_MEMORY = "out of memory"
-    FAILED = "failed"
-    PREEMPTED = "preempted"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How hyperparameters become a schedule: one kind for one cycle, another for several.
+class Recipe(Section):
+    """How hyperparameters become a schedule: one kind for one cycle, another for several. A spec's `schedule`.
 
     A parameter named like a field of the schedule (max_lr, cycles, weight_decay, pct_start, ...) sets it; what
     `one` and `several` say holds for everything not searched.
     """
 
-    one: Mapping[str, Any] = field(default_factory=lambda: {"kind": "one_cycle"})
-    several: Mapping[str, Any] = field(default_factory=lambda: {"kind": "snapshot"})
+    one: dict[str, Any] = Field(default_factory=lambda: {"kind": "one_cycle"})
+    several: dict[str, Any] = Field(default_factory=lambda: {"kind": "snapshot"})
 
     def schedule(self, params: Mapping[str, Any]) -> Schedule:
         """The schedule that `params` describe; `cycles` (default 1) decides which kind."""
-        place, base = ("one", self.one) if int(params.get("cycles", 1)) == 1 else ("several", self.several)
-        names = {f.name for f in fields(schedule_class(base.get("kind"), f"schedule.{place}"))}
+        section, base = ("one", self.one) if int(params.get("cycles", 1)) == 1 else ("several", self.several)
+        names = {f.name for f in fields(schedule_class(base.get("kind"), f"schedule.{section}"))}
         searched = {name: value for name, value in params.items() if name in names}
-        return parse_schedule({**base, **searched}, f"schedule.{place}")
+        return parse_schedule({**base, **searched}, f"schedule.{section}")
+
+
+class Until(Section):
+    """What ends a search before its last trial; trials that run then are finished. A spec's `until`."""
+
+    gain_below_noise: bool = False
+    """The expected gain of a further trial is below the noise of a seed, eight trials in a row."""
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Hours of searching; breaks do not count."""
+    target_score: float | None = None
 
 
 @dataclass(frozen=True)
 class TaskRef:
-    """Where a task comes from: a built-in kind, or `file.py:Name` relative to `root`."""
+    """Where a task comes from: a built-in kind, or `file.py:Name` relative to `root`. A spec's `task`."""
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    """The task's own."""
     root: str = "."
-    given: object = None
-    """The task itself, when a study was made in Python from an object."""
+    instance: object = None
+    """The task itself, when a study was made in Python from an object; never written."""
     cache: str = ""
     """Where the task may keep what is costly to read again."""
     opened: object = None
     """The task as this process has opened it and checked its data; it stays in the process."""
     handed: object = None
     """Where lanes elsewhere find what the driver read, in the words of the engine."""
+
+
+def parse_task(value: object) -> TaskRef:
+    """A task as a spec writes it: a kind, or a mapping of `kind`, `root` and the task's own options.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    if isinstance(value, TaskRef):
+        return value
+    if isinstance(value, str):
+        return TaskRef(value)
+    if not isinstance(value, Mapping):
+        raise SpecError("task", f"{value!r} is not a mapping of options to values")
+    options = dict(value)
+    if "kind" not in options:
+        raise SpecError("task.kind", "is missing")
+    kind, root, instance = options.pop("kind"), options.pop("root", "."), options.pop("given", None)
+    for name, text in (("kind", kind), ("root", root)):
+        if not isinstance(text, str):
+            raise SpecError(f"task.{name}", f"{text!r}: input should be a valid string")
+    for name in options:
+        if not isinstance(name, str):
+            raise SpecError(f"task.{name}", f"{name!r}: keys should be strings")
+    return TaskRef(kind, options, root, instance)
+
+
+def dump_task(task: TaskRef) -> dict[str, Any]:
+    """What `parse_task` reads back to the same, but for what is never written."""
+    return {"kind": task.kind, "root": task.root, **task.options}
 
 
 @dataclass(frozen=True)
@@ -78,42 +108,8 @@ class Store:
         return f"{self.study}/{stage}"
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A trial that a stage lays down itself rather than leave to the sampler."""
-
-    params: Params
-    seed: int
-    epochs: int
-    role: str
-    schedule: Schedule | None = None
-    """None: what the job's recipe makes of `params`."""
-    keep: bool = False
-    """Whether weights are kept at every cycle end."""
-
-
-@dataclass(frozen=True)
-class Until:
-    """What ends a search before its last trial; trials that run then are finished."""
-
-    gain_below_noise: bool = False
-    hours: float | None = None
-    target_score: float | None = None
-
-
 ENDED = "ended"
 """What a search's storage calls the reason for which it ended before its last trial."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """A trial of another study, as a prior observation: it teaches the sampler and counts as none of this one's."""
-
-    params: Params
-    outcome: Outcome
-    score: float | None
-    curve: Mapping[int, float]
-    """Score by epoch."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +120,9 @@ class SearchPlan:
     pruner: Mapping[str, Any]
     trials: int
     epochs: int
-    until: Until = Until()
-    known: tuple[Known, ...] = ()
+    until: Until = field(default_factory=Until)
+    observed: tuple[Observed, ...] = ()
+    """Trials of another study: they teach the sampler and count as none of this one's."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +161,7 @@ class Job:
     width: int
     """Slots of a lane."""
     lanes: int
-    plan: tuple[Planned, ...] | SearchPlan
+    plan: tuple[Trial, ...] | SearchPlan
     stack: int | None = None
     """How many slots are trained as one stacked model, where trials differ in what one must share; None: all."""
     max_failed_share: float = 0.5
@@ -184,127 +181,19 @@ class Job:
         return sum(p.epochs for p in self.plan)
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """A trial handed to a slot of a lane, to start when the lane's clock of epochs shows `tick`."""
-
-    trial: int
-    params: Params
-    seed: int
-    epochs: int
-    schedule: Schedule
-    slot: int
-    tick: int
-    keep: bool = False
-    state: bytes | None = field(default=None, repr=False)
-    """The checkpoint of the lane that lost this trial, to go on from; None for one that begins."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a lane says of one trial after an epoch; with an `outcome`, that the trial has ended."""
-
-    trial: int
-    epoch: int
-    """Epochs trained so far, so the first report says 1."""
-    metrics: Mapping[str, float]
-    outcome: Outcome | None = None
-    detail: str = ""
-    step_losses: tuple[float, ...] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    """Name to content of what the trial leaves behind (snapshots); written before the trial is closed."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Whether a trial goes on, and why."""
-
-    trial: int
-    keep: bool
-    reason: str
-
-
-@dataclass(frozen=True)
-class Work:
-    """Answer to a lane that has free slots."""
-
-    assignments: tuple[Assignment, ...]
-    done: bool
-    """Nothing will come any more: a lane without running trials may leave."""
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """Where a lane begins, at first or after a restart."""
-
-    tick: int
-    running: tuple[Assignment, ...]
-    checkpoint: bytes | None
-    width: int | None = None
-    """Slots that fit into memory here, where that is known to be fewer than the job's width."""
-    suspects: Mapping[int, int] = field(default_factory=dict)
-    """Trials of which one may have killed the lane, and the epoch that each has to survive alone first."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a stage is."""
-
-    stage: str
-    planned: int
-    counts: Mapping[str, int]
-    running: int
-    epochs_done: int
-    epochs_planned: int
-    best: float | None
-    finished: bool
-    abort: str = ""
-    """Why the stage cannot go on; empty while it can."""
-    repeated: int = 0
-    """Epochs reported again, since the ledger was opened: what was trained twice."""
-
-    @property
-    def closed(self) -> int:
-        return sum(n for outcome, n in self.counts.items() if outcome != Outcome.PREEMPTED)
-
-
-class LedgerFace(Protocol):
-    """What a lane needs of a ledger, whether it is called directly or across a cluster."""
-
-    def attach(self, lane: int) -> Attachment: ...
-
-    def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work: ...
-
-    def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]: ...
-
-    def checkpoint(self, lane: int, state: bytes) -> None: ...
-
-    def trying(self, lane: int, trial: int | None) -> None:
-        """The lane now trains one suspect alone; None: all of them have been tried."""
-
-    def shrink(self, lane: int) -> Attachment:
-        """The lane's slots do not fit into memory: its trials wait again, and half as many slots remain."""
-
-
-def derive_seed(*parts: int | str) -> int:
-    """A 31-bit seed that depends on every part; the same parts give the same seed on every machine."""
-    entropy = [b for part in parts for b in (str(part).encode() + b"\0")]
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
-
-
 def check_recipe(recipe: Recipe, space: Space) -> None:
     """Refuse a recipe that could not make a schedule from the space's parameters, at either end of each."""
-    for place, base in (("one", recipe.one), ("several", recipe.several)):
+    for section, base in (("one", recipe.one), ("several", recipe.several)):
         if "max_lr" not in base and "max_lr" not in space:
-            raise SpecError("space.max_lr", f"is missing, and schedule.{place}.max_lr is not given either")
+            raise SpecError("space.max_lr", f"is missing, and schedule.{section}.max_lr is not given either")
         if "max_lr" not in base and space["max_lr"].when:
-            raise SpecError("space.max_lr.when", f"every trial needs max_lr, or schedule.{place}.max_lr")
+            raise SpecError("space.max_lr.when", f"every trial needs max_lr, or schedule.{section}.max_lr")
         whole = {"max_lr": 1e-3, **base}
-        parse_schedule(whole, f"schedule.{place}")
+        parse_schedule(whole, f"schedule.{section}")
         names = {f.name for f in fields(schedule_class(base.get("kind")))}
         for name, dimension in space.items():
             for value in ends(dimension) if name in names else ():
                 try:
                     parse_schedule({**whole, name: value})
                 except SpecError as error:
-                    raise SpecError(f"space.{name}", f"{error.message} (schedule.{place})") from None
+                    raise SpecError(f"space.{name}", f"{error.message} (schedule.{section})") from None

@@ -9,23 +9,18 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from lab.errors import SpecError, nearest
-from lab.spec.plan import Recipe, Store, TaskRef, Training, Until, check_recipe
+from lab.spec.plan import Recipe, Store, TaskRef, Training, Until, check_recipe, dump_task, parse_task
+from lab.spec.section import Section
 from lab.spec.space import Choice, Float, Int, Space, dump_dimension, ends, parse_dimension
 
 _MOST_THREADS = 512
 """More than a machine's cores only slow it down; a hundred thousand end the process."""
 _FRESHNESS = 4
 """A search has at least this many times more trials than run at once."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True, allow_inf_nan=False
-    )
 
 
 def _parse_space(value: object) -> Space:
@@ -40,43 +35,15 @@ def _dump_space(space: Space) -> dict[str, Any]:
     return {name: dump_dimension(d) for name, d in space.items()}
 
 
-def _parse_task(value: object) -> object:
-    return {"kind": value} if isinstance(value, str) else value
-
-
 Positive = Annotated[int, Field(ge=1)]
+TaskField = Annotated[TaskRef, BeforeValidator(parse_task), PlainSerializer(dump_task)]
 SpaceField = Annotated[Space, BeforeValidator(_parse_space), PlainSerializer(_dump_space)]
-
-
-class TaskSpec(BaseModel):
-    """Which task; keys beside `kind` and `root` are the task's own options."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    kind: str
-    root: str = "."
-    given: Any = Field(default=None, exclude=True, repr=False)
-    """The task itself, when a study was made in Python from an object; never written."""
-    opened: Any = Field(default=None, exclude=True, repr=False)
-    """See `TaskRef.opened`; never written."""
-
-    def ref(self) -> TaskRef:
-        return TaskRef(self.kind, dict(self.model_extra or {}), self.root, self.given, opened=self.opened)
-
-
-class ScheduleSpec(_Section):
-    """How one cycle and several are trained; searched parameters of the same names win."""
-
-    one: dict[str, Any] = Field(default_factory=lambda: {"kind": "one_cycle"})
-    several: dict[str, Any] = Field(default_factory=lambda: {"kind": "snapshot"})
-
-    def recipe(self) -> Recipe:
-        return Recipe(self.one, self.several)
 
 
 _WEIGHT_DECAYS = (0.001, 0.01, 0.1)
 
 
-class BoundsSpec(_Section):
+class BoundsSpec(Section):
     """The learning-rate range test."""
 
     seeds: Positive = 3
@@ -117,7 +84,7 @@ def without_range_test(sampler: Mapping[str, Any]) -> dict[str, Any]:
     return {**sampler, "prior": {name: belief for name, belief in prior.items() if belief != FROM_BOUNDS}}
 
 
-class SearchSpec(_Section):
+class SearchSpec(Section):
     """The explore stage."""
 
     sampler: dict[str, Any] = Field(default_factory=lambda: {"kind": "forest"})
@@ -132,20 +99,7 @@ class SearchSpec(_Section):
         return max(self.trials // _FRESHNESS, 1)
 
 
-class UntilSpec(_Section):
-    """What ends the explore stage before its last trial, beside `search.trials`."""
-
-    gain_below_noise: bool = False
-    """The expected gain of a further trial is below the noise of a seed, eight trials in a row."""
-    hours: Annotated[float, Field(gt=0)] | None = None
-    """Of searching, breaks not counted; trials that run then are finished."""
-    target_score: float | None = None
-
-    def value(self) -> Until:
-        return Until(self.gain_below_noise, self.hours, self.target_score)
-
-
-class ConfirmSpec(_Section):
+class ConfirmSpec(Section):
     """Fresh seeds for the best candidates."""
 
     one_cycle: Positive = 3
@@ -153,7 +107,7 @@ class ConfirmSpec(_Section):
     seeds: Annotated[int, Field(ge=2)] = 4
 
 
-class FinalSpec(_Section):
+class FinalSpec(Section):
     """The final models: `epochs` each, on `seeds` seeds; the cyclical ones with `snapshots` cycles."""
 
     epochs: Positive = 60
@@ -167,7 +121,7 @@ class FinalSpec(_Section):
         return self
 
 
-class ExecutionSpec(_Section):
+class ExecutionSpec(Section):
     """Where and how lanes run; `auto` is replaced before the study starts."""
 
     engine: Literal["auto", "ray", "local"] = "auto"
@@ -195,19 +149,19 @@ class ExecutionSpec(_Section):
         return self
 
 
-class StudySpec(_Section):
+class StudySpec(Section):
     """A whole study."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    task: Annotated[TaskSpec, BeforeValidator(_parse_task)]
+    task: TaskField
     space: SpaceField
-    schedule: ScheduleSpec = ScheduleSpec()
+    schedule: Recipe = Recipe()
     optimizer: dict[str, Any] = Field(default_factory=lambda: {"kind": "adamw"})
     batch_size: Positive = 64
     bounds: BoundsSpec = BoundsSpec()
     search: SearchSpec = SearchSpec()
-    until: UntilSpec = UntilSpec()
+    until: Until = Until()
     confirm: ConfirmSpec = ConfirmSpec()
     final: FinalSpec = FinalSpec()
     execution: ExecutionSpec = ExecutionSpec()
@@ -218,7 +172,7 @@ class StudySpec(_Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self.space.check_conditions()
-        check_recipe(self.schedule.recipe(), self.space)
+        check_recipe(self.schedule, self.space)
         for value in ends(self.space["cycles"]) if "cycles" in self.space else ():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise SpecError("space.cycles", f"{value!r} is not a whole number of at least 1")
@@ -246,35 +200,35 @@ class StudySpec(_Section):
         """A prior over what is not searched, or around what never is, would say nothing without a word."""
         prior = self.search.sampler.get("prior")
         for name, belief in prior.items() if isinstance(prior, dict) else ():
-            place, dimension = f"search.sampler.prior.{name}", self.space.get(str(name))
+            path, dimension = f"search.sampler.prior.{name}", self.space.get(str(name))
             if belief == FROM_BOUNDS:
                 if not (name == "max_lr" and isinstance(dimension, Float)):
-                    raise SpecError(place, "'from: bounds' is possible for a max_lr of low and high")
+                    raise SpecError(path, "'from: bounds' is possible for a max_lr of low and high")
             elif dimension is None:
                 raise SpecError(
-                    place, f"is not searched{nearest(str(name), self.space)}; searched are {', '.join(self.space)}"
+                    path, f"is not searched{nearest(str(name), self.space)}; searched are {', '.join(self.space)}"
                 )
             elif isinstance(dimension, Choice):
-                raise SpecError(place, "is a choice, whose options have no order to lie near to")
+                raise SpecError(path, "is a choice, whose options have no order to lie near to")
             elif isinstance(dimension, (Float, Int)) and isinstance(belief, dict):
                 center = belief.get("center")
                 if isinstance(center, (int, float)) and not dimension.low <= center <= dimension.high:
                     raise SpecError(
-                        f"{place}.center",
+                        f"{path}.center",
                         f"{center!r} is not within space.{name}, {dimension.low!r} to {dimension.high!r}",
                     )
         return self
 
     def training(self) -> Training:
         """How lanes train, as far as the spec says."""
-        found = self.execution
+        execution = self.execution
         return Training(
             self.optimizer,
             self.batch_size,
-            path=found.path,
-            threads=found.threads if isinstance(found.threads, int) else 1,
-            device=found.device,
-            precision=found.precision,
+            path=execution.path,
+            threads=execution.threads if isinstance(execution.threads, int) else 1,
+            device=execution.device,
+            precision=execution.precision,
         )
 
     @property
@@ -289,7 +243,7 @@ class StudySpec(_Section):
         if self.storage is None:
             return None
         # A section that says nothing is left out: studies begun before there was one keep their name.
-        silent = {"until"} if self.until == UntilSpec() else set()
+        silent = {"until"} if self.until == Until() else set()
         said = self.model_dump(mode="json", exclude={"execution", "provenance", "storage"} | silent)
         asked = json.dumps(said, sort_keys=True)
         return Store(self.storage, f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}")
@@ -315,7 +269,7 @@ def parse_spec(value: object) -> StudySpec:
 
 def _as_spec_error(error: ValidationError) -> SpecError:
     first: ErrorDetails = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
-    place = _place(first)
+    path = _path_of(first)
     if first["type"] == "extra_forbidden":
         section: type[BaseModel] = StudySpec
         for part in first["loc"][:-1]:
@@ -324,15 +278,15 @@ def _as_spec_error(error: ValidationError) -> SpecError:
             assert issubclass(annotation, BaseModel)
             section = annotation
         names = [n for n in section.model_fields if n != "provenance"]
-        return SpecError(place, f"is unknown{nearest(str(first['loc'][-1]), names)}; allowed: {', '.join(names)}")
+        return SpecError(path, f"is unknown{nearest(str(first['loc'][-1]), names)}; allowed: {', '.join(names)}")
     if first["type"] == "missing":
-        return SpecError(place, "is missing")
+        return SpecError(path, "is missing")
     if first["type"] == "model_type":
-        return SpecError(place, f"{first['input']!r} is not a mapping of options to values")
-    messages = [e["msg"][0].lower() + e["msg"][1:] for e in error.errors() if _place(e) == place]
-    return SpecError(place, f"{first['input']!r}: {', or '.join(messages)}")
+        return SpecError(path, f"{first['input']!r} is not a mapping of options to values")
+    messages = [e["msg"][0].lower() + e["msg"][1:] for e in error.errors() if _path_of(e) == path]
+    return SpecError(path, f"{first['input']!r}: {', or '.join(messages)}")
 
 
-def _place(error: ErrorDetails) -> str:
+def _path_of(error: ErrorDetails) -> str:
     """The keys that lead to an error; where several types are possible, pydantic names the type tried as well."""
     return ".".join(str(p) for p in error["loc"] if p not in ("constrained-int", "literal['auto']", "[key]")) or "spec"

@@ -17,10 +17,10 @@ from lab.record.trials import TrialRow
 from lab.schedules import Floats, Ramp
 from lab.spec.batch_size import BATCH_SIZE, batch_size_of
 from lab.spec.optimizer import OPTIMIZER
-from lab.spec.plan import Planned, derive_seed
 from lab.spec.points import template_params
 from lab.spec.space import Choice, Float, Params, Space, ends
 from lab.spec.study import StudySpec
+from lab.spec.trial import Trial, derive_seed
 from lab.stages.job import run_job
 from lab.stages.stage import Skipped, Stage, Trainings
 
@@ -73,12 +73,12 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Bounds | Skipped:
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     kinds: list[dict[str, Any]] = [{OPTIMIZER: kind} for kind in _optimizers(spec, base)] or [{}]
     planned = tuple(
-        Planned(
+        Trial(
             params={**base, **kind, **point},
             seed=derive_seed(spec.seed, "bounds", seed),
             epochs=epochs,
             role=", ".join([*kind.values(), *(f"{name}={value:g}" for name, value in point.items())]),
-            schedule=replace(ramp, weight_decay=point["weight_decay"]),
+            own_schedule=replace(ramp, weight_decay=point["weight_decay"]),
         )
         for kind in kinds
         for point in points
@@ -118,7 +118,7 @@ def _optimizers(spec: StudySpec, base: Params) -> list[str]:
 
 def _as_run(row: TrialRow, lrs: Floats) -> Run:
     losses = np.array([np.nan if loss is None else loss for loss in row.step_losses])
-    return Run(row.seed, float(row.params["weight_decay"]), lrs[: len(losses)], losses)
+    return Run(row.trial.seed, float(row.params["weight_decay"]), lrs[: len(losses)], losses)
 
 
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:

@@ -11,9 +11,10 @@ from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, task_of
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
-from lab.spec.plan import Direction, Planned, derive_seed
+from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
+from lab.spec.trial import Trial, derive_seed
 from lab.stages import race
 from lab.stages.explore import Best
 from lab.stages.from_bounds import space_of
@@ -120,7 +121,7 @@ def _race(
     The plan only grows, so a race that was interrupted goes on where it was.
     """
     places: list[int] = []
-    planned: list[Planned] = []
+    planned: list[Trial] = []
     out: set[int] = set()
     rows: list[TrialRow] = []
     entries: list[Candidate] = []
@@ -131,7 +132,7 @@ def _race(
             if index not in out:
                 places.append(index)
                 fresh = derive_seed(spec.seed, "confirm", index, seed)
-                planned.append(Planned(params=params, seed=fresh, epochs=spec.search.epochs, role=kind))
+                planned.append(Trial(params=params, seed=fresh, epochs=spec.search.epochs, role=kind))
         cycles = tuple(int(p.params["cycles"]) for p in planned)
         space = open_to_cycles(space_of(spec, record), cycles)
         rows = run_job(spec, record, engine, make_job(spec, record, engine, "confirm", tuple(planned), space))

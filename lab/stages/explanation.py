@@ -22,13 +22,14 @@ from lab.response.rungs import AtFull, Rows, rows_of
 from lab.search.gain import gain_of_next
 from lab.search.known import as_trials
 from lab.spec.distributions import conditions, distributions
-from lab.spec.plan import Direction, Outcome, derive_seed
+from lab.spec.plan import Direction
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
+from lab.spec.trial import Outcome, derive_seed
 from lab.stages.advice import widened
 from lab.stages.explain import Explained, Gain, TreeStd, Withheld
 from lab.stages.from_bounds import space_of
-from lab.stages.warm_start import known, known_of
+from lab.stages.warm_start import known
 from lab.tasks.task import Task, TrialFunction
 
 Floats = NDArray[np.float64]
@@ -107,7 +108,7 @@ def _crowded(trials: list[TrialRow], direction: str, encoding: Encoding, units: 
 def _gain(spec: StudySpec, record: Record, space: Space, direction: str, trials: list[TrialRow]) -> Gain | None:
     """Of going on with the search, from all that it was told; None where too little is known."""
     dists = distributions(space)
-    told = as_trials([*known(record, space), *(known_of(row) for row in trials)], dists)
+    told = as_trials([*known(record, space), *trials], dists)
     gain = gain_of_next(
         told, dists, StudyDirection[direction.upper()], derive_seed(spec.seed, "explore"), conditions(space)
     )

@@ -66,7 +66,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Explored:
     search = spec.search
     space = space_of(spec, record)
     known = warm_start.known(record, space)
-    plan = SearchPlan(sampler_of(spec, record), search.pruner, search.trials, search.epochs, spec.until.value(), known)
+    plan = SearchPlan(sampler_of(spec, record), search.pruner, search.trials, search.epochs, spec.until, known)
     job = make_job(spec, record, engine, "explore", plan, space)
     rows = run_job(spec, record, engine, job)
     ended = why_ended(record, "explore", spec.store)

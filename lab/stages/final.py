@@ -10,13 +10,15 @@ from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, task_of
 from lab.record.folder import Record
 from lab.record.trials import TrialRow
-from lab.spec.plan import Direction, Planned, derive_seed
+from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
+from lab.spec.trial import Trial, derive_seed
 from lab.stages import confirm
 from lab.stages.from_bounds import space_of
 from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
 from lab.stages.stage import Stage, Trainings
+from lab.tasks.task import Task
 
 LONG, CYCLICAL, SHORT = "one_cycle", "several", "short"
 
@@ -59,7 +61,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
     chosen = confirm.STAGE.need(record).chosen
     one = chosen.one_cycle.params
     several = (chosen.several or chosen.one_cycle).params
-    planned: list[Planned] = []
+    planned: list[Trial] = []
     for seed in range(final.seeds):
         planned.append(_plan(spec, LONG, with_cycles(one, 1), final.epochs, seed))
         planned.append(_plan(spec, CYCLICAL, with_cycles(several, final.snapshots), final.epochs, seed))
@@ -81,17 +83,16 @@ def _short_epochs(spec: StudySpec) -> int:
     return max(spec.final.epochs // spec.final.snapshots, 1)
 
 
-def _plan(spec: StudySpec, role: str, params: Params, epochs: int, seed: int, member: int = 0) -> Planned:
-    return Planned(params, derive_seed(spec.seed, "final", role, seed, member), epochs, f"{role}:{seed}", keep=True)
+def _plan(spec: StudySpec, role: str, params: Params, epochs: int, seed: int, member: int = 0) -> Trial:
+    return Trial(params, derive_seed(spec.seed, "final", role, seed, member), epochs, f"{role}:{seed}", keep=True)
 
 
-def _ends(spec: StudySpec, plan: Planned) -> tuple[int, ...]:
+def _ends(spec: StudySpec, plan: Trial) -> tuple[int, ...]:
     """One entry per snapshot that a completed run leaves; how many does not depend on the steps of an epoch."""
-    return spec.schedule.recipe().schedule(plan.params).cycle_ends(plan.epochs * 100)
+    return spec.schedule.schedule(plan.params).cycle_ends(plan.epochs * 100)
 
 
-def _entry(spec: StudySpec, record: Record, plan: Planned, row: TrialRow) -> Run:
-    from lab.tasks.task import Task
+def _entry(spec: StudySpec, record: Record, plan: Trial, row: TrialRow) -> Run:
 
     role, _, seed = plan.role.partition(":")
     files = sorted(record.final_folder.glob(f"{row.number:04d}-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]))
@@ -106,7 +107,7 @@ def _entry(spec: StudySpec, record: Record, plan: Planned, row: TrialRow) -> Run
         seed=int(seed),
         trial=row.number,
         params=row.params,
-        epochs=row.epochs,
+        epochs=row.trial.epochs,
         outcome=str(row.outcome),
         score=row.score,
         snapshots=tuple(path.name for path in files) if row.score is not None else (),

@@ -8,9 +8,10 @@ from lab.errors import StudyError
 from lab.lanes.engine import Engine
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
-from lab.spec.plan import Job, Outcome
+from lab.spec.plan import Job
 from lab.spec.space import Choice, Params, Space
 from lab.spec.study import StudySpec
+from lab.spec.trial import Outcome
 
 
 def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[TrialRow]:

@@ -63,7 +63,7 @@ class Ensemble:
         artefact = ensemble.STAGE.complete(record)
         if isinstance(artefact, Skipped):
             raise RecordError(f"{record.folder}: this study has no ensemble: {artefact.skipped}")
-        task = load_task(spec.task.ref())
+        task = load_task(spec.task)
         assert isinstance(task, Task)  # a trial function's study has skipped its ensemble
         kept = record.task()
         if kept is not None and kept["fitted"] is not None:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from lab.errors import StudyError
 from lab.record.folder import Record
-from lab.spec.plan import derive_seed
 from lab.spec.study import StudySpec
+from lab.spec.trial import derive_seed
 from lab.stages.ensemble import Baseline, ChosenEnsemble, Control, Ensembled, Example, FailedBaseline, Member
 from lab.stages.final import CYCLICAL, LONG, SHORT, Run
 from lab.stages.predictor import member_outputs

@@ -5,6 +5,7 @@ They teach the sampler. They are none of this study's trials: not counted, not e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from lab.record.spec_file import read_spec
 from lab.record.trials import TrialRow, read_trials
 from lab.search.known import as_trials
 from lab.spec.distributions import distributions
-from lab.spec.plan import Known, Outcome
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
+from lab.spec.trial import Observation, Observed, Outcome
 from lab.stages.explore import WarmStart
 
 _PLACE = "--warm-start"
@@ -46,31 +47,25 @@ def begin(spec: StudySpec, record: Record, source: Path) -> str:
     rows = [row for row in read_trials(Record(source), "explore", other.store) if row.outcome in _TEACHES]
     if not rows:
         raise SpecError(_PLACE, f"{source} has no finished trial of stage 'explore'")
-    if not spec.space.needs_bounds and not _inside([known_of(row) for row in rows], spec.space):
+    if not spec.space.needs_bounds and not _inside(rows, spec.space):
         raise SpecError(_PLACE, f"none of the {len(rows)} trials of {source} lies in this space")
     write_json(path_of(record), {"source": str(source.resolve()), "trials": [_as_json(row) for row in rows]})
     return f"from {len(rows)} trials of {source}"
 
 
-def known(record: Record, space: Space) -> tuple[Known, ...]:
+def known(record: Record, space: Space) -> tuple[Observed, ...]:
     """What was read and lies in the space; nothing where the study starts cold."""
     if not path_of(record).exists():
         return ()
     return _inside([_from_json(one) for one in _kept(record)["trials"]], space)
 
 
-def told(record: Record, used: tuple[Known, ...]) -> WarmStart | None:
+def told(record: Record, used: Sequence[Observed]) -> WarmStart | None:
     """For the artefact: where the trials came from, how many were read, and how many lie in the space."""
     if not path_of(record).exists():
         return None
     kept = _kept(record)
     return WarmStart(kept["source"], len(kept["trials"]), len(used))
-
-
-def known_of(row: TrialRow) -> Known:
-    """A trial of a record, as an observation."""
-    assert row.outcome is not None  # it has ended
-    return Known(row.params, row.outcome, row.score, row.curve)
 
 
 def path_of(record: Record) -> Path:
@@ -87,7 +82,7 @@ def _same_score(spec: StudySpec, other: StudySpec, source: Path) -> None:
 
 
 def _meaning(spec: StudySpec) -> dict[str, Any]:
-    ref = spec.task.ref()
+    ref = spec.task
     return {
         "task": ref.kind,
         "task options": dict(ref.options),
@@ -98,10 +93,10 @@ def _meaning(spec: StudySpec) -> dict[str, Any]:
     }
 
 
-def _inside(found: list[Known], space: Space) -> tuple[Known, ...]:
+def _inside(observed: Sequence[Observed], space: Space) -> tuple[Observed, ...]:
     """Points of the space: of its hyperparameters those that exist there, no others, within their ranges."""
     dists = distributions(space)
-    whole = [one for one in found if one.params.keys() == {n for n in space if space.active(n, one.params)}]
+    whole = [one for one in observed if one.params.keys() == {n for n in space if space.active(n, one.params)}]
     return tuple(one for one in whole if as_trials([one], dists))
 
 
@@ -116,6 +111,6 @@ def _as_json(row: TrialRow) -> dict[str, Any]:
     return {"params": row.params, "outcome": str(row.outcome), "score": row.score, "curve": row.curve}
 
 
-def _from_json(one: dict[str, Any]) -> Known:
+def _from_json(one: dict[str, Any]) -> Observation:
     curve = {int(epoch): score for epoch, score in one["curve"].items() if score is not None}
-    return Known(one["params"], Outcome(one["outcome"]), one["score"], curve)
+    return Observation(one["params"], Outcome(one["outcome"]), one["score"], curve)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,13 +33,13 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
     from lab.training.trainer import steps_per_epoch
 
-    task = load_task(spec.task.ref())
+    task = load_task(spec.task)
     if isinstance(task, TrialFunction):
         return spec, ()
     check_optimizer(spec.optimizer, spec.space)
     sizes = batch_sizes(spec.batch_size, spec.space)
     task.cache = record.data_folder.resolve()
-    spec = spec.model_copy(update={"task": spec.task.model_copy(update={"opened": task})})
+    spec = spec.model_copy(update={"task": replace(spec.task, opened=task)})
     description = task.describe()
     for split in TRAIN_AND_VALID:
         check_data(task, split)

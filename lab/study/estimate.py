@@ -27,7 +27,7 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     Raises:
         TaskError: the task cannot be trained on, or probing has shown that it breaks its contract.
     """
-    description = describe(spec.task.ref())
+    description = describe(spec.task)
     examples = description.train_examples
     # Of a user's file it is not known yet whether it holds a trial function, whose parameters may be called anything.
     sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
@@ -76,13 +76,13 @@ def _pace(spec: StudySpec) -> Pace:
     from lab.lanes.local import LocalEngine
     from lab.lanes.speed.pace import find_pace
 
-    task = load_task(spec.task.ref())
+    task = load_task(spec.task)
     job = Job(
         stage="probe",
         folder=Path(),
-        task=replace(spec.task.ref(), opened=task),
+        task=replace(spec.task, opened=task),
         space=spec.space,
-        recipe=spec.schedule.recipe(),
+        recipe=spec.schedule,
         training=spec.training(),
         direction=task.direction,
         metric=task.metric,

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from lab.spec.plan import Outcome, Progress
+from lab.spec.exchange import Progress
+from lab.spec.trial import Outcome
 
 _LOG_EVERY_S = 10.0
 

@@ -41,11 +41,11 @@ def _flat(stage: str, row: TrialRow) -> dict[str, Any]:
     flat = {
         "stage": stage,
         "trial": row.number,
-        "role": row.role,
+        "role": row.trial.role,
         "outcome": None if row.outcome is None else str(row.outcome),
         "score": row.score,
-        "epochs": row.epochs,
-        "seed": row.seed,
+        "epochs": row.trial.epochs,
+        "seed": row.trial.seed,
         "seconds": row.seconds,
         "detail": row.detail or None,
     }

@@ -232,15 +232,15 @@ def check_components(spec: StudySpec) -> None:
     # Here, not above: whoever looks at a study needs no sampler, and scikit-learn takes a second to come.
     from lab.search.by_name import build_pruner, sampler_source
 
-    if spec.task.given is None:
-        check_reference(spec.task.ref())
+    if spec.task.instance is None:
+        check_reference(spec.task)
     sampler_source(without_range_test(spec.search.sampler), spec.seed, {})
     build_pruner(spec.search.pruner, spec.search.epochs, spec.seed)
     # A trial function's hyperparameters may be called anything; what a user's file holds is known when it is read.
     searched = spec.space if spec.task.kind in BUILTIN else {}
     check_optimizer(spec.optimizer, searched)
     batch_sizes(spec.batch_size, searched)
-    check_read(searched, always_read(spec.schedule.recipe(), spec.optimizer, searched), spec.task.kind)
+    check_read(searched, always_read(spec.schedule, spec.optimizer, searched), spec.task.kind)
 
 
 def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
@@ -249,10 +249,10 @@ def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
     from lab.tasks.load import load_task
     from lab.tasks.task import Task
 
-    task = None if spec.task.kind in BUILTIN else load_task(spec.task.ref())
+    task = None if spec.task.kind in BUILTIN else load_task(spec.task)
     if not isinstance(task, Task):
         return ()
-    found = unread(task, corner_params(spec.space), always_read(spec.schedule.recipe(), spec.optimizer, spec.space))
+    found = unread(task, corner_params(spec.space), always_read(spec.schedule, spec.optimizer, spec.space))
     return tuple(f"space.{name}: the task was not seen to read it; then it is searched to no effect" for name in found)
 
 

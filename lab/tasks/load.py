@@ -63,7 +63,7 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     """
     from lab.tasks.task import Task, TrialFunction
 
-    for made in (ref.opened, ref.given):
+    for made in (ref.opened, ref.instance):
         if isinstance(made, (Task, TrialFunction)):
             return made
     check_reference(ref)

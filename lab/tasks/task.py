@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.schedules import Schedule
+from lab.spec.trial import Trial
 from lab.tasks.description import Description
 
 Split: TypeAlias = Literal["train", "valid", "test"]
@@ -195,16 +195,6 @@ class Task(ABC):
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         """One example for people: name to text, or, under `image`, a data URI."""
         return {}
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What a trial function is given."""
-
-    params: Mapping[str, Any]
-    schedule: Schedule
-    epochs: int
-    seed: int
 
 
 @dataclass(frozen=True)

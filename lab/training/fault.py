@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lab.spec.plan import Outcome
+from lab.spec.trial import Outcome
 from lab.training.device import check_device
 from lab.training.failure import describe_error
 from lab.training.memory import out_of_memory

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 
 from lab.errors import TaskError
-from lab.spec.plan import Assignment, Outcome
-from lab.tasks.task import Trial, TrialFunction
+from lab.spec.exchange import Assignment
+from lab.spec.trial import Outcome, Trial
+from lab.tasks.task import TrialFunction
 from lab.training.trainer import EpochResult, Trainer
 
 
@@ -17,12 +18,11 @@ class FunctionTrainer(Trainer):
     def __init__(self, function: TrialFunction) -> None:
         self.width = 1
         self._function = function
-        self._running: tuple[Assignment, Iterator[Mapping[str, float]]] | None = None
+        self._running: tuple[Trial, Iterator[Mapping[str, float]]] | None = None
         self._epoch = 0
 
     def start(self, assignment: Assignment) -> None:
-        trial = Trial(assignment.params, assignment.schedule, assignment.epochs, assignment.seed)
-        self._running = (assignment, iter(self._function(trial)))
+        self._running = (assignment.trial, iter(self._function(assignment.trial)))
         self._epoch = 0
 
     def stop(self, slot: int) -> None:
@@ -31,12 +31,12 @@ class FunctionTrainer(Trainer):
     def epoch(self) -> tuple[EpochResult, ...]:
         if self._running is None:
             return ()
-        assignment, values = self._running
+        trial, values = self._running
         try:
             metrics = next(values)
         except StopIteration:
             raise TaskError(
-                f"the trial function ended after {self._epoch} of {assignment.epochs} epochs; it must yield each epoch"
+                f"the trial function ended after {self._epoch} of {trial.epochs} epochs; it must yield each epoch"
             ) from None
         if not isinstance(metrics, Mapping) or self._function.metric not in metrics:
             raise TaskError(f"the trial function yielded {metrics!r}, without the metric '{self._function.metric}'")
@@ -45,7 +45,7 @@ class FunctionTrainer(Trainer):
         outcome, detail = None, ""
         if not math.isfinite(score):
             outcome, detail = Outcome.DIVERGED, f"{self._function.metric} is {score} after epoch {self._epoch}"
-        elif self._epoch >= assignment.epochs:
+        elif self._epoch >= trial.epochs:
             outcome = Outcome.COMPLETED
             next(values, None)  # what stands behind the last yield runs too
         return (EpochResult(0, {k: float(v) for k, v in metrics.items()}, outcome, detail),)

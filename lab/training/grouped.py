@@ -12,7 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from lab.spec.batch_size import batch_size_of
-from lab.spec.plan import Assignment, Outcome, Training
+from lab.spec.exchange import Assignment
+from lab.spec.plan import Training
+from lab.spec.trial import Outcome
 from lab.tasks.build import build_model
 from lab.tasks.task import Task
 from lab.training.batches import open_splits
@@ -83,10 +85,10 @@ class GroupedTrainer(Trainer):
     def start(self, assignment: Assignment) -> None:
         if assignment.slot in self._places:  # of a trial that could not be restored
             self.stop(assignment.slot)
-        module = self._build(assignment.params, assignment.seed)
-        group = self._group(assignment.params, module)
+        module = self._build(assignment.trial.params, assignment.trial.seed)
+        group = self._group(assignment.trial.params, module)
         stacks = self._stacks.get(group, [])
-        stack = next((s for s in stacks if None in s.rows), None) or self._add(group, assignment.params)
+        stack = next((s for s in stacks if None in s.rows), None) or self._add(group, assignment.trial.params)
         row = stack.rows.index(None)
         stack.trainer.start(replace(assignment, slot=row), module)
         stack.rows[row] = assignment

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from lab.errors import RecordError, TaskError
 from lab.range_test import smooth, stop_step
 from lab.spec.batch_size import whole_batches
-from lab.spec.plan import Assignment, Outcome, Training
+from lab.spec.exchange import Assignment
+from lab.spec.plan import Training
+from lab.spec.trial import Outcome
 from lab.tasks.build import build_model
 from lab.tasks.task import Data, Split, Task, defines
 from lab.training.batches import Examples, open_splits
@@ -133,15 +135,16 @@ class ModelTrainer(Trainer):
 
     def start(self, assignment: Assignment, module: nn.Module | None = None) -> None:
         """Begin a trial in its slot; `module` is its fresh model, where it has been built already."""
-        module = module or build_model(self._task, assignment.params, assignment.seed, self._examples)
-        self._models.load(assignment.slot, module, assignment.seed)
+        module = module or build_model(self._task, assignment.trial.params, assignment.trial.seed, self._examples)
+        self._models.load(assignment.slot, module, assignment.trial.seed)
         self._slots[assignment.slot] = self._new_slot(assignment)
 
     def _new_slot(self, assignment: Assignment) -> _Slot:
-        total = assignment.epochs * self._steps
-        curves = list(zip(*(curve.tolist() for curve in assignment.schedule.curves(None, total)), strict=True))
-        ends = frozenset(assignment.schedule.cycle_ends(total)) if assignment.keep else frozenset()
-        optimizer = build_optimizer(self._training.optimizer, assignment.params)
+        trial = assignment.trial
+        total = trial.epochs * self._steps
+        curves = list(zip(*(curve.tolist() for curve in trial.schedule.curves(None, total)), strict=True))
+        ends = frozenset(trial.schedule.cycle_ends(total)) if trial.keep else frozenset()
+        optimizer = build_optimizer(self._training.optimizer, trial.params)
         state = optimizer.state(self._models.row(assignment.slot))
         return _Slot(assignment, optimizer, state, curves, ends)
 
@@ -207,7 +210,7 @@ class ModelTrainer(Trainer):
         for slot in active:
             noise = self._models.noise[slot]
             assert noise is not None  # set by load
-            drawn[slot] = self._task.draw(self._batch, noise.generator, self._slots[slot].assignment.params)
+            drawn[slot] = self._task.draw(self._batch, noise.generator, self._slots[slot].assignment.trial.params)
         numbers = {slot: row for slot, row in drawn.items() if row is not None}
         if not numbers:
             return x, y
@@ -244,7 +247,7 @@ class ModelTrainer(Trainer):
         if steps:
             step_all(optimizers, steps)
         for running in kept:
-            name = f"final/{running.assignment.trial:04d}-{len(running.files)}.safetensors"
+            name = f"final/{running.assignment.number:04d}-{len(running.files)}.safetensors"
             running.files[name] = pack(models.tensors(running.assignment.slot), {"step": str(running.step - 1)})
 
     def _evaluate(self, active: Sequence[int]) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
@@ -295,7 +298,7 @@ class ModelTrainer(Trainer):
         if random is not None:
             tensors["random"] = random
         meta = {
-            "trial": running.assignment.trial,
+            "trial": running.assignment.number,
             "step": running.step,
             "losses": running.losses,
             "noise": noise.state(),
@@ -316,7 +319,7 @@ class ModelTrainer(Trainer):
         own = _state(self.save(slot)[0])
         saved = _state(tensors)
         if {name: t.shape for name, t in saved.items()} != {name: t.shape for name, t in own.items()}:
-            raise RecordError(f"what trial {running.assignment.trial} had saved is not of the model that it has now")
+            raise RecordError(f"what trial {running.assignment.number} had saved is not of the model that it has now")
         for name, tensor in saved.items():
             own[name].copy_(tensor)
         for name in tensors.keys() - saved.keys() - {"random"}:

@@ -29,7 +29,9 @@ import torch
 from fusion_nets import NETS, Random
 
 from lab.schedules import Constant
-from lab.spec.plan import Assignment, Training
+from lab.spec.exchange import Assignment
+from lab.spec.plan import Training
+from lab.spec.trial import Trial
 from lab.training.freed_memory import keep_freed_memory
 from lab.training.stacking.layouts import NotStackable
 from lab.training.trainer import ModelTrainer
@@ -76,7 +78,7 @@ def lane(task: Random, device: str, path: str, width: int) -> Callable[[], float
     trainer = ModelTrainer(task, training, width, {})
     steps = len(task.data("train")[0]) // BATCH
     for slot in range(width):
-        trainer.start(Assignment(slot, {}, slot, 10_000 // steps, Constant(max_lr=1e-4), slot, 0))
+        trainer.start(Assignment(slot, Trial({}, slot, 10_000 // steps, own_schedule=Constant(max_lr=1e-4)), slot, 0))
 
     def epoch() -> float:
         begin = time.perf_counter()

@@ -21,9 +21,11 @@ from typing import Any
 from lab.record.folder import Record
 from lab.record.ledger import Ledger
 from lab.record.spec_file import dump_spec
-from lab.spec.plan import Assignment, Job, Outcome, Recipe, Report, SearchPlan, TaskRef, Training
+from lab.spec.exchange import Assignment, Report
+from lab.spec.plan import Job, Recipe, SearchPlan, TaskRef, Training
 from lab.spec.space import Float, Space
 from lab.spec.study import parse_spec
+from lab.spec.trial import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = {name: {"low": low, "high": 1.0, "log": True} for name, low in (("max_lr", 1e-4), ("weight_decay", 1e-4))}
@@ -66,15 +68,15 @@ def fill(ledger: Ledger, width: int, most: int, tick: int) -> dict[str, Any]:
         said = []
         for slot, (assignment, epochs) in running.items():
             running[slot] = (assignment, epochs + 1)
-            ended = Outcome.COMPLETED if epochs + 1 == assignment.epochs else None
-            said.append(Report(assignment.trial, epochs + 1, {"accuracy": 1 - 1 / (epochs + 2)}, ended))
+            ended = Outcome.COMPLETED if epochs + 1 == assignment.trial.epochs else None
+            said.append(Report(assignment.number, epochs + 1, {"accuracy": 1 - 1 / (epochs + 2)}, ended))
         began = time.perf_counter()
         decisions = ledger.report(0, tick, tuple(said))
         seconds["report"] += time.perf_counter() - began
         calls["report"] += 1
         reports += len(said)
-        over = {decision.trial for decision in decisions if not decision.keep}
-        running = {slot: pair for slot, pair in running.items() if pair[0].trial not in over}
+        over = {decision.number for decision in decisions if not decision.keep}
+        running = {slot: pair for slot, pair in running.items() if pair[0].number not in over}
         tick += 1
     return {
         "reports_per_s": round(reports / sum(seconds.values())),

@@ -33,8 +33,9 @@ from lab.range_test import RULES, Run, agree, read
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
 from lab.schedules import Ramp
-from lab.spec.plan import Job, Planned, Recipe, TaskRef, Training
+from lab.spec.plan import Job, Recipe, TaskRef, Training
 from lab.spec.space import Float, Space
+from lab.spec.trial import Trial
 from lab.tasks.task import Data, Split, Task
 
 SWEEP = np.geomspace(1e-4, 1.0, 13)
@@ -188,7 +189,7 @@ PROBLEMS: dict[str, Problem] = {
 NEED_DATA = ("adult", "cifar")
 
 
-def train(problem: Problem, task: Classification, plan: tuple[Planned, ...], losses: bool) -> list[TrialRow]:
+def train(problem: Problem, task: Classification, plan: tuple[Trial, ...], losses: bool) -> list[TrialRow]:
     """Train a plan on one lane of this process."""
     examples = len(task.data("train")[0])
     steps = min(examples // task.batch_size, STEPS) if losses else None
@@ -199,7 +200,7 @@ def train(problem: Problem, task: Classification, plan: tuple[Planned, ...], los
         job = Job(
             stage="final",
             folder=Path(folder),
-            task=TaskRef("benchmark", given=task),
+            task=TaskRef("benchmark", instance=task),
             space=Space(max_lr=Float(1e-7, 10, log=True)),
             recipe=Recipe(),
             training=training,
@@ -217,7 +218,7 @@ def train(problem: Problem, task: Classification, plan: tuple[Planned, ...], los
 
 def sweep(problem: Problem, task: Classification) -> np.ndarray[Any, Any]:
     """Score [rates, seeds] of 1cycle trainings, accuracy or R2; a diverged one has the least there is."""
-    plan = tuple(Planned({"max_lr": float(lr)}, seed, problem.epochs, "sweep") for lr in SWEEP for seed in range(SEEDS))
+    plan = tuple(Trial({"max_lr": float(lr)}, seed, problem.epochs, "sweep") for lr in SWEEP for seed in range(SEEDS))
     found = [0.0 if row.score is None else row.score for row in train(problem, task, plan, losses=False)]
     return np.array(found).reshape(len(SWEEP), SEEDS)
 
@@ -227,12 +228,12 @@ def range_tests(problem: Problem, task: Classification) -> list[Run]:
     steps = min(len(task.data("train")[0]) // task.batch_size, STEPS)
     epochs = -(-STEPS // steps)
     ramp = Ramp(start=START, end=END)
-    plan = tuple(Planned({"max_lr": 1e-3}, 1000 + s, epochs, "test", schedule=ramp) for s in range(TESTS))
+    plan = tuple(Trial({"max_lr": 1e-3}, 1000 + s, epochs, "test", own_schedule=ramp) for s in range(TESTS))
     lrs = ramp.curves(None, epochs * steps).lr
     runs = []
     for row in train(problem, task, plan, losses=True):
         losses = np.array([np.nan if loss is None else loss for loss in row.step_losses])
-        runs.append(Run(row.seed, 0.01, lrs[: len(losses)], losses))
+        runs.append(Run(row.trial.seed, 0.01, lrs[: len(losses)], losses))
     return runs
 
 
@@ -275,7 +276,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     agreed = [agree([read(run, STOP_AT) for run in group], END).suggestion for group in groups(runs)]
     table["agreed"] = judge([lr for lr in agreed if lr is not None], best, at)
     together = agree(readings, END).suggestion
-    auto = Planned({"max_lr": together or 1e-3}, 0, problem.epochs, "auto")
+    auto = Trial({"max_lr": together or 1e-3}, 0, problem.epochs, "auto")
     plan = tuple(replace(auto, seed=100 + seed) for seed in range(SEEDS))
     trained = [row.score for row in train(problem, task, plan, losses=False)]
     found = {

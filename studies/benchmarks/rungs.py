@@ -33,8 +33,10 @@ from lab.response.encode import Encoding
 from lab.schedules import SGDR, OneCycle, Schedule
 from lab.search.candidates import sobol_point
 from lab.spec.distributions import distributions
-from lab.spec.plan import Assignment, TaskRef, Training, derive_seed
+from lab.spec.exchange import Assignment
+from lab.spec.plan import TaskRef, Training
 from lab.spec.space import Float, Space
+from lab.spec.trial import Trial, derive_seed
 from lab.tasks.digits import Digits
 from lab.tasks.load import load_task
 from lab.tasks.task import Data, Split, Task
@@ -134,7 +136,8 @@ def train(task: Task, batch: int, points: list[dict[str, Any]], seeds: int) -> t
                 epochs, kind, fields = ways[name]
                 taken = {k: points[p][k] for k in ("max_lr", "weight_decay")}
                 seed = derive_seed("rungs", p, s)
-                trainer.start(Assignment(p, points[p], seed, epochs, kind(**taken, **fields), slot, 0))
+                trial = Trial(points[p], seed, epochs, own_schedule=kind(**taken, **fields))
+                trainer.start(Assignment(p, trial, slot, 0))
                 running[slot] = (name, p, s, 0)
         for result in trainer.epoch():
             name, p, s, epoch = running[result.slot]

@@ -22,8 +22,10 @@ from typing import Any
 from lab.lanes.ray.coordinator import Board, Method
 from lab.record.folder import Record
 from lab.record.trials import read_trials
-from lab.spec.plan import Assignment, Job, Outcome, Recipe, Report, SearchPlan, TaskRef, Training
+from lab.spec.exchange import Assignment, Report
+from lab.spec.plan import Job, Recipe, SearchPlan, TaskRef, Training
 from lab.spec.space import Float, Space
+from lab.spec.trial import Outcome
 
 
 class Clerk:
@@ -67,11 +69,11 @@ def live(clerk: Clerk, lane: int, width: int, epoch_s: float) -> None:
         reports = []
         for slot, (assignment, epochs) in running.items():
             running[slot] = (assignment, epochs + 1)
-            ended = Outcome.COMPLETED if epochs + 1 == assignment.epochs else None
-            reports.append(Report(assignment.trial, epochs + 1, {"accuracy": 1 - 1 / (epochs + 2)}, ended))
+            ended = Outcome.COMPLETED if epochs + 1 == assignment.trial.epochs else None
+            reports.append(Report(assignment.number, epochs + 1, {"accuracy": 1 - 1 / (epochs + 2)}, ended))
         if reports:
-            stopped = {d.trial for d in clerk.call(lane, "report", tick, tuple(reports)) if not d.keep}
-            running = {slot: pair for slot, pair in running.items() if pair[0].trial not in stopped}
+            stopped = {d.number for d in clerk.call(lane, "report", tick, tuple(reports)) if not d.keep}
+            running = {slot: pair for slot, pair in running.items() if pair[0].number not in stopped}
         tick += 1
 
 

@@ -107,7 +107,7 @@ def confirmed(spec: StudySpec, params: Mapping[str, Any], seeds: int) -> list[fl
     from lab.tasks.load import load_task
     from lab.tasks.task import Task
 
-    task = load_task(spec.task.ref())
+    task = load_task(spec.task)
     assert isinstance(task, Task)
     scores = []
     for seed in range(1_000, 1_000 + seeds):

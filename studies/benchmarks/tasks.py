@@ -148,7 +148,7 @@ def _test_rows(spec: Any, folder: Path) -> Path:
     from lab.tasks.load import load_task
     from lab.tasks.table.task import Table
 
-    task = load_task(spec.task.ref())
+    task = load_task(spec.task)
     assert isinstance(task, Table)  # images come with a test file
     path = folder / "test_rows.csv"
     task.rows_of("test").to_csv(path, index=False)

@@ -33,7 +33,7 @@ Epochs = Callable[[StudySpec, Task, Mapping[str, Any], int], Iterator[float]]
 def _loaded(text: str) -> tuple[StudySpec, Task]:
     """A study and its task, once per worker."""
     spec = StudySpec.model_validate_json(text)
-    task = load_task(spec.task.ref())
+    task = load_task(spec.task)
     assert isinstance(task, Task)
     return spec, task
 

@@ -148,7 +148,7 @@ class World:
 
     def _fill_memory(self) -> None:
         """Once: a lane of one slot has none to give up, and its trial would end."""
-        task, progress = self.job.task.given, self.board.look().progress
+        task, progress = self.job.task.instance, self.board.look().progress
         assert isinstance(task, Crowded)
         assert progress is not None
         task.full = "preempted" not in progress.counts
@@ -192,7 +192,7 @@ def _results(folder: Path, replaces: Mapping[int, int]) -> dict[int, Any]:
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_happens_every_trial_ends_once_and_as_if_undisturbed(seed: int, tmp_path: Path) -> None:
     plan = SearchPlan({"kind": "random"}, {}, 30, 4)
-    task = TaskRef("digits", given=Crowded())  # its data are read once, and not by each process anew
+    task = TaskRef("digits", instance=Crowded())  # its data are read once, and not by each process anew
     work = job(tmp_path / "chaos", plan=plan, lanes=LANES, width=2, task=task)
     world = World(work, seed)
     seen: set[tuple[int, int]] = set()

@@ -17,8 +17,10 @@ from lab.lanes.engine import Engine
 from lab.lanes.local import LocalEngine
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
-from lab.spec.plan import Job, Outcome, Planned, Progress, Recipe, SearchPlan, TaskRef, Training
+from lab.spec.exchange import Progress
+from lab.spec.plan import Job, Recipe, SearchPlan, TaskRef, Training
 from lab.spec.space import Choice, Float, Space
+from lab.spec.trial import Outcome, Trial
 from lab.tasks.load import load_task
 from tests.lanes.processes import listening
 
@@ -79,7 +81,7 @@ def job(folder: Path, **changes: Any) -> Job:
 
 def table(folder: Path, stage: str = "explore") -> list[tuple[Any, ...]]:
     rows = read_trials(Record(folder), stage)
-    return [(r.number, tuple(r.params.items()), r.outcome, r.score, tuple(r.curve.items()), r.seed) for r in rows]
+    return [(r.number, tuple(r.params.items()), r.outcome, r.score, tuple(r.curve.items()), r.trial.seed) for r in rows]
 
 
 def rows(folder: Path) -> list[TrialRow]:
@@ -109,8 +111,7 @@ def test_one_lane_gives_the_values_of_the_local_engine(engine: Engine, tmp_path:
 
 def test_a_trials_result_follows_from_its_assignment_whatever_the_lanes(engine: Engine, tmp_path: Path) -> None:
     plan = tuple(
-        Planned({"max_lr": 0.01 * (i + 1), "cycles": 1, "dropout": 0.1 * i}, seed=i, epochs=2, role="x")
-        for i in range(5)
+        Trial({"max_lr": 0.01 * (i + 1), "cycles": 1, "dropout": 0.1 * i}, seed=i, epochs=2, role="x") for i in range(5)
     )
     engine.run(job(tmp_path / "two", plan=plan, lanes=2, width=2))
     LocalEngine(1, WATCH).run(job(tmp_path / "one", plan=plan, lanes=1, width=2))
@@ -138,7 +139,7 @@ def test_trials_of_several_groups_share_a_lane_and_each_trains_as_alone(engine: 
     assert {r.params["batch_size"] for r in found} == {64, 128}
     assert {r.params["optimizer"] for r in found} == {"adamw", "sgd"}
     for row in found[2::3]:
-        alone = (Planned(row.params, row.seed, 2, "x"),)
+        alone = (Trial(row.params, row.trial.seed, 2, "x"),)
         LocalEngine(1, WATCH).run(job(tmp_path / str(row.number), space=MIXED, plan=alone, width=2))
         (again,) = rows(tmp_path / str(row.number))
         assert (again.score, again.curve, again.metrics) == (row.score, row.curve, row.metrics)
@@ -157,7 +158,7 @@ def test_a_stop_among_several_groups_saves_and_the_rest_is_as_if_undisturbed(eng
 
 def test_trials_of_different_lengths_share_a_lane(engine: Engine, tmp_path: Path) -> None:
     plan = tuple(
-        Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.0}, seed=i, epochs=e, role="x")
+        Trial({"max_lr": 0.01, "cycles": 1, "dropout": 0.0}, seed=i, epochs=e, role="x")
         for i, e in enumerate((1, 4, 2, 3, 1))
     )
     engine.run(job(tmp_path, plan=plan, width=2))
@@ -165,7 +166,7 @@ def test_trials_of_different_lengths_share_a_lane(engine: Engine, tmp_path: Path
 
 
 def test_snapshots_reach_the_record(engine: Engine, tmp_path: Path) -> None:
-    plan = (Planned({"max_lr": 0.01, "cycles": 2, "dropout": 0.0}, seed=0, epochs=4, role="x", keep=True),)
+    plan = (Trial({"max_lr": 0.01, "cycles": 2, "dropout": 0.0}, seed=0, epochs=4, role="x", keep=True),)
     engine.run(job(tmp_path, plan=plan, width=1))
     assert sorted(p.name for p in (tmp_path / "final").iterdir()) == ["0000-0.safetensors", "0000-1.safetensors"]
 
@@ -209,7 +210,7 @@ def bad_task(tmp_path: Path) -> Path:
 
 def test_an_exception_fails_its_trial_and_the_study_goes_on(engine: Engine, bad_task: Path, tmp_path: Path) -> None:
     plan = tuple(
-        Planned({"max_lr": 0.01, "cycles": 1, "dropout": d}, seed=0, epochs=1, role="x") for d in (0.1, 0.5, 0.2, 0.0)
+        Trial({"max_lr": 0.01, "cycles": 1, "dropout": d}, seed=0, epochs=1, role="x") for d in (0.1, 0.5, 0.2, 0.0)
     )
     task = TaskRef("bad.py:Fails", {}, str(bad_task))
     space = Space({**SPACE, "dropout": Float(0, 0.5)})
@@ -263,7 +264,7 @@ def test_lanes_are_handed_what_the_driver_has_read(engine: Engine, name: str, el
 def test_too_many_failures_end_the_stage_with_the_last_reason(engine: Engine, bad_task: Path, tmp_path: Path) -> None:
     task = TaskRef("bad.py:Fails", {}, str(bad_task))
     space = Space({**SPACE, "dropout": Choice((0.2, 0.4))})
-    plan = tuple(Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.4}, seed=0, epochs=1, role="x") for _ in range(8))
+    plan = tuple(Trial({"max_lr": 0.01, "cycles": 1, "dropout": 0.4}, seed=0, epochs=1, role="x") for _ in range(8))
     with pytest.raises(StudyError, match="4 of 8 trials failed, the last with: RuntimeError: no such dropout"):
         engine.run(job(tmp_path / "s", plan=plan, task=task, space=space, width=1))
 
@@ -278,7 +279,7 @@ def test_a_trial_function_that_exits_fails_its_trials_and_no_more(engine: Engine
         "    yield {'accuracy': 0.5}\n"
     )
     plan = tuple(
-        Planned({"max_lr": 0.01, "cycles": 1, "dropout": d}, seed=0, epochs=1, role="x") for d in (0.1, 0.5, 0.2, 0.0)
+        Trial({"max_lr": 0.01, "cycles": 1, "dropout": d}, seed=0, epochs=1, role="x") for d in (0.1, 0.5, 0.2, 0.0)
     )
     task = TaskRef("exits.py:train", {}, str(tmp_path))
     progress = engine.run(job(tmp_path / "s", plan=plan, task=task, width=1, max_failed_share=1.0))

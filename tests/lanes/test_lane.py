@@ -17,7 +17,8 @@ from lab.lanes.lane import Lane, read_checkpoint
 from lab.lanes.local import LocalEngine
 from lab.lanes.output import OutputBudget
 from lab.record.ledger import Ledger
-from lab.spec.plan import Outcome, Planned, TaskRef
+from lab.spec.plan import TaskRef
+from lab.spec.trial import Outcome, Trial
 from tests.lanes.test_engines import job, rows, table
 
 TASKS = """
@@ -95,9 +96,9 @@ def task(tmp_path: Path) -> Any:
     return lambda name: TaskRef(f"faults.py:{name}", {}, str(tmp_path))
 
 
-def plan(count: int = 6, epochs: int = 1) -> tuple[Planned, ...]:
+def plan(count: int = 6, epochs: int = 1) -> tuple[Trial, ...]:
     return tuple(
-        Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, seed=i, epochs=epochs, role="x") for i in range(count)
+        Trial({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, seed=i, epochs=epochs, role="x") for i in range(count)
     )
 
 
@@ -120,7 +121,7 @@ def test_out_of_memory_halves_the_width_and_every_trial_still_runs(name: str, ta
 def test_memory_that_ends_when_a_trial_starts_halves_the_width_too(task: Any, tmp_path: Path) -> None:
     progress = run(tmp_path / "s", task=task("NoRoom"), plan=plan(), width=4)
     assert progress.counts == {"preempted": 4, "completed": 6}
-    assert all(r.epochs == 1 for r in rows(tmp_path / "s") if r.outcome is Outcome.COMPLETED)
+    assert all(r.trial.epochs == 1 for r in rows(tmp_path / "s") if r.outcome is Outcome.COMPLETED)
 
 
 def test_a_trial_that_does_not_fit_alone_ends_so(task: Any, tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
-from lab.record.counts import Tally
-from lab.spec.plan import Outcome
+from lab.record.counts import Counts
+from lab.record.trial_schema import StoredTrial
+from lab.spec.trial import Outcome
 
 ENDS = {
     Outcome.COMPLETED: TrialState.COMPLETE,
@@ -20,7 +21,7 @@ ENDS = {
 }
 
 
-def _trial(number: int, lane: int | None, epochs: int, outcome: Outcome | None, score: float) -> FrozenTrial:
+def _trial(number: int, lane: int | None, epochs: int, outcome: Outcome | None, score: float) -> StoredTrial:
     attrs: dict[str, Any] = {"planned": {"epochs": 9}}
     if lane is not None:
         attrs["assignment"] = {"lane": lane, "slot": 0, "tick": 2 * number}
@@ -32,7 +33,7 @@ def _trial(number: int, lane: int | None, epochs: int, outcome: Outcome | None, 
         state=state, value=value, user_attrs=attrs, intermediate_values=dict.fromkeys(range(epochs), 1.0)
     )
     trial.number, trial._trial_id = number, 100 + number
-    return trial
+    return StoredTrial(trial)
 
 
 CHANGES = st.lists(
@@ -50,25 +51,25 @@ CHANGES = st.lists(
 
 @settings(deadline=None)
 @given(CHANGES, st.sampled_from(["maximize", "minimize"]))
-def test_a_tally_that_observed_every_change_is_one_made_anew(
-    changes: list[FrozenTrial], direction: Literal["maximize", "minimize"]
+def test_counts_that_observed_every_change_are_those_made_anew(
+    changes: list[StoredTrial], direction: Literal["maximize", "minimize"]
 ) -> None:
-    tally = Tally(direction, [])
+    counts = Counts(direction, [])
     for trial in changes:
-        tally.observe(trial)
+        counts.observe(trial)
     latest = {trial.number: trial for trial in changes}.values()
-    anew = Tally(direction, latest)
-    assert +tally.outcomes == +anew.outcomes
+    anew = Counts(direction, latest)
+    assert +counts.outcomes == +anew.outcomes
     for name in ("total", "counted", "waiting", "epochs_done"):
-        assert getattr(tally, name) == getattr(anew, name), name
-    assert tally.lanes() == anew.lanes()
-    assert all(tally.storage_id(trial.number) == 100 + trial.number for trial in latest)
+        assert getattr(counts, name) == getattr(anew, name), name
+    assert counts.lanes() == anew.lanes()
+    assert all(counts.storage_id(trial.number) == 100 + trial.number for trial in latest)
     for lane in range(3):
-        assert tally.running(lane) == anew.running(lane)
-        assert tally.running(lane) == sorted(
-            t.number for t in latest if t.state == TrialState.RUNNING and t.user_attrs["assignment"]["lane"] == lane
+        assert counts.running(lane) == anew.running(lane)
+        assert counts.running(lane) == sorted(
+            t.number for t in latest if t.state == TrialState.RUNNING and t.seat is not None and t.seat.lane == lane
         )
-        assert tally.frontier(lane) >= anew.frontier(lane), "a lane's clock never goes back"
+        assert counts.frontier(lane) >= anew.frontier(lane), "a lane's clock never goes back"
 
 
 def test_the_best_is_of_completed_trials_alone() -> None:
@@ -78,13 +79,13 @@ def test_the_best_is_of_completed_trials_alone() -> None:
         _trial(2, 0, 3, Outcome.PRUNED, 0.9),
         _trial(3, 1, 3, None, 0.95),
     ]
-    assert Tally("maximize", trials).best == 0.7
-    assert Tally("minimize", trials).best == 0.5
-    assert Tally("maximize", []).best is None
+    assert Counts("maximize", trials).best == 0.7
+    assert Counts("minimize", trials).best == 0.5
+    assert Counts("maximize", []).best is None
 
 
 def test_a_trial_that_ended_early_needs_no_more_epochs_and_a_preempted_one_counts_where_it_runs_again() -> None:
-    assert Tally("maximize", [_trial(0, 0, 3, None, 0.0)]).epochs_done == 3
-    assert Tally("maximize", [_trial(0, 0, 3, Outcome.PRUNED, 0.0)]).epochs_done == 9
-    preempted = Tally("maximize", [_trial(0, 0, 3, Outcome.PREEMPTED, 0.0)])
+    assert Counts("maximize", [_trial(0, 0, 3, None, 0.0)]).epochs_done == 3
+    assert Counts("maximize", [_trial(0, 0, 3, Outcome.PRUNED, 0.0)]).epochs_done == 9
+    preempted = Counts("maximize", [_trial(0, 0, 3, Outcome.PREEMPTED, 0.0)])
     assert (preempted.epochs_done, preempted.total, preempted.counted) == (0, 1, 0)

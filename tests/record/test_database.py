@@ -90,7 +90,7 @@ def _spec(server: Server, **changes: Any) -> dict[str, Any]:
 
 def _rows(spec: StudySpec, folder: Path) -> list[Any]:
     return [
-        (r.number, r.params, r.outcome, r.score, r.curve, r.seed)
+        (r.number, r.params, r.outcome, r.score, r.curve, r.trial.seed)
         for r in read_trials(Record(folder), "explore", spec.store)
     ]
 

@@ -19,8 +19,10 @@ from lab.record.folder import Record
 from lab.record.ledger import Ledger
 from lab.record.trials import read_trials
 from lab.schedules import Constant, OneCycle
-from lab.spec.plan import Assignment, Job, Outcome, Planned, Recipe, Report, SearchPlan, Store, TaskRef, Training
+from lab.spec.exchange import Assignment, Report
+from lab.spec.plan import Job, Recipe, SearchPlan, Store, TaskRef, Training
 from lab.spec.space import Choice, Float, FromBounds, Int, Space
+from lab.spec.trial import Outcome, Trial
 
 SPACE = Space(
     max_lr=Float(1e-4, 1.0, log=True), model=Choice(("mlp", "cnn")), depth=Int(1, 4, when={"model": ("cnn",)})
@@ -66,24 +68,24 @@ def _states(job: Job) -> list[str]:
 def test_a_trial_is_handed_out_once_and_within_the_space(job: Job):
     ledger = Ledger(job)
     first, second = ledger.next(0, 0, (0, 1)).assignments
-    assert (first.trial, first.slot, second.trial, second.slot) == (0, 0, 1, 1)
-    assert first.seed != second.seed
+    assert (first.number, first.slot, second.number, second.slot) == (0, 0, 1, 1)
+    assert first.trial.seed != second.trial.seed
     for assignment in (first, second):
-        assert 1e-4 <= assignment.params["max_lr"] <= 1.0
-        assert assignment.schedule == OneCycle(max_lr=float(assignment.params["max_lr"]))
-        assert ("depth" in assignment.params) == (assignment.params["model"] == "cnn")
-    assert {a.trial for a in ledger.next(0, 0, (0,)).assignments} == {2}
+        assert 1e-4 <= assignment.trial.params["max_lr"] <= 1.0
+        assert assignment.trial.schedule == OneCycle(max_lr=float(assignment.trial.params["max_lr"]))
+        assert ("depth" in assignment.trial.params) == (assignment.trial.params["model"] == "cnn")
+    assert {a.number for a in ledger.next(0, 0, (0,)).assignments} == {2}
 
 
 def test_nothing_is_proposed_beyond_the_budget(job: Job):
     ledger = Ledger(job)
     handed = [a for tick in range(9) for a in ledger.next(0, tick, (0, 1, 2, 3)).assignments]
-    assert [a.trial for a in handed] == list(range(6))
+    assert [a.number for a in handed] == list(range(6))
     work = ledger.next(0, 9, (0,))
     assert work.assignments == ()
     assert work.done
     assert not ledger.progress().finished, "six are running"
-    ledger.report(0, 9, tuple(_report(a.trial, 3, outcome=Outcome.COMPLETED) for a in handed))
+    ledger.report(0, 9, tuple(_report(a.number, 3, outcome=Outcome.COMPLETED) for a in handed))
     assert ledger.progress().finished
     assert ledger.progress().epochs_done == ledger.progress().epochs_planned == 18
 
@@ -93,19 +95,17 @@ def test_a_conditional_space_is_searched_where_it_exists(job: Job):
     ledger = Ledger(replace(job, plan=plan))
     for tick in range(14):
         (assignment,) = ledger.next(0, tick, (0,)).assignments
-        assert ("depth" in assignment.params) == (assignment.params["model"] == "cnn")
-        ledger.report(0, tick, (_report(assignment.trial, 3, 0.1 * tick, Outcome.COMPLETED),))
+        assert ("depth" in assignment.trial.params) == (assignment.trial.params["model"] == "cnn")
+        ledger.report(0, tick, (_report(assignment.number, 3, 0.1 * tick, Outcome.COMPLETED),))
     assert {t.user_attrs["outcome"] for t in _optuna_study(job).trials} == {"completed"}
 
 
 def test_planned_trials_are_handed_out_in_order_with_what_was_planned(job: Job):
     params = {"max_lr": 0.1, "model": "mlp"}
-    planned = tuple(Planned(params, seed, 5, f"role {seed}", Constant(max_lr=0.5), keep=True) for seed in (7, 8))
+    planned = tuple(Trial(params, seed, 5, f"role {seed}", Constant(max_lr=0.5), keep=True) for seed in (7, 8))
     ledger = Ledger(replace(job, plan=planned))
-    found = ledger.next(0, 0, (0, 1, 2)).assignments
-    assert [(a.params, a.seed, a.epochs, a.keep) for a in found] == [(params, 7, 5, True), (params, 8, 5, True)]
-    assert {a.schedule for a in found} == {Constant(max_lr=0.5)}
-    assert [row.role for row in read_trials(Record(job.folder), job.stage)] == ["role 7", "role 8"]
+    assert [a.trial for a in ledger.next(0, 0, (0, 1, 2)).assignments] == list(planned)
+    assert [row.trial.role for row in read_trials(Record(job.folder), job.stage)] == ["role 7", "role 8"]
 
 
 def test_unresolved_bounds_are_refused(job: Job):
@@ -120,8 +120,8 @@ def test_unresolved_bounds_are_refused(job: Job):
 def test_a_trial_ends_in_the_state_of_its_outcome(job: Job, outcome: Outcome):
     ledger = Ledger(job)
     (assignment,) = ledger.next(0, 0, (0,)).assignments
-    ledger.report(0, 0, (_report(assignment.trial, 1, 0.25),))
-    (decision,) = ledger.report(0, 1, (_report(assignment.trial, 2, 0.75, outcome, detail="why"),))
+    ledger.report(0, 0, (_report(assignment.number, 1, 0.25),))
+    (decision,) = ledger.report(0, 1, (_report(assignment.number, 2, 0.75, outcome, detail="why"),))
     assert not decision.keep
     assert decision.reason == "why"
     (trial,) = _optuna_study(job).trials
@@ -138,12 +138,12 @@ def test_a_repeated_report_changes_nothing(job: Job):
     ledger = Ledger(job)
     (assignment,) = ledger.next(0, 0, (0,)).assignments
     for _ in range(2):
-        (decision,) = ledger.report(0, 0, (_report(assignment.trial, 1, 0.25),))
+        (decision,) = ledger.report(0, 0, (_report(assignment.number, 1, 0.25),))
         assert decision.keep
-        (decision,) = ledger.report(0, 0, (_report(assignment.trial, 1, 0.99),))
+        (decision,) = ledger.report(0, 0, (_report(assignment.number, 1, 0.99),))
         assert decision.keep
     assert _optuna_study(job).trials[0].intermediate_values == {1: 0.25}
-    end = _report(assignment.trial, 3, 0.5, Outcome.COMPLETED)
+    end = _report(assignment.number, 3, 0.5, Outcome.COMPLETED)
     assert not ledger.report(0, 2, (end,))[0].keep
     content = Record(job.folder).journal_path.read_bytes()
     (again,) = ledger.report(0, 5, (replace(end, metrics={"accuracy": 0.9}),))
@@ -155,15 +155,15 @@ def test_a_repeated_report_is_not_pruned_with_what_was_learnt_since(job: Job):
     pruner = {"kind": "optuna:MedianPruner", "n_startup_trials": 2, "n_warmup_steps": 0}
     ledger = Ledger(replace(job, plan=replace(RANDOM, pruner=pruner)))
     slow, *fast = ledger.next(0, 0, (0, 1, 2)).assignments
-    assert ledger.report(0, 0, (_report(slow.trial, 1, 0.1),))[0].keep
+    assert ledger.report(0, 0, (_report(slow.number, 1, 0.1),))[0].keep
     for assignment in fast:
-        ledger.report(0, 0, (_report(assignment.trial, 1, 0.9),))
-        ledger.report(0, 1, (_report(assignment.trial, 2, 0.9),))
-        ledger.report(0, 2, (_report(assignment.trial, 3, 0.9, Outcome.COMPLETED),))
-    assert ledger.report(0, 0, (_report(slow.trial, 1, 0.1),))[0].keep, "a lane that replays"
-    (decision,) = ledger.report(0, 1, (_report(slow.trial, 2, 0.1),))
+        ledger.report(0, 0, (_report(assignment.number, 1, 0.9),))
+        ledger.report(0, 1, (_report(assignment.number, 2, 0.9),))
+        ledger.report(0, 2, (_report(assignment.number, 3, 0.9, Outcome.COMPLETED),))
+    assert ledger.report(0, 0, (_report(slow.number, 1, 0.1),))[0].keep, "a lane that replays"
+    (decision,) = ledger.report(0, 1, (_report(slow.number, 2, 0.1),))
     assert (decision.keep, decision.reason) == (False, "pruned after epoch 2")
-    assert _states(job)[slow.trial] == "PRUNED"
+    assert _states(job)[slow.number] == "PRUNED"
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf"), None])
@@ -215,22 +215,22 @@ def test_a_preempted_trial_waits_again_and_names_the_old(job: Job):
     assert (old.state.name, old.user_attrs["outcome"], old.user_attrs["detail"]) == ("FAIL", "preempted", "node lost")
     assert (new.state.name, new.user_attrs["replaces"]) == ("WAITING", 0)
     again = ledger.next(0, 1, (0,)).assignments[0]
-    assert (again.trial, again.params, again.seed) == (2, first.params, first.seed)
-    handed = [a.trial for tick in range(2, 9) for a in ledger.next(0, tick, (0,)).assignments]
+    assert (again.number, again.trial) == (2, first.trial)
+    handed = [a.number for tick in range(2, 9) for a in ledger.next(0, tick, (0,)).assignments]
     assert handed == [3, 4, 5, 6], "six trials beside the preempted one"
     assert [r.number for r in read_trials(Record(job.folder), job.stage)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_preempted_trial_keeps_its_place_in_the_plan(job: Job):
-    planned = tuple(Planned({"max_lr": 0.1, "model": "mlp"}, seed, 1, "r") for seed in range(3))
+    planned = tuple(Trial({"max_lr": 0.1, "model": "mlp"}, seed, 1, "r") for seed in range(3))
     ledger = Ledger(replace(job, plan=planned))
     ledger.next(0, 0, (0, 1, 2))
     ledger.close(1, Outcome.PREEMPTED)
     ledger.release()
     ledger = Ledger(replace(job, plan=planned))
-    assert [a.seed for a in ledger.next(0, 1, (1, 2)).assignments] == [1]
+    assert [a.trial.seed for a in ledger.next(0, 1, (1, 2)).assignments] == [1]
     rows = read_trials(Record(job.folder), job.stage)
-    assert {row.seed: row.plan_index for row in rows} == {0: 0, 1: 1, 2: 2}
+    assert {row.trial.seed: row.plan_index for row in rows} == {0: 0, 1: 1, 2: 2}
     ledger.release()
 
 
@@ -248,7 +248,7 @@ def test_the_study_stops_when_too_large_a_share_has_failed(job: Job):
         assert ledger.progress().abort == ""
         (assignment,) = ledger.next(0, tick, (0,)).assignments
         ledger.report(
-            0, tick, (_report(assignment.trial, 0, None, Outcome.FAILED, detail="Traceback\nValueError: no"),)
+            0, tick, (_report(assignment.number, 0, None, Outcome.FAILED, detail="Traceback\nValueError: no"),)
         )
     assert ledger.progress().abort == (
         "3 of 6 trials failed, the last with: ValueError: no (search.max_failed_share is 0.5; when that is mended, go "
@@ -316,9 +316,9 @@ def test_a_database_that_cannot_be_opened_is_one_line_without_its_url(job: Job):
 def test_a_planned_trial_has_the_parameters_it_was_planned_with(job: Job):
     space = Space(cycles=Choice((1, 5)), max_lr=Float(0.01, 0.1), width=Choice((8, 32), when={"cycles": (1,)}))
     given: list[dict[str, Any]] = [{"cycles": 5, "max_lr": 0.05, "width": 32}, {"cycles": 1, "max_lr": 0.05}]
-    plan = tuple(Planned(params, 0, 1, "x") for params in given)
+    plan = tuple(Trial(params, 0, 1, "x") for params in given)
     ledger = Ledger(replace(job, space=space, plan=plan))
-    assert [a.params for a in ledger.next(0, 0, (0, 1)).assignments] == given
+    assert [a.trial.params for a in ledger.next(0, 0, (0, 1)).assignments] == given
 
 
 def test_a_pruner_that_raises_ends_the_stage_with_its_reason(job: Job):
@@ -393,22 +393,22 @@ class _Lane:
             reports.append(self._outcome(assignment, epoch + 1))
         for decision in self._ledger.report(0, self._tick, tuple(reports)) if reports else ():
             if not decision.keep:
-                self._running = {s: r for s, r in self._running.items() if r[0].trial != decision.trial}
+                self._running = {s: r for s, r in self._running.items() if r[0].number != decision.number}
         self._count()
 
     @staticmethod
     def _outcome(assignment: Assignment, epoch: int) -> Report:
-        lr = float(assignment.params["max_lr"])
+        lr = float(assignment.trial.params["max_lr"])
         if lr > 0.02 and epoch == 2:
-            return _report(assignment.trial, epoch, None, Outcome.DIVERGED)
-        last = epoch == assignment.epochs
-        score = (lr + 0.01 * assignment.trial) * epoch
-        return _report(assignment.trial, epoch, score, Outcome.COMPLETED if last else None)
+            return _report(assignment.number, epoch, None, Outcome.DIVERGED)
+        last = epoch == assignment.trial.epochs
+        score = (lr + 0.01 * assignment.number) * epoch
+        return _report(assignment.number, epoch, score, Outcome.COMPLETED if last else None)
 
 
 def _table(job: Job) -> list[Any]:
     rows = read_trials(Record(job.folder), job.stage)
-    return [(r.number, r.params, r.outcome, r.score, r.seed, r.curve, r.metrics, r.detail) for r in rows]
+    return [(r.number, r.params, r.outcome, r.score, r.trial.seed, r.curve, r.metrics, r.detail) for r in rows]
 
 
 def _run_killed_after(job: Job, operations: int | None) -> int:
@@ -440,7 +440,7 @@ def _run_killed_after(job: Job, operations: int | None) -> int:
         replace(RANDOM, sampler={"kind": "qmc"}),
         replace(RANDOM, trials=8, pruner={"kind": "optuna:MedianPruner", "n_startup_trials": 1}),
         replace(RANDOM, trials=12, pruner={"kind": "forest", "startup": 2, "share": 0.1}),
-        tuple(Planned({"max_lr": 0.015 * n, "model": "mlp"}, n, n, "r") for n in range(1, 5)),
+        tuple(Trial({"max_lr": 0.015 * n, "model": "mlp"}, n, n, "r") for n in range(1, 5)),
     ],
     ids=["forest", "tpe", "qmc", "random, pruned", "random, pruned by the forest", "planned"],
 )
@@ -471,7 +471,7 @@ def test_handing_out_looks_at_no_other_trial_unless_one_waits(job: Job, monkeypa
     monkeypatch.setattr(JournalStorage, "get_all_trials", look)
     first = ledger.next(0, 0, (0, 1, 2, 3)).assignments
     assert not looked
-    ledger.close(first[0].trial, Outcome.PREEMPTED)
+    ledger.close(first[0].number, Outcome.PREEMPTED)
     (again,) = ledger.next(0, 1, (0,)).assignments
     assert looked
-    assert (again.params, again.seed) == (first[0].params, first[0].seed)
+    assert again.trial == first[0].trial

@@ -13,8 +13,10 @@ from optuna.storages import RDBStorage
 from lab.record.folder import Record
 from lab.record.ledger import Ledger, copy_stages, go_on
 from lab.record.trials import TrialRow, read_trials
-from lab.spec.plan import Job, Outcome, Planned, Recipe, Report, SearchPlan, Store, TaskRef, Training
+from lab.spec.exchange import Report
+from lab.spec.plan import Job, Recipe, SearchPlan, Store, TaskRef, Training
 from lab.spec.space import Float, Space
+from lab.spec.trial import Outcome, Trial
 
 
 @pytest.fixture
@@ -50,16 +52,16 @@ def _rows(job: Job) -> list[TrialRow]:
 def test_another_lane_goes_on_with_the_trial_of_a_lost_one(job: Job) -> None:
     ledger = Ledger(job)
     (given,) = ledger.next(0, 0, (2,)).assignments
-    ledger.report(0, 0, (_report(given.trial, 1),))
+    ledger.report(0, 0, (_report(given.number, 1),))
     ledger.checkpoint(0, b"state of lane 0")
     ledger.lost(0)
     (moved,) = ledger.next(1, 5, (1,)).assignments
     assert moved == replace(given, slot=1, tick=5, state=b"state of lane 0")
-    assert not ledger.report(0, 1, (_report(given.trial, 2),))[0].keep, "what the lost lane still says"
+    assert not ledger.report(0, 1, (_report(given.number, 2),))[0].keep, "what the lost lane still says"
     assert [row.curve for row in _rows(job)] == [{1: pytest.approx(0.1)}]
-    ledger.report(1, 6, (_report(given.trial, 3, Outcome.COMPLETED),))
+    ledger.report(1, 6, (_report(given.number, 3, Outcome.COMPLETED),))
     (row,) = _rows(job)
-    assert (row.number, row.outcome, list(row.curve)) == (given.trial, Outcome.COMPLETED, [1, 3])
+    assert (row.number, row.outcome, list(row.curve)) == (given.number, Outcome.COMPLETED, [1, 3])
     assert [p.name for p in (job.folder / "lanes").iterdir()] == ["explore-0.safetensors"]
 
 
@@ -67,9 +69,9 @@ def test_a_lane_that_speaks_again_in_time_loses_nothing(job: Job) -> None:
     ledger = Ledger(job)
     (given,) = ledger.next(0, 0, (0,)).assignments
     ledger.lost(0)
-    ledger.found(0)
-    assert given.trial not in [a.trial for a in ledger.next(1, 0, (0, 1)).assignments]
-    assert ledger.report(0, 0, (_report(given.trial, 1),))[0].keep
+    ledger.heard(0)
+    assert given.number not in [a.number for a in ledger.next(1, 0, (0, 1)).assignments]
+    assert ledger.report(0, 0, (_report(given.number, 1),))[0].keep
 
 
 def test_a_moved_trial_outlives_its_new_lane_and_the_ledger(job: Job) -> None:
@@ -88,7 +90,7 @@ def test_a_moved_trial_outlives_its_new_lane_and_the_ledger(job: Job) -> None:
 
 
 def test_a_trial_that_was_moved_and_did_not_go_on_waits_longer_for_its_lane(job: Job) -> None:
-    ledger = Ledger(replace(job, plan=(Planned({"max_lr": 0.1}, 0, 3, "x"),)))
+    ledger = Ledger(replace(job, plan=(Trial({"max_lr": 0.1}, 0, 3, "x"),)))
     ledger.next(0, 0, (0,))
     ledger.lost(0, 8.0)
     assert len(ledger.next(1, 0, (0,)).assignments) == 1
@@ -104,20 +106,20 @@ def test_a_trial_that_was_moved_and_did_not_go_on_waits_longer_for_its_lane(job:
 
 
 def test_a_trial_does_not_return_to_a_lane_that_may_still_train_it(job: Job) -> None:
-    ledger = Ledger(replace(job, plan=(Planned({"max_lr": 0.1}, 0, 3, "x"),)))
+    ledger = Ledger(replace(job, plan=(Trial({"max_lr": 0.1}, 0, 3, "x"),)))
     (given,) = ledger.next(0, 0, (0,)).assignments
     ledger.lost(0)
     ledger.next(1, 0, (0,))
-    ledger.found(0)
+    ledger.heard(0)
     ledger.lost(1)
     assert ledger.next(0, 4, (1,)).assignments == (), "it has not heard yet that the trial was taken from it"
-    assert not ledger.report(0, 4, (_report(given.trial, 1),))[0].keep
+    assert not ledger.report(0, 4, (_report(given.number, 1),))[0].keep
     (again,) = ledger.next(0, 5, (1,)).assignments
-    assert again.trial == given.trial
+    assert again.number == given.number
 
 
 def test_lanes_stay_while_another_has_trials_that_they_may_have_to_take_over(job: Job) -> None:
-    ledger = Ledger(replace(job, plan=(Planned({"max_lr": 0.1}, 0, 3, "x"),)))
+    ledger = Ledger(replace(job, plan=(Trial({"max_lr": 0.1}, 0, 3, "x"),)))
     ledger.next(0, 0, (0,))
     assert not ledger.next(1, 0, (0,)).done
     ledger.report(0, 2, (_report(0, 3, Outcome.COMPLETED),))
@@ -131,9 +133,9 @@ def test_trials_of_a_lane_that_is_not_part_of_this_run_go_on_in_another(job: Job
     ledger.checkpoint(1, b"state")
     ledger.release()
     ledger = Ledger(replace(job, lanes=1))
-    assert [a.trial for a in ledger.attach(0).running] == [0]
+    assert [a.number for a in ledger.attach(0).running] == [0]
     (moved,) = ledger.next(0, 4, (1,)).assignments
-    assert (moved.trial, moved.seed, moved.state) == (given.trial, given.seed, b"state")
+    assert (moved.number, moved.trial.seed, moved.state) == (given.number, given.trial.seed, b"state")
 
 
 def test_a_stage_that_is_given_up_does_not_wait_for_a_lost_lane(job: Job) -> None:
@@ -141,7 +143,7 @@ def test_a_stage_that_is_given_up_does_not_wait_for_a_lost_lane(job: Job) -> Non
     ledger.next(1, 0, (0,))
     for tick in range(3):
         (a,) = ledger.next(0, tick, (0,)).assignments
-        ledger.report(0, tick, (Report(a.trial, 0, {}, Outcome.FAILED, "no"),))
+        ledger.report(0, tick, (Report(a.number, 0, {}, Outcome.FAILED, "no"),))
     assert not ledger.progress().finished
     ledger.lost(1)
     assert ledger.progress().finished
@@ -164,7 +166,7 @@ def test_the_trial_that_kills_its_lane_three_times_is_failed_and_named(job: Job)
     ledger.trying(0, 0)
     ledger.trying(0, 1)
     attachment = ledger.attach(0, "its process died")
-    assert [a.trial for a in attachment.running] == [0, 2]
+    assert [a.number for a in attachment.running] == [0, 2]
     row = next(r for r in _rows(job) if r.number == 1)
     assert row.outcome is Outcome.FAILED
     assert row.detail == "killed its lane 3 times, the last time alone in it: its process died"
@@ -210,7 +212,7 @@ def test_a_lane_that_does_not_fit_into_memory_is_halved_and_its_trials_run_again
     attachment = ledger.shrink(0)
     assert (attachment.width, attachment.running) == (2, ())
     again = ledger.next(0, 1, (0, 1)).assignments
-    assert [(a.params, a.seed) for a in again] == [(a.params, a.seed) for a in first[:2]]
+    assert [(a.trial.params, a.trial.seed) for a in again] == [(a.trial.params, a.trial.seed) for a in first[:2]]
     assert ledger.shrink(0).width == 1
     assert ledger.shrink(0).width == 1
 
@@ -218,40 +220,40 @@ def test_a_lane_that_does_not_fit_into_memory_is_halved_and_its_trials_run_again
 def test_what_fits_is_remembered_by_place(job: Job) -> None:
     ledger = Ledger(job)
     for lane, place in enumerate(("a, cpu", "a, cpu", "b, H200")):
-        assert ledger.attach(lane, place=place).width is None
+        assert ledger.attach(lane, site=place).width is None
     assert ledger.shrink(0).width == 2
     assert ledger.shrink(1).width == 2, "they share the place, and both had four slots"
     assert ledger.shrink(1).width == 1
-    assert ledger.attach(2, place="b, H200").width is None
-    assert ledger.attach(2, place="a, cpu").width == 1
+    assert ledger.attach(2, site="b, H200").width is None
+    assert ledger.attach(2, site="a, cpu").width == 1
     ledger.release()
     ledger = Ledger(replace(job, stage="confirm"))
-    assert (ledger.attach(0, place="a, cpu").width, ledger.attach(0, place="b, H200").width) == (1, None)
+    assert (ledger.attach(0, site="a, cpu").width, ledger.attach(0, site="b, H200").width) == (1, None)
     ledger.release()
     (job.folder / "lanes" / "widths.json").write_text('{"a, cpu": [')
-    assert Ledger(job).attach(0, place="a, cpu").width is None
+    assert Ledger(job).attach(0, site="a, cpu").width is None
 
 
 def test_a_place_never_has_more_slots_than_the_job(job: Job) -> None:
     ledger = Ledger(replace(job, stage="bounds", width=16))
-    ledger.attach(0, place="a, cpu")
+    ledger.attach(0, site="a, cpu")
     assert ledger.shrink(0).width == 8
     ledger.release()
     ledger = Ledger(job)
-    assert ledger.attach(0, place="a, cpu").width == 4
+    assert ledger.attach(0, site="a, cpu").width == 4
     assert ledger.shrink(0).width == 2
 
 
 def test_a_lane_that_comes_to_a_narrower_place_gives_back_what_it_has_no_slots_for(job: Job) -> None:
     ledger = Ledger(job)
-    ledger.attach(1, place="narrow")
+    ledger.attach(1, site="narrow")
     ledger.shrink(1)
-    ledger.attach(0, place="wide")
+    ledger.attach(0, site="wide")
     given = ledger.next(0, 0, (0, 1, 2, 3)).assignments
-    attachment = ledger.attach(0, "", place="narrow")
+    attachment = ledger.attach(0, "", site="narrow")
     assert (attachment.width, attachment.running) == (2, given[:2])
     again = ledger.next(1, 0, (0, 1)).assignments
-    assert [(a.params, a.seed) for a in again] == [(a.params, a.seed) for a in given[2:]]
+    assert [(a.trial.params, a.trial.seed) for a in again] == [(a.trial.params, a.trial.seed) for a in given[2:]]
     assert ledger.progress().counts == {"preempted": 2}
 
 
@@ -295,9 +297,9 @@ def _drive(job: Job) -> None:
                 return
             (trial,) = running
             if "preempted" not in ledger.progress().counts:
-                ledger.close(trial.trial, Outcome.PREEMPTED, "node lost")
+                ledger.close(trial.number, Outcome.PREEMPTED, "node lost")
             else:
-                ledger.report(0, tick, (_report(trial.trial, 1, Outcome.COMPLETED),))
+                ledger.report(0, tick, (_report(trial.number, 1, Outcome.COMPLETED),))
             running, tick = [], tick + 1
     finally:
         ledger.release()
@@ -308,7 +310,7 @@ def test_a_driver_killed_after_any_write_to_a_database_loses_nothing_that_was_pl
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = Space(max_lr=Float(1e-4, 1.0, log=True), momentum=Float(0.5, 0.99))
-    planned = tuple(Planned({"max_lr": 0.1 * n, "momentum": 0.9}, n, 1, "r") for n in (1, 2))
+    planned = tuple(Trial({"max_lr": 0.1 * n, "momentum": 0.9}, n, 1, "r") for n in (1, 2))
     writes = ("create_new_trial", "set_trial_param", "set_trial_user_attr", "set_trial_state_values")
     left = _killed_instead_of(monkeypatch, *writes, "set_trial_intermediate_value")
     most = 1
@@ -322,7 +324,7 @@ def test_a_driver_killed_after_any_write_to_a_database_loses_nothing_that_was_pl
         except _Killed:
             _drive(one)
         rows = [row for row in read_trials(Record(one.folder), job.stage, store) if row.outcome is Outcome.COMPLETED]
-        found = sorted((row.seed, row.params) for row in rows)
+        found = sorted((row.trial.seed, row.params) for row in rows)
         assert found == [(p.seed, p.params) for p in planned], f"killed instead of write {most}"
         most += 1
     assert most > 20, "there are so many writes at least"
@@ -330,7 +332,7 @@ def test_a_driver_killed_after_any_write_to_a_database_loses_nothing_that_was_pl
 
 def _whole(job: Job, store: Store) -> list[tuple[Any, ...]]:
     rows = read_trials(Record(job.folder), job.stage, store)
-    return [(r.number, r.params, r.outcome, r.score, r.seed, r.curve) for r in rows]
+    return [(r.number, r.params, r.outcome, r.score, r.trial.seed, r.curve) for r in rows]
 
 
 def test_trials_copied_by_a_driver_that_was_killed_after_any_write_are_copied_anew(

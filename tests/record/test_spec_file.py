@@ -132,7 +132,7 @@ def test_a_task_file_is_looked_for_beside_its_spec(spec_file: Path, tmp_path: Pa
 def test_overrides_are_applied_before_the_check(spec_file: Path):
     spec = read_spec(spec_file, dict([parse_override("search.trials=3"), parse_override("task.depth=1e1")]))
     assert spec.search.trials == 3
-    assert spec.task.ref().options == {"depth": 10.0}
+    assert spec.task.options == {"depth": 10.0}
     with pytest.raises(SpecError, match=r"search\.trails: is unknown"):
         read_spec(spec_file, {"search.trails": 3})
     with pytest.raises(SpecError, match="'name' is not a section"):

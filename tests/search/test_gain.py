@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from lab.search.gain import gain_of_next
 from lab.search.known import as_trials
-from lab.spec.plan import Known, Outcome
+from lab.spec.trial import Observation, Outcome
 
 SPACE: dict[str, BaseDistribution] = {
     "x": FloatDistribution(0, 1),
@@ -27,7 +27,7 @@ def told(count: int, score: Callable[[float, float, np.random.Generator], float]
     found = []
     for number in range(count):
         x, y = rng.random(2).tolist()
-        found.append(Known({"x": x, "y": y, "k": "pq"[number % 2]}, Outcome.COMPLETED, score(x, y, rng), {}))
+        found.append(Observation({"x": x, "y": y, "k": "pq"[number % 2]}, Outcome.COMPLETED, score(x, y, rng), {}))
     return as_trials(found, SPACE)
 
 
@@ -65,10 +65,10 @@ def test_equal_scores_leave_nothing_to_gain():
 def test_too_few_trials_diverged_ones_and_a_single_point_tell_nothing():
     few = told(15, lambda x, y, _: x)
     assert gain_of_next(few, SPACE, StudyDirection.MINIMIZE, 0) is None
-    broken = as_trials([Known({"x": 0.1, "y": 0.2, "k": "p"}, Outcome.DIVERGED, None, {})] * 40, SPACE)
+    broken = as_trials([Observation({"x": 0.1, "y": 0.2, "k": "p"}, Outcome.DIVERGED, None, {})] * 40, SPACE)
     assert gain_of_next([*few, *broken], SPACE, StudyDirection.MINIMIZE, 0) is None
     point: dict[str, BaseDistribution] = {"x": FloatDistribution(0.5, 0.5)}
-    one = as_trials([Known({"x": 0.5}, Outcome.COMPLETED, 0.1, {})] * 40, point)
+    one = as_trials([Observation({"x": 0.5}, Outcome.COMPLETED, 0.1, {})] * 40, point)
     assert gain_of_next(one, point, StudyDirection.MINIMIZE, 0) is None
 
 

@@ -11,7 +11,7 @@ from lab.errors import SpecError
 from lab.search import ForestSampler
 from lab.search.by_name import sampler_source
 from lab.search.known import as_trials
-from lab.spec.plan import Known, Outcome
+from lab.spec.trial import Observation, Outcome
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-4, 1.0, log=True),
@@ -24,9 +24,9 @@ POINT = {"lr": 0.01, "n": 4, "k": "p"}
 def test_outcomes_become_states_that_a_sampler_reads():
     completed, pruned, diverged = as_trials(
         [
-            Known(POINT, Outcome.COMPLETED, 0.9, {1: 0.5, 2: 0.9}),
-            Known(POINT, Outcome.PRUNED, None, {1: 0.4}),
-            Known(POINT, Outcome.DIVERGED, None, {}),
+            Observation(POINT, Outcome.COMPLETED, 0.9, {1: 0.5, 2: 0.9}),
+            Observation(POINT, Outcome.PRUNED, None, {1: 0.4}),
+            Observation(POINT, Outcome.DIVERGED, None, {}),
         ],
         SPACE,
     )
@@ -38,16 +38,16 @@ def test_outcomes_become_states_that_a_sampler_reads():
 @pytest.mark.parametrize(
     "one",
     [
-        Known({**POINT, "lr": 2.0}, Outcome.COMPLETED, 0.9, {}),
-        Known({**POINT, "n": 9}, Outcome.COMPLETED, 0.9, {}),
-        Known({**POINT, "n": "4"}, Outcome.COMPLETED, 0.9, {}),
-        Known({**POINT, "k": "unseen"}, Outcome.COMPLETED, 0.9, {}),
-        Known({**POINT, "more": 1}, Outcome.COMPLETED, 0.9, {}),
-        Known(POINT, Outcome.FAILED, None, {}),
-        Known(POINT, Outcome.COMPLETED, None, {}),
+        Observation({**POINT, "lr": 2.0}, Outcome.COMPLETED, 0.9, {}),
+        Observation({**POINT, "n": 9}, Outcome.COMPLETED, 0.9, {}),
+        Observation({**POINT, "n": "4"}, Outcome.COMPLETED, 0.9, {}),
+        Observation({**POINT, "k": "unseen"}, Outcome.COMPLETED, 0.9, {}),
+        Observation({**POINT, "more": 1}, Outcome.COMPLETED, 0.9, {}),
+        Observation(POINT, Outcome.FAILED, None, {}),
+        Observation(POINT, Outcome.COMPLETED, None, {}),
     ],
 )
-def test_what_is_no_point_of_the_space_or_teaches_nothing_is_left_out(one: Known):
+def test_what_is_no_point_of_the_space_or_teaches_nothing_is_left_out(one: Observation):
     assert as_trials([one], SPACE) == []
 
 
@@ -55,7 +55,10 @@ def test_a_sampler_that_starts_warm_goes_to_what_is_known_to_be_good():
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rates = [10.0 ** (-4 + number / 10) for number in range(41)]
     known = as_trials(
-        [Known({**POINT, "lr": r}, Outcome.COMPLETED, abs(number - 30) / 40, {}) for number, r in enumerate(rates)],
+        [
+            Observation({**POINT, "lr": r}, Outcome.COMPLETED, abs(number - 30) / 40, {})
+            for number, r in enumerate(rates)
+        ],
         SPACE,
     )
 
@@ -75,13 +78,13 @@ def test_a_sampler_that_starts_warm_goes_to_what_is_known_to_be_good():
 
 
 def test_a_few_known_trials_shorten_the_start_and_no_more():
-    known = as_trials([Known({**POINT, "lr": 0.01 * n}, Outcome.COMPLETED, 0.1, {}) for n in range(1, 4)], SPACE)
+    known = as_trials([Observation({**POINT, "lr": 0.01 * n}, Outcome.COMPLETED, 0.1, {}) for n in range(1, 4)], SPACE)
     study, cold = optuna.create_study(), optuna.create_study()
     study.sampler, cold.sampler = ForestSampler(seed=0, space=SPACE, known=known), ForestSampler(seed=0, space=SPACE)
     assert study.ask(SPACE).params == cold.ask(SPACE).params
 
 
 def test_only_the_forest_starts_warm():
-    known = as_trials([Known(POINT, Outcome.COMPLETED, 0.1, {})], SPACE)
+    known = as_trials([Observation(POINT, Outcome.COMPLETED, 0.1, {})], SPACE)
     with pytest.raises(SpecError, match="'tpe' takes no other study's trials"):
         sampler_source({"kind": "tpe"}, 0, SPACE, known)

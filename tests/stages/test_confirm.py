@@ -9,8 +9,8 @@ import pytest
 
 from lab.lanes.local import LocalEngine
 from lab.record.trials import TrialRow, read_trials
-from lab.spec.plan import Outcome
 from lab.spec.study import parse_spec
+from lab.spec.trial import Outcome, Trial
 from lab.stages import confirm
 from lab.stages.confirm import Candidate
 from lab.stages.job import best_first
@@ -84,10 +84,7 @@ def test_an_interrupted_race_goes_on_where_it_was(explored: Study) -> None:
 
 def test_a_setting_that_was_tried_twice_counts_by_its_mean() -> None:
     scores = {1: (0.1, 0.95), 2: (0.2, 0.91), 3: (0.3, 0.90), 4: (0.4, 0.70), 5: (0.1, 0.89), 6: (0.4, 0.99)}
-    rows = [
-        TrialRow(n, {"max_lr": rate}, Outcome.COMPLETED, score, n, 1, "", {}, "", None, None, [], {})
-        for n, (rate, score) in scores.items()
-    ]
+    rows = [TrialRow(n, Trial({"max_lr": rate}, n, 1), Outcome.COMPLETED, score) for n, (rate, score) in scores.items()]
     spec = parse_spec(small(confirm={"one_cycle": 3, "several": 0}))
     ranked = confirm._by_setting(best_first(rows, "maximize"), "maximize")
     assert [row.number for row in ranked] == [1, 2, 3, 6]

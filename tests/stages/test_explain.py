@@ -14,8 +14,8 @@ from lab.record.folder import Record, read_json, write_json
 from lab.record.trials import TrialRow
 from lab.report.page import render
 from lab.report.verdict import verdict
-from lab.spec.plan import Outcome
 from lab.spec.study import parse_spec
+from lab.spec.trial import Outcome, Trial
 from lab.stages import explain, explanation
 from lab.stages.explain import Explained, Withheld
 from lab.study.study import Study
@@ -180,7 +180,7 @@ def test_an_artefact_of_before_there_were_pairs_is_still_shown(tmp_path: Path) -
 
 
 def _row(number: int, outcome: Outcome, loss: float) -> TrialRow:
-    return TrialRow(number, {}, outcome, 0.5, 0, 1, "", {}, "", None, None, [], {"valid_loss": loss})
+    return TrialRow(number, Trial({}, 0, 1), outcome, 0.5, metrics={"valid_loss": loss})
 
 
 def test_losses_stand_in_for_scores_where_all_are_of_whole_runs() -> None:

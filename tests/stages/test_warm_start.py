@@ -11,9 +11,9 @@ import pytest
 from lab.errors import RecordError, SpecError
 from lab.record.folder import Record, read_json
 from lab.record.trials import read_trials
-from lab.spec.plan import Known, Outcome
 from lab.spec.space import Float, Space
 from lab.spec.study import StudySpec, parse_spec
+from lab.spec.trial import Observation, Outcome
 from lab.stages import confirm, explore, warm_start
 from lab.stages.explore import WarmStart
 from lab.study.study import Study
@@ -199,6 +199,6 @@ def test_the_command_line_starts_warm(home: Path, source: Path, tmp_path: Path) 
 
 
 def test_the_order_in_which_a_space_is_written_says_nothing() -> None:
-    row = Known({"b": 0.5, "a": 0.2, "max_lr": 0.1}, Outcome.COMPLETED, 1.0, {})
+    row = Observation({"b": 0.5, "a": 0.2, "max_lr": 0.1}, Outcome.COMPLETED, 1.0, {})
     space = Space(max_lr=Float(1e-3, 1.0), a=Float(0, 1), b=Float(0, 1))
     assert warm_start._inside([row], space) == (row,)

@@ -74,8 +74,8 @@ def test_more_trials_are_added_to_those_there_are(copy: Record):
     assert done.returncode == 0, done.stderr
     rows = read_trials(copy, "explore")
     assert len(rows) == 10
-    assert [(r.number, r.params, r.seed, r.score) for r in rows[:6]] == [
-        (r.number, r.params, r.seed, r.score) for r in old
+    assert [(r.number, r.params, r.trial.seed, r.score) for r in rows[:6]] == [
+        (r.number, r.params, r.trial.seed, r.score) for r in old
     ]
     assert read_json(copy.artefact_path("explore"))["trials"] == 10
     assert len(read_trials(copy, "confirm")) <= 3 * 2

@@ -58,8 +58,8 @@ class TestClassesOfATable:
         task = table_study.spec.task
         from lab.tasks.table.task import Table
 
-        rows = Table(**task.ref().options).rows_of("test")
-        source = Path(task.ref().options["path"])
+        rows = Table(**task.options).rows_of("test")
+        source = Path(task.options["path"])
         kept = source.read_bytes()
         source.unlink()  # predictions need no training data
         try:
@@ -128,7 +128,7 @@ class TestClassesOfATable:
         (folder / "ensemble.json").unlink()
         Study.open(folder).run()
         assert _reported(Study.open(folder)) == pytest.approx(_reported(table_study))
-        source = Path(table_study.spec.task.ref().options["path"])
+        source = Path(table_study.spec.task.options["path"])
         kept = source.read_bytes()
         source.unlink()
         try:

@@ -43,7 +43,8 @@ def outcome_of(folder: Path) -> dict[str, Any]:
     record = Record(folder)
     trials = {
         stage: [
-            (r.number, r.params, r.outcome, r.score, r.curve, r.seed, r.step_losses) for r in read_trials(record, stage)
+            (r.number, r.params, r.outcome, r.score, r.curve, r.trial.seed, r.step_losses)
+            for r in read_trials(record, stage)
         ]
         for stage in ("bounds", "explore", "confirm", "final")
     }
@@ -102,7 +103,10 @@ def test_a_kill_among_trials_of_several_groups_changes_nothing(tmp_path: Path) -
     assert process.returncode == -signal.SIGKILL, "the study was over before it could be killed"
     assert lab("study", "resume", folders[1], "--until", "explore").returncode == 0
     whole, killed = (
-        [(r.number, r.params, r.outcome, r.score, r.curve, r.seed) for r in read_trials(Record(folder), "explore")]
+        [
+            (r.number, r.params, r.outcome, r.score, r.curve, r.trial.seed)
+            for r in read_trials(Record(folder), "explore")
+        ]
         for folder in folders
     )
     assert whole == killed

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab.lanes.live_status import NAME, Glance
-from lab.spec.plan import Progress
+from lab.spec.exchange import Progress
 from lab.study.status import describe_status, status_of, watch_status
 from lab.study.study import Study
 from tests.small import small_spec

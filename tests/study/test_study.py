@@ -50,8 +50,8 @@ def test_the_range_test_bounds_the_search(finished: Study) -> None:
 
 
 def test_confirmation_uses_seeds_the_search_never_saw_and_chooses_by_the_mean(finished: Study) -> None:
-    explored = {row.seed for row in read_trials(finished.record, "explore")}
-    fresh = [row.seed for row in read_trials(finished.record, "confirm")]
+    explored = {row.trial.seed for row in read_trials(finished.record, "explore")}
+    fresh = [row.trial.seed for row in read_trials(finished.record, "confirm")]
     assert len(set(fresh)) == len(fresh)
     assert not explored & set(fresh)
     confirm = finished.result.artefact("confirm")

@@ -72,7 +72,7 @@ def test_a_users_task_is_loaded_with_its_options(write: Any):
 
 def test_a_task_given_as_an_object_is_taken_as_it_is():
     task = Digits()
-    assert load_task(TaskRef("nowhere.py:Digits", given=task)) is task
+    assert load_task(TaskRef("nowhere.py:Digits", instance=task)) is task
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lab.spec.plan import Outcome
+from lab.spec.trial import Outcome
 from lab.tasks.task import Data, Metric, Split, Task, accuracy
 from lab.training.batches import Examples
 from lab.training.evaluation import evaluate

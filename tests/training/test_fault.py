@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lab.spec.plan import Outcome
+from lab.spec.trial import Outcome
 from lab.training.device import DeviceLost
 from lab.training.fault import Fault, fault_of
 

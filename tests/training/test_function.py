@@ -9,11 +9,12 @@ import pytest
 
 from lab.errors import TaskError
 from lab.schedules import Constant
-from lab.spec.plan import Assignment, Outcome
-from lab.tasks.task import Trial, trial_function
+from lab.spec.exchange import Assignment
+from lab.spec.trial import Outcome, Trial
+from lab.tasks.task import trial_function
 from lab.training.function import FunctionTrainer
 
-ASSIGNMENT = Assignment(0, {"a": 2.0}, 1, 3, Constant(max_lr=0.1), 0, 0)
+ASSIGNMENT = Assignment(0, Trial({"a": 2.0}, 1, 3, own_schedule=Constant(max_lr=0.1)), 0, 0)
 
 
 def _trainer(values: list[Any]) -> FunctionTrainer:

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from lab.errors import RecordError, TaskError
 from lab.schedules import Constant, OneCycle
-from lab.spec.plan import Assignment, Outcome, Training
+from lab.spec.exchange import Assignment
+from lab.spec.plan import Training
+from lab.spec.trial import Outcome, Trial
 from lab.tasks.task import Data, Split, Task
 from lab.training.grouped import Group, GroupedTrainer
 from lab.training.snapshots import pack, unpack
@@ -59,7 +61,8 @@ def _trainer(path: str = "stacked", width: int = 4, task: Task | None = None, st
 
 
 def _assignment(trial: int, slot: int, epochs: int = EPOCHS, **params: Any) -> Assignment:
-    return Assignment(trial, params, 100 + trial, epochs, OneCycle(max_lr=0.05), slot, 0, keep=True)
+    planned = Trial(params, 100 + trial, epochs, own_schedule=OneCycle(max_lr=0.05), keep=True)
+    return Assignment(trial, planned, slot, 0)
 
 
 def _alone(path: str, trial: int, **params: Any) -> list[EpochResult]:
@@ -278,7 +281,7 @@ def test_an_epoch_is_the_whole_batches_of_the_trials_own_size():
     trainer = _trainer(width=2)
     schedule = Constant(max_lr=0.01)
     for slot, size in enumerate((8, 4)):
-        trainer.start(Assignment(slot, {"batch_size": size}, 0, 2, schedule, slot, 0))
+        trainer.start(Assignment(slot, Trial({"batch_size": size}, 0, 2, own_schedule=schedule), slot, 0))
     trainer.epoch()
     steps = [trainer.save(slot)[1]["step"] for slot in (0, 1)]  # type: ignore[index]
     assert steps == [26 // 8, 26 // 4]

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from lab.errors import SpecError
 from lab.schedules import OneCycle
-from lab.spec.plan import Assignment, Outcome, Training
+from lab.spec.exchange import Assignment
+from lab.spec.plan import Training
+from lab.spec.trial import Outcome, Trial
 from lab.tasks.task import Data, Split, Task
 from lab.training.device import check_precision
 from lab.training.trainer import EpochResult, ModelTrainer
@@ -59,7 +61,7 @@ def trained(path: str, task: Task, width: int = 2, training: Training = BF16) ->
     """The first slot's epochs, until its trial has ended but one."""
     trainer = ModelTrainer(task, replace(training, path=path), width, {})
     for slot in range(width):
-        trainer.start(Assignment(slot, {}, slot, EPOCHS, OneCycle(max_lr=0.01), slot, 0))
+        trainer.start(Assignment(slot, Trial({}, slot, EPOCHS, own_schedule=OneCycle(max_lr=0.01)), slot, 0))
     return trainer, [trainer.epoch()[0] for _ in range(EPOCHS - 1)]
 
 

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from lab.errors import TaskError
 from lab.schedules import Constant, OneCycle, Ramp, Schedule, Snapshot
-from lab.spec.plan import Assignment, Outcome, Training
+from lab.spec.exchange import Assignment
+from lab.spec.plan import Training
+from lab.spec.trial import Outcome, Trial
 from lab.tasks.build import build_model
 from lab.tasks.task import Data, Split, Task
 from lab.training.batches import Examples
@@ -49,8 +51,9 @@ def _training(path: str, **more: Any) -> Training:
     return Training({"kind": "adamw"}, BATCH, path, **more)
 
 
-def _assignment(trial: int, slot: int, schedule: Schedule, epochs: int = 4, **more: Any) -> Assignment:
-    return Assignment(trial, {"dropout": 0.3}, 100 + trial, epochs, schedule, slot, 0, **more)
+def _assignment(number: int, slot: int, schedule: Schedule, epochs: int = 4, **more: Any) -> Assignment:
+    trial = Trial({"dropout": 0.3, **more.pop("params", {})}, 100 + number, epochs, own_schedule=schedule, **more)
+    return Assignment(number, trial, slot, 0)
 
 
 def _trainer(path: str, width: int = 2, **more: Any) -> ModelTrainer:
@@ -194,11 +197,11 @@ def test_a_hyperparameter_of_the_optimizer_is_the_trials(path: str):
     clipped = {"max_grad_norm": 0.01, "beta2": 0.9}
     beside = _trainer(path, width=2)
     for slot, params in enumerate(({}, clipped)):
-        beside.start(replace(_assignment(slot, slot, OneCycle(max_lr=0.05)), params=params, seed=3))
+        beside.start(Assignment(slot, Trial(params, 3, 4, own_schedule=OneCycle(max_lr=0.05)), slot, 0))
     found = {r.slot: r.metrics for r in beside.epoch()}
     assert found[0] != found[1]
     alone = ModelTrainer(Blobs(), replace(_training(path), optimizer=clipped), 2, {})
-    alone.start(replace(_assignment(1, 1, OneCycle(max_lr=0.05)), params={}, seed=3))
+    alone.start(Assignment(1, Trial({}, 3, 4, own_schedule=OneCycle(max_lr=0.05)), 1, 0))
     assert [r.metrics for r in alone.epoch()] == [found[1]]
 
 
@@ -206,7 +209,7 @@ def test_both_paths_train_the_same_without_dropout():
     results = []
     for path in PATHS:
         trainer = _trainer(path)
-        trainer.start(Assignment(0, {}, 5, 3, OneCycle(max_lr=0.01), 0, 0))
+        trainer.start(Assignment(0, Trial({}, 5, 3, own_schedule=OneCycle(max_lr=0.01)), 0, 0))
         results.append(_run(trainer, 0)[-1].metrics)
     assert results[0] == pytest.approx(results[1], rel=1e-3)
 
@@ -283,10 +286,7 @@ class Sometimes(Blobs):
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("noisy", [(True, False), (False, True)])
 def test_a_trial_without_augmentation_has_none_whatever_its_neighbour_has(path: str, noisy: tuple[bool, bool]):
-    given = [
-        replace(_assignment(i, i, OneCycle(max_lr=0.05)), params={"dropout": 0.3, "noise": noise})
-        for i, noise in enumerate(noisy)
-    ]
+    given = [_assignment(i, i, OneCycle(max_lr=0.05), params={"noise": noise}) for i, noise in enumerate(noisy)]
     together = ModelTrainer(Sometimes(), _training(path), 2, {})
     for assignment in given:
         together.start(assignment)
@@ -304,7 +304,7 @@ def test_targets_of_another_shape_for_some_trials_alone_are_refused():
 
     trainer = ModelTrainer(Mixes(), _training("stacked"), 2, {})
     for i, noise in enumerate((True, False)):
-        trainer.start(replace(_assignment(i, i, OneCycle(max_lr=0.05)), params={"noise": noise}))
+        trainer.start(_assignment(i, i, OneCycle(max_lr=0.05), params={"noise": noise}))
     with pytest.raises(TaskError, match=r"Mixes\.draw: gave None for one trial and numbers for another"):
         trainer.epoch()
 
@@ -341,7 +341,7 @@ def test_validation_is_that_of_the_plain_model():
 
     task = Big()
     trainer = ModelTrainer(task, _training("stacked"), 1, {})
-    trainer.start(Assignment(0, {}, 1, 1, Constant(max_lr=1e-30, weight_decay=0.0), 0, 0))
+    trainer.start(Assignment(0, Trial({}, 1, 1, own_schedule=Constant(max_lr=1e-30, weight_decay=0.0)), 0, 0))
     (result,) = trainer.epoch()
     module = build_model(task, {}, 1)
     for name, tensor in trainer._models.tensors(0).items():
@@ -410,7 +410,8 @@ class TestHooks:
 
     @staticmethod
     def _assignment(trial: int, slot: int, **params: Any) -> Assignment:
-        return Assignment(trial, {"dropout": 0.3, **params}, 100 + trial, 4, OneCycle(max_lr=0.05), slot, 0)
+        planned = Trial({"dropout": 0.3, **params}, 100 + trial, 4, own_schedule=OneCycle(max_lr=0.05))
+        return Assignment(trial, planned, slot, 0)
 
     def test_a_trial_trains_the_same_alone_and_among_others(self, path: str):
         alone = self._trainer(path)

@@ -67,7 +67,7 @@ def pack(task: TaskRef, folder: Path) -> Path | None:
 def arrived(task: TaskRef, module: str | None) -> TaskRef:
     """The task as this machine has it: from the module that was shipped here, or as it is named."""
     path = task_file(task)
-    if module is None or path is None or task.given is not None:
+    if module is None or path is None or task.instance is not None:
         return task
     found = importlib.util.find_spec(module)
     if found is None or not found.submodule_search_locations:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from lab.errors import LabError
 from lab.lanes.engine import Probe, Promise
-from lab.spec.plan import Job, Progress
+from lab.spec.exchange import Progress
+from lab.spec.plan import Job
 
 if TYPE_CHECKING:
     from lab.record.ledger import Ledger
@@ -166,7 +167,7 @@ class Board:
             if self._ledger is not None and lane.lost:
                 self._ledger.lost(number, silent_s)
             elif self._ledger is not None:
-                self._ledger.found(number)
+                self._ledger.heard(number)
             if self._hangs(number, lane, now):
                 lane.killed = True
                 self._causes[lane.token] = f"nothing was finished for {now - lane.worked_at:.0f} s"
@@ -273,7 +274,7 @@ class Board:
         state, now = self._lanes[lane], self._clock()
         if state.lost:
             state.lost = False
-            self._ledger.found(lane)
+            self._ledger.heard(lane)
         if method == "attach":
             self._came.add(lane)
             where = ", ".join(str(state.place[name]) for name in ("address", "device") if name in state.place)

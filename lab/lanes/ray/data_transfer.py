@@ -61,9 +61,9 @@ class OpenedTask:
         ref = code_transfer.arrived(job.task, self._module)
         if ref.handed is None:
             return replace(job, task=ref)
-        if replace(ref, given=None) != self._ref:  # a task made in Python comes anew with every job
+        if replace(ref, instance=None) != self._ref:  # a task made in Python comes anew with every job
             self._task = _opened(ref)
-            self._ref = replace(ref, given=None)
+            self._ref = replace(ref, instance=None)
         return replace(job, task=replace(ref, opened=self._task))
 
 

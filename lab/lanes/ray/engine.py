@@ -35,7 +35,8 @@ from lab.lanes.ray.address import check_address
 from lab.lanes.ray.coordinator import Board, Look, Question
 from lab.lanes.ray.data_transfer import Handing
 from lab.lanes.ray.lane import lane_main, said
-from lab.spec.plan import Job, Progress, TaskRef
+from lab.spec.exchange import Progress
+from lab.spec.plan import Job, TaskRef
 from lab.training.arithmetic import inherited
 
 _POLL_S = 0.05

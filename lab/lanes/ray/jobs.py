@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -104,7 +104,7 @@ class ClusterJobs:
         with tempfile.TemporaryDirectory(prefix="lab-submit-") as scratch:
             work = Path(scratch) / "work"
             sent = pack_spec(spec, work)
-            module = code_transfer.pack(spec.task.ref(), Path(scratch))
+            module = code_transfer.pack(spec.task, Path(scratch))
             modules = [code_transfer.lab_folder(), *([module] if module else [])]
             environment = {
                 "working_dir": str(work),
@@ -212,13 +212,13 @@ def _quoted_folder(folder: str) -> str:
 
 def pack_spec(spec: StudySpec, folder: Path) -> str:
     """Write a spec, and its task's files beside it, so that both can be read anywhere; the spec's name there."""
-    files = code_transfer.sources(spec.task.ref())
+    files = code_transfer.sources(spec.task)
     for name, content in files.items():
         write_bytes(folder / "task" / name, content)
-    path = code_transfer.task_file(spec.task.ref())
+    path = code_transfer.task_file(spec.task)
     if path is not None:
         kind = f"task/{path.name}:{spec.task.kind.rpartition(':')[2]}"
-        spec = spec.model_copy(update={"task": spec.task.model_copy(update={"kind": kind, "root": "."})})
+        spec = spec.model_copy(update={"task": replace(spec.task, kind=kind, root=".")})
     write_bytes(folder / "study.yaml", dump_spec(spec).encode())
     return "study.yaml"
 

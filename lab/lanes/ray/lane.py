@@ -20,7 +20,8 @@ from lab.lanes.ray.coordinator import Answer, Finding, Method, Standing
 from lab.lanes.ray.data_transfer import OpenedTask
 from lab.lanes.self_test import self_test
 from lab.lanes.speed.probe import probe
-from lab.spec.plan import Attachment, Decision, Job, Report, Work
+from lab.spec.exchange import Attachment, Decision, Report, Work
+from lab.spec.plan import Job
 from lab.training.device import DeviceLost
 
 _QUESTIONS: dict[str, Callable[..., Finding]] = {"probe": probe, "self_test": self_test}

@@ -99,7 +99,7 @@ def _open_ray(spec: StudySpec, record: Record, watch: Watch, say: Callable[[str]
         execution.device,
         most_lanes=spec.search.concurrency,
         hang_s=execution.hang_s,
-        task=spec.task.ref(),
+        task=spec.task,
     )
     for line in engine.warnings if address else ():
         say(line)

@@ -10,7 +10,9 @@ from statistics import median
 from lab.errors import TaskError
 from lab.lanes.lane import make_trainer, template_of
 from lab.schedules import Constant
-from lab.spec.plan import Assignment, Job, Outcome
+from lab.spec.exchange import Assignment
+from lab.spec.plan import Job
+from lab.spec.trial import Outcome, Trial
 from lab.training.device import DeviceLost
 from lab.training.memory import out_of_memory
 from lab.training.stacking.layouts import NotStackable
@@ -65,8 +67,8 @@ def _milliseconds(job: Job, path: str, width: int, steps: int) -> float:
     trainer = make_trainer(replace(job, training=training, width=width, stack=None))
     params = template_of(job)
     for slot in range(width):
-        schedule = Constant(max_lr=1e-4)
-        trainer.start(Assignment(slot, params, slot, _ROUNDS + 1, schedule, slot, 0))
+        trial = Trial(params, slot, _ROUNDS + 1, own_schedule=Constant(max_lr=1e-4))
+        trainer.start(Assignment(slot, trial, slot, 0))
     found = []
     for _ in range(_ROUNDS + 1):
         begin = time.perf_counter()

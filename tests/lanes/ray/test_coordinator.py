@@ -10,7 +10,8 @@ import pytest
 
 from lab.errors import TaskError
 from lab.lanes.ray.coordinator import SILENT_S, Board, Standing
-from lab.spec.plan import Outcome, Planned, Report
+from lab.spec.exchange import Report
+from lab.spec.trial import Outcome, Trial
 from tests.lanes.test_engines import job, rows
 
 A, B = {"node": "a"}, {"node": "b"}
@@ -31,7 +32,7 @@ def clock() -> Clock:
 @pytest.fixture
 def board(clock: Clock, tmp_path: Path) -> Any:
     board = Board(2, hang_s=100.0, clock=clock)
-    plan = tuple(Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, i, 3, "x") for i in range(4))
+    plan = tuple(Trial({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, i, 3, "x") for i in range(4))
     board.run(job(tmp_path, plan=plan, lanes=2, width=2))
     yield board
     board.end_stage()
@@ -71,8 +72,8 @@ def test_what_a_replaced_process_says_is_refused(board: Board, tmp_path: Path) -
     enter(board, 0, "old")
     (given,) = work(board, 0, "old")
     attachment = enter(board, 0, "new", B)
-    assert [a.trial for a in attachment.running] == [given.trial]
-    report = (Report(given.trial, 1, {"accuracy": 0.9}),)
+    assert [a.number for a in attachment.running] == [given.number]
+    report = (Report(given.number, 1, {"accuracy": 0.9}),)
     assert board.call(ticket(board), 0, "old", "report", 0, report).standing is Standing.REPLACED
     assert board.beat(0, "old") is Standing.REPLACED
     assert board.order(0, 0, "old") == (1, "leave", None)
@@ -88,8 +89,8 @@ def test_a_silent_lane_is_lost_and_its_trials_run_elsewhere(board: Board, clock:
     board.beat(1, "b")
     look = board.look()
     assert [lane["state"] for lane in look.lanes] == ["lost", "working"]
-    assert [a.trial for a in work(board, 1, "b")] == [given.trial]
-    answer = board.call(ticket(board), 0, "a", "report", 0, (Report(given.trial, 1, {"accuracy": 0.5}),))
+    assert [a.number for a in work(board, 1, "b")] == [given.number]
+    answer = board.call(ticket(board), 0, "a", "report", 0, (Report(given.number, 1, {"accuracy": 0.5}),))
     assert answer.standing is Standing.HEARD, "it goes on with what is left to it"
     assert not answer.value[0].keep
 
@@ -120,7 +121,7 @@ def test_what_takes_long_as_a_rule_is_no_hang(board: Board, clock: Clock) -> Non
     enter(board, 0, "a", handle="handle of a")
     (given,) = work(board, 0, "a")
     clock.now += 50.0
-    board.call(ticket(board), 0, "a", "report", 0, (Report(given.trial, 1, {"accuracy": 0.5}),))
+    board.call(ticket(board), 0, "a", "report", 0, (Report(given.number, 1, {"accuracy": 0.5}),))
     clock.now += 999.0
     board.beat(0, "a")
     assert board.look().hung == ()
@@ -138,8 +139,8 @@ def test_a_trial_that_hangs_three_times_is_failed_and_named(board: Board, clock:
         assert len(board.look().hung) == 1
         attachment = enter(board, 0, str(count))
         if attachment.suspects:
-            board.call(ticket(board), 0, str(count), "trying", given.trial)
-    row = rows(tmp_path)[given.trial]
+            board.call(ticket(board), 0, str(count), "trying", given.number)
+    row = rows(tmp_path)[given.number]
     assert row.outcome is Outcome.FAILED
     assert row.detail == "killed its lane 3 times, the last time alone in it: nothing was finished for 101 s"
 
@@ -152,9 +153,9 @@ def test_a_process_that_ends_by_itself_says_why(board: Board, tmp_path: Path) ->
         board.dying(0, "another's", "no matter")
         attachment = enter(board, 0, str(count))
         if attachment.suspects:
-            board.call(ticket(board), 0, str(count), "trying", given.trial)
+            board.call(ticket(board), 0, str(count), "trying", given.number)
     detail = "killed its lane 3 times, the last time alone in it: CUDA error: device-side assert triggered"
-    assert rows(tmp_path)[given.trial].detail == detail
+    assert rows(tmp_path)[given.number].detail == detail
 
 
 def test_a_lane_that_comes_back_on_another_node_accuses_no_trial(board: Board) -> None:
@@ -203,15 +204,15 @@ def test_trials_of_a_lane_that_a_smaller_cluster_never_places_run_elsewhere(
     (given,) = work(board, 1, "b")
     board.end_stage()
     smaller = Board(2, 100.0, clock=clock)
-    plan = tuple(Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, i, 3, "x") for i in range(4))
+    plan = tuple(Trial({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, i, 3, "x") for i in range(4))
     smaller.run(job(tmp_path, plan=plan, lanes=2, width=2))
     enter(smaller, 0, "a")
     smaller.look()
-    assert given.trial not in [a.trial for a in work(smaller, 0, "a")], "it may yet come"
+    assert given.number not in [a.number for a in work(smaller, 0, "a")], "it may yet come"
     clock.now += 21.0
     smaller.beat(0, "a")
     smaller.look()
-    assert [a.trial for a in work(smaller, 0, "a", tick=1, free=(1,))] == [given.trial]
+    assert [a.number for a in work(smaller, 0, "a", tick=1, free=(1,))] == [given.number]
     smaller.end_stage()
 
 
@@ -251,7 +252,7 @@ def test_a_request_to_stop_reaches_idle_lanes_too(board: Board) -> None:
 
 def test_a_trial_that_kills_its_lanes_is_found_out_however_slowly_they_start(clock: Clock, tmp_path: Path) -> None:
     """Each time, the other lane would take it over before the one that it killed can say so."""
-    plan = (Planned({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, 0, 3, "x"),)
+    plan = (Trial({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, 0, 3, "x"),)
     board = Board(0, hang_s=1e9, clock=clock)
     board.run(job(tmp_path, plan=plan, lanes=2, width=1, max_failed_share=1.0))
     start_s = SILENT_S + 4

@@ -18,7 +18,9 @@ from lab.lanes.engine import Engine
 from lab.lanes.local import LocalEngine
 from lab.record.folder import Record
 from lab.record.trials import read_trials
-from lab.spec.plan import Planned, Progress, SearchPlan, TaskRef
+from lab.spec.exchange import Progress
+from lab.spec.plan import SearchPlan, TaskRef
+from lab.spec.trial import Trial
 from tests.lanes.processes import descendants
 from tests.lanes.test_engines import job, table
 
@@ -98,7 +100,7 @@ def test_a_trial_function_has_several_gpus_to_itself(tmp_path: Path) -> None:
 
     (tmp_path / "gpus.py").write_text(GPUS)
     params: dict[str, Any] = {"max_lr": 0.01, "cycles": 1, "dropout": 0.1}
-    plan = tuple(Planned(params, seed=seed, epochs=4, role="x") for seed in range(4))
+    plan = tuple(Trial(params, seed=seed, epochs=4, role="x") for seed in range(4))
     task = TaskRef("gpus.py:train", {}, str(tmp_path))
     engine = RayEngine(tmp_path / "s", 2, lambda progress: True, gpus_per_lane=2)
     try:
@@ -185,11 +187,11 @@ def test_a_trial_that_segfaults_one_that_hangs_and_one_that_loses_the_gpu_are_fa
 ) -> None:
     (tmp_path / "faults.py").write_text(FAULTS)
     params: dict[str, Any] = {"max_lr": 0.01, "cycles": 1, "dropout": 0.1}
-    plan = tuple(Planned(params, seed=seed, epochs=3, role="x") for seed in range(5))
+    plan = tuple(Trial(params, seed=seed, epochs=3, role="x") for seed in range(5))
     task = TaskRef("faults.py:train", {}, str(tmp_path))
     progress = engine.run(job(tmp_path / "s", plan=plan, task=task, width=1, lanes=2, max_failed_share=1.0))
     assert progress.counts == {"completed": 2, "failed": 3}
-    details = {row.seed: row.detail for row in read_trials(Record(tmp_path / "s"), "explore")}
+    details = {row.trial.seed: row.detail for row in read_trials(Record(tmp_path / "s"), "explore")}
     named = "killed its lane 3 times, the last time alone in it: "
     assert details[1].startswith(named)
     assert details[2].startswith(f"{named}nothing was finished for")

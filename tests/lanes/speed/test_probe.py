@@ -36,7 +36,7 @@ def job_of(task: Task, space: Space) -> Job:
     return Job(
         stage="explore",
         folder=Path(),
-        task=TaskRef("given", given=task),
+        task=TaskRef("given", instance=task),
         space=space,
         recipe=Recipe(),
         training=Training({"kind": "adamw"}, 8),
