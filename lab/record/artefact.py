@@ -47,7 +47,7 @@ def read_artefact(path: Path, kinds: Sequence[type[A]]) -> A:
     """
     value = read_json(path)
     usual, *others = kinds
-    # Of the usual kind some fields may be null; in its stead another says something, or it is none.
+    # Some fields of the usual kind may be null; another kind says something in them, or it is none.
     instead = (kind for kind in others if all(value.get(name) is not None for name in _required(kind)))
     kind: Any = usual if all(name in value for name in _required(usual)) else next(instead, usual)
     try:

@@ -34,14 +34,14 @@ class Candidate:
 
     kind: Kind
     trial: int
-    """Of the search, from which it comes."""
+    """The search trial from which it comes."""
     params: Params
     scores: tuple[float, ...]
     """On the fresh seeds on which it completed."""
     outcomes: tuple[str, ...]
     """On all of its fresh seeds."""
     summary: Interval | None
-    """Of the scores; None where there are none."""
+    """The interval of the scores; None where there are none."""
     unbiased: Estimate | None = None
     """What its score is worth among those of its kind."""
     observed: float | None = None
@@ -77,7 +77,7 @@ class Confirmed:
     """Fresh seeds that a candidate had, unless it was clearly beaten before."""
     trials: int = 0
     observed_best: Best
-    """Of the search: the largest of many noisy scores."""
+    """The score in the search: the largest of many noisy ones."""
     candidates: tuple[Candidate, ...]
     chosen: Chosen
 

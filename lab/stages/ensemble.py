@@ -22,7 +22,7 @@ class Member:
     """A snapshot that the ensemble averages."""
 
     file: str
-    """Of its weights, in `final/`."""
+    """The name of its weights in `final/`."""
     params: Params
     """What its model is built from."""
     weight: float
@@ -41,7 +41,7 @@ class ChosenEnsemble:
     valid_loss: Measured
     single_valid_loss: Measured
     epochs: int
-    """Of all that was trained to choose from."""
+    """Epochs of all models that were trained to choose from."""
     test: dict[str, Measured]
     """By metric."""
 

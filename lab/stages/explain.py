@@ -23,7 +23,7 @@ class TreeStd:
 
 @dataclass(frozen=True)
 class Gain:
-    """Of a further trial, beside what another seed alone changes; see `lab.search.gain.Gain`."""
+    """The gain of a further trial, beside what another seed alone changes; see `lab.search.gain.Gain`."""
 
     expected: float
     noise: float
@@ -68,7 +68,7 @@ class Explained:
     """Importances by measure and hyperparameter."""
     interactions: tuple[Interaction, ...] = ()
     surface: Surface | None = None
-    """Of the pair that acts together most."""
+    """The surface of the pair that acts together most."""
     edges: dict[str, str] = field(default_factory=dict)
     """Which end of its range, `low` or `high`, the best values of a hyperparameter lie at."""
     widen: dict[str, str] = field(default_factory=dict)

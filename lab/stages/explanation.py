@@ -106,7 +106,7 @@ def _crowded(trials: list[TrialRow], direction: str, encoding: Encoding, units: 
 
 
 def _gain(spec: StudySpec, record: Record, space: Space, direction: str, trials: list[TrialRow]) -> Gain | None:
-    """Of going on with the search, from all that it was told; None where too little is known."""
+    """The gain of a further trial, from all that the search has seen; None where that is too little."""
     dists = distributions(space)
     told = as_trials([*known(record, space), *trials], dists)
     gain = gain_of_next(
@@ -123,7 +123,7 @@ class _Fit:
     direction: Direction
     forest: AtFull
     cost: Floats
-    """Of each trial at its end, to be minimised; [trials]."""
+    """The loss of each trial at its end, to be minimised; [trials]."""
     r2: float | None
     coverage: tuple[Coverage, ...]
 

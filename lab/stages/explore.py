@@ -35,7 +35,7 @@ class WarmStart:
     """The other study's folder."""
     read: int
     used: int
-    """Of the trials read, those that lie in this study's space."""
+    """How many of the trials read lie in this study's space."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Final:
     metric: str
     direction: Direction
     epochs: int
-    """Of a run at full length."""
+    """Epochs of a run at full length."""
     trials: int = 0
     runs: tuple[Run, ...]
 
@@ -79,7 +79,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
 
 
 def _short_epochs(spec: StudySpec) -> int:
-    """Of one of the short runs, which together are as long as a run with snapshots."""
+    """Epochs of one of the short runs, which together are as long as a run with snapshots."""
     return max(spec.final.epochs // spec.final.snapshots, 1)
 
 

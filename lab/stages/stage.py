@@ -28,7 +28,7 @@ class Trainings(NamedTuple):
 
     trainings: int
     epochs: int
-    """Of all of them together."""
+    """Epochs of all trainings together."""
     steps: int = 0
     """Optimizer steps of trainings that are counted in steps, all of them together."""
 

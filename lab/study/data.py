@@ -63,7 +63,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
 
 
 def _digest(task: Task) -> str:
-    """Of what is trained and validated on: two equal ones are the same data, split alike."""
+    """A digest of what is trained and validated on: two equal ones are the same data, split alike."""
     import torch
 
     from lab.tasks.task import TRAIN_AND_VALID

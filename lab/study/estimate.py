@@ -29,7 +29,7 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     """
     description = describe(spec.task)
     examples = description.train_examples
-    # Of a user's file it is not known yet whether it holds a trial function, whose parameters may be called anything.
+    # A user's file may hold a trial function, which nobody has read yet, and whose parameters may be called anything.
     sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
     steps_each = None if examples is None else fmean(whole_batches(examples, size) for size in sizes)
     found = trainings(spec, steps_each)
@@ -72,7 +72,7 @@ def _probed(spec: StudySpec) -> list[str]:
 
 
 def _pace(spec: StudySpec) -> Pace:
-    """Of a study whose data and trials have no folder yet."""
+    """The pace of a study whose data and trials have no folder yet."""
     from lab.lanes.local import LocalEngine
     from lab.lanes.speed.pace import find_pace
 

@@ -199,7 +199,7 @@ class Study:
     def _open_lanes(self, stack: contextlib.ExitStack, display: Display, address: str | None) -> Engine:
         from lab.lanes.speed.choose import open_lanes
 
-        # Of the whole study, wherever it pauses this time: what is settled now holds when it goes on.
+        # The whole study counts, wherever it pauses this time: what is settled now holds when it goes on.
         stages = [stage.name for stage in STAGES if stage.trainings and stage.read(self.record) is None]
         spec = self.spec
         ahead = partial(steps_of, spec, stages)

@@ -20,7 +20,7 @@ from torchmetrics.functional.classification import binary_calibration_error, mul
 from lab.tasks.task import Kind, Metric
 
 Loss: TypeAlias = Callable[[Tensor], float]
-"""Of an ensemble's prediction [n, ...] on the validation split; less is better."""
+"""The loss of an ensemble's prediction [n, ...] on the validation split; less is better."""
 
 _TEMPERATURES = (0.1, 10.0)
 _LEAST = 1e-12
