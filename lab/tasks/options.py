@@ -108,16 +108,16 @@ class Options:
 
     def __init_subclass__(cls, *, kw_only: bool = False) -> None:
         dataclass(frozen=True, kw_only=kw_only)(cls)
-        meanings = "\n".join(f"    {name}: {option.meaning}" for name, option in cls.declared().items())
+        meanings = "\n".join(f"    {name}: {entry.meaning}" for name, entry in cls.declared().items())
         cls.__doc__ = f"{inspect.getdoc(cls)}\n\nArgs:\n{meanings}"
 
     def __post_init__(self) -> None:
-        for name, option in self.declared().items():
+        for name, entry in self.declared().items():
             value = getattr(self, name)
             if value is None and not self.requires(name):
                 object.__setattr__(self, name, self.default(name))
-            elif not option.allowed.holds(value):
-                raise SpecError(f"task.{name}", f"{value!r} {option.allowed.refusal}")
+            elif not entry.allowed.holds(value):
+                raise SpecError(f"task.{name}", f"{value!r} {entry.allowed.refusal}")
         self.check()
 
     def check(self) -> None:
@@ -134,9 +134,9 @@ class Options:
         for key in values:
             if key not in options:
                 raise SpecError(f"task.{key}", f"is unknown{nearest(key, options)}; allowed: {', '.join(options)}")
-        for name, option in options.items():
+        for name, entry in options.items():
             if values.get(name) is None and cls.requires(name):
-                raise SpecError(f"task.{name}", f"is missing: {option.meaning}")
+                raise SpecError(f"task.{name}", f"is missing: {entry.meaning}")
         return cls(**values)
 
     @classmethod
@@ -160,12 +160,12 @@ class Options:
     @classmethod
     def paths(cls) -> tuple[str, ...]:
         """The options that name files or folders."""
-        return tuple(name for name, option in cls.declared().items() if option.allowed is PATH)
+        return tuple(name for name, entry in cls.declared().items() if entry.allowed is PATH)
 
     @classmethod
     def reads(cls) -> dict[str, Range]:
         """The hyperparameters that the task knows, and where their values lie."""
-        searched = {name: option.allowed.range for name, option in cls.declared().items() if option.searched}
+        searched = {name: entry.allowed.range for name, entry in cls.declared().items() if entry.searched}
         return {**cls.hyperparameters, **searched}
 
     def plain(self) -> dict[str, Any]:

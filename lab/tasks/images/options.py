@@ -14,7 +14,6 @@ MAX_SIZE = 4096
 BUILT_IN = ("small_cnn", "resnet")
 _LIBRARIES = ("timm", "torchvision")
 
-
 _NAMES = Allowed(
     "is not a list of names",
     lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
