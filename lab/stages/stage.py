@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from lab.errors import RecordError
+from lab.lanes.engine import Engine
 from lab.record.artefact import read_artefact, to_json
 from lab.record.folder import Record, write_json
 from lab.spec.study import StudySpec
@@ -41,8 +42,9 @@ class Stage(Generic[A]):
     """
 
     name: str
-    run: Callable[..., A | Skipped]
-    """`(spec, record, engine)` to the artefact; reads those of the stages before."""
+    run: Callable[[StudySpec, Record, Engine], A | Skipped]
+    """Reads the artefacts of the stages before and gives its own, which whoever runs the stages writes; one that trains
+    nothing looks at no engine."""
     artefact: tuple[type[A], ...]
     """The kinds of artefact that it may leave, the usual one first; each of them may be `Skipped` as well. Fields that
     have a default may be missing in a file."""

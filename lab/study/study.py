@@ -184,7 +184,7 @@ class Study:
     def _run_stages(
         self, stack: contextlib.ExitStack, display: Display, address: str | None, ahead: list[Stage[Any]], tracker: Any
     ) -> None:
-        engine: Engine | None = None
+        engine: Any = None  # until a stage trains: those before it look at none
         for stage in ahead:
             begin = time.monotonic()
             if engine is None and stage.trainings:
