@@ -112,7 +112,7 @@ _KEYS = {
     "final": ("runs",),
     "ensemble": ("metric", "chosen", "controls"),
 }
-"""What an artefact must hold to be one, unless its stage was skipped."""
+"""Keys that an artefact must hold, unless its stage was skipped."""
 
 
 class Record:
@@ -140,7 +140,7 @@ class Record:
 
     @property
     def data_folder(self) -> Path:
-        """Where a task keeps what is costly to read again; may be deleted at any time."""
+        """The folder in which a task keeps what is costly to read again. It may be deleted at any time."""
         return self.folder / "data"
 
     @property
@@ -148,21 +148,21 @@ class Record:
         return self.folder / "task.json"
 
     def task(self) -> dict[str, Any] | None:
-        """What the task said of its data and learned from them; None where it has not yet."""
+        """The task's description of its data and what it learned from them; None where they have not been read yet."""
         if not self.task_path.exists():
             return None
-        found = read_json(self.task_path)
+        content = read_json(self.task_path)
         for key in ("fitted", "data", "facts", "warnings"):
-            if key not in found:
+            if key not in content:
                 raise RecordError(f"{self.task_path}: lacks {key}; restore it from a copy")
-        return found
+        return content
 
     def exists(self) -> bool:
         return self.spec_path.is_file()
 
     @property
     def begun(self) -> bool:
-        """Whether anything was trained: until then, a spec that proved wrong may be put right."""
+        """Whether anything was trained. Until then, a wrong spec may be corrected."""
         return self.journal_path.exists() or self.artefact_path("explore").exists()
 
     def require(self) -> Record:
@@ -178,18 +178,18 @@ class Record:
         return self.folder / f"{names.get(stage, stage)}.json"
 
     def artefact(self, stage: str) -> dict[str, Any] | None:
-        """What a stage wrote when it was complete, else None."""
+        """The artefact that a complete stage wrote, else None."""
         path = self.artefact_path(stage)
         if not path.exists():
             return None
-        found = read_json(path)
-        missing = [key for key in _KEYS.get(stage, ()) if key not in found]
-        if missing and not any(found.get(key) for key in ("skipped", "withheld")):
+        artefact = read_json(path)
+        missing = [key for key in _KEYS.get(stage, ()) if key not in artefact]
+        if missing and not any(artefact.get(key) for key in ("skipped", "withheld")):
             raise RecordError(f"{path}: lacks {', '.join(missing)}; restore it from a copy, or delete it and resume")
-        return found
+        return artefact
 
     def need(self, stage: str) -> dict[str, Any]:
-        """What an earlier stage wrote; `RecordError` when it has not run."""
+        """The artefact of an earlier stage; `RecordError` when it has not run."""
         artefact = self.artefact(stage)
         if artefact is None:
             raise RecordError(f"{self.artefact_path(stage)}: is missing; stage '{stage}' has to run first")

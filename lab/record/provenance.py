@@ -1,4 +1,4 @@
-"""What a result was made with: versions, machine, commit."""
+"""The versions, the machine and the commit that a result was made with."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lab.training.arithmetic import inherited
 
 
 def provenance() -> dict[str, Any]:
-    """By name; the commit only where the package runs from a git checkout."""
-    found: dict[str, Any] = {
+    """Versions and machine by name. The commit is in it where the package runs from a git checkout."""
+    origins: dict[str, Any] = {
         "python": platform.python_version(),
         "machine": platform.platform(),
         "processor": processor(),
@@ -22,13 +22,13 @@ def provenance() -> dict[str, Any]:
     }
     for package in ("lab", "torch", "ray", "optuna", "scikit-learn"):
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
+            origins[package] = version(package)
     # A machine without git, or an installed package, has no commit to tell.
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        found["commit"] = subprocess.run(
+        origins["commit"] = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
         ).stdout.strip()
-    return found
+    return origins
 
 
 def processor() -> str:

@@ -9,7 +9,7 @@ from lab.errors import LabError
 _MOST_CHARS = 16_384
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What a user needs of an error, and no more than a journal should hold."""
     text = str(error) if isinstance(error, LabError) else "".join(traceback.format_exception(error)).strip()
     if len(text) <= _MOST_CHARS:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lab.spec.trial import Outcome
 from lab.training.device import check_device
-from lab.training.failure import told
+from lab.training.failure import error_text
 from lab.training.memory import out_of_memory
 
 
@@ -33,4 +33,4 @@ def fault_of(error: Exception, output: Tensor, where: str) -> Fault:
     if not output.isfinite().all():
         said = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
         return Fault(Outcome.DIVERGED, f"outputs not finite {where} ({said})")
-    return Fault(Outcome.FAILED, told(error))
+    return Fault(Outcome.FAILED, error_text(error))

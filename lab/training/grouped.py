@@ -19,7 +19,7 @@ from lab.tasks.build import build_model
 from lab.tasks.task import Task
 from lab.training.batches import open_splits
 from lab.training.device import check_device, pick_device
-from lab.training.failure import told
+from lab.training.failure import error_text
 from lab.training.memory import out_of_memory
 from lab.training.trainer import EpochResult, ModelTrainer, Trainer
 
@@ -180,6 +180,6 @@ class GroupedTrainer(Trainer):
             self._stacks[group].remove(stack)  # its gradients may be left half done
             if not self._stacks[group]:
                 del self._stacks[group]
-            detail = told(error)
+            detail = error_text(error)
             return [EpochResult(slot, {}, Outcome.FAILED, detail) for slot in slots if slot is not None]
         return [replace(result, slot=slot) for slot, result in found.items() if slot is not None]
