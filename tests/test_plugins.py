@@ -175,9 +175,7 @@ def test_a_schedule_of_a_package_is_a_kind(install: Install):
     assert schedule.curves(None, 6).lr.tolist() == [0.4, 0.4, 0.2, 0.2, 0.1, 0.1]
     assert parse_schedule(schedule.to_dict()) == schedule
     spec = parse_spec(small(schedule={"one": {"kind": "halving", "every": 3}}))
-    assert spec.schedule.schedule({"max_lr": 0.1}) == parse_schedule(
-        {"kind": "halving", "max_lr": 0.1, "every": 3}
-    )
+    assert spec.schedule.schedule({"max_lr": 0.1}) == parse_schedule({"kind": "halving", "max_lr": 0.1, "every": 3})
     for kind, message in (
         ("halvig", "schedule.kind: 'halvig' is unknown (did you mean 'halving'?); choices: one_cycle, "),
         ("misnamed", "schedule.kind: 'misnamed' of another package is Misnamed, whose kind is 'other'"),

@@ -1,4 +1,4 @@
-"""What a study asks of whatever runs its lanes."""
+"""The interface of what runs a study's lanes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from lab.spec.exchange import Progress
 from lab.spec.plan import Job
 
 Watch: TypeAlias = Callable[[Progress], bool]
-"""Told of progress a few times a second; False asks the engine to end running epochs, save, and stop."""
+"""Gets the progress a few times a second. It returns False to make the engine end running epochs, save, and stop."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """How a job's trials are trained fastest on one lane of this engine, and how that was found."""
+    """The fastest way to train a job's trials on one lane of this engine, and the timings that show it."""
 
     path: str
     width: int
     reason: str
     milliseconds: dict[tuple[str, int], float]
-    """Per trial and optimizer step, by path and rows of a stacked model."""
+    """Milliseconds per trial and optimizer step, by path and rows of a stacked model."""
     stack: int = 1
-    """How many of the slots are trained as one stacked model."""
+    """Slots that are trained as one stacked model."""
     groups: dict[str, int] = field(default_factory=dict)
-    """How many groups of trials each hyperparameter makes that a stacked model must have in common."""
+    """Number of groups that a hyperparameter splits the trials into. A stacked model takes trials of one group."""
     refused: tuple[str, ...] = ()
-    """Why paths that might be faster are closed."""
+    """Reasons why paths that might be faster are closed."""
     threads: int = 1
-    """That share a step."""
+    """Threads that share a step."""
 
     @property
     def timed(self) -> dict[str, float]:
@@ -40,19 +40,19 @@ class Probe:
 
 @dataclass(frozen=True)
 class Promise:
-    """How alike a trial's numbers are when it is trained again on a lane."""
+    """The largest difference that a trial's numbers may have when it is trained again on a lane."""
 
     among: float | None
     """The largest difference of a weight or score per step between rows of one stack, relative to the largest weight of
     its tensor. 0: equal to the last bit. None: it could not be tried."""
     other_width: float | None
-    """The same against a lane of one slot."""
+    """The largest difference from a lane of one slot, in the same unit."""
     reason: str = ""
-    """Why it could not be tried."""
+    """The reason why it could not be tried."""
 
     @property
     def line(self) -> str:
-        """What a study can promise, for people."""
+        """The promise as a line of text."""
         if self.among is None or self.other_width is None:
             return f"it could not be tried whether a trial trains alike alone and among others ({self.reason})"
         if self.among:
@@ -79,7 +79,7 @@ class Engine(Protocol):
         """Time the paths and widths open to a job, up to `widest` slots."""
 
     def self_test(self, job: Job) -> Promise:
-        """Try on a lane whether the rows of a job's stacks compute alike; the job's path and width are settled."""
+        """Test on a lane whether the rows of a job's stacks compute alike. The job's path and width are settled."""
 
     def run(self, job: Job) -> Progress:
         """Run a job to its end.

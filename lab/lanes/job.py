@@ -1,4 +1,4 @@
-"""From a spec and its record to a job that an engine can run."""
+"""Makes the job that an engine can run, from a spec and its record."""
 
 from __future__ import annotations
 

@@ -33,11 +33,14 @@ from lab.training.snapshots import pack, unpack
 from lab.training.trainer import EpochResult, Trainer
 
 _SAVE_EVERY = 10.0
-"""Times a save's own duration until the next: on slow storage training still has nine tenths of the time."""
+"""Minimum gap between checkpoints, in multiples of the last save's duration.
+
+Training then keeps nine tenths of the time on slow storage.
+"""
 
 
 def make_trainer(job: Job) -> Trainer:
-    """The trainer that a job's task and path ask for."""
+    """Make the trainer that a job's task and path ask for."""
     torch.set_num_threads(job.training.threads)
     task = load_task(job.task)
     if isinstance(task, TrialFunction):
@@ -76,7 +79,7 @@ class Lane:
         """Begin where the ledger says, with as many slots as fit."""
         self._trainer, attachment = self._fitting(attachment)
         self._running: dict[int, tuple[Assignment, int]] = {}
-        """By slot: the assignment and the epochs trained."""
+        """The assignment and the epochs trained, by slot."""
         self._tick = max(self._tick, attachment.tick)
         self._waiting = {a.number: a for a in attachment.running}
         saved = read_checkpoint(attachment.checkpoint, self._number)
@@ -104,7 +107,7 @@ class Lane:
         for trial, epoch in suspects.items():
             self._ledger.trying(self._number, trial)
             assignment = self._waiting[trial]
-            # What a user's code raises here it will raise again when the trial runs, and be reported then.
+            # A user's code that raises here raises again when the trial runs, and is reported then.
             with contextlib.suppress(Exception, SystemExit), self._output.bounded():
                 reached = self._load(assignment, saved)
                 while reached < epoch and not self._trainer.epoch()[0].outcome:
@@ -115,7 +118,7 @@ class Lane:
         self._ledger.trying(self._number, None)
 
     def _load(self, assignment: Assignment, saved: Checkpoint | None) -> int:
-        """Put a trial into its slot as it was last saved, or as it begins; the epochs it has had."""
+        """Put a trial into its slot as it was last saved, or as it begins. Returns the epochs it has had."""
         for checkpoint in (saved, read_checkpoint(assignment.state, self._number)):
             if checkpoint is not None and assignment.number in checkpoint.slots:
                 tensors, meta = checkpoint.slots[assignment.number]
@@ -128,7 +131,7 @@ class Lane:
         return 0
 
     def tick(self) -> bool:
-        """One epoch of every slot; False when there is nothing left to do, here or ever.
+        """Train every slot for one epoch. Returns False when nothing is left to do, here or ever.
 
         Raises:
             DeviceLost: this process can train no more; its trials go on in another, as after its death.
@@ -155,7 +158,7 @@ class Lane:
 
     @property
     def idle(self) -> bool:
-        """Whether it has nothing to train just now (others may still hand something back)."""
+        """Whether the lane has nothing to train just now. Other lanes may still hand something back."""
         return not self._running and not self._waiting
 
     def save(self) -> None:
@@ -206,7 +209,7 @@ class Lane:
         self._tick = saved.tick
 
     def _fill(self) -> bool:
-        """Start what is due in the free slots; whether the ledger has nothing more."""
+        """Start the trials that are due in the free slots. Returns whether the ledger has nothing more."""
         for assignment in sorted(self._waiting.values(), key=lambda a: a.slot):
             if assignment.tick <= self._tick:
                 del self._waiting[assignment.number]
@@ -263,7 +266,7 @@ class Lane:
         self._enter(self._ledger.shrink(self._number))
 
     def _outcome(self, error: BaseException) -> Outcome:
-        """What an error makes of a trial.
+        """Turn an error into the outcome of its trial.
 
         Raises:
             _TooWide: nothing yet; with fewer slots it may fit.

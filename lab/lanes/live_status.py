@@ -1,4 +1,4 @@
-"""What is going on just now, in a small file of the study folder, for whoever looks at a running study."""
+"""The live status of a running study: a small file in the study folder."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _EVERY_S = 2.0
 _WINDOW_S = 300.0
 
 
-class Glance:
-    """Writes, every two seconds, the stage's progress, its lanes, and trials and epochs per minute."""
+class LiveStatus:
+    """Writes the stage's progress, its lanes, and trials and epochs per minute, every two seconds."""
 
     def __init__(self) -> None:
         self._written_at = -_EVERY_S
@@ -33,7 +33,10 @@ class Glance:
         lanes: Sequence[Mapping[str, Any]],
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        """A look that comes too early is left out; a full disk is for those to report who write what counts."""
+        """Write the status, unless it was written less than two seconds ago.
+
+        A full disk raises nothing here: the writers of trials and artefacts report it.
+        """
         now = time.monotonic()
         if now - self._written_at < _EVERY_S and not progress.finished:
             return

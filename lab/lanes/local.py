@@ -7,7 +7,7 @@ import time
 from lab.errors import EngineError, Interrupted, StudyError
 from lab.lanes.engine import Probe, Promise, Watch
 from lab.lanes.lane import Lane
-from lab.lanes.live_status import Glance
+from lab.lanes.live_status import LiveStatus
 from lab.lanes.self_test import self_test
 from lab.lanes.speed.probe import probe
 from lab.record.ledger import Ledger
@@ -26,7 +26,7 @@ class LocalEngine:
     def __init__(self, lanes: int, watch: Watch) -> None:
         self.lanes = lanes
         self._watch = watch
-        self._glance = Glance()
+        self._live_status = LiveStatus()
 
     def probe(self, job: Job, widest: int) -> Probe:
         return probe(job, widest)
@@ -44,7 +44,7 @@ class LocalEngine:
                 if time.monotonic() - watched > _WATCH_EVERY_S:
                     watched = time.monotonic()
                     progress = ledger.progress()
-                    self._glance.write(job.folder, progress, ())
+                    self._live_status.write(job.folder, progress, ())
                     if not self._watch(progress):
                         for lane in lanes:
                             lane.save()
@@ -63,4 +63,4 @@ class LocalEngine:
         return progress
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the engine holds nothing."""

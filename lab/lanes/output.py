@@ -1,4 +1,4 @@
-"""What a user's code prints, up to a limit: a trial that prints without end must not fill a disk."""
+"""A limit on what a user's code prints: a trial that prints without end must not fill a disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Bounded(io.TextIOBase):
         self._out = out
         self._budget = budget
 
-    # What else a program may ask of its standard output is answered by the real one.
+    # The real standard output answers whatever else a program may ask of it.
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -50,8 +50,8 @@ class _Bounded(io.TextIOBase):
         allowed = self._budget.take(len(text))
         if allowed:
             self._out.write(text[:allowed])
-        if allowed < len(text) and not self._budget.told:
-            self._budget.told = True
+        if allowed < len(text) and not self._budget.announced:
+            self._budget.announced = True
             self._out.write(f"\nlab: what this lane's trials print above {self._budget.limit_bytes} bytes is dropped\n")
         return len(text)
 
@@ -60,22 +60,22 @@ class _Bounded(io.TextIOBase):
 
 
 class OutputBudget:
-    """How much the code of a lane's trials may print while the lane lives."""
+    """The number of characters that the code of a lane's trials may print while the lane lives."""
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
         self.limit_bytes = limit_bytes
-        self.told = False
+        self.announced = False
         self._left = limit_bytes
 
     def take(self, count: int) -> int:
-        """How many of `count` characters may still be printed."""
+        """Use up to `count` characters of the budget. Returns how many of them may be printed."""
         allowed = min(count, self._left)
         self._left -= allowed
         return allowed
 
     @contextlib.contextmanager
     def bounded(self) -> Iterator[None]:
-        """Bound what is printed inside the block; what C code writes past Python is not seen."""
+        """Bound what is printed inside the block. Output that C code writes past Python is not seen."""
         with (
             contextlib.redirect_stdout(_Bounded(sys.stdout, self)),
             contextlib.redirect_stderr(_Bounded(sys.stderr, self)),

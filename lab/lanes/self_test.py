@@ -1,4 +1,4 @@
-"""Whether a trial's numbers depend on what trains beside it: one trial, alone, among others and refilled.
+"""A test whether a trial's numbers depend on what trains beside it: one trial, alone, among others and refilled.
 
 A lane may put a trial into any row, refill the row before it, move it and take it up again elsewhere. All of that gives
 the same bits only where the arithmetic of each row is that of every other. Kernels decide it, so it is tried.
@@ -89,7 +89,7 @@ class _Tried:
         return ModelTrainer(self._task, self._training, rows, self._params, self._data)
 
     def trained(self, trainer: ModelTrainer, slot: int, beside: range = range(0)) -> dict[str, Tensor]:
-        """Its weights and scores after an epoch in a slot; other trials start in the slots `beside`."""
+        """The trial's weights and scores after an epoch in a slot. Other trials start in the slots `beside`."""
         for other in beside:
             trainer.start(self._assignment(other, _SEED + 1 + other))
         trainer.start(self._assignment(slot, _SEED))

@@ -1,4 +1,4 @@
-"""Which trial kills its lane: bookkeeping of lanes that died without finishing an epoch."""
+"""The search for the trial that kills its lane, among lanes that died without finishing an epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SUSPECT_AFTER = 2
 
 @dataclass(frozen=True)
 class Verdict:
-    """What follows from a lane's death."""
+    """The consequence of a lane's death."""
 
     guilty: int | None = None
     """The trial that was alone in the lane when it died."""
@@ -30,12 +30,12 @@ class _Case:
 
 @dataclass
 class Blame:
-    """Per lane, the deaths since an epoch of it was last finished."""
+    """The deaths of each lane since it last finished an epoch."""
 
     _cases: dict[int, _Case] = field(default_factory=dict)
 
     def died(self, lane: int, running: tuple[int, ...]) -> Verdict:
-        """A lane's process is gone, and these trials were running in it."""
+        """Judge the death of a lane in which the trials `running` were running."""
         if not running:
             return Verdict()
         case = self._cases.setdefault(lane, _Case())
@@ -53,11 +53,11 @@ class Blame:
         return Verdict(too_wide=True, deaths=deaths)
 
     def trying(self, lane: int, trial: int | None) -> None:
-        """A suspect is alone in its lane now; None: every suspect has survived."""
+        """Note that a suspect is alone in its lane. None: every suspect has survived."""
         case = self._cases.setdefault(lane, _Case())
         case.trying = trial
         case.acquitted = trial is None
 
     def progressed(self, lane: int) -> None:
-        """A lane has finished an epoch that it had not finished before."""
+        """Note that a lane has finished an epoch that it had not finished before."""
         self._cases.pop(lane, None)

@@ -1,4 +1,4 @@
-"""What lanes have saved of their training, by lane, and by trial where one was moved to another lane."""
+"""The checkpoints of lanes in a study folder; a trial that was moved to another lane has a copy of its own."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ class Checkpoints:
         self._folder, self._stage = folder / "lanes", stage
 
     def write(self, lane: int, state: bytes) -> None:
-        """Keep a lane's latest."""
+        """Keep a lane's latest checkpoint."""
         write_bytes(self._of_lane(lane), state)
 
     def read(self, lane: int) -> bytes | None:
-        """A lane's latest; None where it has saved nothing."""
+        """A lane's latest checkpoint; None where it has saved nothing."""
         return _content(self._of_lane(lane))
 
     def keep(self, trial: int, source: int) -> None:
-        """Keep for a trial what the lane it is taken from has saved last.
+        """Keep a copy of the latest checkpoint of the lane `source`, from which a trial is taken.
 
-        A copy, since the lost lane, when it is back, writes its own anew; and none saved before the trial came to it.
+        The lost lane overwrites its own when it is back. A copy that is newer stays: the checkpoint was saved before
+        the trial came to that lane.
         """
         checkpoint, kept = self._of_lane(source), self._of_trial(trial)
         if checkpoint.exists() and (not kept.exists() or _age(checkpoint) > _age(kept)):
             write_bytes(kept, checkpoint.read_bytes())
 
     def kept(self, trial: int) -> bytes | None:
-        """From what a moved trial goes on; None where it was not moved, or nothing had been saved."""
+        """The checkpoint from which a moved trial goes on; None where it was not moved, or nothing had been saved."""
         return _content(self._of_trial(trial))
 
     def forget(self, trial: int) -> None:
-        """A moved trial has ended."""
+        """Delete the copy of a moved trial that has ended."""
         self._of_trial(trial).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """The stage begins anew: its trials' numbers will be those of others."""
+        """Delete all checkpoints of the stage. It begins anew, and its trials' numbers will be those of others."""
         for path in self._folder.glob(f"{self._stage}-*.safetensors"):
             path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""A stage's trials counted as they change, so that what a ledger is asked a thousand times a minute needs no scan."""
+"""Counts of a stage's trials, kept up to date as they change: a ledger reads them a thousand times a minute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.spec.trial import Outcome
 
 @dataclass(frozen=True)
 class _Entry:
-    """What one trial counts for."""
+    """The contribution of one trial to the counts."""
 
     storage_id: int
     state: TrialState
@@ -25,7 +25,7 @@ class _Entry:
 
 
 class Counts:
-    """Counts of a stage's trials. Whoever changes a trial in the storage lets it be observed anew."""
+    """Counts of a stage's trials. Whoever changes a trial in the storage calls `observe`."""
 
     def __init__(self, direction: Literal["maximize", "minimize"], trials: Iterable[StoredTrial]) -> None:
         self._better = max if direction == "maximize" else min
@@ -35,10 +35,10 @@ class Counts:
         self._states: Counter[TrialState] = Counter()
         self.outcomes: Counter[Outcome] = Counter()
         self.epochs_done = 0
-        """Those of running trials, and all of those that ended, since they need no more."""
+        """Epochs trained by running trials, plus all epochs of ended ones, which need no more."""
         self.best: float | None = None
         self.failure = ""
-        """What the last failed trial said."""
+        """The detail of the last failed trial."""
         for trial in trials:
             self.observe(trial)
 
@@ -67,7 +67,7 @@ class Counts:
             (held.add if sign > 0 else held.discard)(number)
 
     def storage_id(self, number: int) -> int:
-        """What the storage calls a trial."""
+        """The storage's own id of a trial."""
         return self._entries[number].storage_id
 
     @property
@@ -76,7 +76,7 @@ class Counts:
 
     @property
     def counted(self) -> int:
-        """Trials that use up the search's budget: all but the preempted, which are run again as others."""
+        """Number of trials that use up the search's budget: all but the preempted, which run again as others."""
         return self.total - self.outcomes[Outcome.PREEMPTED]
 
     @property
@@ -92,7 +92,7 @@ class Counts:
         return {lane for lane, held in self._running.items() if held}
 
     def frontier(self, lane: int) -> int:
-        """The tick at which a lane last was given something, or something of it ended."""
+        """The last tick at which a trial of the lane began or ended."""
         return self._frontiers.get(lane, 0)
 
 

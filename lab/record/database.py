@@ -1,4 +1,4 @@
-"""Holding a study in a team's database: one ledger at a time, whoever and wherever its driver is."""
+"""The hold on a study in a team's database: one ledger at a time, whoever and wherever its driver is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = :high AND l.objid = :low
 """
 _FORGET_DEAD = ("tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
-"""Within 25 s the server lets go of a holder whose machine has vanished; its own default is two hours."""
+"""Settings with which the server drops a holder whose machine has vanished within 25 s, not two hours."""
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def _take(connection: Connection, name: str, stage: str, wait_s: float) -> None:
     # Both keys fit into PostgreSQL's signed 32 bits.
     while not connection.execute(text("SELECT pg_try_advisory_lock(:high, :low)"), {"high": high, "low": low}).scalar():
         if time.monotonic() >= deadline:
-            found = connection.execute(text(_HOLDER), {"high": high, "low": low}).first()
-            who = f"{found[0]} ({found[1] or 'local'}), since {found[2]}" if found else "another driver"
+            holder = connection.execute(text(_HOLDER), {"high": high, "low": low}).first()
+            who = f"{holder[0]} ({holder[1] or 'local'}), since {holder[2]}" if holder else "another driver"
             raise RecordError(f"storage: stage '{stage}' of this study is in use by {who}")
         time.sleep(0.2)

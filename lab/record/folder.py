@@ -136,7 +136,7 @@ class Record:
 
     @property
     def data_folder(self) -> Path:
-        """Where a task keeps what is costly to read again; may be deleted at any time."""
+        """The folder in which a task keeps what is costly to read again. It may be deleted at any time."""
         return self.folder / "data"
 
     @property
@@ -144,14 +144,14 @@ class Record:
         return self.folder / "task.json"
 
     def task(self) -> dict[str, Any] | None:
-        """What the task said of its data and learned from them; None where it has not yet."""
+        """The task's description of its data and what it learned from them; None where they have not been read yet."""
         if not self.task_path.exists():
             return None
-        found = read_json(self.task_path)
+        content = read_json(self.task_path)
         for key in ("fitted", "data", "facts", "warnings"):
-            if key not in found:
+            if key not in content:
                 raise RecordError(f"{self.task_path}: lacks {key}; restore it from a copy")
-        return found
+        return content
 
     def exists(self) -> bool:
         return self.spec_path.is_file()

@@ -2,7 +2,7 @@
 
 Optuna writes one line per storage operation; asking for a trial takes several. Here every line of a transaction
 but its last ends in a space before the newline (JSON readers, Optuna's own too, do not mind): "more follows".
-What a kill leaves of an unfinished transaction can therefore be told apart, and is cut off on opening.
+An unfinished transaction that a kill leaves is therefore recognised, and cut off on opening.
 One writer holds the folder's lock, so the per-line lock files of Optuna, which outlive a kill by 30 s, are not needed.
 """
 
@@ -35,7 +35,7 @@ class TransactionalJournal(JournalFileBackend):
         self._pending: list[dict[str, Any]] | None = None
         self._written = len(entries)
         self._opened: list[dict[str, Any]] | None = entries
-        """What was read on opening, until the storage has taken it in: a long journal is parsed once."""
+        """The entries read on opening, until the storage has taken them in: a long journal is parsed once."""
         self._failure: RecordError | None = None
 
     @contextmanager
@@ -62,7 +62,7 @@ class TransactionalJournal(JournalFileBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         if self._pending is not None:
-            # As the file would give them back: Optuna may change its objects later.
+            # Copies, as the file would give them back: Optuna may change its objects later.
             self._pending.extend(json.loads(json.dumps(logs)))
         else:
             self._write(logs)

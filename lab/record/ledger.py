@@ -68,9 +68,9 @@ class Ledger:
         self._attached: set[int] = set()
         self._widths = Widths(job.folder)
         self._sites: dict[int, str] = {}
-        """By lane, its node and kind of device."""
+        """Node and kind of device of each lane."""
         self._slots: dict[int, int] = {}
-        """By lane, the width that it has."""
+        """Width of each lane."""
         self._takeover = Takeover()
         self._checkpoints = Checkpoints(job.folder, job.stage)
         self._repeated = 0
@@ -125,10 +125,10 @@ class Ledger:
     # -- what lanes call ----------------------------------------------------------------------------------------
 
     def attach(self, lane: int, died: str = "", site: str = "") -> Attachment:
-        """Where `lane` has to begin: its checkpoint, and the running trials that are its own.
+        """The state from which `lane` has to begin: its checkpoint, and the running trials that are its own.
 
         Args:
-            died: how the process died that had this lane before, where its trials may be to blame.
+            died: the death of the process that had this lane before, where its trials may be to blame.
             site: the node and the kind of device that it is on; what fits into memory is remembered for that.
         """
         with self._mutex, self._transaction():
@@ -166,7 +166,7 @@ class Ledger:
         return {n: max(self._trials.get(n).curve, default=0) + 1 for n in verdict.suspects}
 
     def trying(self, lane: int, trial: int | None) -> None:
-        """A suspect is alone in its lane; None: all have survived."""
+        """Note that a suspect is alone in its lane. None: all have survived."""
         with self._mutex:
             self._blame.trying(lane, trial)
 
@@ -189,7 +189,7 @@ class Ledger:
             self._preempt(self._trials.get(number), f"{why} at width {width}")
 
     def lost(self, lane: int, silent_s: float = math.inf) -> None:
-        """A lane has not been heard of for too long: lanes with free slots take its trials over.
+        """Note that a lane has been silent for too long: lanes with free slots take over its trials.
 
         Nothing is taken from a lane that speaks again before another has had a free slot.
         """
@@ -197,7 +197,7 @@ class Ledger:
             self._takeover.lose(lane, silent_s)
 
     def heard(self, lane: int) -> None:
-        """A lane that was lost speaks again; what was moved meanwhile stays where it is."""
+        """Note that a lost lane speaks again. Trials that were moved meanwhile stay where they are."""
         with self._mutex:
             self._takeover.heard(lane)
 
@@ -221,7 +221,7 @@ class Ledger:
             return Work(tuple(assignments), done)
 
     def _running_elsewhere(self, lane: int) -> bool:
-        """Whether another lane has trials, which this one may have to take over; not when the stage is given up."""
+        """Whether another lane has trials that this one may have to take over. False when the stage is given up."""
         return not self._abort() and bool(self._counts.lanes() - {lane})
 
     def _adopt(self, lane: int, slot: int, tick: int) -> Assignment | None:
@@ -236,7 +236,7 @@ class Ledger:
         return None
 
     def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]:
-        """Take in what a lane says after an epoch; a repeated report changes nothing."""
+        """Take in a lane's reports after an epoch. A repeated report changes nothing."""
         with self._mutex:
             for report in reports:
                 for name, content in report.files.items():
@@ -260,7 +260,7 @@ class Ledger:
         self._checkpoints.write(lane, state)
 
     def progress(self) -> Progress:
-        """How far the stage is."""
+        """The progress of the stage."""
         with self._mutex:
             counts = self._counts
             lanes = counts.lanes()
@@ -382,7 +382,7 @@ class Ledger:
         self._checkpoints.forget(trial.number)
 
     def _abort(self) -> str:
-        """Why the stage must stop: too large a share of its trials failed."""
+        """The reason why the stage must stop, such as too many failed trials; empty while it goes on."""
         if self._broken:
             return self._broken
         failed = self._counts.outcomes[Outcome.FAILED]

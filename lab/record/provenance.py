@@ -1,4 +1,4 @@
-"""What a result was made with: versions, machine, commit."""
+"""The versions, the machine and the commit that a result was made with."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lab.training.arithmetic import inherited
 
 
 def provenance() -> dict[str, Any]:
-    """By name; the commit only where the package runs from a git checkout."""
-    found: dict[str, Any] = {
+    """Versions and machine by name. The commit is in it where the package runs from a git checkout."""
+    origins: dict[str, Any] = {
         "python": platform.python_version(),
         "machine": platform.platform(),
         "processor": processor(),
@@ -24,13 +24,13 @@ def provenance() -> dict[str, Any]:
     packages = {"lab": DISTRIBUTION} | {name: name for name in ("torch", "ray", "optuna", "scikit-learn")}
     for name, distribution in packages.items():
         with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(distribution)
+            origins[name] = version(distribution)
     # A machine without git, or an installed package, has no commit to tell.
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        found["commit"] = subprocess.run(
+        origins["commit"] = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
         ).stdout.strip()
-    return found
+    return origins
 
 
 def processor() -> str:

@@ -70,8 +70,8 @@ def _root_overrides(value: dict[str, Any], overrides: Mapping[str, Any]) -> None
     """A path given on the command line is looked for where the command was given."""
     task = value.get("task")
     if isinstance(task, dict):
-        given = {name: v for name, v in task.items() if f"task.{name}" in overrides}
-        task.update(rooted(str(task.get("kind")), given, Path.cwd()))
+        overridden = {name: v for name, v in task.items() if f"task.{name}" in overrides}
+        task.update(rooted(str(task.get("kind")), overridden, Path.cwd()))
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -82,18 +82,18 @@ def parse_override(text: str) -> tuple[str, Any]:
     return key.strip(), load_yaml(value, f"--set {key}")
 
 
-def load_yaml(text: str, place: str) -> Any:
+def load_yaml(text: str, source: str) -> Any:
     """YAML 1.2 (so `1e-3` is a number and `on` a word), as plain values."""
     try:
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SpecError(place, f"broken YAML: {where}{error.problem}") from None
+        raise SpecError(source, f"broken YAML: {where}{error.problem}") from None
     except YAMLError as error:
-        raise SpecError(place, f"broken YAML: {' '.join(str(error).split())}") from None
+        raise SpecError(source, f"broken YAML: {' '.join(str(error).split())}") from None
     except (ValueError, KeyError, RecursionError) as error:  # a date or a tagged scalar that is none
-        raise SpecError(place, f"broken YAML: {error}") from None
+        raise SpecError(source, f"broken YAML: {error}") from None
 
 
 def dump_spec(spec: StudySpec) -> str:

@@ -1,4 +1,4 @@
-"""What the storage keeps of a trial: the names of its attributes, and both ways between them and values.
+"""The form of a trial in the storage: the names of its attributes, and both ways between them and values.
 
 Studies of earlier versions lie on disk in this form. A name that is here stays; one that is new may be missing.
 """
@@ -19,7 +19,7 @@ from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial
 
 PLANNED = "planned"
-"""What a trial is beside its parameters: seed, epochs, role, keep, and its schedule where it has one of its own."""
+"""Seed, epochs, role, keep, and the schedule of a trial that has one of its own."""
 ASSIGNMENT = "assignment"
 """Lane, slot and tick."""
 PLAN_INDEX = "plan_index"
@@ -35,7 +35,7 @@ _FIXED_PARAMS = "fixed_params"
 
 @dataclass(frozen=True)
 class Seat:
-    """Where a trial runs: in a slot of a lane, from a tick of the lane's clock on."""
+    """The slot of a lane in which a trial runs, from a tick of the lane's clock on."""
 
     lane: int
     slot: int
@@ -44,7 +44,7 @@ class Seat:
 
 @dataclass(frozen=True)
 class StoredTrial:
-    """One trial as the storage holds it; of a damaged one, attributes raise KeyError, TypeError or ValueError."""
+    """One trial as the storage holds it. The attributes of a damaged one raise KeyError, TypeError or ValueError."""
 
     frozen: FrozenTrial
 
@@ -58,12 +58,12 @@ class StoredTrial:
 
     @property
     def is_planned(self) -> bool:
-        """Whether `trial` can be read; a killed driver may leave one of which only some parameters are known."""
+        """Whether `trial` can be read. A killed driver may leave a trial with only some of its parameters."""
         return PLANNED in self.frozen.user_attrs
 
     @property
     def trial(self) -> Trial:
-        """What was planned, with the parameters it waits with or was given since."""
+        """The trial as it was planned, with the parameters that it waits with or has received since."""
         planned = self.frozen.user_attrs[PLANNED]
         return Trial(
             params=self.params,
@@ -89,7 +89,7 @@ class StoredTrial:
 
     @property
     def plan_index(self) -> int | None:
-        """Which trial of the stage's plan it is; None for one of a search."""
+        """Index in the stage's plan; None for a trial of a search."""
         return self.frozen.user_attrs.get(PLAN_INDEX)
 
     @property
@@ -104,13 +104,13 @@ class StoredTrial:
 
     @property
     def outcome(self) -> Outcome | None:
-        """None while it has not ended, and for one that another program than `lab` has ended."""
+        """The outcome; None while the trial runs, and for one that another program than `lab` has ended."""
         outcome = self.frozen.user_attrs.get(OUTCOME)
         return Outcome(outcome) if outcome else None
 
     @property
     def was_preempted(self) -> bool:
-        """Whether it has ended and is to be run again as another."""
+        """Whether it has ended and runs again as another."""
         return self.state.is_finished() and self.outcome is Outcome.PREEMPTED
 
     @property
@@ -119,7 +119,7 @@ class StoredTrial:
 
     @property
     def end_tick(self) -> int | None:
-        """The tick from which on its slot is free."""
+        """The tick from which its slot is free."""
         return self.frozen.user_attrs.get(END_TICK)
 
     @property
@@ -141,19 +141,19 @@ class StoredTrial:
 
 
 def planned_attrs(trial: Trial) -> dict[str, Any]:
-    """What is planned of a trial."""
+    """The attributes of a planned trial."""
     schedule = trial.own_schedule.to_dict() if trial.own_schedule else None
     planned = {"seed": trial.seed, "epochs": trial.epochs, "role": trial.role, "keep": trial.keep, "schedule": schedule}
     return {PLANNED: planned}
 
 
 def seat_attrs(seat: Seat) -> dict[str, Any]:
-    """Where a trial runs."""
+    """The attributes of a trial that runs."""
     return {ASSIGNMENT: asdict(seat)}
 
 
 def measured_attrs(metrics: Mapping[str, float], step_losses: Sequence[float]) -> dict[str, Any]:
-    """What a trial has measured by its end, as JSON can hold it: null for NaN and infinities.
+    """The attributes of what a trial has measured by its end, as JSON can hold them: null for NaN and infinities.
 
     Metrics are as precise as the score, which is one of them; losses, one a step, have seven digits.
     """
@@ -163,7 +163,7 @@ def measured_attrs(metrics: Mapping[str, float], step_losses: Sequence[float]) -
 
 
 def end_attrs(outcome: Outcome, detail: str, end_tick: int | None) -> dict[str, Any]:
-    """How a trial ended."""
+    """The attributes of a trial that has ended."""
     attrs = {OUTCOME: str(outcome), END_TICK: end_tick, DETAIL: detail or None}
     return {name: value for name, value in attrs.items() if value is not None}
 
@@ -176,7 +176,7 @@ def waiting(trial: Trial, plan_index: int) -> FrozenTrial:
 def waiting_again(stored: StoredTrial) -> FrozenTrial:
     """A preempted trial, as it is entered to be run again."""
     kept = {name: stored.frozen.user_attrs[name] for name in (PLANNED, PLAN_INDEX) if name in stored.frozen.user_attrs}
-    # One that was killed while it was handed out has only some of its parameters yet.
+    # A trial that was killed while it was handed out has only some of its parameters yet.
     params = stored.frozen.params if stored.waits_with is None else stored.waits_with
     return _waiting(params, {PLANNED: kept.pop(PLANNED), REPLACES: stored.number, **kept})
 

@@ -1,4 +1,4 @@
-"""What the ledger writes of a trial: that it waits, where it runs, what it scored, how it ended."""
+"""The writing of trials: that one waits, where it runs, what it scored, how it ended."""
 
 from __future__ import annotations
 

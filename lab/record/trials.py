@@ -123,7 +123,10 @@ def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[st
 
 @contextlib.contextmanager
 def _nothing_to_collect() -> Iterator[None]:
-    """Of 10,000 trials come 500,000 objects, and all stay: looking for garbage among them was a quarter of the time."""
+    """Pause garbage collection.
+
+    10,000 trials make 500,000 objects, which all stay. The search for garbage among them took a quarter of the time.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -134,14 +137,14 @@ def _nothing_to_collect() -> Iterator[None]:
 
 
 def failures(rows: Iterable[TrialRow]) -> list[str]:
-    """Why trials failed, the most frequent reason first: each as its number and the last line of what was raised."""
+    """Reasons why trials failed, the most frequent first: each with its count and the last line of what was raised."""
     broken = (Outcome.FAILED, Outcome.OUT_OF_MEMORY)
     reasons = Counter((row.detail.strip().splitlines() or ["no reason"])[-1] for row in rows if row.outcome in broken)
     return [f"{count} failed with: {reason}" for reason, count in reasons.most_common()]
 
 
 def why_ended(record: Record, stage: str, store: Store | None = None) -> str | None:
-    """Why a search ended before its last trial; None where it did not."""
+    """The reason why a search ended before its last trial; None where it did not."""
     journal = None if store else ReadOnlyJournal(record.journal_path)
     with readable(record.journal_path):
         opened = open_storage(store, journal)

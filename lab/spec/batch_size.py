@@ -26,15 +26,15 @@ def batch_sizes(own: int, space: Mapping[str, Dimension]) -> tuple[int, ...]:
     dimension = space.get(BATCH_SIZE)
     if dimension is None:
         return (own,)
-    place = f"space.{BATCH_SIZE}"
+    path = f"space.{BATCH_SIZE}"
     if not isinstance(dimension, Choice):
-        raise SpecError(place, "is a range; give a choice of a few: trials of one batch size are trained together")
-    found: list[int] = []
+        raise SpecError(path, "is a range; give a choice of a few: trials of one batch size are trained together")
+    sizes: list[int] = []
     for option in dimension.options:
         if isinstance(option, bool) or not isinstance(option, int) or option < 1:
-            raise SpecError(place, f"{option!r} is not a whole number of at least 1")
-        found.append(option)
-    return tuple(dict.fromkeys([*found, own] if dimension.when else found))
+            raise SpecError(path, f"{option!r} is not a whole number of at least 1")
+        sizes.append(option)
+    return tuple(dict.fromkeys([*sizes, own] if dimension.when else sizes))
 
 
 def whole_batches(examples: int, batch_size: int) -> int:

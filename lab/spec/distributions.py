@@ -30,7 +30,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 
 def conditions(space: Space) -> dict[str, dict[str, tuple[Any, ...]]]:
-    """Of the conditional hyperparameters, at which values of others they exist."""
+    """The values of other hyperparameters at which each conditional one exists."""
     return {name: dict(dimension.when) for name, dimension in space.items() if dimension.when}
 
 

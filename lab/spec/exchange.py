@@ -1,4 +1,4 @@
-"""What travels between the ledger and its lanes: assignments, reports, decisions, checkpoints. Values only."""
+"""The values that travel between the ledger and its lanes: assignments, reports, decisions, checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Report:
-    """What a lane says of one trial after an epoch; with an `outcome`, that the trial has ended."""
+    """A lane's report on one trial after an epoch. One with an `outcome` says that the trial has ended."""
 
     number: int
     epoch: int
@@ -33,12 +33,12 @@ class Report:
     detail: str = ""
     step_losses: tuple[float, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Name to content of what the trial leaves behind (snapshots); written before the trial is closed."""
+    """Files that the trial leaves behind (snapshots), name to content. They are written before the trial is closed."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a trial goes on, and why."""
+    """The ledger's decision whether a trial goes on, and the reason."""
 
     number: int
     keep: bool
@@ -47,29 +47,29 @@ class Decision:
 
 @dataclass(frozen=True)
 class Work:
-    """Answer to a lane that has free slots."""
+    """The answer to a lane that has free slots."""
 
     assignments: tuple[Assignment, ...]
     done: bool
-    """Nothing will come any more: a lane without running trials may leave."""
+    """Whether nothing more will come, so that a lane without running trials may leave."""
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """Where a lane begins, at first or after a restart."""
+    """The state in which a lane begins, at first or after a restart."""
 
     tick: int
     running: tuple[Assignment, ...]
     checkpoint: bytes | None
     width: int | None = None
-    """Slots that fit into memory here, where that is known to be fewer than the job's width."""
+    """Slots that fit into memory here, where a lane has run out of it before."""
     suspects: Mapping[int, int] = field(default_factory=dict)
-    """Trials of which one may have killed the lane, and the epoch that each has to survive alone first."""
+    """Trials that may have killed the lane, with the epoch that each has to survive alone first."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage is."""
+    """The progress of a stage."""
 
     stage: str
     planned: int
@@ -80,9 +80,9 @@ class Progress:
     best: float | None
     finished: bool
     abort: str = ""
-    """Why the stage cannot go on; empty while it can."""
+    """The reason why the stage cannot go on; empty while it can."""
     repeated: int = 0
-    """Epochs reported again, since the ledger was opened: what was trained twice."""
+    """Epochs that were trained twice and reported again, since the ledger was opened."""
 
     @property
     def closed(self) -> int:
@@ -90,7 +90,7 @@ class Progress:
 
 
 class LedgerFace(Protocol):
-    """What a lane needs of a ledger, whether it is called directly or across a cluster."""
+    """The part of a ledger that a lane calls, directly or across a cluster."""
 
     def attach(self, lane: int) -> Attachment: ...
 
@@ -101,7 +101,7 @@ class LedgerFace(Protocol):
     def checkpoint(self, lane: int, state: bytes) -> None: ...
 
     def trying(self, lane: int, trial: int | None) -> None:
-        """The lane now trains one suspect alone; None: all of them have been tried."""
+        """Note that the lane trains one suspect alone. None: all of them have been tried."""
 
     def shrink(self, lane: int) -> Attachment:
-        """The lane's slots do not fit into memory: its trials wait again, and half as many slots remain."""
+        """Halve a lane whose slots do not fit into memory. Its trials wait again."""

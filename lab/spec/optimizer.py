@@ -1,4 +1,4 @@
-"""What may be said of an optimizer in a spec or searched in a space, and what of it cannot be; without torch."""
+"""The options of optimizers that a spec may set or a space may search, with their limits. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPTIMIZER = "optimizer"
 
 @dataclass(frozen=True)
 class Options:
-    """What every optimizer has.
+    """Options of every optimizer.
 
     Args:
         max_grad_norm: a longer gradient is first shortened to this Euclidean length (Pascanu et al. 2013, as
@@ -33,7 +33,7 @@ class Options:
 
 @dataclass(frozen=True)
 class AdamWOptions(Options):
-    """Of Adam with decoupled weight decay. Defaults are the course's."""
+    """Options of Adam with decoupled weight decay. Defaults are the course's."""
 
     beta2: float = 0.99
     eps: float = 1e-5
@@ -48,7 +48,7 @@ class AdamWOptions(Options):
 
 @dataclass(frozen=True)
 class SGDOptions(Options):
-    """Of stochastic gradient descent with momentum."""
+    """Options of stochastic gradient descent with momentum."""
 
     nesterov: bool = False
 
@@ -69,16 +69,16 @@ def optimizer_options(spec: Mapping[str, Any], params: Mapping[str, Any]) -> tup
     Raises:
         SpecError: an unknown kind or option.
     """
-    own = _known_kind("optimizer.kind", spec.get("kind", "adamw"))
-    kind = _known_kind("optimizer.kind", params.get(OPTIMIZER, own))
-    given = {name: value for name, value in spec.items() if name != "kind"}
+    own = _checked_kind("optimizer.kind", spec.get("kind", "adamw"))
+    kind = _checked_kind("optimizer.kind", params.get(OPTIMIZER, own))
+    options = {name: value for name, value in spec.items() if name != "kind"}
     allowed = _names(*(_KINDS if OPTIMIZER in params else (own,)))
-    for name in given:
+    for name in options:
         if name not in allowed:
             raise SpecError(f"optimizer.{name}", f"is unknown{nearest(name, allowed)}; allowed: {', '.join(allowed)}")
-    known = _names(kind)
-    found = {name: value for name, value in given.items() if name in known}
-    return kind, found | {name: params[name] for name in known if name in params}
+    names = _names(kind)
+    used = {name: value for name, value in options.items() if name in names}
+    return kind, used | {name: params[name] for name in names if name in params}
 
 
 def check_optimizer(spec: Mapping[str, Any], space: Mapping[str, Dimension]) -> None:
@@ -87,10 +87,10 @@ def check_optimizer(spec: Mapping[str, Any], space: Mapping[str, Dimension]) -> 
     Raises:
         SpecError: with the place in the spec.
     """
-    kinds = _kinds_searched(space) or (_known_kind("optimizer.kind", spec.get("kind", "adamw")),)
+    kinds = _kinds_searched(space) or (_checked_kind("optimizer.kind", spec.get("kind", "adamw")),)
     for kind in kinds:
-        _, given = optimizer_options(spec, {OPTIMIZER: kind} if OPTIMIZER in space else {})
-        _KINDS[kind](**given)
+        _, options = optimizer_options(spec, {OPTIMIZER: kind} if OPTIMIZER in space else {})
+        _KINDS[kind](**options)
         for name in _names(kind):
             for value in ends(space[name]) if name in space else ():
                 option: dict[str, Any] = {name: value}
@@ -106,7 +106,7 @@ def optimizer_names(spec: Mapping[str, Any], space: Mapping[str, Dimension]) -> 
     Raises:
         SpecError: an unknown kind.
     """
-    kinds = _kinds_searched(space) or (_known_kind("optimizer.kind", spec.get("kind", "adamw")),)
+    kinds = _kinds_searched(space) or (_checked_kind("optimizer.kind", spec.get("kind", "adamw")),)
     return (OPTIMIZER, *_names(*kinds))
 
 
@@ -116,12 +116,12 @@ def _kinds_searched(space: Mapping[str, Dimension]) -> tuple[str, ...]:
         return ()
     if not isinstance(dimension, Choice):
         raise SpecError(f"space.{OPTIMIZER}", f"is a range; give a choice of {', '.join(_KINDS)}")
-    return tuple(_known_kind(f"space.{OPTIMIZER}", option) for option in dimension.options)
+    return tuple(_checked_kind(f"space.{OPTIMIZER}", option) for option in dimension.options)
 
 
-def _known_kind(place: str, kind: object) -> str:
+def _checked_kind(path: str, kind: object) -> str:
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise SpecError(place, f"{kind!r} is unknown{nearest(str(kind), _KINDS)}; choices: {', '.join(_KINDS)}")
+        raise SpecError(path, f"{kind!r} is unknown{nearest(str(kind), _KINDS)}; choices: {', '.join(_KINDS)}")
     return kind
 
 

@@ -1,4 +1,4 @@
-"""How a trial's outcome stands in an Optuna study: as the trial's state, and in full as a user attribute."""
+"""The form of an outcome in an Optuna study: the trial's state, and a user attribute that holds it in full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage wants trained, complete enough for any engine: jobs, plans, recipes. Values only."""
+"""The training work of a stage, complete enough for any engine: jobs, plans, recipes. Values only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ Direction: TypeAlias = Literal["maximize", "minimize"]
 
 
 class Recipe(Section):
-    """How hyperparameters become a schedule: one kind for one cycle, another for several. A spec's `schedule`.
+    """The rule by which hyperparameters become a schedule: one kind for one cycle, another for several.
+
+    It is the section `schedule` of a spec.
 
     A parameter named like a field of the schedule (max_lr, cycles, weight_decay, pct_start, ...) sets it; what
     `one` and `several` say holds for everything not searched.
@@ -37,7 +39,10 @@ class Recipe(Section):
 
 
 class Until(Section):
-    """What ends a search before its last trial; trials that run then are finished. A spec's `until`."""
+    """The conditions that end a search before its last trial: the section `until` of a spec.
+
+    Trials that run when one is met are finished.
+    """
 
     gain_below_noise: bool = False
     """The expected gain of a further trial is below the noise of a seed, eight trials in a row."""
@@ -48,20 +53,20 @@ class Until(Section):
 
 @dataclass(frozen=True)
 class TaskRef:
-    """Where a task comes from: a built-in kind, or `file.py:Name` relative to `root`. A spec's `task`."""
+    """The section `task` of a spec: a built-in kind, or `file.py:Name` relative to `root`, with the task's options."""
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    """The task's own."""
+    """The task's own options."""
     root: str = "."
     instance: object = None
     """The task itself, when a study was made in Python from an object; never written."""
     cache: str = ""
-    """Where the task may keep what is costly to read again."""
+    """The folder in which the task may keep what is costly to read again."""
     opened: object = None
-    """The task as this process has opened it and checked its data; it stays in the process."""
+    """The task, opened by this process and with its data checked. It stays in the process."""
     handed: object = None
-    """Where lanes elsewhere find what the driver read, in the words of the engine."""
+    """The engine's own reference to the data that the driver read, for lanes elsewhere."""
 
 
 def parse_task(value: object) -> TaskRef:
@@ -90,7 +95,7 @@ def parse_task(value: object) -> TaskRef:
 
 
 def dump_task(task: TaskRef) -> dict[str, Any]:
-    """What `parse_task` reads back to the same, but for what is never written."""
+    """The value that `parse_task` reads back to the same task, without what is never written."""
     return {"kind": task.kind, "root": task.root, **task.options}
 
 
@@ -101,7 +106,7 @@ class Store:
     url: str = field(repr=False)
     """May hold a password."""
     study: str
-    """What tells this study's trials from others'."""
+    """The name that separates this study's trials from others'."""
 
     def name(self, stage: str) -> str:
         """The Optuna study of a stage."""
@@ -109,7 +114,7 @@ class Store:
 
 
 ENDED = "ended"
-"""What a search's storage calls the reason for which it ended before its last trial."""
+"""The attribute of a search in the storage that holds why it ended before its last trial."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ class SearchPlan:
 
 @dataclass(frozen=True)
 class Training:
-    """How a lane trains, whatever the trial."""
+    """The settings with which a lane trains any trial."""
 
     optimizer: Mapping[str, Any]
     batch_size: int
@@ -142,7 +147,7 @@ class Training:
     stop_at: float | None = None
     """A trial ends as diverged when its smoothed loss exceeds this multiple of its best."""
     precision: str = "float32"
-    """Of forward and backward passes: `float32` or `bf16`; weights and the optimizer are float32 either way."""
+    """Precision of forward and backward passes: `float32` or `bf16`. Weights and the optimizer are always float32."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ class Job:
     lanes: int
     plan: tuple[Trial, ...] | SearchPlan
     stack: int | None = None
-    """How many slots are trained as one stacked model, where trials differ in what one must share; None: all."""
+    """Slots that are trained as one stacked model, where trials differ in what one must share. None: all of them."""
     max_failed_share: float = 0.5
     checkpoint_s: float = 30.0
     store: Store | None = None

@@ -1,4 +1,4 @@
-"""What every section of a spec is: a frozen value whose keys and types are checked strictly as it is read."""
+"""The base of every section of a spec: a frozen value whose keys and types are checked strictly as it is read."""
 
 from __future__ import annotations
 

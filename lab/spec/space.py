@@ -15,9 +15,9 @@ When: TypeAlias = Mapping[str, tuple[Value, ...]]
 """Other parameters and the values of theirs under which this one exists: all must hold."""
 
 
-def _number(place: str, value: object) -> None:
+def _number(path: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
-        raise SpecError(place, f"{value!r} is not a finite number")
+        raise SpecError(path, f"{value!r} is not a finite number")
 
 
 def _interval(name: str, low: float, high: float, log: bool) -> None:
@@ -160,66 +160,66 @@ class Space(Mapping[str, Dimension]):
         return all(params.get(parent) in values for parent, values in self[name].when.items())
 
 
-def _check_when(place: str, parent: Dimension, values: tuple[Value, ...]) -> None:
+def _check_when(path: str, parent: Dimension, values: tuple[Value, ...]) -> None:
     if not values:
-        raise SpecError(place, "is empty; at least one value is needed")
+        raise SpecError(path, "is empty; at least one value is needed")
     for value in values:
         match parent:
             case Choice(options):
                 if value not in options:
                     hint = nearest(str(value), map(str, options))
-                    raise SpecError(place, f"{value!r} is not one of {list(options)!r}{hint}")
+                    raise SpecError(path, f"{value!r} is not one of {list(options)!r}{hint}")
             case Int(low, high):
                 if not isinstance(value, int) or not low <= value <= high:
-                    raise SpecError(place, f"{value!r} is not a whole number from {low!r} to {high!r}")
+                    raise SpecError(path, f"{value!r} is not a whole number from {low!r} to {high!r}")
             case _:
-                raise SpecError(place, "a condition needs a parent of single values: {choice: [...]} or whole numbers")
+                raise SpecError(path, "a condition needs a parent of single values: {choice: [...]} or whole numbers")
 
 
-def parse_dimension(place: str, value: object) -> Dimension:
+def parse_dimension(path: str, value: object) -> Dimension:
     """A dimension as a spec writes it.
 
     `{low, high, log?, int?}`, `{choice: [...]}`, `{from: bounds}`, each with an optional `when`.
 
     Raises:
-        SpecError: naming `place`, the value and what is allowed.
+        SpecError: naming `path`, the value and what is allowed.
     """
     if isinstance(value, (Float, Int, Choice, FromBounds)):
         return value
     if not isinstance(value, Mapping):
-        raise SpecError(place, f"{value!r} is not one of {{low, high}}, {{choice: [...]}}, {{from: bounds}}")
-    given = dict(value)
-    when = _parse_when(place, given.pop("when", {}))
-    match sorted(given, key=str):
+        raise SpecError(path, f"{value!r} is not one of {{low, high}}, {{choice: [...]}}, {{from: bounds}}")
+    entries = dict(value)
+    when = _parse_when(path, entries.pop("when", {}))
+    match sorted(entries, key=str):
         case ["choice"]:
-            options = given["choice"]
+            options = entries["choice"]
             if not isinstance(options, (list, tuple)):
-                raise SpecError(f"{place}.choice", f"{options!r} is not a list")
+                raise SpecError(f"{path}.choice", f"{options!r} is not a list")
             return Choice(tuple(options), when)
         case ["from"]:
-            if given["from"] != "bounds":
-                raise SpecError(f"{place}.from", f"{given['from']!r} is not 'bounds'")
+            if entries["from"] != "bounds":
+                raise SpecError(f"{path}.from", f"{entries['from']!r} is not 'bounds'")
             return FromBounds(when)
         case keys if {"low", "high"} <= set(keys) <= {"low", "high", "log", "int"}:
             for flag in ("log", "int"):
-                if not isinstance(given.get(flag, False), bool):
-                    raise SpecError(f"{place}.{flag}", f"{given[flag]!r} is not true or false")
-            kind = Int if given.pop("int", False) else Float
+                if not isinstance(entries.get(flag, False), bool):
+                    raise SpecError(f"{path}.{flag}", f"{entries[flag]!r} is not true or false")
+            kind = Int if entries.pop("int", False) else Float
             for end in ("low", "high"):
-                _number(f"{place}.{end}", given[end])
-            dimension = kind(given["low"], given["high"], given.get("log", False), when)
-            dimension.check(place)
+                _number(f"{path}.{end}", entries[end])
+            dimension = kind(entries["low"], entries["high"], entries.get("log", False), when)
+            dimension.check(path)
             return dimension
         case keys:
             raise SpecError(
-                place,
+                path,
                 f"keys {keys} are not one of {{low, high[, log, int]}}, {{choice}}, {{from: bounds}}",
             )
 
 
-def _parse_when(place: str, value: object) -> When:
+def _parse_when(path: str, value: object) -> When:
     if not isinstance(value, Mapping):
-        raise SpecError(f"{place}.when", f"{value!r} is not a mapping of parameter to values")
+        raise SpecError(f"{path}.when", f"{value!r} is not a mapping of parameter to values")
     return {str(k): tuple(v) if isinstance(v, (list, tuple)) else (v,) for k, v in value.items()}
 
 

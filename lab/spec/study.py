@@ -64,8 +64,8 @@ class BoundsSpec(Section):
         return self
 
     def affordable(self, search_steps: float | None) -> list[float]:
-        """The weight decays to test at: three, or the middle one where they would take above a tenth of the search's
-        optimizer steps, since steps of the search tell more of what it asks."""
+        """The weight decays to test at: three, or the middle one if three would take more than a tenth of the search's
+        optimizer steps. Steps of the search tell more of what it asks."""
         if self.weight_decays is not None:
             return self.weight_decays
         dear = search_steps is not None and 10 * len(_WEIGHT_DECAYS) * self.seeds * self.steps > search_steps
@@ -73,7 +73,7 @@ class BoundsSpec(Section):
 
 
 FROM_BOUNDS = {"from": "bounds"}
-"""As a prior of the sampler: what the range test suggests for max_lr."""
+"""A prior of the sampler that stands for what the range test suggests for max_lr."""
 
 
 def without_range_test(sampler: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class SearchSpec(Section):
 
     @property
     def concurrency(self) -> int:
-        """Trials that may run at once; the search would be told nothing before it has ended, were it all of them."""
+        """Trials that may run at once. The search could learn nothing before its end if all of them did."""
         return max(self.trials // _FRESHNESS, 1)
 
 
@@ -122,7 +122,7 @@ class FinalSpec(Section):
 
 
 class ExecutionSpec(Section):
-    """Where and how lanes run; `auto` is replaced before the study starts."""
+    """The engine, and how its lanes run. `auto` is replaced before the study starts."""
 
     engine: Literal["auto", "ray", "local"] = "auto"
     """`auto`: `local` where training takes less time than starting Ray's lanes would save."""
@@ -132,7 +132,7 @@ class ExecutionSpec(Section):
     """Slots that are trained as one stacked model, where trials differ in batch size or architecture."""
     path: Literal["auto", "stacked", "vmap", "sequential", "function"] = "auto"
     threads: Annotated[int, Field(ge=1, le=_MOST_THREADS)] | Literal["auto"] = "auto"
-    """That share a step. `auto`: on Ray one, or all `cpus_per_lane`; in this process as many as make it faster."""
+    """Threads that share a step. `auto`: one or all `cpus_per_lane` on Ray, and as many as help in this process."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: forward passes under PyTorch's autocast, with weights and optimizer in float32."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -220,7 +220,7 @@ class StudySpec(Section):
         return self
 
     def training(self) -> Training:
-        """How lanes train, as far as the spec says."""
+        """The settings with which lanes train, as far as the spec says."""
         execution = self.execution
         return Training(
             self.optimizer,
@@ -233,13 +233,13 @@ class StudySpec(Section):
 
     @property
     def needs_range_test(self) -> bool:
-        """Whether the range test's finding is asked for: as max_lr's range, or as a prior within a given one."""
+        """Whether the range test is needed: for max_lr's range, or for a prior within a range of the spec."""
         prior = self.search.sampler.get("prior")
         return self.space.needs_bounds or (isinstance(prior, dict) and FROM_BOUNDS in prior.values())
 
     @property
     def store(self) -> Store | None:
-        """Where trials are kept, if not in the study folder; studies that ask the same share their trials."""
+        """The database that keeps the trials; None: the study folder. Studies that ask the same share their trials."""
         if self.storage is None:
             return None
         # A section that says nothing is left out: studies begun before there was one keep their name.

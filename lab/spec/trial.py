@@ -1,4 +1,4 @@
-"""A trial: one configuration and one seed, trained to a number of epochs; and how it may end. Values only."""
+"""The trial, which is one value from the plan of a stage to the report, and the ways in which it may end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.spec.space import Params
 
 
 class Outcome(StrEnum):
-    """How a trial ended."""
+    """The way in which a trial ended."""
 
     COMPLETED = "completed"
     PRUNED = "pruned"
@@ -26,7 +26,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Trial:
-    """What is trained, from the plan of a stage to the report; whoever adds something to it wraps it.
+    """One configuration and one seed, trained to a number of epochs. Whoever adds something to it wraps it.
 
     A trial function is called with one: it reads `params`, `schedule`, `epochs` and `seed`.
     """
@@ -35,9 +35,9 @@ class Trial:
     seed: int
     epochs: int
     role: str = ""
-    """Why the stage trains it, in the stage's own words."""
+    """The reason for which the stage trains it, in the stage's own words."""
     own_schedule: Schedule | None = None
-    """None: what the job's recipe makes of `params`; a trial that was assigned to a lane always has one."""
+    """The schedule of an assigned trial, or of one that does not follow the recipe. None: the job's recipe makes it."""
     keep: bool = False
     """Whether weights are kept at every cycle end."""
 
@@ -54,7 +54,7 @@ class Trial:
 
 
 class Observed(Protocol):
-    """What a sampler learns from a trial, be it this study's or another's."""
+    """A trial as a sampler learns from it, be it this study's or another's."""
 
     @property
     def params(self) -> Params: ...

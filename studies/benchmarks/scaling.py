@@ -1,9 +1,9 @@
-"""How many lanes one ledger serves: simulated lanes whose trials sleep, against a real board, ledger and journal.
+"""How many lanes one ledger serves: simulated lanes whose trials sleep, against a real coordinator, ledger and journal.
 
     python studies/benchmarks/scaling.py --lanes 10,50,200,400 --json reports/reliability/scaling.json
 
 Each simulated lane is a thread that does what a lane does: asks for work, sleeps an epoch, reports its slots. The
-board serves one call at a time, as its Ray actor does; what Ray adds to a call is measured apart (about 1 ms).
+coordinator serves one call at a time, as its Ray actor does; what Ray adds to a call is measured apart (about 1 ms).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from lab.lanes.ray.coordinator import Board, Method
+from lab.lanes.ray.coordinator import Coordinator, Method
 from lab.record.folder import Record
 from lab.record.trials import read_trials
 from lab.spec.exchange import Assignment, Report
@@ -29,10 +29,10 @@ from lab.spec.trial import Outcome
 
 
 class Clerk:
-    """Serves a board's calls one at a time, and times them from the lanes' side and from its own."""
+    """Serves a coordinator's calls one at a time, and times them from the lanes' side and from its own."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
         self._lock = threading.Lock()
         self.waits: dict[str, list[float]] = defaultdict(list)
         self.busy_s = 0.0
@@ -41,7 +41,7 @@ class Clerk:
         asked = time.perf_counter()
         with self._lock:
             began = time.perf_counter()
-            answer = self._board.call(1, lane, str(lane), method, *arguments)
+            answer = self._coordinator.call(1, lane, str(lane), method, *arguments)
             ended = time.perf_counter()
             self.busy_s += ended - began
         self.waits[method].append(ended - asked)
@@ -49,7 +49,7 @@ class Clerk:
 
     def look(self) -> bool:
         with self._lock:
-            progress = self._board.look().progress
+            progress = self._coordinator.look().progress
         assert progress is not None
         return progress.finished
 
@@ -95,11 +95,11 @@ def measure(lanes: int, arguments: argparse.Namespace) -> dict[str, Any]:
             lanes=lanes,
             plan=SearchPlan({"kind": arguments.sampler}, {}, trials, arguments.epochs),
         )
-        board = Board(0, 900.0)
-        board.run(job)
-        clerk = Clerk(board)
+        coordinator = Coordinator(0, 900.0)
+        coordinator.run(job)
+        clerk = Clerk(coordinator)
         for lane in range(lanes):
-            board.hello(lane, str(lane), {"node": "here"})
+            coordinator.hello(lane, str(lane), {"node": "here"})
         threads = [
             threading.Thread(target=live, args=(clerk, lane, arguments.width, arguments.epoch_s), daemon=True)
             for lane in range(lanes)
@@ -112,7 +112,7 @@ def measure(lanes: int, arguments: argparse.Namespace) -> dict[str, Any]:
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         for thread in threads:
             thread.join()
-        board.end_stage()
+        coordinator.end_stage()
         size = Record(job.folder).journal_path.stat().st_size
         began = time.perf_counter()
         rows = read_trials(Record(job.folder), "explore")

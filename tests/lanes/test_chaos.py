@@ -1,5 +1,6 @@
-"""Everything goes wrong at random moments, in one process and on the test's clock: board, ledger, journal and lanes are
-the real ones, only processes and network are played. `studies/benchmarks/chaos.py` does the same to a real cluster."""
+"""Everything goes wrong at random moments, in one process and on the test's clock: coordinator, ledger, journal and
+lanes are the real ones, only processes and network are played. `studies/benchmarks/chaos.py` does the same to a real
+cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from lab.lanes.lane import Lane
 from lab.lanes.local import LocalEngine
-from lab.lanes.ray.coordinator import SILENT_S, Board, Standing
+from lab.lanes.ray.coordinator import SILENT_S, Coordinator, Standing
 from lab.record.folder import Record
 from lab.spec.plan import Job, SearchPlan, TaskRef
 from lab.tasks.digits import Digits
@@ -26,7 +27,7 @@ LANES = 3
 
 
 class _Over(Exception):  # noqa: N818 - no error
-    """The board does not listen to this process any more."""
+    """The coordinator does not listen to this process any more."""
 
 
 class Crowded(Digits):
@@ -46,16 +47,16 @@ class _Process:
 
     def __init__(self, world: World, number: int, node: str) -> None:
         self.number, self.token = number, f"{number}-{world.random.random()}"
-        self._board = world.board
-        world.board.hello(number, self.token, {"node": node})
+        self._coordinator = world.coordinator
+        world.coordinator.hello(number, self.token, {"node": node})
         self.silent = False
-        order = world.board.order(0, number, self.token)
+        order = world.coordinator.order(0, number, self.token)
         assert order is not None
         self.ticket = order[0]
         self.lane = Lane(number, world.job, self)
 
     def _call(self, method: Any, *arguments: Any) -> Any:
-        answer = self._board.call(self.ticket, self.number, self.token, method, *arguments)
+        answer = self._coordinator.call(self.ticket, self.number, self.token, method, *arguments)
         if answer.standing is not Standing.HEARD:
             raise _Over
         return answer.value
@@ -98,9 +99,9 @@ class World:
         self._drive()
 
     def _drive(self) -> None:
-        """A driver starts: a board, and a process for each lane."""
-        self.board = Board(0, 1e9, clock=lambda: self.now)
-        self.board.run(self.job)
+        """A driver starts: a coordinator, and a process for each lane."""
+        self.coordinator = Coordinator(0, 1e9, clock=lambda: self.now)
+        self.coordinator.run(self.job)
         for number in range(LANES):
             self._place(number)
 
@@ -109,7 +110,7 @@ class World:
         self.processes[number] = _Process(self, number, str(self.random.random()))
 
     def finished(self) -> bool:
-        progress = self.board.look().progress
+        progress = self.coordinator.look().progress
         assert progress is not None
         return progress.finished
 
@@ -118,7 +119,7 @@ class World:
         self.now += 1.0
         for process in self.processes.values():
             if not process.silent:
-                self.board.beat(process.number, process.token)
+                self.coordinator.beat(process.number, process.token)
         awake = [p for p in self.processes.values() if not p.silent]
         if awake:
             self.random.choice(awake).lane.tick()
@@ -148,7 +149,7 @@ class World:
 
     def _fill_memory(self) -> None:
         """Once: a lane of one slot has none to give up, and its trial would end."""
-        task, progress = self.job.task.instance, self.board.look().progress
+        task, progress = self.job.task.instance, self.coordinator.look().progress
         assert isinstance(task, Crowded)
         assert progress is not None
         task.full = "preempted" not in progress.counts
@@ -164,7 +165,7 @@ class World:
         self.ghosts = []
 
     def _kill_driver(self, torn: bool) -> None:
-        self.board.end_stage()  # what it held is let go of, as the kernel does it
+        self.coordinator.end_stage()  # what it held is let go of, as the kernel does it
         self.ghosts = []
         if torn:
             with open(Record(self.job.folder).journal_path, "ab") as file:
@@ -209,7 +210,7 @@ def test_whatever_happens_every_trial_ends_once_and_as_if_undisturbed(seed: int,
         if step % 40 == 0:
             world._thaw()
     assert world.finished()
-    world.board.end_stage()
+    world.coordinator.end_stage()
     assert sum(world.faults.values()) >= 25, world.faults
     said = _said(work.folder)
     made = [log.get("user_attrs", {}) for log in said if log["op_code"] == 4]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.lanes.live_status import NAME, Glance
+from lab.lanes.live_status import NAME, LiveStatus
 from lab.spec.exchange import Progress
 from lab.study.status import describe_status, status_of, watch_status
 from lab.study.study import Study
@@ -40,7 +40,7 @@ def study(tmp_path: Path) -> Study:
 def test_a_running_study_shows_nodes_lanes_slots_and_pace(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    glance = Glance()
+    glance = LiveStatus()
     for minute in range(3):
         clock[0] = 60.0 * minute
         glance.write(study.record.folder, progress(counts={"completed": 4 + 6 * minute}), LANES, {"restarts": 2})
@@ -53,7 +53,7 @@ def test_a_running_study_shows_nodes_lanes_slots_and_pace(study: Study, monkeypa
 
 
 def test_what_a_dead_driver_said_is_not_now(study: Study) -> None:
-    Glance().write(study.record.folder, progress(), LANES)
+    LiveStatus().write(study.record.folder, progress(), LANES)
     path = study.record.folder / NAME
     said = json.loads(path.read_text())
     path.write_text(json.dumps({**said, "written_at": said["written_at"] - 60}))
@@ -65,7 +65,7 @@ def test_what_a_dead_driver_said_is_not_now(study: Study) -> None:
 
 
 def test_a_glance_is_taken_every_two_seconds_and_at_the_end(study: Study) -> None:
-    glance = Glance()
+    glance = LiveStatus()
     path = study.record.folder / NAME
     glance.write(study.record.folder, progress(), ())
     glance.write(study.record.folder, progress(running=1), ())
@@ -85,7 +85,7 @@ def test_a_watch_ends_with_the_study(
 
 
 def test_a_driver_whose_process_has_ended_is_not_at_work(study: Study) -> None:
-    Glance().write(study.record.folder, progress(), LANES)
+    LiveStatus().write(study.record.folder, progress(), LANES)
     assert status_of(study)["now"] is not None
     path = study.record.folder / NAME
     ended = subprocess.Popen([sys.executable, "-c", ""])

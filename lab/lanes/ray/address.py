@@ -1,4 +1,4 @@
-"""Where a cluster is: an address is looked at before Ray takes it, which waits for minutes where nobody answers."""
+"""A check of a cluster's address before Ray takes it: Ray waits for minutes where nobody answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from lab.errors import EngineError
 
 _WAIT_S = 20.0
-"""A head that is just being started anew is waited for."""
+"""Seconds to wait for a head that is just being restarted."""
 
 
 def check_address(address: str, wait_s: float = _WAIT_S) -> None:

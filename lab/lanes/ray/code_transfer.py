@@ -1,4 +1,4 @@
-"""A user's task file on the way to other machines: packed as a module that any node can find by its name."""
+"""The transfer of a user's task file to other machines, as a module that any node can import by its name."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def sources(task: TaskRef) -> dict[str, bytes]:
     if path is None:
         return {}
     files = (file for file in sorted(path.parent.glob("*.py")) if file.is_file())
-    found = {file.name: file.read_bytes() for file in files}
-    if not found.get(
+    contents = {file.name: file.read_bytes() for file in files}
+    if not contents.get(
         "__init__.py", b"x"
     ):  # `pack` makes one: the same files have the same name again where they arrive
-        del found["__init__.py"]
-    if sum(map(len, found.values())) > _LIMIT_BYTES:
+        del contents["__init__.py"]
+    if sum(map(len, contents.values())) > _LIMIT_BYTES:
         limit = _LIMIT_BYTES >> 20
         raise SpecError(
             "task", f"the Python files in {path.parent} are above {limit} MiB; give the task its own folder"
         )
-    return found
+    return contents
 
 
 def module_name(files: dict[str, bytes]) -> str:
@@ -69,13 +69,13 @@ def arrived(task: TaskRef, module: str | None) -> TaskRef:
     path = task_file(task)
     if module is None or path is None or task.instance is not None:
         return task
-    found = importlib.util.find_spec(module)
-    if found is None or not found.submodule_search_locations:
+    module_spec = importlib.util.find_spec(module)
+    if module_spec is None or not module_spec.submodule_search_locations:
         return task
-    root = next(iter(found.submodule_search_locations))
+    root = next(iter(module_spec.submodule_search_locations))
     return replace(task, kind=f"{path.name}:{task.kind.rpartition(':')[2]}", root=root)
 
 
 def lab_folder() -> Path:
-    """This package, to be shipped too, so that every node runs the driver's version."""
+    """The folder of this package, which is shipped too, so that every node runs the driver's version."""
     return Path(__file__).resolve().parents[2]

@@ -1,7 +1,7 @@
-"""The board: holds the ledger of the stage at hand and says to lanes what to do. On Ray it runs as an actor.
+"""The coordinator: holds the ledger of the stage at hand and says to lanes what to do. On Ray it runs as an actor.
 
 Who may speak for a lane: the process that came last for it. A process cut off for a while, whose lane was placed anew
-elsewhere, is told that it has been replaced, and nothing it says is taken in. All times are of the monotonic clock.
+elsewhere, learns that it has been replaced, and its reports are ignored. All times are of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from lab.record.ledger import Ledger
 
 Question: TypeAlias = Literal["probe", "self_test"]
-"""What one lane, whichever comes first, finds out for the driver."""
+"""A question that the first lane to come answers for the driver."""
 Kind: TypeAlias = Literal["wait", "run", "leave"] | Question
 
 Finding: TypeAlias = Probe | Promise | LabError
 
 SILENT_S = 8.0
-"""A lane not heard of for so long is lost: others may take its trials over."""
+"""Seconds of silence after which a lane is lost: others may take over its trials."""
 _PLACED_S = 20.0
-"""A lane that has trials of an earlier run and gets no process for so long is lost too."""
+"""Seconds after which a lane that has trials of an earlier run, and no process, is lost too."""
 _BARREN = 10
 """Processes that a lane may use up without finishing anything before the engine gives up."""
 _HANG_FACTOR = 20.0
 
 
 class Standing(StrEnum):
-    """What a lane's process is to the board."""
+    """The standing of a lane's process with the coordinator."""
 
     HEARD = "heard"
     OVER = "over"
@@ -52,7 +52,7 @@ Method: TypeAlias = Literal["attach", "next", "report", "checkpoint", "trying", 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a lane's call to the ledger gave."""
+    """The answer to a lane's call to the ledger."""
 
     standing: Standing
     value: Any = None
@@ -62,15 +62,15 @@ class Answer:
 
 @dataclass
 class LaneState:
-    """What the board knows of one lane's process."""
+    """The coordinator's knowledge of one lane's process."""
 
     token: str
-    place: Mapping[str, Any]
-    """Node and process, for people; `handle`: by which the engine can end it."""
+    location: Mapping[str, Any]
+    """Node and process, for people. The engine can end the process by its `handle`."""
     heard_at: float
     worked_at: float
     died: str = ""
-    """How the process before it died, where a trial may be to blame."""
+    """The death of the process before it, where a trial may be to blame."""
     slots: int = 0
     longest_s: float = 0.0
     lost: bool = False
@@ -79,20 +79,20 @@ class LaneState:
 
 @dataclass(frozen=True)
 class Look:
-    """What the driver sees at a glance."""
+    """The state of stage and lanes, as the driver reads it at once."""
 
     progress: Progress | None
     all_left: bool
     hung: tuple[Any, ...]
     """Handles of processes to be ended."""
     fatal: str
-    """Why the engine cannot go on; empty while it can."""
+    """The reason why the engine cannot go on; empty while it can."""
     lanes: tuple[Mapping[str, Any], ...] = field(repr=False)
     restarts: int = 0
     """Processes that came for a lane after its first."""
 
 
-class Board:
+class Coordinator:
     """See the module. Every call is serialised by its owner, but for `beat`, which may come at any moment.
 
     Args:
@@ -117,7 +117,7 @@ class Board:
         self._ledger: Ledger | None = None
         self._finding: Finding | None = None
         self._asked = ""
-        """The token of the process that was given the question."""
+        """The token of the process that has the question."""
         self._lanes: dict[int, LaneState] = {}
         self._barren: dict[int, int] = {}
         self._causes: dict[str, str] = {}
@@ -142,7 +142,7 @@ class Board:
         # Here, not above: lanes import this file, and need none of Optuna and scikit-learn to start.
         from lab.record.ledger import Ledger
 
-        # Welcome up to one per trial; without them a job has the lanes that it asks for, or it could not be repeated.
+        # Spare lanes join, up to one per trial; without them a job has the lanes of its spec, so it can be repeated.
         job = replace(job, lanes=max(job.lanes, min(job.lanes + self._spare, job.trials)))
         self._ledger = Ledger(job)
         self._came, self._left = set(), set()
@@ -158,7 +158,7 @@ class Board:
         return self._finding
 
     def look(self) -> Look:
-        """How far the stage is, and which lanes are lost or hang. The driver calls it a few times a second."""
+        """The progress of the stage, and the lanes that are lost or hang. The driver calls it a few times a second."""
         now = self._clock()
         hung = []
         for number, lane in self._lanes.items():
@@ -171,7 +171,7 @@ class Board:
             if self._hangs(number, lane, now):
                 lane.killed = True
                 self._causes[lane.token] = f"nothing was finished for {now - lane.worked_at:.0f} s"
-                hung.append(lane.place.get("handle"))
+                hung.append(lane.location.get("handle"))
         if self._ledger is not None and now - self._began_at > _PLACED_S:
             for number in self._ledger.lanes() - self._lanes.keys():  # of an earlier run, with more machines
                 self._ledger.lost(number)
@@ -188,12 +188,14 @@ class Board:
         return all(number in self._left or self._lanes[number].lost for number in self._came)
 
     def _describe(self, now: float) -> tuple[Mapping[str, Any], ...]:
-        found = []
+        described = []
         for number, lane in sorted(self._lanes.items()):
             state = "lost" if lane.lost else ("working" if number in self._came - self._left else "waiting")
-            place = {name: value for name, value in lane.place.items() if name != "handle"}
-            found.append({"lane": number, "state": state, "slots": lane.slots, "epoch_s": lane.longest_s, **place})
-        return tuple(found)
+            location = {name: value for name, value in lane.location.items() if name != "handle"}
+            described.append(
+                {"lane": number, "state": state, "slots": lane.slots, "epoch_s": lane.longest_s, **location}
+            )
+        return tuple(described)
 
     def stop(self) -> None:
         """Ask lanes to end their epoch, save and stop."""
@@ -210,26 +212,26 @@ class Board:
 
     # -- the lanes' side ----------------------------------------------------------------------------------------
 
-    def hello(self, lane: int, token: str, place: Mapping[str, Any]) -> None:
-        """A process comes for a lane; whichever had it before is replaced."""
+    def hello(self, lane: int, token: str, location: Mapping[str, Any]) -> None:
+        """Register a process for a lane. It replaces the one that had it before."""
         now = self._clock()
         before = self._lanes.get(lane)
         died = ""
         if before is not None:
             self._restarts += 1
             # One that comes back on another node most likely lost its node, and its trials are not to blame.
-            if before.place.get("node") == place.get("node"):
+            if before.location.get("node") == location.get("node"):
                 died = self._causes.pop(before.token, "its process died")
             if self._asked == before.token:
                 self._asked = ""
         self._barren[lane] = self._barren.get(lane, 0) + 1
         if self._barren[lane] > _BARREN:
             self._fatal = f"lane {lane} died {_BARREN} times in a row and never finished an epoch ({died})"
-        self._lanes[lane] = LaneState(token, place, now, now, died)
+        self._lanes[lane] = LaneState(token, location, now, now, died)
         self._left.discard(lane)
 
     def beat(self, lane: int, token: str) -> Standing:
-        """A sign of life, whatever the lane is busy with."""
+        """Note a sign of life, whatever the lane is busy with."""
         state = self._lanes.get(lane)
         if state is None or state.token != token:
             return Standing.REPLACED
@@ -237,7 +239,7 @@ class Board:
         return Standing.HEARD
 
     def order(self, seen: int, lane: int, token: str) -> tuple[int, Kind, Any] | None:
-        """What lanes have to do now, numbered; None where they have seen it."""
+        """The numbered order that lanes have to follow now; None where they have seen it."""
         kind, what = self._order
         if self.beat(lane, token) is Standing.REPLACED:
             return (self._ticket, "leave", None)
@@ -252,17 +254,17 @@ class Board:
             self._finding = finding
 
     def dying(self, lane: int, token: str, why: str) -> None:
-        """A process is about to end by itself, and a new one may do better."""
+        """Note that a process is about to end by itself, and that a new one may do better."""
         if self.beat(lane, token) is Standing.HEARD:
             self._causes[token] = why
 
     def broken(self, lane: int, token: str, error: LabError) -> None:
-        """A lane cannot do its work at all: no retry would help."""
+        """Note that a lane cannot do its work at all: no retry would help."""
         if self.beat(lane, token) is Standing.HEARD:
-            self._fatal = f"lane {lane} on {self._lanes[lane].place.get('node')}: {error}"
+            self._fatal = f"lane {lane} on {self._lanes[lane].location.get('node')}: {error}"
 
     def call(self, ticket: int, lane: int, token: str, method: Method, *arguments: Any) -> Answer:
-        """A lane calls the ledger.
+        """Call the ledger for a lane.
 
         It names the ticket it works on: a lane that comes to a stage when it is over would else train the next
         stage's trials by the last stage's job.
@@ -277,16 +279,16 @@ class Board:
             self._ledger.heard(lane)
         if method == "attach":
             self._came.add(lane)
-            where = ", ".join(str(state.place[name]) for name in ("address", "device") if name in state.place)
-            found: Any = self._ledger.attach(lane, state.died, where)
+            where = ", ".join(str(state.location[name]) for name in ("address", "device") if name in state.location)
+            value: Any = self._ledger.attach(lane, state.died, where)
             state.died = ""
-            if found.running:  # which of them kills the lane, if one does, is the ledger's to find
+            if value.running:  # the ledger decides which of them kills the lane, if one does
                 self._barren[lane] = 0
         elif method == "leave":
             self._left.add(lane)
-            found = None
+            value = None
         else:
-            found = getattr(self._ledger, method)(lane, *arguments)
+            value = getattr(self._ledger, method)(lane, *arguments)
         if method == "report":
             state.slots = len(arguments[1])
             state.longest_s = max(state.longest_s, now - state.worked_at)
@@ -296,4 +298,4 @@ class Board:
             lane_state.heard_at += ended - now
             lane_state.worked_at += ended - now
         state.worked_at = state.heard_at = ended
-        return Answer(Standing.HEARD, found, self._stopping)
+        return Answer(Standing.HEARD, value, self._stopping)

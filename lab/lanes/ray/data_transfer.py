@@ -1,4 +1,4 @@
-"""What the driver has read, on its way to lanes on Ray: into the object store once, to each machine once."""
+"""The transfer of data from the driver to lanes on Ray: into the object store once, to each machine once."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class _Content:
 
     fitted: Mapping[str, Any] | None
     tensors: bytes
-    """Of the splits, as `pack` makes them."""
+    """The splits' tensors, as `pack` makes them."""
 
 
-class Handing:
+class DataTransfer:
     """The driver's end: puts an opened task's tensors where lanes find them."""
 
     def __init__(self) -> None:
         self._task: object = None
-        self._place: ray.ObjectRef | None = None
+        self._address: ray.ObjectRef | None = None
 
     def in_job(self, job: Job) -> Job:
         """The job as it may leave this process."""
         task = job.task.opened
         if task is not self._task:
             self._task = task
-            self._place = ray.put(_content(task)) if isinstance(task, Task) and task.takes else None
-        return replace(job, task=replace(job.task, opened=None, handed=self._place))
+            self._address = ray.put(_content(task)) if isinstance(task, Task) and task.takes else None
+        return replace(job, task=replace(job.task, opened=None, handed=self._address))
 
 
 class OpenedTask:

@@ -1,8 +1,8 @@
 """Lanes on a Ray cluster: one Ray Tune trial is one lane.
 
 Tune places the lanes, restarts them and grows with the cluster; which trials they train is the ledger's business.
-The ledger lives in one actor, the board, on the driver's node. Lanes live as long as the study, so a stage costs
-no process start; between stages they ask the board what comes next.
+The ledger lives in one actor, the coordinator, on the driver's node. Lanes live as long as the study, so a stage costs
+no process start; between stages they ask the coordinator what comes next.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lab.errors import EngineError, Interrupted, LabError, StudyError
 from lab.lanes.engine import Probe, Promise, Watch
-from lab.lanes.live_status import Glance
+from lab.lanes.live_status import LiveStatus
 from lab.lanes.ray import code_transfer
 from lab.lanes.ray.address import check_address
-from lab.lanes.ray.coordinator import Board, Look, Question
-from lab.lanes.ray.data_transfer import Handing
+from lab.lanes.ray.coordinator import Coordinator, Look, Question
+from lab.lanes.ray.data_transfer import DataTransfer
 from lab.lanes.ray.lane import lane_main, said
 from lab.spec.exchange import Progress
 from lab.spec.plan import Job, TaskRef
@@ -41,11 +41,11 @@ from lab.training.arithmetic import inherited
 
 _POLL_S = 0.05
 _STOP_S = 8.0
-"""After a request to stop, epochs that are still running are left; what was finished is saved already."""
+"""Seconds after a request to stop until running epochs are abandoned. What was finished is saved already."""
 _MOST_PENDING = 512
-"""Lanes that wait for nodes to join, at most."""
+"""Maximum number of lanes that wait for nodes to join."""
 _SECRETS = ("PGPASSWORD", "PGPASSFILE", "PGSSLROOTCERT")
-"""What the ledger needs of the driver's environment; it travels as an argument, so that no log or dashboard has it."""
+"""Variables of the driver that the ledger needs. They travel as an argument, so that no log or dashboard has them."""
 _CLIENT_DIED = "Starting Ray client server failed"
 _CLIENT_ADVICE = (
     "the head's process for this driver died as it began; try again, and where it repeats start the head with "
@@ -68,7 +68,7 @@ class _OtherThreads(io.TextIOBase):
 
 
 def lanes_for(nodes: Iterable[Mapping[str, float]], cpus_per_lane: float, gpus_per_lane: float) -> int:
-    """How many lanes fit into the resources of a cluster's nodes, at least one; none of them spans two nodes."""
+    """Number of lanes that fit into the resources of a cluster's nodes, at least one. No lane spans two nodes."""
     asked = {"CPU": cpus_per_lane} | ({"GPU": gpus_per_lane} if gpus_per_lane else {})
     return max(sum(int(min(node.get(name, 0) / count for name, count in asked.items())) for node in nodes), 1)
 
@@ -105,24 +105,24 @@ class RayEngine:
         task: TaskRef | None = None,
     ) -> None:
         self._watch = watch
-        self._glance = Glance()
-        self._handing = Handing()
+        self._live_status = LiveStatus()
+        self._data_transfer = DataTransfer()
         self._fatal: list[str] = []
         self._scratch = Path(tempfile.mkdtemp(prefix="lab-lanes-"))
         module = code_transfer.pack(task, self._scratch) if task and address else None
         self._dashboard = self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane, module)
-        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not gpus_per_lane and device != "cpu" and any(node.get("GPU", 0) >= 1 for node in found):
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not gpus_per_lane and device != "cpu" and any(node.get("GPU", 0) >= 1 for node in nodes):
             gpus_per_lane = 1
-        self.lanes = lanes or min(lanes_for(found, cpus_per_lane, gpus_per_lane), most_lanes)
+        self.lanes = lanes or min(lanes_for(nodes, cpus_per_lane, gpus_per_lane), most_lanes)
         most = self.lanes if lanes or address is None else max(min(most_lanes, _MOST_PENDING), self.lanes)
-        self._board: Any = self._start_board(most - self.lanes, hang_s)
+        self._coordinator: Any = self._start_coordinator(most - self.lanes, hang_s)
         if address is not None:
             self._check_folder(folder)
         resources: dict[str, float] = {"cpu": cpus_per_lane}
         if gpus_per_lane:
             resources["gpu"] = gpus_per_lane
-        shared = {"board": self._board, "task_module": module.name if module else None}
+        shared = {"coordinator": self._coordinator, "task_module": module.name if module else None}
         tuner = tune.Tuner(
             tune.with_resources(lane_main, resources),
             param_space={"lane": tune.grid_search(list(range(most))), **shared},
@@ -138,10 +138,10 @@ class RayEngine:
         self._tune.start()
 
     @staticmethod
-    def _start_board(spare: int, hang_s: float) -> Any:
+    def _start_coordinator(spare: int, hang_s: float) -> Any:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # Signs of life are heard while the ledger is busy, for instance with a fit of the forest.
-        actor = ray.remote(concurrency_groups={"beats": 1})(Board)
+        actor = ray.remote(concurrency_groups={"beats": 1})(Coordinator)
         secrets = {name: os.environ[name] for name in _SECRETS if name in os.environ}
         return actor.options(num_cpus=0, scheduling_strategy=here).remote(spare, hang_s, secrets)
 
@@ -175,12 +175,12 @@ class RayEngine:
         return str(context.dashboard_url or "")
 
     def _check_folder(self, folder: Path) -> None:
-        """The board writes the study folder, and the driver reads it: they must see the same one."""
+        """The coordinator writes the study folder, and the driver reads it: they must see the same one."""
         folder.mkdir(parents=True, exist_ok=True)
         mark = folder / f".seen-{uuid.uuid4().hex}"
         mark.touch()
         try:
-            if not ray.get(self._board.sees.remote(str(mark.resolve()))):
+            if not ray.get(self._coordinator.sees.remote(str(mark.resolve()))):
                 advice = "use a folder that both see, or 'lab cluster submit'"
                 raise EngineError(f"the cluster's head does not see the study folder {folder.resolve()}; {advice}")
         finally:
@@ -188,14 +188,14 @@ class RayEngine:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know of the cluster that was joined."""
+        """Warnings about the cluster that was joined."""
         addresses = {str(node.get("NodeManagerAddress", "")) for node in ray.nodes()}
         if os.environ.get("RAY_AUTH_MODE") == "token" or all(a.startswith("127.") for a in addresses):
             return ()
         return ("warning: this cluster asks for no token, and whoever reaches it can run code; see cluster/README.md",)
 
     def _keep_lanes(self, tuner: tune.Tuner) -> None:
-        # Each lane that dies would be a page of traceback; what a user needs of it stands in the trials.
+        # Each lane that dies would print a page of traceback; the trials hold what a user needs of it.
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         try:
             with contextlib.redirect_stdout(_OtherThreads(sys.stdout)):
@@ -215,35 +215,35 @@ class RayEngine:
         return finding
 
     def _ask(self, question: Question, job: Job, *arguments: Any) -> Probe | Promise:
-        """What the first lane that has time finds out."""
-        ray.get(self._board.ask.remote(question, self._handing.in_job(job), *arguments))
-        while (finding := ray.get(self._board.finding.remote())) is None:
+        """Ask a question, and wait for the answer of the first lane that has time."""
+        ray.get(self._coordinator.ask.remote(question, self._data_transfer.in_job(job), *arguments))
+        while (finding := ray.get(self._coordinator.finding.remote())) is None:
             self._look()
             time.sleep(_POLL_S)
         if isinstance(finding, LabError):
             raise finding
-        assert isinstance(finding, Probe | Promise)  # the board holds nothing else
+        assert isinstance(finding, Probe | Promise)  # the coordinator holds nothing else
         return finding
 
     def run(self, job: Job) -> Progress:
-        said(self._board.run.remote(self._handing.in_job(job)))
+        said(self._coordinator.run.remote(self._data_transfer.in_job(job)))
         look, stop_at = self._look(), None
         while True:
             assert look.progress is not None  # the stage is begun
             progress = look.progress
-            self._glance.write(
+            self._live_status.write(
                 job.folder, progress, look.lanes, {"restarts": look.restarts, "dashboard": self._dashboard}
             )
             if not self._watch(progress) and stop_at is None:
                 stop_at = time.monotonic() + _STOP_S
-                ray.get(self._board.stop.remote())
+                ray.get(self._coordinator.stop.remote())
             if (progress.finished or stop_at is not None) and look.all_left:
                 break
             if stop_at is not None and time.monotonic() > stop_at:
                 break
             time.sleep(_POLL_S)
             look = self._look()
-        ray.get(self._board.end_stage.remote())
+        ray.get(self._coordinator.end_stage.remote())
         if stop_at is not None and not progress.finished:
             raise Interrupted("stopped; all finished epochs are saved")
         if progress.abort:
@@ -252,7 +252,7 @@ class RayEngine:
 
     def _look(self) -> Look:
         """See how the lanes are, end those that hang, and learn whether they were lost for good."""
-        look: Look = said(self._board.look.remote())
+        look: Look = said(self._coordinator.look.remote())
         for handle in look.hung:
             ray.kill(handle)
         fatal = look.fatal or (self._fatal[-1] if self._fatal else "")
@@ -262,7 +262,7 @@ class RayEngine:
 
     def close(self) -> None:
         try:
-            ray.get(self._board.leave.remote(), timeout=5)
+            ray.get(self._coordinator.leave.remote(), timeout=5)
             self._tune.join(timeout=5)
         except Exception:  # noqa: S110 - closing after a failure: there may be nothing left to close
             pass
@@ -271,7 +271,7 @@ class RayEngine:
 
 
 def _runtime_env(task_module: Path | None) -> dict[str, Any] | None:
-    """What the cluster's nodes need of this machine: the package and the user's files, and its arithmetic."""
+    """The runtime environment of the cluster's nodes: the package, the user's files, and this machine's arithmetic."""
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:  # submitted: files and variables have travelled with the job
         return None
     modules = [str(module) for module in (code_transfer.lab_folder(), task_module) if module]
@@ -280,9 +280,9 @@ def _runtime_env(task_module: Path | None) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _on_loopback() -> Iterator[None]:
-    """What Ray starts meanwhile listens on loopback only, as it does by itself on macOS.
+    """Make Ray's processes that start meanwhile listen on loopback only, as they do by themselves on macOS.
 
-    Elsewhere it replaces 127.0.0.1, where it is told so, by the address that the network knows, and listens on all.
+    On other systems Ray replaces 127.0.0.1 by the machine's network address, and listens on all interfaces.
     """
     name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     kept, os.environ[name] = os.environ.get(name), "0"

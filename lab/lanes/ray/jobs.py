@@ -31,13 +31,13 @@ from lab.training.arithmetic import inherited
 _POLL_S = 1.0
 _WAIT_S = 60.0
 _NOT_YET = "No available agent"
-"""In what Ray's job server answers until the agent of its node is up."""
+"""Part of the answer of Ray's job server until the agent of its node is up."""
 _NO_AGENT = (
     f"(none came within {_WAIT_S:.0f} s: another Ray on the head's machine may hold the agent's port, 52365; give this "
     "one its own with `ray start --head --dashboard-agent-listen-port=0`)"
 )
 _STOP_WAIT_S = 20
-"""How long a stopped job may take to save, before Ray kills it; a study needs 10 s at most."""
+"""Seconds that a stopped job may take to save before Ray kills it. A study needs 10 s at most."""
 _BEGIN, _END = "-----BEGIN LAB STUDY-----", "-----END LAB STUDY-----"
 _LEFT_BEHIND = ("lanes",)
 """Folders of a study that only its driver needs."""
@@ -45,7 +45,7 @@ _LEFT_BEHIND = ("lanes",)
 
 @dataclass(frozen=True)
 class JobState:
-    """Where a job is."""
+    """The state of a job."""
 
     job: str
     status: str
@@ -57,7 +57,7 @@ class JobState:
 
 
 def default_folder(spec: StudySpec) -> str:
-    """Where a study lies on the cluster's head, if nothing else is said; a shell expands it there."""
+    """The default folder of a study on the cluster's head. A shell expands it there."""
     return f"~/lab-runs/{spec.name}"
 
 
@@ -93,7 +93,7 @@ class ClusterJobs:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know of a cluster that asks for no token."""
+        """Warnings about a cluster that asks for no token."""
         loopback = self._host == "localhost" or self._host.startswith("127.") or self._host == "::1"
         if loopback or os.environ.get("RAY_AUTH_MODE") == "token":
             return ()
@@ -138,7 +138,7 @@ class ClusterJobs:
         return JobState(job, str(info.status.value), " ".join((info.message or "").split()))
 
     def folder(self, job: str) -> str:
-        """Where a job's study lies on the cluster's head."""
+        """The folder of a job's study on the cluster's head."""
         metadata = self._asked(lambda: self._client.get_job_info(job)).metadata or {}
         if "folder" not in metadata:
             raise EngineError(f"job {job} is no study of lab's")
@@ -146,8 +146,8 @@ class ClusterJobs:
 
     def jobs(self) -> list[JobState]:
         """All studies sent to this cluster, oldest first."""
-        found = self._asked(self._client.list_jobs)
-        ours = [info for info in found if info.submission_id and "study" in (info.metadata or {})]
+        infos = self._asked(self._client.list_jobs)
+        ours = [info for info in infos if info.submission_id and "study" in (info.metadata or {})]
         ours.sort(key=lambda info: info.start_time or 0)
         return [JobState(i.submission_id, str(i.status.value), " ".join((i.message or "").split())) for i in ours]
 

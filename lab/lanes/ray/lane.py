@@ -1,4 +1,4 @@
-"""A lane on Ray: the process of one Tune trial, which follows the board's orders and asks the ledger through it."""
+"""A lane on Ray: the process of one Tune trial, which follows the coordinator and asks the ledger through it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Replaced(Exception):  # noqa: N818 - no error: the lane has a new process
 
 
 def said(reference: Any) -> Any:
-    """Wait for the board; an error of ours that it raised comes out as itself, and so can be sent on."""
+    """Wait for the coordinator; an error of ours that it raised comes out as itself, and so can be sent on."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -49,13 +49,13 @@ def said(reference: Any) -> Any:
 class _RemoteLedger:
     """The ledger's face, as a lane sees it across the cluster, for one stage."""
 
-    def __init__(self, board: Any, ticket: int, lane: int, token: str) -> None:
-        self._board = board
+    def __init__(self, coordinator: Any, ticket: int, lane: int, token: str) -> None:
+        self._coordinator = coordinator
         self._who = (ticket, lane, token)
         self.stopping = False
 
     def _ask(self, method: Method, *arguments: Any) -> Any:
-        answer: Answer = said(self._board.call.remote(*self._who, method, *arguments))
+        answer: Answer = said(self._coordinator.call.remote(*self._who, method, *arguments))
         if answer.standing is Standing.OVER:
             raise _StageOver
         if answer.standing is Standing.REPLACED:
@@ -64,12 +64,12 @@ class _RemoteLedger:
         return answer.value
 
     def attach(self, lane: int) -> Attachment:
-        found: Attachment = self._ask("attach")
-        return found
+        attachment: Attachment = self._ask("attach")
+        return attachment
 
     def next(self, lane: int, tick: int, free: tuple[int, ...]) -> Work:
-        found: Work = self._ask("next", tick, free)
-        return found
+        work: Work = self._ask("next", tick, free)
+        return work
 
     def report(self, lane: int, tick: int, reports: tuple[Report, ...]) -> tuple[Decision, ...]:
         decisions: tuple[Decision, ...] = self._ask("report", tick, reports)
@@ -82,8 +82,8 @@ class _RemoteLedger:
         self._ask("trying", trial)
 
     def shrink(self, lane: int) -> Attachment:
-        found: Attachment = self._ask("shrink")
-        return found
+        attachment: Attachment = self._ask("shrink")
+        return attachment
 
     def leave(self) -> None:
         """This lane is through with the stage."""
@@ -91,18 +91,18 @@ class _RemoteLedger:
 
 
 def lane_main(config: dict[str, Any]) -> None:
-    """The Tune trainable: follow the board's orders until it says to leave."""
-    board, number, token = config["board"], config["lane"], uuid.uuid4().hex
-    ray.get(board.hello.remote(number, token, _place()))
-    with _beating(board, number, token), contextlib.suppress(_Replaced):
+    """The Tune trainable: follow the coordinator's orders until it says to leave."""
+    coordinator, number, token = config["coordinator"], config["lane"], uuid.uuid4().hex
+    ray.get(coordinator.hello.remote(number, token, _location()))
+    with _beating(coordinator, number, token), contextlib.suppress(_Replaced):
         try:
-            _follow(board, number, token, config["task_module"])
+            _follow(coordinator, number, token, config["task_module"])
         except DeviceLost as error:
-            ray.get(board.dying.remote(number, token, str(error)))
+            ray.get(coordinator.dying.remote(number, token, str(error)))
             os._exit(1)  # nothing less gives the GPU back in working order
 
 
-def _place() -> dict[str, Any]:
+def _location() -> dict[str, Any]:
     context = ray.get_runtime_context()
     return {
         "node": context.get_node_id(),
@@ -116,15 +116,15 @@ def _place() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _beating(board: Any, number: int, token: str) -> Iterator[None]:
-    """Tell the board from another thread that this process lives, however long an epoch takes."""
+def _beating(coordinator: Any, number: int, token: str) -> Iterator[None]:
+    """Tell the coordinator from another thread that this process lives, however long an epoch takes."""
     done = threading.Event()
 
-    call = board.beat.options(concurrency_group="beats")
+    call = coordinator.beat.options(concurrency_group="beats")
 
     def beat() -> None:
         while not done.wait(_BEAT_S):
-            with contextlib.suppress(ray.exceptions.RayError):  # the board gone: Ray ends this process
+            with contextlib.suppress(ray.exceptions.RayError):  # the coordinator gone: Ray ends this process
                 ray.get(call.remote(number, token), timeout=_BEAT_S * 5)
 
     threading.Thread(target=beat, daemon=True, name="beat").start()
@@ -134,10 +134,10 @@ def _beating(board: Any, number: int, token: str) -> Iterator[None]:
         done.set()
 
 
-def _follow(board: Any, number: int, token: str, task_module: str | None) -> None:
+def _follow(coordinator: Any, number: int, token: str, task_module: str | None) -> None:
     seen, pause_s, opened = 0, _IDLE_S, OpenedTask(task_module)
     while True:
-        order = ray.get(board.order.remote(seen, number, token))
+        order = ray.get(coordinator.order.remote(seen, number, token))
         if order is None:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _IDLE_MOST_S)
@@ -148,12 +148,12 @@ def _follow(board: Any, number: int, token: str, task_module: str | None) -> Non
         try:
             if kind in _QUESTIONS:
                 job, *rest = what
-                ray.get(board.set_finding.remote(token, _found_out(_QUESTIONS[kind], opened.in_job(job), *rest)))
+                ray.get(coordinator.set_finding.remote(token, _found_out(_QUESTIONS[kind], opened.in_job(job), *rest)))
             elif kind == "run" and number < what.lanes:
                 with contextlib.suppress(_StageOver):
-                    _run_stage(number, opened.in_job(what), _RemoteLedger(board, seen, number, token))
+                    _run_stage(number, opened.in_job(what), _RemoteLedger(coordinator, seen, number, token))
         except LabError as error:
-            ray.get(board.broken.remote(number, token, error))
+            ray.get(coordinator.broken.remote(number, token, error))
 
 
 def _found_out(question: Callable[..., Finding], *arguments: Any) -> Finding:

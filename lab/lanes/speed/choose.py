@@ -1,4 +1,4 @@
-"""From a spec to lanes: which engine runs them, how many there are, and how each of them trains."""
+"""The choice of lanes for a spec: which engine runs them, how many there are, and how each of them trains."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from lab.spec.study import ExecutionSpec, StudySpec
 from lab.tasks.task import TrialFunction
 
 _RAY_START_S = 10.0
-"""What a study's end is later by Ray's and its lanes' start and end; 9 to 12 s on two cores."""
+"""Fixed overhead of starting and stopping Ray and its lanes, in seconds. It is 9 to 12 s on two cores."""
 _BESIDE = 0.85
-"""Pace of a lane where every core has one, of that where it is alone; .77 to .92 on two cores, least where a model is
-bound by memory."""
+"""Pace of a lane while every core has one, as a fraction of its pace alone.
+
+It is .77 to .92 on two cores, and lowest where a model is bound by memory.
+"""
 _LONG_S = 600.0
-"""Training from which on lanes are kept apart from the driver in any case: one that dies or hangs starts again."""
+"""Seconds of training above which lanes always run apart from the driver, so that one that dies can restart."""
 
 
 def open_lanes(
@@ -71,14 +73,17 @@ def _is_timed(spec: StudySpec) -> bool:
 
 
 def _may_be_local(spec: StudySpec) -> bool:
-    """Whether it is worth the probe: a GPU's lane is best kept apart from the driver, and lanes asked for are given."""
+    """Whether a probe of the local engine is worth its time.
+
+    A GPU's lane is best kept apart from the driver, and a study gets the lanes that it asks for.
+    """
     one = _number(spec.execution.lanes) in (None, 1) and not spec.execution.gpus_per_lane
     return _is_timed(spec) and one and not isinstance(task_of(spec), TrialFunction) and is_on_cpu(spec)
 
 
 def _on_ray_s(spec: StudySpec, pace: Pace) -> float:
-    """Seconds on lanes on all cores."""
-    assert pace.plain_s is not None  # told wherever the other time is
+    """Seconds of training on Ray, with lanes on all cores."""
+    assert pace.plain_s is not None  # it is set wherever the other time is
     cores = max(int((os.cpu_count() or 1) / spec.execution.cpus_per_lane), 1)
     lanes = _number(spec.execution.lanes) or min(cores, spec.search.concurrency)
     return pace.plain_s / (lanes * (_BESIDE if lanes > 1 else 1.0)) + _RAY_START_S
@@ -107,14 +112,14 @@ def _open_ray(spec: StudySpec, record: Record, watch: Watch, say: Callable[[str]
 
 
 def _to_probe(spec: StudySpec, record: Record, engine: Engine) -> tuple[Job, int]:
-    """The job to be probed, and its most slots."""
+    """The job to be probed, and the most slots that it may have."""
     plan = SearchPlan({}, {}, spec.search.trials, spec.search.epochs)
     widest = _number(spec.execution.width) or max(spec.search.concurrency // engine.lanes, 1)
     return make_job(spec, record, engine, "explore", plan, spec.space), widest
 
 
 def _threads(execution: ExecutionSpec, engine: Engine, probe: Probe | None) -> int:
-    """How many threads share a step, where nobody has said."""
+    """The number of threads that share a step, where the spec does not say."""
     if engine.name == "local":
         return probe.threads if probe is not None else 1
     return max(int(execution.cpus_per_lane), 1)
@@ -123,12 +128,12 @@ def _threads(execution: ExecutionSpec, engine: Engine, probe: Probe | None) -> i
 def _settled(
     spec: StudySpec, record: Record, engine: Engine, probe: Probe | None, say: Callable[[str], None]
 ) -> StudySpec:
-    """The spec as it can be repeated; probed on the engine where that has not been done."""
+    """The spec with every `auto` settled, so that it can be repeated. Probes the engine where nothing has yet."""
     execution = spec.execution
     threads = _number(execution.threads) or _threads(execution, engine, probe)
     execution = execution.model_copy(update={"threads": threads})
     updates: dict[str, Any] = {"engine": engine.name, "lanes": engine.lanes}
-    found = dict(spec.provenance)
+    provenance = dict(spec.provenance)
     if _is_timed(spec):
         job, widest = _to_probe(spec.model_copy(update={"execution": execution}), record, engine)
         if probe is None or probe.threads != threads:
@@ -141,7 +146,7 @@ def _settled(
         updates |= {"path": path, "width": lane.width, "stack": stack}
         slots = f"{lane.width} slots" + (f" in stacks of {stack}" if stack < lane.width else "")
         say(f"lanes     {engine.lanes} x {slots}, {path} ({probe.reason})")
-        found["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": probe.timed}
+        provenance["probe"] = {"reason": probe.reason, "milliseconds_per_trial_step": probe.timed}
     elif execution.stack == "auto" and not isinstance(task_of(spec), TrialFunction):
         # Nothing is timed: as many stacks as there are batch sizes fill the slots.
         assert isinstance(execution.width, int)  # else it would have been timed
@@ -149,12 +154,12 @@ def _settled(
     if execution.gpus_per_lane > 1 and updates.get("path", execution.path) != "function":
         reason = f"{execution.gpus_per_lane:g}: a task's models train on one GPU; more are for a trial function"
         raise SpecError("execution.gpus_per_lane", reason)
-    settled = spec.model_copy(update={"execution": execution.model_copy(update=updates), "provenance": found})
+    settled = spec.model_copy(update={"execution": execution.model_copy(update=updates), "provenance": provenance})
     return settled if settled.execution.path == "function" else _promised(settled, record, engine, say)
 
 
 def _promised(spec: StudySpec, record: Record, engine: Engine, say: Callable[[str], None]) -> StudySpec:
-    """The spec with what its lanes' arithmetic can promise; nothing that is trained depends on it."""
+    """The spec with the promise of its lanes' arithmetic in its provenance. No training depends on it."""
     promise = engine.self_test(_to_probe(spec, record, engine)[0])
     say(f"numbers   {promise.line}")
     return spec.model_copy(update={"provenance": {**spec.provenance, "numbers": promise.line}})

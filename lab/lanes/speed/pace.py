@@ -1,4 +1,4 @@
-"""How fast a study's trials are trained in this process: on one thread, and on as many as make them faster."""
+"""The pace of a study's training in this process: on one thread, and on as many as make it faster."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from lab.training.device import pick_device
 from lab.training.trainer import steps_per_epoch
 
 StepsAhead: TypeAlias = Callable[[float], float]
-"""Optimizer steps of all that is to be trained, from those of an epoch."""
+"""Turns the optimizer steps of an epoch into those of the whole training."""
 
 _WORTH_TIMING_S = 4.0
-"""Training below which it is not tried whether more threads make it faster."""
+"""Seconds of training below which more threads are not tried."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What was found, and the seconds that all of the training takes, where they can be told."""
+    """The fastest ways to train in this process, and the seconds of the whole training, where they are known."""
 
     plain: Probe
-    """On as many threads as a lane on Ray has."""
+    """The probe on as many threads as a lane on Ray has."""
     plain_s: float | None
     fastest: Probe
-    """On more, where they make it faster."""
+    """The probe on more threads, where they make it faster."""
     seconds: float | None
 
 
@@ -52,7 +52,7 @@ def find_pace(spec: StudySpec, local: LocalEngine, job: Job, widest: int, steps_
     steps = steps_ahead(epoch_steps(spec, task))
     plain_s = _seconds(steps, plain)
     execution = spec.execution
-    # What is asked for may be slower than what was found, and is what will train all the same.
+    # The spec may ask for what is slower than the fastest; it is trained all the same.
     other = plain.path == "sequential" and (execution.path not in ("auto", plain.path) or execution.width != "auto")
     if execution.threads != "auto" or other or not is_on_cpu(spec) or plain_s <= _WORTH_TIMING_S:
         return Pace(plain, plain_s, plain, plain_s)
@@ -61,7 +61,7 @@ def find_pace(spec: StudySpec, local: LocalEngine, job: Job, widest: int, steps_
 
 
 def epoch_steps(spec: StudySpec, task: Task) -> float:
-    """Optimizer steps of an epoch; the mean where batch sizes are searched."""
+    """Optimizer steps of an epoch; their mean where batch sizes are searched."""
     examples = len(task.data("train")[0])
     training = Training(spec.optimizer, spec.batch_size)
     sizes = batch_sizes(spec.batch_size, spec.space)
@@ -69,7 +69,7 @@ def epoch_steps(spec: StudySpec, task: Task) -> float:
 
 
 def _seconds(steps: float, probe: Probe) -> float:
-    """Seconds of so many optimizer steps on one lane as the probe has timed it."""
+    """Seconds that `steps` optimizer steps take on one lane, as the probe has timed it."""
     return steps * step_ms(probe) / 1000
 
 

@@ -1,4 +1,4 @@
-"""How wide stacked models should be where a lane's trials are of several groups; without torch.
+"""The width of stacked models where a lane's trials are of several groups. Needs no torch.
 
 Wide ones are faster per row and leave more rows empty: a group seldom fills its last stack.
 """
@@ -32,7 +32,7 @@ class Packing:
 
 
 def filled(width: int, stack: int, groups: int) -> float:
-    """Share of rows that train, where each of `width` trials is of any of the groups, as likely as of another."""
+    """Expected share of rows that train, where each of `width` trials is equally likely to be of any group."""
     counts = np.arange(width + 1)
     chance = binom.pmf(counts, width, 1 / groups)
     rows = groups * stack * float(np.ceil(counts / stack) @ chance)
@@ -40,7 +40,7 @@ def filled(width: int, stack: int, groups: int) -> float:
 
 
 def best_stack(times: Times, path: str, width: int, groups: int) -> int:
-    """How many of `width` slots should be trained as one; all of them where there is one group."""
+    """The number of `width` slots that should be trained as one. It is `width` where there is one group."""
     rows = [rows for timed, rows in times if timed == path and rows <= width]
     if groups == 1 or not rows:
         return width
@@ -55,52 +55,54 @@ def doubled(first: int, last: int) -> Iterator[int]:
 
 
 def cost(times: Times, packing: Packing, groups: int) -> float:
-    """Milliseconds per trial and optimizer step, empty rows paid for."""
+    """Milliseconds per trial and optimizer step, including the time of empty rows."""
     ms = times[packing.path, packing.stack]
     return ms if packing.path == "sequential" else ms / filled(packing.width, packing.stack, groups)
 
 
 def pack(times: Times, widest: int, groups: int) -> Packing:
-    """The fastest of what was timed, at the fewest slots up to `widest` that are about as fast.
+    """The fastest packing that was timed, at the fewest slots up to `widest` that are about as fast.
 
     One after the other, at 1, must have been timed.
     """
     best = Packing("sequential", 1, 1)
     for path in dict.fromkeys(path for path, _ in times if path != "sequential"):
         for width in doubled(1, widest):
-            found = Packing(path, width, best_stack(times, path, width, groups))
-            if (path, found.stack) in times and cost(times, best, groups) >= _GAIN * cost(times, found, groups):
-                best = found
+            packing = Packing(path, width, best_stack(times, path, width, groups))
+            if (path, packing.stack) in times and cost(times, best, groups) >= _GAIN * cost(times, packing, groups):
+                best = packing
     return best
 
 
 def step_ms(probe: Probe) -> float:
-    """Milliseconds per trial and optimizer step of what a probe has found."""
+    """Milliseconds per trial and optimizer step of a probe's packing."""
     packing = Packing(probe.path, probe.width, probe.stack)
     return cost(probe.milliseconds, packing, prod(probe.groups.values()))
 
 
 def fastest(times: Times, widest: int, groups: Mapping[str, int], refused: tuple[str, ...], threads: int = 1) -> Probe:
-    """What was timed on so many threads, and which of it is taken up to `widest` slots, with the reason."""
+    """A probe that takes the fastest of what was timed on so many threads, up to `widest` slots, with the reason."""
     many = prod(groups.values())
     best = pack(times, widest, many)
     gain = times["sequential", 1] / cost(times, best, many)
-    found = f"fastest of {len(times)} timed: {gain:.1f} times sequential" if len(times) > 1 else "nothing else is open"
+    summary = (
+        f"fastest of {len(times)} timed: {gain:.1f} times sequential" if len(times) > 1 else "nothing else is open"
+    )
     if groups and best.path != "sequential":
-        found += f" with {many} groups ({', '.join(f'{n} by {name}' for name, n in groups.items())})"
-    reason = "; ".join([found, *refused])
+        summary += f" with {many} groups ({', '.join(f'{n} by {name}' for name, n in groups.items())})"
+    reason = "; ".join([summary, *refused])
     return Probe(best.path, best.width, reason, dict(times), best.stack, dict(groups), refused, threads)
 
 
 def narrowed(probe: Probe, widest: int) -> Probe:
-    """What the same times say where lanes are narrower."""
+    """The probe that the same times give where lanes are narrower."""
     if probe.path == "function" or probe.width <= widest:
         return probe
     return fastest(probe.milliseconds, widest, probe.groups, probe.refused, probe.threads)
 
 
 def settle(probe: Probe, width: int | None) -> Packing:
-    """What a probe found; with `width` slots, where they are given."""
+    """A probe's packing, with `width` slots where they are not None."""
     path = probe.path
     if width is None or path == "function":
         return Packing(path, probe.width, probe.stack)

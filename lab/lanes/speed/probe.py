@@ -1,4 +1,4 @@
-"""Finding, by checking and timing, the path and the width at which a lane trains a job's trials fastest."""
+"""The search for the path and the width at which a lane trains a job's trials fastest, by checking and timing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lab.training.trainer import steps_per_epoch
 
 _EXAMPLES = 8
 _MANY = 1000
-"""Groups, where they cannot be counted."""
+"""Number of groups to assume where they cannot be counted."""
 
 
 def probe(job: Job, widest: int) -> Probe:
@@ -75,18 +75,18 @@ def _check(path: str, task: Task, job: Job) -> dict[str, int]:
     """
     met = _Met(path, task)
     met.is_new(template_of(job))
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for name, dimension in job.space.items():
         others = sum(met.is_new(params) for params in end_params(job.space, name, template_of(job)))
         if others:
-            found[name] = 1 + others if isinstance(dimension, Choice) else _within(dimension)
+            counts[name] = 1 + others if isinstance(dimension, Choice) else _within(dimension)
     for params in corner_params(job.space):
         met.is_new(params)
-    return found
+    return counts
 
 
 def _within(dimension: Dimension) -> int:
-    """Values of a range, as far as they can be counted."""
+    """Number of values of a range, as far as they can be counted."""
     return min(dimension.high - dimension.low + 1, _MANY) if isinstance(dimension, Int) else _MANY
 
 
@@ -107,7 +107,7 @@ class _Met:
         """
         try:
             module = self._build(params, 0)
-        except Exception:  # at which the user's model raises: that fails its trials, not the study
+        except Exception:  # a user's model that raises here fails its trials, not the study
             return False
         if any(models.takes(module) for models in self._models):
             return False

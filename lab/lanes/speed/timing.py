@@ -1,4 +1,4 @@
-"""How long a lane takes for a step of a job's trials, on this machine and now."""
+"""The time that a lane takes for a step of a job's trials, on this machine and now."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from lab.training.stacking.layouts import NotStackable
 _STEPS = 16
 _ROUNDS = 3
 _ROUND_S = 0.2
-"""Of slow steps fewer make a round: a net of 50 ms a step was timed for a third as long as its search took."""
+"""Target length of a round, in seconds: slow steps make rounds of fewer steps.
+
+A net of 50 ms a step was timed for a third as long as its search took.
+"""
 _SLOWER = 1.25
 
 
 def time_alone(job: Job) -> float:
-    """Milliseconds of a step of one trial, one after the other."""
+    """Milliseconds of an optimizer step, with one trial after the other."""
     return _milliseconds(job, "sequential", 1, _enough(_milliseconds(job, "sequential", 1, steps=1)))
 
 
@@ -37,10 +40,10 @@ def time_rows(path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, i
         NotStackable: the path is not to be had in the job's precision.
         TaskError: a trial cannot be trained at all.
     """
-    found = times["sequential", 1]
+    row_ms = times["sequential", 1]
     for width in rows:
         try:
-            found = _milliseconds(job, path, width, _enough(found * width))
+            row_ms = _milliseconds(job, path, width, _enough(row_ms * width))
         except TaskError as error:
             if job.training.precision == "float32":
                 raise
@@ -50,18 +53,18 @@ def time_rows(path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, i
             if width == 1 or not out_of_memory(error):
                 raise
             return
-        times[path, width] = found
-        if found > _SLOWER * min(times.values()) and width > 1:
+        times[path, width] = row_ms
+        if row_ms > _SLOWER * min(times.values()) and width > 1:
             return
 
 
 def _enough(step_ms: float) -> int:
-    """Steps of a round, where all slots' step is expected to take so long."""
+    """Steps of a round, where one step of all slots is expected to take `step_ms`."""
     return max(min(round(_ROUND_S * 1000 / step_ms), _STEPS), 1)
 
 
 def _milliseconds(job: Job, path: str, width: int, steps: int) -> float:
-    """Median time of one trial's optimizer step, over rounds of so many."""
+    """Median milliseconds of one trial's optimizer step, over rounds of `steps` steps."""
     steps = min(steps, job.training.epoch_steps or steps)
     training = replace(job.training, path=path, epoch_steps=steps, record_losses=True, stop_at=None)
     trainer = make_trainer(replace(job, training=training, width=width, stack=None))
@@ -69,16 +72,16 @@ def _milliseconds(job: Job, path: str, width: int, steps: int) -> float:
     for slot in range(width):
         trial = Trial(params, slot, _ROUNDS + 1, own_schedule=Constant(max_lr=1e-4))
         trainer.start(Assignment(slot, trial, slot, 0))
-    found = []
+    rounds_s = []
     for _ in range(_ROUNDS + 1):
         begin = time.perf_counter()
         try:
             results = trainer.epoch()
         except DeviceLost as error:
             raise TaskError(f"its speed could not be measured: {error}") from error
-        found.append(time.perf_counter() - begin)
+        rounds_s.append(time.perf_counter() - begin)
         failed = next((result.detail for result in results if result.outcome is Outcome.FAILED), "")
         if failed or len(results) != width:
             why = failed.strip().splitlines()[-1] if failed else "its trial ended"
             raise TaskError(f"its speed could not be measured: {why}")
-    return median(found[1:]) * 1000 / steps / width
+    return median(rounds_s[1:]) * 1000 / steps / width
