@@ -12,21 +12,12 @@ from lab.lanes.job import make_job, task_of
 from lab.lanes.local import LocalEngine
 from lab.lanes.speed.pace import Pace, StepsAhead, find_pace, is_on_cpu
 from lab.lanes.speed.packing import narrowed, settle
+from lab.lanes.speed.thresholds import BESIDE, LONG_S, RAY_START_S
 from lab.record.folder import Record
 from lab.spec.batch_size import batch_sizes
 from lab.spec.plan import Job, SearchPlan
 from lab.spec.study import ExecutionSpec, StudySpec
 from lab.tasks.task import TrialFunction
-
-_RAY_START_S = 10.0
-"""Fixed overhead of starting and stopping Ray and its lanes, in seconds. It is 9 to 12 s on two cores."""
-_BESIDE = 0.85
-"""Pace of a lane while every core has one, as a fraction of its pace alone.
-
-It is .77 to .92 on two cores, and lowest where a model is bound by memory.
-"""
-_LONG_S = 600.0
-"""Seconds of training above which lanes always run apart from the driver, so that one that dies can restart."""
 
 
 def open_lanes(
@@ -52,7 +43,7 @@ def open_lanes(
     plain = None
     if address is None and execution.engine == "auto" and _may_be_local(spec):
         pace = find_pace(spec, local, *_to_probe(spec, record, local), steps_ahead)
-        if pace.seconds is not None and pace.seconds <= min(_on_ray_s(spec, pace), _LONG_S):
+        if pace.seconds is not None and pace.seconds <= min(_on_ray_s(spec, pace), LONG_S):
             say(f"engine    local: about {pace.seconds:.0f} s of training, which Ray's start would not make shorter")
             return local, _settled(spec, record, local, pace.fastest, say)
         plain = pace.plain
@@ -86,7 +77,7 @@ def _on_ray_s(spec: StudySpec, pace: Pace) -> float:
     assert pace.plain_s is not None  # it is set wherever the other time is
     cores = max(int((os.cpu_count() or 1) / spec.execution.cpus_per_lane), 1)
     lanes = _number(spec.execution.lanes) or min(cores, spec.search.concurrency)
-    return pace.plain_s / (lanes * (_BESIDE if lanes > 1 else 1.0)) + _RAY_START_S
+    return pace.plain_s / (lanes * (BESIDE if lanes > 1 else 1.0)) + RAY_START_S
 
 
 def _open_ray(spec: StudySpec, record: Record, watch: Watch, say: Callable[[str], None], address: str | None) -> Engine:

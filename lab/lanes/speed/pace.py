@@ -12,6 +12,7 @@ from lab.lanes.engine import Probe
 from lab.lanes.local import LocalEngine
 from lab.lanes.speed.packing import step_ms
 from lab.lanes.speed.threads import on_more_threads
+from lab.lanes.speed.thresholds import WORTH_TIMING_S
 from lab.spec.batch_size import batch_sizes
 from lab.spec.plan import Job, Training
 from lab.spec.study import StudySpec
@@ -22,9 +23,6 @@ from lab.training.trainer import steps_per_epoch
 
 StepsAhead: TypeAlias = Callable[[float], float]
 """Turns the optimizer steps of an epoch into those of the whole training."""
-
-_WORTH_TIMING_S = 4.0
-"""Seconds of training below which more threads are not tried."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def find_pace(spec: StudySpec, local: LocalEngine, job: Job, widest: int, steps_
     execution = spec.execution
     # The spec may ask for what is slower than the fastest; it is trained all the same.
     other = plain.path == "sequential" and (execution.path not in ("auto", plain.path) or execution.width != "auto")
-    if execution.threads != "auto" or other or not is_on_cpu(spec) or plain_s <= _WORTH_TIMING_S:
+    if execution.threads != "auto" or other or not is_on_cpu(spec) or plain_s <= WORTH_TIMING_S:
         return Pace(plain, plain_s, plain, plain_s)
     fastest = on_more_threads(job, plain, widest, os.cpu_count() or 1)
     return Pace(plain, plain_s, fastest, _seconds(steps, fastest))

@@ -14,12 +14,10 @@ import numpy as np
 from scipy.stats import binom
 
 from lab.lanes.engine import Probe
+from lab.lanes.speed.thresholds import GAIN
 
 Times: TypeAlias = Mapping[tuple[str, int], float]
 """Milliseconds per row and optimizer step, by path and rows of a stacked model."""
-
-_GAIN = 1.05
-"""A wider lane must be this much faster per trial: width costs the search its freshness."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def pack(times: Times, widest: int, groups: int) -> Packing:
     for path in dict.fromkeys(path for path, _ in times if path != "sequential"):
         for width in doubled(1, widest):
             packing = Packing(path, width, best_stack(times, path, width, groups))
-            if (path, packing.stack) in times and cost(times, best, groups) >= _GAIN * cost(times, packing, groups):
+            if (path, packing.stack) in times and cost(times, best, groups) >= GAIN * cost(times, packing, groups):
                 best = packing
     return best
 

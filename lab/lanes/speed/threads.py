@@ -6,11 +6,9 @@ from dataclasses import replace
 
 from lab.lanes.engine import Probe
 from lab.lanes.speed.packing import doubled, fastest, step_ms
+from lab.lanes.speed.thresholds import GAIN
 from lab.lanes.speed.timing import time_alone, time_rows
 from lab.spec.plan import Job
-
-_GAIN = 1.05
-"""Threads that are no faster keep other work from their cores."""
 
 
 def on_more_threads(job: Job, probed: Probe, widest: int, most: int) -> Probe:
@@ -27,7 +25,7 @@ def on_more_threads(job: Job, probed: Probe, widest: int, most: int) -> Probe:
             times = {("sequential", 1): probed.milliseconds["sequential", 1]}
             time_rows(probed.path, there, doubled(best.stack, widest), times)
         faster = fastest(times, widest, probed.groups, probed.refused, threads)
-        if faster.path != probed.path or step_ms(best) < _GAIN * step_ms(faster):
+        if faster.path != probed.path or step_ms(best) < GAIN * step_ms(faster):
             break
         reason = f"{probed.reason}; {step_ms(probed) / step_ms(faster):.1f} times that on {threads} threads"
         best = replace(faster, reason=reason)

@@ -9,6 +9,7 @@ from statistics import median
 
 from lab.errors import TaskError
 from lab.lanes.lane import make_trainer, template_of
+from lab.lanes.speed.thresholds import SLOWER
 from lab.schedules import Constant
 from lab.spec.exchange import Assignment
 from lab.spec.plan import Job
@@ -24,7 +25,6 @@ _ROUND_S = 0.2
 
 A net of 50 ms a step was timed for a third as long as its search took.
 """
-_SLOWER = 1.25
 
 
 def time_alone(job: Job) -> float:
@@ -54,7 +54,7 @@ def time_rows(path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, i
                 raise
             return
         times[path, width] = row_ms
-        if row_ms > _SLOWER * min(times.values()) and width > 1:
+        if row_ms > SLOWER * min(times.values()) and width > 1:
             return
 
 
