@@ -28,9 +28,9 @@ from lab.training.failure import describe_error
 from lab.training.freed_memory import keep_freed_memory
 from lab.training.function import FunctionTrainer
 from lab.training.grouped import GroupedTrainer
+from lab.training.interface import EpochResult, Trainer
 from lab.training.memory import out_of_memory
 from lab.training.snapshots import pack, unpack
-from lab.training.trainer import EpochResult, Trainer
 
 _SAVE_EVERY = 10.0
 """Minimum gap between checkpoints, in multiples of the last save's duration.

@@ -11,14 +11,12 @@ from __future__ import annotations
 import math
 import shlex
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import optuna
-from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from lab.errors import LabError
@@ -29,22 +27,20 @@ from lab.record.folder import Record, write_bytes
 from lab.record.journal import QueueStorage
 from lab.record.takeover import Takeover
 from lab.record.trial_schema import Seat, StoredTrial
-from lab.record.trial_storage import open_to_write
+from lab.record.trial_storage import open_to_write, study_name
 from lab.record.trial_writer import TrialWriter
 from lab.record.trials import readable
 from lab.record.widths import Widths
 from lab.search.by_name import SamplerSource, build_pruner, sampler_source
-from lab.search.ending import Ending, forget
+from lab.search.ending import Ending
 from lab.search.known import as_trials
 from lab.spec.distributions import conditions, distributions, suggest
 from lab.spec.exchange import Assignment, Attachment, Decision, Progress, Report, Work
-from lab.spec.plan import Job, SearchPlan, Store
+from lab.spec.plan import Job, SearchPlan
 from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial, derive_seed
 
 _WAIT_S = 20.0
-_UNFINISHED = "copy that nobody goes on with yet"
-"""What a database keeps beside a stage that was copied, until the study that it was copied for goes on with it."""
 
 
 class Ledger:
@@ -88,7 +84,7 @@ class Ledger:
         with self._transaction():
             self._study = optuna.create_study(
                 storage=self._storage,
-                study_name=_name(job.store, job.stage),
+                study_name=study_name(job.store, job.stage),
                 sampler=self._samplers(0),
                 pruner=self._pruner,
                 direction=job.direction,
@@ -395,74 +391,6 @@ class Ledger:
         more = f"lab study extend {shlex.quote(str(self._job.folder))} --trials +{self._job.trials}"
         limit = f"search.max_failed_share is {self._job.max_failed_share:g}"
         return f"{summary} ({limit}; when that is mended, go on by: {more})"
-
-
-def go_on(folder: Path, store: Store | None, kept: Sequence[str], dropped: Sequence[str]) -> None:
-    """Let the stages `kept` go on, a search that has ended too, and delete the trials of those `dropped`.
-
-    Doing it again changes nothing.
-
-    Raises:
-        RecordError: another process writes trials, or they cannot be read or written.
-    """
-    with (
-        open_to_write(folder, kept[-1], store, _WAIT_S) as opened,
-        readable(Record(folder).journal_path),
-        opened.transaction(),
-    ):
-        for name in (_name(store, stage) for stage in dropped):
-            if _loaded(opened.storage, name) is not None:
-                optuna.delete_study(study_name=name, storage=opened.storage)
-        for name in (_name(store, stage) for stage in kept):
-            study = _loaded(opened.storage, name)
-            if study is not None:
-                forget(study)
-                if study.user_attrs.get(_UNFINISHED):
-                    study.set_user_attr(_UNFINISHED, False)
-
-
-def copy_stages(folder: Path, old: Store, new: Store, stages: Sequence[str]) -> None:
-    """Copy a study's trials in its database to another study, which has to `go_on` with them.
-
-    Trials that are there already stay as they are, but for those of a copy that nobody has gone on with.
-
-    Raises:
-        RecordError: another process writes trials of the other study, or the database cannot be reached.
-    """
-    with open_to_write(folder, stages[-1], new, _WAIT_S) as opened:
-        for stage in stages:
-            _copy(opened.storage, old.name(stage), new.name(stage))
-
-
-def _copy(storage: BaseStorage, source: str, target: str) -> None:
-    study, there = _loaded(storage, source), _loaded(storage, target)
-    if there is not None:
-        if there.get_trials(deepcopy=False) and not there.user_attrs.get(_UNFINISHED):
-            return
-        optuna.delete_study(study_name=target, storage=storage)
-    if study is None:  # the stage has not begun
-        return
-    copied = optuna.create_study(study_name=target, storage=storage, directions=study.directions)
-    # Before anything else: whatever a kill leaves of the copy is seen to be one.
-    copied.set_user_attr(_UNFINISHED, True)
-    for name, value in storage.get_study_system_attrs(study._study_id).items():
-        storage.set_study_system_attr(copied._study_id, name, value)
-    for name, value in study.user_attrs.items():
-        if name != _UNFINISHED:
-            copied.set_user_attr(name, value)
-    for trial in study.get_trials(deepcopy=False):
-        storage.create_new_trial(copied._study_id, template_trial=trial)
-
-
-def _loaded(storage: BaseStorage, name: str) -> optuna.Study | None:
-    try:
-        return optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
-        return None
-
-
-def _name(store: Store | None, stage: str) -> str:
-    return store.name(stage) if store else stage
 
 
 def _seat(trial: StoredTrial) -> Seat:

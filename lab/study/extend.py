@@ -11,9 +11,9 @@ from pathlib import Path
 import optuna
 
 from lab.errors import RecordError, SpecError
+from lab.record.carry_over import copy_stages, go_on
 from lab.record.checkpoints import Checkpoints
 from lab.record.folder import Record, read_json, write_bytes, write_json
-from lab.record.ledger import copy_stages, go_on
 from lab.record.spec_file import dump_spec, read_spec
 from lab.record.trials import read_stages
 from lab.spec.distributions import distribution

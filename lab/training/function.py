@@ -9,7 +9,7 @@ from lab.errors import TaskError
 from lab.spec.exchange import Assignment
 from lab.spec.trial import Outcome, Trial
 from lab.tasks.task import TrialFunction
-from lab.training.trainer import EpochResult, Trainer
+from lab.training.interface import EpochResult, Trainer
 
 
 class FunctionTrainer(Trainer):

@@ -20,8 +20,9 @@ from lab.tasks.task import Task
 from lab.training.batches import open_splits
 from lab.training.device import check_device, pick_device
 from lab.training.failure import describe_error
+from lab.training.interface import EpochResult, Trainer
 from lab.training.memory import out_of_memory
-from lab.training.trainer import EpochResult, ModelTrainer, Trainer
+from lab.training.trainer import ModelTrainer
 
 
 @dataclass(frozen=True)

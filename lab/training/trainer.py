@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,48 +26,11 @@ from lab.training.batches import Examples, open_splits
 from lab.training.device import check_precision, pick_device, to_device
 from lab.training.evaluation import evaluate
 from lab.training.fault import Fault, fault_of
+from lab.training.interface import EpochResult, Trainer
 from lab.training.loss import isolated_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, step_all
 from lab.training.snapshots import check_packable, pack
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """What an epoch gave one slot."""
-
-    slot: int
-    metrics: Mapping[str, float]
-    outcome: Outcome | None = None
-    detail: str = ""
-    step_losses: tuple[float, ...] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict)
-
-
-class Trainer(ABC):
-    """Trains the trials in its slots; knows neither ledger nor lane."""
-
-    width: int
-
-    @abstractmethod
-    def start(self, assignment: Assignment) -> None:
-        """Begin a trial in its slot."""
-
-    @abstractmethod
-    def stop(self, slot: int) -> None:
-        """Free a slot."""
-
-    @abstractmethod
-    def epoch(self) -> tuple[EpochResult, ...]:
-        """Train every occupied slot for one epoch."""
-
-    def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """A slot's whole state; None where a trial can only be run again from its beginning."""
-        return None
-
-    def restore(self, assignment: Assignment, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-        """Go on with a trial where `save` left it."""
-        raise NotImplementedError(f"{type(self).__name__} cannot restore a trial")
 
 
 @dataclass

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from optuna.storages import RDBStorage
 
+from lab.record.carry_over import copy_stages, go_on
 from lab.record.folder import Record
-from lab.record.ledger import Ledger, copy_stages, go_on
+from lab.record.ledger import Ledger
 from lab.record.trials import TrialRow, read_trials
 from lab.spec.exchange import Report
 from lab.spec.plan import Job, Recipe, SearchPlan, Store, TaskRef, Training

@@ -19,8 +19,9 @@ from lab.spec.plan import Training
 from lab.spec.trial import Outcome, Trial
 from lab.tasks.task import Data, Split, Task
 from lab.training.grouped import Group, GroupedTrainer
+from lab.training.interface import EpochResult
 from lab.training.snapshots import pack, unpack
-from lab.training.trainer import EpochResult, ModelTrainer
+from lab.training.trainer import ModelTrainer
 
 EPOCHS = 3
 STACK = 2

@@ -20,7 +20,8 @@ from lab.spec.plan import Training
 from lab.spec.trial import Outcome, Trial
 from lab.tasks.task import Data, Split, Task
 from lab.training.device import check_precision
-from lab.training.trainer import EpochResult, ModelTrainer
+from lab.training.interface import EpochResult
+from lab.training.trainer import ModelTrainer
 from tests.training.zoo import ZOO, Animal
 
 BF16 = Training({"kind": "adamw"}, 8, precision="bf16")
