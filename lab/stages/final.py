@@ -18,7 +18,6 @@ from lab.stages import confirm
 from lab.stages.from_bounds import space_of
 from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
 from lab.stages.stage import Stage, Trainings
-from lab.tasks.task import Task
 
 LONG, CYCLICAL, SHORT = "one_cycle", "several", "short"
 
@@ -93,6 +92,7 @@ def _ends(spec: StudySpec, plan: Trial) -> tuple[int, ...]:
 
 
 def _entry(spec: StudySpec, record: Record, plan: Trial, row: TrialRow) -> Run:
+    from lab.tasks.task import Task  # here: whoever lists stages needs no torch
 
     role, _, seed = plan.role.partition(":")
     files = sorted(record.final_folder.glob(f"{row.number:04d}-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]))
