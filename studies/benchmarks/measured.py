@@ -11,13 +11,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lab.errors import DISTRIBUTION
+
 
 def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.platform()}"
 
 
 def versions(*packages: str) -> dict[str, str]:
-    return {package: version(package) for package in packages}
+    """Versions of packages; `lab` is distributed under another name."""
+    return {package: version(DISTRIBUTION if package == "lab" else package) for package in packages}
 
 
 def told(found: Mapping[str, str]) -> str:
