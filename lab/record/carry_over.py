@@ -9,10 +9,10 @@ import optuna
 from optuna.storages import BaseStorage
 
 from lab.record.folder import Record
-from lab.record.trial_storage import open_to_write, study_name
+from lab.record.trial_storage import open_to_write
 from lab.record.trials import readable
 from lab.search.ending import forget
-from lab.spec.plan import Store
+from lab.spec.plan import Store, study_name
 
 _WAIT_S = 20.0
 """How long another writer may take to leave, in seconds."""

@@ -27,7 +27,7 @@ from lab.record.folder import Record, write_bytes
 from lab.record.journal import QueueStorage
 from lab.record.takeover import Takeover
 from lab.record.trial_schema import Seat, StoredTrial
-from lab.record.trial_storage import open_to_write, study_name
+from lab.record.trial_storage import open_to_write
 from lab.record.trial_writer import TrialWriter
 from lab.record.trials import readable
 from lab.record.widths import Widths
@@ -36,7 +36,7 @@ from lab.search.ending import Ending
 from lab.search.known import as_trials
 from lab.spec.distributions import conditions, distributions, suggest
 from lab.spec.exchange import Assignment, Attachment, Decision, Progress, Report, Work
-from lab.spec.plan import Job, SearchPlan
+from lab.spec.plan import Job, SearchPlan, study_name
 from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial, derive_seed
 

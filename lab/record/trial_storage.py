@@ -58,8 +58,3 @@ def _held(store: Store | None, stage: str, wait_s: float) -> AbstractContextMana
     from lab.record.database import held  # SQLAlchemy takes .1 s, and most studies have no database
 
     return held(store, stage, wait_s)
-
-
-def study_name(store: Store | None, stage: str) -> str:
-    """The name of a stage's Optuna study: a database holds the stages of many studies, a journal those of one."""
-    return store.name(stage) if store else stage

@@ -19,7 +19,7 @@ from lab.errors import RecordError
 from lab.record.folder import Record
 from lab.record.journal import QueueStorage, ReadOnlyJournal
 from lab.record.trial_schema import StoredTrial
-from lab.spec.plan import ENDED, Store
+from lab.spec.plan import ENDED, Store, study_name
 from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial
 
@@ -114,7 +114,7 @@ def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[st
     with readable(record.journal_path), _nothing_to_collect():
         opened = open_storage(store, None if store else ReadOnlyJournal(record.journal_path))
         try:
-            stored = {stage: _stored(opened, store.name(stage) if store else stage) for stage in stages}
+            stored = {stage: _stored(opened, study_name(store, stage)) for stage in stages}
         finally:
             close_storage(opened)
         rows = {stage: [_row(trial) for trial in trials if trial.is_planned] for stage, trials in stored.items()}
@@ -149,7 +149,7 @@ def why_ended(record: Record, stage: str, store: Store | None = None) -> str | N
     with readable(record.journal_path):
         opened = open_storage(store, journal)
         try:
-            study = optuna.load_study(study_name=store.name(stage) if store else stage, storage=opened)
+            study = optuna.load_study(study_name=study_name(store, stage), storage=opened)
             return study.user_attrs.get(ENDED) or None
         finally:
             close_storage(opened)

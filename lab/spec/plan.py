@@ -113,6 +113,11 @@ class Store:
         return f"{self.study}/{stage}"
 
 
+def study_name(store: Store | None, stage: str) -> str:
+    """The name of a stage's Optuna study: a database holds the stages of many studies, a journal those of one."""
+    return store.name(stage) if store else stage
+
+
 ENDED = "ended"
 """The attribute of a search in the storage that holds why it ended before its last trial."""
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.lanes.engine import Promise
-from lab.lanes.self_test import self_test
+from lab.lanes.self_test import _difference, self_test
 from lab.record.trials import read_trials
 from lab.spec.plan import Job
 from lab.spec.space import Float, Space
@@ -111,3 +111,10 @@ def test_a_study_whose_rows_differ_still_moves_refills_and_resumes(tmp_path: Pat
     assert "not to the last bit" in study.spec.provenance["numbers"]
     study.run(until="explore")
     assert [row.outcome for row in read_trials(study.record, "explore")] == ["completed"] * 6
+
+
+def test_no_number_is_not_taken_for_zero():
+    expected, other = torch.tensor([1.0, 0.0]), torch.tensor([1.0, float("nan")])
+    assert _difference({"w": expected}, {"w": other}) == float("inf")
+    assert _difference({"w": other}, {"w": other.clone()}) == 0
+    assert _difference({"w": expected}, {"w": expected + 0.5}) == 0.5

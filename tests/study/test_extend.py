@@ -125,7 +125,7 @@ def _killed_at(operation: int) -> Iterator[None]:
 
 
 def _content(folder: Path) -> dict[str, bytes]:
-    """Of every file but locks and what a kill left half-written."""
+    """The bytes of every file but locks and what a kill left half-written."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 

@@ -26,7 +26,7 @@ def vmapped(operation: Operation, function: Callable[..., Any] | None) -> Lowere
     """
     stack, module, count = operation.stack, operation.module, len(operation.inputs)
     if module is None:
-        assert function is not None  # a operation is one or the other
+        assert function is not None  # an operation is one or the other
         plain, names, own = function, [], []
     else:
         if any(is_dropout(layer) for layer in module.modules()):
