@@ -53,7 +53,7 @@ def test_where_they_are_is_read(studies: Path):
     assert [stage for stage, state in begun.items() if state == "complete"] == ["bounds", "explore"]
     assert states(studies / "killed")["explore"] == "begun"
     listed = run("study", "list", studies).splitlines()
-    assert [line.split("  ")[1] for line in listed] == ["2 of 6 stages", "complete", "1 of 6 stages"]
+    assert [line.split("  ")[1] for line in listed] == ["2 of 7 stages", "complete", "1 of 7 stages"]
 
 
 @pytest.mark.parametrize("name", ["finished", "explored"])
@@ -90,7 +90,7 @@ def test_one_that_stopped_after_its_search_is_finished(studies: Path):
     assert (folder / JOURNAL).read_bytes().startswith(journal)
     assert_frame_equal(trials(folder)[list(searched.columns)], searched, check_exact=True)
     assert list(searched["outcome"]).count("pruned") == 1
-    assert len(trials(folder, "final")) == 4
+    assert len(trials(folder, "final")) == 2 + (3 + 4)  # a run of each kind, and controls for four runs
 
 
 def test_a_search_that_was_killed_goes_on_from_its_checkpoint(studies: Path):

@@ -228,7 +228,7 @@ def list_(
         raise SpecError(str(folder), f"cannot be read ({error.strerror})") from error
     records = [Record(path) for path in paths if os.access(path, os.X_OK) and Record(path).exists()]
     for record in records:
-        done = [stage for stage in STAGES if stage.path(record).exists()]
+        done = [stage for stage in STAGES if stage.is_complete(record)]
         state = "complete" if len(done) == len(STAGES) else f"{len(done)} of {len(STAGES)} stages"
         print(f"{record.folder}  {state}")
     if not records:

@@ -135,6 +135,10 @@ class Record:
         return self.folder / "final"
 
     @property
+    def refit_folder(self) -> Path:
+        return self.folder / "refit"
+
+    @property
     def data_folder(self) -> Path:
         """The folder in which a task keeps what is costly to read again. It may be deleted at any time."""
         return self.folder / "data"

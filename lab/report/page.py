@@ -19,12 +19,13 @@ from lab.report.verdict import verdict
 from lab.schedules import Schedule
 from lab.spec.space import ends
 from lab.spec.study import StudySpec
-from lab.stages import STAGES, bounds, confirm, ensemble, explain, explore
+from lab.stages import STAGES, bounds, confirm, ensemble, explain, explore, refit
 from lab.stages.bounds import Bounds
 from lab.stages.confirm import Confirmed
-from lab.stages.ensemble import Baseline, Ensembled
+from lab.stages.ensemble import Baseline, ChosenEnsemble, Ensembled
 from lab.stages.explain import Explained, Withheld
 from lab.stages.explore import Explored
+from lab.stages.refit import Refitted
 from lab.stages.stage import Skipped
 
 try:
@@ -46,6 +47,7 @@ class _Artefacts:
     explain: Explained | Withheld | None
     confirm: Confirmed | None
     ensemble: Ensembled | None
+    refit: Refitted | None
     skipped: dict[str, str]
     """Why, by stage."""
 
@@ -58,8 +60,14 @@ class _Artefacts:
             explain.STAGE.if_any(record),
             confirm.STAGE.if_any(record),
             ensemble.STAGE.if_any(record),
+            refit.STAGE.if_any(record),
             {name: artefact.skipped for name, artefact in left.items() if isinstance(artefact, Skipped)},
         )
+
+    @property
+    def handed(self) -> Refitted | ChosenEnsemble | None:
+        """What is handed out, on the test split."""
+        return self.refit or (self.ensemble.chosen if self.ensemble else None)
 
     @property
     def explained(self) -> Explained | None:
@@ -97,7 +105,7 @@ def render(spec: StudySpec, record: Record) -> str:
         data=record.task(),
         extended=len(list(record.folder.glob("before-*-trials*"))),
         verdict=verdict(artefacts.explained, record.folder) if artefacts.explained else None,
-        beaten_by=_beaten_by(artefacts.ensemble, artefacts.explore.direction),
+        beaten_by=_beaten_by(artefacts, artefacts.explore.direction),
         strayed=_strayed(spec, artefacts.bounds, artefacts.confirm),
         bounds=artefacts.bounds,
         explore=artefacts.explore,
@@ -105,6 +113,8 @@ def render(spec: StudySpec, record: Record) -> str:
         explained=artefacts.explained,
         confirm=artefacts.confirm,
         ensemble=artefacts.ensemble,
+        refit=artefacts.refit,
+        handed=artefacts.handed,
         skipped=artefacts.skipped,
         plots=_figures(spec, artefacts, artefacts.explore, rows),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,
@@ -115,14 +125,25 @@ def render(spec: StudySpec, record: Record) -> str:
     )
 
 
-def _beaten_by(ensembled: Ensembled | None, direction: str) -> Baseline | None:
-    """The best baseline, where it is better than the chosen ensemble."""
-    fitted = [b for b in ensembled.baselines if isinstance(b, Baseline)] if ensembled else []
-    if not ensembled or not fitted:
-        return None
+@dataclass(frozen=True)
+class _Better:
+    """Another way that did better on the test split than what is handed out."""
+
+    name: str
+    score: float
+    baseline: bool
+
+
+def _beaten_by(artefacts: _Artefacts, direction: str) -> list[_Better]:
+    """The best baseline and the best control, where they are better than what is handed out."""
+    ensembled, handed = artefacts.ensemble, artefacts.handed
+    if ensembled is None or handed is None:
+        return []
     metric, sign = ensembled.metric, 1 if direction == "maximize" else -1
-    best = max(fitted, key=lambda baseline: sign * baseline.test[metric])
-    return best if sign * best.test[metric] > sign * ensembled.chosen.test[metric] else None
+    fitted = [_Better(b.name, b.test[metric], True) for b in ensembled.baselines if isinstance(b, Baseline)]
+    controls = [_Better(c.name, c.test[metric].mean, False) for c in ensembled.controls]
+    best = [max(kind, key=lambda way: sign * way.score) for kind in (fitted, controls) if kind]
+    return [way for way in best if sign * way.score > sign * handed.test[metric]]
 
 
 @dataclass(frozen=True)
@@ -190,9 +211,9 @@ def _figures(spec: StudySpec, artefacts: _Artefacts, explored: Explored, rows: l
     schedules = _schedules(spec, artefacts, best)
     if schedules:
         add("schedules", lambda: plots.schedules_figure(schedules, spec.search.epochs))
-    ensembled = artefacts.ensemble
-    if ensembled:
-        add("controls", partial(plots.controls_figure, ensembled.controls, ensembled.chosen.test[metric], metric))
+    ensembled, handed = artefacts.ensemble, artefacts.handed
+    if ensembled and handed:
+        add("controls", partial(plots.controls_figure, ensembled.controls, handed.test[metric], metric))
     return made
 
 

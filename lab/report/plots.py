@@ -320,8 +320,8 @@ def schedules_figure(schedules: Mapping[str, Schedule], epochs: int) -> Figure:
     return figure
 
 
-def controls_figure(rows: Sequence[Control], chosen: float, metric: str) -> Figure:
-    """Test score of every way to spend the budget, each seed's interval, and the chosen ensemble as a line."""
+def controls_figure(rows: Sequence[Control], handed: float, metric: str) -> Figure:
+    """Test score of every way to spend a budget, each seed's spread, and what is handed out as a line."""
     figure = _figure(f"test {metric}", "", height=100 + 44 * len(rows))
     names = [row.name for row in rows][::-1]
     tests = [row.test[metric] for row in rows][::-1]
@@ -334,7 +334,7 @@ def controls_figure(rows: Sequence[Control], chosen: float, metric: str) -> Figu
         hovertemplate="%{y}: %{x:.4f}<extra></extra>",
         showlegend=False,
     )
-    figure.add_vline(x=chosen, line={"color": INK, "dash": "dot", "width": 1}, annotation_text="chosen ensemble")
+    figure.add_vline(x=handed, line={"color": INK, "dash": "dot", "width": 1}, annotation_text="handed out")
     return figure
 
 

@@ -151,6 +151,10 @@ class Training:
     """Whether every step's training loss is reported when a trial ends."""
     stop_at: float | None = None
     """A trial ends as diverged when its smoothed loss exceeds this multiple of its best."""
+    weights: str = "final"
+    """The folder inside the study's in which kept weights are left."""
+    with_valid: bool = False
+    """Whether the validation rows are trained on as well; then nothing is left to validate on, and nothing is."""
     precision: str = "float32"
     """Precision of forward and backward passes: `float32` or `bf16`. Weights and the optimizer are always float32."""
 

@@ -108,17 +108,32 @@ class ConfirmSpec(Section):
 
 
 class FinalSpec(Section):
-    """The final models: `epochs` each, on `seeds` seeds; the cyclical ones with `snapshots` cycles."""
+    """The final models: `epochs` each, on `seeds` seeds, and beside them shorter ones and a cyclical one."""
 
     epochs: Positive = 60
     seeds: Positive = 3
-    snapshots: Positive = 5
+    snapshots: Positive | Literal["auto"] = "auto"
+    """Cycles of a cyclical run. `auto`: those that were confirmed, and no such run where it was clearly beaten."""
+    refit: bool = True
+    """Whether what was chosen is trained once more on training and validation rows together, and handed out so."""
+    controls: Literal["none", "final", "full"] = "final"
+    """What is trained beside, to be compared with: plain 1cycle runs, and runs at settings that need no search, each
+    for the cost of the final models; `full`: the latter for the cost of the whole study."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.snapshots > self.epochs:
+        if isinstance(self.snapshots, int) and self.snapshots > self.epochs:
             raise SpecError("final.snapshots", f"{self.snapshots} is above final.epochs {self.epochs}")
         return self
+
+    @property
+    def cyclical_seeds(self) -> int:
+        """Cyclical runs, if there are any: one snapshot run may join two runs of one cycle."""
+        return 0 if self.snapshots == 1 else max(self.seeds // 2, 1)
+
+
+_LATER_FINAL = ("refit", "controls")
+"""Fields of `final` that earlier versions did not have."""
 
 
 class ExecutionSpec(Section):
@@ -242,9 +257,13 @@ class StudySpec(Section):
         """The database that keeps the trials; None: the study folder. Studies that ask the same share their trials."""
         if self.storage is None:
             return None
-        # A section that says nothing is left out: studies begun before there was one keep their name.
-        silent = {"until"} if self.until == Until() else set()
-        said = self.model_dump(mode="json", exclude={"execution", "provenance", "storage"} | silent)
+        said = self.model_dump(mode="json", exclude={"execution", "provenance", "storage"})
+        # What says nothing new is left out: studies begun before there was a word for it keep their name.
+        if self.until == Until():
+            del said["until"]
+        for name in _LATER_FINAL:
+            if said["final"][name] == FinalSpec.model_fields[name].default:
+                del said["final"][name]
         asked = json.dumps(said, sort_keys=True)
         return Store(self.storage, f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}")
 

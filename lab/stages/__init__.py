@@ -6,7 +6,7 @@ It may not know how lanes are made, nor who runs the stages.
 
 from typing import Any
 
-from lab.stages import bounds, confirm, ensemble, explain, explore, final
+from lab.stages import bounds, confirm, ensemble, explain, explore, final, refit
 from lab.stages.stage import Stage
 
 STAGES: tuple[Stage[Any], ...] = (
@@ -16,6 +16,7 @@ STAGES: tuple[Stage[Any], ...] = (
     confirm.STAGE,
     final.STAGE,
     ensemble.STAGE,
+    refit.STAGE,
 )
 
 __all__ = ["STAGES"]

@@ -19,6 +19,7 @@ from lab.stages import race
 from lab.stages.explore import Best
 from lab.stages.from_bounds import space_of
 from lab.stages.job import best_first, completed, no_trial, open_to_cycles, run_job, with_cycles
+from lab.stages.no_hero import no_hero
 from lab.stages.race import Estimate
 from lab.stages.stage import Stage, Trainings
 from lab.stages.statistics import Interval, mean_interval
@@ -26,6 +27,8 @@ from lab.tasks.limits import within_limits
 
 Kind: TypeAlias = Literal["one_cycle", "several"]
 _KINDS: tuple[Kind, ...] = ("one_cycle", "several")
+_Planned: TypeAlias = tuple[Kind, Params, int | None]
+"""A candidate's kind, setup and search trial."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Candidate:
     """A setup in the race."""
 
     kind: Kind
-    trial: int
-    """The search trial from which it comes."""
+    trial: int | None
+    """The search trial from which it comes; None of the settings that need no search, see `lab.stages.no_hero`."""
     params: Params
     scores: tuple[float, ...]
     """On the fresh seeds on which it completed."""
@@ -92,9 +95,11 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Confirmed:
     rows = completed(read_trials(record, "explore", spec.store), "confirm", "run stage 'explore' again")
     ranked = best_first(rows, direction)
     candidates = _candidates(spec, _by_setting(ranked, direction))
+    # So that a study cannot end below it unnoticed. Last: the seeds of the others do not depend on it.
+    candidates.append(("one_cycle", no_hero(spec, record), None))
     seen = {row.number: row for row in rows}
     entries = [
-        replace(entry, observed=_observed(entry, seen[entry.trial]))
+        replace(entry, observed=None if entry.trial is None else _observed(entry, seen[entry.trial]))
         for entry in _race(spec, record, engine, candidates, direction)
     ]
     one_cycle = _choose(entries, "one_cycle", direction)
@@ -114,7 +119,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Confirmed:
 
 
 def _race(
-    spec: StudySpec, record: Record, engine: Engine, candidates: list[tuple[Kind, Params, int]], direction: str
+    spec: StudySpec, record: Record, engine: Engine, candidates: list[_Planned], direction: str
 ) -> list[Candidate]:
     """Train the candidates round by round on more seeds, without those of their kind that are clearly beaten.
 
@@ -150,9 +155,10 @@ def _observed(entry: Candidate, row: TrialRow) -> float | None:
 
 
 def _unbiased(entry: Candidate, entries: list[Candidate], metric: str) -> Estimate | None:
-    mine = [e for e in entries if e.kind == entry.kind and e.scores]
-    if not entry.scores:
+    """None where no luck of a choice is in it: of settings that were not searched."""
+    if not entry.scores or entry.trial is None:
         return None
+    mine = [e for e in entries if e.kind == entry.kind and e.scores and e.trial is not None]
     place = next(i for i, e in enumerate(mine) if e is entry)
     found = race.unlucky([e.scores for e in mine], place)
     if found.low is None or found.high is None:
@@ -179,27 +185,25 @@ def _setting(params: Params) -> tuple[Any, ...]:
     return tuple(sorted(params.items()))
 
 
-def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[tuple[Kind, Params, int]]:
+def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[_Planned]:
     """(kind, params, trial) of each candidate; where one kind was not searched, the best of the other stands in."""
     by_kind: dict[Kind, list[TrialRow]] = {"one_cycle": [], "several": []}
     for row in ranked:
         by_kind["one_cycle" if int(row.params.get("cycles", 1)) == 1 else "several"].append(row)
-    found: list[tuple[Kind, Params, int]] = []
+    found: list[_Planned] = []
     wanted: dict[Kind, int] = {"one_cycle": spec.confirm.one_cycle, "several": spec.confirm.several}
     for kind, count in wanted.items():
         cycles = 1 if kind == "one_cycle" else min(2, spec.search.epochs)
         own = [(kind, with_cycles(r.params, int(r.params.get("cycles", 1))), r.number) for r in by_kind[kind]]
         borrowed = [(kind, with_cycles(r.params, cycles), r.number) for r in ranked if r not in by_kind[kind]]
-        distinct: dict[tuple[Any, ...], tuple[Kind, Params, int]] = {}
+        distinct: dict[tuple[Any, ...], _Planned] = {}
         for candidate in own + borrowed:
             distinct.setdefault(_setting(candidate[1]), candidate)
         found += list(distinct.values())[:count]
     return found
 
 
-def _entry(
-    index: int, candidate: tuple[Kind, Params, int], rows: list[TrialRow], places: list[int], metric: str
-) -> Candidate:
+def _entry(index: int, candidate: _Planned, rows: list[TrialRow], places: list[int], metric: str) -> Candidate:
     kind, params, trial = candidate
     # A race that goes on after an interruption may find trials of rounds that it has not come to yet.
     planned = [row for row in rows if row.plan_index is not None and row.plan_index < len(places)]
@@ -226,8 +230,13 @@ def _choose(entries: list[Candidate], kind: Kind, direction: str) -> Candidate |
     return max(finalists, key=lambda e: sign * e.summary.mean if e.summary else 0.0, default=None)
 
 
+def trials_at_most(spec: StudySpec) -> int:
+    """Trials of a race in which nobody is beaten."""
+    return (spec.confirm.one_cycle + spec.confirm.several + 1) * spec.confirm.seeds
+
+
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
-    count = (spec.confirm.one_cycle + spec.confirm.several) * spec.confirm.seeds
+    count = trials_at_most(spec)
     return Trainings(count, count * spec.search.epochs)
 
 
@@ -237,7 +246,8 @@ def _headline(artefact: Confirmed) -> str:
 
 def _described(best: Candidate) -> str:
     seen = "" if best.observed is None else f" (observed {best.observed:.4g})"
-    return f"best setup of {'one cycle' if best.kind == 'one_cycle' else 'several'} {best.mean:.4g}{seen}"
+    which = "best setup of" if best.trial is not None else "no setup beat the unsearched one of"
+    return f"{which} {'one cycle' if best.kind == 'one_cycle' else 'several'} {best.mean:.4g}{seen}"
 
 
 STAGE = Stage("confirm", run, (Confirmed,), _headline, _trainings)

@@ -1,4 +1,4 @@
-"""Stage 6: from final models to one calibrated ensemble, with every control at equal budget beside it."""
+"""Stage 6: from final models to one calibrated average, with every control at equal budget beside it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lab.record.folder import Record
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import final
+from lab.stages.final import LONG, SHORTER
 from lab.stages.stage import Skipped, Stage
 from lab.stages.statistics import Interval
 
@@ -22,38 +23,53 @@ class Member:
     """A snapshot that the ensemble averages."""
 
     file: str
-    """The name of its weights in `final/`."""
+    """The name of its weights in the folder of the stage that trained it."""
     params: Params
     """What its model is built from."""
     weight: float
-    temperature: float
-    role: str
+    temperature: float = 1.0
+    """What its own predictions are calibrated by before they are averaged; earlier versions did that."""
+    role: str = ""
 
 
 @dataclass(frozen=True)
 class ChosenEnsemble:
-    """What is handed out."""
+    """What was chosen among the models that were trained on the training rows alone."""
 
     members: tuple[Member, ...]
     temperature: float
-    single: bool
-    """No average beat the best single model on the validation split."""
     valid_loss: Measured
-    single_valid_loss: Measured
     epochs: int
     """Epochs of all models that were trained to choose from."""
     test: dict[str, Measured]
     """By metric."""
+    start_valid_loss: float | None = None
+    """The validation loss of the plain mean of the 1cycle runs, from which the choice began; None: an earlier version
+    chose, which began with the best single model."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the plain mean of 1cycle runs of one length."""
+        role, weight = self.members[0].role, self.members[0].weight
+        alike = all((member.role, member.weight) == (role, weight) for member in self.members)
+        return alike and role in (LONG, SHORTER)
+
+    @property
+    def shorter(self) -> bool:
+        """Whether runs as long as the search's were better than those of full length."""
+        return all(member.role == SHORTER for member in self.members)
 
 
 @dataclass(frozen=True)
 class Control:
-    """Another way to spend one run's budget."""
+    """Another way to spend some budget."""
 
     name: str
     epochs: int
     test: dict[str, Interval]
     """By metric, over seeds."""
+    searched: bool = True
+    """Whether its setup comes of the search."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,10 @@ class Ensembled:
     examples: dict[str, tuple[Example, ...]] = field(default_factory=dict)
     """Those that it is most wrong, and least sure, about."""
 
+    @property
+    def test_score(self) -> float:
+        return self.chosen.test[self.metric]
+
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> Ensembled | Skipped:
     """Select, calibrate, and score on the test split; trains nothing.
@@ -116,7 +136,10 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Ensembled | Skipped:
 
 
 def _headline(artefact: Ensembled) -> str:
-    return f"test {artefact.metric} {artefact.chosen.test[artefact.metric]:.4g}"
+    count = len(artefact.chosen.members)
+    runs = f"{'shorter ' if artefact.chosen.shorter else ''}1cycle run{'s' if count > 1 else ''}"
+    what = f"the mean of {count} {runs}" if artefact.chosen.plain else f"{count} members"
+    return f"{what}, trained on the training rows alone: test {artefact.metric} {artefact.test_score:.4g}"
 
 
 STAGE = Stage("ensemble", run, (Ensembled,), _headline)

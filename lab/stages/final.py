@@ -1,5 +1,6 @@
-"""Stage 5: the final models. At one and the same budget per seed: a 1cycle run, a cyclical run with its snapshots,
-and, as the control that snapshots must beat, independent short 1cycle runs."""
+"""Stage 5: the final models: 1cycle runs, cyclical runs with their snapshots where these may earn something, and
+beside them what the models are compared with. They are trained on the training rows alone, so that the validation rows
+can judge them."""
 
 from __future__ import annotations
 
@@ -14,12 +15,18 @@ from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
-from lab.stages import confirm
+from lab.stages import confirm, race
 from lab.stages.from_bounds import space_of
 from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
+from lab.stages.no_hero import no_hero
 from lab.stages.stage import Stage, Trainings
 
-LONG, CYCLICAL, SHORT = "one_cycle", "several", "short"
+LONG, SHORTER, CYCLICAL = "one_cycle", "shorter", "several"
+"""Roles of the runs from which the models that are handed out are chosen; a shorter 1cycle run is as long as a trial of
+the search, since longer is not always better."""
+MODELS = (LONG, SHORTER, CYCLICAL)
+MORE, NO_HERO = "more", "no_hero"
+"""Roles of controls: more 1cycle runs of the confirmed setup, and runs at settings that need no search."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Run:
 
     role: str
     seed: int
-    """Which of the `final.seeds`."""
+    """Which of its role, from 0 on; controls that go on with the seeds of the models count from there."""
     trial: int
     params: Params
     epochs: int
@@ -48,42 +55,100 @@ class Final:
     """Epochs of a run at full length."""
     trials: int = 0
     runs: tuple[Run, ...]
+    no_snapshots: str | None = None
+    """Why no cyclical run was trained."""
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
-    """Train the confirmed setups; weights are kept at every cycle end.
+    """Train the confirmed setups and the controls; weights are kept at every cycle end.
 
     Raises:
         StudyError: no final model completed.
     """
-    final = spec.final
-    chosen = confirm.STAGE.need(record).chosen
-    one = chosen.one_cycle.params
-    several = (chosen.several or chosen.one_cycle).params
-    planned: list[Trial] = []
-    for seed in range(final.seeds):
-        planned.append(_plan(spec, LONG, with_cycles(one, 1), final.epochs, seed))
-        planned.append(_plan(spec, CYCLICAL, with_cycles(several, final.snapshots), final.epochs, seed))
-        if final.snapshots > 1:
-            planned += [
-                _plan(spec, SHORT, with_cycles(one, 1), _short_epochs(spec), seed, member)
-                for member in range(final.snapshots)
-            ]
-    space = open_to_cycles(space_of(spec, record), (1, final.snapshots))
-    job = make_job(spec, record, engine, "final", tuple(planned), space)
+    from lab.tasks.task import Task  # here: whoever lists stages needs no torch
+
+    confirmed = confirm.STAGE.need(record)
+    planned = _models(spec, confirmed)
+    if isinstance(task_of(spec), Task):  # a trial function has no test split to be compared on
+        planned += _controls(spec, confirmed, no_hero(spec, record))
+    cycles = tuple(dict.fromkeys(int(trial.params["cycles"]) for trial in planned))
+    job = make_job(spec, record, engine, "final", tuple(planned), open_to_cycles(space_of(spec, record), cycles))
     rows = run_job(spec, record, engine, job)
-    completed(rows, "final", "lower space.max_lr: the chosen setup diverges at the final budget")
+    models = [row for row, plan in zip(rows, planned, strict=True) if _role(plan) in MODELS]
+    completed(models, "final", "lower space.max_lr: the chosen setup diverges at the final budget")
     runs = tuple(_entry(spec, record, plan, row) for plan, row in zip(planned, rows, strict=True))
-    return Final(metric=job.metric, direction=job.direction, epochs=final.epochs, trials=len(rows), runs=runs)
+    return Final(
+        metric=job.metric,
+        direction=job.direction,
+        epochs=spec.final.epochs,
+        trials=len(rows),
+        runs=runs,
+        no_snapshots=_no_snapshots(spec, confirmed),
+    )
 
 
-def _short_epochs(spec: StudySpec) -> int:
-    """Epochs of one of the short runs, which together are as long as a run with snapshots."""
-    return max(spec.final.epochs // spec.final.snapshots, 1)
+def _models(spec: StudySpec, confirmed: confirm.Confirmed) -> list[Trial]:
+    final = spec.final
+    planned = [
+        _plan(spec, LONG, with_cycles(confirmed.chosen.one_cycle.params, 1), seed) for seed in range(final.seeds)
+    ]
+    if _no_snapshots(spec, confirmed) is not None:
+        return planned
+    setup = (confirmed.chosen.several or confirmed.chosen.one_cycle).params
+    cycles = final.snapshots if isinstance(final.snapshots, int) else int(setup["cycles"])
+    return planned + [_plan(spec, CYCLICAL, with_cycles(setup, cycles), seed) for seed in range(final.cyclical_seeds)]
 
 
-def _plan(spec: StudySpec, role: str, params: Params, epochs: int, seed: int, member: int = 0) -> Trial:
-    return Trial(params, derive_seed(spec.seed, "final", role, seed, member), epochs, f"{role}:{seed}", keep=True)
+def shorter_epochs(spec: StudySpec) -> int:
+    """Epochs of the shorter 1cycle runs; 0: there are none."""
+    return spec.search.epochs if spec.search.epochs < spec.final.epochs else 0
+
+
+def runs_at_most(spec: StudySpec) -> int:
+    """Runs of full length that cost what is handed out may cost: all models, and a refit of all but the shorter."""
+    final = spec.final
+    long = (2 if final.refit else 1) * (final.seeds + final.cyclical_seeds)
+    return long - (-final.seeds * shorter_epochs(spec) // final.epochs)
+
+
+def _no_snapshots(spec: StudySpec, confirmed: confirm.Confirmed) -> str | None:
+    """Why no cyclical run is trained; None where one is."""
+    if spec.final.snapshots == 1:
+        return "final.snapshots is 1"
+    if spec.final.snapshots != "auto":
+        return None
+    several = confirmed.chosen.several
+    if several is None:
+        return "no setup of several cycles was confirmed"
+    if int(several.params["cycles"]) > spec.final.epochs:
+        return f"{several.params['cycles']} cycles do not fit into {spec.final.epochs} epochs"
+    of_kind = {0: confirmed.chosen.one_cycle.scores, 1: several.scores}
+    if 1 in race.beaten(of_kind, confirmed.direction):
+        return "several cycles were clearly beaten by one"
+    return None
+
+
+def _controls(spec: StudySpec, confirmed: confirm.Confirmed, unsearched: Params) -> list[Trial]:
+    """As many runs of each kind as what is handed out takes, or for no hero as the whole study takes."""
+    final = spec.final
+    if final.controls == "none":
+        return []
+    one = with_cycles(confirmed.chosen.one_cycle.params, 1)
+    runs = unsearched_runs = runs_at_most(spec)
+    if final.controls == "full":
+        before = spec.search.epochs * (spec.search.trials + confirmed.trials)
+        unsearched_runs += -(-before // final.epochs)
+    more = [_plan(spec, MORE, one, seed) for seed in range(final.seeds, runs)]
+    return more + [_plan(spec, NO_HERO, unsearched, seed) for seed in range(unsearched_runs)]
+
+
+def _plan(spec: StudySpec, role: str, params: Params, seed: int) -> Trial:
+    fresh = derive_seed(spec.seed, "final", role, seed, 0)
+    return Trial(params, fresh, spec.final.epochs, f"{role}:{seed}", keep=True)
+
+
+def _role(plan: Trial) -> str:
+    return plan.role.partition(":")[0]
 
 
 def _ends(spec: StudySpec, plan: Trial) -> tuple[int, ...]:
@@ -92,7 +157,7 @@ def _ends(spec: StudySpec, plan: Trial) -> tuple[int, ...]:
 
 
 def _entry(spec: StudySpec, record: Record, plan: Trial, row: TrialRow) -> Run:
-    from lab.tasks.task import Task  # here: whoever lists stages needs no torch
+    from lab.tasks.task import Task  # as in `run`
 
     role, _, seed = plan.role.partition(":")
     files = sorted(record.final_folder.glob(f"{row.number:04d}-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]))
@@ -116,13 +181,19 @@ def _entry(spec: StudySpec, record: Record, plan: Trial, row: TrialRow) -> Run:
 
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
     final = spec.final
-    shorts = final.snapshots if final.snapshots > 1 else 0
-    epochs = 2 * final.epochs + shorts * _short_epochs(spec)
-    return Trainings(final.seeds * (2 + shorts), final.seeds * epochs)
+    models = final.seeds + final.cyclical_seeds
+    controls = 0 if final.controls == "none" else 2 * runs_at_most(spec) - final.seeds
+    runs = models + controls
+    if final.controls == "full":
+        runs += -(-(spec.search.trials + confirm.trials_at_most(spec)) * spec.search.epochs // final.epochs)
+    shorter = final.seeds if shorter_epochs(spec) else 0
+    return Trainings(runs + shorter, runs * final.epochs + shorter * shorter_epochs(spec))
 
 
 def _headline(artefact: Final) -> str:
-    return f"{len(artefact.runs)} models"
+    beside = sum(run.role in (MORE, NO_HERO) for run in artefact.runs)
+    what = f"{len(artefact.runs) - beside} models" + (f", {beside} to compare with" if beside else "")
+    return what + (f"; no snapshots: {artefact.no_snapshots}" if artefact.no_snapshots else "")
 
 
 STAGE = Stage("final", run, (Final,), _headline, _trainings)

@@ -1,7 +1,8 @@
-"""A finished study's ensemble, ready to predict: weights read from the study folder, averaged, calibrated."""
+"""What a finished study hands out, ready to predict: weights read from the study folder, averaged, calibrated."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from lab.errors import RecordError, TaskError
 from lab.record.folder import Record
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
-from lab.stages import ensemble
+from lab.stages import ensemble, refit
+from lab.stages.ensemble import Member
 from lab.stages.stage import Skipped
 from lab.tasks.build import build_model
 from lab.tasks.checks import tried
@@ -26,7 +28,7 @@ _BATCH = 1024
 
 @torch.no_grad()
 def member_outputs(task: Task, weights: Path, params: Params, x: Tensor) -> Tensor:
-    """What a snapshot predicts for inputs [n, ...]: probabilities [n, c], or plain values.
+    """What a snapshot predicts for inputs [n, ...]: probabilities [n, c] in float64, or plain values.
 
     Args:
         weights: its file.
@@ -38,7 +40,23 @@ def member_outputs(task: Task, weights: Path, params: Params, x: Tensor) -> Tens
     if all(p.dtype != torch.float64 for p in model.parameters()):
         x = _narrow(x)
     batches = (task.model_input(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH))
-    return task.predict(torch.cat([_call(model, batch) for batch in batches]))
+    output = torch.cat([_call(model, batch) for batch in batches])
+    # A temperature divides their logarithms, so unlikely classes must not all have become nothing.
+    return task.predict(output if task.kind == "regression" else output.double())
+
+
+def mean_prediction(task: Task, folder: Path, members: Sequence[Member], x: Tensor, temperature: float) -> Tensor:
+    """What the weighted mean of members predicts for inputs [n, ...], calibrated by a temperature.
+
+    Args:
+        folder: where the members' weights lie.
+    """
+    outputs = []
+    for member in members:
+        output = member_outputs(task, folder / member.file, member.params, x)
+        outputs.append(with_temperature(output, member.temperature, task.kind))
+    mean = weighted(torch.stack(outputs), [member.weight for member in members])
+    return with_temperature(mean, temperature, task.kind)
 
 
 def _narrow(x: Tensor) -> Tensor:
@@ -57,7 +75,8 @@ def _call(model: nn.Module, x: Tensor) -> Tensor:
 
 
 class Ensemble:
-    """The members that the study chose, with their weights and temperatures."""
+    """The models that the study hands out: those trained on training and validation rows where there are, else those
+    that were chosen on the validation rows."""
 
     def __init__(self, spec: StudySpec, record: Record) -> None:
         artefact = ensemble.STAGE.complete(record)
@@ -69,8 +88,10 @@ class Ensemble:
         if kept is not None and kept["fitted"] is not None:
             task.restore(kept["fitted"])
         self._task = task
-        self._folder = record.final_folder
-        self._chosen = artefact.chosen
+        refitted = refit.STAGE.if_any(record)
+        self._folder = record.final_folder if refitted is None else record.refit_folder
+        self._members = artefact.chosen.members if refitted is None else refitted.members
+        self._temperature = artefact.chosen.temperature if refitted is None else refitted.temperature
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -101,9 +122,5 @@ class Ensemble:
         inputs = torch.as_tensor(x)
         if not len(inputs):
             raise TaskError("there are no inputs to predict for")
-        outputs = []
-        for member in self._chosen.members:
-            output = member_outputs(self._task, self._folder / member.file, member.params, inputs)
-            outputs.append(with_temperature(output, member.temperature, self.kind))
-        mean = weighted(torch.stack(outputs), [member.weight for member in self._chosen.members])
-        return with_temperature(mean, self._chosen.temperature, self.kind)
+        prediction = mean_prediction(self._task, self._folder, self._members, inputs, self._temperature)
+        return prediction.float() if self.kind != "regression" else prediction

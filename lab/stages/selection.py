@@ -1,13 +1,15 @@
-"""From final models to one calibrated ensemble, with every control at equal budget beside it.
+"""From final models to one calibrated average, with every control at equal budget beside it.
 
-The only place that reads the test split; nothing is chosen after it has been read.
+Nothing is chosen after the test split has been read.
 Shapes: m members, n examples.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -16,33 +18,37 @@ from lab.errors import StudyError
 from lab.record.folder import Record
 from lab.spec.study import StudySpec
 from lab.spec.trial import derive_seed
-from lab.stages.ensemble import Baseline, ChosenEnsemble, Control, Ensembled, Example, FailedBaseline, Member
-from lab.stages.final import CYCLICAL, LONG, SHORT, Run
+from lab.stages.ensemble import Baseline, ChosenEnsemble, Control, Ensembled, FailedBaseline, Member
+from lab.stages.examples import telling_examples
+from lab.stages.final import CYCLICAL, LONG, MODELS, MORE, NO_HERO, SHORTER, Run
 from lab.stages.predictor import member_outputs
 from lab.stages.statistics import mean_interval
 from lab.tasks.checks import check_data
 from lab.tasks.task import Data, Task
-from lab.training.ensemble import Selection, fit_temperature, greedy, negative_log_likelihood, scores, weighted
+from lab.training.ensemble import (
+    Selection,
+    fit_temperature,
+    gated,
+    negative_log_likelihood,
+    scores,
+    surely_positive,
+    weighted,
+)
 from lab.training.ensemble import with_temperature as cooled
-from lab.training.examples import uncertainty, wrongness
-
-_SHOWN = 12
-"""Examples of each sort that are kept for the report."""
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """A snapshot with its predictions, each calibrated on the validation split."""
+    """A snapshot with its predictions [n, ...]."""
 
     run: Run
     file: str
-    temperature: float
     valid: Tensor
     test: Tensor
 
 
 def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -> Ensembled:
-    """Select among the snapshots of the runs, calibrate, and score on the test split.
+    """Choose among the snapshots of the runs, calibrate, and score on the test split.
 
     Raises:
         StudyError: no run left weights.
@@ -50,17 +56,20 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
     check_data(task, "test")
     valid, test = task.data("valid"), task.data("test")
     trained = _predict(task, record, runs, valid, test)
-    if not trained:
+    pool = [t for t in trained if t.run.role in MODELS]
+    if not pool:
         raise StudyError("ensemble: no final model left weights; look at final.json")
     judge = _Judge(task, valid[1], test[1])
-    controls = _controls(judge, trained, spec.final.epochs)
-    chosen, selection = judge.greedily(trained)
+    groups = judge.shorter_if_better(_alike(pool))
+    selection = judge.choose(groups)
+    weights = [weight / len(group) for group, weight in zip(groups, selection.weights, strict=True) for _ in group]
+    ordered = [member for group in groups for member in group]
     members = tuple(
-        Member(t.file, t.run.params, w, t.temperature, t.run.role)
-        for t, w in zip(trained, selection.weights, strict=True)
-        if w > 0
+        Member(t.file, t.run.params, weight, role=t.run.role)
+        for t, weight in zip(ordered, weights, strict=True)
+        if weight > 0
     )
-    temperature, result = judge.score(chosen)
+    temperature, prediction = judge.calibrated(judge.average(ordered, weights))
     return Ensembled(
         metric=task.metric,
         kind=task.kind,
@@ -68,28 +77,34 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
         chosen=ChosenEnsemble(
             members=members,
             temperature=temperature,
-            single=len(members) == 1,
             valid_loss=selection.loss,
-            single_valid_loss=selection.single_loss,
-            epochs=sum(run.epochs for run in runs),
-            test=result,
+            epochs=sum(run.epochs for run in runs if run.role in MODELS),
+            test=scores(prediction, test[1], task.kind, task.metrics),
+            start_valid_loss=selection.start_loss,
         ),
-        controls=controls,
+        controls=_controls(judge, trained),
         baselines=_baselines(spec, task, test[1]),
-        examples=_examples(task, temperature, chosen[1], test[1]),
+        examples=telling_examples(task, prediction, test[1]),
     )
 
 
 def _predict(task: Task, record: Record, runs: tuple[Run, ...], valid: Data, test: Data) -> list[_Trained]:
-    found = []
-    for run in runs:
-        for name in run.snapshots:
-            path = record.final_folder / name
-            on_valid, on_test = (member_outputs(task, path, run.params, x) for x in (valid[0], test[0]))
-            temperature = fit_temperature(on_valid, valid[1], task.kind)
-            on_valid, on_test = (cooled(p, temperature, task.kind) for p in (on_valid, on_test))
-            found.append(_Trained(run, name, temperature, on_valid, on_test))
-    return found
+    return [
+        _Trained(
+            run, name, *(member_outputs(task, record.final_folder / name, run.params, x) for x in (valid[0], test[0]))
+        )
+        for run in runs
+        for name in run.snapshots
+    ]
+
+
+def _alike(pool: list[_Trained]) -> list[list[_Trained]]:
+    """Members that differ in their seeds alone, the longest 1cycle runs first: a choice among seeds would not outlast
+    them, since other seeds are trained for what is handed out."""
+    groups: dict[tuple[str, int], list[_Trained]] = {}
+    for member in pool:
+        groups.setdefault((member.run.role, member.run.snapshots.index(member.file)), []).append(member)
+    return sorted(groups.values(), key=lambda group: MODELS.index(group[0].run.role))
 
 
 class _Judge:
@@ -100,53 +115,79 @@ class _Judge:
         self._valid_y = valid_y
         self._test_y = test_y
 
-    def loss(self, prediction: Tensor) -> float:
-        """On the validation split: negative log-likelihood, or the task's own mean loss of plain values."""
-        if self._task.kind != "regression":
-            return negative_log_likelihood(prediction, self._valid_y)
-        return float(self._task.loss(prediction, self._valid_y).mean())
+    def loss(self, prediction: Tensor) -> Tensor:
+        """On each validation example: negative log-likelihood once calibrated, or the task's own loss of values."""
+        kind = self._task.kind
+        if kind == "regression":
+            return self._task.loss(prediction, self._valid_y)
+        temperature = fit_temperature(prediction, self._valid_y, kind)
+        return negative_log_likelihood(cooled(prediction, temperature, kind), self._valid_y)
 
-    def greedily(self, pool: list[_Trained]) -> tuple[tuple[Tensor, Tensor], Selection]:
-        selection = greedy(torch.stack([t.valid for t in pool]), self.loss)
-        return self.average(pool, selection.weights), selection
+    def shorter_if_better(self, groups: list[list[_Trained]]) -> list[list[_Trained]]:
+        """The groups, the shorter 1cycle runs first where their mean surely has less loss than that of the long."""
+        first, *others = groups
+        shorter = next((group for group in others if group[0].run.role == SHORTER), None)
+        if shorter is None or first[0].run.role != LONG:
+            return groups
+        gain = self.loss(self.average(first)[0]) - self.loss(self.average(shorter)[0])
+        if not surely_positive(gain):
+            return groups
+        return [shorter, *(group for group in groups if group is not shorter)]
+
+    def choose(self, groups: list[list[_Trained]]) -> Selection:
+        """From the plain mean of the first group, as far as another surely helps."""
+        means = [self.average(group)[0] for group in groups]
+        return gated(torch.stack(means), len(groups[0]), self.loss)
 
     @staticmethod
-    def average(pool: list[_Trained], weights: tuple[float, ...] | None = None) -> tuple[Tensor, Tensor]:
+    def average(pool: list[_Trained], weights: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
         """Mean predictions on validation and test."""
-        w = weights or (1 / len(pool),) * len(pool)
+        w = weights or [1 / len(pool)] * len(pool)
         return weighted(torch.stack([t.valid for t in pool]), w), weighted(torch.stack([t.test for t in pool]), w)
 
-    def score(self, prediction: tuple[Tensor, Tensor]) -> tuple[float, dict[str, float]]:
-        """The temperature that the validation split asks for, and the test scores with it."""
+    def calibrated(self, prediction: tuple[Tensor, Tensor]) -> tuple[float, Tensor]:
+        """The temperature that the validation split asks for, and the prediction on the test split with it."""
         on_valid, on_test = prediction
         temperature = fit_temperature(on_valid, self._valid_y, self._task.kind)
-        on_test = cooled(on_test, temperature, self._task.kind)
-        return temperature, scores(on_test, self._test_y, self._task.kind, self._task.metrics)
+        return temperature, cooled(on_test, temperature, self._task.kind)
+
+    def score(self, prediction: tuple[Tensor, Tensor]) -> dict[str, float]:
+        """Test scores, calibrated."""
+        return scores(self.calibrated(prediction)[1], self._test_y, self._task.kind, self._task.metrics)
 
 
-def _controls(judge: _Judge, trained: list[_Trained], epochs: int) -> tuple[Control, ...]:
-    """Every way to spend one run's budget, on each seed; test scores as mean and spread over seeds."""
-    per_seed: dict[str, list[dict[str, float]]] = {}
-    for seed in sorted({t.run.seed for t in trained}):
-        mine = [t for t in trained if t.run.seed == seed]
-        long, cyclical, short = ([t for t in mine if t.run.role == role] for role in (LONG, CYCLICAL, SHORT))
-        ways: dict[str, tuple[Tensor, Tensor]] = {}
-        if long:
-            ways["single 1cycle run"] = judge.average(long[-1:])
-        if cyclical:
-            ways["last snapshot"] = judge.average(cyclical[-1:])
-            ways["all snapshots"] = judge.average(cyclical)
-            ways["greedy snapshots"] = judge.greedily(cyclical)[0]
-        if short:
-            ways["independent short runs"] = judge.average(short)
-        for name, prediction in ways.items():
-            per_seed.setdefault(name, []).append(judge.score(prediction)[1])
-    rows = [_control(name, results, epochs) for name, results in per_seed.items()]
-    long_runs = [t for t in trained if t.run.role == LONG]
-    if len(long_runs) > 1:
-        together = judge.score(judge.average(long_runs))[1]
-        rows.append(_control(f"{len(long_runs)} independent 1cycle runs", [together], epochs * len(long_runs)))
+def _controls(judge: _Judge, trained: list[_Trained]) -> tuple[Control, ...]:
+    """Every other way to spend a budget: that of one run, over seeds, and that of all that is handed out."""
+    long, shorter, cyclical, more, unsearched = (
+        [t for t in trained if t.run.role == role] for role in (LONG, SHORTER, CYCLICAL, MORE, NO_HERO)
+    )
+    runs = _by_seed(cyclical)
+    ways = [
+        ("single 1cycle run", True, [[t] for t in long]),
+        ("shorter single 1cycle run", True, [[t] for t in shorter]),
+        ("last snapshot of a run", True, [snapshots[-1:] for snapshots in runs]),
+        ("all snapshots of a run", True, runs),
+        ("single run without a search", False, [[t] for t in unsearched]),
+    ]
+    if len(long) > 1:
+        ways.append((f"mean of {len(long)} 1cycle runs", True, [long]))
+    if more:
+        ways.append((f"mean of {len(long + more)} 1cycle runs", True, [long + more]))
+    if len(unsearched) > 1:
+        ways.append((f"mean of {len(unsearched)} runs without a search", False, [unsearched]))
+    rows = []
+    for name, searched, groups in ways:
+        results = [judge.score(judge.average(members)) for members in groups]
+        if results:
+            test = {metric: mean_interval([r[metric] for r in results], metric) for metric in results[0]}
+            runs_of = {t.run.trial: t.run.epochs for t in groups[0]}
+            rows.append(Control(name, sum(runs_of.values()), test, searched))
     return tuple(rows)
+
+
+def _by_seed(trained: list[_Trained]) -> list[list[_Trained]]:
+    """The snapshots of each run."""
+    return [list(group) for _, group in groupby(trained, key=lambda t: t.run.seed)]
 
 
 def _baselines(spec: StudySpec, task: Task, test_y: Tensor) -> tuple[Baseline | FailedBaseline, ...]:
@@ -166,42 +207,3 @@ def _baselines(spec: StudySpec, task: Task, test_y: Tensor) -> tuple[Baseline | 
             continue
         found.append(Baseline(baseline.name, result, seconds))
     return tuple(found)
-
-
-def _examples(task: Task, temperature: float, on_test: Tensor, target: Tensor) -> dict[str, tuple[Example, ...]]:
-    """The test examples that the chosen ensemble is most wrong and least sure about."""
-    prediction = cooled(on_test, temperature, task.kind)
-    ranked = {"most wrong": wrongness(prediction, target, task.kind)}
-    unsure = uncertainty(prediction, task.kind)
-    if unsure is not None:
-        ranked["most uncertain"] = unsure
-    return {
-        name: tuple(
-            Example(
-                index=index,
-                said=_said(task, prediction[index], None),
-                true=_said(task, prediction[index], target[index]),
-                shown=dict(task.show("test", index)),
-            )
-            for index in values.argsort(descending=True, stable=True)[:_SHOWN].tolist()
-        )
-        for name, values in ranked.items()
-    }
-
-
-def _said(task: Task, prediction: Tensor, target: Tensor | None) -> str:
-    """A prediction, or with a target the target, in words."""
-    names = task.class_names
-    if task.kind == "classification":
-        number = int(prediction.argmax() if target is None else target)
-        name = names[number] if names else str(number)
-        return f"{name} ({float(prediction[number]):.0%})"
-    if task.kind == "multilabel":
-        chosen = torch.nonzero((prediction if target is None else target) > 0.5)[:, 0].tolist()
-        return ", ".join(names[i] if names else str(i) for i in chosen) or "none"
-    values = (prediction if target is None else target).reshape(-1).tolist()
-    return ", ".join(f"{value:.4g}" for value in values)
-
-
-def _control(name: str, results: list[dict[str, float]], epochs: int) -> Control:
-    return Control(name, epochs, {metric: mean_interval([r[metric] for r in results], metric) for metric in results[0]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar
 
@@ -56,6 +56,8 @@ class Stage(Generic[A]):
     """When a study is extended: artefact and trials stay; the trials stay and more are made; or all is made anew."""
     file: str = ""
     """The name of the artefact's file, if not the stage's."""
+    needless: Callable[[Record], str | None] = field(default=lambda record: None)
+    """Why a study has no artefact of it and needs none, since a version wrote it that did not have the stage."""
 
     def path(self, record: Record) -> Path:
         """Where the artefact lies, once there is one."""
@@ -69,7 +71,14 @@ class Stage(Generic[A]):
         """
         path = self.path(record)
         kinds: tuple[type[A | Skipped], ...] = (*self.artefact, Skipped)
-        return read_artefact(path, kinds) if path.exists() else None
+        if path.exists():
+            return read_artefact(path, kinds)
+        why = self.needless(record)
+        return None if why is None else Skipped(why)
+
+    def is_complete(self, record: Record) -> bool:
+        """Whether it has run or was skipped, by what lies there and not by what it says."""
+        return self.path(record).exists() or self.needless(record) is not None
 
     def if_any(self, record: Record) -> A | None:
         """The same, but None where it was skipped as well."""

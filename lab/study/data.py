@@ -29,7 +29,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         RecordError: the data are not those that the study began with.
         LabError: they cannot be trained on.
     """
-    from lab.tasks.checks import check_data
+    from lab.tasks.checks import check_data, check_refit
     from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
     from lab.training.trainer import steps_per_epoch
 
@@ -43,6 +43,8 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     description = task.describe()
     for split in TRAIN_AND_VALID:
         check_data(task, split)
+    if spec.final.refit:
+        check_refit(task)
     for size in sizes:
         steps_per_epoch(len(task.data("train")[0]), Training(spec.optimizer, size))
     value = {

@@ -94,7 +94,7 @@ def _finish(record: Record) -> None:
 
 
 def _conclusions(record: Record) -> list[Path]:
-    return [*(stage.path(record) for stage in _OUTDATED), record.final_folder]
+    return [*(stage.path(record) for stage in _OUTDATED), record.final_folder, record.refit_folder]
 
 
 def _put_aside(record: Record, aside: Path) -> None:

@@ -20,6 +20,7 @@ from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task
 _T = TypeVar("_T")
 _FEW = 4
 _OWN_METRICS = {"train_loss", "valid_loss"}
+_MOST_INSIDE = 0.9
 _MOST_SHARED = 0.01
 """Rows of a table may be alike by chance; more than this share of a split is a mistake in splitting."""
 
@@ -238,6 +239,25 @@ def _no_overlap(task: Task, params: Mapping[str, Any]) -> str:
             )
         shares += [f"{shared} of {split} are also in train"] if shared else []
     return ", ".join(shares) or "no duplicates between train and the others"
+
+
+def check_refit(task: Task) -> None:
+    """Refuse to train on validation examples where the test split was taken from them.
+
+    Inputs may be alike by chance, where they can take a few values only: then as many lie in the training split too.
+
+    Raises:
+        TaskError: nearly all of the test inputs are among the validation inputs, and not among those trained on.
+    """
+    check_data(task, "test")
+    test, valid = _rows(task.data("test")), _rows(task.data("valid"))
+    inside = test & valid
+    if len(inside) < _MOST_INSIDE * len(test) or len(test & _rows(task.data("train"))) > len(inside) / 2:
+        return
+    raise TaskError(
+        f"final.refit: {len(inside)} of {len(test)} test inputs lie in the validation split, on which the models that "
+        "are handed out would be trained; take another test split, or set final.refit to false"
+    )
 
 
 def _rows(data: Data) -> set[bytes]:

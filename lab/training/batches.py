@@ -70,9 +70,17 @@ class Examples:
             yield from _ahead(lambda i: to_device(self._x[starts[i] : starts[i] + size], self._device), len(starts))
 
 
-def open_splits(task: Task, device: torch.device) -> dict[Split, Examples]:
-    """What is trained and validated on."""
-    return {split: Examples(task.data(split), device) for split in TRAIN_AND_VALID}
+def open_splits(task: Task, device: torch.device, with_valid: bool = False) -> dict[Split, Examples]:
+    """What is trained and validated on.
+
+    Args:
+        with_valid: whether the validation rows follow the training rows in what is trained on.
+    """
+    data = {split: task.data(split) for split in TRAIN_AND_VALID}
+    if with_valid:
+        parts = [data[split] for split in TRAIN_AND_VALID]
+        data["train"] = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+    return {split: Examples(of_split, device) for split, of_split in data.items()}
 
 
 def fits(x: Tensor, device: torch.device) -> bool:

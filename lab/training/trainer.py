@@ -81,7 +81,7 @@ class ModelTrainer(Trainer):
         self._device = pick_device(training.device)
         self._together = self._device.type == "cuda"  # a call a slot would be a launch a slot
         check_precision(training.precision, self._device)
-        data = data or open_splits(task, self._device)
+        data = data or open_splits(task, self._device, training.with_valid)
         self._train_data, self._valid_data = data["train"], data["valid"]
         self._batch = training.batch_size
         self._steps = steps_per_epoch(len(self._train_data), training)
@@ -121,7 +121,7 @@ class ModelTrainer(Trainer):
         losses, faults = self._train(active)
         going = [slot for slot in active if slot not in faults]
         scores: dict[int, dict[str, float]] = {}
-        if going and not self._training.record_losses:
+        if going and not (self._training.record_losses or self._training.with_valid):
             scores, later = self._evaluate(going)
             faults |= later
         return tuple(self._result(slot, losses[slot], scores.get(slot, {}), faults.get(slot)) for slot in active)
@@ -209,7 +209,7 @@ class ModelTrainer(Trainer):
         if steps:
             step_all(optimizers, steps)
         for running in kept:
-            name = f"final/{running.assignment.number:04d}-{len(running.files)}.safetensors"
+            name = f"{self._training.weights}/{running.assignment.number:04d}-{len(running.files)}.safetensors"
             running.files[name] = pack(models.tensors(running.assignment.slot), {"step": str(running.step - 1)})
 
     def _evaluate(self, active: Sequence[int]) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:

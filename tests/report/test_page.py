@@ -52,17 +52,19 @@ def test_every_section_and_plot_has_its_place(study: Study) -> None:
         "Early stopping",
         "Schedules of the best",
         "Confirmation on fresh seeds",
-        "Final models and ensemble",
+        "Final models",
         "Load it",
         "Provenance",
     ):
         assert f">{heading}<" in html
     for control in (
         "single 1cycle run",
-        "last snapshot",
-        "all snapshots",
-        "greedy snapshots",
-        "independent short runs",
+        "last snapshot of a run",
+        "all snapshots of a run",
+        "single run without a search",
+        "mean of 8 1cycle runs",
+        "mean of 8 runs without a search",
+        "the same on training and validation examples, handed out",
     ):
         assert control in html
     assert "undefined" not in re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL).lower()

@@ -14,6 +14,7 @@ from lab.spec.trial import Outcome, Trial
 from lab.stages import confirm
 from lab.stages.confirm import Candidate
 from lab.stages.job import best_first
+from lab.stages.no_hero import no_hero
 from lab.stages.statistics import mean_interval
 from lab.study.study import Study
 from tests.small import small
@@ -57,7 +58,10 @@ def test_the_beaten_get_no_further_seeds_and_the_best_get_all(explored: Study) -
     assert chosen.unbiased.low < 0.9 < chosen.unbiased.high
     assert chosen.unbiased.mean <= chosen.summary.mean
     seen = {row.number: row.score for row in read_trials(explored.record, "explore")}
-    assert [entry.observed for entry in found.candidates] == [seen[e.trial] for e in found.candidates]
+    *searched, unsearched = found.candidates
+    assert [entry.observed for entry in searched] == [seen[e.trial] for e in searched if e.trial is not None]
+    assert (unsearched.trial, unsearched.observed, unsearched.unbiased) == (None, None, None)
+    assert unsearched.params == no_hero(explored.spec, explored.record)
     told = confirm.STAGE.said(found)
     assert told == f"best setup of one cycle {chosen.unbiased.mean:.4g} (observed {chosen.observed:.4g})"
 
@@ -106,3 +110,16 @@ def test_who_was_beaten_is_not_chosen_for_having_run_less() -> None:
         chosen = confirm._choose(entries, "one_cycle", "maximize")
         assert chosen is not None
         assert chosen.trial == expected
+
+
+def test_a_study_whose_search_is_beaten_by_no_search_says_so(explored: Study) -> None:
+    """Only the worst setting races, against the settings that nobody searched, of which the level is better."""
+    rows = [row for row in read_trials(explored.record, "explore") if row.params["level"] == 0.1][:1]
+    setup = {**rows[0].params, "cycles": 1}
+    planned: list[Any] = [("one_cycle", setup, rows[0].number), ("one_cycle", {**setup, "level": 0.5}, None)]
+    entries = confirm._race(explored.spec, explored.record, LocalEngine(1, lambda progress: True), planned, "maximize")
+    chosen = confirm._choose(entries, "one_cycle", "maximize")
+    assert chosen is not None
+    assert chosen.trial is None
+    assert chosen.mean == chosen.summary.mean
+    assert confirm._described(chosen) == f"no setup beat the unsearched one of one cycle {chosen.mean:.4g}"

@@ -36,8 +36,9 @@ COUNTING = Stage("counting", _run, (Counted,), lambda artefact: f"counted to {ar
 
 
 def test_the_stages_run_in_this_order_and_these_train() -> None:
-    assert [stage.name for stage in STAGES] == ["bounds", "explore", "explain", "confirm", "final", "ensemble"]
-    assert TRAINS == ("bounds", "explore", "confirm", "final")
+    names = ["bounds", "explore", "explain", "confirm", "final", "ensemble", "refit"]
+    assert [stage.name for stage in STAGES] == names
+    assert TRAINS == ("bounds", "explore", "confirm", "final", "refit")
 
 
 def test_every_stage_is_a_module_of_its_own_name() -> None:
@@ -57,10 +58,18 @@ def test_what_is_trained_is_the_sum_of_what_the_stages_train() -> None:
     assert tuple(counts) == TRAINS
     assert counts["bounds"] == Trainings(2, 0, 2 * 60)
     assert counts["explore"] == Trainings(12, 12 * 3)
-    assert counts["confirm"] == Trainings(6, 6 * 3)
-    assert counts["final"] == Trainings(8, 2 * (2 * 4 + 2 * 2))
-    assert steps_of(spec, TRAINS, 10.0) == 120 + 10 * (36 + 18 + 24)
-    assert steps_of(spec, ("confirm",), 10.0) == 180
+    assert counts["confirm"] == Trainings(8, 8 * 3)
+    assert counts["final"] == Trainings(2 + 2 + 1 + 6 + 8, 17 * 4 + 2 * 3)
+    assert counts["refit"] == Trainings(3, 3 * 4)
+    assert steps_of(spec, TRAINS, 10.0) == 120 + 10 * (36 + 24 + 74 + 12)
+    assert steps_of(spec, ("confirm",), 10.0) == 240
+
+
+def test_a_full_control_costs_what_the_whole_study_costs() -> None:
+    """Twelve trials and eight confirmations of 3 epochs are 15 runs of 4; eight more are those of the final models."""
+    spec = small_spec(final={"controls": "full"})
+    assert trainings(spec, None)["final"].trainings == 2 + 2 + 1 + 6 + (8 + 15)
+    assert trainings(small_spec(final={"controls": "none"}), None)["final"].trainings == 5
 
 
 def test_an_artefact_is_there_once_it_is_written(tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 import lab
-from lab.errors import RecordError, SpecError
+from lab.errors import RecordError, SpecError, TaskError
 from lab.record.folder import Record
 from lab.record.trials import read_trials
 from lab.stages import STAGES
@@ -38,7 +40,9 @@ def test_every_stage_leaves_its_artefact_and_the_table_holds_every_trial(finishe
         assert (folder / name).is_file()
     table = pd.read_parquet(folder / "trials.parquet")
     planned = {stage: made.trainings for stage, made in trainings(finished.spec, None).items()}
-    assert table.groupby("stage").size().to_dict() == planned
+    made = table.groupby("stage").size().to_dict()
+    assert made["refit"] <= planned.pop("refit")  # the cyclical run is trained once more only if it was chosen
+    assert {stage: count for stage, count in made.items() if stage != "refit"} == planned
     assert not list(folder.glob(".*.tmp*"))
 
 
@@ -60,25 +64,62 @@ def test_confirmation_uses_seeds_the_search_never_saw_and_chooses_by_the_mean(fi
         assert entry["summary"]["mean"] == max(means)
 
 
-def test_the_final_stage_spends_the_same_on_every_way(finished: Study) -> None:
+def test_the_final_stage_trains_models_and_as_many_controls_of_each_kind(finished: Study) -> None:
+    """Two 1cycle runs and a cyclical one, each of which may be trained once more, and two 1cycle runs as long as a trial
+    of the search: 30 epochs in all, so eight runs of 4 epochs of each control."""
     runs = finished.result.artefact("final")["runs"]
-    for seed in range(2):
-        spent = {
-            role: sum(r["epochs"] for r in runs if r["role"] == role and r["seed"] == seed)
-            for role in ("one_cycle", "several", "short")
-        }
-        assert set(spent.values()) == {4}
+    counts = Counter(r["role"] for r in runs)
+    assert counts == {"one_cycle": 2, "shorter": 2, "several": 1, "more": 6, "no_hero": 8}
+    assert {(r["role"] == "shorter", r["epochs"]) for r in runs} == {(True, 3), (False, 4)}
     assert {len(r["snapshots"]) for r in runs if r["role"] == "several"} == {2}
     assert {len(r["snapshots"]) for r in runs if r["role"] != "several"} == {1}
+    assert len({row.trial.seed for row in read_trials(finished.record, "final")}) == len(runs)
 
 
-def test_the_ensemble_predicts_what_it_was_scored_on(finished: Study) -> None:
+def test_the_controls_cost_what_is_handed_out_may_cost(finished: Study) -> None:
+    epochs = {c["name"]: c["epochs"] for c in finished.result.artefact("ensemble")["controls"]}
+    assert epochs["mean of 8 1cycle runs"] == epochs["mean of 8 runs without a search"] == 8 * 4
+    assert epochs["single 1cycle run"] == epochs["all snapshots of a run"] == 4
+    chosen, refit = finished.result.artefact("ensemble")["chosen"], finished.result.artefact("refit")
+    assert chosen["epochs"] + refit["epochs"] <= 8 * 4
+
+
+def test_what_was_chosen_is_trained_once_more_on_training_and_validation_examples(finished: Study) -> None:
+    chosen, refit = finished.result.artefact("ensemble")["chosen"], finished.result.artefact("refit")
+    assert refit["trained_on"] == 1437
+    assert refit["temperature"] == chosen["temperature"]
+    assert [m["weight"] for m in refit["members"]] == [m["weight"] for m in chosen["members"]]
+    assert [m["params"] for m in refit["members"]] == [m["params"] for m in chosen["members"]]
+    again = read_trials(finished.record, "refit")
+    assert not {row.trial.seed for row in again} & {row.trial.seed for row in read_trials(finished.record, "final")}
+    assert {str(row.outcome) for row in again} == {"completed"}
+    # An epoch has the steps of 1,437 examples, where the training rows alone make 16.
+    assert {path.name for path in finished.record.refit_folder.iterdir()} >= {m["file"] for m in refit["members"]}
+
+
+def test_what_is_handed_out_predicts_what_it_was_scored_on(finished: Study) -> None:
     from lab.tasks.digits import Digits
 
     x, y = Digits().data("test")
     probabilities = finished.result.ensemble.predict(x)
     accuracy = float((probabilities.argmax(dim=1) == y).float().mean())
-    assert accuracy == pytest.approx(finished.result.artefact("ensemble")["chosen"]["test"]["accuracy"])
+    assert probabilities.dtype == torch.float32
+    assert accuracy == pytest.approx(finished.result.artefact("refit")["test"]["accuracy"])
+
+
+def test_without_a_refit_the_chosen_models_are_handed_out(tmp_path: Path) -> None:
+    from lab.tasks.digits import Digits
+
+    final = {"refit": False, "controls": "none", "snapshots": 1, "seeds": 2}
+    spec = small_spec(search={"trials": 4, "epochs": 2}, final=final, confirm={"one_cycle": 1, "several": 0})
+    study = Study.from_spec(spec, tmp_path / "run")
+    result = study.run()
+    assert result.artefact("refit") == {"skipped": "final.refit is false"}
+    assert [run["role"] for run in result.artefact("final")["runs"]] == ["one_cycle", "one_cycle"]
+    x, y = Digits().data("test")
+    accuracy = float((result.ensemble.predict(x).argmax(dim=1) == y).float().mean())
+    assert accuracy == pytest.approx(result.artefact("ensemble")["chosen"]["test"]["accuracy"])
+    assert "not trained once more: final.refit is false" in (tmp_path / "run/report.html").read_text()
 
 
 def test_results_are_objects_to_work_with(finished: Study) -> None:
@@ -86,7 +127,7 @@ def test_results_are_objects_to_work_with(finished: Study) -> None:
     assert response.effects("dropout").plot().data
     with pytest.raises(KeyError, match="did you mean 'dropout'"):
         response.effects("dropuot")
-    assert set(finished.result.trials["stage"]) == {"bounds", "explore", "confirm", "final"}
+    assert set(finished.result.trials["stage"]) == {"bounds", "explore", "confirm", "final", "refit"}
 
 
 def test_a_study_of_a_task_object_and_a_space(tmp_path: Path) -> None:
@@ -179,22 +220,43 @@ def test_width_and_path_are_found_and_written_down(tmp_path: Path) -> None:
     assert stored.provenance["probe"]["milliseconds_per_trial_step"]
 
 
-def test_the_test_split_is_read_by_the_ensemble_stage_only(tmp_path: Path) -> None:
+def test_no_stage_before_the_ensemble_reads_the_test_split(tmp_path: Path) -> None:
+    """Before anything is trained, its inputs are held against those of the validation split, for equal ones."""
     from lab.tasks.digits import Digits
 
-    asked: list[str] = []
+    asked: list[tuple[str, bool]] = []
 
     class Watched(Digits):
         def data(self, split: Any) -> Any:
-            asked.append(split)
+            asked.append((split, (tmp_path / "run/ledger.journal").exists()))
             return super().data(split)
 
     settings = {k: v for k, v in small().items() if k not in ("name", "task", "space", "search")}
     study = Study(Watched(), small()["space"], trials=6, epochs=2, folder=tmp_path / "run", **settings)
     study.run(engine="local", until="final")
-    assert set(asked) == {"train", "valid"}
+    assert {split for split, begun in asked if begun} == {"train", "valid"}
+    asked.clear()
     study.run(engine="local")
-    assert "test" in asked
+    assert ("test", True) in asked
+
+
+def test_a_test_split_taken_from_validation_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    from lab.tasks.digits import Digits
+
+    class Leaking(Digits):
+        def data(self, split: Any) -> Any:
+            x, y = super().data("valid" if split == "test" else split)
+            return (x[:200], y[:200]) if split == "test" else (x, y)
+
+    settings = {k: v for k, v in small().items() if k not in ("name", "task", "space", "search", "final")}
+    space = small()["space"]
+    final = small()["final"]
+    study = Study(Leaking(), space, trials=4, epochs=2, folder=tmp_path / "run", final=final, **settings)
+    with pytest.raises(TaskError, match=r"final\.refit: 200 of 200 test inputs lie in the validation split"):
+        study.run(engine="local")
+    assert not (tmp_path / "run").exists()
+    honest = {**final, "refit": False, "controls": "none", "seeds": 1}
+    Study(Leaking(), space, trials=4, epochs=2, folder=tmp_path / "run", final=honest, **settings).run(engine="local")
 
 
 def test_unknown_stage_and_other_study_are_refused(finished: Study) -> None:
@@ -226,7 +288,7 @@ def test_artefacts_and_trials_that_went_missing_are_named(finished: Study, tmp_p
     cut = copy("cut")
     lines = cut.record.journal_path.read_bytes().splitlines(keepends=True)
     cut.record.journal_path.write_bytes(b"".join(lines[:-2]))
-    with pytest.raises(RecordError, match=r"holds \d+ ended trials of stage 'final', which had \d+; restore it"):
+    with pytest.raises(RecordError, match=r"holds \d+ ended trials of stage 'refit', which had \d+; restore it"):
         _ = cut.result.trials
 
     weightless = copy("weightless")

@@ -7,13 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional.classification import multilabel_f1_score
 
 from lab.tasks.task import micro_f1
 from lab.training.ensemble import (
     fit_temperature,
-    greedy,
+    gated,
     negative_log_likelihood,
     scores,
     weighted,
@@ -22,7 +24,7 @@ from lab.training.ensemble import (
 
 
 def _squared(target: Tensor):
-    return lambda prediction: float(((prediction - target) ** 2).mean())
+    return lambda prediction: (prediction - target) ** 2
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5, 4.0])
@@ -70,41 +72,86 @@ def test_a_temperature_keeps_the_order_and_one_changes_nothing():
 
 def test_the_likelihood_is_that_of_the_target():
     p = torch.tensor([[0.5, 0.5], [0.1, 0.9]])
-    assert negative_log_likelihood(p, torch.tensor([0, 1])) == pytest.approx(-(math.log(0.5) + math.log(0.9)) / 2)
-    assert math.isfinite(negative_log_likelihood(torch.tensor([[1.0, 0.0]]), torch.tensor([1])))
+    found = negative_log_likelihood(p, torch.tensor([0, 1])).tolist()
+    assert found == pytest.approx([-math.log(0.5), -math.log(0.9)])
+    assert torch.isfinite(negative_log_likelihood(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))).all()
 
 
-def test_greedy_finds_the_subset_that_is_best():
-    """Members 1 and 3 err in opposite directions; together they are exact."""
-    target = torch.zeros(4)
-    members = torch.tensor([[3.0] * 4, [1.0] * 4, [2.0] * 4, [-1.0] * 4])
-    found = greedy(members, _squared(target))
-    assert found.counts == (0, 1, 0, 1)
-    assert found.weights == (0, 0.5, 0, 0.5)
-    assert found.loss == pytest.approx(0, abs=1e-12)
-    assert (found.single, found.single_loss) == (1, 1.0)
+def _rows(*errors: float, n: int = 20) -> Tensor:
+    """Members that are wrong by as much everywhere [m, n]."""
+    return torch.tensor(errors, dtype=torch.float64)[:, None].expand(-1, n)
 
 
-def test_greedy_takes_a_member_more_than_once_where_that_helps():
-    found = greedy(torch.tensor([[1.0], [-2.0]]), _squared(torch.zeros(1)))
-    assert found.weights == (pytest.approx(2 / 3), pytest.approx(1 / 3))
-    assert found.loss == pytest.approx(0, abs=1e-12)
+def test_a_step_that_helps_everywhere_is_taken():
+    """Members 0 and 3 err in opposite directions; together they are exact."""
+    found = gated(_rows(1.0, 3.0, 2.0, -1.0), 1, _squared(torch.zeros(20)))
+    assert found.counts == (1, 0, 0, 1)
+    assert found.weights == (0.5, 0, 0, 0.5)
+    assert (found.loss, found.start_loss) == (0.0, 1.0)
 
 
-def test_greedy_falls_back_to_the_single_best():
-    found = greedy(torch.tensor([[5.0], [0.0], [4.0]]), _squared(torch.zeros(1)))
-    assert (found.counts, found.single, found.loss) == ((0, 1, 0), 1, 0.0)
+def test_a_member_is_taken_more_than_once_where_that_helps():
+    for errors, count in (((2.0, -1.0), 1), ((1.0, -1.5), 3)):
+        found = gated(_rows(*errors), count, _squared(torch.zeros(20)))
+        assert found.counts == (count, 2)
+        assert found.loss == pytest.approx(0, abs=1e-12)
+
+
+def test_the_first_stays_where_nothing_is_better():
+    found = gated(_rows(1.0, 1.0, 1.0), 3, _squared(torch.zeros(20)))
+    assert found.counts == (3, 0, 0)
+    assert found.loss == found.start_loss
+
+
+def test_a_gain_on_one_example_is_no_gain():
+    """One example of twenty gains; its share of the mean is exactly the mean's standard error, or less."""
+    members = _rows(1.0, 1.0).clone()
+    members[1, 7] = -1.0
+    assert gated(members, 1, _squared(torch.zeros(20))).counts == (1, 0)
+
+
+def test_the_gain_is_that_on_examples_that_did_not_choose():
+    """Fifty members of pure noise: the best of them looks better by luck on what chose it, and is not taken."""
+    rng = np.random.default_rng(0)
+    left = 0
+    for _ in range(40):
+        members = torch.from_numpy(rng.normal(size=(50, 40)))
+        members[0] *= 0.1
+        left += sum(gated(members, 3, _squared(torch.zeros(40))).counts[1:])
+    assert left == 0
+
+
+def test_too_few_examples_choose_nothing():
+    assert gated(_rows(1.0, -1.0, n=9), 1, _squared(torch.zeros(9))).counts == (1, 0)
 
 
 def test_one_member_is_an_ensemble_too():
-    assert greedy(torch.ones(1, 3), _squared(torch.zeros(3))).counts == (1,)
+    assert gated(torch.ones(1, 30), 1, _squared(torch.zeros(30))).counts == (1,)
 
 
 def test_a_member_that_predicts_nan_is_never_taken():
-    found = greedy(torch.tensor([[math.nan], [1.0], [-1.5]]), _squared(torch.zeros(1)))
-    assert found.counts[0] == 0
-    assert found.single == 1
+    found = gated(_rows(1.0, math.nan, -1.5), 1, _squared(torch.zeros(20)))
+    assert found.counts[1] == 0
+    assert found.counts[2] > 0
     assert math.isfinite(found.loss)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+@settings(deadline=None, max_examples=30)
+def test_the_choice_is_never_worse_than_its_start_on_what_chose_it(seed: int, count: int):
+    rng = np.random.default_rng(seed)
+    members = torch.from_numpy(rng.normal(size=(6, 30)) + rng.normal(size=(6, 1)))
+    found = gated(members, count, _squared(torch.zeros(30)), rounds=8)
+    assert found.loss <= found.start_loss
+    assert found.counts[0] >= count
+    assert sum(found.counts) < count + 8
+
+
+def test_a_temperature_tells_unlikely_classes_apart():
+    """Logits 0, -40 and -80 become at temperature 10 what logits 0, -4 and -8 are: nothing is clamped on the way."""
+    logits = torch.tensor([[0.0, -40.0, -80.0]])
+    cooled = with_temperature(logits.double().softmax(1), 10.0)
+    torch.testing.assert_close(cooled, (logits.double() / 10).softmax(1))
 
 
 def test_the_weighted_mean_keeps_shape_and_dtype():
@@ -128,14 +175,6 @@ def test_regression_has_its_metrics_alone():
 
 def _metric(output: Tensor, target: Tensor) -> Tensor:
     return ((output - target) ** 2).mean()
-
-
-def test_greedy_never_does_worse_than_the_single_best():
-    rng = np.random.default_rng(0)
-    for _ in range(10):
-        found = greedy(torch.from_numpy(rng.normal(size=(6, 8))), _squared(torch.zeros(8)), rounds=10)
-        assert found.loss <= found.single_loss
-        assert sum(found.counts) <= 10
 
 
 class TestSeveralLabels:
@@ -163,9 +202,10 @@ class TestSeveralLabels:
 
     def test_the_likelihood_is_the_binary_cross_entropy(self):
         logits, target = self._drawn(200)
-        expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
-        assert negative_log_likelihood(logits.sigmoid(), target) == pytest.approx(float(expected))
-        assert math.isfinite(negative_log_likelihood(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])))
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(dim=1)
+        torch.testing.assert_close(negative_log_likelihood(logits.sigmoid(), target), expected)
+        certain = negative_log_likelihood(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]))
+        assert torch.isfinite(certain).all()
 
     def test_scores_are_those_of_torchmetrics(self):
         logits, target = self._drawn(500)
