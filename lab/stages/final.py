@@ -4,7 +4,7 @@ can judge them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab.errors import RecordError
 from lab.lanes.engine import Engine
@@ -89,9 +89,11 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
 
 def _models(spec: StudySpec, confirmed: confirm.Confirmed) -> list[Trial]:
     final = spec.final
-    planned = [
-        _plan(spec, LONG, with_cycles(confirmed.chosen.one_cycle.params, 1), seed) for seed in range(final.seeds)
-    ]
+    one = with_cycles(confirmed.chosen.one_cycle.params, 1)
+    planned = [_plan(spec, LONG, one, seed) for seed in range(final.seeds)]
+    shorter = shorter_epochs(spec)
+    if shorter:
+        planned += [replace(_plan(spec, SHORTER, one, seed), epochs=shorter) for seed in range(final.seeds)]
     if _no_snapshots(spec, confirmed) is not None:
         return planned
     setup = (confirmed.chosen.several or confirmed.chosen.one_cycle).params

@@ -86,6 +86,19 @@ def test_an_interrupted_race_goes_on_where_it_was(explored: Study) -> None:
     assert [(row.plan_index, row.score) for row in read_trials(explored.record, "confirm")] == before
 
 
+def test_a_stage_that_was_begun_with_another_plan_is_begun_anew(explored: Study) -> None:
+    """As by another version, which trained other candidates or other seeds."""
+    confirm.run(explored.spec, explored.record, LocalEngine(1, lambda progress: True))
+    before = {row.trial.seed for row in read_trials(explored.record, "confirm")}
+    searched = read_trials(explored.record, "explore")
+    other = explored.spec.model_copy(update={"seed": 1})
+    found = confirm.run(other, explored.record, LocalEngine(1, lambda progress: True))
+    rows = read_trials(explored.record, "confirm")
+    assert not before & {row.trial.seed for row in rows}
+    assert len(rows) == found.trials == sum(len(entry.outcomes) for entry in found.candidates)
+    assert read_trials(explored.record, "explore") == searched
+
+
 def test_a_setting_that_was_tried_twice_counts_by_its_mean() -> None:
     scores = {1: (0.1, 0.95), 2: (0.2, 0.91), 3: (0.3, 0.90), 4: (0.4, 0.70), 5: (0.1, 0.89), 6: (0.4, 0.99)}
     rows = [TrialRow(n, Trial({"max_lr": rate}, n, 1), Outcome.COMPLETED, score) for n, (rate, score) in scores.items()]

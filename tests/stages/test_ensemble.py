@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lab.stages import selection
 from lab.stages.ensemble import Baseline, FailedBaseline
+from lab.stages.final import CYCLICAL, LONG, SHORTER, Run
 from lab.tasks import task as contract
 from lab.tasks.digits import Digits
 from tests.small import small_spec
@@ -32,3 +35,52 @@ def test_a_baseline_that_cannot_be_trained_is_left_out_with_its_reason() -> None
     assert isinstance(fitted, Baseline)
     assert fitted.test["accuracy"] == 1
     assert np.isfinite(fitted.fit_s)
+
+
+def _trained(role: str, seed: int, logits: Tensor, file: str = "a", snapshots: tuple[str, ...] = ("a",)) -> Any:
+    run = Run(role, seed, seed, {}, 4, "completed", 0.9, snapshots)
+    return selection._Trained(run, file, logits.softmax(1), logits.softmax(1))
+
+
+def _sure(target: Tensor, right: float, generator: torch.Generator) -> Tensor:
+    """Logits that say the target with so much weight, and noise."""
+    logits = torch.randn(len(target), 10, generator=generator, dtype=torch.float64)
+    logits[torch.arange(len(target)), target] += right
+    return logits
+
+
+def test_the_choice_begins_with_the_1cycle_runs_and_takes_what_surely_helps() -> None:
+    task, generator = Digits(), torch.Generator().manual_seed(0)
+    y = task.data("valid")[1]
+    judge = selection._Judge(task, y, y)
+    long = [_trained(LONG, seed, _sure(y, 4.0, generator)) for seed in range(3)]
+    useless = [_trained(CYCLICAL, seed, _sure(y, -4.0, generator)) for seed in (7, 8)]
+    groups = selection._alike([*useless, *long])
+    assert [[t.run.role for t in group] for group in groups] == [[LONG] * 3, [CYCLICAL] * 2]
+    assert judge.choose(groups).counts == (3, 0)
+    better = [_trained(CYCLICAL, seed, _sure(y, 12.0, generator)) for seed in (7, 8)]
+    assert judge.choose(selection._alike([*better, *long])).counts[1] > 0
+
+
+def test_snapshots_of_a_cycle_are_one_group_whatever_their_seed() -> None:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.zeros(30, dtype=torch.int64)
+    names = ("x", "y")
+    of_cycles = [_trained(CYCLICAL, seed, _sure(y, 1.0, generator), name, names) for seed in range(2) for name in names]
+    groups = selection._alike(of_cycles)
+    assert [[(t.run.seed, t.file) for t in group] for group in groups] == [[(0, "x"), (1, "x")], [(0, "y"), (1, "y")]]
+
+
+def test_shorter_runs_are_taken_where_longer_ones_are_surely_worse() -> None:
+    task, generator = Digits(), torch.Generator().manual_seed(0)
+    y = task.data("valid")[1]
+    judge = selection._Judge(task, y, y)
+    long = [_trained(LONG, seed, _sure(y, 4.0, generator)) for seed in range(3)]
+    for right, first in ((7.0, SHORTER), (4.0, LONG), (1.0, LONG)):
+        if right == 4.0:
+            shorter = [replace(t, run=replace(t.run, role=SHORTER)) for t in long]  # exactly as good
+        else:
+            shorter = [_trained(SHORTER, seed, _sure(y, right, generator)) for seed in range(3)]
+        groups = judge.shorter_if_better(selection._alike([*long, *shorter]))
+        assert groups[0][0].run.role == first
+        assert sum(map(len, groups)) == 6

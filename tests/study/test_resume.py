@@ -14,6 +14,7 @@ import pytest
 from lab.record.folder import Record
 from lab.record.trials import read_trials
 from lab.stages import STAGES
+from lab.study.cost import TRAINS
 from lab.study.study import Study
 from tests.small import lab, small, start_lab, write_yaml
 
@@ -46,10 +47,11 @@ def outcome_of(folder: Path) -> dict[str, Any]:
             (r.number, r.params, r.outcome, r.score, r.curve, r.trial.seed, r.step_losses)
             for r in read_trials(record, stage)
         ]
-        for stage in ("bounds", "explore", "confirm", "final")
+        for stage in TRAINS
     }
     artefacts = {stage: Study.open(folder).result.artefact(stage) for stage in NAMES}
-    weights = {path.name: path.read_bytes() for path in sorted((folder / "final").iterdir())}
+    kept = [path for of_stage in ("final", "refit") for path in sorted((folder / of_stage).iterdir())]
+    weights = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in kept}
     return {"trials": trials, "artefacts": artefacts, "weights": weights}
 
 

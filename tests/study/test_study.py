@@ -65,8 +65,8 @@ def test_confirmation_uses_seeds_the_search_never_saw_and_chooses_by_the_mean(fi
 
 
 def test_the_final_stage_trains_models_and_as_many_controls_of_each_kind(finished: Study) -> None:
-    """Two 1cycle runs and a cyclical one, each of which may be trained once more, and two 1cycle runs as long as a trial
-    of the search: 30 epochs in all, so eight runs of 4 epochs of each control."""
+    """Two 1cycle runs and a cyclical one, each of which may be trained once more, and two 1cycle runs as long as one of
+    the search: 30 epochs in all, so eight runs of 4 epochs of each control."""
     runs = finished.result.artefact("final")["runs"]
     counts = Counter(r["role"] for r in runs)
     assert counts == {"one_cycle": 2, "shorter": 2, "several": 1, "more": 6, "no_hero": 8}
