@@ -40,6 +40,8 @@ TaskField = Annotated[TaskRef, BeforeValidator(parse_task), PlainSerializer(dump
 SpaceField = Annotated[Space, BeforeValidator(_parse_space), PlainSerializer(_dump_space)]
 
 
+_MOST_TRIALS = 64
+"""Trials of a search that ends by itself."""
 _WEIGHT_DECAYS = (0.001, 0.01, 0.1)
 
 
@@ -183,6 +185,17 @@ class StudySpec(Section):
     storage: str | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Written by `lab` into a resolved spec: versions, commit, probe. Not read."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_many_as_pay(cls, value: Any) -> Any:
+        """`search.trials: auto` is a number that hardly any search needs, and an end where more trials gain nothing."""
+        search = value.get("search") if isinstance(value, Mapping) else None
+        if not isinstance(search, Mapping) or search.get("trials") != "auto":
+            return value
+        until = value.get("until", {})
+        ends = {"gain_below_noise": True, **until} if isinstance(until, Mapping) else until  # else it is refused
+        return {**value, "search": {**search, "trials": _MOST_TRIALS}, "until": ends}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from lab.errors import SpecError
+from lab.spec.plan import Until
 from lab.spec.space import Float, Space
 from lab.spec.study import BoundsSpec, StudySpec, parse_spec
+from tests.small import small
 
 MAX_LR = {"low": 1e-4, "high": 1.0, "log": True}
 BASE: dict[str, Any] = {"name": "a", "task": "digits", "space": {"max_lr": MAX_LR}}
@@ -118,6 +120,22 @@ def test_a_missing_key_is_named(key: str):
 def test_the_learning_rate_may_be_fixed_in_the_schedule():
     fixed = {"one": {"kind": "one_cycle", "max_lr": 0.1}, "several": {"kind": "snapshot", "max_lr": 0.1}}
     assert isinstance(parse_spec({**BASE, "space": {"x": MAX_LR}, "schedule": fixed}), StudySpec)
+
+
+def test_trials_auto_is_a_search_that_ends_where_more_trials_gain_nothing():
+    value = small(search={"trials": "auto", "epochs": 3})
+    spec = parse_spec(value)
+    assert (spec.search.trials, spec.until.gain_below_noise) == (64, True)
+    assert spec.search.epochs == 3
+    assert parse_spec(spec.model_dump(mode="json")) == spec
+    assert value["search"]["trials"] == "auto"
+    more = parse_spec({**value, "until": {"hours": 2.0}}).until
+    assert (more.gain_below_noise, more.hours) == (True, 2.0)
+    assert parse_spec({**value, "until": {"gain_below_noise": False}}).until == Until()
+    with pytest.raises(SpecError, match="until: 5 is not a mapping"):
+        parse_spec({**value, "until": 5})
+    with pytest.raises(SpecError, match=r"search\.trials: 'many'"):
+        parse_spec(small(search={"trials": "many"}))
 
 
 def test_a_short_search_has_a_short_range_test():
