@@ -15,6 +15,7 @@ from lab.errors import RecordError
 from lab.record.folder import Record, write_bytes
 from lab.record.spec_file import dump_spec
 from lab.record.trials import TrialRow, failures, read_trials
+from lab.report.search_gain import search_gain
 from lab.report.verdict import verdict
 from lab.schedules import Schedule
 from lab.spec.space import ends
@@ -112,6 +113,7 @@ def render(spec: StudySpec, record: Record) -> str:
         explain=artefacts.explain,
         explained=artefacts.explained,
         confirm=artefacts.confirm,
+        search_gain=search_gain(artefacts.confirm) if artefacts.confirm else None,
         ensemble=artefacts.ensemble,
         refit=artefacts.refit,
         handed=artefacts.handed,
