@@ -60,7 +60,7 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
     if not pool:
         raise StudyError("ensemble: no final model left weights; look at final.json")
     judge = _Judge(task, valid[1], test[1])
-    groups = judge.shorter_if_better(_alike(pool))
+    groups = judge.of_better_length(_alike(pool))
     selection = judge.choose(groups)
     weights = [weight / len(group) for group, weight in zip(groups, selection.weights, strict=True) for _ in group]
     ordered = [member for group in groups for member in group]
@@ -123,16 +123,15 @@ class _Judge:
         temperature = fit_temperature(prediction, self._valid_y, kind)
         return negative_log_likelihood(cooled(prediction, temperature, kind), self._valid_y)
 
-    def shorter_if_better(self, groups: list[list[_Trained]]) -> list[list[_Trained]]:
-        """The groups, the shorter 1cycle runs first where their mean surely has less loss than that of the long."""
-        first, *others = groups
-        shorter = next((group for group in others if group[0].run.role == SHORTER), None)
-        if shorter is None or first[0].run.role != LONG:
+    def of_better_length(self, groups: list[list[_Trained]]) -> list[list[_Trained]]:
+        """The groups without the 1cycle runs of one length: of the longer, if the mean of the shorter surely has less
+        loss."""
+        by_role = {group[0].run.role: group for group in groups}
+        if LONG not in by_role or SHORTER not in by_role:
             return groups
-        gain = self.loss(self.average(first)[0]) - self.loss(self.average(shorter)[0])
-        if not surely_positive(gain):
-            return groups
-        return [shorter, *(group for group in groups if group is not shorter)]
+        gain = self.loss(self.average(by_role[LONG])[0]) - self.loss(self.average(by_role[SHORTER])[0])
+        worse = LONG if surely_positive(gain) else SHORTER
+        return [group for group in groups if group[0].run.role != worse]
 
     def choose(self, groups: list[list[_Trained]]) -> Selection:
         """From the plain mean of the first group, as far as another surely helps."""

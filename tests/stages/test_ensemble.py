@@ -81,6 +81,5 @@ def test_shorter_runs_are_taken_where_longer_ones_are_surely_worse() -> None:
             shorter = [replace(t, run=replace(t.run, role=SHORTER)) for t in long]  # exactly as good
         else:
             shorter = [_trained(SHORTER, seed, _sure(y, right, generator)) for seed in range(3)]
-        groups = judge.shorter_if_better(selection._alike([*long, *shorter]))
-        assert groups[0][0].run.role == first
-        assert sum(map(len, groups)) == 6
+        groups = judge.of_better_length(selection._alike([*long, *shorter]))
+        assert [[t.run.role for t in group] for group in groups] == [[first] * 3]
