@@ -16,6 +16,7 @@ from lab.spec.batch_size import batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import Training
 from lab.spec.study import StudySpec
+from lab.study.undecided import assumed
 from lab.tasks.load import load_task
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     task = load_task(spec.task)
     if isinstance(task, TrialFunction):
         return spec, ()
+    task.assumed = assumed(task, spec) if record.begun else {}
     check_optimizer(spec.optimizer, spec.space)
     sizes = batch_sizes(spec.batch_size, spec.space)
     task.cache = record.data_folder.resolve()
-    spec = spec.model_copy(update={"task": replace(spec.task, opened=task)})
+    spec = spec.model_copy(update={"task": replace(spec.task, opened=task, assumed=task.assumed)})
     description = task.describe()
     for split in TRAIN_AND_VALID:
         check_data(task, split)

@@ -12,6 +12,7 @@ from lab.errors import TaskError
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes, whole_batches
 from lab.spec.plan import Job
 from lab.spec.study import StudySpec
+from lab.study import undecided
 from lab.study.cost import TRAINS, steps_of, trainings
 from lab.study.study import hyperparameter_doubts
 from lab.tasks.builtin import BUILTIN
@@ -35,6 +36,7 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     found = trainings(spec, steps_each)
     lines = [f"data     {fact}" for fact in description.facts]
     lines += [f"warning  {doubt}" for doubt in description.warnings]
+    lines += [f"space    {line}" for line in undecided.lines(spec, load=probe)]
     lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs, _) in found.items() if n]
     total = sum(of_stage.trainings for of_stage in found.values())
     epochs = sum(of_stage.epochs for of_stage in found.values())

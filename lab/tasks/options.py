@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, dataclass_transform
 
 from lab.errors import SpecError, nearest
+from lab.tasks.undecided import AUTO, Undecided
 
 Range: TypeAlias = tuple[float, float]
 """From where on and below where a hyperparameter's values lie."""
@@ -67,6 +68,7 @@ SHARE = Allowed(
     "is not a share between 0 and 1", lambda value: _is_number(value, (int, float)) and 0 <= value < 1, (0, 1)
 )
 FLAG = Allowed("is not true or false", lambda value: isinstance(value, bool), (0, 2))
+FLAG_OR_AUTO = Allowed(f"{FLAG.refusal}, or {AUTO}", lambda value: FLAG.holds(value) or value == AUTO, FLAG.range)
 PATH = Allowed("is not a path", lambda value: isinstance(value, str) and value != "")
 
 
@@ -79,6 +81,8 @@ class Option:
     allowed: Allowed = ANYTHING
     searched: bool = False
     """Whether a hyperparameter of the same name wins over it."""
+    undecided: Undecided | None = None
+    """What a study tries where it is `auto`."""
 
 
 def option(
@@ -88,9 +92,10 @@ def option(
     default: Any = MISSING,
     default_factory: Any = MISSING,
     searched: bool = False,
+    undecided: Undecided | None = None,
 ) -> Any:
     """A field that is an option; it is required where it has no default."""
-    metadata = {"option": Option(meaning, allowed, searched)}
+    metadata = {"option": Option(meaning, allowed, searched, undecided)}
     return field(default=default, default_factory=default_factory, metadata=metadata)
 
 
@@ -167,6 +172,11 @@ class Options:
         """The hyperparameters that the task knows, and where their values lie."""
         searched = {name: entry.allowed.range for name, entry in cls.declared().items() if entry.searched}
         return {**cls.hyperparameters, **searched}
+
+    def undecided(self) -> dict[str, Undecided]:
+        """The options that are `auto` and have to be tried, with what is tried."""
+        entries = self.declared().items()
+        return {name: e.undecided for name, e in entries if e.undecided is not None and getattr(self, name) == AUTO}
 
     def plain(self) -> dict[str, Any]:
         """The options as a spec writes them."""

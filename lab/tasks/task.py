@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
+from lab.spec.space import Value
 from lab.spec.trial import Trial
 from lab.tasks.description import Description
+from lab.tasks.undecided import Undecided
 
 Split: TypeAlias = Literal["train", "valid", "test"]
 TRAIN_AND_VALID: tuple[Split, ...] = ("train", "valid")
@@ -104,6 +106,9 @@ class Task(ABC):
     """Which options name files or folders; a spec's are looked for beside it."""
     cache: Path | None = None
     """A folder of the study's where the task may keep what is costly to read again; set by whoever runs it."""
+    assumed: Mapping[str, Value] = MappingProxyType({})
+    """What holds for options of `undecided` that no trial of a study says, where that is not the first value of each:
+    the study was begun before they were tried. Set by whoever runs it."""
 
     @abstractmethod
     def model(self, params: Mapping[str, Any]) -> nn.Module:
@@ -183,6 +188,11 @@ class Task(ABC):
     def takes(self) -> bool:
         """Whether it may be handed its tensors."""
         return type(self).take is not Task.take
+
+    @property
+    def undecided(self) -> Mapping[str, Undecided]:
+        """Options that may help or harm, and that nobody has decided: a study tries each as a hyperparameter."""
+        return {}
 
     def describe(self) -> Description:
         """What the data look like and what is doubtful about them."""

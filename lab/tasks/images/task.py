@@ -27,6 +27,7 @@ from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.source import Source, open_source, plain_images, relabelled
 from lab.tasks.options import constructed_by
 from lab.tasks.task import Data, Given, Split, Task, accuracy, micro_f1
+from lab.tasks.undecided import Undecided
 
 
 class Images(Task):
@@ -110,10 +111,14 @@ class Images(Task):
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32]:
         fitted = self._learned
-        return self._options.draw(examples, (fitted.height, fitted.width), random, params)
+        return self._options.draw(examples, (fitted.height, fitted.width), random, {**self.assumed, **params})
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
         return augment(x, y, draws, len(self._learned.class_names))
+
+    @property
+    def undecided(self) -> Mapping[str, Undecided]:
+        return self._options.undecided()
 
     # A user's later files and the report.
 
