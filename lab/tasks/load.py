@@ -32,8 +32,8 @@ def describe(ref: TaskRef) -> Description:
     """
     check_reference(ref)
     builtin = BUILTIN.get(ref.kind)
-    if builtin is None or not builtin.describe:
-        return Description(train_examples=builtin.train_examples if builtin else None)
+    if builtin is None:
+        return Description()
     description: Description = _imported(builtin.describe)(ref.options)
     return description
 

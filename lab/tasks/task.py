@@ -195,12 +195,22 @@ class Task(ABC):
         return {}
 
     def describe(self) -> Description:
-        """What the data look like and what is doubtful about them."""
-        return Description()
+        """What the data look like and what is doubtful about them: by default the shares of classes or labels, and
+        what always naming the commonest scores."""
+        from lab.tasks.classes import facts_of
+
+        try:
+            train, valid = (self.data(split)[1].cpu().numpy() for split in TRAIN_AND_VALID)
+            facts = () if self.kind == "regression" else facts_of(train, valid, self.class_names)
+            return Description(facts, train_examples=len(train))
+        except Exception:  # it may raise anything; the contract's check says what is wrong with its data
+            return Description()
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
-        """Models of other kinds to compare with, on the same split."""
-        return ()
+        """Models of other kinds to compare with, on the same split: by default a constant and a linear model."""
+        from lab.tasks.baselines import of_tensors
+
+        return of_tensors(self, seed)
 
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         """One example for people: name to text, or, under `image`, a data URI."""

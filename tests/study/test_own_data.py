@@ -110,6 +110,8 @@ class TestClassesOfATable:
     def test_baselines_and_examples_are_those_of_the_test_split(self, table_study: Study):
         found = read_json(table_study.record.folder / "ensemble.json")
         assert [b["name"] for b in found["baselines"]] == [
+            "always the commonest class (yes)",
+            "logistic regression (scikit-learn)",
             "random forest (scikit-learn)",
             "histogram gradient boosting (scikit-learn)",
         ]

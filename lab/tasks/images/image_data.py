@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError
-from lab.tasks.classes import alike_lines, commonest, lopsided, share_of_each, thin_classes
+from lab.tasks.classes import alike_lines, facts_of, lopsided, thin_classes
 from lab.tasks.description import Description
 from lab.tasks.images.decode import decode
 from lab.tasks.images.options import ImageOptions
@@ -242,8 +242,7 @@ class ImageData:
             f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",
             f"images {sizes} (split: {declared})",
             f"{fitted.channels} channels of {fitted.width}x{fitted.height} pixels",
-            share_of_each(train, names),
-            *(() if fitted.multilabel else (commonest(train, valid, names),)),
+            *facts_of(train, valid, names),
         )
         return Description(facts, self._warnings(), len(self.rows["train"]))
 

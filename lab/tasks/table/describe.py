@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lab.tasks.classes import commonest, share_of_each
+from lab.tasks.classes import facts_of
 from lab.tasks.description import Description, some
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.data_warnings import warnings_of
@@ -42,9 +42,7 @@ def _facts(data: TableData) -> Iterator[str]:
     kind = data.plan.resolved(data.classes is not None)
     yield f"rows {sizes} (split: {kind}{' by ' + data.plan.by if data.plan.by else ''})"
     if target.kind != "regression":
-        yield share_of_each(data.targets("train"), target.class_names)
-    if target.kind == "classification":
-        yield commonest(data.targets("train"), data.targets("valid"), target.levels)
+        yield from facts_of(data.targets("train"), data.targets("valid"), target.class_names)
     plain = [c.name for c in columns if c.type == "number"]
     if plain:
         yield f"numbers: {some(plain)}"

@@ -152,9 +152,10 @@ class Table(Task):
         return describe_data(self._data)
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
-        from lab.tasks.table.baselines import forests
+        from lab.tasks.baselines import constant
+        from lab.tasks.table.baselines import forests, linear
 
-        return forests(self._data, seed)
+        return constant(self), linear(self._data), *forests(self._data, seed)
 
     def rows_of(self, split: Split) -> pd.DataFrame:
         """A split's rows as the user's table has them."""
