@@ -93,7 +93,7 @@ def _meaning(spec: StudySpec) -> dict[str, Any]:
     ref = spec.task
     return {
         "task": ref.kind,
-        "task options": dict(ref.options),
+        "task options": {name: value for name, value in ref.options.items() if value is not None},
         "search.epochs": spec.search.epochs,
         "batch_size": spec.batch_size,
         "optimizer": spec.optimizer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,6 +38,9 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     task = load_task(spec.task)
     if isinstance(task, TrialFunction):
         return spec, ()
+    kept = record.task()
+    if kept is not None and record.begun and kept["fitted"] not in (None, _as_kept(task.fitted())):
+        task.restore(kept["fitted"])  # by an earlier version, which told less or something else
     task.assumed = assumed(task, spec) if record.begun else {}
     check_optimizer(spec.optimizer, spec.space)
     sizes = batch_sizes(spec.batch_size, spec.space)
@@ -53,7 +57,6 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         "facts": description.facts,
         "warnings": description.warnings,
     }
-    kept = record.task()
     if kept is None or not record.begun:
         write_json(record.task_path, value)
     elif kept["data"] != value["data"]:
@@ -62,6 +65,10 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
             "study with another --dir"
         )
     return spec, description.warnings
+
+
+def _as_kept(fitted: object) -> object:
+    return json.loads(json.dumps(fitted))
 
 
 def _digest(task: Task) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab.spec.space import Choice, Space, Value
 from lab.spec.study import StudySpec
@@ -46,8 +46,14 @@ def is_same(stored: StudySpec, asked: StudySpec) -> bool:
     Raises:
         LabError: as `lab.tasks.load.load_task`; where the specs are equal as they stand, nothing is loaded.
     """
-    held = stored.what()
-    return held == asked.what() or held in (with_undecided(asked).what(), _earlier(asked).what())
+    held = _what(stored)
+    return held == _what(asked) or held in (_what(with_undecided(asked)), _what(_earlier(asked)))
+
+
+def _what(spec: StudySpec) -> dict[str, Any]:
+    """The question, without options that are left to their default: an earlier version had not all of them."""
+    what = spec.what()
+    return what | {"task": {name: value for name, value in what["task"].items() if value is not None}}
 
 
 def _earlier(spec: StudySpec) -> StudySpec:

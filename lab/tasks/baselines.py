@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lab.tasks.scored import quantile_of
 from lab.tasks.task import Baseline, Kind, Split, Task, defines
 
 _SIDE = 16
@@ -63,6 +64,9 @@ def constant(task: Task) -> Baseline:
 def _middle(task: Task, y: Tensor) -> tuple[str, Tensor]:
     """The better constant for the task's metric: its name, and a value for each output."""
     middles = {"mean": y.mean(dim=0, keepdim=True), "median": y.median(dim=0, keepdim=True).values}
+    quantile = quantile_of(task.metric)
+    if quantile is not None:
+        middles[f"{quantile:g} quantile"] = torch.quantile(y.float(), quantile, dim=0, keepdim=True).to(y.dtype)
     sign = 1 if task.direction == "maximize" else -1
     metric = task.metrics[task.metric]
     scores = {name: sign * float(metric(value.expand_as(y), y)) for name, value in middles.items()}

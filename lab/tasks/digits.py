@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from lab.errors import TaskError
 from lab.tasks.digits_data import CLASS_NAMES, digits
 from lab.tasks.digits_options import DigitsOptions
+from lab.tasks.metrics import metrics_of
 from lab.tasks.options import constructed_by
+from lab.tasks.scored import score_of
 from lab.tasks.task import Data, Split, Task
 
 
@@ -27,6 +29,10 @@ class Digits(Task):
         self.options = options.plain()
         self.architecture = options.model
         self.split_seed = options.split_seed
+        if options.metric is not None:
+            score, default = score_of(options, self.kind), score_of(DigitsOptions(), self.kind)
+            self.metric, self.direction = score.metric, score.direction
+            self.metrics = metrics_of(score, default, self.kind)
         self._tensors: dict[Split, Data] = {}
 
     @cached_property

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lab.tasks.classes import facts_of
 from lab.tasks.description import Description
 from lab.tasks.digits_options import DigitsOptions
+from lab.tasks.scored import check_defined
 
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
 
@@ -30,6 +31,8 @@ def digits(split_seed: int) -> dict[Literal["train", "valid", "test"], tuple[NDA
 
 def describe(options: Mapping[str, Any]) -> Description:
     """What a spec's options for the task `digits` come to."""
-    parts = digits(DigitsOptions.parse(options).split_seed)
+    parsed = DigitsOptions.parse(options)
+    parts = digits(parsed.split_seed)
+    check_defined(parsed, "classification", {split: y for split, (_, y) in parts.items()})
     train, valid = parts["train"][1], parts["valid"][1]
     return Description(facts_of(train, valid, CLASS_NAMES), train_examples=len(train))

@@ -70,6 +70,8 @@ SHARE = Allowed(
 FLAG = Allowed("is not true or false", lambda value: isinstance(value, bool), (0, 2))
 FLAG_OR_AUTO = Allowed(f"{FLAG.refusal}, or {AUTO}", lambda value: FLAG.holds(value) or value == AUTO, FLAG.range)
 PATH = Allowed("is not a path", lambda value: isinstance(value, str) and value != "")
+METRIC = Allowed("is not a metric's name", PATH.holds)
+"""Of one's own it is FILE.py:NAME, and that file is looked for as a path is."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,8 @@ class Options:
 
     @classmethod
     def paths(cls) -> tuple[str, ...]:
-        """The options that name files or folders."""
-        return tuple(name for name, entry in cls.declared().items() if entry.allowed is PATH)
+        """The options that name files or folders, or may."""
+        return tuple(name for name, entry in cls.declared().items() if entry.allowed in (PATH, METRIC))
 
     @classmethod
     def reads(cls) -> dict[str, Range]:
@@ -194,8 +196,14 @@ def absolute(options: Mapping[str, Any], paths: Collection[str], folder: Path) -
     return {
         name: str(folder / value)
         for name, value in options.items()
-        if name in paths and isinstance(value, str) and value and not value.startswith(HUB)
+        if name in paths and isinstance(value, str) and _is_path(name, value)
     }
+
+
+def _is_path(name: str, value: str) -> bool:
+    if name == "metric":  # in a file of one's own, or a word
+        return value.rpartition(":")[0].endswith(".py")
+    return value != "" and not value.startswith(HUB)
 
 
 _P = ParamSpec("_P")

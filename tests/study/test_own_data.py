@@ -13,9 +13,12 @@ import pytest
 
 from lab.cli.main import main
 from lab.errors import RecordError, TaskError
-from lab.record.folder import read_json
+from lab.record.folder import read_json, write_json
 from lab.spec.study import parse_spec
 from lab.study.study import Study
+from lab.tasks.load import load_task
+from lab.tasks.metrics import Decided
+from lab.tasks.task import micro_f1
 from tests.cli.test_bad_input import refuse
 from tests.own_data import pixels, table, write_folders, write_table
 from tests.own_studies import own_spec, own_study
@@ -176,6 +179,22 @@ def test_several_labels_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
     first = found.iloc[0]
     expected = " ".join(name for name in ("up", "ex") if first[f"p_{name}"] > 0.5)
     assert ("" if pd.isna(first["labels"]) else first["labels"]) == expected
+
+
+def test_labels_of_a_study_begun_by_an_earlier_version_are_scored_as_then(tmp_path: Path):
+    frame = table(90).assign(up=lambda f: (f["number"] > 0) * 1, ex=lambda f: (f["letter"] == "x") * 1)
+    path = write_table(tmp_path / "labels.csv", frame.drop(columns="answer"))
+    spec = parse_spec(own_spec({"kind": "table", "path": str(path), "target": ["up", "ex"]}))
+    study = Study.from_spec(spec, tmp_path / "run")
+    study.run(until="explore")
+    assert isinstance(load_task(study.spec.task).metrics["micro_f1"], Decided)
+    kept = read_json(study.record.task_path)
+    del kept["fitted"]["thresholds"]
+    write_json(study.record.task_path, kept)
+    study = Study.open(tmp_path / "run")
+    study.run(until="confirm")
+    assert load_task(study.spec.task).metrics["micro_f1"] is micro_f1
+    assert read_json(study.record.task_path) == kept
 
 
 def test_images_of_class_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):

@@ -22,6 +22,7 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from torch import Tensor
 
 from lab.tasks.baselines import fit_linear, linear_name
+from lab.tasks.scored import quantile_of
 from lab.tasks.table.encoding import categories_of, numbers_of
 from lab.tasks.table.table_data import TableData
 from lab.tasks.task import Baseline, Split
@@ -78,10 +79,20 @@ def _boosting(data: TableData, seed: int) -> Any:
     levels = [len(c.levels) + 1 for c in categories_of(data.fitted.columns)]
     mask = [n <= _MOST_LEVELS for n in levels] + [False] * len(numbers_of(data.fitted.columns))
     kind = HistGradientBoostingRegressor if target.kind == "regression" else HistGradientBoostingClassifier
-    one = kind(categorical_features=mask, random_state=seed)
+    one = kind(categorical_features=mask, random_state=seed, **_loss_of(data))
     if target.kind == "multilabel":
         return MultiOutputClassifier(one)
     return MultiOutputRegressor(one) if target.kind == "regression" and len(target.names) > 1 else one
+
+
+def _loss_of(data: TableData) -> dict[str, Any]:
+    """The loss that the metric asks for, where boosting has it."""
+    if data.fitted.target.kind != "regression" or data.options.metric is None:
+        return {}
+    quantile = quantile_of(data.options.metric)
+    if quantile is not None:
+        return {"loss": "quantile", "quantile": quantile}
+    return {"loss": "absolute_error"} if data.options.metric == "mae" else {}
 
 
 def _fit(data: TableData, model: Any, fill: bool) -> Callable[[Split], Tensor]:

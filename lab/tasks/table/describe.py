@@ -7,6 +7,7 @@ from typing import Any
 
 from lab.tasks.classes import facts_of
 from lab.tasks.description import Description, some
+from lab.tasks.scored import check_defined
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.data_warnings import warnings_of
 from lab.tasks.table.options import TableOptions
@@ -30,7 +31,9 @@ def describe_data(data: TableData) -> Description:
         TaskError: a row of any split does not fit to what was learned from the training rows.
     """
     for split in data.rows:
-        data.encoded(split), data.targets(split)
+        data.encoded(split)
+    targets = {split: data.targets(split) for split in data.rows}
+    check_defined(data.options, data.fitted.target.kind, targets)
     return Description(tuple(_facts(data)), tuple(warnings_of(data)), len(data.rows["train"]))
 
 
