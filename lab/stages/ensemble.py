@@ -44,6 +44,8 @@ class ChosenEnsemble:
     """Epochs of all models that were trained to choose from."""
     test: dict[str, Measured]
     """By metric."""
+    thresholds: tuple[float, ...] = ()
+    """From which probability on each label is said; none: from a half on."""
 
 
 @dataclass(frozen=True)

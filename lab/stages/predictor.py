@@ -80,6 +80,11 @@ class Ensemble:
     def kind(self) -> Kind:
         return self._task.kind
 
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """From which probability on each label is said; none: from a half on."""
+        return self._chosen.thresholds
+
     def prepare(self, raw: Any) -> Tensor:
         """Raw inputs [n, ...] made ready for `predict`, as the task says."""
         return tried(f"{type(self._task).__name__}.prepare", lambda: self._task.prepare(raw))
@@ -90,7 +95,8 @@ class Ensemble:
 
     def scores(self, prediction: Tensor, y: Tensor) -> dict[str, float]:
         """The task's metrics of a prediction of `predict`, as the report has them."""
-        return scores(prediction, y, self.kind, self._task.metrics)
+        thresholds = torch.tensor(self.thresholds) if self.thresholds else None
+        return scores(prediction, y, self.kind, self._task.metrics, thresholds)
 
     def predict(self, x: Any) -> Tensor:
         """Predictions for inputs [n, ...], prepared as the task's `data` prepares them.

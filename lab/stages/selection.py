@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from lab.tasks.task import Data, Task
 from lab.training.ensemble import Selection, fit_temperature, greedy, negative_log_likelihood, scores, weighted
 from lab.training.ensemble import with_temperature as cooled
 from lab.training.examples import uncertainty, wrongness
+from lab.training.thresholds import thresholds_of
 
 _SHOWN = 12
 """Examples of each sort that are kept for the report."""
@@ -61,6 +63,7 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
         if w > 0
     )
     temperature, result = judge.score(chosen)
+    thresholds = thresholds_of(task, cooled(chosen[0], temperature, task.kind), valid[1])
     return Ensembled(
         metric=task.metric,
         kind=task.kind,
@@ -73,10 +76,11 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
             single_valid_loss=selection.single_loss,
             epochs=sum(run.epochs for run in runs),
             test=result,
+            thresholds=() if thresholds is None else tuple(thresholds.tolist()),
         ),
         controls=controls,
         baselines=_baselines(spec, task, test[1]),
-        examples=_examples(task, temperature, chosen[1], test[1]),
+        examples=_examples(task, temperature, chosen[1], test[1], thresholds),
     )
 
 
@@ -120,8 +124,9 @@ class _Judge:
         """The temperature that the validation split asks for, and the test scores with it."""
         on_valid, on_test = prediction
         temperature = fit_temperature(on_valid, self._valid_y, self._task.kind)
-        on_test = cooled(on_test, temperature, self._task.kind)
-        return temperature, scores(on_test, self._test_y, self._task.kind, self._task.metrics)
+        on_valid, on_test = (cooled(p, temperature, self._task.kind) for p in (on_valid, on_test))
+        thresholds = thresholds_of(self._task, on_valid, self._valid_y)
+        return temperature, scores(on_test, self._test_y, self._task.kind, self._task.metrics, thresholds)
 
 
 def _controls(judge: _Judge, trained: list[_Trained], epochs: int) -> tuple[Control, ...]:
@@ -155,12 +160,14 @@ def _baselines(spec: StudySpec, task: Task, test_y: Tensor) -> tuple[Baseline | 
     One that cannot be trained is left out with its reason: the study's own models are all there by then.
     """
     found: list[Baseline | FailedBaseline] = []
+    valid_y = task.data("valid")[1]
     for baseline in task.baselines(derive_seed(spec.seed, "baselines")):
         begin = time.monotonic()
         try:
             predict = baseline.fit()
             seconds = time.monotonic() - begin
-            result = scores(predict("test"), test_y, task.kind, task.metrics)
+            thresholds = thresholds_of(task, partial(predict, "valid"), valid_y)
+            result = scores(predict("test"), test_y, task.kind, task.metrics, thresholds)
         except Exception as error:  # of another library, on data that it may not have been made for
             found.append(FailedBaseline(baseline.name, " ".join(f"{type(error).__name__}: {error}".split())))
             continue
@@ -168,7 +175,9 @@ def _baselines(spec: StudySpec, task: Task, test_y: Tensor) -> tuple[Baseline | 
     return tuple(found)
 
 
-def _examples(task: Task, temperature: float, on_test: Tensor, target: Tensor) -> dict[str, tuple[Example, ...]]:
+def _examples(
+    task: Task, temperature: float, on_test: Tensor, target: Tensor, thresholds: Tensor | None
+) -> dict[str, tuple[Example, ...]]:
     """The test examples that the chosen ensemble is most wrong and least sure about."""
     prediction = cooled(on_test, temperature, task.kind)
     ranked = {"most wrong": wrongness(prediction, target, task.kind)}
@@ -179,7 +188,7 @@ def _examples(task: Task, temperature: float, on_test: Tensor, target: Tensor) -
         name: tuple(
             Example(
                 index=index,
-                said=_said(task, prediction[index], None),
+                said=_said(task, prediction[index], None, thresholds),
                 true=_said(task, prediction[index], target[index]),
                 shown=dict(task.show("test", index)),
             )
@@ -189,7 +198,7 @@ def _examples(task: Task, temperature: float, on_test: Tensor, target: Tensor) -
     }
 
 
-def _said(task: Task, prediction: Tensor, target: Tensor | None) -> str:
+def _said(task: Task, prediction: Tensor, target: Tensor | None, thresholds: Tensor | None = None) -> str:
     """A prediction, or with a target the target, in words."""
     names = task.class_names
     if task.kind == "classification":
@@ -197,7 +206,8 @@ def _said(task: Task, prediction: Tensor, target: Tensor | None) -> str:
         name = names[number] if names else str(number)
         return f"{name} ({float(prediction[number]):.0%})"
     if task.kind == "multilabel":
-        chosen = torch.nonzero((prediction if target is None else target) > 0.5)[:, 0].tolist()
+        least = 0.5 if thresholds is None else thresholds
+        chosen = torch.nonzero(prediction > least if target is None else target > 0.5)[:, 0].tolist()
         return ", ".join(names[i] if names else str(i) for i in chosen) or "none"
     values = (prediction if target is None else target).reshape(-1).tolist()
     return ", ".join(f"{value:.4g}" for value in values)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from lab.tasks.scored import quantile_of
@@ -116,7 +117,7 @@ def fit_linear(kind: Kind, x: Any, y: NDArray[Any], classes: int) -> Callable[[A
     from sklearn.linear_model import LogisticRegression, RidgeCV
 
     if kind == "regression":
-        ridge = RidgeCV(_RIDGES).fit(x, y.reshape(len(y), -1))
+        ridge = _quietly(RidgeCV(_RIDGES), x, y.reshape(len(y), -1))
         return lambda features: _float32(ridge.predict(features).reshape(features.shape[0], -1))
     if kind == "classification":
         model = _quietly(LogisticRegression(max_iter=_ITERATIONS), x, y)
@@ -143,10 +144,13 @@ def fit_linear(kind: Kind, x: Any, y: NDArray[Any], classes: int) -> Callable[[A
 
 
 def _quietly(model: Any, x: Any, y: NDArray[Any]) -> Any:
-    """A model that was trained; as far as it came in its iterations, it is a reference."""
+    """A model that was trained; as far as it came in its iterations, it is a reference.
+
+    Threads that wait for each other on a busy machine took a hundred times as long as one.
+    """
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
+    with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(x, y)
 

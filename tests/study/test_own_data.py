@@ -176,9 +176,34 @@ def test_several_labels_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
     found, said = _predict(capsys, monkeypatch, study.record.folder, path)
     assert list(found.columns) == ["labels", "p_up", "p_ex"]
     assert set(_scores(said[-1])) == {"micro_f1", "nll", "calibration_error"} == set(_reported(study))
-    first = found.iloc[0]
-    expected = " ".join(name for name in ("up", "ex") if first[f"p_{name}"] > 0.5)
-    assert ("" if pd.isna(first["labels"]) else first["labels"]) == expected
+    chosen = read_json(study.record.folder / "ensemble.json")["chosen"]
+    up, ex = chosen["thresholds"]
+    said_of = zip(found["labels"].fillna(""), found["p_up"], found["p_ex"], strict=True)
+    for labels, p_up, p_ex in said_of:
+        assert labels == " ".join(name for name, p, t in (("up", p_up, up), ("ex", p_ex, ex)) if p > t)
+
+
+def test_rare_labels_are_said_from_the_threshold_that_validation_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"number": random.normal(size=400)})
+    for label in range(8):
+        p = 1 / (1 + np.exp(2.5 - (0.6 + 0.1 * label) * frame["number"]))
+        frame[f"label{label}"] = (random.random(400) < p) * 1
+    path = write_table(tmp_path / "table.parquet", frame)
+    names = [f"label{label}" for label in range(8)]
+    task = {"kind": "table", "path": str(path), "target": names, "layers": [8], "split": {"seed": 1}}
+    study = own_study(tmp_path / "run", task)
+    ensembled = read_json(study.record.folder / "ensemble.json")
+    assert max(ensembled["chosen"]["thresholds"]) < 0.5
+    # With a threshold even a constant scores, which says none of these labels from a half on.
+    assert ensembled["baselines"][0]["test"]["micro_f1"] > 0.1
+    assert ensembled["baselines"][1]["test"]["micro_f1"] > 0.2
+    assert _reported(study)["micro_f1"] > 0.1
+    rows = load_task(study.spec.task).rows_of("test")
+    said = _predict(capsys, monkeypatch, study.record.folder, write_table(tmp_path / "test.csv", rows))[1]
+    assert _scores(said[-1])["micro_f1"] == pytest.approx(_reported(study)["micro_f1"])
 
 
 def test_labels_of_a_study_begun_by_an_earlier_version_are_scored_as_then(tmp_path: Path):
