@@ -29,7 +29,8 @@ def predict(
     for note in given.notes:
         print(f"{input}: {note}", file=sys.stderr)
     prediction = ensemble.predict(given.x)
-    table, formulas = harmless(as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, given.names))
+    found = as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, given.names, ensemble.thresholds)
+    table, formulas = harmless(found)
     if output is None:
         print(table.to_csv(index=False), end="")
     else:
@@ -47,12 +48,18 @@ def predict(
             file=sys.stderr,
         )
     elif given.y is not None:
-        found = ensemble.scores(prediction, given.y)
-        told = ", ".join(f"{name} {value:.6g}" for name, value in found.items())
+        scores = ensemble.scores(prediction, given.y)
+        told = ", ".join(f"{name} {value:.6g}" for name, value in scores.items())
         print(f"{input}: {told} on {len(given.y)} examples", file=sys.stderr)
 
 
-def as_table(prediction: Any, kind: str, class_names: tuple[str, ...], names: tuple[str, ...] = ()) -> pd.DataFrame:
+def as_table(
+    prediction: Any,
+    kind: str,
+    class_names: tuple[str, ...],
+    names: tuple[str, ...] = (),
+    thresholds: tuple[float, ...] = (),
+) -> pd.DataFrame:
     """Predictions [n, c] or [n, ...] as a table: the class, or the labels, and every probability; or the values.
 
     Where one is no finite number there is no class and no label.
@@ -71,7 +78,8 @@ def as_table(prediction: Any, kind: str, class_names: tuple[str, ...], names: tu
             column, chosen = "class", [known[i] for i in flat.argmax(axis=1)]
         else:
             column = "labels"
-            chosen = [" ".join(name for name, p in zip(known, row, strict=True) if p > 0.5) for row in flat]
+            least = thresholds or (0.5,) * len(known)
+            chosen = [" ".join(name for name, p, t in zip(known, row, least, strict=True) if p > t) for row in flat]
         sure = np.isfinite(flat).all(axis=1)
         table.insert(0, column, [text if s else "" for text, s in zip(chosen, sure, strict=True)])
     if names:

@@ -157,9 +157,11 @@ def check(
     from lab.record.spec_file import dump_spec
     from lab.study.estimate import estimate
     from lab.study.study import check_components
+    from lab.study.undecided import with_undecided
 
     read = _read(spec, set_)
     check_components(read)
+    read = with_undecided(read, load=probe)
     cost = estimate(read, probe)
     print(dump_spec(read).rstrip())
     print()

@@ -63,6 +63,8 @@ class TaskRef:
     """The task itself, when a study was made in Python from an object; never written."""
     cache: str = ""
     """The folder in which the task may keep what is costly to read again."""
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    """What holds for undecided options that no trial says, in a study begun before they were tried; never written."""
     opened: object = None
     """The task, opened by this process and with its data checked. It stays in the process."""
     handed: object = None

@@ -43,6 +43,8 @@ class ChosenEnsemble:
     """Epochs of all models that were trained to choose from."""
     test: dict[str, Measured]
     """By metric."""
+    thresholds: tuple[float, ...] = ()
+    """From which probability on each label is said; none: from a half on."""
     start_valid_loss: float | None = None
     """The validation loss of the plain mean of the 1cycle runs, from which the choice began; None: an earlier version
     chose, which began with the best single model."""

@@ -91,6 +91,7 @@ class Ensemble:
         refitted = refit.STAGE.if_any(record)
         self._folder = record.final_folder if refitted is None else record.refit_folder
         self._members = artefact.chosen.members if refitted is None else refitted.members
+        self._thresholds = artefact.chosen.thresholds
         self._temperature = artefact.chosen.temperature if refitted is None else refitted.temperature
 
     @property
@@ -100,6 +101,11 @@ class Ensemble:
     @property
     def kind(self) -> Kind:
         return self._task.kind
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """From which probability on each label is said; none: from a half on."""
+        return self._thresholds
 
     def prepare(self, raw: Any) -> Tensor:
         """Raw inputs [n, ...] made ready for `predict`, as the task says."""
@@ -111,7 +117,8 @@ class Ensemble:
 
     def scores(self, prediction: Tensor, y: Tensor) -> dict[str, float]:
         """The task's metrics of a prediction of `predict`, as the report has them."""
-        return scores(prediction, y, self.kind, self._task.metrics)
+        thresholds = torch.tensor(self.thresholds) if self.thresholds else None
+        return scores(prediction, y, self.kind, self._task.metrics, thresholds)
 
     def predict(self, x: Any) -> Tensor:
         """Predictions for inputs [n, ...], prepared as the task's `data` prepares them.

@@ -93,6 +93,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     members = [replace(member, weight=member.weight / total) for member in members]
     x, y = task.data("test")
     prediction = mean_prediction(task, record.refit_folder, members, x, chosen.temperature)
+    thresholds = torch.tensor(chosen.thresholds, dtype=prediction.dtype) if chosen.thresholds else None
     if not torch.isfinite(prediction).all():
         return Skipped("what was trained on training and validation rows predicts numbers that are not finite")
     return Refitted(
@@ -103,8 +104,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
         lost=len(rows) - len(whole),
         members=tuple(members),
         temperature=chosen.temperature,
-        test=scores(prediction, y, task.kind, task.metrics),
-        examples=telling_examples(task, prediction, y),
+        test=scores(prediction, y, task.kind, task.metrics, thresholds),
+        examples=telling_examples(task, prediction, y, thresholds),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 import torch
@@ -35,6 +36,7 @@ from lab.training.ensemble import (
     weighted,
 )
 from lab.training.ensemble import with_temperature as cooled
+from lab.training.thresholds import thresholds_of
 
 
 @dataclass(frozen=True)
@@ -69,22 +71,23 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
         for t, weight in zip(ordered, weights, strict=True)
         if weight > 0
     )
-    temperature, prediction = judge.calibrated(judge.average(ordered, weights))
+    decided = judge.calibrated(judge.average(ordered, weights))
     return Ensembled(
         metric=task.metric,
         kind=task.kind,
         test_examples=len(test[0]),
         chosen=ChosenEnsemble(
             members=members,
-            temperature=temperature,
+            temperature=decided.temperature,
+            thresholds=() if decided.thresholds is None else tuple(decided.thresholds.tolist()),
             valid_loss=selection.loss,
             epochs=sum(run.epochs for run in runs if run.role in MODELS),
-            test=scores(prediction, test[1], task.kind, task.metrics),
+            test=judge.scores(decided),
             start_valid_loss=selection.start_loss,
         ),
         controls=_controls(judge, trained),
         baselines=_baselines(spec, task, test[1]),
-        examples=telling_examples(task, prediction, test[1]),
+        examples=telling_examples(task, decided.test, test[1], decided.thresholds),
     )
 
 
@@ -105,6 +108,15 @@ def _alike(pool: list[_Trained]) -> list[list[_Trained]]:
     for member in pool:
         groups.setdefault((member.run.role, member.run.snapshots.index(member.file)), []).append(member)
     return sorted(groups.values(), key=lambda group: MODELS.index(group[0].run.role))
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """A prediction on the test split [n, ...], and what the validation split has decided of it."""
+
+    temperature: float
+    thresholds: Tensor | None
+    test: Tensor
 
 
 class _Judge:
@@ -144,15 +156,16 @@ class _Judge:
         w = weights or [1 / len(pool)] * len(pool)
         return weighted(torch.stack([t.valid for t in pool]), w), weighted(torch.stack([t.test for t in pool]), w)
 
-    def calibrated(self, prediction: tuple[Tensor, Tensor]) -> tuple[float, Tensor]:
-        """The temperature that the validation split asks for, and the prediction on the test split with it."""
+    def calibrated(self, prediction: tuple[Tensor, Tensor]) -> _Calibrated:
+        """A prediction on the test split with the temperature and thresholds that the validation split asks for."""
         on_valid, on_test = prediction
         temperature = fit_temperature(on_valid, self._valid_y, self._task.kind)
-        return temperature, cooled(on_test, temperature, self._task.kind)
+        on_valid, on_test = (cooled(p, temperature, self._task.kind) for p in (on_valid, on_test))
+        return _Calibrated(temperature, thresholds_of(self._task, on_valid, self._valid_y), on_test)
 
-    def score(self, prediction: tuple[Tensor, Tensor]) -> dict[str, float]:
-        """Test scores, calibrated."""
-        return scores(self.calibrated(prediction)[1], self._test_y, self._task.kind, self._task.metrics)
+    def scores(self, decided: _Calibrated) -> dict[str, float]:
+        """On the test split."""
+        return scores(decided.test, self._test_y, self._task.kind, self._task.metrics, decided.thresholds)
 
 
 def _controls(judge: _Judge, trained: list[_Trained]) -> tuple[Control, ...]:
@@ -176,7 +189,7 @@ def _controls(judge: _Judge, trained: list[_Trained]) -> tuple[Control, ...]:
         ways.append((f"mean of {len(unsearched)} runs without a search", False, [unsearched]))
     rows = []
     for name, searched, groups in ways:
-        results = [judge.score(judge.average(members)) for members in groups]
+        results = [judge.scores(judge.calibrated(judge.average(members))) for members in groups]
         if results:
             test = {metric: mean_interval([r[metric] for r in results], metric) for metric in results[0]}
             runs_of = {t.run.trial: t.run.epochs for t in groups[0]}
@@ -195,12 +208,14 @@ def _baselines(spec: StudySpec, task: Task, test_y: Tensor) -> tuple[Baseline | 
     One that cannot be trained is left out with its reason: the study's own models are all there by then.
     """
     found: list[Baseline | FailedBaseline] = []
+    valid_y = task.data("valid")[1]
     for baseline in task.baselines(derive_seed(spec.seed, "baselines")):
         begin = time.monotonic()
         try:
             predict = baseline.fit()
             seconds = time.monotonic() - begin
-            result = scores(predict("test"), test_y, task.kind, task.metrics)
+            thresholds = thresholds_of(task, partial(predict, "valid"), valid_y)
+            result = scores(predict("test"), test_y, task.kind, task.metrics, thresholds)
         except Exception as error:  # of another library, on data that it may not have been made for
             found.append(FailedBaseline(baseline.name, " ".join(f"{type(error).__name__}: {error}".split())))
             continue

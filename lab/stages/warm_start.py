@@ -6,6 +6,7 @@ They teach the sampler. They are none of this study's trials: not counted, not e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lab.spec.space import Space
 from lab.spec.study import StudySpec
 from lab.spec.trial import Observation, Observed, Outcome
 from lab.stages.explore import WarmStart
+from lab.tasks.load import undecided_of
 
 _PLACE = "--warm-start"
 _TEACHES = (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
@@ -44,7 +46,13 @@ def begin(spec: StudySpec, record: Record, source: Path) -> str:
         raise SpecError(_PLACE, f"{source} is this study itself; to go on with it use 'lab study extend'")
     other = read_spec(Record(source).require().spec_path)
     _same_score(spec, other, source)
-    rows = [row for row in read_trials(Record(source), "explore", other.store) if row.outcome in _TEACHES]
+    # A version that did not try undecided options trained with a value that its trials do not say.
+    unsaid = {name: u.earlier for name, u in undecided_of(spec.task).items() if name not in other.space}
+    rows = [
+        replace(row, trial=replace(row.trial, params={**unsaid, **row.params}))
+        for row in read_trials(Record(source), "explore", other.store)
+        if row.outcome in _TEACHES
+    ]
     if not rows:
         raise SpecError(_PLACE, f"{source} has no finished trial of stage 'explore'")
     if not spec.space.needs_bounds and not _inside(rows, spec.space):
@@ -85,7 +93,7 @@ def _meaning(spec: StudySpec) -> dict[str, Any]:
     ref = spec.task
     return {
         "task": ref.kind,
-        "task options": dict(ref.options),
+        "task options": {name: value for name, value in ref.options.items() if value is not None},
         "search.epochs": spec.search.epochs,
         "batch_size": spec.batch_size,
         "optimizer": spec.optimizer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from lab.spec.batch_size import batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import Training
 from lab.spec.study import StudySpec
+from lab.study.undecided import assumed
 from lab.tasks.load import load_task
 
 if TYPE_CHECKING:
@@ -36,10 +38,14 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     task = load_task(spec.task)
     if isinstance(task, TrialFunction):
         return spec, ()
+    kept = record.task()
+    if kept is not None and record.begun and kept["fitted"] not in (None, _as_kept(task.fitted())):
+        task.restore(kept["fitted"])  # by an earlier version, which told less or something else
+    task.assumed = assumed(task, spec) if record.begun else {}
     check_optimizer(spec.optimizer, spec.space)
     sizes = batch_sizes(spec.batch_size, spec.space)
     task.cache = record.data_folder.resolve()
-    spec = spec.model_copy(update={"task": replace(spec.task, opened=task)})
+    spec = spec.model_copy(update={"task": replace(spec.task, opened=task, assumed=task.assumed)})
     description = task.describe()
     for split in TRAIN_AND_VALID:
         check_data(task, split)
@@ -53,7 +59,6 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         "facts": description.facts,
         "warnings": description.warnings,
     }
-    kept = record.task()
     if kept is None or not record.begun:
         write_json(record.task_path, value)
     elif kept["data"] != value["data"]:
@@ -62,6 +67,10 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
             "study with another --dir"
         )
     return spec, description.warnings
+
+
+def _as_kept(fitted: object) -> object:
+    return json.loads(json.dumps(fitted))
 
 
 def _digest(task: Task) -> str:

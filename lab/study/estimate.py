@@ -12,9 +12,11 @@ from lab.errors import TaskError
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes, whole_batches
 from lab.spec.plan import Job
 from lab.spec.study import StudySpec
+from lab.study import undecided
 from lab.study.cost import TRAINS, steps_of, trainings
 from lab.study.study import hyperparameter_doubts
 from lab.tasks.builtin import BUILTIN
+from lab.tasks.description import Description
 from lab.tasks.load import describe, load_task
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     Raises:
         TaskError: the task cannot be trained on, or probing has shown that it breaks its contract.
     """
-    description = describe(spec.task)
+    description = describe(spec.task) if spec.task.kind in BUILTIN or not probe else _described(spec)
     examples = description.train_examples
     # A user's file may hold a trial function, which nobody has read yet, and whose parameters may be called anything.
     sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
@@ -35,6 +37,7 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     found = trainings(spec, steps_each)
     lines = [f"data     {fact}" for fact in description.facts]
     lines += [f"warning  {doubt}" for doubt in description.warnings]
+    lines += [f"space    {line}" for line in undecided.lines(spec, load=probe)]
     lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs, _) in found.items() if n]
     total = sum(of_stage.trainings for of_stage in found.values())
     epochs = sum(of_stage.epochs for of_stage in found.values())
@@ -51,6 +54,14 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
         return lines
     lines += [f"warning  {doubt}" for doubt in hyperparameter_doubts(spec)]
     return [*lines, *_probed(spec)]
+
+
+def _described(spec: StudySpec) -> Description:
+    """What a task of the user's own says of its data; they are read for it."""
+    from lab.tasks.task import TrialFunction
+
+    task = load_task(spec.task)
+    return Description() if isinstance(task, TrialFunction) else task.describe()
 
 
 def _probed(spec: StudySpec) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from lab.study.data import open_data, undone_if_refused
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
 from lab.study.stop import stop_on_interrupt
+from lab.study.undecided import is_same, lines, with_undecided
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.load import check_reference
 from lab.tasks.to_spec import spec_value
@@ -131,6 +133,8 @@ class Study:
         self._refuse_another_study()
         if self.record.exists() and (finish(self.record) or self.record.begun):
             self._set(Study.open(self.record.folder)._with_task(self.spec), self.record.folder)
+        else:
+            self.spec = with_undecided(self.spec)
         self.spec = _with_flags(self.spec, engine, lanes, width, address)
         names = [stage.name for stage in STAGES]
         if until is not None and until not in names:
@@ -146,6 +150,8 @@ class Study:
                 doubts: tuple[str, ...] = ()
                 if ahead:  # what is complete needs its data no more
                     self.spec, found = open_data(self.spec, self.record)
+                    for line in lines(self.spec):
+                        display.say(f"space     {line}")
                     doubts = (*found, *hyperparameter_doubts(self.spec))
             for doubt in doubts:
                 display.say(f"warning   {doubt}")
@@ -164,13 +170,14 @@ class Study:
 
     def _with_task(self, spec: StudySpec) -> StudySpec:
         """The stored spec, with the task object where the caller has one."""
-        return self.spec.model_copy(update={"task": spec.task})
+        task = replace(self.spec.task, instance=spec.task.instance, opened=spec.task.opened)
+        return self.spec.model_copy(update={"task": task})
 
     def _refuse_another_study(self) -> None:
         folder = self.record.folder
         if self.record.exists():
             stored = Study.open(folder).spec
-            if stored.what() != self.spec.what() and self.record.begun:
+            if self.record.begun and not is_same(stored, self.spec):
                 raise RecordError(
                     f"{folder}: holds another study ('{stored.name}', other settings); choose another --dir"
                 )

@@ -21,9 +21,7 @@ class Builtin:
     options: type[Options]
     task: str
     """`module:class`, to be imported when it is trained."""
-    train_examples: int | None = None
-    """None: the user's data say; then `describe` does."""
-    describe: str = ""
+    describe: str
     """`module:function` from a spec's options to a `Description`, without importing torch."""
 
     @property
@@ -34,7 +32,10 @@ class Builtin:
 
 BUILTIN: dict[str, Builtin] = {
     "digits": Builtin(
-        "scikit-learn's 8x8 digits, ten classes", DigitsOptions, "lab.tasks.digits:Digits", train_examples=1077
+        "scikit-learn's 8x8 digits, ten classes",
+        DigitsOptions,
+        "lab.tasks.digits:Digits",
+        describe="lab.tasks.digits_data:describe",
     ),
     "table": Builtin(
         "a CSV or parquet of your own: numbers, categories, dates; classes, labels or values to predict",

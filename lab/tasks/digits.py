@@ -11,41 +11,36 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import TaskError
+from lab.tasks.digits_data import CLASS_NAMES, digits
 from lab.tasks.digits_options import DigitsOptions
+from lab.tasks.metrics import metrics_of
 from lab.tasks.options import constructed_by
+from lab.tasks.scored import score_of
 from lab.tasks.task import Data, Split, Task
 
 
 class Digits(Task):
     """60 % train, 20 % valid, 20 % test, stratified; the parameters are those of `DigitsOptions`."""
 
-    class_names = tuple(str(d) for d in range(10))
+    class_names = CLASS_NAMES
 
     @constructed_by(DigitsOptions)
     def __init__(self, options: DigitsOptions) -> None:
         self.options = options.plain()
         self.architecture = options.model
         self.split_seed = options.split_seed
+        if options.metric is not None:
+            score, default = score_of(options, self.kind), score_of(DigitsOptions(), self.kind)
+            self.metric, self.direction = score.metric, score.direction
+            self.metrics = metrics_of(score, default, self.kind)
         self._tensors: dict[Split, Data] = {}
 
     @cached_property
     def _splits(self) -> dict[Split, Data]:
-        # Here, not above: a lane that is handed the tensors needs no scikit-learn.
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-
-        x, y = load_digits(return_X_y=True)
-        rest_x, test_x, rest_y, test_y = train_test_split(x, y, test_size=0.2, stratify=y, random_state=self.split_seed)
-        train_x, valid_x, train_y, valid_y = train_test_split(
-            rest_x, rest_y, test_size=0.25, stratify=rest_y, random_state=self.split_seed
-        )
-        self._scale = float(train_x.mean()), float(train_x.std())
-        parts: dict[Split, tuple[Any, Any]] = {
-            "train": (train_x, train_y),
-            "valid": (valid_x, valid_y),
-            "test": (test_x, test_y),
-        }
-        return {split: (self._ready(px), torch.tensor(py, dtype=torch.int64)) for split, (px, py) in parts.items()}
+        parts = digits(self.split_seed)
+        pixels = parts["train"][0]
+        self._scale = float(pixels.mean()), float(pixels.std())
+        return {split: (self._ready(x), torch.tensor(y, dtype=torch.int64)) for split, (x, y) in parts.items()}
 
     def _ready(self, pixels: np.ndarray[Any, Any]) -> Tensor:
         mean, std = self._scale

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lab.tasks.options import Options, one_of, option, whole
+from lab.tasks.options import one_of, option, whole
+from lab.tasks.scored import Scored
 
 
-class DigitsOptions(Options):
+class DigitsOptions(Scored):
     """What a spec may say of digits."""
 
     model: str = option("mlp or cnn", one_of("mlp", "cnn"), default="mlp")

@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+_SHARES = ("accuracy", "balanced_accuracy", "micro_f1", "macro_f1", "auc", "calibration_error")
+_LOSSES = ("nll", "log_loss", "rmse", "mae", "mape")
 _LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"accuracy": (0, 1), "micro_f1": (0, 1), "calibration_error": (0, 1), "nll": (0, math.inf), "rmse": (0, math.inf)}
+    {**dict.fromkeys(_SHARES, (0, 1)), **dict.fromkeys(_LOSSES, (0, math.inf)), "r2": (-math.inf, 1)}
 )
 
 

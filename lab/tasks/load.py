@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from lab.spec.plan import TaskRef
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.description import Description
 from lab.tasks.options import absolute
+from lab.tasks.undecided import Undecided
 from lab.tasks.user_code import home_of, import_file, import_module, line_of, said_by
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ def describe(ref: TaskRef) -> Description:
     """
     check_reference(ref)
     builtin = BUILTIN.get(ref.kind)
-    if builtin is None or not builtin.describe:
-        return Description(train_examples=builtin.train_examples if builtin else None)
+    if builtin is None:
+        return Description()
     description: Description = _imported(builtin.describe)(ref.options)
     return description
 
@@ -64,6 +66,8 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     from lab.tasks.task import Task, TrialFunction
 
     for made in (ref.opened, ref.instance):
+        if isinstance(made, Task):
+            made.assumed = ref.assumed
         if isinstance(made, (Task, TrialFunction)):
             return made
     check_reference(ref)
@@ -78,9 +82,27 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     if missing:
         raise TaskError(f"{ref.kind}: lacks {', '.join(missing)}")
     task = _construct(ref, named, own)
+    task.assumed = ref.assumed
     if ref.cache:
         task.cache = Path(ref.cache)
     return task
+
+
+def undecided_of(ref: TaskRef, load: bool = True) -> Mapping[str, Undecided]:
+    """The options of a spec's task that nobody has decided (see `Task.undecided`).
+
+    Args:
+        load: whether a user's own code is run to know; without it nothing is said of that.
+
+    Raises:
+        LabError: as `load_task`.
+    """
+    if ref.kind in BUILTIN:  # without torch
+        return BUILTIN[ref.kind].options.parse(ref.options).undecided()
+    if not load and ref.opened is None and ref.instance is None:
+        return {}
+    task = load_task(ref)
+    return task.undecided if hasattr(task, "undecided") else {}
 
 
 def _named(ref: TaskRef) -> tuple[Any, Path | None]:

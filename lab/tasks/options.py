@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, dataclass_transform
 
 from lab.errors import SpecError, nearest
+from lab.tasks.undecided import AUTO, Undecided
 
 Range: TypeAlias = tuple[float, float]
 """From where on and below where a hyperparameter's values lie."""
@@ -67,7 +68,10 @@ SHARE = Allowed(
     "is not a share between 0 and 1", lambda value: _is_number(value, (int, float)) and 0 <= value < 1, (0, 1)
 )
 FLAG = Allowed("is not true or false", lambda value: isinstance(value, bool), (0, 2))
+FLAG_OR_AUTO = Allowed(f"{FLAG.refusal}, or {AUTO}", lambda value: FLAG.holds(value) or value == AUTO, FLAG.range)
 PATH = Allowed("is not a path", lambda value: isinstance(value, str) and value != "")
+METRIC = Allowed("is not a metric's name", PATH.holds)
+"""Of one's own it is FILE.py:NAME, and that file is looked for as a path is."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class Option:
     allowed: Allowed = ANYTHING
     searched: bool = False
     """Whether a hyperparameter of the same name wins over it."""
+    undecided: Undecided | None = None
+    """What a study tries where it is `auto`."""
 
 
 def option(
@@ -88,9 +94,10 @@ def option(
     default: Any = MISSING,
     default_factory: Any = MISSING,
     searched: bool = False,
+    undecided: Undecided | None = None,
 ) -> Any:
     """A field that is an option; it is required where it has no default."""
-    metadata = {"option": Option(meaning, allowed, searched)}
+    metadata = {"option": Option(meaning, allowed, searched, undecided)}
     return field(default=default, default_factory=default_factory, metadata=metadata)
 
 
@@ -159,14 +166,19 @@ class Options:
 
     @classmethod
     def paths(cls) -> tuple[str, ...]:
-        """The options that name files or folders."""
-        return tuple(name for name, entry in cls.declared().items() if entry.allowed is PATH)
+        """The options that name files or folders, or may."""
+        return tuple(name for name, entry in cls.declared().items() if entry.allowed in (PATH, METRIC))
 
     @classmethod
     def reads(cls) -> dict[str, Range]:
         """The hyperparameters that the task knows, and where their values lie."""
         searched = {name: entry.allowed.range for name, entry in cls.declared().items() if entry.searched}
         return {**cls.hyperparameters, **searched}
+
+    def undecided(self) -> dict[str, Undecided]:
+        """The options that are `auto` and have to be tried, with what is tried."""
+        entries = self.declared().items()
+        return {name: e.undecided for name, e in entries if e.undecided is not None and getattr(self, name) == AUTO}
 
     def plain(self) -> dict[str, Any]:
         """The options as a spec writes them."""
@@ -184,8 +196,14 @@ def absolute(options: Mapping[str, Any], paths: Collection[str], folder: Path) -
     return {
         name: str(folder / value)
         for name, value in options.items()
-        if name in paths and isinstance(value, str) and value and not value.startswith(HUB)
+        if name in paths and isinstance(value, str) and _is_path(name, value)
     }
+
+
+def _is_path(name: str, value: str) -> bool:
+    if name == "metric":  # in a file of one's own, or a word
+        return value.rpartition(":")[0].endswith(".py")
+    return value != "" and not value.startswith(HUB)
 
 
 _P = ParamSpec("_P")

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
+from lab.spec.space import Value
 from lab.spec.trial import Trial
 from lab.tasks.description import Description
+from lab.tasks.undecided import Undecided
 
 Split: TypeAlias = Literal["train", "valid", "test"]
 TRAIN_AND_VALID: tuple[Split, ...] = ("train", "valid")
@@ -104,6 +106,9 @@ class Task(ABC):
     """Which options name files or folders; a spec's are looked for beside it."""
     cache: Path | None = None
     """A folder of the study's where the task may keep what is costly to read again; set by whoever runs it."""
+    assumed: Mapping[str, Value] = MappingProxyType({})
+    """What holds for options of `undecided` that no trial of a study says, where that is not the first value of each:
+    the study was begun before they were tried. Set by whoever runs it."""
 
     @abstractmethod
     def model(self, params: Mapping[str, Any]) -> nn.Module:
@@ -184,13 +189,28 @@ class Task(ABC):
         """Whether it may be handed its tensors."""
         return type(self).take is not Task.take
 
+    @property
+    def undecided(self) -> Mapping[str, Undecided]:
+        """Options that may help or harm, and that nobody has decided: a study tries each as a hyperparameter."""
+        return {}
+
     def describe(self) -> Description:
-        """What the data look like and what is doubtful about them."""
-        return Description()
+        """What the data look like and what is doubtful about them: by default the shares of classes or labels, and
+        what always naming the commonest scores."""
+        from lab.tasks.classes import facts_of
+
+        try:
+            train, valid = (self.data(split)[1].cpu().numpy() for split in TRAIN_AND_VALID)
+            facts = () if self.kind == "regression" else facts_of(train, valid, self.class_names)
+            return Description(facts, train_examples=len(train))
+        except Exception:  # it may raise anything; the contract's check says what is wrong with its data
+            return Description()
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
-        """Models of other kinds to compare with, on the same split."""
-        return ()
+        """Models of other kinds to compare with, on the same split: by default a constant and a linear model."""
+        from lab.tasks.baselines import of_tensors
+
+        return of_tensors(self, seed)
 
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         """One example for people: name to text, or, under `image`, a data URI."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
+from lab.tasks.metrics import Decided
 from lab.tasks.task import Kind, Metric
 
 Loss: TypeAlias = Callable[[Tensor], Tensor]
@@ -160,14 +161,27 @@ def weighted(members: Tensor, weights: Sequence[float]) -> Tensor:
     return (members * w).sum(dim=0)
 
 
-def scores(prediction: Tensor, target: Tensor, kind: Kind, metrics: Mapping[str, Metric]) -> dict[str, float]:
+def scores(
+    prediction: Tensor,
+    target: Tensor,
+    kind: Kind,
+    metrics: Mapping[str, Metric],
+    thresholds: Tensor | None = None,
+) -> dict[str, float]:
     """A task's metrics of a prediction; for probabilities also negative log-likelihood and calibration error.
 
     The calibration error is the expected one over 15 equal-width bins (L1), as torchmetrics computes it; labels of
     one example count as predictions of their own.
+
+    Args:
+        thresholds: from which probability on each label is said [c], fitted on other examples; None: from a half on.
     """
     output = to_output(prediction, kind)
-    scores = {name: float(metric(output, target)) for name, metric in metrics.items()}
+    decided = output if thresholds is None else output - thresholds.to(output.dtype).logit()
+    scores = {
+        name: float(metric.at_half(decided, target) if isinstance(metric, Decided) else metric(output, target))
+        for name, metric in metrics.items()
+    }
     if kind == "regression":
         return scores
     scores["nll"] = float(negative_log_likelihood(prediction, target).mean())

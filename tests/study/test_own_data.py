@@ -13,9 +13,12 @@ import pytest
 
 from lab.cli.main import main
 from lab.errors import RecordError, TaskError
-from lab.record.folder import read_json
+from lab.record.folder import read_json, write_json
 from lab.spec.study import parse_spec
 from lab.study.study import Study
+from lab.tasks.load import load_task
+from lab.tasks.metrics import Decided
+from lab.tasks.task import micro_f1
 from tests.cli.test_bad_input import refuse
 from tests.own_data import pixels, table, write_folders, write_table
 from tests.own_studies import own_spec, own_study
@@ -110,6 +113,8 @@ class TestClassesOfATable:
     def test_baselines_and_examples_are_those_of_the_test_split(self, table_study: Study):
         found = read_json(table_study.record.folder / "ensemble.json")
         assert [b["name"] for b in found["baselines"]] == [
+            "always the commonest class (yes)",
+            "logistic regression (scikit-learn)",
             "random forest (scikit-learn)",
             "histogram gradient boosting (scikit-learn)",
         ]
@@ -171,9 +176,50 @@ def test_several_labels_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
     found, said = _predict(capsys, monkeypatch, study.record.folder, path)
     assert list(found.columns) == ["labels", "p_up", "p_ex"]
     assert set(_scores(said[-1])) == {"micro_f1", "nll", "calibration_error"} == set(_reported(study))
-    first = found.iloc[0]
-    expected = " ".join(name for name in ("up", "ex") if first[f"p_{name}"] > 0.5)
-    assert ("" if pd.isna(first["labels"]) else first["labels"]) == expected
+    chosen = read_json(study.record.folder / "ensemble.json")["chosen"]
+    up, ex = chosen["thresholds"]
+    said_of = zip(found["labels"].fillna(""), found["p_up"], found["p_ex"], strict=True)
+    for labels, p_up, p_ex in said_of:
+        assert labels == " ".join(name for name, p, t in (("up", p_up, up), ("ex", p_ex, ex)) if p > t)
+
+
+def test_rare_labels_are_said_from_the_threshold_that_validation_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"number": random.normal(size=400)})
+    for label in range(8):
+        p = 1 / (1 + np.exp(2.5 - (0.6 + 0.1 * label) * frame["number"]))
+        frame[f"label{label}"] = (random.random(400) < p) * 1
+    path = write_table(tmp_path / "table.parquet", frame)
+    names = [f"label{label}" for label in range(8)]
+    task = {"kind": "table", "path": str(path), "target": names, "layers": [8], "split": {"seed": 1}}
+    study = own_study(tmp_path / "run", task)
+    ensembled = read_json(study.record.folder / "ensemble.json")
+    assert max(ensembled["chosen"]["thresholds"]) < 0.5
+    # With a threshold even a constant scores, which says none of these labels from a half on.
+    assert ensembled["baselines"][0]["test"]["micro_f1"] > 0.1
+    assert ensembled["baselines"][1]["test"]["micro_f1"] > 0.2
+    assert _reported(study)["micro_f1"] > 0.1
+    rows = load_task(study.spec.task).rows_of("test")
+    said = _predict(capsys, monkeypatch, study.record.folder, write_table(tmp_path / "test.csv", rows))[1]
+    assert _scores(said[-1])["micro_f1"] == pytest.approx(_reported(study)["micro_f1"])
+
+
+def test_labels_of_a_study_begun_by_an_earlier_version_are_scored_as_then(tmp_path: Path):
+    frame = table(90).assign(up=lambda f: (f["number"] > 0) * 1, ex=lambda f: (f["letter"] == "x") * 1)
+    path = write_table(tmp_path / "labels.csv", frame.drop(columns="answer"))
+    spec = parse_spec(own_spec({"kind": "table", "path": str(path), "target": ["up", "ex"]}))
+    study = Study.from_spec(spec, tmp_path / "run")
+    study.run(until="explore")
+    assert isinstance(load_task(study.spec.task).metrics["micro_f1"], Decided)
+    kept = read_json(study.record.task_path)
+    del kept["fitted"]["thresholds"]
+    write_json(study.record.task_path, kept)
+    study = Study.open(tmp_path / "run")
+    study.run(until="confirm")
+    assert load_task(study.spec.task).metrics["micro_f1"] is micro_f1
+    assert read_json(study.record.task_path) == kept
 
 
 def test_images_of_class_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.tasks.options import FLAG, Options, number, option, whole
+from lab.tasks.options import FLAG_OR_AUTO, Options, number, option, whole
 from lab.tasks.options import SHARE as _SHARE
+from lab.tasks.undecided import AUTO, Undecided
 
 _COLUMNS = 9
 FLIP, DOWN, RIGHT, CUT_Y, CUT_X, CUT_SIDE, SHARE, PARTNER, SMOOTHING = range(_COLUMNS)
@@ -21,8 +22,14 @@ itself and who it is mixed with; label smoothing."""
 class Augmentation(Options, kw_only=True):
     """How training images are varied; a trial's hyperparameters of the same names win."""
 
-    flip: bool = option("whether images are mirrored at random", FLAG, default=True, searched=True)
-    """With probability 1/2."""
+    flip: bool | Literal["auto"] = option(
+        "whether images are mirrored at random; auto tries both",
+        FLAG_OR_AUTO,
+        default=AUTO,
+        searched=True,
+        undecided=Undecided((False, True), before=True),
+    )
+    """With probability 1/2. What is written or has a direction is another thing when mirrored."""
     shift: int = option(
         "pixels by which images are shifted at random", whole(0, unit="pixels"), default=0, searched=True
     )
@@ -49,7 +56,7 @@ class Augmentation(Options, kw_only=True):
         mine = replace(self, **searched) if searched else self
         shift, alpha = mine.shift, mine.mixup
         draws = np.zeros((examples, _COLUMNS), dtype=np.float32)
-        draws[:, FLIP] = random.random(examples) < 0.5 if mine.flip else 0
+        draws[:, FLIP] = random.random(examples) < 0.5 if mine.flip is True else 0
         draws[:, [DOWN, RIGHT]] = random.integers(-shift, shift + 1, (examples, 2))
         draws[:, CUT_Y], draws[:, CUT_X] = random.integers(0, height, examples), random.integers(0, width, examples)
         draws[:, CUT_SIDE] = mine.cutout

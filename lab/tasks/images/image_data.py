@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError
-from lab.tasks.classes import alike_lines, commonest, lopsided, share_of_each, thin_classes
+from lab.tasks.classes import alike_lines, facts_of, lopsided, thin_classes
 from lab.tasks.description import Description
 from lab.tasks.images.decode import decode
 from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.source import Source, open_source, relabelled
+from lab.tasks.scored import check_defined
 from lab.tasks.splits import Rows, SplitPlan, make_split
 
 
@@ -33,6 +34,8 @@ class Fitted:
     std: tuple[float, ...]
     bits: int = 16
     """In which gray of more than 8 bits is measured."""
+    thresholds: bool = False
+    """Whether labels are scored at a threshold that suits them; earlier versions scored them at a half."""
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
@@ -229,6 +232,7 @@ class ImageData:
             mean=tuple(float(m) for m in mean),
             std=tuple(float(s) if s > 1e-6 else 1.0 for s in std),
             bits=main.bits,
+            thresholds=True,
         )
 
     def describe(self) -> Description:
@@ -238,12 +242,13 @@ class ImageData:
         sizes = ", ".join(f"{len(self.rows[split])} {split}" for split in ("train", "valid", "test"))
         declared = "as the folders say" if self._main.splits else self.plan.resolved(True)
         train, valid = self.labels("train"), self.labels("valid")
+        targets = {split: self.labels(split) for split in self.rows}
+        check_defined(self.options, "multilabel" if fitted.multilabel else "classification", targets)
         facts = (
             f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",
             f"images {sizes} (split: {declared})",
             f"{fitted.channels} channels of {fitted.width}x{fitted.height} pixels",
-            share_of_each(train, names),
-            *(() if fitted.multilabel else (commonest(train, valid, names),)),
+            *facts_of(train, valid, names),
         )
         return Description(facts, self._warnings(), len(self.rows["train"]))
 

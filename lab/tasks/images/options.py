@@ -7,6 +7,7 @@ from typing import Any
 from lab.errors import SpecError, nearest
 from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.options import PATH, SHARE, Allowed, option, whole
+from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING
 
 MAX_SIZE = 4096
@@ -34,7 +35,7 @@ def check_net(name: str) -> None:
     raise SpecError("task.model", f"{name!r} is unknown{nearest(name, BUILT_IN)}; choices: {choices}")
 
 
-class ImageOptions(Augmentation):
+class ImageOptions(Augmentation, Scored):
     """What a spec may say of images."""
 
     path: str = option("the images: a folder of class folders, .parquet, .npz, a saved data set, or hub:NAME", PATH)
@@ -59,6 +60,7 @@ class ImageOptions(Augmentation):
     )
 
     def check(self) -> None:
+        super().check()
         check_net(self.model)
         if self.size is not None and self.size > MAX_SIZE:
             raise SpecError("task.size", f"{self.size} is above {MAX_SIZE} pixels")

@@ -26,10 +26,12 @@ from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.source import Source, open_source, plain_images, relabelled
 from lab.tasks.options import constructed_by
-from lab.tasks.task import Data, Given, Split, Task, accuracy, micro_f1
+from lab.tasks.scored_task import ScoredTask
+from lab.tasks.task import Data, Given, Split
+from lab.tasks.undecided import Undecided
 
 
-class Images(Task):
+class Images(ScoredTask):
     """Classes, or several labels, of images.
 
     The parameters are those of `ImageOptions`, and hyperparameters it knows `dropout` and what `Augmentation` lists. A
@@ -70,14 +72,6 @@ class Images(Task):
         return "multilabel" if self._learned.multilabel else "classification"
 
     @property
-    def metric(self) -> Any:  # type: ignore[override]
-        return "micro_f1" if self._learned.multilabel else "accuracy"
-
-    @property
-    def metrics(self) -> Any:  # type: ignore[override]
-        return {"micro_f1": micro_f1} if self._learned.multilabel else {"accuracy": accuracy}
-
-    @property
     def class_names(self) -> Any:  # type: ignore[override]
         return self._learned.class_names
 
@@ -110,10 +104,16 @@ class Images(Task):
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32]:
         fitted = self._learned
-        return self._options.draw(examples, (fitted.height, fitted.width), random, params)
+        options: ImageOptions = self._options
+        return options.draw(examples, (fitted.height, fitted.width), random, {**self.assumed, **params})
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
         return augment(x, y, draws, len(self._learned.class_names))
+
+    @property
+    def undecided(self) -> Mapping[str, Undecided]:
+        options: ImageOptions = self._options
+        return options.undecided()
 
     # A user's later files and the report.
 
@@ -165,6 +165,7 @@ class Images(Task):
 
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)
+        self._at_half = not self._fitted.thresholds
 
     def describe(self) -> Description:
         return self._data.describe()

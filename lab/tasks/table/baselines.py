@@ -1,4 +1,4 @@
-"""scikit-learn's forests on the same split and the same columns as the net.
+"""scikit-learn's models on the same split and the same columns as the net: a linear one, and forests.
 
 Shapes: n rows, c classes or labels, t targets.
 """
@@ -21,6 +21,8 @@ from sklearn.ensemble import (
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from torch import Tensor
 
+from lab.tasks.baselines import fit_linear, linear_name
+from lab.tasks.scored import quantile_of
 from lab.tasks.table.encoding import categories_of, numbers_of
 from lab.tasks.table.table_data import TableData
 from lab.tasks.task import Baseline, Split
@@ -40,6 +42,32 @@ def forests(data: TableData, seed: int) -> tuple[Baseline, ...]:
     )
 
 
+def linear(data: TableData) -> Baseline:
+    """Logistic or ridge regression on categories one by one, standardised numbers, and which of these are missing."""
+    return Baseline(linear_name(data.fitted.target.kind), partial(_fit_linear, data))
+
+
+def _fit_linear(data: TableData) -> Callable[[Split], Tensor]:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    target, categories = data.fitted.target, len(categories_of(data.fitted.columns))
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    one_by_one = OneHotEncoder(handle_unknown="ignore", max_categories=_MOST_LEVELS)
+    train = _features(data, "train", False)
+    parts = [("categories", one_by_one, range(categories)), ("numbers", numbers, range(categories, train.shape[1]))]
+    columns = ColumnTransformer([(name, how, [*which]) for name, how, which in parts if which])
+    predict = fit_linear(
+        target.kind,
+        columns.fit_transform(train),
+        data.targets("train"),
+        len(target.class_names),
+    )
+    return lambda split: predict(columns.transform(_features(data, split, False)))
+
+
 def _random_forest(data: TableData, seed: int) -> Any:
     classes = data.fitted.target.kind != "regression"
     forest = RandomForestClassifier if classes else RandomForestRegressor
@@ -51,10 +79,20 @@ def _boosting(data: TableData, seed: int) -> Any:
     levels = [len(c.levels) + 1 for c in categories_of(data.fitted.columns)]
     mask = [n <= _MOST_LEVELS for n in levels] + [False] * len(numbers_of(data.fitted.columns))
     kind = HistGradientBoostingRegressor if target.kind == "regression" else HistGradientBoostingClassifier
-    one = kind(categorical_features=mask, random_state=seed)
+    one = kind(categorical_features=mask, random_state=seed, **_loss_of(data))
     if target.kind == "multilabel":
         return MultiOutputClassifier(one)
     return MultiOutputRegressor(one) if target.kind == "regression" and len(target.names) > 1 else one
+
+
+def _loss_of(data: TableData) -> dict[str, Any]:
+    """The loss that the metric asks for, where boosting has it."""
+    if data.fitted.target.kind != "regression" or data.options.metric is None:
+        return {}
+    quantile = quantile_of(data.options.metric)
+    if quantile is not None:
+        return {"loss": "quantile", "quantile": quantile}
+    return {"loss": "absolute_error"} if data.options.metric == "mae" else {}
 
 
 def _fit(data: TableData, model: Any, fill: bool) -> Callable[[Split], Tensor]:

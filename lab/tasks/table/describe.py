@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lab.tasks.classes import commonest, share_of_each
+from lab.tasks.classes import facts_of
 from lab.tasks.description import Description, some
+from lab.tasks.scored import check_defined
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.data_warnings import warnings_of
 from lab.tasks.table.options import TableOptions
@@ -30,7 +31,9 @@ def describe_data(data: TableData) -> Description:
         TaskError: a row of any split does not fit to what was learned from the training rows.
     """
     for split in data.rows:
-        data.encoded(split), data.targets(split)
+        data.encoded(split)
+    targets = {split: data.targets(split) for split in data.rows}
+    check_defined(data.options, data.fitted.target.kind, targets)
     return Description(tuple(_facts(data)), tuple(warnings_of(data)), len(data.rows["train"]))
 
 
@@ -42,9 +45,7 @@ def _facts(data: TableData) -> Iterator[str]:
     kind = data.plan.resolved(data.classes is not None)
     yield f"rows {sizes} (split: {kind}{' by ' + data.plan.by if data.plan.by else ''})"
     if target.kind != "regression":
-        yield share_of_each(data.targets("train"), target.class_names)
-    if target.kind == "classification":
-        yield commonest(data.targets("train"), data.targets("valid"), target.levels)
+        yield from facts_of(data.targets("train"), data.targets("valid"), target.class_names)
     plain = [c.name for c in columns if c.type == "number"]
     if plain:
         yield f"numbers: {some(plain)}"

@@ -55,6 +55,7 @@ class Dialect(Options, kw_only=True):
     encoding: str = option("of a .csv, such as cp1252", _ENCODING, default="utf-8")
 
     def check(self) -> None:
+        super().check()
         object.__setattr__(self, "separator", _TABS.get(self.separator or "", self.separator))
 
     def separator_of(self, path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from lab.errors import SpecError
 from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Range, one_of, option, whole
+from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING
 from lab.tasks.table.dialect import Dialect
 
@@ -40,7 +41,7 @@ _WIDTHS = Allowed(
 )
 
 
-class TableOptions(Dialect):
+class TableOptions(Dialect, Scored):
     """What a spec may say of a table."""
 
     hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType(

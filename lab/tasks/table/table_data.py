@@ -40,9 +40,12 @@ class Fitted:
 
     columns: tuple[Column, ...]
     target: Target
+    thresholds: bool = True
+    """Whether labels are scored at a threshold that suits them; earlier versions scored them at a half."""
 
     def dump(self) -> dict[str, Any]:
-        return {"columns": [dump_column(c) for c in self.columns], "target": self.target.dump()}
+        columns = [dump_column(c) for c in self.columns]
+        return {"columns": columns, "target": self.target.dump(), "thresholds": self.thresholds}
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> Fitted:
@@ -52,7 +55,8 @@ class Fitted:
             TaskError: it is something else.
         """
         try:
-            return cls(tuple(load_column(c) for c in value["columns"]), Target.load(value["target"]))
+            columns = tuple(load_column(c) for c in value["columns"])
+            return cls(columns, Target.load(value["target"]), value.get("thresholds", False))
         except (KeyError, TypeError, AttributeError) as error:
             raise TaskError(f"what was fitted to the table is damaged ({type(error).__name__}: {error})") from error
 

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from lab.errors import TaskError
 from lab.tasks.description import Description
+from lab.tasks.metrics import pinball_each
 from lab.tasks.options import constructed_by
+from lab.tasks.scored import quantile_of
+from lab.tasks.scored_task import ScoredTask
 from lab.tasks.table.columns import Category
 from lab.tasks.table.describe import describe_data
 from lab.tasks.table.encoding import Encoded, Notes, categories_of, encode, inputs, numbers_of
@@ -21,10 +24,10 @@ from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import Fitted, TableData
 from lab.tasks.table.values import row_number
-from lab.tasks.task import Baseline, Data, Given, Split, Task, accuracy, micro_f1, rmse
+from lab.tasks.task import Baseline, Data, Given, Split
 
 
-class Table(Task):
+class Table(ScoredTask):
     """Classification, several labels, or regression on the columns of a CSV or parquet.
 
     The parameters are those of `TableOptions`, and hyperparameters it knows `dropout` of the hidden layers and
@@ -62,20 +65,6 @@ class Table(Task):
         return self._learned.target.kind
 
     @property
-    def metric(self) -> Any:  # type: ignore[override]
-        return {"classification": "accuracy", "multilabel": "micro_f1", "regression": "rmse"}[self.kind]
-
-    @property
-    def direction(self) -> Any:  # type: ignore[override]
-        return "minimize" if self.kind == "regression" else "maximize"
-
-    @property
-    def metrics(self) -> Any:  # type: ignore[override]
-        return {"accuracy": {"accuracy": accuracy}, "micro_f1": {"micro_f1": micro_f1}, "rmse": {"rmse": rmse}}[
-            self.metric
-        ]
-
-    @property
     def class_names(self) -> Any:  # type: ignore[override]
         return self._learned.target.class_names
 
@@ -108,11 +97,15 @@ class Table(Task):
         )
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """As in `Task`; for regression the squared error in standard deviations of each target, [n]."""
+        """As in `Task`; for regression the squared error in standard deviations of each target, [n], or the absolute
+        one or the quantile loss where the metric is that: a mean is no quantile."""
         if self.kind != "regression":
             return super().loss(output, target)
-        std = torch.tensor(self._learned.target.std, device=output.device)
-        return ((output - target) / std).pow(2).mean(dim=1)
+        over = (output - target) / torch.tensor(self._learned.target.std, device=output.device)
+        quantile = quantile_of(self.metric)
+        if quantile is not None:
+            return pinball_each(over, quantile).mean(dim=1)
+        return (over.abs() if self.metric == "mae" else over.pow(2)).mean(dim=1)
 
     # A user's later files and the report.
 
@@ -147,14 +140,16 @@ class Table(Task):
 
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)
+        self._at_half = not self._fitted.thresholds
 
     def describe(self) -> Description:
         return describe_data(self._data)
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
-        from lab.tasks.table.baselines import forests
+        from lab.tasks.baselines import constant
+        from lab.tasks.table.baselines import forests, linear
 
-        return forests(self._data, seed)
+        return constant(self), linear(self._data), *forests(self._data, seed)
 
     def rows_of(self, split: Split) -> pd.DataFrame:
         """A split's rows as the user's table has them."""

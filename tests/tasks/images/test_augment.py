@@ -137,7 +137,7 @@ def test_a_slot_does_not_depend_on_its_neighbours():
 
 
 def test_draws_have_their_ranges_and_follow_the_seed():
-    plan = Augmentation(shift=2, cutout=3, mixup=0.4)
+    plan = Augmentation(flip=True, shift=2, cutout=3, mixup=0.4)
     found = plan.draw(4000, (H, W), np.random.default_rng(0), {})
     assert np.array_equal(found, plan.draw(4000, (H, W), np.random.default_rng(0), {}))
     assert found[:, FLIP].mean() == pytest.approx(0.5, abs=0.05)

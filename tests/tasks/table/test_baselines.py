@@ -11,7 +11,7 @@ import pytest
 import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from lab.tasks.table.baselines import forests
+from lab.tasks.table.baselines import forests, linear
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData
 from tests.own_data import table, write_table
@@ -71,3 +71,28 @@ def test_boosting_is_scikit_learns_own_on_codes_and_raw_numbers(tmp_path: Path):
     model.fit(features("train"), data.part("train")["y"].astype(np.float32))
     found = forests(data, seed=3)[1].fit()("test")
     np.testing.assert_allclose(found[:, 0], model.predict(features("test")), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("targets", "shape"), [("answer", (40, 2)), (["a", "b"], (40, 2)), (["y"], (40, 1))])
+def test_the_linear_model_takes_gaps_categories_and_levels_not_seen(tmp_path: Path, targets: Any, shape: Any):
+    frame = table(200).assign(a=lambda f: (f["number"] > 0) * 1, b=lambda f: (f["letter"] == "x") * 1)
+    frame["y"] = 10 * frame["number"] + 3 * (frame["letter"] == "x")
+    others = {"answer", "a", "b", "y"} - {targets if isinstance(targets, str) else None, *targets}
+    frame.loc[::7, "number"] = np.nan
+    data = _data(tmp_path, frame.drop(columns=sorted(others)), targets)
+    found = linear(data).fit()("test")
+    assert (found.shape, found.dtype) == (shape, torch.float32)
+    true = data.targets("test")
+    if targets == "answer":
+        torch.testing.assert_close(found.sum(dim=1), torch.ones(40))
+        assert (found.argmax(dim=1).numpy() == true).mean() > 0.7
+    elif len(targets) == 2:
+        assert ((found > 0.5).numpy() == (true > 0.5)).mean() > 0.8
+    else:
+        assert ((found.numpy() - true) ** 2).mean() < 0.6 * true.var()
+
+
+def test_the_linear_model_of_one_kind_of_columns(tmp_path: Path):
+    frame = table(200)
+    for column in ("number", "letter"):
+        assert linear(_data(tmp_path, frame[[column, "answer"]], "answer")).fit()("test").shape == (40, 2)

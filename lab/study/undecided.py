@@ -1,0 +1,72 @@
+"""Options of a task that nobody has decided are searched: the study tries them with and without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lab.spec.space import Choice, Space, Value
+from lab.spec.study import StudySpec
+from lab.tasks.builtin import BUILTIN
+from lab.tasks.load import load_task, undecided_of
+
+if TYPE_CHECKING:
+    from lab.tasks.task import Task
+
+
+def with_undecided(spec: StudySpec, load: bool = True) -> StudySpec:
+    """The spec with every undecided option among its hyperparameters; what it searches already stays as it is.
+
+    Args:
+        load: whether a user's own code is run to know.
+
+    Raises:
+        LabError: as `lab.tasks.load.load_task`.
+    """
+    if load and spec.task.kind not in BUILTIN:
+        task = load_task(spec.task)  # kept: a user's constructor may read its data
+        if hasattr(task, "undecided"):
+            spec = spec.model_copy(update={"task": replace(spec.task, opened=task)})
+    more = {name: Choice(u.values) for name, u in undecided_of(spec.task, load).items() if name not in spec.space}
+    return spec.model_copy(update={"space": Space({**spec.space, **more})}) if more else spec
+
+
+def lines(spec: StudySpec, load: bool = True) -> tuple[str, ...]:
+    """What is tried, and how to decide it, for people: a line for each option."""
+    return tuple(
+        f"{name}: tried with and without (task.{name}: {' or '.join(map(_shown, undecided.values[::-1]))} decides it)"
+        for name, undecided in undecided_of(spec.task, load).items()
+        if name in spec.space
+    )
+
+
+def is_same(stored: StudySpec, asked: StudySpec) -> bool:
+    """Whether a spec asks for the study that a folder holds: by this version, or by one that did not try its options.
+
+    Raises:
+        LabError: as `lab.tasks.load.load_task`; where the specs are equal as they stand, nothing is loaded.
+    """
+    held = _what(stored)
+    return held == _what(asked) or held in (_what(with_undecided(asked)), _what(_earlier(asked)))
+
+
+def _what(spec: StudySpec) -> dict[str, Any]:
+    """The question, without options that are left to their default: an earlier version had not all of them."""
+    what = spec.what()
+    return what | {"task": {name: value for name, value in what["task"].items() if value is not None}}
+
+
+def _earlier(spec: StudySpec) -> StudySpec:
+    """The spec as a version wrote it that had a default in place of `auto`."""
+    options = dict(spec.task.options)
+    options |= {name: u.earlier for name, u in undecided_of(spec.task).items() if name in options}
+    return spec.model_copy(update={"task": replace(spec.task, options=options)})
+
+
+def assumed(task: Task, spec: StudySpec) -> dict[str, Value]:
+    """What a study that has begun takes for undecided options which it does not search: an earlier version began it."""
+    return {name: u.earlier for name, u in task.undecided.items() if name not in spec.space}
+
+
+def _shown(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

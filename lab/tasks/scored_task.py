@@ -1,0 +1,34 @@
+"""A task whose metric its options name; what they do not say follows from the kind of its target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.tasks.metrics import metrics_of
+from lab.tasks.scored import Score, Scored, score_of
+from lab.tasks.task import Task
+
+
+class ScoredTask(Task):
+    """Read-only where the contract has plain attributes: the kind is known only with the data."""
+
+    _options: Any
+    """Options that are `Scored`."""
+    _at_half = False
+    """Labels are said from a probability of a half on, in a study that an earlier version began."""
+
+    @property
+    def _score(self) -> Score:
+        return score_of(self._options, self.kind)
+
+    @property
+    def metric(self) -> Any:  # type: ignore[override]
+        return self._score.metric
+
+    @property
+    def direction(self) -> Any:  # type: ignore[override]
+        return self._score.direction
+
+    @property
+    def metrics(self) -> Any:  # type: ignore[override]
+        return metrics_of(self._score, score_of(Scored(), self.kind), self.kind, self._at_half)
