@@ -142,7 +142,7 @@ def _beaten_by(artefacts: _Artefacts, direction: str) -> list[_Better]:
     if ensembled is None or handed is None:
         return []
     metric, sign = ensembled.metric, 1 if direction == "maximize" else -1
-    fitted = [_Better(b.name, b.test[metric], True) for b in ensembled.baselines if isinstance(b, Baseline)]
+    fitted = [_Better(b.name, b.like_handed_out[metric], True) for b in ensembled.baselines if isinstance(b, Baseline)]
     controls = [_Better(c.name, c.test[metric].mean, False) for c in ensembled.controls]
     best = [max(kind, key=lambda way: sign * way.score) for kind in (fitted, controls) if kind]
     return [way for way in best if sign * way.score > sign * handed.test[metric]]

@@ -76,11 +76,18 @@ class Control:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A model of another kind, trained on the training split alone."""
+    """A model of another kind, trained on the training split."""
 
     name: str
     test: dict[str, Measured]
     fit_s: float
+    with_valid: dict[str, Measured] | None = None
+    """Its test scores when trained on the validation split too, as what is handed out is; None where that is not."""
+
+    @property
+    def like_handed_out(self) -> dict[str, float]:
+        """Its scores when it was trained on what the models handed out were trained on."""
+        return self.with_valid or self.test
 
 
 @dataclass(frozen=True)

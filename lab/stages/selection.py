@@ -6,10 +6,8 @@ Shapes: m members, n examples.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 
 import torch
@@ -18,8 +16,8 @@ from torch import Tensor
 from lab.errors import StudyError
 from lab.record.folder import Record
 from lab.spec.study import StudySpec
-from lab.spec.trial import derive_seed
-from lab.stages.ensemble import Baseline, ChosenEnsemble, Control, Ensembled, FailedBaseline, Member
+from lab.stages.baselines import score_baselines
+from lab.stages.ensemble import ChosenEnsemble, Control, Ensembled, Member
 from lab.stages.examples import telling_examples
 from lab.stages.final import CYCLICAL, LONG, MODELS, MORE, NO_HERO, SHORTER, Run
 from lab.stages.predictor import member_outputs
@@ -86,7 +84,7 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
             start_valid_loss=selection.start_loss,
         ),
         controls=_controls(judge, trained),
-        baselines=_baselines(spec, task, test[1]),
+        baselines=score_baselines(spec, task),
         examples=telling_examples(task, decided.test, test[1], decided.thresholds),
     )
 
@@ -200,24 +198,3 @@ def _controls(judge: _Judge, trained: list[_Trained]) -> tuple[Control, ...]:
 def _by_seed(trained: list[_Trained]) -> list[list[_Trained]]:
     """The snapshots of each run."""
     return [list(group) for _, group in groupby(trained, key=lambda t: t.run.seed)]
-
-
-def _baselines(spec: StudySpec, task: Task, test_y: Tensor) -> tuple[Baseline | FailedBaseline, ...]:
-    """Test scores of the task's models of other kinds, each trained on the training split alone.
-
-    One that cannot be trained is left out with its reason: the study's own models are all there by then.
-    """
-    found: list[Baseline | FailedBaseline] = []
-    valid_y = task.data("valid")[1]
-    for baseline in task.baselines(derive_seed(spec.seed, "baselines")):
-        begin = time.monotonic()
-        try:
-            predict = baseline.fit()
-            seconds = time.monotonic() - begin
-            thresholds = thresholds_of(task, partial(predict, "valid"), valid_y)
-            result = scores(predict("test"), test_y, task.kind, task.metrics, thresholds)
-        except Exception as error:  # of another library, on data that it may not have been made for
-            found.append(FailedBaseline(baseline.name, " ".join(f"{type(error).__name__}: {error}".split())))
-            continue
-        found.append(Baseline(baseline.name, result, seconds))
-    return tuple(found)

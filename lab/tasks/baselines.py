@@ -6,7 +6,7 @@ Shapes: n examples, f features, c classes or labels, t values.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from lab.tasks.scored import quantile_of
-from lab.tasks.task import Baseline, Kind, Split, Task, defines
+from lab.tasks.task import Baseline, Data, Kind, Split, Task, defines
 
 _SIDE = 16
 """Pixels from which on the sides of images are brought down: a reference has to be cheap."""
@@ -47,19 +47,33 @@ def of_tensors(task: Task, seed: int) -> tuple[Baseline, ...]:
 def constant(task: Task) -> Baseline:
     """The same answer to everything: the shares of classes or labels in the training examples, so that the commonest
     class is named; of values the mean or the median, whichever suits the task's metric on the training examples."""
-    y = task.data("train")[1]
+    name = _answer(task, task.data("train")[1])[0]
+
+    def fit(*splits: Split) -> Callable[[Split], Tensor]:
+        _, value = _answer(task, joined(task, splits)[1])
+        return lambda split: value.expand(len(task.data(split)[1]), *value.shape[1:])
+
+    return Baseline(name, fit)
+
+
+def joined(task: Task, splits: Sequence[Split]) -> Data:
+    """Examples and targets of several splits, of the training split where none is named."""
+    parts = [task.data(split) for split in splits or ("train",)]
+    return torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+
+
+def _answer(task: Task, y: Tensor) -> tuple[str, Tensor]:
+    """What the constant is called, and its answer [1, ...], by targets [n, ...]."""
     if task.kind == "regression":
-        name, value = _middle(task, y)
-        return Baseline(f"always the {name}", lambda: lambda split: value.expand_as(task.data(split)[1]))
+        middle, value = _middle(task, y)
+        return f"always the {middle}", value
     if task.kind == "multilabel":
-        name, shares = "always the shares of the labels", y.to(torch.float32).mean(dim=0)
-    else:
-        classes = max(len(task.class_names), int(y.max()) + 1)
-        shares = torch.bincount(y, minlength=classes).to(torch.float32) / len(y)
-        number = int(shares.argmax())
-        commonest = task.class_names[number] if task.class_names else number
-        name = f"always the commonest class ({commonest})"
-    return Baseline(name, lambda: lambda split: shares.expand(len(task.data(split)[1]), -1))
+        return "always the shares of the labels", y.to(torch.float32).mean(dim=0, keepdim=True)
+    classes = max(len(task.class_names), int(y.max()) + 1)
+    shares = torch.bincount(y, minlength=classes).to(torch.float32) / len(y)
+    number = int(shares.argmax())
+    commonest = task.class_names[number] if task.class_names else number
+    return f"always the commonest class ({commonest})", shares[None]
 
 
 def _middle(task: Task, y: Tensor) -> tuple[str, Tensor]:
@@ -88,15 +102,15 @@ def _features(task: Task, x: Tensor) -> NDArray[np.float32]:
     return features
 
 
-def _fit_linear(task: Task, seed: int) -> Callable[[Split], Tensor]:
+def _fit_linear(task: Task, seed: int, *splits: Split) -> Callable[[Split], Tensor]:
     from sklearn.preprocessing import StandardScaler
 
-    x, y = task.data("train")
+    x, y = joined(task, splits)
+    classes = max(len(task.class_names), int(y.max()) + 1) if task.kind == "classification" else 0
     if len(x) > _MOST_EXAMPLES:
         rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(x))[:_MOST_EXAMPLES])
         x, y = x[rows], y[rows]
     scaler = StandardScaler().fit(_features(task, x))
-    classes = max(len(task.class_names), int(task.data("train")[1].max()) + 1) if task.kind == "classification" else 0
     predict = fit_linear(task.kind, scaler.transform(_features(task, x)), y.cpu().numpy(), classes)
 
     def of_split(split: Split) -> Tensor:

@@ -69,8 +69,9 @@ class Baseline:
     """A model of another kind on the same split, to stand beside the net."""
 
     name: str
-    fit: Callable[[], Callable[[Split], Tensor]]
-    """Trains it; gives what it predicts for a split, as `Task.predict` would: probabilities or values."""
+    fit: Callable[..., Callable[[Split], Tensor]]
+    """Trains it on the splits that are its arguments, without any on the training split; gives what it then predicts
+    for a split, as `Task.predict` would: probabilities or values."""
 
 
 class Task(ABC):

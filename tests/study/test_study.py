@@ -115,7 +115,7 @@ def test_without_a_refit_the_chosen_models_are_handed_out(tmp_path: Path) -> Non
     study = Study.from_spec(spec, tmp_path / "run")
     result = study.run()
     assert result.artefact("refit") == {"skipped": "final.refit is false"}
-    assert [run["role"] for run in result.artefact("final")["runs"]] == ["one_cycle", "one_cycle"]
+    assert [run["role"] for run in result.artefact("final")["runs"]] == ["one_cycle"] * 2 + ["shorter"] * 2
     x, y = Digits().data("test")
     accuracy = float((result.ensemble.predict(x).argmax(dim=1) == y).float().mean())
     assert accuracy == pytest.approx(result.artefact("ensemble")["chosen"]["test"]["accuracy"])

@@ -152,3 +152,18 @@ def test_data_that_break_the_contract_are_told_by_its_check_alone():
             raise ValueError("no data")
 
     assert Broken("classification", noise(1), noise(1)).describe() == Description()
+
+
+def test_a_baseline_learns_from_the_splits_that_it_is_told():
+    from lab.tasks.digits import Digits
+
+    task = Digits()
+    train, valid = (task.data(split)[1] for split in ("train", "valid"))
+    always, linear = task.baselines(0)[:2]
+    shares = torch.bincount(torch.cat([train, valid]), minlength=10) / (len(train) + len(valid))
+    torch.testing.assert_close(always.fit("train", "valid")("test")[0], shares)
+    right = {
+        splits: float((linear.fit(*splits)("valid").argmax(dim=1) == valid).float().mean())
+        for splits in ((), ("train",), ("train", "valid"))
+    }
+    assert right[()] == right[("train",)] < right[("train", "valid")]

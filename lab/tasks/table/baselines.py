@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -47,7 +48,7 @@ def linear(data: TableData) -> Baseline:
     return Baseline(linear_name(data.fitted.target.kind), partial(_fit_linear, data))
 
 
-def _fit_linear(data: TableData) -> Callable[[Split], Tensor]:
+def _fit_linear(data: TableData, *splits: Split) -> Callable[[Split], Tensor]:
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
@@ -56,13 +57,13 @@ def _fit_linear(data: TableData) -> Callable[[Split], Tensor]:
     target, categories = data.fitted.target, len(categories_of(data.fitted.columns))
     numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     one_by_one = OneHotEncoder(handle_unknown="ignore", max_categories=_MOST_LEVELS)
-    train = _features(data, "train", False)
+    train, y = _joined(data, splits, False)
     parts = [("categories", one_by_one, range(categories)), ("numbers", numbers, range(categories, train.shape[1]))]
     columns = ColumnTransformer([(name, how, [*which]) for name, how, which in parts if which])
     predict = fit_linear(
         target.kind,
         columns.fit_transform(train),
-        data.targets("train"),
+        y,
         len(target.class_names),
     )
     return lambda split: predict(columns.transform(_features(data, split, False)))
@@ -95,11 +96,18 @@ def _loss_of(data: TableData) -> dict[str, Any]:
     return {"loss": "absolute_error"} if data.options.metric == "mae" else {}
 
 
-def _fit(data: TableData, model: Any, fill: bool) -> Callable[[Split], Tensor]:
-    y = data.targets("train")
+def _fit(data: TableData, plan: Any, fill: bool, *splits: Split) -> Callable[[Split], Tensor]:
+    x, y = _joined(data, splits, fill)
     kind = data.fitted.target.kind
-    model.fit(_features(data, "train", fill), y[:, 0] if kind == "regression" and y.shape[1] == 1 else y)
+    model = clone(plan).fit(x, y[:, 0] if kind == "regression" and y.shape[1] == 1 else y)
     return lambda split: _predict(model, _features(data, split, fill), kind, len(data.fitted.target.class_names))
+
+
+def _joined(data: TableData, splits: tuple[Split, ...], fill: bool) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Features and targets of several splits, of the training split where none is named."""
+    names = splits or ("train",)
+    features = [_features(data, split, fill) for split in names]
+    return np.concatenate(features), np.concatenate([data.targets(split) for split in names])
 
 
 def _features(data: TableData, split: str, fill: bool) -> NDArray[np.float64]:
