@@ -169,13 +169,13 @@ def _bike_days(source: Source) -> dict[str, Any]:
 
 
 def _sparse_labels(source: Source) -> dict[str, Any]:
-    """Counts of 60 words in 600 documents, which have about two of 30 labels each; those seen thrice are learned."""
+    """Shares of 60 words in 600 documents, which have about two of 30 labels each; labels seen thrice are learned."""
     from sklearn.datasets import make_multilabel_classification
 
     x, y = make_multilabel_classification(
-        600, n_features=60, n_classes=30, n_labels=2, length=40, random_state=source.split
+        600, n_features=60, n_classes=30, n_labels=2, length=150, random_state=source.split
     )
-    words = pd.DataFrame(x).add_prefix("word").astype(int)
+    words = pd.DataFrame(x / x.sum(axis=1, keepdims=True)).add_prefix("word").round(4)
     labels = pd.DataFrame(y).add_prefix("label")
     labels = labels.loc[:, labels.sum() >= 3]
     return source.table(pd.concat([words, labels], axis=1), list(labels.columns), bins=0)
@@ -195,7 +195,7 @@ def _digits_images(source: Source) -> dict[str, Any]:
 
 
 def _cifar(source: Source) -> dict[str, Any]:
-    return images(source.file("cifar10/train.parquet"), source.split, limit=2000, shift=2)
+    return images(source.file("cifar10/train.parquet"), source.split, limit=2000, size=16, shift=1)
 
 
 def images(path: Path, split: int, **options: Any) -> dict[str, Any]:
