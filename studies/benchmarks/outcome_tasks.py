@@ -195,7 +195,7 @@ def _digits_images(source: Source) -> dict[str, Any]:
 
 
 def _cifar(source: Source) -> dict[str, Any]:
-    return images(source.file("cifar10/train.parquet"), source.split, limit=2000, size=16, shift=1)
+    return images(source.file("cifar10/train.parquet"), source.split, limit=2000, size=12, shift=1)
 
 
 def images(path: Path, split: int, **options: Any) -> dict[str, Any]:
@@ -218,7 +218,7 @@ WORKLOADS: dict[str, Workload] = {
     "bike_time": Workload("table.yaml", _bike_time, 64),
     "bike_days": Workload("table.yaml", _bike_days, 64),
     "digits_images": Workload("images.yaml", _digits_images, 64, trials=16, epochs=6, final=12),
-    "cifar": Workload("images.yaml", _cifar, 64, trials=12, epochs=4, final=8),
+    "cifar": Workload("images.yaml", _cifar, 64, trials=12, epochs=3, final=6),
 }
 NEED_DATA = ("adult", "adult_grouped", "yeast", "bike", "bike_time", "bike_days", "cifar")
 
