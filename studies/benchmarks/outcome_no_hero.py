@@ -30,6 +30,9 @@ from lab.training.ensemble import fit_temperature, scores, with_temperature
 
 TRAIN, CALIBRATED, BOTH = "no hero, train", "no hero, train, calibrated", "no hero, train + valid"
 
+_WIDTH = 8
+"""Runs that are trained as one stacked model."""
+
 
 def no_hero(spec: StudySpec, task: Task, rate: float, units: float, both: float) -> list[Row]:
     """Its rows.
@@ -79,7 +82,9 @@ def outputs(
     Raises:
         StudyError: none of them completed.
     """
-    of_task = spec.model_copy(update={"task": replace(spec.task, opened=task)})
+    # What is not searched may be trained side by side, however few trials the search had at once.
+    execution = spec.execution.model_copy(update={"width": _WIDTH, "stack": _WIDTH})
+    of_task = spec.model_copy(update={"task": replace(spec.task, opened=task), "execution": execution})
     planned = tuple(
         Trial(dict(params), derive_seed(spec.seed, "no hero", seed), spec.final.epochs, keep=True)
         for seed in range(seeds)
