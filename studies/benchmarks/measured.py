@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import DISTRIBUTION
+from lab.record.folder import write_bytes
 
 
 def machine() -> str:
@@ -40,3 +41,16 @@ def keep(folder: Path | None, content: Mapping[str, Any], page: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "result.json").write_text(json.dumps(content, indent=1) + "\n")
         (folder / "README.md").write_text(page)
+
+
+def write_figure(path: Path, figure: Any, **size: int) -> None:
+    """Write a plotly figure as PNG, or, where there is no kaleido or no browser for it, as HTML.
+
+    Args:
+        size: `width` and `height` in pixels, where the figure's layout has none.
+    """
+    try:
+        write_bytes(path, figure.to_image(format="png", scale=2, **size))
+    except (ValueError, RuntimeError, ImportError) as error:
+        print(f"no {path.name}: {' '.join(str(error).split())[:120]}")
+        write_bytes(path.with_suffix(".html"), figure.to_html(include_plotlyjs="cdn").encode())

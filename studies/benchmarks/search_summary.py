@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import write_figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -145,8 +146,4 @@ def write_plot(path: Path, rows: Sequence[Row]) -> None:
     figure.update_xaxes(title_text="evaluations")
     margin = {"t": 40, "b": 50, "l": 60, "r": 20}
     figure.update_layout(template="plotly_white", width=1000, height=420, margin=margin)
-    try:
-        write_bytes(path, figure.to_image(format="png", scale=2))
-    except (ValueError, RuntimeError, ImportError) as error:  # no kaleido, or no browser for it
-        print(f"no {path.name}: {' '.join(str(error).split())[:120]}")
-        write_bytes(path.with_suffix(".html"), figure.to_html(include_plotlyjs="cdn").encode())
+    write_figure(path, figure)
