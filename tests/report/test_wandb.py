@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lab.study.study import Study
+from tests import forked
 from tests.small import environment, small_spec
 
 
@@ -33,13 +34,7 @@ def test_a_study_is_logged_offline(tmp_path: Path) -> None:
         "import sys\nfrom pathlib import Path\nfrom tests.small import small_spec\nfrom lab.study.study import Study\n"
         "Study.from_spec(small_spec(), Path(sys.argv[1])).run(track='wandb')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "run")],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.run(["-c", code, str(tmp_path / "run")], environment())
     assert done.returncode == 0, done.stderr
     runs = list((tmp_path / "run" / "wandb").glob("offline-run-*"))
     assert len(runs) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from lab.record.trials import read_trials
 from lab.stages import STAGES
 from lab.study.cost import trainings
 from lab.study.study import Study, hyperparameter_doubts
+from tests import forked
 from tests.small import ROOT, environment, small, small_spec
 
 sys.path.insert(0, str(ROOT / "studies"))
@@ -243,8 +243,6 @@ def test_a_task_made_at_a_prompt_can_be_studied(tmp_path: Path) -> None:
         "study = lab.Study(Mine(), {'max_lr': {'low': 0.01, 'high': 0.1}}, trials=4, epochs=1, folder='run')\n"
         "print(study.run(engine='local', until='explore').artefact('explore')['trials'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
-    )
+    done = forked.run(["-c", code], environment(), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["4"]
