@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read with torch: threads that wait leave the core to other tests
+
 import torch
 from hypothesis import Phase, settings
 
@@ -39,6 +42,17 @@ def quiet_optuna() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     yield
     optuna.logging.set_verbosity(before)
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The small study, finished; not to be written to."""
+    from lab.study.study import Study
+    from tests.small import small_spec
+
+    study = Study.from_spec(small_spec(), tmp_path_factory.mktemp("small") / "run")
+    study.run()
+    return study
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ _IMPORTED = (
     "jinja2",
     "lab.cli.main",
     "lab.lanes.local",
+    "lab.lanes.ray.engine",
     "lab.report.page",
     "lab.study.estimate",
     "lab.study.extend",

@@ -23,45 +23,38 @@ from tests.small import ROOT, environment, small, small_spec
 sys.path.insert(0, str(ROOT / "studies"))
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = Study.from_spec(small_spec(), tmp_path_factory.mktemp("study") / "run")
-    study.run()
-    return study
-
-
-def test_every_stage_leaves_its_artefact_and_the_table_holds_every_trial(finished: Study) -> None:
-    folder = finished.record.folder
+def test_every_stage_leaves_its_artefact_and_the_table_holds_every_trial(small_study: Study) -> None:
+    folder = small_study.record.folder
     for stage in STAGES:
-        assert stage.read(finished.record) is not None, stage.name
+        assert stage.read(small_study.record) is not None, stage.name
     for name in ("study.yaml", "ledger.journal", "trials.parquet", "report.html", "ensemble.json"):
         assert (folder / name).is_file()
     table = pd.read_parquet(folder / "trials.parquet")
-    planned = {stage: made.trainings for stage, made in trainings(finished.spec, None).items()}
+    planned = {stage: made.trainings for stage, made in trainings(small_study.spec, None).items()}
     assert table.groupby("stage").size().to_dict() == planned
     assert not list(folder.glob(".*.tmp*"))
 
 
-def test_the_range_test_bounds_the_search(finished: Study) -> None:
-    bounds = finished.result.artefact("bounds")
+def test_the_range_test_bounds_the_search(small_study: Study) -> None:
+    bounds = small_study.result.artefact("bounds")
     assert 1e-5 <= bounds["low"] < bounds["high"] <= 10
-    for row in read_trials(finished.record, "explore"):
+    for row in read_trials(small_study.record, "explore"):
         assert bounds["low"] <= row.params["max_lr"] <= bounds["high"]
 
 
-def test_confirmation_uses_seeds_the_search_never_saw_and_chooses_by_the_mean(finished: Study) -> None:
-    explored = {row.trial.seed for row in read_trials(finished.record, "explore")}
-    fresh = [row.trial.seed for row in read_trials(finished.record, "confirm")]
+def test_confirmation_uses_seeds_the_search_never_saw_and_chooses_by_the_mean(small_study: Study) -> None:
+    explored = {row.trial.seed for row in read_trials(small_study.record, "explore")}
+    fresh = [row.trial.seed for row in read_trials(small_study.record, "confirm")]
     assert len(set(fresh)) == len(fresh)
     assert not explored & set(fresh)
-    confirm = finished.result.artefact("confirm")
+    confirm = small_study.result.artefact("confirm")
     for kind, entry in confirm["chosen"].items():
         means = [c["summary"]["mean"] for c in confirm["candidates"] if c["kind"] == kind]
         assert entry["summary"]["mean"] == max(means)
 
 
-def test_the_final_stage_spends_the_same_on_every_way(finished: Study) -> None:
-    runs = finished.result.artefact("final")["runs"]
+def test_the_final_stage_spends_the_same_on_every_way(small_study: Study) -> None:
+    runs = small_study.result.artefact("final")["runs"]
     for seed in range(2):
         spent = {
             role: sum(r["epochs"] for r in runs if r["role"] == role and r["seed"] == seed)
@@ -72,21 +65,21 @@ def test_the_final_stage_spends_the_same_on_every_way(finished: Study) -> None:
     assert {len(r["snapshots"]) for r in runs if r["role"] != "several"} == {1}
 
 
-def test_the_ensemble_predicts_what_it_was_scored_on(finished: Study) -> None:
+def test_the_ensemble_predicts_what_it_was_scored_on(small_study: Study) -> None:
     from lab.tasks.digits import Digits
 
     x, y = Digits().data("test")
-    probabilities = finished.result.ensemble.predict(x)
+    probabilities = small_study.result.ensemble.predict(x)
     accuracy = float((probabilities.argmax(dim=1) == y).float().mean())
-    assert accuracy == pytest.approx(finished.result.artefact("ensemble")["chosen"]["test"]["accuracy"])
+    assert accuracy == pytest.approx(small_study.result.artefact("ensemble")["chosen"]["test"]["accuracy"])
 
 
-def test_results_are_objects_to_work_with(finished: Study) -> None:
-    response = finished.result.response
+def test_results_are_objects_to_work_with(small_study: Study) -> None:
+    response = small_study.result.response
     assert response.effects("dropout").plot().data
     with pytest.raises(KeyError, match="did you mean 'dropout'"):
         response.effects("dropuot")
-    assert set(finished.result.trials["stage"]) == {"bounds", "explore", "confirm", "final"}
+    assert set(small_study.result.trials["stage"]) == {"bounds", "explore", "confirm", "final"}
 
 
 def test_a_study_of_a_task_object_and_a_space(tmp_path: Path) -> None:
@@ -156,16 +149,16 @@ def test_several_gpus_are_refused_for_what_trains_on_one(tmp_path: Path) -> None
         study.run(engine="local")
 
 
-def test_a_resolved_spec_repeats_the_study(finished: Study, tmp_path: Path) -> None:
+def test_a_resolved_spec_repeats_the_study(small_study: Study, tmp_path: Path) -> None:
     from lab.record.spec_file import read_spec
 
-    again = Study.from_spec(read_spec(finished.record.spec_path), tmp_path / "again")
+    again = Study.from_spec(read_spec(small_study.record.spec_path), tmp_path / "again")
     again.run(until="explore")
 
     def scores(record: Record) -> list[Any]:
         return [(row.params, row.score) for row in read_trials(record, "explore")]
 
-    assert scores(again.record) == scores(finished.record)
+    assert scores(again.record) == scores(small_study.record)
 
 
 def test_width_and_path_are_found_and_written_down(tmp_path: Path) -> None:
@@ -197,16 +190,16 @@ def test_the_test_split_is_read_by_the_ensemble_stage_only(tmp_path: Path) -> No
     assert "test" in asked
 
 
-def test_unknown_stage_and_other_study_are_refused(finished: Study) -> None:
+def test_unknown_stage_and_other_study_are_refused(small_study: Study) -> None:
     with pytest.raises(SpecError, match="choices: bounds, explore"):
-        finished.run(until="explode")
+        small_study.run(until="explode")
     with pytest.raises(RecordError, match="holds another study"):
-        Study.from_spec(small_spec(seed=9), finished.record.folder).run()
+        Study.from_spec(small_spec(seed=9), small_study.record.folder).run()
 
 
-def test_artefacts_and_trials_that_went_missing_are_named(finished: Study, tmp_path: Path) -> None:
+def test_artefacts_and_trials_that_went_missing_are_named(small_study: Study, tmp_path: Path) -> None:
     def copy(name: str) -> Study:
-        shutil.copytree(finished.record.folder, tmp_path / name)
+        shutil.copytree(small_study.record.folder, tmp_path / name)
         return Study.open(tmp_path / name)
 
     emptied = copy("emptied")
