@@ -4,7 +4,8 @@ To import torch, scikit-learn and pandas takes seconds, and tests start hundreds
 them, computes nothing, and forks. Each child has its own arguments, environment, folder, streams and process id, and
 ends as one that a shell has started: by exit code, traceback or signal. It shares no state with another.
 
-What a process imports, or what libraries read while they are loaded (`OMP_NUM_THREADS`), needs a fresh interpreter.
+What a process imports, or what libraries read while they are loaded (`OMP_NUM_THREADS`), needs a fresh interpreter;
+Ray, which reads its settings so, is imported by each child for itself.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ _IMPORTED = (
     "jinja2",
     "lab.cli.main",
     "lab.lanes.local",
-    "lab.lanes.ray.engine",
     "lab.report.page",
     "lab.study.estimate",
     "lab.study.extend",
