@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read with torch: threads that wait leave the core to other tests
+
 import torch
 from hypothesis import Phase, settings
 
@@ -24,6 +28,12 @@ settings.register_profile("attended", deadline=None)
 settings.load_profile("unattended" if os.environ.get("CI") else "attended")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that no worker is left with one of them at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Small tensors gain nothing from threads, and tests run beside each other."""
@@ -39,6 +49,17 @@ def quiet_optuna() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     yield
     optuna.logging.set_verbosity(before)
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The small study, finished; not to be written to."""
+    from lab.study.study import Study
+    from tests.small import small_spec
+
+    study = Study.from_spec(small_spec(), tmp_path_factory.mktemp("small") / "run")
+    study.run()
+    return study
 
 
 @pytest.fixture(scope="session")

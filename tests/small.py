@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from lab.spec.study import StudySpec, parse_spec
+from tests import forked
 
 ROOT = Path(__file__).parent.parent
 
@@ -57,23 +57,9 @@ def environment() -> dict[str, str]:
 
 def lab(*arguments: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "lab", *map(str, arguments)],
-        cwd=cwd,
-        env=environment() | env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return forked.run(["-m", "lab", *map(str, arguments)], environment() | env, cwd)
 
 
-def start_lab(*arguments: str | Path) -> subprocess.Popen[str]:
+def start_lab(*arguments: str | Path) -> forked.Process:
     """Start the command line and leave it running."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "lab", *map(str, arguments)],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return forked.start(["-m", "lab", *map(str, arguments)], environment())

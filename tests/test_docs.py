@@ -19,6 +19,7 @@ import lab
 import lab.tasks.checks
 from lab.cli import main
 from lab.record.spec_file import load_yaml, read_spec
+from tests import forked
 from tests.own_data import table, write_folders, write_table
 from tests.small import ROOT, environment
 
@@ -31,9 +32,7 @@ def blocks(language: str) -> list[str]:
 
 
 def run(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, check=False
-    )
+    return forked.run(arguments, environment(), cwd)
 
 
 def test_the_study_shown_is_the_study_shipped() -> None:
@@ -110,7 +109,8 @@ def test_the_python_example_runs_as_shown(tmp_path: Path) -> None:
     task, study = (block for block in blocks("python") if "Wine" in block)
     (tmp_path / "my_task.py").write_text(task)
     (tmp_path / "study.py").write_text(study)
-    done = run(["study.py"], tmp_path)
+    command = [sys.executable, "study.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "tensor(" in done.stdout
     assert (tmp_path / "runs/wine/report.html").is_file()

@@ -20,7 +20,7 @@ from lab.study.study import Study
 from lab.tasks.builtin import BUILTIN
 from tests.cli.refusal import refuse
 from tests.own_data import table, write_folders, write_table
-from tests.small import ROOT, environment, lab, small, write_yaml
+from tests.small import ROOT, environment, lab, small
 
 HELP = (
     [],
@@ -129,13 +129,9 @@ def test_tasks_are_listed_with_their_options() -> None:
             assert f"  {name}: {option.meaning}" in listed
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    spec = write_yaml(folder / "study.yaml", small())
-    done = lab("study", "run", spec, "--dir", folder / "run")
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
+@pytest.fixture
+def finished(small_study: Study) -> Path:
+    return small_study.record.folder
 
 
 def test_who_looks_at_studies_imports_nothing_that_trains_or_fits(finished: Path) -> None:

@@ -17,7 +17,7 @@ from lab.lanes.lane import Lane, read_checkpoint
 from lab.lanes.local import LocalEngine
 from lab.lanes.output import OutputBudget
 from lab.record.ledger import Ledger
-from lab.spec.plan import TaskRef
+from lab.spec.plan import TaskRef, Training
 from lab.spec.trial import Outcome, Trial
 from tests.lanes.test_engines import job, rows, table
 
@@ -289,7 +289,8 @@ def test_saving_has_a_tenth_of_the_time_at_most(
 
     clock, begun = Clock(), []
     monkeypatch.setattr("lab.lanes.lane.time", clock)
-    given = job(tmp_path / "s", plan=plan(1, 64), checkpoint_s=5.0)
+    one_step = Training({"kind": "adamw"}, 1024, "stacked")  # an epoch of it, on the clock a second
+    given = job(tmp_path / "s", plan=plan(1, 64), training=one_step, checkpoint_s=5.0)
     ledger = Ledger(given)
 
     def checkpoint(lane: int, state: bytes) -> None:

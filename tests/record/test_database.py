@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,8 +27,8 @@ from lab.spec.plan import SearchPlan, Store
 from lab.spec.study import StudySpec, parse_spec
 from lab.study.study import Study
 from tests.lanes.test_engines import job
-from tests.small import environment, small, write_yaml
 from tests.small import lab as run_lab
+from tests.small import small, start_lab, write_yaml
 
 SECRET = "correct-horse-battery"
 
@@ -101,9 +100,8 @@ def test_a_second_driver_is_refused_and_takes_over_from_a_dead_one(
 ) -> None:
     value = _spec(server)
     spec, path = parse_spec(value), write_yaml(tmp_path / "study.yaml", value)
-    log = (tmp_path / "first.log").open("w+")
     command = ["study", "run", str(path), "--dir", str(tmp_path / "first"), "--until", "explore"]
-    first = subprocess.Popen([sys.executable, "-m", "lab", *command], env=environment(), stdout=log, stderr=log)
+    first = start_lab(*command)
     try:
         while sum(1 for row in read_trials(Record(tmp_path / "none"), "explore", spec.store) if row.outcome) < 2:
             assert first.poll() is None
@@ -118,10 +116,7 @@ def test_a_second_driver_is_refused_and_takes_over_from_a_dead_one(
             Ledger(stolen)
     finally:
         first.kill()
-        first.wait()
-        log.seek(0)
-        said = log.read()
-        log.close()
+        said, _ = first.communicate()
     second = run_lab("study", "run", path, "--dir", tmp_path / "second", "--until", "explore")
     assert second.returncode == 0, second.stderr
     undisturbed = parse_spec({k: v for k, v in value.items() if k != "storage"})

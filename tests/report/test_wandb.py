@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from lab.study.study import Study
+from tests import forked
 from tests.small import environment, small_spec
+
+CHANGES: dict[str, Any] = {"search": {"trials": 6, "epochs": 2}, "final": {"epochs": 2, "seeds": 1}}
 
 
 class FakeRun:
@@ -31,15 +34,9 @@ class FakeRun:
 def test_a_study_is_logged_offline(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom tests.small import small_spec\nfrom lab.study.study import Study\n"
-        "Study.from_spec(small_spec(), Path(sys.argv[1])).run(track='wandb')\n"
+        f"Study.from_spec(small_spec(**{CHANGES}), Path(sys.argv[1])).run(track='wandb')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "run")],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.run(["-c", code, str(tmp_path / "run")], environment())
     assert done.returncode == 0, done.stderr
     runs = list((tmp_path / "run" / "wandb").glob("offline-run-*"))
     assert len(runs) == 1
@@ -61,16 +58,16 @@ def test_a_resumed_study_goes_on_in_its_run_and_no_secret_is_logged(
 
     monkeypatch.setattr(wandb, "init", init)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    spec = small_spec()
+    spec = small_spec(**CHANGES)
     Study.from_spec(spec, tmp_path / "run").run(track="wandb", until="explore")
     Study.open(tmp_path / "run").run(track="wandb")
     assert started[0]["id"] == started[1]["id"]
     assert started[0]["resume"] == "allow"
     assert "storage" not in json.dumps(started[0]["config"])
-    assert runs[0].summary["explore/trials"] == 12
+    assert runs[0].summary["explore/trials"] == 6
     assert "ensemble/chosen/temperature" in runs[1].summary
     assert "explore/trials" not in runs[1].summary
-    assert sum("explore/score" in entry for entry in runs[0].logged) == 12
+    assert sum("explore/score" in entry for entry in runs[0].logged) == 6
     assert any("report" in entry for entry in runs[1].logged)
     assert all(run.finished for run in runs)
 
@@ -79,7 +76,7 @@ def test_a_study_without_tracking_imports_nothing_of_it(tmp_path: Path) -> None:
     code = (
         "import sys\nsys.modules['wandb'] = None\nsys.modules['plotly'] = None\n"
         "from pathlib import Path\nfrom tests.small import small_spec\nfrom lab.study.study import Study\n"
-        "Study.from_spec(small_spec(), Path(sys.argv[1])).run()\n"
+        f"Study.from_spec(small_spec(**{CHANGES}), Path(sys.argv[1])).run()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "run")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,18 @@ def test_a_pair_that_acts_together_is_found_drawn_and_told(tmp_path: Path) -> No
     assert "a and b" in html
 
 
-def test_an_edge_names_the_command_that_widens_it(tmp_path: Path) -> None:
-    study = explored(tmp_path, "slope", {**LR, **PAIR}, trials=60)
-    found = explain.STAGE.need(study.record)
+@pytest.fixture(scope="module")
+def slope(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study whose score rises with `max_lr` alone; not to be written to."""
+    return explored(tmp_path_factory.mktemp("slope"), "slope", {**LR, **PAIR}, trials=60)
+
+
+def test_an_edge_names_the_command_that_widens_it(slope: Study) -> None:
+    found = explain.STAGE.need(slope.record)
     assert found.edges == {"max_lr": "high"}
     assert found.widen == {"max_lr": "space.max_lr.high=0.2"}
-    html = render(study.spec, study.record)
-    assert f"lab study extend {study.record.folder} --trials +30 --set space.max_lr.high=0.2" in html
+    html = render(slope.spec, slope.record)
+    assert f"lab study extend {slope.record.folder} --trials +30 --set space.max_lr.high=0.2" in html
 
 
 def test_noise_is_withheld_with_its_reason_and_its_pairs_too(tmp_path: Path) -> None:
@@ -157,17 +163,17 @@ def _start(sampler: str) -> dict[str, int]:
 
 
 def test_duplicate_settings_are_no_trouble(tmp_path: Path) -> None:
-    """Four settings, sixty trials: what is asked again differs by its seed only."""
+    """Four settings, thirty trials: what is asked again differs by its seed only."""
     space = {"max_lr": {"choice": [0.01, 0.1]}, "a": {"choice": [0.1, 0.4]}, "b": {"choice": [0.2]}}
-    study = explored(tmp_path, "edge", space, trials=60, sampler={"kind": "forest", "startup": 4})
+    study = explored(tmp_path, "edge", space, trials=30, sampler={"kind": "forest", "startup": 4})
     found, html = _told(study)
     assert found.withheld is None
     assert found.importances["a"] > 0.9
     assert 'id="surface"' in html
 
 
-def test_an_artefact_of_before_there_were_pairs_is_still_shown(tmp_path: Path) -> None:
-    study = explored(tmp_path, "slope", {**LR, **PAIR}, trials=40)
+def test_an_artefact_of_before_there_were_pairs_is_still_shown(slope: Study, tmp_path: Path) -> None:
+    study = Study.open(shutil.copytree(slope.record.folder, tmp_path / "run"))
     new = ("interactions", "surface", "extrapolation", "gain", "widen", "explains_direction")
     path = explain.STAGE.path(study.record)
     old = {name: value for name, value in read_json(path).items() if name not in new}

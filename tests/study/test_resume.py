@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from lab.record.trials import read_trials
 from lab.stages import STAGES
 from lab.study.cost import TRAINS
 from lab.study.study import Study
-from tests.small import lab, small, start_lab, write_yaml
+from tests import forked
+from tests.small import environment, lab, small, start_lab, write_yaml
 
 NAMES = [stage.name for stage in STAGES]
 
@@ -39,23 +41,24 @@ def slow_enough() -> dict[str, Any]:
     return small(search={"epochs": 12}, final={"epochs": 20}, bounds={"steps": 400})
 
 
-def outcome_of(folder: Path) -> dict[str, Any]:
+def outcome_of(folder: Path, until: str = NAMES[-1]) -> dict[str, Any]:
     """All that must not depend on what happened on the way."""
-    record = Record(folder)
+    record, stages = Record(folder), NAMES[: NAMES.index(until) + 1]
     trials = {
         stage: [
             (r.number, r.params, r.outcome, r.score, r.curve, r.trial.seed, r.step_losses)
             for r in read_trials(record, stage)
         ]
         for stage in TRAINS
+        if stage in stages
     }
-    artefacts = {stage: Study.open(folder).result.artefact(stage) for stage in NAMES}
-    kept = [path for of_stage in ("final", "refit") for path in sorted((folder / of_stage).iterdir())]
+    artefacts = {stage: Study.open(folder).result.artefact(stage) for stage in stages}
+    kept = [path for stage in ("final", "refit") if stage in stages for path in sorted(folder.glob(f"{stage}/*"))]
     weights = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in kept}
     return {"trials": trials, "artefacts": artefacts, "weights": weights}
 
 
-def wait_until_inside(folder: Path, stage: str, process: subprocess.Popen[str]) -> None:
+def wait_until_inside(folder: Path, stage: str, process: forked.Process | subprocess.Popen[str]) -> None:
     """Wait until `stage` is under way: its trials report, or, where it has none, the stage before is complete."""
     record = Record(folder)
     before = NAMES[NAMES.index(stage) - 1]
@@ -74,20 +77,22 @@ def _begun(record: Record, stage: str, before: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", NAMES)
-def test_a_kill_in_each_stage_changes_nothing(stage: str, undisturbed: Path, tmp_path: Path) -> None:
-    spec = write_yaml(tmp_path / "study.yaml", slow_enough())
+def test_a_kill_in_each_stage_changes_nothing(undisturbed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = start_lab("study", "run", spec, "--dir", folder)
-    wait_until_inside(folder, stage, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "the study was over before it could be killed"
-    closed = {r.number: r.curve for r in read_trials(Record(folder), stage) if r.outcome}
-    resumed = lab("study", "resume", folder)
-    assert resumed.returncode == 0, resumed.stderr
-    after = {r.number: r.curve for r in read_trials(Record(folder), stage)}
-    assert {number: after[number] for number in closed} == closed
+    process = start_lab("study", "run", write_yaml(tmp_path / "study.yaml", slow_enough()), "--dir", folder)
+    closed: dict[str, dict[int, Any]] = {}
+    for stage in NAMES:
+        wait_until_inside(folder, stage, process)
+        process.send_signal(signal.SIGKILL)
+        output, _ = process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"{stage} was over before it could be killed: {output}"
+        closed[stage] = {r.number: r.curve for r in read_trials(Record(folder), stage) if r.outcome}
+        process = start_lab("study", "resume", folder)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    for stage, before in closed.items():
+        after = {r.number: r.curve for r in read_trials(Record(folder), stage)}
+        assert {number: after[number] for number in before} == before
     assert outcome_of(folder) == outcome_of(undisturbed)
 
 
@@ -141,15 +146,17 @@ def test_many_kills_on_ray_lose_and_repeat_no_trial(tmp_path: Path) -> None:
 def test_ctrl_c_ends_the_epoch_saves_and_says_how_to_resume(undisturbed: Path, tmp_path: Path) -> None:
     spec = write_yaml(tmp_path / "study.yaml", slow_enough())
     folder = tmp_path / "run"
-    process = start_lab("study", "run", spec, "--dir", folder)
+    command = [sys.executable, "-m", "lab", "study", "run", str(spec), "--dir", str(folder)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = subprocess.Popen(command, env=environment(), text=True, **streams)  # type: ignore[call-overload]
     wait_until_inside(folder, "explore", process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert f"resume with: lab study resume {folder}" in output
-    assert "Traceback" not in output
-    assert lab("study", "resume", folder).returncode == 0
-    assert outcome_of(folder) == outcome_of(undisturbed)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert f"resume with: lab study resume {folder}" in said
+    assert "Traceback" not in said
+    assert lab("study", "resume", folder, "--until", "explore").returncode == 0
+    assert outcome_of(folder, "explore") == outcome_of(undisturbed, "explore")
 
 
 def test_a_complete_study_run_again_does_nothing_anew(undisturbed: Path) -> None:

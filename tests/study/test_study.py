@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,91 +19,85 @@ from lab.record.trials import read_trials
 from lab.stages import STAGES
 from lab.study.cost import trainings
 from lab.study.study import Study, hyperparameter_doubts
+from tests import forked
 from tests.small import ROOT, environment, small, small_spec
 
 sys.path.insert(0, str(ROOT / "studies"))
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = Study.from_spec(small_spec(), tmp_path_factory.mktemp("study") / "run")
-    study.run()
-    return study
-
-
-def test_every_stage_leaves_its_artefact_and_the_table_holds_every_trial(finished: Study) -> None:
-    folder = finished.record.folder
+def test_every_stage_leaves_its_artefact_and_the_table_holds_every_trial(small_study: Study) -> None:
+    folder = small_study.record.folder
     for stage in STAGES:
-        assert stage.read(finished.record) is not None, stage.name
+        assert stage.read(small_study.record) is not None, stage.name
     for name in ("study.yaml", "ledger.journal", "trials.parquet", "report.html", "ensemble.json"):
         assert (folder / name).is_file()
     table = pd.read_parquet(folder / "trials.parquet")
-    planned = {stage: made.trainings for stage, made in trainings(finished.spec, None).items()}
+    planned = {stage: made.trainings for stage, made in trainings(small_study.spec, None).items()}
     made = table.groupby("stage").size().to_dict()
     assert made["refit"] <= planned.pop("refit")  # the cyclical run is trained once more only if it was chosen
     assert {stage: count for stage, count in made.items() if stage != "refit"} == planned
     assert not list(folder.glob(".*.tmp*"))
 
 
-def test_the_range_test_bounds_the_search(finished: Study) -> None:
-    bounds = finished.result.artefact("bounds")
+def test_the_range_test_bounds_the_search(small_study: Study) -> None:
+    bounds = small_study.result.artefact("bounds")
     assert 1e-5 <= bounds["low"] < bounds["high"] <= 10
-    for row in read_trials(finished.record, "explore"):
+    for row in read_trials(small_study.record, "explore"):
         assert bounds["low"] <= row.params["max_lr"] <= bounds["high"]
 
 
-def test_confirmation_uses_seeds_the_search_never_saw_and_chooses_by_the_mean(finished: Study) -> None:
-    explored = {row.trial.seed for row in read_trials(finished.record, "explore")}
-    fresh = [row.trial.seed for row in read_trials(finished.record, "confirm")]
+def test_confirmation_uses_seeds_the_search_never_saw_and_chooses_by_the_mean(small_study: Study) -> None:
+    explored = {row.trial.seed for row in read_trials(small_study.record, "explore")}
+    fresh = [row.trial.seed for row in read_trials(small_study.record, "confirm")]
     assert len(set(fresh)) == len(fresh)
     assert not explored & set(fresh)
-    confirm = finished.result.artefact("confirm")
+    confirm = small_study.result.artefact("confirm")
     for kind, entry in confirm["chosen"].items():
         means = [c["summary"]["mean"] for c in confirm["candidates"] if c["kind"] == kind]
         assert entry["summary"]["mean"] == max(means)
 
 
-def test_the_final_stage_trains_models_and_as_many_controls_of_each_kind(finished: Study) -> None:
+def test_the_final_stage_trains_models_and_as_many_controls_of_each_kind(small_study: Study) -> None:
     """Two 1cycle runs and a cyclical one, each of which may be trained once more, and two 1cycle runs as long as one of
     the search: 30 epochs in all, so eight runs of 4 epochs of each control."""
-    runs = finished.result.artefact("final")["runs"]
+    runs = small_study.result.artefact("final")["runs"]
     counts = Counter(r["role"] for r in runs)
     assert counts == {"one_cycle": 2, "shorter": 2, "several": 1, "more": 6, "no_hero": 8}
     assert {(r["role"] == "shorter", r["epochs"]) for r in runs} == {(True, 3), (False, 4)}
     assert {len(r["snapshots"]) for r in runs if r["role"] == "several"} == {2}
     assert {len(r["snapshots"]) for r in runs if r["role"] != "several"} == {1}
-    assert len({row.trial.seed for row in read_trials(finished.record, "final")}) == len(runs)
+    assert len({row.trial.seed for row in read_trials(small_study.record, "final")}) == len(runs)
 
 
-def test_the_controls_cost_what_is_handed_out_may_cost(finished: Study) -> None:
-    epochs = {c["name"]: c["epochs"] for c in finished.result.artefact("ensemble")["controls"]}
+def test_the_controls_cost_what_is_handed_out_may_cost(small_study: Study) -> None:
+    epochs = {c["name"]: c["epochs"] for c in small_study.result.artefact("ensemble")["controls"]}
     assert epochs["mean of 8 1cycle runs"] == epochs["mean of 8 runs without a search"] == 8 * 4
     assert epochs["single 1cycle run"] == epochs["all snapshots of a run"] == 4
-    chosen, refit = finished.result.artefact("ensemble")["chosen"], finished.result.artefact("refit")
+    chosen, refit = small_study.result.artefact("ensemble")["chosen"], small_study.result.artefact("refit")
     assert chosen["epochs"] + refit["epochs"] <= 8 * 4
 
 
-def test_what_was_chosen_is_trained_once_more_on_training_and_validation_examples(finished: Study) -> None:
-    chosen, refit = finished.result.artefact("ensemble")["chosen"], finished.result.artefact("refit")
+def test_what_was_chosen_is_trained_once_more_on_training_and_validation_examples(small_study: Study) -> None:
+    chosen, refit = small_study.result.artefact("ensemble")["chosen"], small_study.result.artefact("refit")
     assert refit["trained_on"] == 1437
     assert refit["temperature"] == chosen["temperature"]
     assert [m["weight"] for m in refit["members"]] == [m["weight"] for m in chosen["members"]]
     assert [m["params"] for m in refit["members"]] == [m["params"] for m in chosen["members"]]
-    again = read_trials(finished.record, "refit")
-    assert not {row.trial.seed for row in again} & {row.trial.seed for row in read_trials(finished.record, "final")}
+    again = read_trials(small_study.record, "refit")
+    assert not {row.trial.seed for row in again} & {row.trial.seed for row in read_trials(small_study.record, "final")}
     assert {str(row.outcome) for row in again} == {"completed"}
     # An epoch has the steps of 1,437 examples, where the training rows alone make 16.
-    assert {path.name for path in finished.record.refit_folder.iterdir()} >= {m["file"] for m in refit["members"]}
+    assert {path.name for path in small_study.record.refit_folder.iterdir()} >= {m["file"] for m in refit["members"]}
 
 
-def test_what_is_handed_out_predicts_what_it_was_scored_on(finished: Study) -> None:
+def test_what_is_handed_out_predicts_what_it_was_scored_on(small_study: Study) -> None:
     from lab.tasks.digits import Digits
 
     x, y = Digits().data("test")
-    probabilities = finished.result.ensemble.predict(x)
+    probabilities = small_study.result.ensemble.predict(x)
     accuracy = float((probabilities.argmax(dim=1) == y).float().mean())
     assert probabilities.dtype == torch.float32
-    assert accuracy == pytest.approx(finished.result.artefact("refit")["test"]["accuracy"])
+    assert accuracy == pytest.approx(small_study.result.artefact("refit")["test"]["accuracy"])
 
 
 def test_without_a_refit_the_chosen_models_are_handed_out(tmp_path: Path) -> None:
@@ -122,12 +115,12 @@ def test_without_a_refit_the_chosen_models_are_handed_out(tmp_path: Path) -> Non
     assert "not trained once more: final.refit is false" in (tmp_path / "run/report.html").read_text()
 
 
-def test_results_are_objects_to_work_with(finished: Study) -> None:
-    response = finished.result.response
+def test_results_are_objects_to_work_with(small_study: Study) -> None:
+    response = small_study.result.response
     assert response.effects("dropout").plot().data
     with pytest.raises(KeyError, match="did you mean 'dropout'"):
         response.effects("dropuot")
-    assert set(finished.result.trials["stage"]) == {"bounds", "explore", "confirm", "final", "refit"}
+    assert set(small_study.result.trials["stage"]) == {"bounds", "explore", "confirm", "final", "refit"}
 
 
 def test_a_study_of_a_task_object_and_a_space(tmp_path: Path) -> None:
@@ -197,16 +190,16 @@ def test_several_gpus_are_refused_for_what_trains_on_one(tmp_path: Path) -> None
         study.run(engine="local")
 
 
-def test_a_resolved_spec_repeats_the_study(finished: Study, tmp_path: Path) -> None:
+def test_a_resolved_spec_repeats_the_study(small_study: Study, tmp_path: Path) -> None:
     from lab.record.spec_file import read_spec
 
-    again = Study.from_spec(read_spec(finished.record.spec_path), tmp_path / "again")
+    again = Study.from_spec(read_spec(small_study.record.spec_path), tmp_path / "again")
     again.run(until="explore")
 
     def scores(record: Record) -> list[Any]:
         return [(row.params, row.score) for row in read_trials(record, "explore")]
 
-    assert scores(again.record) == scores(finished.record)
+    assert scores(again.record) == scores(small_study.record)
 
 
 def test_width_and_path_are_found_and_written_down(tmp_path: Path) -> None:
@@ -259,16 +252,16 @@ def test_a_test_split_taken_from_validation_is_refused_before_anything_is_traine
     Study(Leaking(), space, trials=4, epochs=2, folder=tmp_path / "run", final=honest, **settings).run(engine="local")
 
 
-def test_unknown_stage_and_other_study_are_refused(finished: Study) -> None:
+def test_unknown_stage_and_other_study_are_refused(small_study: Study) -> None:
     with pytest.raises(SpecError, match="choices: bounds, explore"):
-        finished.run(until="explode")
+        small_study.run(until="explode")
     with pytest.raises(RecordError, match="holds another study"):
-        Study.from_spec(small_spec(seed=9), finished.record.folder).run()
+        Study.from_spec(small_spec(seed=9), small_study.record.folder).run()
 
 
-def test_artefacts_and_trials_that_went_missing_are_named(finished: Study, tmp_path: Path) -> None:
+def test_artefacts_and_trials_that_went_missing_are_named(small_study: Study, tmp_path: Path) -> None:
     def copy(name: str) -> Study:
-        shutil.copytree(finished.record.folder, tmp_path / name)
+        shutil.copytree(small_study.record.folder, tmp_path / name)
         return Study.open(tmp_path / name)
 
     emptied = copy("emptied")
@@ -305,8 +298,6 @@ def test_a_task_made_at_a_prompt_can_be_studied(tmp_path: Path) -> None:
         "study = lab.Study(Mine(), {'max_lr': {'low': 0.01, 'high': 0.1}}, trials=4, epochs=1, folder='run')\n"
         "print(study.run(engine='local', until='explore').artefact('explore')['trials'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
-    )
+    done = forked.run(["-c", code], environment(), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["4"]

@@ -101,11 +101,16 @@ def test_a_trial_of_any_group_trains_among_others_as_alone(path: str):
         assert found[trial][-1].files
 
 
+@pytest.fixture(scope="module")
+def alone() -> dict[int, list[Any]]:
+    """What each of four trials gives by itself."""
+    return {i: _values(_alone("stacked", i, **params)) for i, params in enumerate(GROUPS[:4])}
+
+
 @settings(max_examples=8, deadline=None)
 @given(st.data())
-def test_no_order_of_coming_and_going_changes_a_bit(data: st.DataObject):
+def test_no_order_of_coming_and_going_changes_a_bit(alone: dict[int, list[Any]], data: st.DataObject):
     trainer = _trainer(width=5)
-    alone = {i: _values(_alone("stacked", i, **params)) for i, params in enumerate(GROUPS[:4])}
     running: dict[int, tuple[int, int]] = {}
     for _ in range(12):
         for slot in data.draw(st.sets(st.sampled_from(sorted(set(range(5)) - running.keys()) or [0]), max_size=2)):

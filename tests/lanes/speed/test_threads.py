@@ -75,9 +75,9 @@ def test_on_two_threads_a_study_still_equals_the_one_trained_alone(tmp_path: Pat
 
     def curves(width: int, folder: str) -> list[object]:
         execution = {"engine": "local", "lanes": 1, "width": width, "path": path, "threads": 2}
-        study = Study.from_spec(
-            small_spec(execution=execution, search={"sampler": {"kind": "random"}}), tmp_path / folder
-        )
+        space = {"max_lr": {"low": 0.001, "high": 0.1, "log": True}, "dropout": {"low": 0.0, "high": 0.5}}
+        search = {"sampler": {"kind": "random"}, "trials": 8, "epochs": 2}
+        study = Study.from_spec(small_spec(execution=execution, search=search, space=space), tmp_path / folder)
         study.run(until="explore")
         return [(row.number, row.params, row.curve) for row in read_trials(study.record, "explore")]
 

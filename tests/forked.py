@@ -1,0 +1,260 @@
+"""Python processes that begin with the imports of lab behind them.
+
+To import torch, scikit-learn and pandas takes seconds, and tests start hundreds of processes. So one process imports
+them, computes nothing, and forks. Each child has its own arguments, environment, folder, streams and process id, and
+ends as one that a shell has started: by exit code, traceback or signal. It shares no state with another.
+
+What a process imports, or what libraries read while they are loaded (`OMP_NUM_THREADS`), needs a fresh interpreter;
+Ray, which reads its settings so, is imported by each child for itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+_ROOT = Path(__file__).parent.parent
+_IMPORTED = (
+    "jinja2",
+    "lab.cli.main",
+    "lab.lanes.local",
+    "lab.report.page",
+    "lab.study.estimate",
+    "lab.study.extend",
+    "lab.study.study",
+    "lab.tasks.digits",
+    "lab.tasks.images.task",
+    "lab.tasks.table.task",
+    "optuna.storages",
+    "pandas",
+    "plotly.graph_objects",
+    "plotly.io",
+    "pyarrow.parquet",
+    "sklearn.datasets",
+    "sklearn.ensemble",
+    "sklearn.model_selection",
+    "sqlalchemy",
+    "torch",
+)
+"""What most commands import sooner or later."""
+_LONGEST = 2**20
+"""Bytes of a request: arguments and environment."""
+
+
+class Process:
+    """A process that was forked; it is used as a `subprocess.Popen` whose streams are text."""
+
+    def __init__(self, arguments: Sequence[str], status: IO[str], stdout: IO[str] | None) -> None:
+        self.args = arguments
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._status = status
+        self.pid = int(self._told())
+
+    def _told(self) -> str:
+        line = self._status.readline()
+        if not line:
+            raise RuntimeError("the process that forks has ended")
+        return line
+
+    def poll(self) -> int | None:
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(self._told())
+            self._status.close()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """What it has written to its end; it has ended then."""
+        assert self.stdout is not None
+        read: list[str] = []
+        stream = self.stdout
+        reader = threading.Thread(target=lambda: read.append(stream.read()), daemon=True)
+        reader.start()
+        reader.join(timeout)
+        if reader.is_alive():
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        stream.close()
+        self.wait(timeout)
+        return read[0], None
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+def start(arguments: Sequence[str], env: dict[str, str], cwd: Path | None = None) -> Process:
+    """Start `python *arguments`; both streams of its output are its `stdout`."""
+    outer, inner = os.pipe()
+    try:
+        return _fork(arguments, env, cwd, (inner, inner), os.fdopen(outer, "r"))
+    finally:
+        os.close(inner)
+
+
+def run(
+    arguments: Sequence[str], env: dict[str, str], cwd: Path | None = None, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run `python *arguments` to its end."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = _fork(arguments, env, cwd, (out.fileno(), err.fileno()), None)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        for stream in (out, err):
+            stream.seek(0)
+        return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
+
+
+def _fork(
+    arguments: Sequence[str], env: dict[str, str], cwd: Path | None, streams: tuple[int, int], stdout: IO[str] | None
+) -> Process:
+    outer, inner = os.pipe()
+    try:
+        request = {"arguments": list(arguments), "env": env, "cwd": str(cwd or Path.cwd())}
+        socket.send_fds(_server(), [json.dumps(request).encode()], [inner, *streams])
+    finally:
+        os.close(inner)
+    return Process(arguments, os.fdopen(outer, "r"), stdout)
+
+
+@functools.cache
+def _server() -> socket.socket:
+    """The connection to the process that forks; it ends with this one."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _LONGEST)
+    command = [sys.executable, "-m", "tests.forked", str(there.fileno())]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))}
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=env, pass_fds=[there.fileno()], **quiet)  # type: ignore[call-overload]
+    there.close()
+
+    def end() -> None:
+        here.close()
+        process.wait()
+
+    atexit.register(end)
+    return here
+
+
+def _serve(connection: socket.socket) -> dict[str, object] | None:
+    """Fork at each request; returns it in the child, and nothing when nobody asks any more."""
+    waking, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(woken)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for who asks
+    children: dict[int, int] = {}
+    while True:
+        ready = select.select([connection, waking], [], [])[0]
+        if waking in ready:
+            os.read(waking, 4096)
+            for pid in list(children):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    _tell(children[pid], os.waitstatus_to_exitcode(status))
+                    os.close(children.pop(pid))
+        if connection not in ready:
+            continue
+        message, handles, _, _ = socket.recv_fds(connection, _LONGEST, 3)
+        if not message:
+            return None
+        status_handle, out, err = handles
+        pid = os.fork()
+        if pid:
+            children[pid] = status_handle
+            _tell(status_handle, pid)
+            os.close(out)
+            os.close(err)
+            continue
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        connection.close()
+        for handle in {waking, woken, status_handle, out, err, *children.values()}:
+            os.close(handle)
+        request: dict[str, object] = json.loads(message)
+        return request
+
+
+def _tell(handle: int, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for it
+        os.write(handle, f"{number}\n".encode())
+
+
+def _become(arguments: list[str], env: dict[str, str], cwd: str) -> None:
+    """Do in this process what `python *arguments` does."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    what, *rest = arguments
+    sys.path[0] = str(Path(what).resolve().parent) if what not in ("-m", "-c") else cwd
+    if what == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif what == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(rest[0], "<string>", "exec"), vars(sys.modules["__main__"]))
+    else:
+        sys.argv = arguments
+        runpy.run_path(what, run_name="__main__")
+
+
+def _end(code: object) -> None:
+    """End this process as `sys.exit(code)` does; its memory is not torn down object by object, which takes a second."""
+    if not isinstance(code, int | None):
+        sys.stderr.write(f"{code}\n")
+    threading._shutdown()  # type: ignore[attr-defined] # waits for threads, as the interpreter does
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+if __name__ == "__main__":
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    gc.freeze()  # a child's collections leave alone, and need no copy of, what was imported
+    if request := _serve(socket.socket(fileno=int(sys.argv[1]))):
+        try:
+            _become(**request)  # type: ignore[arg-type]
+        except SystemExit as ended:
+            _end(ended.code)
+        except Exception:
+            traceback.print_exc()
+            _end(1)
+        _end(0)
