@@ -120,7 +120,7 @@ def _beaten_by(ensembled: Ensembled | None, direction: str) -> Baseline | None:
     fitted = [b for b in ensembled.baselines if isinstance(b, Baseline)] if ensembled else []
     if not ensembled or not fitted:
         return None
-    metric, sign = ensembled.metric, 1 if direction == "maximize" else -1
+    metric, sign = ensembled.metric, 1 if (ensembled.direction or direction) == "maximize" else -1
     best = max(fitted, key=lambda baseline: sign * baseline.test[metric])
     return best if sign * best.test[metric] > sign * ensembled.chosen.test[metric] else None
 
@@ -192,8 +192,13 @@ def _figures(spec: StudySpec, artefacts: _Artefacts, explored: Explored, rows: l
         add("schedules", lambda: plots.schedules_figure(schedules, spec.search.epochs))
     ensembled = artefacts.ensemble
     if ensembled:
-        add("controls", partial(plots.controls_figure, ensembled.controls, ensembled.chosen.test[metric], metric))
+        add("controls", _controls(ensembled))
     return made
+
+
+def _controls(ensembled: Ensembled) -> Callable[[], Any]:
+    metric = ensembled.metric
+    return partial(plots.controls_figure, ensembled.controls, ensembled.chosen.test[metric], metric)
 
 
 def _schedules(spec: StudySpec, artefacts: _Artefacts, best: list[TrialRow]) -> dict[str, Schedule]:

@@ -92,6 +92,9 @@ class SearchSpec(Section):
     trials: Positive = 64
     epochs: Positive = 27
     max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    objective: Literal["metric", "loss", "auto"] = "metric"
+    """What search and confirmation rank trials by: the task's metric, or the validation loss. `auto` is replaced before
+    the study starts: by the loss where the metric's steps are coarser than what it is to tell apart."""
 
     @property
     def concurrency(self) -> int:
@@ -245,6 +248,8 @@ class StudySpec(Section):
         # A section that says nothing is left out: studies begun before there was one keep their name.
         silent = {"until"} if self.until == Until() else set()
         said = self.model_dump(mode="json", exclude={"execution", "provenance", "storage"} | silent)
+        if self.search.objective == SearchSpec().objective:
+            del said["search"]["objective"]
         asked = json.dumps(said, sort_keys=True)
         return Store(self.storage, f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}")
 

@@ -79,6 +79,7 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
             thresholds=() if thresholds is None else tuple(thresholds.tolist()),
         ),
         controls=controls,
+        direction=task.direction,
         baselines=_baselines(spec, task, test[1]),
         examples=_examples(task, temperature, chosen[1], test[1], thresholds),
     )
