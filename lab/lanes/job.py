@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lab.lanes.engine import Engine
 from lab.record.folder import Record
-from lab.spec.plan import Job, SearchPlan, Training
+from lab.spec.plan import Direction, Job, SearchPlan, Training
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
@@ -21,6 +21,14 @@ def task_of(spec: StudySpec) -> Task | TrialFunction:
     return load_task(spec.task)
 
 
+def objective_of(spec: StudySpec) -> tuple[str, Direction]:
+    """What trials are compared by, and whether more of it is better."""
+    if spec.search.objective == "loss":
+        return "valid_loss", "minimize"
+    task = task_of(spec)
+    return task.metric, task.direction
+
+
 def make_job(
     spec: StudySpec,
     record: Record,
@@ -31,7 +39,7 @@ def make_job(
     training: Training | None = None,
 ) -> Job:
     """A stage's job, as wide as the spec's resolved width and no wider than it has trials for."""
-    task = task_of(spec)
+    metric, direction = objective_of(spec)
     trials = plan.trials if isinstance(plan, SearchPlan) else len(plan)
     width = spec.execution.width if isinstance(spec.execution.width, int) else 1
     stack = spec.execution.stack if isinstance(spec.execution.stack, int) else None
@@ -43,8 +51,8 @@ def make_job(
         space=space,
         recipe=spec.schedule,
         training=training or spec.training(),
-        direction=task.direction,
-        metric=task.metric,
+        direction=direction,
+        metric=metric,
         seed=derive_seed(spec.seed, stage),
         width=min(width, -(-trials // lanes)),
         lanes=lanes,

@@ -141,7 +141,7 @@ def _beaten_by(artefacts: _Artefacts, direction: str) -> list[_Better]:
     ensembled, handed = artefacts.ensemble, artefacts.handed
     if ensembled is None or handed is None:
         return []
-    metric, sign = ensembled.metric, 1 if direction == "maximize" else -1
+    metric, sign = ensembled.metric, 1 if (ensembled.direction or direction) == "maximize" else -1
     fitted = [_Better(b.name, b.like_handed_out[metric], True) for b in ensembled.baselines if isinstance(b, Baseline)]
     controls = [_Better(c.name, c.test[metric].mean, False) for c in ensembled.controls]
     best = [max(kind, key=lambda way: sign * way.score) for kind in (fitted, controls) if kind]
@@ -215,8 +215,13 @@ def _figures(spec: StudySpec, artefacts: _Artefacts, explored: Explored, rows: l
         add("schedules", lambda: plots.schedules_figure(schedules, spec.search.epochs))
     ensembled, handed = artefacts.ensemble, artefacts.handed
     if ensembled and handed:
-        add("controls", partial(plots.controls_figure, ensembled.controls, handed.test[metric], metric))
+        add("controls", _controls(ensembled, handed))
     return made
+
+
+def _controls(ensembled: Ensembled, handed: Refitted | ChosenEnsemble) -> Callable[[], Any]:
+    metric = ensembled.metric
+    return partial(plots.controls_figure, ensembled.controls, handed.test[metric], metric)
 
 
 def _schedules(spec: StudySpec, artefacts: _Artefacts, best: list[TrialRow]) -> dict[str, Schedule]:

@@ -94,6 +94,9 @@ class SearchSpec(Section):
     trials: Positive = 64
     epochs: Positive = 27
     max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    objective: Literal["metric", "loss", "auto"] = "metric"
+    """What search and confirmation rank trials by: the task's metric, or the validation loss. `auto` is replaced before
+    the study starts: by the loss where the metric's steps are coarser than what it is to tell apart."""
 
     @property
     def concurrency(self) -> int:
@@ -277,6 +280,8 @@ class StudySpec(Section):
         for name in _LATER_FINAL:
             if said["final"][name] == FinalSpec.model_fields[name].default:
                 del said["final"][name]
+        if self.search.objective == SearchSpec().objective:
+            del said["search"]["objective"]
         asked = json.dumps(said, sort_keys=True)
         return Store(self.storage, f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}")
 

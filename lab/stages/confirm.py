@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
 from lab.lanes.engine import Engine
-from lab.lanes.job import make_job, task_of
+from lab.lanes.job import make_job, objective_of
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
 from lab.spec.plan import Direction
@@ -91,7 +91,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Confirmed:
     Raises:
         StudyError: no candidate of one cycle completed on any seed.
     """
-    direction = task_of(spec).direction
+    objective, direction = objective_of(spec)
     rows = completed(read_trials(record, "explore", spec.store), "confirm", "run stage 'explore' again")
     ranked = best_first(rows, direction)
     candidates = _candidates(spec, _by_setting(ranked, direction))
@@ -108,7 +108,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Confirmed:
     best = ranked[0]
     assert best.score is not None  # it completed
     return Confirmed(
-        metric=task_of(spec).metric,
+        metric=objective,
         direction=direction,
         seeds=spec.confirm.seeds,
         trials=sum(len(entry.outcomes) for entry in entries),
@@ -130,7 +130,7 @@ def _race(
     out: set[int] = set()
     rows: list[TrialRow] = []
     entries: list[Candidate] = []
-    metric = task_of(spec).metric
+    metric, _ = objective_of(spec)
     done = 0
     for end in race.rounds(spec.confirm.seeds):
         for seed, (index, (kind, params, _)) in product(range(done, end), enumerate(candidates)):

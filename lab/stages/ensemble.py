@@ -10,6 +10,7 @@ from lab.lanes.engine import Engine
 from lab.lanes.job import task_of
 from lab.record.artefact import Measured
 from lab.record.folder import Record
+from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import final
@@ -122,6 +123,8 @@ class Ensembled:
     baselines: tuple[Baseline | FailedBaseline, ...] = ()
     examples: dict[str, tuple[Example, ...]] = field(default_factory=dict)
     """Those that it is most wrong, and least sure, about."""
+    direction: Direction | None = None
+    """Of the metric; None in a file of an earlier version, where it is that of the search."""
 
     @property
     def test_score(self) -> float:

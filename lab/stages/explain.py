@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lab.lanes.engine import Engine
-from lab.lanes.job import task_of
 from lab.record.folder import Record
 from lab.response.findings import Coverage, Effect, Extrapolation, Importance, Interaction, Surface
 from lab.spec.plan import Direction
@@ -79,7 +78,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Explained | Withheld
     """Fit the forest to the explore stage's trials; trains nothing."""
     from lab.stages.explanation import explain
 
-    return explain(spec, record, task_of(spec))
+    return explain(spec, record)
 
 
 def _headline(artefact: Explained | Withheld) -> str:

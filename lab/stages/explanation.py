@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.study import StudyDirection
 
+from lab.lanes.job import objective_of
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
 from lab.response.effects import crowded, edge, partial_dependence
@@ -30,7 +31,6 @@ from lab.stages.advice import widened
 from lab.stages.explain import Explained, Gain, TreeStd, Withheld
 from lab.stages.from_bounds import space_of
 from lab.stages.warm_start import known
-from lab.tasks.task import Task, TrialFunction
 
 Floats = NDArray[np.float64]
 
@@ -38,9 +38,10 @@ _BELIEVE_FROM = 0.2
 """R2 on unseen trials below which importances are withheld: they would describe the forest's errors."""
 
 
-def explain(spec: StudySpec, record: Record, task: Task | TrialFunction) -> Explained | Withheld:
+def explain(spec: StudySpec, record: Record) -> Explained | Withheld:
     """Fit the forest to the explore stage's trials."""
     space = space_of(spec, record)
+    metric, direction = objective_of(spec)
     searched = {name: dist for name, dist in distributions(space).items() if not dist.single()}
     encoding = Encoding(searched, conditions(space))
     trials = [r for r in read_trials(record, "explore", spec.store) if _teaches(r)]
@@ -49,7 +50,7 @@ def explain(spec: StudySpec, record: Record, task: Task | TrialFunction) -> Expl
         return Withheld(reason, len(trials))
     units = encoding.units([row.params for row in trials])
     features = encoding.features(units)
-    fit = _fit(task.metric, _by_score(trials, task.direction), task.direction, features, spec.seed)
+    fit = _fit(metric, _by_score(trials, direction), direction, features, spec.seed)
     if not fit.believed:
         # A score that saturates (accuracy on few examples) is mostly noise where the loss still tells trials apart.
         losses = _log_losses(trials)
@@ -64,7 +65,7 @@ def explain(spec: StudySpec, record: Record, task: Task | TrialFunction) -> Expl
         pruned=sum(row.outcome is Outcome.PRUNED for row in trials),
         explains=fit.what,
         explains_direction=fit.direction,
-        instead_of=None if fit.what == task.metric else task.metric,
+        instead_of=None if fit.what == metric else metric,
         out_of_bag_r2=fit.r2,
         believe_from=_BELIEVE_FROM,
         withheld=None if fit.believed else _why_withheld(fit.r2),
@@ -72,7 +73,7 @@ def explain(spec: StudySpec, record: Record, task: Task | TrialFunction) -> Expl
         tree_std=TreeStd(float(np.median(spread)), float(spread.max())),
         effects=effects,
         extrapolation=Reach(encoding, units, spec.seed).read(),
-        gain=_gain(spec, record, space, task.direction, trials),
+        gain=_gain(spec, record, space, direction, trials),
         importances=None,
     )
     if not fit.believed:
@@ -85,7 +86,7 @@ def explain(spec: StudySpec, record: Record, task: Task | TrialFunction) -> Expl
     top = sorted(shares, key=lambda name: (-shares[name], name))[:MOST]
     pairs = interactions(again.forests, encoding, [name for name in encoding.names if name in top], seed=spec.seed)
     at_edge = {e.name: side for e in effects if (side := edge(e, encoding, fit.direction))}
-    at_edge |= _crowded(trials, task.direction, encoding, units)
+    at_edge |= _crowded(trials, direction, encoding, units)
     return replace(
         plain,
         importances=shares,

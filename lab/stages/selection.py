@@ -84,6 +84,7 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
             start_valid_loss=selection.start_loss,
         ),
         controls=_controls(judge, trained),
+        direction=task.direction,
         baselines=score_baselines(spec, task),
         examples=telling_examples(task, decided.test, test[1], decided.thresholds),
     )

@@ -95,6 +95,7 @@ def _meaning(spec: StudySpec) -> dict[str, Any]:
         "task": ref.kind,
         "task options": {name: value for name, value in ref.options.items() if value is not None},
         "search.epochs": spec.search.epochs,
+        "search.objective": spec.search.objective,
         "batch_size": spec.batch_size,
         "optimizer": spec.optimizer,
         "schedule": spec.schedule.model_dump(),

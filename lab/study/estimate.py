@@ -38,6 +38,8 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     lines = [f"data     {fact}" for fact in description.facts]
     lines += [f"warning  {doubt}" for doubt in description.warnings]
     lines += [f"space    {line}" for line in undecided.lines(spec, load=probe)]
+    if spec.search.objective == "auto":
+        lines.append("search   trials are ranked by the metric, or by the loss where few validation rows tell")
     lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs, _) in found.items() if n]
     total = sum(of_stage.trainings for of_stage in found.values())
     epochs = sum(of_stage.epochs for of_stage in found.values())

@@ -25,6 +25,7 @@ from lab.stages.stage import Stage
 from lab.study.check import always_read, check_read, unread
 from lab.study.cost import TRAINS, steps_of
 from lab.study.data import open_data, undone_if_refused
+from lab.study.objective import settled
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
 from lab.study.stop import stop_on_interrupt
@@ -144,15 +145,18 @@ class Study:
         with self.record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
             with undone_if_refused(self.record.folder, fresh):
                 self._write_spec()
-                if warm_start is not None:
-                    display.say(f"warm      {self._start_warm(Path(warm_start))}")
                 ahead = self._ahead(until)
                 doubts: tuple[str, ...] = ()
                 if ahead:  # what is complete needs its data no more
                     self.spec, found = open_data(self.spec, self.record)
+                    self.spec, ranked = settled(self.spec)
                     for line in lines(self.spec):
                         display.say(f"space     {line}")
+                    if ranked is not None:
+                        display.say(f"search    {ranked}")
                     doubts = (*found, *hyperparameter_doubts(self.spec))
+                if warm_start is not None:  # what trials are ranked by is settled
+                    display.say(f"warm      {self._start_warm(Path(warm_start))}")
             for doubt in doubts:
                 display.say(f"warning   {doubt}")
             with contextlib.ExitStack() as stack:

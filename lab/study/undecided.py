@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.spec.space import Choice, Space, Value
 from lab.spec.study import StudySpec
+from lab.study.objective import as_stored
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.load import load_task, undecided_of
 
@@ -46,7 +47,7 @@ def is_same(stored: StudySpec, asked: StudySpec) -> bool:
     Raises:
         LabError: as `lab.tasks.load.load_task`; where the specs are equal as they stand, nothing is loaded.
     """
-    held = _what(stored)
+    held, asked = _what(stored), as_stored(asked, stored)
     return held == _what(asked) or held in (_what(with_undecided(asked)), _what(_earlier(asked)))
 
 
