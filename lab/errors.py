@@ -27,13 +27,13 @@ class LabError(Exception):
 class SpecError(LabError):
     """A study, as written, cannot be run."""
 
-    def __init__(self, place: str, message: str) -> None:
-        super().__init__(f"{place}: {message}")
-        self.place = place
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
         self.message = message
 
     def __reduce__(self) -> tuple[type[SpecError], tuple[str, str]]:
-        return (type(self), (self.place, self.message))
+        return (type(self), (self.path, self.message))
 
 
 class TaskError(LabError):

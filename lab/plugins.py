@@ -22,34 +22,32 @@ def registered(group: Group) -> dict[str, str]:
     return {name: ", ".join(sorted(packages[name])) for name in sorted(packages)}
 
 
-def load(group: Group, name: str, place: str) -> Any:
+def load(group: Group, name: str, path: str) -> Any:
     """What a package registers under a name; None where no package does.
 
     Raises:
         SpecError: several packages register it, or what it stands for cannot be imported; names `place` and package.
     """
     try:
-        return _loaded(group, name, place)
+        return _loaded(group, name, path)
     except LookupError:
         return None
 
 
 @functools.cache  # what is loaded stays loaded, as its module does; neither a refusal nor a missing name is kept
-def _loaded(group: Group, name: str, place: str) -> Any:
+def _loaded(group: Group, name: str, path: str) -> Any:
     entries = entry_points(group=group, name=name)
     if not entries:
         raise LookupError(name)
     packages = ", ".join(sorted({_package(entry) for entry in entries}))
     (entry, *others) = entries
     if others:
-        raise SpecError(place, f"{name!r} is registered by several packages: {packages}; uninstall all but one")
+        raise SpecError(path, f"{name!r} is registered by several packages: {packages}; uninstall all but one")
     try:
         return entry.load()
     except (Exception, SystemExit) as error:  # a package's own code may raise anything
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise SpecError(
-            place, f"{name!r} of package {packages} cannot be loaded from {entry.value} ({said})"
-        ) from error
+        raise SpecError(path, f"{name!r} of package {packages} cannot be loaded from {entry.value} ({said})") from error
 
 
 def _package(entry: EntryPoint) -> str:

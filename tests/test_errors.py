@@ -22,7 +22,7 @@ def test_every_error_is_a_lab_error_and_can_be_pickled(kind: type[LabError]):
 
 def test_a_spec_error_keeps_place_and_message_through_pickle():
     error = pickle.loads(pickle.dumps(SpecError("space.lr", "is missing")))
-    assert (error.place, error.message, str(error)) == ("space.lr", "is missing", "space.lr: is missing")
+    assert (error.path, error.message, str(error)) == ("space.lr", "is missing", "space.lr: is missing")
 
 
 def test_an_interruption_ends_the_command_line_as_shells_expect():

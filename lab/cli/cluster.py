@@ -44,8 +44,8 @@ def submit(
     read = read_spec(spec, dict(parse_override(text) for text in set_ or []))
     check_components(read)
     jobs = _jobs(address)
-    given = {"--lanes": lanes, "--until": until, "--track": track}
-    flags = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+    options = {"--lanes": lanes, "--until": until, "--track": track}
+    flags = [part for name, value in options.items() if value is not None for part in (name, str(value))]
     job = jobs.submit(read, flags, dir)
     print(job, flush=True)
     if detach:

@@ -24,15 +24,15 @@ def lr_range(
     if plot is not None:
         check_ending(plot)
     overrides = {"bounds.seeds": seeds} | dict(parse_override(text) for text in set_ or [])
-    found = lr_range_of(read_spec(spec, overrides), quiet=False)
+    tested = lr_range_of(read_spec(spec, overrides), quiet=False)
     sure = "one run told, so no interval"
-    if found.sure is not None:
-        sure = "between runs: {:.3g} to {:.3g}".format(*found.sure)
-    marks = "between marks: {:.3g} to {:.3g}".format(*found.marks)
-    print(f"max_lr        {found.suggestion:.3g}  ({sure}; {marks})")
-    print("search        {:.3g} to {:.3g}".format(*found.bounds))
-    if found.weight_decay is not None:
-        print(f"weight decay  {found.weight_decay:g}  (the largest that costs no loss)")
-    print("other rules   " + ", ".join(f"{name} {lr:.3g}" for name, lr in found.rules.items()))
+    if tested.sure is not None:
+        sure = "between runs: {:.3g} to {:.3g}".format(*tested.sure)
+    marks = "between marks: {:.3g} to {:.3g}".format(*tested.marks)
+    print(f"max_lr        {tested.suggestion:.3g}  ({sure}; {marks})")
+    print("search        {:.3g} to {:.3g}".format(*tested.bounds))
+    if tested.weight_decay is not None:
+        print(f"weight decay  {tested.weight_decay:g}  (the largest that costs no loss)")
+    print("other rules   " + ", ".join(f"{name} {lr:.3g}" for name, lr in tested.rules.items()))
     if plot is not None:
-        write_figure(found.plot(), plot)
+        write_figure(tested.plot(), plot)

@@ -25,12 +25,12 @@ def predict(
     from lab.study.study import Study
 
     ensemble = Study.open(folder).result.ensemble
-    given = ensemble.read(input)
-    for note in given.notes:
+    inputs = ensemble.read(input)
+    for note in inputs.notes:
         print(f"{input}: {note}", file=sys.stderr)
-    prediction = ensemble.predict(given.x)
-    found = as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, given.names, ensemble.thresholds)
-    table, formulas = harmless(found)
+    prediction = ensemble.predict(inputs.x)
+    rows = as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, inputs.names, ensemble.thresholds)
+    table, formulas = harmless(rows)
     if output is None:
         print(table.to_csv(index=False), end="")
     else:
@@ -47,10 +47,10 @@ def predict(
             "is chosen for them and nothing scored",
             file=sys.stderr,
         )
-    elif given.y is not None:
-        scores = ensemble.scores(prediction, given.y)
-        told = ", ".join(f"{name} {value:.6g}" for name, value in scores.items())
-        print(f"{input}: {told} on {len(given.y)} examples", file=sys.stderr)
+    elif inputs.y is not None:
+        scores = ensemble.scores(prediction, inputs.y)
+        scored = ", ".join(f"{name} {value:.6g}" for name, value in scores.items())
+        print(f"{input}: {scored} on {len(inputs.y)} examples", file=sys.stderr)
 
 
 def as_table(
@@ -72,14 +72,14 @@ def as_table(
         fitting = class_names if len(class_names) == flat.shape[1] else ()
         table = pd.DataFrame(flat, columns=list(fitting) or [f"value{i}" for i in range(flat.shape[1])])
     else:
-        known = class_names or tuple(str(i) for i in range(flat.shape[1]))
-        table = pd.DataFrame(flat, columns=[f"p_{name}" for name in known])
+        labels = class_names or tuple(str(i) for i in range(flat.shape[1]))
+        table = pd.DataFrame(flat, columns=[f"p_{name}" for name in labels])
         if kind == "classification":
-            column, chosen = "class", [known[i] for i in flat.argmax(axis=1)]
+            column, chosen = "class", [labels[i] for i in flat.argmax(axis=1)]
         else:
             column = "labels"
-            least = thresholds or (0.5,) * len(known)
-            chosen = [" ".join(name for name, p, t in zip(known, row, least, strict=True) if p > t) for row in flat]
+            least = thresholds or (0.5,) * len(labels)
+            chosen = [" ".join(name for name, p, t in zip(labels, row, least, strict=True) if p > t) for row in flat]
         sure = np.isfinite(flat).all(axis=1)
         table.insert(0, column, [text if s else "" for text, s in zip(chosen, sure, strict=True)])
     if names:

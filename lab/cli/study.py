@@ -183,8 +183,8 @@ def status(
     if watch:
         watch_status(study)
     else:
-        found = status_of(study)
-        print(json.dumps(found, indent=1) if as_json else describe_status(found))
+        status_now = status_of(study)
+        print(json.dumps(status_now, indent=1) if as_json else describe_status(status_now))
 
 
 @app.command()

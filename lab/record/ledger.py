@@ -33,7 +33,7 @@ from lab.record.trials import readable
 from lab.record.widths import Widths
 from lab.search.by_name import SamplerSource, build_pruner, sampler_source
 from lab.search.ending import Ending
-from lab.search.known import as_trials
+from lab.search.observed import as_trials
 from lab.spec.distributions import conditions, distributions, suggest
 from lab.spec.exchange import Assignment, Attachment, Decision, Progress, Report, Work
 from lab.spec.plan import Job, SearchPlan, study_name

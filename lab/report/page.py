@@ -167,8 +167,8 @@ def _strayed(spec: StudySpec, tested: Bounds | None, confirmed: Confirmed | None
         return None  # another optimizer or batch size than the one tested
     max_lr = float(params["max_lr"])
     ratio = max_lr / suggestion
-    given = ends(spec.space["max_lr"]) or (tested.low, tested.high)
-    searched = [float(value) for value in given if isinstance(value, (int, float))]
+    ends_of_range = ends(spec.space["max_lr"]) or (tested.low, tested.high)
+    searched = [float(value) for value in ends_of_range if isinstance(value, (int, float))]
     if 0.1 <= ratio <= 10 or not searched or not min(searched) <= suggestion <= max(searched):
         return None
     return _Strayed(max_lr, round(max(ratio, 1 / ratio)), "large" if ratio > 1 else "small")

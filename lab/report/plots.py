@@ -75,8 +75,10 @@ def range_test_figure(bounds: Bounds) -> Figure:
     figure.update_xaxes(type="log", exponentformat="power", dtick=1)
     top = 1.4 * max(tops, default=1.0)
     figure.update_yaxes(range=[0, top])
-    told = [run.rules for run in runs if run.rules]
-    medians = {rule: float(np.exp(np.median([np.log(rules[rule]) for rules in told]))) for rule in (told or [{}])[0]}
+    readings = [run.rules for run in runs if run.rules]
+    medians = {
+        rule: float(np.exp(np.median([np.log(rules[rule]) for rules in readings]))) for rule in (readings or [{}])[0]
+    }
     marks = dict(sorted(medians.items(), key=lambda item: item[1]))
     figure.add_scatter(
         x=list(marks.values()),
@@ -166,9 +168,9 @@ def importance_figure(measures: Mapping[str, Mapping[str, Importance]]) -> Figur
     figure = _figure("share", "", height=120 + 76 * len(ordered), barmode="group")
     colors = zip(_MEASURES.items(), (ACCENT, "#059669", "#d97706", "#7c3aed"), strict=True)
     for (measure, label), color in reversed(list(colors)):
-        found = [measures.get(measure, {}).get(name) for name in ordered]
+        shares = [measures.get(measure, {}).get(name) for name in ordered]
         figure.add_bar(
-            x=[one.share if one else None for one in found],
+            x=[one.share if one else None for one in shares],
             y=ordered,
             orientation="h",
             name=label,
@@ -176,8 +178,8 @@ def importance_figure(measures: Mapping[str, Mapping[str, Importance]]) -> Figur
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [one.high - one.share if one else 0 for one in found],
-                "arrayminus": [one.share - one.low if one else 0 for one in found],
+                "array": [one.high - one.share if one else 0 for one in shares],
+                "arrayminus": [one.share - one.low if one else 0 for one in shares],
                 "color": INK,
                 "thickness": 1,
             },
@@ -297,9 +299,9 @@ def curves_figure(rows: Sequence[TrialRow], metric: str, best: Sequence[int]) ->
                 hoverinfo="skip",
                 showlegend=False,
             )
-    for place, number in enumerate(best):
+    for rank, number in enumerate(best):
         row = next(r for r in rows if r.number == number)
-        color = _PALETTE[place % len(_PALETTE)]
+        color = _PALETTE[rank % len(_PALETTE)]
         figure.add_scatter(
             x=list(row.curve), y=list(row.curve.values()), name=f"trial {number}", line={"color": color, "width": 2}
         )

@@ -35,12 +35,12 @@ def verdict(explain: Explained, folder: Path) -> Verdict:
 def _matters(explain: Explained) -> str:
     if explain.withheld:
         return f"It cannot be said: {explain.withheld}."
-    found = explain.measures["permutation"]
-    order = sorted(found, key=lambda name: -found[name].share)
-    main = [name for name in order if found[name].share >= _MATTERS] or order[:1]
-    told = [f"{name} ({_span(found[name])}{_where(explain, name)})" for name in main]
+    shares = explain.measures["permutation"]
+    order = sorted(shares, key=lambda name: -shares[name].share)
+    main = [name for name in order if shares[name].share >= _MATTERS] or order[:1]
+    sayings = [f"{name} ({_span(shares[name])}{_where(explain, name)})" for name in main]
     rest = [name for name in order if name not in main]
-    text = f"{_listed(told)} {'decides' if len(told) == 1 else 'decide'} {explain.explains}"
+    text = f"{_listed(sayings)} {'decides' if len(sayings) == 1 else 'decide'} {explain.explains}"
     text += f"; {_listed(rest)} hardly {'matters' if len(rest) == 1 else 'matter'}." if rest else "."
     text += _among_the_best(explain.measures.get("good_region", {}), main)
     pairs = explain.interactions
@@ -52,12 +52,12 @@ def _matters(explain: Explained) -> str:
     return text
 
 
-def _among_the_best(found: Mapping[str, Importance], told: list[str]) -> str:
+def _among_the_best(shares: Mapping[str, Importance], main: list[str]) -> str:
     """What decides once the settings are good, where that is none of what was told and lies clear of all others."""
-    first = max(found, key=lambda name: found[name].low, default=None)
-    if first is None or first in told or any(found[first].low <= found[n].share for n in found if n != first):
+    first = max(shares, key=lambda name: shares[name].low, default=None)
+    if first is None or first in main or any(shares[first].low <= shares[n].share for n in shares if n != first):
         return ""
-    return f" Among the best quarter of the space it is {first} that matters most ({_span(found[first])})."
+    return f" Among the best quarter of the space it is {first} that matters most ({_span(shares[first])})."
 
 
 def _span(share: Importance | Interaction) -> str:

@@ -76,13 +76,13 @@ class WandbTracker:
 
 def _scalars(stage: str, artefact: Mapping[str, Any]) -> dict[str, float | str]:
     """Numbers of an artefact worth a line in a run's summary, two levels deep."""
-    found: dict[str, float | str] = {}
+    scalars: dict[str, float | str] = {}
     for name, value in artefact.items():
         inner = value.items() if isinstance(value, Mapping) else [("", value)]
         for key, leaf in inner:
             if isinstance(leaf, (int, float, str)) and not isinstance(leaf, bool):
-                found["/".join(part for part in (stage, name, key) if part)] = leaf
-    return found
+                scalars["/".join(part for part in (stage, name, key) if part)] = leaf
+    return scalars
 
 
 def _has_key() -> bool:

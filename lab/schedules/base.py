@@ -46,8 +46,8 @@ class Schedule(ABC):
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            place = f"schedule.{field.name}"
-            value = coerce(place, getattr(self, field.name), hints(type(self))[field.name])
+            path = f"schedule.{field.name}"
+            value = coerce(path, getattr(self, field.name), hints(type(self))[field.name])
             object.__setattr__(self, field.name, value)
         self.check()
 
@@ -169,22 +169,22 @@ def _plain(value: object) -> object:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def preset_fields(cls: type[Schedule], name: object, place: str = "schedule") -> dict[str, Any]:
+def preset_fields(cls: type[Schedule], name: object, path: str = "schedule") -> dict[str, Any]:
     """The fields that a preset of a kind sets; `SpecError` with the choices where there is none."""
     if not isinstance(name, str) or name not in cls.presets:
         hint = nearest(name, cls.presets) if isinstance(name, str) else ""
         choices = f"choices: {', '.join(cls.presets)}" if cls.presets else f"{cls.kind} has no presets"
-        raise SpecError(f"{place}.preset", f"{name!r} is unknown{hint}; {choices}")
+        raise SpecError(f"{path}.preset", f"{name!r} is unknown{hint}; {choices}")
     return dict(cls.presets[name])
 
 
 @contextmanager
-def within(place: str) -> Iterator[None]:
+def within(path: str) -> Iterator[None]:
     """Errors inside name where, in an enclosing schedule, they arose."""
     try:
         yield
     except SpecError as error:
-        raise SpecError(f"schedule.{place}{error.place.removeprefix('schedule')}", error.message) from None
+        raise SpecError(f"schedule.{path}{error.path.removeprefix('schedule')}", error.message) from None
 
 
 def at_least(schedule: Schedule, name: str, low: float, *, above: bool = False) -> None:

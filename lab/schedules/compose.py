@@ -38,8 +38,8 @@ class Composed(Schedule):
             if not taken and (name, value) != ("cycles", 1):
                 raise SpecError(f"schedule.{name}", "no schedule inside has such a field")
         handed = []
-        for place, part in self._inside():
-            with within(place):
+        for path, part in self._inside():
+            with within(path):
                 handed.append(replace(part, **{name: replaced[name] for name in replaced if name in _names(part)}))
         self._hand(handed)
 

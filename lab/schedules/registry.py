@@ -38,7 +38,7 @@ KINDS: dict[str, type[Schedule]] = {cls.kind: cls for cls in _CLASSES}
 """Every kind that comes with the package, by the name a spec gives it."""
 
 
-def schedule_class(kind: object, place: str = "schedule") -> type[Schedule]:
+def schedule_class(kind: object, path: str = "schedule") -> type[Schedule]:
     """The schedule class of a kind, of this package or one that another registers in `lab.schedules`.
 
     Raises:
@@ -46,56 +46,56 @@ def schedule_class(kind: object, place: str = "schedule") -> type[Schedule]:
     """
     cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None and isinstance(kind, str):
-        cls = _registered(kind, f"{place}.kind")
+        cls = _registered(kind, f"{path}.kind")
     if cls is None:
         choices = [*KINDS, *plugins.registered("lab.schedules")]
         hint = nearest(kind, choices) if isinstance(kind, str) else ""
-        raise SpecError(f"{place}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(choices)}")
+        raise SpecError(f"{path}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(choices)}")
     return cls
 
 
-def _registered(kind: str, place: str) -> type[Schedule] | None:
-    cls = plugins.load("lab.schedules", kind, place)
+def _registered(kind: str, path: str) -> type[Schedule] | None:
+    cls = plugins.load("lab.schedules", kind, path)
     if cls is None:
         return None
     if not (isinstance(cls, type) and issubclass(cls, Schedule) and not isabstract(cls)):
-        raise SpecError(place, f"{kind!r} of another package is {cls!r}, which is no subclass of Schedule")
+        raise SpecError(path, f"{kind!r} of another package is {cls!r}, which is no subclass of Schedule")
     if cls.kind != kind:
-        raise SpecError(place, f"{kind!r} of another package is {cls.__name__}, whose kind is {cls.kind!r}")
+        raise SpecError(path, f"{kind!r} of another package is {cls.__name__}, whose kind is {cls.kind!r}")
     return cls
 
 
-def parse_schedule(value: Mapping[str, Any], place: str = "schedule") -> Schedule:
+def parse_schedule(value: Mapping[str, Any], path: str = "schedule") -> Schedule:
     """A schedule as a spec writes it: `{kind: one_cycle, max_lr: 0.1, ...}`, compositions with mappings inside.
 
     Raises:
         SpecError: an unknown kind, key or preset, a missing or impossible value; it names the place under `place`.
     """
     if not isinstance(value, Mapping):
-        raise SpecError(place, f"{value!r} is not a mapping with a kind")
+        raise SpecError(path, f"{value!r} is not a mapping with a kind")
     entries = dict(value)
-    cls = schedule_class(entries.pop("kind", None), place)
+    cls = schedule_class(entries.pop("kind", None), path)
     if "preset" in entries:
-        entries = {**preset_fields(cls, entries.pop("preset"), place), **entries}
+        entries = {**preset_fields(cls, entries.pop("preset"), path), **entries}
     names = {f.name for f in fields(cls)}
     for key in entries:
         if key not in names:
             allowed = {*names, "preset"} if cls.presets else names
             raise SpecError(
-                f"{place}.{key}", f"is unknown{nearest(str(key), allowed)}; allowed: {', '.join(sorted(allowed))}"
+                f"{path}.{key}", f"is unknown{nearest(str(key), allowed)}; allowed: {', '.join(sorted(allowed))}"
             )
     for field in fields(cls):
         if field.default is MISSING and field.name not in entries:
-            raise SpecError(f"{place}.{field.name}", "is missing")
+            raise SpecError(f"{path}.{field.name}", "is missing")
     if issubclass(cls, Composed):
-        entries |= _inside(entries, place)
+        entries |= _inside(entries, path)
     try:
         return cls(**entries)
     except SpecError as error:
-        raise SpecError(place + error.place.removeprefix("schedule"), error.message) from None
+        raise SpecError(path + error.path.removeprefix("schedule"), error.message) from None
 
 
-def _inside(entries: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _inside(entries: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The schedules inside a composition, with what it hands to them in the place of their own values."""
     handed = {name: entries[name] for name in HANDED if entries.get(name) is not None}
 
@@ -106,8 +106,8 @@ def _inside(entries: Mapping[str, Any], place: str) -> dict[str, Any]:
         return parse_schedule({**value, **{name: handed[name] for name in handed if name in names}}, where)
 
     if "schedule" in entries:
-        return {"schedule": read(entries["schedule"], f"{place}.schedule")}
+        return {"schedule": read(entries["schedule"], f"{path}.schedule")}
     parts = entries["parts"]
     if not isinstance(parts, list | tuple):
-        raise SpecError(f"{place}.parts", f"{parts!r} is not a list")
-    return {"parts": tuple(read(part, f"{place}.parts.{i}") for i, part in enumerate(parts))}
+        raise SpecError(f"{path}.parts", f"{parts!r} is not a list")
+    return {"parts": tuple(read(part, f"{path}.parts.{i}") for i, part in enumerate(parts))}

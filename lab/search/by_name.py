@@ -38,14 +38,14 @@ def sampler_source(
     spec: Mapping[str, Any],
     seed: int,
     space: Mapping[str, BaseDistribution],
-    known: Sequence[FrozenTrial] = (),
+    observed: Sequence[FrozenTrial] = (),
     when: Conditions | None = None,
 ) -> SamplerSource:
     """The samplers of a study.
 
     Args:
         when: at which values of others the space's conditional hyperparameters exist.
-        known: trials of another study, as prior observations.
+        observed: trials of another study, as prior observations.
 
     Raises:
         SpecError: unknown kind or option, or a kind that takes no prior observations.
@@ -54,10 +54,10 @@ def sampler_source(
     kind = options.pop("kind", "forest")
     if kind == "forest":
         _check_options("search.sampler", ForestSampler, options, hidden={"space", "seed", "known", "when"})
-        fixed = {"seed": seed, "space": space, "known": known, "when": when}
+        fixed = {"seed": seed, "space": space, "observed": observed, "when": when}
         forest = _build("search.sampler", ForestSampler, {**fixed, **options})
         return lambda number: forest
-    if known:
+    if observed:
         raise SpecError("search.sampler.kind", f"{kind!r} takes no other study's trials; choose 'forest' to start warm")
     cls = _registered(kind) or _optuna_class(
         "search.sampler", kind, optuna.samplers, (*SAMPLERS, *plugins.registered("lab.samplers"))
@@ -71,9 +71,9 @@ def sampler_source(
     return _source("search.sampler", cls, lambda number: {"seed": (seed * 1_000_003 + number) % 2**31, **options})
 
 
-def _source(place: str, cls: Any, options: Callable[[int], Mapping[str, Any]]) -> SamplerSource:
-    _build(place, cls, options(0))  # refused now rather than at the first proposal
-    return lambda number: cast(BaseSampler, _build(place, cls, options(number)))
+def _source(path: str, cls: Any, options: Callable[[int], Mapping[str, Any]]) -> SamplerSource:
+    _build(path, cls, options(0))  # refused now rather than at the first proposal
+    return lambda number: cast(BaseSampler, _build(path, cls, options(number)))
 
 
 def build_pruner(spec: Mapping[str, Any], epochs: int, seed: int) -> BasePruner:
@@ -109,27 +109,27 @@ def _registered(kind: object) -> Any:
     return cls
 
 
-def _optuna_class(place: str, kind: object, module: Any, choices: tuple[str, ...]) -> Any:
+def _optuna_class(path: str, kind: object, module: Any, choices: tuple[str, ...]) -> Any:
     name = _SAMPLERS.get(kind, kind).removeprefix("optuna:") if isinstance(kind, str) else ""
     cls = getattr(module, name, None)
     if not inspect.isclass(cls) or inspect.isabstract(cls):
         hint = nearest(str(kind), choices)
-        raise SpecError(f"{place}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(choices)}")
+        raise SpecError(f"{path}.kind", f"{kind!r} is unknown{hint}; choices: {', '.join(choices)}")
     return cls
 
 
-def _build(place: str, cls: Any, options: Mapping[str, Any]) -> Any:
+def _build(path: str, cls: Any, options: Mapping[str, Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # the spec has asked for it by name
             return cls(**options)
     except (TypeError, ValueError, ImportError) as error:
-        raise SpecError(place, f"{cls.__name__}: {' '.join(str(error).split())}") from error
+        raise SpecError(path, f"{cls.__name__}: {' '.join(str(error).split())}") from error
 
 
-def _check_options(place: str, cls: Any, options: Mapping[str, Any], hidden: set[str] | None = None) -> None:
+def _check_options(path: str, cls: Any, options: Mapping[str, Any], hidden: set[str] | None = None) -> None:
     allowed = set(inspect.signature(cls).parameters) - (hidden or set())
     for name in options:
         if name not in allowed:
             hint = nearest(name, allowed)
-            raise SpecError(f"{place}.{name}", f"is unknown{hint}; allowed: {', '.join(sorted(allowed)) or 'none'}")
+            raise SpecError(f"{path}.{name}", f"is unknown{hint}; allowed: {', '.join(sorted(allowed)) or 'none'}")

@@ -30,11 +30,11 @@ class Ending:
         study: optuna.Study,
         space: Mapping[str, BaseDistribution],
         seed: int,
-        known: Sequence[FrozenTrial] = (),
+        observed: Sequence[FrozenTrial] = (),
         when: Conditions | None = None,
     ) -> None:
-        """`known`: another study's trials, which the response is fitted to as well; `when`: see `Encoding`."""
-        self._until, self._study, self._space, self._seed, self._known = until, study, space, seed, tuple(known)
+        """`observed`: another study's trials, which the response is fitted to as well; `when`: see `Encoding`."""
+        self._until, self._study, self._space, self._seed, self._observed = until, study, space, seed, tuple(observed)
         self._when = when
         attrs = study.user_attrs
         self.reason: str = attrs.get(ENDED, "")
@@ -77,7 +77,7 @@ class Ending:
         if len(trials) == self._looked_after:
             return ""
         self._looked_after = len(trials)
-        lessons = [*self._known, *trials]
+        lessons = [*self._observed, *trials]
         gain: Gain | None = gain_of_next(lessons, self._space, self._study.direction, self._seed, self._when)
         if gain is None or not gain.below_noise:
             self._remember(None)

@@ -54,7 +54,7 @@ class ForestSampler(BaseSampler):
         when: of the space's conditional parameters, at which values of others they exist, `{name: {other: values}}`.
         prior: where the best values are thought to lie, `{name: {center: value, spread: share of the range}}`; it
             fades as trials are told.
-        known: finished trials of another study of the same score, as prior observations: the models are fitted to
+        observed: finished trials of another study of the same score, as prior observations: the models are fitted to
             them too, and as many fewer trials start from the Sobol sequence.
     """
 
@@ -66,14 +66,14 @@ class ForestSampler(BaseSampler):
         space: Mapping[str, BaseDistribution] | None = None,
         when: Conditions | None = None,
         prior: Mapping[str, Mapping[str, Any]] | None = None,
-        known: Sequence[FrozenTrial] = (),
+        observed: Sequence[FrozenTrial] = (),
     ) -> None:
         for name, value, least in (("seed", seed, 0), ("startup", startup, 0), ("explore_every", explore_every, 1)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"{name} {value!r} is not a whole number of at least {least}")
         self._seed = seed
-        self._startup = max(startup - len(known), 0)
-        self._known = tuple(known)
+        self._startup = max(startup - len(observed), 0)
+        self._observed = tuple(observed)
         self._explore_every = explore_every
         self._space = dict(space) if space is not None else None
         self._when = when
@@ -100,7 +100,7 @@ class ForestSampler(BaseSampler):
             return {}
         encoding = Encoding(search_space, self._when)
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        history = read_history([*self._known, *trials], encoding, study.direction)
+        history = read_history([*self._observed, *trials], encoding, study.direction)
         round_number, step = divmod(trial.number - self._startup, self._explore_every)
         if len(history) < 2 or round_number < 0:
             point = self._even(encoding, 0, trial.number)

@@ -86,11 +86,11 @@ def even_costs(cost: Floats) -> Floats:
         cost = cost / largest
     if finite.sum() < 2 or np.ptp(cost[finite]) == 0:
         return np.where(finite, -1.0, 1.0) * (0.0 if finite.all() else 1.0)
-    known = cost[finite]
-    low, middle, worse = (float(q) for q in np.quantile(known, [0, 0.5, 0.9]))
-    near = np.minimum(known, max(middle + _FAR * (middle - low), worse))
+    finite_cost = cost[finite]
+    low, middle, worse = (float(q) for q in np.quantile(finite_cost, [0, 0.5, 0.9]))
+    near = np.minimum(finite_cost, max(middle + _FAR * (middle - low), worse))
     if np.ptp(near) == 0:
-        near = known
+        near = finite_cost
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         ratio = near / middle
     if low > 0 and np.isfinite(ratio).all():
@@ -98,10 +98,10 @@ def even_costs(cost: Floats) -> Floats:
     else:
         width = float(near.std()) or float(np.ptp(near))  # squares of very small differences vanish
         shaped = _power(yeojohnson_llf, yeojohnson, (near - middle) / width)
-    told = np.full(len(cost), shaped.max())
-    told[finite] = shaped
-    spread = float(told.std())
-    return np.asarray((told - told.mean()) / spread if spread > 0 else told - told.mean())
+    evened = np.full(len(cost), shaped.max())
+    evened[finite] = shaped
+    spread = float(evened.std())
+    return np.asarray((evened - evened.mean()) / spread if spread > 0 else evened - evened.mean())
 
 
 _POWERS = np.linspace(-2, 2, 33)
@@ -113,8 +113,10 @@ def _power(likelihood: Callable[..., Any], apply: Callable[..., Any], values: Fl
     Of a fixed few: scipy's search for the best gives up on values that hardly differ.
     """
     with np.errstate(all="ignore"):
-        found = np.array([float(likelihood(power, values)) for power in _POWERS])
-        shaped = np.asarray(apply(values, float(_POWERS[np.nan_to_num(found, nan=-np.inf, posinf=-np.inf).argmax()])))
+        likelihoods = np.array([float(likelihood(power, values)) for power in _POWERS])
+        shaped = np.asarray(
+            apply(values, float(_POWERS[np.nan_to_num(likelihoods, nan=-np.inf, posinf=-np.inf).argmax()]))
+        )
     return shaped if np.isfinite(shaped).all() and np.ptp(shaped) > 0 else values
 
 

@@ -16,7 +16,7 @@ def widened(declared: Space, space: Space, sides: dict[str, str]) -> dict[str, s
         space: the same with its numbers.
         sides: `low` or `high` by name.
     """
-    found = {}
+    settings = {}
     for name, side in sides.items():
         dimension = space[name]
         end = _further(dimension, side)
@@ -26,10 +26,12 @@ def widened(declared: Space, space: Space, sides: dict[str, str]) -> dict[str, s
             assert isinstance(dimension, Float)  # what the range test finds
             low, high = (end, dimension.high) if side == "low" else (dimension.low, end)
             # Rounded outwards, so that no trial falls out of the range.
-            found[name] = f"space.{name}={{low: {0.995 * low:.3g}, high: {1.005 * high:.3g}, log: true}}"
+            settings[name] = f"space.{name}={{low: {0.995 * low:.3g}, high: {1.005 * high:.3g}, log: true}}"
         else:
-            found[name] = f"space.{name}.{side}={end:.3g}" if isinstance(end, float) else f"space.{name}.{side}={end}"
-    return found
+            settings[name] = (
+                f"space.{name}.{side}={end:.3g}" if isinstance(end, float) else f"space.{name}.{side}={end}"
+            )
+    return settings
 
 
 def _further(dimension: Dimension, side: str) -> float | int | None:

@@ -98,13 +98,13 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Bounds | Skipped:
         if not spec.space.needs_bounds:
             return Skipped(f"the range test says nothing ({first.verdict}): no prior")
         raise StudyError(f"range test: {first.verdict}; give space.max_lr a range {{low, high, log: true}} instead")
-    found = replace(
+    agreed = replace(
         first,
         low=min([first.low, *(other.low for other in others if other.low is not None)]),
         high=max([first.high, *(other.high for other in others if other.high is not None)]),
     )
     at = {name: {**base, **kinds[0]}[name] for name in own if name in base}
-    return Bounds(**asdict(found), steps=epochs * steps, at=at, trials=len(rows), runs=tuple(readings[0]))
+    return Bounds(**asdict(agreed), steps=epochs * steps, at=at, trials=len(rows), runs=tuple(readings[0]))
 
 
 def _optimizers(spec: StudySpec, base: Params) -> list[str]:

@@ -159,12 +159,12 @@ def _unbiased(entry: Candidate, entries: list[Candidate], metric: str) -> Estima
     if not entry.scores or entry.trial is None:
         return None
     mine = [e for e in entries if e.kind == entry.kind and e.scores and e.trial is not None]
-    place = next(i for i, e in enumerate(mine) if e is entry)
-    found = race.unlucky([e.scores for e in mine], place)
-    if found.low is None or found.high is None:
-        return found
-    low, high = within_limits(found.low, found.high, metric, entry.scores)
-    return replace(found, low=low, high=high)
+    rank = next(i for i, e in enumerate(mine) if e is entry)
+    estimate = race.unlucky([e.scores for e in mine], rank)
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    low, high = within_limits(estimate.low, estimate.high, metric, entry.scores)
+    return replace(estimate, low=low, high=high)
 
 
 def _by_setting(ranked: list[TrialRow], direction: str) -> list[TrialRow]:
@@ -190,7 +190,7 @@ def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[_Planned]:
     by_kind: dict[Kind, list[TrialRow]] = {"one_cycle": [], "several": []}
     for row in ranked:
         by_kind["one_cycle" if int(row.params.get("cycles", 1)) == 1 else "several"].append(row)
-    found: list[_Planned] = []
+    candidates: list[_Planned] = []
     wanted: dict[Kind, int] = {"one_cycle": spec.confirm.one_cycle, "several": spec.confirm.several}
     for kind, count in wanted.items():
         cycles = 1 if kind == "one_cycle" else min(2, spec.search.epochs)
@@ -199,8 +199,8 @@ def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[_Planned]:
         distinct: dict[tuple[Any, ...], _Planned] = {}
         for candidate in own + borrowed:
             distinct.setdefault(_setting(candidate[1]), candidate)
-        found += list(distinct.values())[:count]
-    return found
+        candidates += list(distinct.values())[:count]
+    return candidates
 
 
 def _entry(index: int, candidate: _Planned, rows: list[TrialRow], places: list[int], metric: str) -> Candidate:

@@ -21,7 +21,7 @@ from lab.response.interactions import MOST, interactions, surface
 from lab.response.quality import held_out
 from lab.response.rungs import AtFull, Rows, rows_of
 from lab.search.gain import gain_of_next
-from lab.search.known import as_trials
+from lab.search.observed import as_trials
 from lab.spec.distributions import conditions, distributions
 from lab.spec.plan import Direction
 from lab.spec.space import Space
@@ -30,7 +30,7 @@ from lab.spec.trial import Outcome, derive_seed
 from lab.stages.advice import widened
 from lab.stages.explain import Explained, Gain, TreeStd, Withheld
 from lab.stages.from_bounds import space_of
-from lab.stages.warm_start import known
+from lab.stages.warm_start import observed_before
 
 Floats = NDArray[np.float64]
 
@@ -109,9 +109,9 @@ def _crowded(trials: list[TrialRow], direction: str, encoding: Encoding, units: 
 def _gain(spec: StudySpec, record: Record, space: Space, direction: str, trials: list[TrialRow]) -> Gain | None:
     """The gain of a further trial, from all that the search has seen; None where that is too little."""
     dists = distributions(space)
-    told = as_trials([*known(record, space), *trials], dists)
+    history = as_trials([*observed_before(record, space), *trials], dists)
     gain = gain_of_next(
-        told, dists, StudyDirection[direction.upper()], derive_seed(spec.seed, "explore"), conditions(space)
+        history, dists, StudyDirection[direction.upper()], derive_seed(spec.seed, "explore"), conditions(space)
     )
     return None if gain is None else Gain(gain.expected, gain.noise, gain.below_noise)
 
@@ -135,9 +135,9 @@ class _Fit:
 
 def _fit(what: str, rows: Rows, direction: Direction, features: Floats, seed: int) -> _Fit:
     rows = replace(rows, target=_without_far_out(rows.target, direction))
-    told = rows.features(features)
-    forest = Forest(seed).fit(told, rows.target)
-    quality = held_out(told, rows.target, rows.trial, asked=rows.last, seed=seed)
+    encoded = rows.features(features)
+    forest = Forest(seed).fit(encoded, rows.target)
+    quality = held_out(encoded, rows.target, rows.trial, asked=rows.last, seed=seed)
     # Out of bag while a trial is one row; rows of one trial would give each other away.
     r2 = quality.r2 if rows.fidelity is not None else forest.out_of_bag_r2()
     sign = -1.0 if direction == "maximize" else 1.0
@@ -187,11 +187,11 @@ def _log_losses(trials: list[TrialRow]) -> Floats | None:
     """Logarithm of the final validation losses [n], diverged ones as the worst; None where they are not all known, or
     some are of shorter runs."""
     losses = [row.metrics.get("valid_loss") for row in trials if row.outcome is not Outcome.DIVERGED]
-    told = [loss for loss in losses if loss is not None and loss > 0]
-    if not told or len(told) < len(losses) or any(row.outcome is Outcome.PRUNED for row in trials):
+    finite = [loss for loss in losses if loss is not None and loss > 0]
+    if not finite or len(finite) < len(losses) or any(row.outcome is Outcome.PRUNED for row in trials):
         return None
-    worst = max(told)
+    worst = max(finite)
     diverged = np.array([row.outcome is Outcome.DIVERGED for row in trials])
-    found: Floats = np.full(len(trials), np.log(worst))
-    found[~diverged] = np.log(told)
-    return found
+    logs: Floats = np.full(len(trials), np.log(worst))
+    logs[~diverged] = np.log(finite)
+    return logs

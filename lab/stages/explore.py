@@ -65,8 +65,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Explored:
 
     search = spec.search
     space = space_of(spec, record)
-    known = warm_start.known(record, space)
-    plan = SearchPlan(sampler_of(spec, record), search.pruner, search.trials, search.epochs, spec.until, known)
+    observed = warm_start.observed_before(record, space)
+    plan = SearchPlan(sampler_of(spec, record), search.pruner, search.trials, search.epochs, spec.until, observed)
     job = make_job(spec, record, engine, "explore", plan, space)
     rows = run_job(spec, record, engine, job)
     ended = why_ended(record, "explore", spec.store)
@@ -88,7 +88,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Explored:
         lanes=job.lanes,
         width=job.width,
         ended=ended,
-        warm_start=warm_start.told(record, known),
+        warm_start=warm_start.warm_start_of(record, observed),
     )
 
 

@@ -50,9 +50,9 @@ def completed(rows: list[TrialRow], what: str, advice: str) -> list[TrialRow]:
 def no_trial(rows: list[TrialRow], what: str, advice: str) -> StudyError:
     """That none of these trials completed: with their outcomes, the last reason, and what to try."""
     counts = {o: sum(row.outcome is o for row in rows) for o in Outcome}
-    told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
+    ended = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
     reason = next((row.detail.splitlines()[-1] for row in reversed(rows) if row.detail), "")
-    return StudyError(f"{what}: no trial completed ({told}{': ' + reason if reason else ''}); {advice}")
+    return StudyError(f"{what}: no trial completed ({ended}{': ' + reason if reason else ''}); {advice}")
 
 
 def best_first(rows: list[TrialRow], direction: str) -> list[TrialRow]:

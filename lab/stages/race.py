@@ -44,7 +44,7 @@ def beaten(scores: Mapping[int, Sequence[float]], direction: str) -> set[int]:
     if freedom < 1:
         return set()
     sign = 1.0 if direction == "maximize" else -1.0
-    means = {candidate: sign * float(np.mean(known)) for candidate, known in scores.items() if known}
+    means = {candidate: sign * float(np.mean(of_one)) for candidate, of_one in scores.items() if of_one}
     best = max(means, key=lambda candidate: means[candidate])
     limit = float(stats.t.ppf(_LEVEL, freedom)) * spread
     return {
@@ -67,8 +67,8 @@ def unlucky(scores: Sequence[Sequence[float]], chosen: int) -> Estimate:
     mean = float(np.mean(own))
     if freedom < 1:
         return Estimate(mean, None, None)
-    means = np.array([np.mean(known) for known in scores if known])
-    counts = np.array([len(known) for known in scores if known])
+    means = np.array([np.mean(of_one) for of_one in scores if of_one])
+    counts = np.array([len(of_one) for of_one in scores if of_one])
     center = float(means.mean())
     noise = spread**2 / counts
     between = max(float(means.var(ddof=1)) - float(noise.mean()), 0.0) if len(means) > 1 else np.inf
@@ -84,8 +84,8 @@ def unlucky(scores: Sequence[Sequence[float]], chosen: int) -> Estimate:
 
 def _noise(scores: Sequence[Sequence[float]]) -> tuple[float, int]:
     """Pooled standard deviation over seeds, and its degrees of freedom."""
-    freedom = sum(len(known) - 1 for known in scores if known)
+    freedom = sum(len(of_one) - 1 for of_one in scores if of_one)
     if freedom < 1:
         return 0.0, 0
-    squares = sum(float(np.square(np.asarray(known) - np.mean(known)).sum()) for known in scores if known)
+    squares = sum(float(np.square(np.asarray(of_one) - np.mean(of_one)).sum()) for of_one in scores if of_one)
     return float(np.sqrt(squares / freedom)), freedom

@@ -14,7 +14,7 @@ from lab.errors import RecordError, SpecError
 from lab.record.folder import Record, read_json, write_json
 from lab.record.spec_file import read_spec
 from lab.record.trials import TrialRow, read_trials
-from lab.search.known import as_trials
+from lab.search.observed import as_trials
 from lab.spec.distributions import distributions
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
@@ -61,14 +61,14 @@ def begin(spec: StudySpec, record: Record, source: Path) -> str:
     return f"from {len(rows)} trials of {source}"
 
 
-def known(record: Record, space: Space) -> tuple[Observed, ...]:
+def observed_before(record: Record, space: Space) -> tuple[Observed, ...]:
     """What was read and lies in the space; nothing where the study starts cold."""
     if not path_of(record).exists():
         return ()
     return _inside([_from_json(one) for one in _kept(record)["trials"]], space)
 
 
-def told(record: Record, used: Sequence[Observed]) -> WarmStart | None:
+def warm_start_of(record: Record, used: Sequence[Observed]) -> WarmStart | None:
     """For the artefact: where the trials came from, how many were read, and how many lie in the space."""
     if not path_of(record).exists():
         return None
@@ -110,10 +110,10 @@ def _inside(observed: Sequence[Observed], space: Space) -> tuple[Observed, ...]:
 
 
 def _kept(record: Record) -> dict[str, Any]:
-    found = read_json(path_of(record))
-    if not isinstance(found.get("trials"), list) or "source" not in found:
+    content = read_json(path_of(record))
+    if not isinstance(content.get("trials"), list) or "source" not in content:
         raise RecordError(f"{path_of(record)}: lacks source or trials; restore it from a copy")
-    return found
+    return content
 
 
 def _as_json(row: TrialRow) -> dict[str, Any]:

@@ -37,15 +37,17 @@ def check_read(space: Mapping[str, Dimension], always: tuple[str, ...], kind: st
     if kind not in BUILTIN:
         return
     reads = BUILTIN[kind].reads
-    known = (*always, *reads)
+    reads_all = (*always, *reads)
     for name, dimension in space.items():
-        if name not in known:
-            raise SpecError(f"space.{name}", f"nothing reads it{nearest(name, known)}; read are {', '.join(known)}")
+        if name not in reads_all:
+            raise SpecError(
+                f"space.{name}", f"nothing reads it{nearest(name, reads_all)}; read are {', '.join(reads_all)}"
+            )
         low, high = reads.get(name, (-math.inf, math.inf))
         for value in ends(dimension) if name in reads else ():
             if not isinstance(value, (int, float)) or not low <= value < high:
-                told = f"at least {low:g}" + (f" and below {high:g}" if math.isfinite(high) else "")
-                raise SpecError(f"space.{name}", f"{value!r} is not {told}")
+                allowed = f"at least {low:g}" + (f" and below {high:g}" if math.isfinite(high) else "")
+                raise SpecError(f"space.{name}", f"{value!r} is not {allowed}")
 
 
 def unread(task: Task, settings: Iterable[Mapping[str, Any]], always: tuple[str, ...]) -> tuple[str, ...]:
@@ -105,6 +107,6 @@ class _Watched(dict[str, Any]):
         return self._all()
 
     def _all(self) -> dict[str, Any]:
-        found = dict(super().items())
-        self._asked.update(found)
-        return found
+        values = dict(super().items())
+        self._asked.update(values)
+        return values

@@ -79,12 +79,12 @@ def _digest(task: Task) -> str:
 
     from lab.tasks.task import TRAIN_AND_VALID
 
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for split in TRAIN_AND_VALID:
         for tensor in task.data(split):
-            found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:24]
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:24]
 
 
 @contextlib.contextmanager

@@ -34,22 +34,22 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     # A user's file may hold a trial function, which nobody has read yet, and whose parameters may be called anything.
     sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
     steps_each = None if examples is None else fmean(whole_batches(examples, size) for size in sizes)
-    found = trainings(spec, steps_each)
+    by_stage = trainings(spec, steps_each)
     lines = [f"data     {fact}" for fact in description.facts]
     lines += [f"warning  {doubt}" for doubt in description.warnings]
     lines += [f"space    {line}" for line in undecided.lines(spec, load=probe)]
     if spec.search.objective == "auto":
         lines.append("search   trials are ranked by the metric, or by the loss where few validation rows tell")
-    lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs, _) in found.items() if n]
-    total = sum(of_stage.trainings for of_stage in found.values())
-    epochs = sum(of_stage.epochs for of_stage in found.values())
+    lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs, _) in by_stage.items() if n]
+    total = sum(of_stage.trainings for of_stage in by_stage.values())
+    epochs = sum(of_stage.epochs for of_stage in by_stage.values())
     steps = None
     if len(sizes) > 1:
         lines.append(
             f"groups   by batch_size {', '.join(map(str, sizes))}: each is trained in stacked models of its own"
         )
     if steps_each is not None:
-        steps = round(epochs * steps_each) + sum(of_stage.steps for of_stage in found.values())
+        steps = round(epochs * steps_each) + sum(of_stage.steps for of_stage in by_stage.values())
     lines.append(f"in all   {total:5} trainings, {epochs:6} epochs" + (f", {steps} optimizer steps" if steps else ""))
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")

@@ -64,8 +64,8 @@ class RangeTest:
     @property
     def rules(self) -> dict[str, float]:
         """Each classical rule's median over the runs."""
-        told = [run.rules for run in self.read.runs if run.rules]
-        return {name: float(np.exp(np.median([np.log(rules[name]) for rules in told]))) for name in told[0]}
+        readings = [run.rules for run in self.read.runs if run.rules]
+        return {name: float(np.exp(np.median([np.log(rules[name]) for rules in readings]))) for name in readings[0]}
 
     def plot(self) -> Figure:
         """Loss against learning rate, a band over seeds per weight decay, and the marks."""

@@ -103,10 +103,10 @@ class Response:
         """
         if isinstance(self._artefact, Withheld):
             raise StudyError(f"effects are withheld: {self._artefact.withheld}")
-        found = {effect.name: effect for effect in self._artefact.effects}
-        if name not in found:
-            raise KeyError(f"no effect of {name!r}{nearest(name, found)}; there are: {', '.join(found)}")
-        return Effect(self._artefact.explains, found[name])
+        by_name = {effect.name: effect for effect in self._artefact.effects}
+        if name not in by_name:
+            raise KeyError(f"no effect of {name!r}{nearest(name, by_name)}; there are: {', '.join(by_name)}")
+        return Effect(self._artefact.explains, by_name[name])
 
 
 class Result:

@@ -57,11 +57,11 @@ def status_of(study: Study) -> dict[str, Any]:
 def now_of(study: Study) -> dict[str, Any] | None:
     """What the study's driver last said of its lanes, while it runs; None when it does not."""
     try:
-        found = read_json(study.record.folder / NAME)
+        now = read_json(study.record.folder / NAME)
     except RecordError:
         return None
-    age_s = time.time() - float(found.get("written_at", 0))
-    return found if 0 <= age_s <= _FRESH_S and _may_live(found.get("driver", {})) else None
+    age_s = time.time() - float(now.get("written_at", 0))
+    return now if 0 <= age_s <= _FRESH_S and _may_live(now.get("driver", {})) else None
 
 
 def _may_live(driver: Mapping[str, Any]) -> bool:
@@ -69,20 +69,20 @@ def _may_live(driver: Mapping[str, Any]) -> bool:
     return driver.get("host") != socket.gethostname() or Path(f"/proc/{driver.get('process')}").exists()
 
 
-def describe_status(found: dict[str, Any]) -> str:
+def describe_status(status: dict[str, Any]) -> str:
     """The same as lines of text."""
-    lines = [f"{found['name']} in {found['folder']}: {'complete' if found['complete'] else 'not complete'}"]
-    for stage, entry in found["stages"].items():
+    lines = [f"{status['name']} in {status['folder']}: {'complete' if status['complete'] else 'not complete'}"]
+    for stage, entry in status["stages"].items():
         trials = ", ".join(f"{n} {outcome}" for outcome, n in entry["trials"].items())
         scores = f"; scores {entry['scores'][0]:.4g} to {entry['scores'][1]:.4g}" if entry["scores"] else ""
-        told = entry.get("found", "")
-        lines.append(f"  {stage:9} {entry['state']:9} {told or trials}{scores if not told else ''}".rstrip())
+        headline = entry.get("found", "")
+        lines.append(f"  {stage:9} {entry['state']:9} {headline or trials}{scores if not headline else ''}".rstrip())
         lines += [f"            {reason}" for reason in entry.get("failures", [])[:_MOST_REASONS]]
-    if found["now"]:
-        lines += describe_now(found["now"])
-        lines.append(f"trials    in a browser: lab study dashboard {shlex.quote(found['folder'])}")
-    elif not found["complete"]:
-        lines.append(f"resume with: lab study resume {shlex.quote(found['folder'])}")
+    if status["now"]:
+        lines += describe_now(status["now"])
+        lines.append(f"trials    in a browser: lab study dashboard {shlex.quote(status['folder'])}")
+    elif not status["complete"]:
+        lines.append(f"resume with: lab study resume {shlex.quote(status['folder'])}")
     return "\n".join(lines)
 
 
@@ -96,12 +96,12 @@ def watch_status(study: Study, every_s: float = 2.0) -> None:
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             began = time.monotonic()
-            found = status_of(study)
-            live.update(Text(describe_status(found)), refresh=True)
-            if found["complete"]:
+            status = status_of(study)
+            live.update(Text(describe_status(status)), refresh=True)
+            if status["complete"]:
                 break
             time.sleep(max(every_s, 5 * (time.monotonic() - began)))
-    console.print(Text(describe_status(found)))
+    console.print(Text(describe_status(status)))
 
 
 def describe_now(now: dict[str, Any]) -> list[str]:
@@ -116,8 +116,10 @@ def describe_now(now: dict[str, Any]) -> list[str]:
     lines = [", ".join([head, *pace]), f"driver    process {driver['process']} on {driver['host']}"]
     states = Counter(lane["state"] for lane in lanes)
     if lanes:
-        told = ", ".join(f"{n} {state}" for state, n in states.items())
-        lines.append(f"lanes     {told}; {now.get('restarts', 0)} restarts; {now['repeated_epochs']} epochs repeated")
+        by_state = ", ".join(f"{n} {state}" for state, n in states.items())
+        lines.append(
+            f"lanes     {by_state}; {now.get('restarts', 0)} restarts; {now['repeated_epochs']} epochs repeated"
+        )
     if now.get("dashboard"):
         lines.append(f"dashboard http://{now['dashboard']}")
     for (host, address), count in Counter((lane["host"], lane["address"]) for lane in lanes).items():

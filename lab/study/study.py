@@ -148,13 +148,13 @@ class Study:
                 ahead = self._ahead(until)
                 doubts: tuple[str, ...] = ()
                 if ahead:  # what is complete needs its data no more
-                    self.spec, found = open_data(self.spec, self.record)
+                    self.spec, data_doubts = open_data(self.spec, self.record)
                     self.spec, ranked = settled(self.spec)
                     for line in lines(self.spec):
                         display.say(f"space     {line}")
                     if ranked is not None:
                         display.say(f"search    {ranked}")
-                    doubts = (*found, *hyperparameter_doubts(self.spec))
+                    doubts = (*data_doubts, *hyperparameter_doubts(self.spec))
                 if warm_start is not None:  # what trials are ranked by is settled
                     display.say(f"warm      {self._start_warm(Path(warm_start))}")
             for doubt in doubts:
@@ -263,8 +263,8 @@ def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
     task = None if spec.task.kind in BUILTIN else load_task(spec.task)
     if not isinstance(task, Task):
         return ()
-    found = unread(task, corner_params(spec.space), always_read(spec.schedule, spec.optimizer, spec.space))
-    return tuple(f"space.{name}: the task was not seen to read it; then it is searched to no effect" for name in found)
+    names = unread(task, corner_params(spec.space), always_read(spec.schedule, spec.optimizer, spec.space))
+    return tuple(f"space.{name}: the task was not seen to read it; then it is searched to no effect" for name in names)
 
 
 def _with_flags(
@@ -280,8 +280,8 @@ def _with_flags(
     # What was settled for one engine is no guide to another.
     other = engine is not None and spec.execution.engine not in ("auto", engine)
     anew = {"lanes": "auto", "width": "auto", "threads": "auto"} if engine == "auto" or other else {}
-    given = {"engine": engine, "lanes": lanes, "width": width}
-    updates: dict[str, Any] = anew | {name: value for name, value in given.items() if value is not None}
+    flags = {"engine": engine, "lanes": lanes, "width": width}
+    updates: dict[str, Any] = anew | {name: value for name, value in flags.items() if value is not None}
     if engine is not None and engine not in ("auto", "ray", "local"):
         raise SpecError("--engine", f"{engine!r} is unknown; choices: auto, ray, local")
     return spec.model_copy(update={"execution": spec.execution.model_copy(update=updates)})

@@ -137,9 +137,9 @@ def fit_linear(kind: Kind, x: Any, y: NDArray[Any], classes: int) -> Callable[[A
         model = _quietly(LogisticRegression(max_iter=_ITERATIONS), x, y)
 
         def probabilities(features: Any) -> Tensor:
-            given = np.zeros((features.shape[0], classes))
-            given[:, model.classes_.astype(int)] = model.predict_proba(features)
-            return _float32(given)
+            of_all = np.zeros((features.shape[0], classes))
+            of_all[:, model.classes_.astype(int)] = model.predict_proba(features)
+            return _float32(of_all)
 
         return probabilities
     labels = [

@@ -168,8 +168,8 @@ def own_metric(file: Path, name: str) -> Metric:
     if not file.is_file():
         raise SpecError("task.metric", f"the file {file} does not exist")
     module = import_file(file)
-    found = getattr(module, name, None)
-    if not callable(found):
+    function = getattr(module, name, None)
+    if not callable(function):
         raise SpecError("task.metric", f"{file}: has no function {name!r}{nearest(name, vars(module))}")
-    metric: Callable[[Tensor, Tensor], Tensor] = found
+    metric: Callable[[Tensor, Tensor], Tensor] = function
     return metric

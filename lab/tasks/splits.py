@@ -41,7 +41,7 @@ class SplitPlan:
     seed: int = 0
 
     @classmethod
-    def parse(cls, value: object, place: str = "task.split") -> SplitPlan:
+    def parse(cls, value: object, path: str = "task.split") -> SplitPlan:
         """A plan from a spec's value: a kind, or a mapping.
 
         Raises:
@@ -49,30 +49,30 @@ class SplitPlan:
         """
         entries = {"kind": value} if isinstance(value, str) else value
         if not isinstance(entries, Mapping):
-            raise SpecError(place, f"{value!r} is neither a kind ({', '.join(KINDS)}) nor a mapping")
+            raise SpecError(path, f"{value!r} is neither a kind ({', '.join(KINDS)}) nor a mapping")
         names = [f.name for f in fields(cls)]
         for key in entries:
             if key not in names:
-                raise SpecError(f"{place}.{key}", f"is unknown{nearest(str(key), names)}; allowed: {', '.join(names)}")
+                raise SpecError(f"{path}.{key}", f"is unknown{nearest(str(key), names)}; allowed: {', '.join(names)}")
         kind = entries.get("kind", "auto")
         if kind not in KINDS:
             raise SpecError(
-                f"{place}.kind", f"{kind!r} is unknown{nearest(str(kind), KINDS)}; choices: {', '.join(KINDS)}"
+                f"{path}.kind", f"{kind!r} is unknown{nearest(str(kind), KINDS)}; choices: {', '.join(KINDS)}"
             )
         for name in ("valid", "test"):
             share = entries.get(name, 0.2)
             if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
-                raise SpecError(f"{place}.{name}", f"{share!r} is not a share between 0 and 1")
+                raise SpecError(f"{path}.{name}", f"{share!r} is not a share between 0 and 1")
         plan = cls(**entries)
         if plan.valid + plan.test >= 1:
-            raise SpecError(place, f"valid {plan.valid} and test {plan.test} leave no rows to train on")
+            raise SpecError(path, f"valid {plan.valid} and test {plan.test} leave no rows to train on")
         if isinstance(plan.seed, bool) or not isinstance(plan.seed, int) or plan.seed < 0:
-            raise SpecError(f"{place}.seed", f"{plan.seed!r} is not a whole number of at least 0")
+            raise SpecError(f"{path}.seed", f"{plan.seed!r} is not a whole number of at least 0")
         if plan.by is not None and not isinstance(plan.by, str):
-            raise SpecError(f"{place}.by", f"{plan.by!r} is not a column's name")
+            raise SpecError(f"{path}.by", f"{plan.by!r} is not a column's name")
         needs = plan.kind in ("grouped", "time", "declared")
         if needs != (plan.by is not None):
-            raise SpecError(f"{place}.by", f"is {'needed' if needs else 'not used'} with kind '{plan.kind}'")
+            raise SpecError(f"{path}.by", f"is {'needed' if needs else 'not used'} with kind '{plan.kind}'")
         return plan
 
     def resolved(self, has_classes: bool) -> str:

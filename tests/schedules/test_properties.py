@@ -27,7 +27,7 @@ def fits(schedule: Schedule, total: int) -> bool:
     else:
         return True
     assert "\n" not in str(error)
-    assert error.place.startswith("schedule.")
+    assert error.path.startswith("schedule.")
     with pytest.raises(SpecError):
         schedule.cycle_ends(total)
     return False

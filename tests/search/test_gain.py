@@ -12,7 +12,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from lab.search.gain import gain_of_next
-from lab.search.known import as_trials
+from lab.search.observed import as_trials
 from lab.spec.trial import Observation, Outcome
 
 SPACE: dict[str, BaseDistribution] = {

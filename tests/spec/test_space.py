@@ -36,13 +36,13 @@ def dimensions(draw: st.DrawFn) -> Dimension:
 
 @given(dimensions())
 def test_a_dimension_is_read_back_as_it_was_written(dimension: Dimension):
-    place = "space.max_lr"
-    assert parse_dimension(place, dump_dimension(dimension)) == dimension
-    assert parse_dimension(place, dimension) is dimension
+    path = "space.max_lr"
+    assert parse_dimension(path, dump_dimension(dimension)) == dimension
+    assert parse_dimension(path, dimension) is dimension
 
 
 @pytest.mark.parametrize(
-    ("value", "place", "message"),
+    ("value", "path", "message"),
     [
         (3, "space.x", "3 is not one of"),
         (None, "space.x", "None is not one of"),
@@ -73,15 +73,15 @@ def test_a_dimension_is_read_back_as_it_was_written(dimension: Dimension):
         ({"low": 0, "high": 1, "when": 3}, "space.x.when", "3 is not a mapping"),
     ],
 )
-def test_a_bad_dimension_is_refused_in_one_line_with_its_place(value: Any, place: str, message: str):
+def test_a_bad_dimension_is_refused_in_one_line_with_its_place(value: Any, path: str, message: str):
     with pytest.raises(SpecError, match=message) as caught:
         Space({"x": parse_dimension("space.x", value)})
-    assert caught.value.place == place
+    assert caught.value.path == path
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("parent", "when", "place", "message"),
+    ("parent", "when", "path", "message"),
     [
         (Choice(("mlp", "cnn")), {"mode": ("cnn",)}, "space.x.when", "'mode' must be a parameter declared above it"),
         (Choice(("mlp", "cnn")), {"model": ("cnnn",)}, "space.x.when.model", "did you mean 'cnn'"),
@@ -90,10 +90,10 @@ def test_a_bad_dimension_is_refused_in_one_line_with_its_place(value: Any, place
         (Float(1, 3), {"model": (2,)}, "space.x.when.model", "single values"),
     ],
 )
-def test_a_condition_that_can_never_hold_is_refused(parent: Dimension, when: Any, place: str, message: str):
+def test_a_condition_that_can_never_hold_is_refused(parent: Dimension, when: Any, path: str, message: str):
     with pytest.raises(SpecError, match=message) as caught:
         Space(model=parent, x=Float(0, 1, when=when)).check_conditions()
-    assert caught.value.place == place
+    assert caught.value.path == path
 
 
 def test_what_is_no_dimension_is_refused():

@@ -186,4 +186,4 @@ def test_a_warm_start_from_an_earlier_version_says_what_its_trials_did(photos: P
     study.run(until="explore", warm_start=tmp_path / "before")
     from lab.stages import warm_start
 
-    assert {one.params["flip"] for one in warm_start.known(study.record, study.spec.space)} == {True}
+    assert {one.params["flip"] for one in warm_start.observed_before(study.record, study.spec.space)} == {True}

@@ -173,7 +173,7 @@ def _check_header(path: Path, header: pd.Series[str]) -> None:
         raise TaskError(f"{path}: has column {twice.iloc[0]!r} twice")
 
 
-def need_columns(frame: pd.DataFrame, names: Iterable[str], place: str) -> None:
+def need_columns(frame: pd.DataFrame, names: Iterable[str], option: str) -> None:
     """Refuse names of columns that are not there.
 
     Raises:
@@ -182,4 +182,4 @@ def need_columns(frame: pd.DataFrame, names: Iterable[str], place: str) -> None:
     for name in names:
         if name not in frame.columns:
             some = ", ".join(list(frame.columns)[:12]) + (", ..." if frame.shape[1] > 12 else "")
-            raise SpecError(place, f"there is no column {name!r}{nearest(name, frame.columns)}; columns: {some}")
+            raise SpecError(option, f"there is no column {name!r}{nearest(name, frame.columns)}; columns: {some}")

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from lab.errors import SpecError
 from lab.search import ForestSampler
 from lab.search.by_name import sampler_source
-from lab.search.known import as_trials
+from lab.search.observed import as_trials
 from lab.spec.trial import Observation, Outcome
 
 SPACE: dict[str, BaseDistribution] = {
@@ -71,16 +71,16 @@ def test_a_sampler_that_starts_warm_goes_to_what_is_known_to_be_good():
             study.tell(trial, abs(trial.params["lr"] - 0.1))
         return found
 
-    warm = first(ForestSampler(seed=0, space=SPACE, known=known))
+    warm = first(ForestSampler(seed=0, space=SPACE, observed=known))
     assert all(0.02 < rate < 0.5 for rate in warm)
-    assert warm == first(ForestSampler(seed=0, space=SPACE, known=known))
+    assert warm == first(ForestSampler(seed=0, space=SPACE, observed=known))
     assert not all(0.02 < rate < 0.5 for rate in first(ForestSampler(seed=0, space=SPACE)))
 
 
 def test_a_few_known_trials_shorten_the_start_and_no_more():
     known = as_trials([Observation({**POINT, "lr": 0.01 * n}, Outcome.COMPLETED, 0.1, {}) for n in range(1, 4)], SPACE)
     study, cold = optuna.create_study(), optuna.create_study()
-    study.sampler, cold.sampler = ForestSampler(seed=0, space=SPACE, known=known), ForestSampler(seed=0, space=SPACE)
+    study.sampler, cold.sampler = ForestSampler(seed=0, space=SPACE, observed=known), ForestSampler(seed=0, space=SPACE)
     assert study.ask(SPACE).params == cold.ask(SPACE).params
 
 
