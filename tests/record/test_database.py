@@ -83,7 +83,7 @@ def server() -> Iterator[Server]:
 
 def _spec(server: Server, **changes: Any) -> dict[str, Any]:
     space = {"max_lr": {"low": 0.001, "high": 0.1, "log": True}, "dropout": {"low": 0.0, "high": 0.5}}
-    search = {"sampler": {"kind": "random"}, "trials": 12, "epochs": 40}
+    search = {"sampler": {"kind": "random"}, "trials": 12, "epochs": 20}
     return {**small(space=space, search=search, storage=server.url), **changes}
 
 
@@ -105,10 +105,10 @@ def test_a_second_driver_is_refused_and_takes_over_from_a_dead_one(
     try:
         while sum(1 for row in read_trials(Record(tmp_path / "none"), "explore", spec.store) if row.outcome) < 2:
             assert first.poll() is None
-            time.sleep(0.2)
+            time.sleep(0.05)
         os.kill(first.pid, signal.SIGSTOP)  # it holds on, and does not end before we have looked
         monkeypatch.setattr(lab.record.ledger, "_WAIT_S", 0.3)
-        plan = SearchPlan(spec.search.sampler, spec.search.pruner, 12, 40)
+        plan = SearchPlan(spec.search.sampler, spec.search.pruner, 12, 20)
         engine = LocalEngine(1, lambda progress: True)
         stolen = make_job(spec, Record(tmp_path / "refused"), engine, "explore", plan, spec.space)
         message = rf"stage 'explore' of this study is in use by lab on \S+, process {first.pid} \(127.0.0.1.*since 2"
