@@ -1,12 +1,14 @@
-"""A task whose metric its options name; what they do not say follows from the kind of its target."""
+"""A task whose metric its options name; what they do not say follows from the kind of its target, or is tried."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lab.tasks.metrics import metrics_of
 from lab.tasks.scored import Score, Scored, score_of
 from lab.tasks.task import Task
+from lab.tasks.undecided import Undecided
 
 
 class ScoredTask(Task):
@@ -32,3 +34,8 @@ class ScoredTask(Task):
     @property
     def metrics(self) -> Any:  # type: ignore[override]
         return metrics_of(self._score, score_of(Scored(), self.kind), self.kind, self._at_half)
+
+    @property
+    def undecided(self) -> Mapping[str, Undecided]:
+        found: Mapping[str, Undecided] = self._options.undecided()
+        return found

@@ -15,7 +15,7 @@ class Undecided:
     """What is tried of an option that is `auto`."""
 
     values: tuple[Value, ...]
-    """The first changes nothing: it holds wherever no trial says another, as in a range test."""
+    """The first holds wherever no trial says another, as in a range test."""
     before: Value | None = None
     """What holds in a study that was begun when the option was not tried yet; None: the first value too."""
 

@@ -21,7 +21,8 @@ from lab.study.study import Study
 from lab.study.undecided import with_undecided
 from lab.tasks.images.task import Images
 from lab.tasks.load import load_task
-from tests.own_data import write_folders
+from lab.tasks.table.task import Table
+from tests.own_data import table, write_folders, write_table
 from tests.own_studies import own_spec
 from tests.small import lab as command
 from tests.small import write_yaml
@@ -131,12 +132,12 @@ def test_a_task_of_ones_own_that_builds_on_images_tries_it_too(photos: Path, tmp
     assert {row.params["flip"] for row in read_trials(study.record, "explore")} == {False, True}
 
 
-def _as_begun_before(folder: Path) -> None:
-    """Make a study's spec what an earlier version wrote, which mirrored images where the spec did not say."""
+def _as_begun_before(folder: Path, line: str = "flip: true") -> None:
+    """Make a study's spec what an earlier version wrote, which did what the line says where the spec did not say."""
     path = folder / "study.yaml"
     text = path.read_text()
-    assert text.count("\n  flip: true\n") == 1
-    path.write_text(text.replace("\n  flip: true\n", "\n"))
+    assert text.count(f"\n  {line}\n") == 1
+    path.write_text(text.replace(f"\n  {line}\n", "\n"))
 
 
 def test_a_study_begun_by_an_earlier_version_goes_on_mirroring(photos: Path, tmp_path: Path):
@@ -187,3 +188,48 @@ def test_a_warm_start_from_an_earlier_version_says_what_its_trials_did(photos: P
     from lab.stages import warm_start
 
     assert {one.params["flip"] for one in warm_start.observed_before(study.record, study.spec.space)} == {True}
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> dict[str, Any]:
+    path = write_table(tmp_path / "table.csv", table(90))
+    return {"kind": "table", "path": str(path), "target": "answer", "layers": [8]}
+
+
+def test_the_bins_of_a_table_are_tried_too(rows: dict[str, Any], tmp_path: Path):
+    path = write_yaml(tmp_path / "s.yaml", own_spec(rows))
+    shown = command("study", "check", path)
+    assert "space    bins: tried with and without (task.bins: 0 or 16 decides it)" in shown.stdout.splitlines()
+    decided = command("study", "check", path, "--set", "task.bins=0")
+    assert "bins: tried" not in decided.stdout
+    study = Study.from_spec(parse_spec(own_spec(rows)), tmp_path / "run")
+    study.run()
+    assert read_spec(study.record.spec_path).space["bins"] == Choice((16, 0))
+    assert {row.params["bins"] for row in read_trials(study.record, "explore")} == {0, 16}
+    predicted = command("predict", tmp_path / "run", "--input", rows["path"])
+    assert predicted.returncode == 0, predicted.stderr
+    assert len(predicted.stdout.splitlines()) == 91
+
+
+def test_a_study_of_a_table_begun_by_an_earlier_version_goes_on_with_bins(rows: dict[str, Any], tmp_path: Path):
+    Study.from_spec(parse_spec(own_spec(rows | {"bins": 16})), tmp_path / "said").run(until="explore")
+    shutil.copytree(tmp_path / "said", tmp_path / "before")
+    _as_begun_before(tmp_path / "before", "bins: 16")
+    Study.from_spec(parse_spec(own_spec(rows)), tmp_path / "before").run(until="confirm")  # by its spec
+    Study.open(tmp_path / "before").run()  # and by its folder
+    Study.open(tmp_path / "said").run()
+    for stage in ("confirm", "final"):
+        found = [read_trials(Study.open(tmp_path / name).record, stage) for name in ("said", "before")]
+        assert [(row.params, row.score) for row in found[0]] == [(row.params, row.score) for row in found[1]]
+        assert "bins" not in found[1][0].params
+    said, before = (command("predict", tmp_path / name, "--input", rows["path"]) for name in ("said", "before"))
+    assert before.stdout == said.stdout != ""
+
+
+def test_one_of_a_table_object_too(rows: dict[str, Any], tmp_path: Path):
+    value = own_spec({})
+    kept = {name: value[name] for name in ("batch_size", "search", "confirm", "final", "execution")}
+    options = {name: option for name, option in rows.items() if name != "kind"}
+    lab.Study(Table(**options, bins=16), value["space"], folder=tmp_path / "run", **kept).run(until="explore")
+    lab.Study(Table(**options), value["space"], folder=tmp_path / "run", **kept).run(until="confirm")
+    assert {row.params.get("bins") for row in read_trials(Study.open(tmp_path / "run").record, "confirm")} == {None}

@@ -28,7 +28,6 @@ from lab.tasks.images.source import Source, open_source, plain_images, relabelle
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.task import Data, Given, Split
-from lab.tasks.undecided import Undecided
 
 
 class Images(ScoredTask):
@@ -109,11 +108,6 @@ class Images(ScoredTask):
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
         return augment(x, y, draws, len(self._learned.class_names))
-
-    @property
-    def undecided(self) -> Mapping[str, Undecided]:
-        options: ImageOptions = self._options
-        return options.undecided()
 
     # A user's later files and the report.
 

@@ -20,6 +20,7 @@ from lab.tasks.table.values import infinite, other_format, row_number, to_number
 
 def warnings_of(data: TableData) -> Iterator[str]:
     yield from _without_target(data)
+    yield from _constant_labels(data)
     yield from _words(data)
     train = data.part("train")
     taken = {c.name: "is taken for categories" for c in data.fitted.columns if isinstance(c, Category)}
@@ -133,6 +134,13 @@ def _without_target(data: TableData) -> Iterator[str]:
             f"{lacking} of {rows} rows of {Path(path).name} have no {some(targets, 6)} and are left out"
             + (f" ({written}; if that is a class of its own, list what is missing in task.missing)" if words else "")
         )
+
+
+def _constant_labels(data: TableData) -> Iterator[str]:
+    lost = {name: data.main[name].iloc[0] for name in data.options.targets if name not in data.fitted.target.names}
+    if lost:
+        values = some([f"{name!r} ({value})" for name, value in lost.items()], 6)
+        yield f"labels with one value only are left out, and never predicted: {values}"
 
 
 def _words(data: TableData) -> Iterator[str]:

@@ -102,6 +102,11 @@ def encode(columns: tuple[Column, ...], frame: pd.DataFrame, notes: Notes) -> En
     )
 
 
+def bins_of(columns: tuple[Column, ...]) -> int:
+    """How many bins stand at the end of the inputs. A single bin would say what the number itself says."""
+    return sum(len(number.edges) - 1 for number in numbers_of(columns) if len(number.edges) > 2)
+
+
 def inputs(columns: tuple[Column, ...], encoded: Encoded) -> NDArray[np.float32]:
     """What the net takes, float32 [n, f]: codes, standardised numbers, indicators of missing ones, bins."""
     plain, indicators, bins = [], [], []
@@ -111,7 +116,7 @@ def inputs(columns: tuple[Column, ...], encoded: Encoded) -> NDArray[np.float32]
             plain.append(np.clip((filled - number.mean) / number.std, -_FAR, _FAR))
         if number.missing:
             indicators.append(np.isnan(values).astype(np.float64))
-        if len(number.edges) > 2:  # a single bin would say what the number itself says
+        if len(number.edges) > 2:  # as in `bins_of`
             bins += list(_piecewise(filled, np.array(number.edges)).T)
     parts = [*encoded.codes.T.astype(np.float64), *plain, *indicators, *bins]
     return np.stack(parts, axis=1).astype(np.float32)

@@ -26,10 +26,12 @@ class TableNet(nn.Module):
         outputs: o.
         layers: widths of the hidden layers.
         bounds: low and high of each output, approached and never left; None: outputs are free.
+        mask: [m] of 1 and 0, which numbers are used; None: all. Nets that differ in nothing else are trained as one.
     """
 
     low: Tensor
     span: Tensor
+    mask: Tensor
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class TableNet(nn.Module):
         dropout: float,
         embedding_dropout: float,
         bounds: Sequence[tuple[float, float]] | None = None,
+        mask: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.categories = len(levels)
@@ -52,6 +55,10 @@ class TableNet(nn.Module):
         for inputs, width in pairwise(sizes):
             hidden += [nn.Linear(inputs, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*hidden, nn.Linear(sizes[-1], outputs))
+        self.masked = mask is not None
+        if mask is not None:
+            self.register_buffer("mask", mask)
+            _widen(next(self.layers.parameters()), int((mask == 0).sum()))
         self.bounded = bounds is not None
         if bounds is not None:
             low, high = (torch.tensor(ends, dtype=torch.float32) for ends in zip(*bounds, strict=True))
@@ -66,9 +73,17 @@ class TableNet(nn.Module):
             embedded = [embedding(codes[:, i]) for i, embedding in enumerate(self.embeddings)]
             parts.append(self.embedding_dropout(torch.cat(embedded, dim=1)))
         if self.norm is not None:
-            parts.append(self.norm(x[:, self.categories :]))
+            normed = self.norm(x[:, self.categories :])
+            parts.append(normed * self.mask if self.masked else normed)
         output: Tensor = self.layers(torch.cat(parts, dim=1))
         return self.low + self.span * torch.sigmoid(output) if self.bounded else output
+
+
+def _widen(weight: Tensor, unused: int) -> None:
+    """Begin with weights [h, f] as large as those of a layer that has not the unused inputs."""
+    inputs = weight.shape[1]
+    with torch.no_grad():
+        weight.mul_((inputs / (inputs - unused)) ** 0.5)
 
 
 def _embedding(levels: int) -> nn.Embedding:

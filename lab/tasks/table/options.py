@@ -11,10 +11,14 @@ from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Range, one_of, option,
 from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING
 from lab.tasks.table.dialect import Dialect
+from lab.tasks.undecided import AUTO, Undecided
 
 Type: TypeAlias = Literal["number", "category", "date"]
 """What a column is taken for."""
 TYPES = get_args(Type)
+
+_BINS = 16
+"""What is tried, and what earlier versions had in every study."""
 
 
 def _is_name(value: object) -> bool:
@@ -40,6 +44,11 @@ _WIDTHS = Allowed(
     lambda value: isinstance(value, (list, tuple)) and len(value) > 0 and all(whole(1).holds(width) for width in value),
 )
 
+_COUNT = whole(0, 256)
+_COUNT_OR_AUTO = Allowed(
+    f"{_COUNT.refusal}, or {AUTO}", lambda value: _COUNT.holds(value) or value == AUTO, _COUNT.range
+)
+
 
 class TableOptions(Dialect, Scored):
     """What a spec may say of a table."""
@@ -59,7 +68,14 @@ class TableOptions(Dialect, Scored):
     target_type: str | None = option(
         "number or category, where the guess is wrong", one_of("number", "category"), default=None
     )
-    bins: int = option("of the piecewise-linear encoding beside each number; 0 turns it off", whole(0, 256), default=16)
+    bins: int | Literal["auto"] = option(
+        f"of the piecewise-linear encoding beside each number; 0 turns it off; auto tries {_BINS} and none",
+        _COUNT_OR_AUTO,
+        default=AUTO,
+        searched=True,
+        undecided=Undecided((_BINS, 0)),
+    )
+    """They carry large tables; where rows are few, a net learns them by heart."""
     layers: Sequence[int] = option("widths of the hidden layers", _WIDTHS, default=(200, 100))
     allow_leaks: bool = option("true to learn from columns that give the target away", FLAG, default=False)
 
@@ -75,6 +91,11 @@ class TableOptions(Dialect, Scored):
         for name, kind in self.types.items():
             if kind not in TYPES:
                 raise SpecError(f"task.types.{name}", f"{kind!r} is unknown; choices: {', '.join(TYPES)}")
+
+    @property
+    def most_bins(self) -> int:
+        """The bins that stand beside each number in the inputs, whether a trial uses them or not."""
+        return _BINS if isinstance(self.bins, str) else self.bins
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -170,6 +170,7 @@ class TableData:
         target = fit_target(train, options.targets, options.target_type)
         columns: list[Column] = []
         left_out: dict[str, str] = dict.fromkeys(options.ignore, "asked to be ignored")
+        left_out |= {name: "is a label with one value only" for name in options.targets if name not in target.names}
         if self.plan.kind in ("grouped", "declared") and self.plan.by is not None:
             left_out[self.plan.by] = "says the split"
         for name in train.columns:
@@ -179,7 +180,7 @@ class TableData:
             if name not in options.types and called_identifier(name) and identifies(self.main[name]):
                 kind = "identifies the rows"
             if kind in TYPES:
-                columns.append(fit_column(train[name], kind, options.bins))  # type: ignore[arg-type]
+                columns.append(fit_column(train[name], kind, options.most_bins))  # type: ignore[arg-type]
             else:
                 left_out[name] = kind
         still = [c.name for c in columns if isinstance(c, Date) and not c.parts]
@@ -187,7 +188,7 @@ class TableData:
         columns = [c for c in columns if c.name not in still]
         if not columns:
             raise TaskError(f"{options.path}: has no column to learn from beside {', '.join(options.targets)}")
-        self._refuse_leaks(typed_frame(train), [c.name for c in columns])
+        self._refuse_leaks(typed_frame(train), [c.name for c in columns], target.names)
         return Fitted(tuple(columns), target), left_out
 
     def _check_targets(self) -> None:
@@ -207,10 +208,10 @@ class TableData:
                         f"{len(values)}; {advice}"
                     )
 
-    def _refuse_leaks(self, train: pd.DataFrame, features: list[str]) -> None:
+    def _refuse_leaks(self, train: pd.DataFrame, features: list[str], targets: tuple[str, ...]) -> None:
         if self.options.allow_leaks:
             return
-        for target in self.options.targets:
+        for target in targets:
             leaking = anomalies.leaks(train, features, target)
             if leaking:
                 names = ", ".join(repr(name) for name in leaking)

@@ -81,13 +81,19 @@ class Target:
 def fit_target(frame: pd.DataFrame, names: tuple[str, ...], asked: str | None) -> Target:
     """Learn the target from the training rows; `asked` is `number` or `category`, or None to infer it.
 
+    Constant ones among several labels are left out: `Target.names` lacks them.
+
     Raises:
         TaskError: constant, missing, more classes than make sense, or columns of different kinds.
     """
     need_values(frame, names)
-    for name in names:
-        if len(set(as_text(typed(frame[name])))) == 1:
-            raise TaskError(f"target {name!r}: is constant ({frame[name].iloc[0]}); there is nothing to learn")
+    constant = [name for name in names if len(set(as_text(typed(frame[name])))) == 1]
+    if constant and are_labels(frame, names) and len(names) - len(constant) > 1:
+        names = tuple(name for name in names if name not in constant)
+    elif constant:
+        raise TaskError(
+            f"target {constant[0]!r}: is constant ({frame[constant[0]].iloc[0]}); there is nothing to learn"
+        )
     types = {name: asked or _type(frame[name]) for name in names}
     if are_labels(frame, names):
         return Target(names, "multilabel")

@@ -18,7 +18,7 @@ from lab.tasks.scored import quantile_of
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.table.columns import Category
 from lab.tasks.table.describe import describe_data
-from lab.tasks.table.encoding import Encoded, Notes, categories_of, encode, inputs, numbers_of
+from lab.tasks.table.encoding import Encoded, Notes, bins_of, categories_of, encode, inputs, numbers_of
 from lab.tasks.table.frame import read_frame
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
@@ -30,8 +30,8 @@ from lab.tasks.task import Baseline, Data, Given, Split
 class Table(ScoredTask):
     """Classification, several labels, or regression on the columns of a CSV or parquet.
 
-    The parameters are those of `TableOptions`, and hyperparameters it knows `dropout` of the hidden layers and
-    `embedding_dropout`.
+    The parameters are those of `TableOptions`, and hyperparameters it knows `dropout` of the hidden layers,
+    `embedding_dropout`, and `bins`: those of the options, or 0.
 
     >>> rows = [f"{n % 7},{'ab'[n % 2]},{n * n % 37}" for n in range(60)]
     >>> _ = Path("sales.csv").write_text("\\n".join(["price,shop,units", *rows]))
@@ -94,7 +94,17 @@ class Table(ScoredTask):
             float(params.get("dropout", 0.0)),
             float(params.get("embedding_dropout", 0.0)),
             target.bounds if regression else None,
+            self._mask(numbers, params),
         )
+
+    def _mask(self, numbers: int, params: Mapping[str, Any]) -> Tensor | None:
+        """Which of the numbers a trial uses, [m], where it says whether bins are among them."""
+        bins = bins_of(self._learned.columns)
+        if "bins" not in params or not bins:
+            return None
+        if params["bins"] not in (0, self._options.most_bins):
+            raise TaskError(f"bins: {params['bins']!r} is neither 0 nor those of task.bins: {self._options.most_bins}")
+        return (torch.arange(numbers) < numbers - bins).float() if params["bins"] == 0 else torch.ones(numbers)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """As in `Task`; for regression the squared error in standard deviations of each target, [n], or the absolute

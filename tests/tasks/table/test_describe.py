@@ -117,7 +117,7 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (None, {"encoding": "latin-99"}, "task.encoding: 'latin-99' is unknown; such as utf-8, cp1252, latin-1, utf-16"),
     (None, {"encoding": "base64"}, "task.encoding: 'base64' is unknown"),
     (None, {"encoding": 8}, "task.encoding: 8 is unknown"),
-    (None, {"bins": -1}, "task.bins: -1 is not a whole number from 0 to 256"),
+    (None, {"bins": -1}, "task.bins: -1 is not a whole number from 0 to 256, or auto"),
     (None, {"bins": 1.5}, "task.bins: 1.5 is not"),
     (None, {"bins": True}, "task.bins: True is not"),
     (None, {"layers": []}, "task.layers: [] is not a list of widths of at least 1"),

@@ -57,3 +57,14 @@ def test_bounded_outputs_approach_their_bounds_and_never_leave_them():
         last.weight.zero_()
         last.bias.zero_()
     torch.testing.assert_close(net(_inputs())[0], torch.tensor([1.0, 10.5]))
+
+
+def test_numbers_that_are_masked_change_nothing_and_leave_the_others_their_weight():
+    x = _inputs()
+    without = torch.cat([x[:, :4], torch.randn(6, 1, generator=torch.Generator().manual_seed(2))], dim=1)
+    net = _net(mask=torch.tensor([1.0, 1.0, 0.0]))
+    torch.testing.assert_close(net(x), net(without), rtol=0, atol=0)
+    assert not torch.equal(_net()(x), _net()(without))
+    # Eight of nine inputs are left: weights are drawn as widely as for eight.
+    torch.testing.assert_close(net.layers[0].weight, _net().layers[0].weight * (9 / 8) ** 0.5)
+    torch.testing.assert_close(_net(mask=torch.ones(3))(x), _net()(x), rtol=0, atol=0)

@@ -135,6 +135,16 @@ def test_a_class_that_training_rows_lack_is_named_with_what_to_do(tmp_path: Path
     )
 
 
-def test_a_label_that_no_row_has_is_constant(tmp_path: Path):
+def test_a_label_that_no_row_has_is_left_out_of_several(tmp_path: Path):
+    data = _data(tmp_path, _rare().assign(rare=0), target=["l1", "rare", "l2"])
+    assert data.fitted.target.class_names == ("l1", "l2")
+    assert data.targets("test").shape == (40, 2)
+    assert [column.name for column in data.fitted.columns] == ["a", "b", "c"], "nor is it learned from"
+    told = describe_data(data)
+    assert "left out rare: is a label with one value only" in told.facts
+    assert told.warnings == ("labels with one value only are left out, and never predicted: 'rare' (0)",)
+
+
+def test_where_fewer_than_two_labels_are_left_a_constant_one_is_refused(tmp_path: Path):
     with pytest.raises(TaskError, match=r"target 'rare': is constant \(0\); there is nothing to learn"):
-        _ = _data(tmp_path, _rare().assign(rare=0), target=["l1", "l2", "rare"]).fitted
+        _ = _data(tmp_path, _rare().assign(rare=0), target=["l1", "rare"]).fitted

@@ -13,9 +13,16 @@ import pytest
 import torch
 
 from lab.errors import TaskError
+from lab.schedules import Snapshot
+from lab.spec.exchange import Assignment
+from lab.spec.plan import Training
+from lab.spec.trial import Trial
 from lab.tasks.checks import contract_suite
 from lab.tasks.table.encoding import categories_of
 from lab.tasks.table.task import Table
+from lab.training.interface import EpochResult
+from lab.training.snapshots import load_weights
+from lab.training.trainer import ModelTrainer
 from tests.own_data import table, write_table
 
 
@@ -304,6 +311,66 @@ def test_the_hyperparameters_are_the_nets(path: Path):
     net = Table(str(path), "answer", layers=[16]).model({"dropout": 0.3, "embedding_dropout": 0.2})
     rates = [module.p for module in net.modules() if isinstance(module, torch.nn.Dropout)]
     assert rates == [0.2, 0.3]
+
+
+def _bins(net: torch.nn.Module, x: torch.Tensor) -> bool:
+    """Whether the last input, a bin of the only number, changes what a net gives."""
+    other = x.clone()
+    other[:, -1] += 1.0
+    with torch.no_grad():
+        return not torch.equal(net.eval()(x), net.eval()(other))
+
+
+def test_a_trial_uses_the_bins_or_not(path: Path):
+    task = Table(str(path), "answer", ignore=["day"])
+    x = task.data("train")[0]
+    assert x.shape[1] == 1 + 1 + 16
+    assert [_bins(task.model(params), x) for params in ({}, {"bins": 16}, {"bins": 0})] == [True, True, False]
+    # As earlier versions had it, whose weights lie in study folders, where no trial says it.
+    assert "mask" not in task.model({}).state_dict()
+    with pytest.raises(TaskError, match=r"bins: 8 is neither 0 nor those of task\.bins: 16"):
+        task.model({"bins": 8})
+
+
+@pytest.mark.parametrize("bins", [0, 4])
+def test_bins_that_the_spec_says_are_those_of_every_trial(path: Path, bins: int):
+    task = Table(str(path), "answer", ignore=["day"], bins=bins)
+    assert task.undecided == {}
+    assert task.data("train")[0].shape[1] == 1 + 1 + bins
+    assert "mask" not in task.model({}).state_dict()
+
+
+def test_where_no_number_has_bins_there_is_nothing_to_leave_out(path: Path):
+    task = Table(str(path), "answer", ignore=["day", "number"])
+    assert "mask" not in task.model({"bins": 0}).state_dict()
+
+
+def _trained(task: Table, trained_path: str, bins: dict[int, int]) -> dict[int, EpochResult]:
+    """By slot: the end of a trial of two epochs, all trained beside each other; slots are what seeds follow from."""
+    trainer = ModelTrainer(task, Training({"kind": "adamw"}, 8, trained_path), 3, {"bins": 16})
+    for slot, value in bins.items():
+        trial = Trial({"bins": value, "dropout": 0.2}, slot, 2, own_schedule=Snapshot(max_lr=0.05, cycles=1), keep=True)
+        trainer.start(Assignment(slot, trial, slot, 0))
+    trainer.epoch()
+    return {result.slot: result for result in trainer.epoch()}
+
+
+@pytest.mark.parametrize("trained_path", ["stacked", "vmap", "sequential"])
+def test_trials_with_bins_and_without_train_as_one_and_as_each_alone(path: Path, trained_path: str, tmp_path: Path):
+    task = Table(str(path), "answer", ignore=["day"], layers=[8])
+    together = _trained(task, trained_path, {0: 0, 1: 16, 2: 0})
+    for slot, bins in ((0, 0), (1, 16), (2, 0)):
+        (alone,) = _trained(task, trained_path, {slot: bins}).values()
+        assert (alone.metrics, alone.files) == (together[slot].metrics, together[slot].files)
+        (content,) = alone.files.values()
+        saved = tmp_path / "snapshot.safetensors"
+        saved.write_bytes(content)
+        net = task.model({"bins": bins, "dropout": 0.2})
+        load_weights(net, saved)
+        assert _bins(net, task.data("valid")[0]) is (bins > 0)
+        with torch.no_grad():
+            score = task.metrics["accuracy"](net.eval()(task.data("valid")[0]), task.data("valid")[1])
+        assert float(score) == pytest.approx(alone.metrics["accuracy"])
 
 
 def test_an_example_is_shown_as_its_row(path: Path):
