@@ -65,7 +65,7 @@ def test_the_table_of_all_stages_parses_the_journal_once(table_study: Study, mon
 
     monkeypatch.setattr(journal, "read", counted)
     frame = trials_frame(table_study.spec, table_study.record, TRAINS)
-    assert set(frame["stage"]) == {"explore", "confirm", "final"}
+    assert set(frame["stage"]) == {"explore", "confirm", "final", "refit"}
     assert parsed == [table_study.record.journal_path]
 
 
@@ -74,7 +74,8 @@ def test_a_score_stands_in_the_table_in_one_precision(table_study: Study) -> Non
     ended = table[table["score"].notna()]
     metric = table_study.result.artefact("explore")["metric"]
     assert len(ended) > 0
-    assert list(ended["score"]) == list(ended[metric])
+    for rows, name in ((ended["stage"] != "refit", metric), (ended["stage"] == "refit", "train_loss")):
+        assert list(ended[rows]["score"]) == list(ended[rows][name])
 
 
 FAILS = """
