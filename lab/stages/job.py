@@ -6,7 +6,6 @@ import numpy as np
 
 from lab.errors import StudyError
 from lab.lanes.engine import Engine
-from lab.record.carry_over import drop
 from lab.record.checkpoints import Checkpoints
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
@@ -22,6 +21,8 @@ def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[T
     A stage that an earlier version began with another plan is begun anew.
     """
     if isinstance(job.plan, tuple) and _of_another_plan(read_trials(record, job.stage, spec.store), job.plan):
+        from lab.record.carry_over import drop  # here: it brings the samplers, and whoever lists stages needs none
+
         Checkpoints(record.folder, job.stage).clear()
         drop(record.folder, spec.store, job.stage)
     engine.run(job)

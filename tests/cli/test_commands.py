@@ -86,7 +86,7 @@ def test_check_counts_the_trainings_and_prints_a_spec_that_runs_the_same(tmp_pat
     assert done.returncode == 0
     spec, _, cost = done.stdout.partition("\n\n")
     assert "explore     64 trainings,   1728 epochs" in cost
-    assert "in all     114 trainings" in cost
+    assert "in all     125 trainings" in cost
     (tmp_path / "again.yaml").write_text(spec)
     assert lab("study", "check", tmp_path / "again.yaml").stdout == done.stdout
 
@@ -97,7 +97,7 @@ def test_check_says_what_is_trained_in_models_of_its_own() -> None:
     )
     lines = estimate(parse_spec(value), probe=True)
     assert "groups   by batch_size 32, 128: each is trained in stacked models of its own" in lines
-    epochs = 4 * 3 + 6 * 3 + 2 * (2 * 4 + 2 * 2)
+    epochs = 4 * 3 + 8 * 3 + (17 * 4 + 2 * 3) + 3 * 4
     steps = epochs * (1077 // 32 + 1077 // 128) // 2
     assert f"{epochs:6} epochs, {steps} optimizer steps" in "\n".join(lines)
     assert "with 2 groups (2 by batch_size)" in lines[-3] or lines[-3].startswith("path sequential")
@@ -147,7 +147,7 @@ def test_predict_gives_the_reported_test_score_again(finished: Path, tmp_path: P
     _, test_x, _, test_y = train_test_split(x, y, test_size=0.2, stratify=y, random_state=0)
     np.savez(tmp_path / "x.npz", x=test_x)
     pd.DataFrame(test_x).to_csv(tmp_path / "x.csv", index=False)
-    reported = study.result.artefact("ensemble")["chosen"]["test"]["accuracy"]
+    reported = study.result.artefact("refit")["test"]["accuracy"]
     for name in ("x.npz", "x.csv"):
         done = lab("predict", finished, "--input", tmp_path / name)
         assert done.returncode == 0, done.stderr
@@ -223,8 +223,7 @@ def test_a_weights_file_of_another_architecture_is_refused(finished: Path, tmp_p
 
     shutil.copytree(finished, tmp_path / "run")
     study = Study.open(tmp_path / "run")
-    member = study.result.artefact("ensemble")["chosen"]["members"][0]["file"]
-    path = tmp_path / "run" / "final" / member
+    path = study.record.refit_folder / study.result.artefact("refit")["members"][0]["file"]
     path.write_bytes(path.read_bytes()[:-100])
     np.savez(tmp_path / "x.npz", x=np.zeros((2, 64)))
     done = lab("predict", tmp_path / "run", "--input", tmp_path / "x.npz")

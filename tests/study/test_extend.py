@@ -19,6 +19,7 @@ from lab.record.folder import Record, read_json, write_json
 from lab.record.spec_file import dump_spec
 from lab.record.trials import read_stages, read_trials
 from lab.spec.study import StudySpec, parse_spec
+from lab.study.cost import TRAINS
 from lab.study.extend import extend, finish
 from lab.study.study import Study
 from tests.small import lab, small
@@ -29,7 +30,9 @@ _CONCLUSIONS = (
     "confirm.json",
     "final.json",
     "ensemble.json",
+    "refit.json",
     "final",
+    "refit",
     "report.html",
     "trials.parquet",
 )
@@ -78,7 +81,7 @@ def test_more_trials_are_added_to_those_there_are(copy: Record):
         (r.number, r.params, r.trial.seed, r.score) for r in old
     ]
     assert read_json(copy.artefact_path("explore"))["trials"] == 10
-    assert len(read_trials(copy, "confirm")) <= 3 * 2
+    assert len(read_trials(copy, "confirm")) <= 4 * 2
     aside = copy.folder / "before-6-trials"
     assert read_json(aside / "ensemble.json") == conclusion
     assert list((aside / "final").glob("*.safetensors"))
@@ -162,8 +165,8 @@ def test_an_extension_killed_at_any_change_of_a_file_loses_nothing(finished: Pat
             aside = {name.partition("/")[2]: value for name, value in left.items() if name.startswith("before-6-")}
             assert aside == {name: before[name] for name in moved}, operation
             assert not moved & left.keys(), operation
-            now = read_stages(record, ("bounds", "explore", "confirm", "final"))
-            assert now == {**kept, "confirm": [], "final": []}, operation
+            now = read_stages(record, TRAINS)
+            assert now == {**kept, "confirm": [], "final": [], "refit": []}, operation
         if over:
             break
     assert len(went_on[6]) > 10

@@ -116,7 +116,7 @@ def test_a_study_ranks_by_the_loss_and_is_scored_by_the_metric(asked: StudySpec,
     assert (ensembled.metric, ensembled.direction) == ("accuracy", "maximize")
     page = (tmp_path / "run" / "report.html").read_text()
     assert "score: validation valid_loss, minimized" in page
-    assert "test accuracy of the chosen" in page
+    assert "test accuracy of what is handed out" in page
     assert read_json(tmp_path / "run" / "response.json")
 
 

@@ -44,7 +44,8 @@ def _scores(line: str) -> dict[str, float]:
 
 
 def _reported(study: Study) -> dict[str, float]:
-    scores: dict[str, float] = read_json(study.record.folder / "ensemble.json")["chosen"]["test"]
+    """Of what is handed out."""
+    scores: dict[str, float] = read_json(study.record.folder / "refit.json")["test"]
     return scores
 
 
