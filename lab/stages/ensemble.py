@@ -124,7 +124,7 @@ class Ensembled:
     examples: dict[str, tuple[Example, ...]] = field(default_factory=dict)
     """Those that it is most wrong, and least sure, about."""
     direction: Direction | None = None
-    """Of the metric; None in a file of an earlier version, where it is that of the search."""
+    """The metric's direction; None in a file of an earlier version, where it is that of the search."""
 
     @property
     def test_score(self) -> float:

@@ -71,7 +71,7 @@ FLAG = Allowed("is not true or false", lambda value: isinstance(value, bool), (0
 FLAG_OR_AUTO = Allowed(f"{FLAG.refusal}, or {AUTO}", lambda value: FLAG.holds(value) or value == AUTO, FLAG.range)
 PATH = Allowed("is not a path", lambda value: isinstance(value, str) and value != "")
 METRIC = Allowed("is not a metric's name", PATH.holds)
-"""Of one's own it is FILE.py:NAME, and that file is looked for as a path is."""
+"""A function of one's own is FILE.py:NAME, and that file is looked for as a path is."""
 
 
 @dataclass(frozen=True)

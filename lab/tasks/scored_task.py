@@ -37,5 +37,5 @@ class ScoredTask(Task):
 
     @property
     def undecided(self) -> Mapping[str, Undecided]:
-        found: Mapping[str, Undecided] = self._options.undecided()
-        return found
+        options: Mapping[str, Undecided] = self._options.undecided()
+        return options

@@ -16,7 +16,7 @@ class Journal:
     path: Path
     place: int = 0
     replaces: dict[int, int] = field(default_factory=dict)
-    """Of a trial that was preempted and queued again, which one it was before."""
+    """The number that a trial had before it was preempted and queued again."""
     created: int = 0
     epochs: Counter[tuple[int, int]] = field(default_factory=Counter)
     ended: Counter[int] = field(default_factory=Counter)

@@ -25,7 +25,7 @@ MEASURES = ("gain", "loss")
 _BETTER = {"gain": 1.0, "loss": -1.0}
 """The sign with which what is handed over is better."""
 _LEAST = 1e-6
-"""Of a loss, whose ratios are taken."""
+"""A loss, whose ratios are taken."""
 _PALETTE = ("#2a6fb0", "#d1603d", "#3b8f5a", "#8a5fa8", "#b8902f", "#666666")
 
 
@@ -59,7 +59,7 @@ def scores(cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def differences(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each cell, what is handed over against each other row: gain in points or percent, loss as a log ratio."""
+    """What is handed over against each other row of a cell: gain in points or percent, loss as a log ratio."""
     keys = ["task", "split", "trials"]
     mine = table.loc[table["row"] == DELIVERED, [*keys, "test", "loss"]]
     others = table[(table["row"] != DELIVERED) & (table["failed"] == "")]

@@ -1,6 +1,6 @@
 """What may a trial's score be compared at before it has ended? Early stopping held against real training.
 
-Of each task 96 settings (Sobol points of max_lr, weight decay, dropout) are trained on three seeds: a 1cycle over the
+For each task 96 settings (Sobol points of max_lr, weight decay, dropout) are trained on three seeds: a 1cycle over the
 whole 27 epochs, complete 1cycles over 1, 3 and 9 epochs, and SGDR over 27 epochs whose cycles end at 1, 4 and 13.
 Every score of every epoch is kept, so that any rule of early stopping can be replayed on them; see `rungs_summary.py`
 for what is told of it.

@@ -36,7 +36,7 @@ class Problem(Protocol):
     name: str
     space: dict[str, BaseDistribution]
     epochs: int
-    """Of a full evaluation; 1 where there is no fidelity."""
+    """The fidelity of a full evaluation; 1 where there is none."""
 
     def observe(self, params: Params, epochs: int, rng: np.random.Generator) -> float:
         """The cost that the search is told."""

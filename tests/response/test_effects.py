@@ -38,7 +38,7 @@ def test_importances_of_an_additive_function_are_its_shares_of_variance():
 
 
 def test_an_interaction_counts_for_each_that_takes_part():
-    """Of (a - 1/2)(b - 1/2) the total index of both is 1."""
+    """For (a - 1/2)(b - 1/2) the total index of both is 1."""
     found = importances(_Exact(lambda x: (x[:, 0] - 0.5) * (x[:, 1] - 0.5)), ENCODING, seed=0, sample=4096)
     assert found["a"] == pytest.approx(1, abs=0.05)
     assert found["b"] == pytest.approx(1, abs=0.05)

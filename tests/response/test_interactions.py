@@ -34,7 +34,7 @@ def test_a_sum_of_effects_has_no_interaction():
 
 
 def test_a_product_of_centred_effects_is_nothing_but_interaction():
-    """Of (a - 1/2)(b - 1/2) + c: variance 1/144 + 1/12, so the pair's share is 1/13."""
+    """For (a - 1/2)(b - 1/2) + c: variance 1/144 + 1/12, so the pair's share is 1/13."""
     exact = _Exact(lambda x: (x[:, 0] - 0.5) * (x[:, 1] - 0.5) + x[:, 2])
     first, *others = interactions([exact], ENCODING, ENCODING.names, seed=0, sample=256)
     assert first.names == ("a", "b")
@@ -44,7 +44,7 @@ def test_a_product_of_centred_effects_is_nothing_but_interaction():
 
 
 def test_h_is_that_of_its_definition():
-    """Of a * b: PD is ab / 1, a / 2, b / 2, so H^2 = (1/144) / (7/144)."""
+    """For a * b: PD is ab / 1, a / 2, b / 2, so H^2 = (1/144) / (7/144)."""
     found = interactions([_Exact(lambda x: x[:, 0] * x[:, 1])], ENCODING, ("a", "b"), seed=0, sample=256)
     assert found[0].h == pytest.approx(np.sqrt(1 / 7), rel=0.05)
 

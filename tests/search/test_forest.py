@@ -76,7 +76,7 @@ def test_a_sampler_that_goes_on_proposes_as_a_fresh_one_does():
 
 
 def test_one_sampler_may_serve_two_studies():
-    """Of equal configurations, but with other scores: what was learnt in one must not be said in the other."""
+    """Equal configurations, but with other scores: what was learnt in one must not be said in the other."""
     shared = ForestSampler(seed=1, space=SPACE)
     one, other = _history(), _history(direction="maximize")
     alone = _history(direction="maximize")
@@ -280,7 +280,7 @@ def test_what_does_not_exist_is_not_proposed():
 
 @pytest.mark.parametrize(("noise", "believed"), [(0.0, False), (1.0, False), (0.0, True), (1.0, True)])
 def test_later_even_points_reach_every_part_of_the_space(noise: float, believed: bool):
-    """Of every eighth point of one Sobol sequence the first coordinate stays within a quarter of its range."""
+    """The first coordinate of every eighth point of one Sobol sequence stays within a quarter of its range."""
     space: Distributions = {"a": FloatDistribution(0, 1), "b": FloatDistribution(0, 1)}
     prior = {"a": {"center": 0.5, "spread": 0.5}} if believed else None
     sampler = ForestSampler(seed=0, space=space, prior=prior)

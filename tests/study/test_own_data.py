@@ -44,7 +44,7 @@ def _scores(line: str) -> dict[str, float]:
 
 
 def _reported(study: Study) -> dict[str, float]:
-    """Of what is handed out."""
+    """The scores of what is handed out."""
     scores: dict[str, float] = read_json(study.record.folder / "refit.json")["test"]
     return scores
 

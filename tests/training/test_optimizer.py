@@ -93,7 +93,7 @@ def test_clipping_is_torchs(length: float):
 
 
 def test_rows_are_updated_together_as_each_is_alone():
-    """Of both kinds, each row with options and a schedule of its own; to the last bit, whoever is beside it."""
+    """Rows of both kinds, each with options and a schedule of its own; to the last bit, whoever is beside it."""
     optimizers = [AdamW(0.99, 1e-5), SGD(nesterov=True), AdamW(0.9, 1e-8, max_grad_norm=0.5), SGD(), SGD()]
     starts = torch.randn(5, 17, generator=torch.Generator().manual_seed(0))
     curves = [_curves(seed) for seed in range(5)]
