@@ -28,7 +28,7 @@ EPOCHS = 27
 RUNGS = rungs(EPOCHS, 1, FACTOR)
 RESAMPLES, REPLAYS, FORECASTS = 200, 40, 30
 STARTUP, SHARE, BATCH, FINALISTS = 8, 0.5, 8, 5
-"""The forecast's settings as `ForestPruner` has them, trials under way at once, and how many end at least by halving."""
+"""The forecast's settings as `ForestPruner` has them, trials under way at once, how many end at least by halving."""
 
 
 @dataclass(frozen=True)
