@@ -53,6 +53,8 @@ def outcome_of(folder: Path, until: str = NAMES[-1]) -> dict[str, Any]:
         if stage in stages
     }
     artefacts = {stage: Study.open(folder).result.artefact(stage) for stage in stages}
+    for baseline in artefacts.get("ensemble", {}).get("baselines", ()):
+        del baseline["fit_s"]  # how long it took
     kept = [path for stage in ("final", "refit") if stage in stages for path in sorted(folder.glob(f"{stage}/*"))]
     weights = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in kept}
     return {"trials": trials, "artefacts": artefacts, "weights": weights}
@@ -178,4 +180,4 @@ def test_status_and_list_and_export_read_a_study(undisturbed: Path, tmp_path: Pa
     assert exported.returncode == 0
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert "params_max_lr" in lines[0]
-    assert len(lines) == 1 + 2 + 12 + 6 + 8
+    assert len(lines) == 1 + 2 + 12 + 8 + 19 + len(read_trials(Record(undisturbed), "refit"))
