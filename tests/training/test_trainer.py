@@ -484,3 +484,30 @@ class TestHooks:
             trainer.start(self._assignment(0, 0))
             results.append(_run(trainer, 0))
         assert results[0] == results[1]
+
+
+class Joined(Blobs):
+    """Trains on what the blobs are trained and validated on."""
+
+    def data(self, split: Split) -> Data:
+        if split != "train":
+            return super().data(split)
+        (x, y), (more_x, more_y) = super().data("train"), super().data("valid")
+        return torch.cat([x, more_x]), torch.cat([y, more_y])
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_refit_trains_on_the_validation_examples_as_if_they_had_been_training_examples(path: str):
+    trainers = {
+        "refit": ModelTrainer(Blobs(), _training(path, with_valid=True, weights="refit"), 2, {}),
+        "joined": ModelTrainer(Joined(), _training(path), 2, {}),
+    }
+    ends = {}
+    for name, trainer in trainers.items():
+        trainer.start(_assignment(7, 0, OneCycle(max_lr=0.05), keep=True))
+        ends[name] = _run(trainer, 0)
+    assert list(ends["refit"][-1].files) == ["refit/0007-0.safetensors"]
+    assert [*ends["refit"][-1].files.values()] == [*ends["joined"][-1].files.values()]
+    assert [r.metrics["train_loss"] for r in ends["refit"]] == [r.metrics["train_loss"] for r in ends["joined"]]
+    assert all(r.metrics.keys() == {"train_loss"} for r in ends["refit"]), "nothing is left to validate on"
+    assert "valid_loss" in ends["joined"][-1].metrics
