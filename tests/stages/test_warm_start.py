@@ -16,6 +16,7 @@ from lab.spec.study import StudySpec, parse_spec
 from lab.spec.trial import Observation, Outcome
 from lab.stages import confirm, explore, warm_start
 from lab.stages.explore import WarmStart
+from lab.stages.no_hero import no_hero
 from lab.study.study import Study
 from tests.small import lab, write_yaml
 
@@ -88,8 +89,9 @@ def test_it_learns_from_the_other_and_counts_none_of_its_trials(home: Path, sour
     assert explored.trials == 6
     assert explored.warm_start == WarmStart(str(other), read=24, used=24)
     confirmed = confirm.STAGE.need(study.record)
-    assert {entry.trial for entry in confirmed.candidates} <= set(range(6))
-    own = {tuple(sorted((k, v) for k, v in row.params.items() if k != "cycles")) for row in rows}
+    assert {entry.trial for entry in confirmed.candidates} <= {*range(6), None}
+    settings = [*(row.params for row in rows), no_hero(study.spec, study.record)]
+    own = {tuple(sorted((k, v) for k, v in params.items() if k != "cycles")) for params in settings}
     for row in read_trials(study.record, "confirm"):
         assert tuple(sorted((k, v) for k, v in row.params.items() if k != "cycles")) in own
 
