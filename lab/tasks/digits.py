@@ -23,6 +23,7 @@ class Digits(Task):
     """60 % train, 20 % valid, 20 % test, stratified; the parameters are those of `DigitsOptions`."""
 
     class_names = CLASS_NAMES
+    paths = DigitsOptions.paths()
 
     @constructed_by(DigitsOptions)
     def __init__(self, options: DigitsOptions) -> None:
