@@ -60,7 +60,7 @@ def test_built_in_tasks_are_what_the_registry_says():
         assert found.paths == builtin.options.paths()
     digits = load_task(TaskRef("digits"))
     assert isinstance(digits, Digits)
-    assert len(digits.data("train")[0]) == BUILTIN["digits"].train_examples
+    assert len(digits.data("train")[0]) == describe(TaskRef("digits")).train_examples
     assert isinstance(load_task(TaskRef("digits", {"model": "cnn"})), Digits)
 
 
