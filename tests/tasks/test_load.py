@@ -16,7 +16,7 @@ from lab.errors import LabError, SpecError, TaskError
 from lab.spec.plan import TaskRef
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.digits import Digits
-from lab.tasks.load import check_reference, load_task
+from lab.tasks.load import check_reference, describe, load_task
 from lab.tasks.task import TrialFunction
 
 GOOD = """
