@@ -91,7 +91,7 @@ def study_rows(spec: StudySpec, record: Record, epoch_steps: int, both: float) -
         Row(one["name"], numbers(one["test"]), search + one["epochs"], one["epochs"]) for one in ensemble["controls"]
     ]
     for one in ensemble.get("baselines", ()):
-        scores = numbers(one.get("test"))
+        scores = numbers(one.get("with_valid") or one.get("test"))  # trained on what is handed over was trained on
         rows.append(Row(one["name"], scores, 0.0, 0.0, one.get("fit_s"), one.get("failed", "")))
     return rows
 
