@@ -187,7 +187,8 @@ def _outcome_page(cells: Sequence[Mapping[str, Any]], table: pd.DataFrame, summa
         "",
         "No hero has the rate that the range test suggests, weight decay .01, dropout .1, and as many seeds as all the "
         "study's compute pays for, averaged. The tutorial searches the study's own space, with the range of max_lr "
-        "that the study's range test has found. Baselines are trained on the rows that the handed-over models are trained on, where the study does so.",
+        "that the study's range test has found. Baselines are trained on the rows that the models handed over were "
+        "trained on.",
         "",
         f"## Over all tasks ({table.loc[table['row'] == DELIVERED, 'units'].mean():.0f} units handed over)",
         "",
