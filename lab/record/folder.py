@@ -113,6 +113,7 @@ class Record:
     TRIALS = "trials.parquet"
     REPORT = "report.html"
     EXTENSION = "extension.json"
+    LOCK = ".driver.lock"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -166,6 +167,11 @@ class Record:
         begun = (self.journal_path, self.artefact_path("explore"), self.extension_path)
         return any(path.exists() for path in begun)
 
+    def only_begun(self) -> bool:
+        """Whether the folder holds nothing but what a study leaves that was killed before its spec was written."""
+        beginnings = (self.LOCK, f".{self.SPEC}.")  # the lock, and a spec that was half-written
+        return all(path.name.startswith(beginnings) for path in self.folder.iterdir())
+
     def require(self) -> Record:
         """This record, if its folder holds a study."""
         if not self.folder.is_dir():
@@ -185,5 +191,5 @@ class Record:
     @contextmanager
     def driver_lock(self) -> Iterator[None]:
         """Only one driver works on a study at a time."""
-        with locked(self.folder / ".driver.lock", "lab study"):
+        with locked(self.folder / self.LOCK, "lab study"):
             yield

@@ -185,7 +185,7 @@ class Study:
                 raise RecordError(
                     f"{folder}: holds another study ('{stored.name}', other settings); choose another --dir"
                 )
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        elif folder.exists() and not (folder.is_dir() and self.record.only_begun()):
             raise RecordError(f"{folder}: is not empty and holds no study; choose another --dir")
 
     def _ahead(self, until: str | None) -> list[Stage[Any]]:

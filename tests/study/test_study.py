@@ -259,6 +259,20 @@ def test_unknown_stage_and_other_study_are_refused(small_study: Study) -> None:
         Study.from_spec(small_spec(seed=9), small_study.record.folder).run()
 
 
+def test_a_folder_with_our_own_beginnings_alone_is_an_empty_one(tmp_path: Path) -> None:
+    """As a kill leaves it before the spec is written; anything else in it is somebody's."""
+    study = Study.from_spec(small_spec(search={"trials": 4, "epochs": 2}), tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.driver.lock").write_text("lab study, process 1 on elsewhere")
+    (tmp_path / "run/.study.yaml.x7_2").write_text("name: sm")
+    (tmp_path / "run/notes.txt").write_text("mine")
+    with pytest.raises(RecordError, match="is not empty and holds no study"):
+        study.run(until="bounds")
+    (tmp_path / "run/notes.txt").unlink()
+    study.run(until="bounds")
+    assert Study.open(tmp_path / "run").result.artefact("bounds")
+
+
 def test_artefacts_and_trials_that_went_missing_are_named(small_study: Study, tmp_path: Path) -> None:
     def copy(name: str) -> Study:
         shutil.copytree(small_study.record.folder, tmp_path / name)
