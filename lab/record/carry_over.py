@@ -1,4 +1,4 @@
-"""The trials of a study that goes on otherwise than it was begun: kept, deleted or copied under the ledger's locks."""
+"""The trials of a study that is extended: kept, deleted or copied under the ledger's own locks."""
 
 from __future__ import annotations
 
@@ -42,21 +42,6 @@ def go_on(folder: Path, store: Store | None, kept: Sequence[str], dropped: Seque
                 forget(study)
                 if study.user_attrs.get(_UNFINISHED):
                     study.set_user_attr(_UNFINISHED, False)
-
-
-def drop(folder: Path, store: Store | None, stage: str) -> None:
-    """Delete a stage's trials.
-
-    Raises:
-        RecordError: another process writes trials, or they cannot be read or written.
-    """
-    with (
-        open_to_write(folder, stage, store, _WAIT_S) as opened,
-        readable(Record(folder).journal_path),
-        opened.transaction(),
-    ):
-        if _loaded(opened.storage, study_name(store, stage)) is not None:
-            optuna.delete_study(study_name=study_name(store, stage), storage=opened.storage)
 
 
 def copy_stages(folder: Path, old: Store, new: Store, stages: Sequence[str]) -> None:

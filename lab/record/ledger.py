@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import shlex
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import cast
@@ -82,19 +82,16 @@ class Ledger:
     def _open_study(self) -> None:
         job = self._job
         with self._transaction():
-            self._study = optuna.create_study(
-                storage=self._storage,
-                study_name=study_name(job.store, job.stage),
-                sampler=self._samplers(0),
-                pruner=self._pruner,
-                direction=job.direction,
-                load_if_exists=True,
-            )
+            self._study = self._stage()
+            trials = [StoredTrial(trial) for trial in self._study.get_trials(deepcopy=False)]
+            if _of_another_plan(trials, job.plan):  # an earlier version began the stage
+                self._checkpoints.clear()
+                optuna.delete_study(study_name=self._study.study_name, storage=self._storage)
+                self._study, trials = self._stage(), []
             if isinstance(job.plan, SearchPlan):
                 space = distributions(job.space)
                 when = conditions(job.space)
                 self._ending = Ending(job.plan.until, self._study, space, job.seed, self._observed, when)
-            trials = [StoredTrial(trial) for trial in self._study.get_trials(deepcopy=False)]
             self._counts = Counts(job.direction, trials)
             self._trials = TrialWriter(self._study, self._storage, self._counts)
             if isinstance(self._storage, QueueStorage):
@@ -113,6 +110,17 @@ class Ledger:
                     self._preempt(trial, "was never handed out")
                 elif not 0 <= seat.lane < job.lanes:
                     self._takeover.lose(seat.lane, math.inf)
+
+    def _stage(self) -> optuna.Study:
+        """The stage's trials in the storage."""
+        return optuna.create_study(
+            storage=self._storage,
+            study_name=study_name(self._job.store, self._job.stage),
+            sampler=self._samplers(0),
+            pruner=self._pruner,
+            direction=self._job.direction,
+            load_if_exists=True,
+        )
 
     def release(self) -> None:
         """Give the folder's lock back; the ledger must not be used afterwards."""
@@ -391,6 +399,14 @@ class Ledger:
         more = f"lab study extend {shlex.quote(str(self._job.folder))} --trials +{self._job.trials}"
         limit = f"search.max_failed_share is {self._job.max_failed_share:g}"
         return f"{summary} ({limit}; when that is mended, go on by: {more})"
+
+
+def _of_another_plan(stored: Sequence[StoredTrial], plan: tuple[Trial, ...] | SearchPlan) -> bool:
+    """Whether trials were planned otherwise; a race that goes on may have some of rounds that are still to come."""
+    if isinstance(plan, SearchPlan):
+        return False
+    planned = [(s, s.plan_index) for s in stored if s.is_planned and s.plan_index is not None]
+    return any((s.trial.seed, s.epochs) != (plan[i].seed, plan[i].epochs) for s, i in planned if i < len(plan))
 
 
 def _seat(trial: StoredTrial) -> Seat:

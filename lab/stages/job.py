@@ -6,34 +6,19 @@ import numpy as np
 
 from lab.errors import StudyError
 from lab.lanes.engine import Engine
-from lab.record.checkpoints import Checkpoints
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
 from lab.spec.plan import Job
 from lab.spec.space import Choice, Params, Space
 from lab.spec.study import StudySpec
-from lab.spec.trial import Outcome, Trial
+from lab.spec.trial import Outcome
 
 
 def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[TrialRow]:
-    """Run a job and give its trials back, in the order in which they were planned.
-
-    A stage that an earlier version began with another plan is begun anew.
-    """
-    if isinstance(job.plan, tuple) and _of_another_plan(read_trials(record, job.stage, spec.store), job.plan):
-        from lab.record.carry_over import drop  # here: it brings the samplers, and whoever lists stages needs none
-
-        Checkpoints(record.folder, job.stage).clear()
-        drop(record.folder, spec.store, job.stage)
+    """Run a job and give its trials back, in the order in which they were planned."""
     engine.run(job)
     rows = read_trials(record, job.stage, spec.store)
     return sorted(rows, key=lambda row: row.plan_index if row.plan_index is not None else row.number)
-
-
-def _of_another_plan(begun: list[TrialRow], plan: tuple[Trial, ...]) -> bool:
-    """A race that goes on may have trials of rounds that it has not come to yet."""
-    planned = [(row, row.plan_index) for row in begun if row.plan_index is not None and row.plan_index < len(plan)]
-    return any((row.trial.seed, row.trial.epochs) != (plan[i].seed, plan[i].epochs) for row, i in planned)
 
 
 def completed(rows: list[TrialRow], what: str, advice: str) -> list[TrialRow]:
