@@ -137,8 +137,8 @@ class FinalSpec(Section):
         return 0 if self.snapshots == 1 else max(self.seeds // 2, 1)
 
 
-_LATER_FINAL = ("refit", "controls")
-"""Fields of `final` that earlier versions did not have."""
+_LATER = (("final", FinalSpec, "refit"), ("final", FinalSpec, "controls"), ("search", SearchSpec, "objective"))
+"""Fields of sections that earlier versions did not have."""
 
 
 class ExecutionSpec(Section):
@@ -277,11 +277,9 @@ class StudySpec(Section):
         # What says nothing new is left out: studies begun before there was a word for it keep their name.
         if self.until == Until():
             del said["until"]
-        for name in _LATER_FINAL:
-            if said["final"][name] == FinalSpec.model_fields[name].default:
-                del said["final"][name]
-        if self.search.objective == SearchSpec().objective:
-            del said["search"]["objective"]
+        for section, kind, name in _LATER:
+            if said[section][name] == kind.model_fields[name].default:
+                del said[section][name]
         asked = json.dumps(said, sort_keys=True)
         return Store(self.storage, f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}")
 

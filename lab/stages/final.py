@@ -136,12 +136,16 @@ def _controls(spec: StudySpec, confirmed: confirm.Confirmed, unsearched: Params)
     if final.controls == "none":
         return []
     one = with_cycles(confirmed.chosen.one_cycle.params, 1)
-    runs = unsearched_runs = runs_at_most(spec)
-    if final.controls == "full":
-        before = spec.search.epochs * (spec.search.trials + confirmed.trials)
-        unsearched_runs += -(-before // final.epochs)
-    more = [_plan(spec, MORE, one, seed) for seed in range(final.seeds, runs)]
-    return more + [_plan(spec, NO_HERO, unsearched, seed) for seed in range(unsearched_runs)]
+    more = [_plan(spec, MORE, one, seed) for seed in range(final.seeds, runs_at_most(spec))]
+    return more + [_plan(spec, NO_HERO, unsearched, seed) for seed in range(_unsearched_runs(spec, confirmed.trials))]
+
+
+def _unsearched_runs(spec: StudySpec, confirmations: int) -> int:
+    """Runs without a search, where `confirm` has trained so many trials."""
+    runs = runs_at_most(spec)
+    if spec.final.controls == "full":
+        runs += -(-(spec.search.trials + confirmations) * spec.search.epochs // spec.final.epochs)
+    return runs
 
 
 def _plan(spec: StudySpec, role: str, params: Params, seed: int) -> Trial:
@@ -183,11 +187,9 @@ def _entry(spec: StudySpec, record: Record, plan: Trial, row: TrialRow) -> Run:
 
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
     final = spec.final
-    models = final.seeds + final.cyclical_seeds
-    controls = 0 if final.controls == "none" else 2 * runs_at_most(spec) - final.seeds
-    runs = models + controls
-    if final.controls == "full":
-        runs += -(-(spec.search.trials + confirm.trials_at_most(spec)) * spec.search.epochs // final.epochs)
+    runs = final.seeds + final.cyclical_seeds
+    if final.controls != "none":
+        runs += runs_at_most(spec) - final.seeds + _unsearched_runs(spec, confirm.trials_at_most(spec))
     shorter = final.seeds if shorter_epochs(spec) else 0
     return Trainings(runs + shorter, runs * final.epochs + shorter * shorter_epochs(spec))
 
