@@ -71,8 +71,6 @@ class Control:
     epochs: int
     test: dict[str, Interval]
     """By metric, over seeds."""
-    searched: bool = True
-    """Whether its setup comes of the search."""
 
 
 @dataclass(frozen=True)

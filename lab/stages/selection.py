@@ -174,25 +174,25 @@ def _controls(judge: _Judge, trained: list[_Trained]) -> tuple[Control, ...]:
     )
     runs = _by_seed(cyclical)
     ways = [
-        ("single 1cycle run", True, [[t] for t in long]),
-        ("shorter single 1cycle run", True, [[t] for t in shorter]),
-        ("last snapshot of a run", True, [snapshots[-1:] for snapshots in runs]),
-        ("all snapshots of a run", True, runs),
-        ("single run without a search", False, [[t] for t in unsearched]),
+        ("single 1cycle run", [[t] for t in long]),
+        ("shorter single 1cycle run", [[t] for t in shorter]),
+        ("last snapshot of a run", [snapshots[-1:] for snapshots in runs]),
+        ("all snapshots of a run", runs),
+        ("single run without a search", [[t] for t in unsearched]),
     ]
     if len(long) > 1:
-        ways.append((f"mean of {len(long)} 1cycle runs", True, [long]))
+        ways.append((f"mean of {len(long)} 1cycle runs", [long]))
     if more:
-        ways.append((f"mean of {len(long + more)} 1cycle runs", True, [long + more]))
+        ways.append((f"mean of {len(long + more)} 1cycle runs", [long + more]))
     if len(unsearched) > 1:
-        ways.append((f"mean of {len(unsearched)} runs without a search", False, [unsearched]))
+        ways.append((f"mean of {len(unsearched)} runs without a search", [unsearched]))
     rows = []
-    for name, searched, groups in ways:
+    for name, groups in ways:
         results = [judge.scores(judge.calibrated(judge.average(members))) for members in groups]
         if results:
             test = {metric: mean_interval([r[metric] for r in results], metric) for metric in results[0]}
             runs_of = {t.run.trial: t.run.epochs for t in groups[0]}
-            rows.append(Control(name, sum(runs_of.values()), test, searched))
+            rows.append(Control(name, sum(runs_of.values()), test))
     return tuple(rows)
 
 
