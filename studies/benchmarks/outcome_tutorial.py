@@ -15,6 +15,7 @@ import numpy as np
 import optuna
 import torch
 from outcome_rows import Row
+from plain_batch import augmented
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
@@ -55,23 +56,12 @@ def train(
         model.train()
         order = torch.randperm(len(x))
         for rows in torch.split(order[: steps * batch_size], batch_size):
-            inputs, targets = _augmented(task, x[rows], y[rows], random, params)
+            inputs, targets = augmented(task, x[rows], y[rows], random, params)
             optimizer.zero_grad()
             torch.autograd.backward(task.loss(model(inputs), targets).mean())
             optimizer.step()
             scheduler.step()
         yield model
-
-
-def _augmented(
-    task: Task, x: Tensor, y: Tensor, random: np.random.Generator, params: Mapping[str, Any]
-) -> tuple[Tensor, Tensor]:
-    inputs = task.model_input(x)
-    draws = task.draw(len(x), random, params)
-    if draws is None:
-        return inputs, y
-    inputs, targets = task.augment(inputs[None], y[None], torch.from_numpy(draws)[None])
-    return inputs[0], targets[0]
 
 
 @torch.no_grad()

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from plain_batch import augmented
 from ray import tune
-from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -55,7 +55,7 @@ def tuned(spec: StudySpec, task: Task, config: Mapping[str, Any], epochs: int) -
             step = epoch * steps + batch
             group["lr"], group["weight_decay"] = float(curves.lr[step]), float(curves.weight_decay[step])
             group["betas"] = (float(curves.momentum[step]), 0.99)
-            inputs, targets = _augmented(task, x[rows], y[rows], random, config)
+            inputs, targets = augmented(task, x[rows], y[rows], random, config)
             optimizer.zero_grad()
             torch.autograd.backward(task.loss(model(inputs), targets).mean())
             optimizer.step()
@@ -77,23 +77,12 @@ def typical(spec: StudySpec, task: Task, config: Mapping[str, Any], epochs: int)
     for _ in range(epochs):
         model.train()
         for x, y in loader:
-            inputs, targets = _augmented(task, x, y, random, config)
+            inputs, targets = augmented(task, x, y, random, config)
             optimizer.zero_grad()
             torch.autograd.backward(task.loss(model(inputs), targets).mean())
             optimizer.step()
             scheduler.step()
         yield _score(task, model, spec.batch_size * 4)
-
-
-def _augmented(
-    task: Task, x: Tensor, y: Tensor, random: np.random.Generator, config: Mapping[str, Any]
-) -> tuple[Tensor, Tensor]:
-    inputs = task.model_input(x)
-    draws = task.draw(len(x), random, config)
-    if draws is None:
-        return inputs, y
-    inputs, targets = task.augment(inputs[None], y[None], torch.from_numpy(draws)[None])
-    return inputs[0], targets[0]
 
 
 @torch.no_grad()
