@@ -26,7 +26,7 @@ def load(group: Group, name: str, path: str) -> Any:
     """What a package registers under a name; None where no package does.
 
     Raises:
-        SpecError: several packages register it, or what it stands for cannot be imported; names `place` and package.
+        SpecError: several packages register it, or what it stands for cannot be imported; names `path` and package.
     """
     try:
         return _loaded(group, name, path)

@@ -69,7 +69,7 @@ def parse_schedule(value: Mapping[str, Any], path: str = "schedule") -> Schedule
     """A schedule as a spec writes it: `{kind: one_cycle, max_lr: 0.1, ...}`, compositions with mappings inside.
 
     Raises:
-        SpecError: an unknown kind, key or preset, a missing or impossible value; it names the place under `place`.
+        SpecError: an unknown kind, key or preset, a missing or impossible value; it names the place under `path`.
     """
     if not isinstance(value, Mapping):
         raise SpecError(path, f"{value!r} is not a mapping with a kind")

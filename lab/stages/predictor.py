@@ -74,6 +74,11 @@ def _call(model: nn.Module, x: Tensor) -> Tensor:
     return output
 
 
+def as_thresholds(thresholds: Sequence[float], prediction: Tensor) -> Tensor | None:
+    """The thresholds of labels [c] that an artefact holds, for a prediction [n, c]; None where it holds none."""
+    return prediction.new_tensor(thresholds) if thresholds else None
+
+
 class Ensemble:
     """The models that the study hands out: those trained on training and validation rows where there are, else those
     that were chosen on the validation rows."""
@@ -117,8 +122,7 @@ class Ensemble:
 
     def scores(self, prediction: Tensor, y: Tensor) -> dict[str, float]:
         """The task's metrics of a prediction of `predict`, as the report has them."""
-        thresholds = torch.tensor(self.thresholds) if self.thresholds else None
-        return scores(prediction, y, self.kind, self._task.metrics, thresholds)
+        return scores(prediction, y, self.kind, self._task.metrics, as_thresholds(self.thresholds, prediction))
 
     def predict(self, x: Any) -> Tensor:
         """Predictions for inputs [n, ...], prepared as the task's `data` prepares them.

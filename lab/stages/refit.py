@@ -67,7 +67,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     import torch
 
     from lab.stages.examples import telling_examples
-    from lab.stages.predictor import mean_prediction
+    from lab.stages.predictor import as_thresholds, mean_prediction
     from lab.tasks.task import TRAIN_AND_VALID, Task
     from lab.training.ensemble import scores
 
@@ -93,7 +93,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     members = [replace(member, weight=member.weight / total) for member in members]
     x, y = task.data("test")
     prediction = mean_prediction(task, record.refit_folder, members, x, chosen.temperature)
-    thresholds = torch.tensor(chosen.thresholds, dtype=prediction.dtype) if chosen.thresholds else None
+    thresholds = as_thresholds(chosen.thresholds, prediction)
     if not torch.isfinite(prediction).all():
         return Skipped("what was trained on training and validation rows predicts numbers that are not finite")
     return Refitted(

@@ -37,12 +37,10 @@ def check_read(space: Mapping[str, Dimension], always: tuple[str, ...], kind: st
     if kind not in BUILTIN:
         return
     reads = BUILTIN[kind].reads
-    reads_all = (*always, *reads)
+    names = (*always, *reads)
     for name, dimension in space.items():
-        if name not in reads_all:
-            raise SpecError(
-                f"space.{name}", f"nothing reads it{nearest(name, reads_all)}; read are {', '.join(reads_all)}"
-            )
+        if name not in names:
+            raise SpecError(f"space.{name}", f"nothing reads it{nearest(name, names)}; read are {', '.join(names)}")
         low, high = reads.get(name, (-math.inf, math.inf))
         for value in ends(dimension) if name in reads else ():
             if not isinstance(value, (int, float)) or not low <= value < high:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import LabError, RecordError
-from lab.record.folder import Record, write_json
+from lab.record.folder import Record, json_form, write_json
 from lab.spec.batch_size import batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import Training
@@ -39,7 +38,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     if isinstance(task, TrialFunction):
         return spec, ()
     kept = record.task()
-    if kept is not None and record.begun and kept["fitted"] not in (None, _as_kept(task.fitted())):
+    if kept is not None and record.begun and kept["fitted"] not in (None, json_form(task.fitted())):
         task.restore(kept["fitted"])  # by an earlier version, which told less or something else
     task.assumed = assumed(task, spec) if record.begun else {}
     check_optimizer(spec.optimizer, spec.space)
@@ -67,10 +66,6 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
             "study with another --dir"
         )
     return spec, description.warnings
-
-
-def _as_kept(fitted: object) -> object:
-    return json.loads(json.dumps(fitted))
 
 
 def _digest(task: Task) -> str:

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from lab.tasks.scored import quantile_of
-from lab.tasks.task import Baseline, Data, Kind, Split, Task, defines
+from lab.tasks.task import Baseline, Data, Kind, Split, Task, defines, joined
 
 _SIDE = 16
 """Pixels from which on the sides of images are brought down: a reference has to be cheap."""
@@ -50,16 +50,15 @@ def constant(task: Task) -> Baseline:
     name = _answer(task, task.data("train")[1])[0]
 
     def fit(*splits: Split) -> Callable[[Split], Tensor]:
-        _, value = _answer(task, joined(task, splits)[1])
+        _, value = _answer(task, _examples(task, splits)[1])
         return lambda split: value.expand(len(task.data(split)[1]), *value.shape[1:])
 
     return Baseline(name, fit)
 
 
-def joined(task: Task, splits: Sequence[Split]) -> Data:
-    """Examples and targets of several splits, of the training split where none is named."""
-    parts = [task.data(split) for split in splits or ("train",)]
-    return torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+def _examples(task: Task, splits: Sequence[Split]) -> Data:
+    """Inputs and targets of several splits, of the training split where none is named."""
+    return joined(task.data(split) for split in splits or ("train",))
 
 
 def _answer(task: Task, y: Tensor) -> tuple[str, Tensor]:
@@ -105,7 +104,7 @@ def _features(task: Task, x: Tensor) -> NDArray[np.float32]:
 def _fit_linear(task: Task, seed: int, *splits: Split) -> Callable[[Split], Tensor]:
     from sklearn.preprocessing import StandardScaler
 
-    x, y = joined(task, splits)
+    x, y = _examples(task, splits)
     classes = max(len(task.class_names), int(y.max()) + 1) if task.kind == "classification" else 0
     if len(x) > _MOST_EXAMPLES:
         rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(x))[:_MOST_EXAMPLES])

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lab.errors import SpecError, nearest
+from lab.spec.plan import Direction
 from lab.tasks.options import METRIC, Options, one_of, option
 
-Direction: TypeAlias = Literal["maximize", "minimize"]
 QUANTILE = "quantile"
 """`quantile:0.9` is the loss whose best constant is that quantile."""
 _DEFAULT = {"classification": "accuracy", "multilabel": "micro_f1", "regression": "rmse"}

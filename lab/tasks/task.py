@@ -7,7 +7,7 @@ of whole splits; whoever trains it makes the batches.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -240,6 +240,12 @@ def trial_function(
     if direction not in ("maximize", "minimize"):
         raise TaskError(f"direction {direction!r} is not 'maximize' or 'minimize'")
     return lambda function: TrialFunction(function, metric, direction)
+
+
+def joined(parts: Iterable[Data]) -> Data:
+    """Several splits' inputs and targets, one split after the other."""
+    inputs, targets = zip(*parts, strict=True)
+    return torch.cat(inputs), torch.cat(targets)
 
 
 def defines(task: Task, method: str) -> bool:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task
+from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task, joined
 from lab.training.device import to_device
 
 T = TypeVar("T")
@@ -78,8 +78,7 @@ def open_splits(task: Task, device: torch.device, with_valid: bool = False) -> d
     """
     data = {split: task.data(split) for split in TRAIN_AND_VALID}
     if with_valid:
-        parts = [data[split] for split in TRAIN_AND_VALID]
-        data["train"] = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+        data["train"] = joined(data.values())
     return {split: Examples(of_split, device) for split, of_split in data.items()}
 
 

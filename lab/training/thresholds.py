@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lab.tasks.metrics import THRESHOLDS, Decided, logit
 from lab.tasks.task import Task, micro_f1
+from lab.training.ensemble import to_output
 
 _FOLDS = 5
 _ENOUGH = 5
@@ -37,7 +38,7 @@ def fit_thresholds(probabilities: Tensor, target: Tensor) -> Tensor:
         probabilities: [n, c].
         target: 0 and 1, [n, c].
     """
-    logits = probabilities.double().clamp(1e-12, 1 - 1e-12).logit()
+    logits = to_output(probabilities, "multilabel")
     fold = torch.arange(len(target)) % _FOLDS
     decided = {own: torch.zeros_like(logits) for own in (False, True)}
     for i in range(_FOLDS if len(target) >= 2 * _FOLDS else 0):

@@ -25,7 +25,7 @@ from lab.spec.trial import Trial, derive_seed
 from lab.stages.job import run_job
 from lab.stages.predictor import member_outputs
 from lab.tasks.load import load_task
-from lab.tasks.task import TRAIN_AND_VALID, Task
+from lab.tasks.task import TRAIN_AND_VALID, Task, joined
 from lab.training.ensemble import fit_temperature, scores, with_temperature
 
 TRAIN, CALIBRATED, BOTH = "no hero, train", "no hero, train, calibrated", "no hero, train + valid"
@@ -68,9 +68,7 @@ def on_both(spec: StudySpec, task: Task) -> Task:
     fitted = task.fitted()
     if fitted is not None:
         merged.restore(fitted)
-    parts = [task.data(split) for split in TRAIN_AND_VALID]
-    x, y = (torch.cat([part[i] for part in parts]) for i in (0, 1))
-    merged.take({"train": (x, y), "valid": task.data("valid")})
+    merged.take({"train": joined(map(task.data, TRAIN_AND_VALID)), "valid": task.data("valid")})
     return merged
 
 
