@@ -1,47 +1,89 @@
-"""Models of other kinds beside the net: trained on the same examples, scored on the same test split."""
+"""Models of other kinds beside the net: trained on the same examples, judged on the same splits."""
 
 from __future__ import annotations
 
 import time
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from lab.spec.study import StudySpec
 from lab.spec.trial import derive_seed
 from lab.stages.ensemble import Baseline, FailedBaseline
-from lab.tasks.task import TRAIN_AND_VALID, Task
-from lab.tasks.task import Baseline as Model
+from lab.tasks.baselines import fit_baseline, prediction_of
+from lab.tasks.task import TRAIN_AND_VALID, Split, Task
+from lab.tasks.task import Baseline as Untrained
 from lab.training.ensemble import scores
 from lab.training.thresholds import thresholds_of
 
 
-def score_baselines(spec: StudySpec, task: Task) -> tuple[Baseline | FailedBaseline, ...]:
-    """Test scores of the task's models of other kinds; see `Baseline`.
+@dataclass(frozen=True)
+class FittedBaseline:
+    """A baseline that learned from the training examples, and what it predicts [n, ...]."""
+
+    untrained: Untrained
+    estimator: Any
+    fit_s: float
+    valid: Tensor
+    test: Tensor
+
+
+def fit_baselines(spec: StudySpec, task: Task, shape: Sequence[int]) -> list[FittedBaseline | FailedBaseline]:
+    """Train the task's models of other kinds.
 
     One that cannot be trained is left out with its reason: the study's own models are all there by then.
+
+    Args:
+        shape: that of one example's prediction: (c,), or that of its values.
     """
-    return tuple(_scored(spec, task, model) for model in task.baselines(derive_seed(spec.seed, "baselines")))
+    return [_fitted(spec, task, untrained, shape) for untrained in task.baselines(_seed(spec))]
 
 
-def _scored(spec: StudySpec, task: Task, model: Model) -> Baseline | FailedBaseline:
+def fit_again(spec: StudySpec, task: Task, name: str) -> Any:
+    """The baseline of that name, trained on training and validation examples together.
+
+    Raises:
+        StopIteration: the task has none of that name.
+    """
+    untrained = next(baseline for baseline in task.baselines(_seed(spec)) if baseline.name == name)
+    return fit_baseline(task, untrained, _seed(spec), TRAIN_AND_VALID)
+
+
+def scored(spec: StudySpec, task: Task, fitted: FittedBaseline | FailedBaseline) -> Baseline | FailedBaseline:
+    """A baseline's scores on the test split, as it is and when it is trained on what the net that is handed out is
+    trained on."""
+    if isinstance(fitted, FailedBaseline):
+        return fitted
+    # What was fitted on validation examples is kept, then they are trained on: as the net that is handed out.
+    thresholds = thresholds_of(task, fitted.valid, task.data("valid")[1])
+    y = task.data("test")[1]
+    alone = scores(fitted.test, y, task.kind, task.metrics, thresholds)
+    again = None
+    if spec.final.refit:
+        try:
+            prediction = _predicted(task, fit_again(spec, task, fitted.untrained.name), "test", fitted.test.shape[1:])
+            again = scores(prediction, y, task.kind, task.metrics, thresholds)
+        except Exception:  # as in `_fitted`
+            again = None
+    return Baseline(fitted.untrained.name, alone, fitted.fit_s, again)
+
+
+def _seed(spec: StudySpec) -> int:
+    return derive_seed(spec.seed, "baselines")
+
+
+def _fitted(spec: StudySpec, task: Task, untrained: Untrained, shape: Sequence[int]) -> FittedBaseline | FailedBaseline:
     begin = time.monotonic()
     try:
-        predict = model.fit()
+        estimator = fit_baseline(task, untrained, _seed(spec))
         seconds = time.monotonic() - begin
-        thresholds = thresholds_of(task, partial(predict, "valid"), task.data("valid")[1])
-        alone = _test_scores(task, predict("test"), thresholds)
+        valid, test = (_predicted(task, estimator, split, shape) for split in ("valid", "test"))
     except Exception as error:  # of another library, on data that it may not have been made for
-        return FailedBaseline(model.name, " ".join(f"{type(error).__name__}: {error}".split()))
-    if not spec.final.refit:
-        return Baseline(model.name, alone, seconds)
-    try:
-        # As the net that is handed out: what was fitted on validation examples is kept, then they are trained on.
-        again = _test_scores(task, model.fit(*TRAIN_AND_VALID)("test"), thresholds)
-    except Exception:  # a user's own may know the training split alone
-        return Baseline(model.name, alone, seconds)
-    return Baseline(model.name, alone, seconds, again)
+        return FailedBaseline(untrained.name, " ".join(f"{type(error).__name__}: {error}".split()))
+    return FittedBaseline(untrained, estimator, seconds, valid, test)
 
 
-def _test_scores(task: Task, prediction: Tensor, thresholds: Tensor | None) -> dict[str, float]:
-    return scores(prediction, task.data("test")[1], task.kind, task.metrics, thresholds)
+def _predicted(task: Task, estimator: Any, split: Split, shape: Sequence[int]) -> Tensor:
+    return prediction_of(estimator, task, task.data(split)[0], shape)

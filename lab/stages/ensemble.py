@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,19 +19,29 @@ from lab.stages.final import LONG, SHORTER
 from lab.stages.stage import Skipped, Stage
 from lab.stages.statistics import Interval
 
+BASELINE = "baseline"
+"""The role of a member that is no net."""
+
+
+def baseline_file(name: str) -> str:
+    """Where a baseline lies that has joined, in the folder of the stage that trained it."""
+    return f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.skops"
+
 
 @dataclass(frozen=True)
 class Member:
-    """A snapshot that the ensemble averages."""
+    """A snapshot, or a model of another kind, that the ensemble averages."""
 
     file: str
     """The name of its weights in the folder of the stage that trained it."""
     params: Params
-    """What its model is built from."""
+    """What its net is built from."""
     weight: float
     temperature: float = 1.0
     """What its own predictions are calibrated by before they are averaged; earlier versions did that."""
     role: str = ""
+    name: str = ""
+    """That of a baseline; a net has none."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +62,21 @@ class ChosenEnsemble:
     chose, which began with the best single model."""
 
     @property
+    def nets(self) -> tuple[Member, ...]:
+        """The members that are snapshots; there is always one."""
+        return tuple(member for member in self.members if member.role != BASELINE)
+
+    @property
     def plain(self) -> bool:
-        """Whether it is the plain mean of 1cycle runs of one length."""
-        role, weight = self.members[0].role, self.members[0].weight
-        alike = all((member.role, member.weight) == (role, weight) for member in self.members)
+        """Whether its nets are the plain mean of 1cycle runs of one length."""
+        role, weight = self.nets[0].role, self.nets[0].weight
+        alike = all((member.role, member.weight) == (role, weight) for member in self.nets)
         return alike and role in (LONG, SHORTER)
 
     @property
     def shorter(self) -> bool:
         """Whether runs as long as the search's were better than those of full length."""
-        return all(member.role == SHORTER for member in self.members)
+        return all(member.role == SHORTER for member in self.nets)
 
 
 @dataclass(frozen=True)
@@ -146,9 +162,11 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Ensembled | Skipped:
 
 
 def _headline(artefact: Ensembled) -> str:
-    count = len(artefact.chosen.members)
-    runs = f"{'shorter ' if artefact.chosen.shorter else ''}1cycle run{'s' if count > 1 else ''}"
-    what = f"the mean of {count} {runs}" if artefact.chosen.plain else f"{count} members"
+    chosen = artefact.chosen
+    nets, others = chosen.nets, [m for m in chosen.members if m.name]
+    runs = f"{'shorter ' if chosen.shorter else ''}1cycle run{'s' if len(nets) > 1 else ''}"
+    what = f"the mean of {len(nets)} {runs}" if chosen.plain else f"{len(nets)} snapshots"
+    what += "".join(f" and {m.name} (weight {m.weight:.2f})" for m in others)
     return f"{what}, trained on the training rows alone: test {artefact.metric} {artefact.test_score:.4g}"
 
 

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import RecordError, TaskError
+from lab.record.estimators import load_estimator
 from lab.record.folder import Record
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import ensemble, refit
-from lab.stages.ensemble import Member
+from lab.stages.ensemble import BASELINE, Member
 from lab.stages.stage import Skipped
+from lab.tasks.baselines import prediction_of
 from lab.tasks.build import build_model
 from lab.tasks.checks import tried
 from lab.tasks.load import load_task
@@ -51,11 +53,15 @@ def mean_prediction(task: Task, folder: Path, members: Sequence[Member], x: Tens
     Args:
         folder: where the members' weights lie.
     """
-    outputs = []
-    for member in members:
-        output = member_outputs(task, folder / member.file, member.params, x)
-        outputs.append(with_temperature(output, member.temperature, task.kind))
-    mean = weighted(torch.stack(outputs), [member.weight for member in members])
+    nets = [member for member in members if member.role != BASELINE]
+    others = [member for member in members if member.role == BASELINE]
+    outputs = [
+        with_temperature(member_outputs(task, folder / m.file, m.params, x), m.temperature, task.kind) for m in nets
+    ]
+    shape = outputs[0].shape[1:]
+    for member in others:
+        outputs.append(prediction_of(load_estimator(folder / member.file), task, x, shape).to(outputs[0].dtype))
+    mean = weighted(torch.stack(outputs), [member.weight for member in (*nets, *others)])
     return with_temperature(mean, temperature, task.kind)
 
 

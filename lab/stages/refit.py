@@ -12,12 +12,12 @@ from lab.errors import RecordError
 from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, task_of
 from lab.record.artefact import Measured
-from lab.record.folder import Record
+from lab.record.folder import Record, write_bytes
 from lab.record.trials import TrialRow
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import ensemble, final
-from lab.stages.ensemble import Example, Member
+from lab.stages.ensemble import BASELINE, Example, Member
 from lab.stages.from_bounds import space_of
 from lab.stages.job import open_to_cycles, run_job
 from lab.stages.stage import Skipped, Stage, Trainings
@@ -66,6 +66,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     """
     import torch
 
+    from lab.record.estimators import pack_estimator
+    from lab.stages.baselines import fit_again
     from lab.stages.examples import telling_examples
     from lab.stages.predictor import as_thresholds, mean_prediction
     from lab.tasks.task import TRAIN_AND_VALID, Task
@@ -79,16 +81,23 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     task, chosen = task_of(spec), artefact.chosen
     assert isinstance(task, Task)  # a trial function's study has skipped its ensemble
     source = {file: run for run in final.STAGE.need(record).runs for file in run.snapshots}
-    runs = {source[member.file].trial: source[member.file] for member in chosen.members}
+    nets = chosen.nets
+    runs = {source[member.file].trial: source[member.file] for member in nets}
     rows = _train(spec, record, engine, [_again(spec, run) for run in runs.values()])
     whole = {trial: row.number for trial, row in zip(runs, rows, strict=True) if row.score is not None}
     members = [
         replace(member, file=_same_snapshot(member.file, whole[source[member.file].trial]))
-        for member in chosen.members
+        for member in nets
         if source[member.file].trial in whole
     ]
     if not members:
         return Skipped(f"not one of {len(rows)} runs on training and validation rows completed")
+    for member in chosen.members:
+        if member.role == BASELINE:
+            content = pack_estimator(fit_again(spec, task, member.name))
+            assert content is not None  # as it was when it was chosen
+            write_bytes(record.refit_folder / member.file, content)
+            members.append(member)
     total = sum(member.weight for member in members)
     members = [replace(member, weight=member.weight / total) for member in members]
     x, y = task.data("test")

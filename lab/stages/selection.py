@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from lab.errors import StudyError
-from lab.record.folder import Record
+from lab.record.estimators import pack_estimator
+from lab.record.folder import Record, write_bytes
 from lab.spec.study import StudySpec
-from lab.stages.baselines import score_baselines
-from lab.stages.ensemble import ChosenEnsemble, Control, Ensembled, Member
+from lab.stages.baselines import FittedBaseline, fit_baselines, scored
+from lab.stages.ensemble import BASELINE, ChosenEnsemble, Control, Ensembled, FailedBaseline, Member, baseline_file
 from lab.stages.examples import telling_examples
 from lab.stages.final import CYCLICAL, LONG, MODELS, MORE, NO_HERO, SHORTER, Run
 from lab.stages.predictor import member_outputs
@@ -37,14 +39,39 @@ from lab.training.ensemble import with_temperature as cooled
 from lab.training.thresholds import thresholds_of
 
 
+class _Predicts(Protocol):
+    """A model's predictions [n, ...]."""
+
+    @property
+    def valid(self) -> Tensor: ...
+    @property
+    def test(self) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class _Trained:
-    """A snapshot with its predictions [n, ...]."""
+    """A snapshot with its predictions."""
 
     run: Run
     file: str
     valid: Tensor
     test: Tensor
+
+    def member(self, weight: float) -> Member:
+        return Member(self.file, self.run.params, weight, role=self.run.role)
+
+
+@dataclass(frozen=True)
+class _Joining:
+    """A model of another kind, kept in `final/`, with its predictions."""
+
+    name: str
+    file: str
+    valid: Tensor
+    test: Tensor
+
+    def member(self, weight: float) -> Member:
+        return Member(self.file, {}, weight, role=BASELINE, name=self.name)
 
 
 def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -> Ensembled:
@@ -60,15 +87,19 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
     if not pool:
         raise StudyError("ensemble: no final model left weights; look at final.json")
     judge = _Judge(task, valid[1], test[1])
-    groups = judge.of_better_length(_alike(pool))
+    beside = fit_baselines(spec, task, pool[0].valid.shape[1:])
+    joining = {kept[0].name: kept for fitted in beside if (kept := _joining(fitted))}
+    groups: list[Sequence[_Trained | _Joining]] = [
+        *judge.of_better_length(_alike(pool)),
+        *([model] for model, _ in joining.values()),
+    ]
     selection = judge.choose(groups)
     weights = [weight / len(group) for group, weight in zip(groups, selection.weights, strict=True) for _ in group]
     ordered = [member for group in groups for member in group]
-    members = tuple(
-        Member(t.file, t.run.params, weight, role=t.run.role)
-        for t, weight in zip(ordered, weights, strict=True)
-        if weight > 0
-    )
+    members = tuple(t.member(weight) for t, weight in zip(ordered, weights, strict=True) if weight > 0)
+    for member in members:
+        if member.name:
+            write_bytes(record.final_folder / member.file, joining[member.name][1])
     decided = judge.calibrated(judge.average(ordered, weights))
     return Ensembled(
         metric=task.metric,
@@ -85,7 +116,7 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
         ),
         controls=_controls(judge, trained),
         direction=task.direction,
-        baselines=score_baselines(spec, task),
+        baselines=tuple(scored(spec, task, fitted) for fitted in beside),
         examples=telling_examples(task, decided.test, test[1], decided.thresholds),
     )
 
@@ -98,6 +129,17 @@ def _predict(task: Task, record: Record, runs: tuple[Run, ...], valid: Data, tes
         for run in runs
         for name in run.snapshots
     ]
+
+
+def _joining(fitted: FittedBaseline | FailedBaseline) -> tuple[_Joining, bytes] | None:
+    """A baseline as a candidate, and as it is kept; None where it may not join, or cannot be kept."""
+    if isinstance(fitted, FailedBaseline) or not fitted.untrained.joins:
+        return None
+    content = pack_estimator(fitted.estimator)
+    if content is None:
+        return None
+    name = fitted.untrained.name
+    return _Joining(name, baseline_file(name), fitted.valid, fitted.test), content
 
 
 def _alike(pool: list[_Trained]) -> list[list[_Trained]]:
@@ -144,13 +186,13 @@ class _Judge:
         worse = LONG if surely_positive(gain) else SHORTER
         return [group for group in groups if group[0].run.role != worse]
 
-    def choose(self, groups: list[list[_Trained]]) -> Selection:
+    def choose(self, groups: Sequence[Sequence[_Predicts]]) -> Selection:
         """From the plain mean of the first group, as far as another surely helps."""
         means = [self.average(group)[0] for group in groups]
         return gated(torch.stack(means), len(groups[0]), self.loss)
 
     @staticmethod
-    def average(pool: list[_Trained], weights: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
+    def average(pool: Sequence[_Predicts], weights: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
         """Mean predictions on validation and test."""
         w = weights or [1 / len(pool)] * len(pool)
         return weighted(torch.stack([t.valid for t in pool]), w), weighted(torch.stack([t.test for t in pool]), w)

@@ -66,12 +66,16 @@ class Given:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A model of another kind on the same split, to stand beside the net."""
+    """A model of another kind that learns from the same examples, to stand beside the net or to join it."""
 
     name: str
-    fit: Callable[..., Callable[[Split], Tensor]]
-    """Trains it on the splits that are its arguments, without any on the training split; gives what it then predicts
-    for a split, as `Task.predict` would: probabilities or values."""
+    estimator: Any
+    """A scikit-learn estimator, untrained. It learns what `Task.features` makes of the inputs, and the targets: classes
+    [n], labels [n, c], or values [n, ...]."""
+    most_examples: int | None = None
+    """It learns from as many at most, drawn at random."""
+    joins: bool = True
+    """Whether it may become a member of the ensemble, where that surely helps."""
 
 
 class Task(ABC):
@@ -206,6 +210,13 @@ class Task(ABC):
             return Description(facts, train_examples=len(train))
         except Exception:  # it may raise anything; the contract's check says what is wrong with its data
             return Description()
+
+    def features(self, x: Tensor) -> NDArray[Any]:
+        """Inputs [n, ...], as `data` gives them, as numbers [n, f] that `baselines` learn from: by default what the
+        model takes, flat, images brought down to few pixels."""
+        from lab.tasks.baselines import flat_features
+
+        return flat_features(self, x)
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
         """Models of other kinds to compare with, on the same split: by default a constant and a linear model."""

@@ -5,8 +5,6 @@ Shapes: n examples, c labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -19,15 +17,11 @@ _ENOUGH = 5
 """Examples with a label, and without it, from which on it may have a threshold of its own."""
 
 
-def thresholds_of(task: Task, prediction: Tensor | Callable[[], Tensor], target: Tensor) -> Tensor | None:
-    """The thresholds [c] of a prediction on the validation split, where a metric of the task decides by them.
-
-    Args:
-        prediction: probabilities [n, c], or what gives them; it is not called where nothing decides by them.
-    """
+def thresholds_of(task: Task, prediction: Tensor, target: Tensor) -> Tensor | None:
+    """Thresholds [c] of probabilities [n, c] on the validation split, where a metric of the task decides by them."""
     if not any(isinstance(metric, Decided) for metric in task.metrics.values()):
         return None
-    return fit_thresholds(prediction if isinstance(prediction, Tensor) else prediction(), target)
+    return fit_thresholds(prediction, target)
 
 
 def fit_thresholds(probabilities: Tensor, target: Tensor) -> Tensor:

@@ -2,52 +2,84 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier
 
-from lab.stages.baselines import score_baselines
+from lab.stages.baselines import FittedBaseline, fit_baselines, scored
 from lab.stages.ensemble import Baseline, FailedBaseline
 from lab.tasks import task as contract
 from lab.tasks.digits import Digits
 from tests.small import small_spec
 
 
+class _Broken(BaseEstimator):  # type: ignore[misc]  # it has no types
+    def fit(self, x: Any, y: Any) -> Self:
+        raise ValueError("The least populated class\nhas only 1 member")
+
+
+class _Memory(BaseEstimator):  # type: ignore[misc]
+    """Knows what it has seen by heart."""
+
+    def fit(self, x: Any, y: Any) -> Self:
+        self.classes_ = np.arange(10)
+        self.of_ = {row.tobytes(): int(target) for row, target in zip(x, y, strict=True)}
+        return self
+
+    def predict_proba(self, x: Any) -> Any:
+        return np.eye(10)[[self.of_.get(row.tobytes(), 0) for row in x]]
+
+
+class _OneSplit(_Memory):
+    def fit(self, x: Any, y: Any) -> Self:
+        if len(x) > 1200:
+            raise MemoryError
+        return super().fit(x, y)
+
+
 class _Beside(Digits):
+    """Its test split is its validation split, so that whoever learns from this knows it."""
+
+    def data(self, split: contract.Split) -> contract.Data:
+        return super().data("valid" if split == "test" else split)
+
     def baselines(self, seed: int) -> tuple[contract.Baseline, ...]:
-        def broken(*splits: contract.Split) -> Any:
-            raise ValueError("The least populated class\nhas only 1 member")
+        kinds = {"boosting": _Broken(), "memory": _Memory(), "one split": _OneSplit()}
+        return tuple(contract.Baseline(name, estimator) for name, estimator in kinds.items())
 
-        def all_knowing(*splits: contract.Split) -> Any:
-            return lambda split: torch.eye(10)[self.data(split)[1]]
 
-        def of_one_split() -> Any:
-            return lambda split: torch.full((len(self.data(split)[1]), 10), 0.1)
-
-        def memory(*splits: contract.Split) -> Any:
-            """Right on as many classes as splits were learned."""
-            known = len(splits or ("train",))
-            return lambda split: torch.eye(10)[self.data(split)[1].clamp_max(known)]
-
-        kinds = {"boosting": broken, "all knowing": all_knowing, "older": of_one_split, "memory": memory}
-        return tuple(contract.Baseline(name, fit) for name, fit in kinds.items())
+def _scored(refit: bool = True) -> list[Baseline | FailedBaseline]:
+    spec, task = small_spec(final={"refit": refit}), _Beside()
+    return [scored(spec, task, fitted) for fitted in fit_baselines(spec, task, (10,))]
 
 
 def test_a_baseline_that_cannot_be_trained_is_left_out_with_its_reason() -> None:
-    failed, fitted, older, memory = score_baselines(small_spec(), _Beside())
+    failed, memory, one_split = _scored()
     assert failed == FailedBaseline("boosting", "ValueError: The least populated class has only 1 member")
-    assert isinstance(fitted, Baseline)
-    assert fitted.test["accuracy"] == 1
-    assert isinstance(older, Baseline)
-    assert older.with_valid is None
-    assert older.like_handed_out == older.test
     assert isinstance(memory, Baseline)
     assert memory.with_valid is not None
-    assert memory.with_valid["accuracy"] > memory.test["accuracy"]
+    assert memory.test["accuracy"] < 0.2 < memory.with_valid["accuracy"] == 1
     assert memory.like_handed_out == memory.with_valid
+    assert isinstance(one_split, Baseline)
+    assert one_split.with_valid is None
+    assert one_split.like_handed_out == one_split.test == memory.test
 
 
 def test_without_a_refit_baselines_know_the_training_split_alone() -> None:
-    memory = score_baselines(small_spec(final={"refit": False}), _Beside())[-1]
+    memory = _scored(refit=False)[1]
     assert isinstance(memory, Baseline)
     assert memory.with_valid is None
+
+
+def test_what_scikit_learn_does_not_hold_stands_beside_and_never_joins() -> None:
+    from lab.record.estimators import pack_estimator
+
+    spec, task = small_spec(), _Beside()
+    memory = fit_baselines(spec, task, (10,))[1]
+    assert isinstance(memory, FittedBaseline)
+    assert pack_estimator(memory.estimator) is None
+    dummy = DummyClassifier(strategy="prior").fit(torch.zeros(4, 1), [0, 1, 1, 1])
+    assert pack_estimator(dummy) is not None

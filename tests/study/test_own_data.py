@@ -167,6 +167,31 @@ def test_regression_by_time(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     assert "(split: time by day)" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_a_model_of_another_kind_joins_where_it_surely_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    random = np.random.default_rng(3)
+    frame = pd.DataFrame({"number": random.uniform(0, 40, 300), "other": random.normal(size=300)})
+    frame["saw"] = frame["number"].astype(int) % 2 + 0.05 * random.normal(size=300)  # a few epochs of a net miss it
+    path = write_table(tmp_path / "table.csv", frame)
+    study = own_study(tmp_path / "run", {"kind": "table", "path": str(path), "target": "saw", "layers": [8]})
+    folder = study.record.folder
+    chosen, refitted = (read_json(folder / f"{stage}.json") for stage in ("ensemble", "refit"))
+    joined = {m["name"]: m["weight"] for m in chosen["chosen"]["members"] if m["name"]}
+    assert joined.keys() & {"random forest (scikit-learn)", "histogram gradient boosting (scikit-learn)"}
+    assert sum(joined.values()) > 0.5
+    assert chosen["chosen"]["valid_loss"] < 0.8 * chosen["chosen"]["start_valid_loss"]
+    assert {m["name"]: m["weight"] for m in refitted["members"] if m["name"]} == pytest.approx(joined)
+    for stage in ("final", "refit"):
+        assert len(list((folder / stage).glob("*.skops"))) == len(joined)
+    rows = load_task(study.spec.task).rows_of("test")
+    path.unlink()  # what was learned is in the folder
+    said = _predict(capsys, monkeypatch, folder, write_table(tmp_path / "test.csv", rows))[1]
+    assert _scores(said[-1]) == pytest.approx(_reported(study), rel=1e-4)
+    page = (folder / "report.html").read_text()
+    assert all(f"{name} (weight " in page for name in joined)
+
+
 def test_several_labels_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     random = np.random.default_rng(3)
     frame = table(160).drop(columns="answer")

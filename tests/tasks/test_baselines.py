@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from lab.tasks.baselines import constant, fit_linear, pooled
+from lab.tasks.baselines import constant, fit_baseline, pooled, prediction_of
 from lab.tasks.description import Description
 from lab.tasks.digits import Digits
-from lab.tasks.task import Data, Kind, Metric, Split, Task, accuracy, rmse
+from lab.tasks.task import TRAIN_AND_VALID, Baseline, Data, Kind, Metric, Split, Task, accuracy, rmse
 from lab.training.ensemble import scores
 
 
@@ -44,30 +45,38 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def predicted(task: Task, baseline: Baseline, on: Split = "test", splits: tuple[Split, ...] = ("train",)) -> Tensor:
+    x, y = task.data(on)
+    shape = (int(task.data("train")[1].max()) + 1,) if task.kind == "classification" else y.shape[1:]
+    return prediction_of(fit_baseline(task, baseline, 0, splits), task, x, shape)
+
+
 def fitted(task: Task) -> dict[str, Tensor]:
-    return {baseline.name: baseline.fit()("test") for baseline in task.baselines(0)}
+    return {baseline.name: predicted(task, baseline) for baseline in task.baselines(0)}
 
 
 def test_the_commonest_class_is_named_with_its_share():
     y = torch.tensor([1] * 6 + [0] * 3 + [2])
-    always = constant(Given("classification", noise(10, 2), y))
+    task = Given("classification", noise(10, 2), y)
+    always = constant(task)
     assert always.name == "always the commonest class (1)"
-    torch.testing.assert_close(always.fit()("test"), torch.tensor([0.3, 0.6, 0.1]).expand(10, 3))
+    torch.testing.assert_close(predicted(task, always), torch.tensor([0.3, 0.6, 0.1]).double().expand(10, 3))
 
 
 def test_labels_get_their_shares():
     y = torch.tensor([[1, 0], [1, 1], [0, 0], [1, 0]])
-    always = constant(Given("multilabel", noise(4, 2), y))
-    torch.testing.assert_close(always.fit()("valid"), torch.tensor([0.75, 0.25]).expand(4, 2))
+    task = Given("multilabel", noise(4, 2), y)
+    torch.testing.assert_close(predicted(task, constant(task)), torch.tensor([0.75, 0.25]).double().expand(4, 2))
 
 
 @pytest.mark.parametrize(("metric", "name", "value"), [(rmse, "mean", 2.5), (mae, "median", 1.0)])
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
 def test_values_get_the_middle_that_the_metric_rewards(metric: Metric, name: str, value: float, shape: tuple[int, ...]):
     y = torch.tensor([0.0, 1.0, 1.0, 8.0]).view(shape)
-    always = constant(Given("regression", noise(4, 2), y, metric))
+    task = Given("regression", noise(4, 2), y, metric)
+    always = constant(task)
     assert always.name == f"always the {name}"
-    torch.testing.assert_close(always.fit()("test"), torch.full(shape, value))
+    torch.testing.assert_close(predicted(task, always), torch.full(shape, value))
 
 
 def test_the_linear_model_of_classes_is_scikit_learns():
@@ -98,9 +107,9 @@ def test_labels_of_which_one_never_varies_are_fitted():
 
 
 def test_a_class_that_training_lacks_has_no_probability():
-    x = noise(60, 2).numpy()
-    predict = fit_linear("classification", x, (x[:, 0] > 0) * 2, 4)
-    found = predict(x[:5])
+    x = noise(60, 2)
+    task = Given("classification", x, (x[:, 0] > 0) * 2)
+    found = prediction_of(fit_baseline(task, task.baselines(0)[1], 0), task, x[:5], (4,))
     assert found.shape == (5, 4)
     assert not found[:, [1, 3]].any()
 
@@ -161,9 +170,22 @@ def test_a_baseline_learns_from_the_splits_that_it_is_told():
     train, valid = (task.data(split)[1] for split in ("train", "valid"))
     always, linear = task.baselines(0)[:2]
     shares = torch.bincount(torch.cat([train, valid]), minlength=10) / (len(train) + len(valid))
-    torch.testing.assert_close(always.fit("train", "valid")("test")[0], shares)
-    right = {
-        splits: float((linear.fit(*splits)("valid").argmax(dim=1) == valid).float().mean())
-        for splits in ((), ("train",), ("train", "valid"))
-    }
-    assert right[()] == right[("train",)] < right[("train", "valid")]
+    torch.testing.assert_close(predicted(task, always, splits=TRAIN_AND_VALID)[0], shares.double())
+    on_train, on_both = (
+        float((predicted(task, linear, "valid", splits).argmax(dim=1) == valid).float().mean())
+        for splits in (TRAIN_AND_VALID[:1], TRAIN_AND_VALID)
+    )
+    assert on_train < on_both
+
+
+def test_many_examples_are_drawn_from_at_random():
+    y = (torch.arange(100) >= 50).long()
+    task = Given("classification", noise(100, 2), y)
+    few = replace(constant(task), most_examples=40)
+    assert 0.2 < float(predicted(task, few)[0, 1]) < 0.8
+    assert torch.equal(predicted(task, few), predicted(task, few))
+
+
+def test_classes_of_the_parts_of_an_example_have_no_reference():
+    parts = torch.zeros(20, 3, dtype=torch.long)
+    assert Given("classification", noise(20, 7), parts).baselines(0) == ()

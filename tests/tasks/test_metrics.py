@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lab.errors import SpecError, TaskError
 from lab.record.spec_file import read_spec
+from lab.tasks.baselines import fit_baseline, prediction_of
 from lab.tasks.digits import Digits
 from lab.tasks.digits_options import DigitsOptions
 from lab.tasks.images.task import Images
@@ -214,7 +215,7 @@ def test_the_loss_follows_a_metric_of_quantiles(tmp_path: Path):
     assert pinball_each(torch.tensor([-1.0, 1.0]), 0.9).tolist() == pytest.approx([0.9, 0.1])
     names = [baseline.name for baseline in task.baselines(0)]
     assert names[0] == "always the 0.9 quantile"
-    boosted = task.baselines(0)[-1].fit()("train")
+    boosted = prediction_of(fit_baseline(task, task.baselines(0)[-1], 0), task, task.data("train")[0], y.shape[1:])
     assert (y <= boosted).float().mean() > 0.8
     absolute = Table(path, "number", metric="mae")
     torch.testing.assert_close(absolute.loss(y - std, y), torch.ones(len(y)), rtol=1e-4, atol=1e-4)

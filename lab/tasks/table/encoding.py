@@ -122,6 +122,17 @@ def inputs(columns: tuple[Column, ...], encoded: Encoded) -> NDArray[np.float32]
     return np.stack(parts, axis=1).astype(np.float32)
 
 
+def features(columns: tuple[Column, ...], x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What `inputs` gave [n, f], as trees take it: codes, then standardised numbers, NaN where missing."""
+    numbers = numbers_of(columns)
+    first = len(categories_of(columns))
+    indicators = first + len(numbers)
+    made = x[:, :indicators].astype(np.float64)
+    for i, column in enumerate(i for i, number in enumerate(numbers) if number.missing):
+        made[x[:, indicators + i] > 0, first + column] = np.nan
+    return made
+
+
 def _piecewise(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """[n, q]: how far each bin is filled, 0 to 1; the outer ones go beyond, as in the paper."""
     with np.errstate(over="ignore"):  # as below

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
@@ -18,7 +20,7 @@ from lab.tasks.scored import quantile_of
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.table.columns import Category
 from lab.tasks.table.describe import describe_data
-from lab.tasks.table.encoding import Encoded, Notes, bins_of, categories_of, encode, inputs, numbers_of
+from lab.tasks.table.encoding import Encoded, Notes, bins_of, categories_of, encode, features, inputs, numbers_of
 from lab.tasks.table.frame import read_frame
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
@@ -155,11 +157,15 @@ class Table(ScoredTask):
     def describe(self) -> Description:
         return describe_data(self._data)
 
+    def features(self, x: Tensor) -> NDArray[np.float64]:
+        """Inputs [n, f] as codes, then standardised numbers, NaN where missing."""
+        return features(self._learned.columns, x.cpu().numpy())
+
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
         from lab.tasks.baselines import constant
         from lab.tasks.table.baselines import forests, linear
 
-        return constant(self), linear(self._data), *forests(self._data, seed)
+        return constant(self), linear(self._learned), *forests(self._learned, self.metric, seed)
 
     def rows_of(self, split: Split) -> pd.DataFrame:
         """A split's rows as the user's table has them."""
@@ -179,6 +185,4 @@ def _rebuilt(cls: type[Table], options: dict[str, Any], fitted: Fitted | None) -
 
 
 def _empty(categories: int, numbers: int) -> tuple[Any, Any]:
-    import numpy as np
-
     return np.zeros((0, categories), dtype=np.int64), np.zeros((0, numbers))
