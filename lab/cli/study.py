@@ -37,6 +37,10 @@ WarmStart = Annotated[
     Path | None,
     typer.Option("--warm-start", metavar="DIR", help="Another study of the same task, to learn from at the start."),
 ]
+BudgetLimit = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="TIME|EPOCHS", help="What it may cost: 30m, 2h, or a number of epochs."),
+]
 Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")]
 
 
@@ -52,11 +56,12 @@ def run(
     track: Track = None,
     until: Until = None,
     warm_start: WarmStart = None,
+    budget: BudgetLimit = None,
 ) -> None:
     """Run a study from its spec; one that was interrupted goes on where it was."""
     from lab.study.study import Study
 
-    _go(Study.from_spec(_read(spec, set_), dir), engine, address, lanes, width, track, until, warm_start)
+    _go(Study.from_spec(_read(spec, set_, budget), dir), engine, address, lanes, width, track, until, warm_start)
 
 
 @app.command()
@@ -141,10 +146,11 @@ def _width(text: str | None) -> int | None:
     return int(text)
 
 
-def _read(path: Path, sets: list[str] | None) -> StudySpec:
+def _read(path: Path, sets: list[str] | None, budget: str | None = None) -> StudySpec:
     from lab.record.spec_file import parse_override, read_spec
 
-    return read_spec(path, dict(parse_override(text) for text in sets or []))
+    limit = {} if budget is None else {"budget": budget}
+    return read_spec(path, dict(parse_override(text) for text in sets or []) | limit)
 
 
 @app.command()
@@ -152,6 +158,7 @@ def check(
     spec: SpecPath,
     set_: Sets = None,
     probe: Annotated[bool, typer.Option("--probe", help="Build the task and time it on this machine.")] = False,
+    budget: BudgetLimit = None,
 ) -> None:
     """Print the resolved spec, the number of trainings and an estimate of the cost; trains nothing."""
     from lab.record.spec_file import dump_spec
@@ -159,7 +166,7 @@ def check(
     from lab.study.study import check_components
     from lab.study.undecided import with_undecided
 
-    read = _read(spec, set_)
+    read = _read(spec, set_, budget)
     check_components(read)
     read = with_undecided(read, load=probe)
     cost = estimate(read, probe)

@@ -20,12 +20,13 @@ from lab.report.verdict import verdict
 from lab.schedules import Schedule
 from lab.spec.space import ends
 from lab.spec.study import StudySpec
-from lab.stages import STAGES, bounds, confirm, ensemble, explain, explore, refit
+from lab.stages import STAGES, bounds, confirm, ensemble, explain, explore, final, refit
 from lab.stages.bounds import Bounds
 from lab.stages.confirm import Confirmed
 from lab.stages.ensemble import Baseline, ChosenEnsemble, Ensembled
 from lab.stages.explain import Explained, Withheld
 from lab.stages.explore import Explored
+from lab.stages.final import Final
 from lab.stages.refit import Refitted
 from lab.stages.stage import Skipped
 
@@ -47,6 +48,7 @@ class _Artefacts:
     explore: Explored | None
     explain: Explained | Withheld | None
     confirm: Confirmed | None
+    final: Final | None
     ensemble: Ensembled | None
     refit: Refitted | None
     skipped: dict[str, str]
@@ -60,6 +62,7 @@ class _Artefacts:
             explore.STAGE.if_any(record),
             explain.STAGE.if_any(record),
             confirm.STAGE.if_any(record),
+            final.STAGE.if_any(record),
             ensemble.STAGE.if_any(record),
             refit.STAGE.if_any(record),
             {name: artefact.skipped for name, artefact in left.items() if isinstance(artefact, Skipped)},
@@ -115,6 +118,7 @@ def render(spec: StudySpec, record: Record) -> str:
         confirm=artefacts.confirm,
         search_gain=search_gain(artefacts.confirm) if artefacts.confirm else None,
         ensemble=artefacts.ensemble,
+        final=artefacts.final,
         refit=artefacts.refit,
         handed=artefacts.handed,
         skipped=artefacts.skipped,

@@ -6,13 +6,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from lab.errors import SpecError, nearest
+from lab.spec.budget import Budget, parse_budget
 from lab.spec.plan import Recipe, Store, TaskRef, Training, Until, check_recipe, dump_task, parse_task
 from lab.spec.section import Section
 from lab.spec.space import Choice, Float, Int, Space, dump_dimension, ends, parse_dimension
@@ -37,6 +38,7 @@ def _dump_space(space: Space) -> dict[str, Any]:
 
 Positive = Annotated[int, Field(ge=1)]
 TaskField = Annotated[TaskRef, BeforeValidator(parse_task), PlainSerializer(dump_task)]
+BudgetField = Annotated[Budget | None, BeforeValidator(parse_budget)]
 SpaceField = Annotated[Space, BeforeValidator(_parse_space), PlainSerializer(_dump_space)]
 
 
@@ -184,6 +186,8 @@ class StudySpec(Section):
     until: Until = Until()
     confirm: ConfirmSpec = ConfirmSpec()
     final: FinalSpec = FinalSpec()
+    budget: BudgetField = None
+    """What the whole study may cost; it is divided when the study begins."""
     execution: ExecutionSpec = ExecutionSpec()
     storage: str | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -277,6 +281,8 @@ class StudySpec(Section):
         # What says nothing new is left out: studies begun before there was a word for it keep their name.
         if self.until == Until():
             del said["until"]
+        if self.budget is None:
+            del said["budget"]
         for section, kind, name in _LATER:
             if said[section][name] == kind.model_fields[name].default:
                 del said[section][name]
@@ -309,6 +315,7 @@ def _as_spec_error(error: ValidationError) -> SpecError:
         section: type[BaseModel] = StudySpec
         for part in first["loc"][:-1]:
             annotation = section.model_fields[str(part)].annotation
+            annotation = next((kind for kind in get_args(annotation) if kind is not type(None)), annotation)
             assert isinstance(annotation, type)  # extras occur in sections only
             assert issubclass(annotation, BaseModel)
             section = annotation

@@ -15,7 +15,7 @@ from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
-from lab.stages import confirm, race
+from lab.stages import confirm, explore, race
 from lab.stages.from_bounds import space_of
 from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
 from lab.stages.no_hero import no_hero
@@ -25,6 +25,8 @@ LONG, SHORTER, CYCLICAL = "one_cycle", "shorter", "several"
 """Roles of the runs from which the models that are handed out are chosen; a shorter 1cycle run is as long as a trial of
 the search, since longer is not always better."""
 MODELS = (LONG, SHORTER, CYCLICAL)
+_MOST_SEEDS = 9
+"""A mean of more gains hardly anything."""
 MORE, NO_HERO = "more", "no_hero"
 """Roles of controls: more 1cycle runs of the confirmed setup, and runs at settings that need no search."""
 
@@ -57,6 +59,8 @@ class Final:
     runs: tuple[Run, ...]
     no_snapshots: str | None = None
     """Why no cyclical run was trained."""
+    seeds_added: int = 0
+    """Seeds beyond those that were planned, for what a budget had left."""
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
@@ -68,6 +72,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
     from lab.tasks.task import Task  # here: whoever lists stages needs no torch
 
     confirmed = confirm.STAGE.need(record)
+    seeds = spec.final.seeds
+    spec = _with_more_seeds(spec, explore.STAGE.need(record).trials + confirmed.trials)
     planned = _models(spec, confirmed)
     if isinstance(task_of(spec), Task):  # a trial function has no test split to be compared on
         planned += _controls(spec, confirmed, no_hero(spec, record))
@@ -84,7 +90,21 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
         trials=len(rows),
         runs=runs,
         no_snapshots=_no_snapshots(spec, confirmed),
+        seeds_added=spec.final.seeds - seeds,
     )
+
+
+def _with_more_seeds(spec: StudySpec, trials: int) -> StudySpec:
+    """The spec with as many more final seeds as the budget has left after so many trials of the search's length."""
+    if spec.budget is None or spec.budget.epochs is None:
+        return spec
+    left = spec.budget.epochs - trials * spec.search.epochs
+    for seeds in range(_MOST_SEEDS, spec.final.seeds, -1):
+        more = spec.model_copy(update={"final": spec.final.model_copy(update={"seeds": seeds})})
+        runs = seeds + more.final.cyclical_seeds if spec.final.refit else 0
+        if _trainings(more, None).epochs + runs * spec.final.epochs <= left:
+            return more
+    return spec
 
 
 def _models(spec: StudySpec, confirmed: confirm.Confirmed) -> list[Trial]:
@@ -197,6 +217,8 @@ def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
 def _headline(artefact: Final) -> str:
     beside = sum(run.role in (MORE, NO_HERO) for run in artefact.runs)
     what = f"{len(artefact.runs) - beside} models" + (f", {beside} to compare with" if beside else "")
+    if artefact.seeds_added:
+        what += f"; {artefact.seeds_added} seeds more, for what the budget had left"
     return what + (f"; no snapshots: {artefact.no_snapshots}" if artefact.no_snapshots else "")
 
 

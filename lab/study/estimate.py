@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from lab.errors import TaskError
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes, whole_batches
-from lab.spec.plan import Job
 from lab.spec.study import StudySpec
 from lab.study import undecided
-from lab.study.cost import TRAINS, steps_of, trainings
+from lab.study.budget import divided
+from lab.study.cost import trainings
+from lab.study.pace import pace_of
 from lab.study.study import hyperparameter_doubts
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.description import Description
 from lab.tasks.load import describe, load_task
-
-if TYPE_CHECKING:
-    from lab.lanes.speed.pace import Pace
 
 
 def estimate(spec: StudySpec, probe: bool) -> list[str]:
@@ -34,9 +28,16 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     # A user's file may hold a trial function, which nobody has read yet, and whose parameters may be called anything.
     sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
     steps_each = None if examples is None else fmean(whole_batches(examples, size) for size in sizes)
-    by_stage = trainings(spec, steps_each)
     lines = [f"data     {fact}" for fact in description.facts]
     lines += [f"warning  {doubt}" for doubt in description.warnings]
+    if spec.budget is not None:
+        if probe or (spec.budget.limit_epochs is not None and spec.task.kind in BUILTIN):
+            spec = divided(spec)
+            assert spec.budget is not None  # still
+            lines += [f"budget   {decision}" for decision in spec.budget.decisions]
+        else:
+            lines.append("budget   is divided when the study begins; --probe divides it now")
+    by_stage = trainings(spec, steps_each)
     lines += [f"space    {line}" for line in undecided.lines(spec, load=probe)]
     if spec.search.objective == "auto":
         lines.append("search   trials are ranked by the metric, or by the loss where few validation rows tell")
@@ -67,7 +68,7 @@ def _described(spec: StudySpec) -> Description:
 
 
 def _probed(spec: StudySpec) -> list[str]:
-    pace = _pace(spec)
+    pace = pace_of(spec)
     result, seconds = pace.fastest, pace.seconds
     if seconds is None:
         return [f"path {result.path}: {result.reason}; its time is not known before it runs"]
@@ -82,28 +83,3 @@ def _probed(spec: StudySpec) -> list[str]:
         f"milliseconds per trial and step: {timed}",
         f"about {seconds:.0f} s on one lane of this machine{threads}, without Ray's start" + alike,
     ]
-
-
-def _pace(spec: StudySpec) -> Pace:
-    """The pace of a study whose data and trials have no folder yet."""
-    from lab.lanes.local import LocalEngine
-    from lab.lanes.speed.pace import find_pace
-
-    task = load_task(spec.task)
-    job = Job(
-        stage="probe",
-        folder=Path(),
-        task=replace(spec.task, opened=task),
-        space=spec.space,
-        recipe=spec.schedule,
-        training=spec.training(),
-        direction=task.direction,
-        metric=task.metric,
-        seed=spec.seed,
-        width=1,
-        lanes=1,
-        plan=(),
-    )
-    return find_pace(
-        spec, LocalEngine(1, lambda progress: True), job, spec.search.concurrency, partial(steps_of, spec, TRAINS)
-    )

@@ -22,6 +22,7 @@ from lab.spec.space import Dimension, Space
 from lab.spec.study import StudySpec, parse_spec, without_range_test
 from lab.stages import STAGES
 from lab.stages.stage import Stage
+from lab.study.budget import divided
 from lab.study.check import always_read, check_read, unread
 from lab.study.cost import TRAINS, steps_of
 from lab.study.data import open_data, undone_if_refused
@@ -150,6 +151,11 @@ class Study:
                 if ahead:  # what is complete needs its data no more
                     self.spec, data_doubts = open_data(self.spec, self.record)
                     self.spec, ranked = settled(self.spec)
+                    if (planned := divided(self.spec)) is not self.spec:
+                        self.spec = planned
+                        self._write_spec()
+                        for decision in planned.budget.decisions if planned.budget else ():
+                            display.say(f"budget    {decision}")
                     for line in lines(self.spec):
                         display.say(f"space     {line}")
                     if ranked is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.spec.space import Choice, Space, Value
 from lab.spec.study import StudySpec
+from lab.study.budget import as_asked
 from lab.study.objective import as_stored
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.load import load_task, undecided_of
@@ -47,6 +48,8 @@ def is_same(stored: StudySpec, asked: StudySpec) -> bool:
     Raises:
         LabError: as `lab.tasks.load.load_task`; where the specs are equal as they stand, nothing is loaded.
     """
+    if asked.budget is not None and asked.budget.asked is None:
+        stored = as_asked(stored)
     held, asked = _what(stored), as_stored(asked, stored)
     return held == _what(asked) or held in (_what(with_undecided(asked)), _what(_earlier(asked)))
 

@@ -9,7 +9,8 @@
 
 A cell is one split of one task: a study through lab's public face, then, on the same split, no hero (textbook values on
 as many seeds as the study's compute pays for) and the tutorial (Optuna's TPE over plain PyTorch). With `--budgets` a
-cell is a study of so many trials, beside Optuna's TPE with and without Hyperband at as many epochs. Cells are processes
+cell is a study within so many percent of the whole one's epochs (`budget` of its spec), beside Optuna's TPE with and
+without Hyperband at as many epochs as it trained. Cells are processes
 of one thread. One that lies in `--out` is not run again, so a benchmark that was stopped goes on.
 
 FOLDER of `--data` holds tabular/adult_train.csv, tabular/bike_sharing_hour.csv, tabular/yeast_multilabel.csv and
@@ -46,18 +47,18 @@ _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")
 
 @dataclass(frozen=True)
 class Cell:
-    """One split of one task, and with `--budgets` the trials of its search."""
+    """One split of one task, and with `--budgets` the percent of the whole study's epochs."""
 
     task: str
     split: int
-    trials: int | None = None
+    percent: int | None = None
 
     @property
     def name(self) -> str:
-        return "-".join(str(part) for part in (self.task, self.trials, self.split) if part is not None)
+        return "-".join(str(part) for part in (self.task, self.percent, self.split) if part is not None)
 
     def path(self, out: Path) -> Path:
-        return out / (CELLS if self.trials is None else BUDGET_CELLS) / f"{self.name}.json"
+        return out / (CELLS if self.percent is None else BUDGET_CELLS) / f"{self.name}.json"
 
 
 def workloads(arguments: argparse.Namespace) -> dict[str, Workload]:
@@ -102,10 +103,9 @@ def run_cell(cell: Cell, workload: Workload, arguments: argparse.Namespace) -> N
         work = Path(temporary)
         sets = dict(parse_override(text) for text in arguments.set)
         source = Source(cell.split, work, arguments.data)
-        spec = workload.study(cell.task, source, arguments.budget_scale, cell.trials, sets)
-        run = outcome if cell.trials is None else by_budget
+        spec = workload.study(cell.task, source, arguments.budget_scale, sets)
         folder = arguments.keep / cell.name if arguments.keep else work / "study"
-        content = run(spec, folder)
+        content = outcome(spec, folder) if cell.percent is None else by_budget(spec, cell.percent, folder)
     content["seconds"] = round(time.perf_counter() - begin[0], 1)
     content["cpu_s"]["cell"] = round(time.process_time() - begin[1], 1)
     path = cell.path(arguments.out)
@@ -170,7 +170,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--budget-scale", type=float, default=1.0, help="multiplies trials, epochs and final epochs")
     parser.add_argument("--jobs", type=int, default=2, help="cells that run side by side")
-    parser.add_argument("--budgets", type=_numbers, help="trials of the search: scores against compute instead")
+    parser.add_argument("--budgets", type=_numbers, help="percents of the whole study: scores against compute instead")
     parser.add_argument("--keep", type=Path, help="keep the study folders here")
     parser.add_argument("--set", action="append", default=[], help="section.key=value of every study's spec")
     own = parser.add_mutually_exclusive_group()
@@ -190,7 +190,7 @@ def main() -> None:
         chosen = workloads(arguments)
         budgets: list[int | None] = arguments.budgets or [None]
         # Split by split, so that a benchmark that is stopped has something to say of every task.
-        cells = [Cell(t, split, trials) for split in range(arguments.splits) for trials in budgets for t in chosen]
+        cells = [Cell(t, split, percent) for split in range(arguments.splits) for percent in budgets for t in chosen]
         if arguments.cell:
             cell = next(cell for cell in cells if cell.name == arguments.cell)
             run_cell(cell, chosen[cell.task], arguments)

@@ -18,8 +18,10 @@ from outcome_tutorial import SEEDS, retrained, search, tutorial
 from lab.errors import LabError
 from lab.record.folder import Record
 from lab.spec.space import Space
-from lab.spec.study import StudySpec
+from lab.spec.study import StudySpec, parse_spec
 from lab.stages.from_bounds import space_of
+from lab.study.budget import cost
+from lab.study.pace import steps_of_epoch
 from lab.study.study import Study
 from lab.tasks.load import load_task
 from lab.tasks.task import Task
@@ -127,24 +129,32 @@ def outcome(spec: StudySpec, folder: Path) -> dict[str, Any]:
     return content | {"cpu_s": {k: round(v, 1) for k, v in cpu_s.items()}, "rows": [asdict(row) for row in rows]}
 
 
-def by_budget(spec: StudySpec, folder: Path) -> dict[str, Any]:
-    """What the study hands over, and what Optuna finds for the same epochs, its models of the final length included."""
-    studied = run_study(spec, folder)
+def by_budget(spec: StudySpec, percent: int, folder: Path) -> dict[str, Any]:
+    """What a study hands over within a share of its epochs, and what Optuna finds for as many as it trained, its models
+    of the final length included. Optuna trains as long as the spec says; the study may train shorter."""
+    epochs = percent / 100 * cost(uncompared(spec), steps_of_epoch(spec))
+    studied = run_study(parse_spec(spec.model_dump() | {"budget": f"{epochs:.0f} epochs"}), folder)
     content = studied.told()
-    settled, task = studied.spec, studied.task
+    task = studied.task
     y = task.data("test")[1]
-    last = SEEDS * settled.final.epochs
+    last = SEEDS * spec.final.epochs
     rows = [row for row in studied.rows if row.name == DELIVERED]
     make: Callable[..., optuna.pruners.BasePruner] = optuna.pruners.HyperbandPruner  # which has no types
-    pruners = {TPE: None, HYPERBAND: make(min_resource=1, max_resource=settled.search.epochs)}
+    pruners = {TPE: None, HYPERBAND: make(min_resource=1, max_resource=spec.search.epochs)}
     for name, pruner in pruners.items():
         chosen = search(
-            settled,
+            spec,
             task,
             studied.space,
-            lambda trials, epochs: trials > 0 and epochs + settled.search.epochs + last > studied.epochs,
+            lambda trials, epochs: trials > 0 and epochs + spec.search.epochs + last > studied.epochs,
             pruner,
         )
-        mean = retrained(settled, task, chosen.params, SEEDS).mean(dim=0)
+        mean = retrained(spec, task, chosen.params, SEEDS).mean(dim=0)
         rows.append(Row(name, scores(mean, y, task.kind, task.metrics), chosen.epochs + last, last))
-    return content | {"cpu_s": {"study": round(studied.cpu_s, 1)}, "rows": [asdict(row) for row in rows]}
+    said = {"budget": percent, "unit": spec.final.epochs, "cpu_s": {"study": round(studied.cpu_s, 1)}}
+    return content | said | {"rows": [asdict(row) for row in rows]}
+
+
+def uncompared(spec: StudySpec) -> StudySpec:
+    """The study without the trainings that are only to be compared with."""
+    return spec.model_copy(update={"final": spec.final.model_copy(update={"controls": "none"})})

@@ -44,6 +44,7 @@ def scores(cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                     "task": cell["task"],
                     "split": cell["split"],
                     "trials": cell["trials"],
+                    "budget": cell.get("budget", 100),
                     "row": row["name"],
                     "metric": cell["metric"],
                     "direction": cell["direction"],
@@ -264,17 +265,18 @@ def _budget_page(table: pd.DataFrame) -> list[str]:
     lines = [
         "## Scores against compute",
         "",
-        "Whole studies of so many trials. Optuna searches as long as what the study has trained pays for, three runs "
-        "of the final length of its best setting included, which are averaged. Mean over splits +- standard error.",
+        "Whole studies within so many percent of their epochs (`--budget`). Optuna searches as long as what the study "
+        "has trained pays for, three runs of the final length of its best setting included, which are averaged. Mean "
+        "over splits +- standard error.",
         "",
-        "| task | trials of the study | method | units | metric | test | loss |",
+        "| task | budget, % | method | units | metric | test | loss |",
         "|---|---|---|---|---|---|---|",
     ]
-    for (task, trials, row), mine in table.groupby(["task", "trials", "row"], sort=False):
+    for (task, budget, row), mine in table.groupby(["task", "budget", "row"], sort=False):
         name = "lab" if row == DELIVERED else row
         test, loss = (_with_spread(mine[column]) for column in ("test", "loss"))
         lines.append(
-            f"| {task} | {trials} | {name} | {mine['units'].mean():.0f} | {mine['metric'].iloc[0]} | {test} | {loss} |"
+            f"| {task} | {budget} | {name} | {mine['units'].mean():.0f} | {mine['metric'].iloc[0]} | {test} | {loss} |"
         )
     return [*lines, "", "![Loss against compute](budgets.png)", ""]
 
@@ -325,7 +327,7 @@ def budget_figure(table: pd.DataFrame) -> Any:
     shown = make_subplots(1, len(tasks), subplot_titles=tasks)
     for column, task in enumerate(tasks, start=1):
         for row, colour in zip(table["row"].unique(), _PALETTE, strict=False):
-            mine = table[(table["task"] == task) & (table["row"] == row)].groupby("trials")
+            mine = table[(table["task"] == task) & (table["row"] == row)].groupby("budget")
             shown.add_scatter(
                 x=mine["units"].mean(),
                 y=mine["loss"].mean(),

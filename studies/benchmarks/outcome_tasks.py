@@ -86,20 +86,18 @@ class Workload:
         name: str,
         source: Source,
         scale: float = 1.0,
-        trials: int | None = None,
         sets: Mapping[str, Any] = MappingProxyType({}),
     ) -> StudySpec:
         """The study of one split.
 
         Args:
             scale: by which trials, epochs and final epochs are multiplied.
-            trials: of the search, instead of the scaled ones.
             sets: further `section.key` overrides.
 
         Raises:
             LabError: the spec cannot be run, or its data cannot be read.
         """
-        trials = trials or max(_LEAST_TRIALS, round(scale * self.trials))
+        trials = max(_LEAST_TRIALS, round(scale * self.trials))
         epochs, final = (max(_LEAST_EPOCHS, round(scale * count)) for count in (self.epochs, self.final))
         settings: dict[str, Any] = {
             "name": name,

@@ -1,0 +1,57 @@
+"""How long a study that has no folder yet would train on this machine, and how many steps an epoch of it has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from lab.spec.batch_size import batch_sizes, whole_batches
+from lab.spec.plan import Job
+from lab.spec.study import StudySpec
+from lab.study.cost import TRAINS, steps_of
+from lab.tasks.load import load_task
+
+if TYPE_CHECKING:
+    from lab.lanes.speed.pace import Pace
+
+
+def pace_of(spec: StudySpec) -> Pace:
+    """The pace of the whole study's training in this process; its data are read for it.
+
+    Raises:
+        TaskError: the task breaks its contract.
+    """
+    from lab.lanes.local import LocalEngine
+    from lab.lanes.speed.pace import find_pace
+
+    task = load_task(spec.task)
+    job = Job(
+        stage="probe",
+        folder=Path(),
+        task=replace(spec.task, opened=task),
+        space=spec.space,
+        recipe=spec.schedule,
+        training=spec.training(),
+        direction=task.direction,
+        metric=task.metric,
+        seed=spec.seed,
+        width=1,
+        lanes=1,
+        plan=(),
+    )
+    local = LocalEngine(1, lambda progress: True)
+    return find_pace(spec, local, job, spec.search.concurrency, partial(steps_of, spec, TRAINS))
+
+
+def steps_of_epoch(spec: StudySpec) -> float | None:
+    """Optimizer steps of an epoch, their mean where batch sizes are searched; None: a trial function has no steps."""
+    from lab.tasks.task import Task
+
+    task = load_task(spec.task)
+    if not isinstance(task, Task):
+        return None
+    examples = len(task.data("train")[0])
+    return fmean(whole_batches(examples, size) for size in batch_sizes(spec.batch_size, spec.space))
