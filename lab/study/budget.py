@@ -174,7 +174,7 @@ def _decisions(spec: StudySpec, plan: StudySpec, shortened: bool) -> Iterator[st
     if shortened:
         yield (
             f"trainings are shortened to {plan.search.epochs} of {spec.search.epochs} epochs in the search and "
-            f"{plan.final.epochs} of {spec.final.epochs} in the final models, so that there can be {plan.search.trials}"
+            f"{plan.final.epochs} of {spec.final.epochs} in the final models, so that {plan.search.trials} trials fit"
         )
     yield (
         f"final models: {_of(plan.final.seeds, spec.final.seeds)} seeds, first of all: a refit on all rows gains most"
