@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -17,6 +18,11 @@ from typing import Any
 
 from lab.errors import RecordError
 
+UNFINISHED = ".part"
+"""The ending of a file that is being written, and that a kill leaves half-written."""
+_STALE_S = 60.0
+"""Seconds after which nobody writes an unfinished file any more. A killed driver's lanes may live on for a moment."""
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a kill, meets the old content or the new, never a part.
@@ -26,7 +32,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -190,6 +196,14 @@ class Record:
 
     @contextmanager
     def driver_lock(self) -> Iterator[None]:
-        """Only one driver works on a study at a time."""
+        """Only one driver works on a study at a time. What a killed one left half-written is deleted."""
         with locked(self.folder / self.LOCK, "lab study"):
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        written = ("", "lanes", self.final_folder.name, self.refit_folder.name, self.data_folder.name)
+        for path in (path for name in written for path in (self.folder / name).glob(f"*{UNFINISHED}")):
+            with contextlib.suppress(OSError):  # it is finished just now, or another user's
+                if time.time() - path.lstat().st_mtime > _STALE_S:
+                    path.unlink()

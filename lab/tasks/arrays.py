@@ -71,7 +71,7 @@ def _read_csv(path: Path) -> NDArray[Any]:
     text = [name for name, dtype in zip(names, frame.dtypes, strict=True) if not pd.api.types.is_numeric_dtype(dtype)]
     if text:
         raise TaskError(f"{path}: column {text[0]!r} is not numeric")
-    return frame.to_numpy()
+    return frame.to_numpy(copy=True)  # pandas may lend its own, which nobody may write to
 
 
 def _is_number(text: str) -> bool:

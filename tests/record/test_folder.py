@@ -58,6 +58,18 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path):
         read_json(tmp_path)
 
 
+def test_a_driver_deletes_what_a_killed_one_left_half_written(tmp_path: Path):
+    record = Record(tmp_path)
+    stale = [tmp_path / ".study.yaml.abcdefgh.part", record.final_folder / ".0000-0.safetensors.abcdefgh.part"]
+    kept = [tmp_path / "notes.part.txt", tmp_path / ".study.yaml.hgfedcba.part"]
+    for path in (*stale, *kept):
+        write_bytes(path, b"x")
+    for path in stale:
+        os.utime(path, (0, 0))
+    with record.driver_lock():
+        assert [path.exists() for path in (*stale, *kept)] == [False, False, True, True]
+
+
 def test_a_lock_names_who_holds_it(tmp_path: Path):
     message = rf"in use by the first, process {os.getpid()} on \S+, since \d"
     with locked(tmp_path / ".lock", "the first"), pytest.raises(RecordError, match=message):

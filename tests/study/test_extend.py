@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
-import contextlib
-import io
-import itertools
-import os
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +11,9 @@ import pytest
 from lab.errors import RecordError, SpecError
 from lab.record.folder import Record, read_json, write_json
 from lab.record.spec_file import dump_spec
-from lab.record.trials import read_stages, read_trials
+from lab.record.trials import read_trials
 from lab.spec.study import StudySpec, parse_spec
-from lab.study.cost import TRAINS
-from lab.study.extend import extend, finish
+from lab.study.extend import extend
 from lab.study.study import Study
 from tests.small import lab, small
 
@@ -93,98 +86,10 @@ def test_more_trials_are_added_to_those_there_are(copy: Record):
     assert kept == {name for run in read_json(copy.artefact_path("final"))["runs"] for name in run["snapshots"]}
 
 
-class _Killed(BaseException):
-    pass
-
-
-@contextlib.contextmanager
-def _killed_at(operation: int) -> Iterator[None]:
-    """A process that dies instead of its so-manieth change of a file: nothing that it does afterwards is done."""
-    left = [operation]
-
-    def mortal(call: Callable[..., Any], changes: Callable[..., bool] = lambda *_, **__: True) -> Callable[..., Any]:
-        def done(*arguments: Any, **options: Any) -> Any:
-            if changes(*arguments, **options):
-                left[0] -= 1
-                if left[0] <= 0:
-                    raise _Killed
-            return call(*arguments, **options)
-
-        return done
-
-    def writes(_: Any, mode: str = "r", *__: Any, **___: Any) -> bool:
-        return mode.strip("bt") != "r"
-
-    def creates(_: Any, flags: int, *__: Any, **___: Any) -> bool:
-        return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("rename", "replace", "unlink", "mkdir", "rmdir", "chmod", "fsync"):
-            patch.setattr(os, name, mortal(getattr(os, name)))
-        patch.setattr(os, "open", mortal(os.open, creates))
-        for module in (builtins, io):
-            patch.setattr(module, "open", mortal(open, writes))
-        yield
-
-
 def _content(folder: Path) -> dict[str, bytes]:
     """The bytes of every file but locks and what a kill left half-written."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-@pytest.mark.slow
-def test_an_extension_killed_at_any_change_of_a_file_loses_nothing(finished: Path, tmp_path: Path):
-    before = _content(finished)
-    moved = {name for name in before if name.partition("/")[0] in _CONCLUSIONS}
-    kept = {stage: read_trials(Record(finished), stage) for stage in ("bounds", "explore")}
-    old = stored(Record(finished))
-    longer = stored(Record(finished), search={**old.search.model_dump(), "trials": 9})
-    went_on: dict[int, list[int]] = {6: [], 9: []}
-    """Operations, by the trials of the study that goes on: as it was, or as it was to be."""
-
-    def extended(operation: int, name: str) -> tuple[Record, bool]:
-        """A copy of the study whose extension is killed; and whether it was over before."""
-        record = Record(Path(shutil.copytree(finished, tmp_path / name)))
-        with contextlib.suppress(_Killed), _killed_at(operation):
-            extend(record, longer)
-            return record, True
-        return record, False
-
-    for operation in itertools.count(1):
-        record, over = extended(operation, str(operation))
-        with contextlib.suppress(_Killed), _killed_at(operation % 11 + 1):
-            finish(record)  # whoever finishes it may die too
-        finish(record)
-        trials = Study.open(record.folder).spec.search.trials
-        went_on[trials].append(operation)
-        left = _content(record.folder)
-        if trials == 6:
-            assert left == before, operation
-        else:
-            aside = {name.partition("/")[2]: value for name, value in left.items() if name.startswith("before-6-")}
-            assert aside == {name: before[name] for name in moved}, operation
-            assert not moved & left.keys(), operation
-            now = read_stages(record, TRAINS)
-            assert now == {**kept, "confirm": [], "final": [], "refit": []}, operation
-        if over:
-            break
-    assert len(went_on[6]) > 10
-    assert len(went_on[9]) > 15
-    for operation in (went_on[6][-1], went_on[9][10]):
-        record, over = extended(operation, f"resumed {operation}")
-        assert not over
-        Study.open(record.folder).run()
-        rows = read_trials(record, "explore")
-        assert rows[:6] == kept["explore"]
-        assert (
-            len(rows) == read_json(record.artefact_path("explore"))["trials"] == (6 if operation in went_on[6] else 9)
-        )
-        left = _content(record.folder)
-        assert moved <= left.keys()
-        assert "extension.json" not in left
-        if operation in went_on[9]:
-            assert {name: left[f"before-6-trials/{name}"] for name in moved} == {name: before[name] for name in moved}
 
 
 def test_what_an_earlier_version_put_aside_before_it_was_killed_is_taken_back(copy: Record):

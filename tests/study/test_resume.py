@@ -15,12 +15,9 @@ import pytest
 from lab.record.folder import Record
 from lab.record.trials import read_trials
 from lab.stages import STAGES
-from lab.study.cost import TRAINS
-from lab.study.study import Study
 from tests import forked
+from tests.outcome import NAMES, outcome_of
 from tests.small import environment, lab, small, start_lab, write_yaml
-
-NAMES = [stage.name for stage in STAGES]
 
 
 def _path(record: Record, stage: str) -> Path:
@@ -39,25 +36,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def slow_enough() -> dict[str, Any]:
     """Long enough that a kill lands inside a stage."""
     return small(search={"epochs": 12}, final={"epochs": 20}, bounds={"steps": 400})
-
-
-def outcome_of(folder: Path, until: str = NAMES[-1]) -> dict[str, Any]:
-    """All that must not depend on what happened on the way."""
-    record, stages = Record(folder), NAMES[: NAMES.index(until) + 1]
-    trials = {
-        stage: [
-            (r.number, r.params, r.outcome, r.score, r.curve, r.trial.seed, r.step_losses)
-            for r in read_trials(record, stage)
-        ]
-        for stage in TRAINS
-        if stage in stages
-    }
-    artefacts = {stage: Study.open(folder).result.artefact(stage) for stage in stages}
-    for baseline in artefacts.get("ensemble", {}).get("baselines", ()):
-        del baseline["fit_s"]  # how long it took
-    kept = [path for stage in ("final", "refit") if stage in stages for path in sorted(folder.glob(f"{stage}/*"))]
-    weights = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in kept}
-    return {"trials": trials, "artefacts": artefacts, "weights": weights}
 
 
 def wait_until_inside(folder: Path, stage: str, process: forked.Process | subprocess.Popen[str]) -> None:
