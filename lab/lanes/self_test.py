@@ -23,7 +23,7 @@ from lab.spec.trial import Trial
 from lab.tasks.load import load_task
 from lab.tasks.task import Split, Task
 from lab.training.batches import Examples
-from lab.training.device import DeviceLost, pick_device
+from lab.training.device import DeviceLost, check_precision, pick_device
 from lab.training.evaluation import examples_at_once
 from lab.training.trainer import ModelTrainer
 
@@ -39,7 +39,9 @@ def self_test(job: Job) -> Promise:
 
     Raises:
         DeviceLost: the process can train no more.
+        SpecError: the device that the spec asks for cannot be had, or not with its precision.
     """
+    check_precision(job.training.precision, pick_device(job.training.device))
     try:
         torch.set_num_threads(job.training.threads)
         task = load_task(job.task)

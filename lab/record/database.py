@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from lab.errors import RecordError, install_extra
+from lab.errors import RecordError, SpecError, install_extra
 from lab.record.folder import locked
 from lab.spec.plan import Store
 
@@ -26,6 +26,8 @@ SELECT a.application_name, a.client_addr::text, to_char(a.backend_start, 'YYYY-M
 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = :high AND l.objid = :low
 """
+_LONGEST_KIND = 30
+
 _FORGET_DEAD = ("tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
 """Settings with which the server drops a holder whose machine has vanished within 25 s, not two hours."""
 
@@ -66,6 +68,25 @@ def held(store: Store, stage: str, wait_s: float) -> Generator[Callable[[], None
     with connection:
         _take(connection, store.name(stage), stage, wait_s)
         yield check
+
+
+def check_url(address: str) -> None:
+    """Refuse what is no URL of a database that could be opened here; opens nothing.
+
+    Raises:
+        SpecError: without the URL, which may hold a password.
+    """
+    kind = address.partition(":")[0]
+    try:
+        make_url(url(Store(address, ""))).get_dialect().import_dbapi()
+    except ImportError as error:  # of the driver
+        raise SpecError("storage", f"no driver is installed ({error.name}); {install_extra('cluster')}") from None
+    except Exception:  # SQLAlchemy raises ArgumentError, NoSuchModuleError, ValueError and others
+        shown = repr(kind) if ":" in address and len(kind) < _LONGEST_KIND else "this"
+        raise SpecError(
+            "storage",
+            f"{shown} is no kind of database; a URL is needed, such as postgresql://USER@HOST/NAME, or leave it out",
+        ) from None
 
 
 def cannot_open(store: Store, error: Exception) -> RecordError:

@@ -16,24 +16,36 @@ from lab.spec.study import StudySpec
 from lab.stages import explore
 from lab.stages.stage import Skipped, Stage
 
+_PATIENCE_S = {"init_timeout": 30.0, "finish_timeout": 60.0}
+"""Seconds that a study waits for a server that does not answer, by W&B's settings. Versions do not have them all."""
+
+
+def check_wandb() -> None:
+    """Refuse to log before anything is begun.
+
+    Raises:
+        SpecError: wandb is not installed, or neither a key nor offline mode is set.
+    """
+    try:
+        import wandb  # noqa: F401
+    except ImportError:
+        raise SpecError("--track", f"wandb is not installed; {install_extra('wandb')}") from None
+    offline = os.environ.get("WANDB_MODE", "") in ("offline", "disabled", "dryrun")
+    if not offline and not _has_key():
+        raise SpecError("--track", "W&B has no key; run 'wandb login', set WANDB_API_KEY, or WANDB_MODE=offline")
+
 
 class WandbTracker:
     """Logs a study's stages, trials and plots.
 
     The run's id follows from the study's name and folder, so that a resumed study goes on in its run.
 
-    Raises:
-        SpecError: wandb is not installed, or neither a key nor offline mode is set.
+    W&B raises many kinds of errors: a key that is none, a server that does not answer, a run that somebody deleted.
     """
 
     def __init__(self, spec: StudySpec, record: Record) -> None:
-        try:
-            import wandb
-        except ImportError:
-            raise SpecError("--track", f"wandb is not installed; {install_extra('wandb')}") from None
-        offline = os.environ.get("WANDB_MODE", "") in ("offline", "disabled", "dryrun")
-        if not offline and not _has_key():
-            raise SpecError("--track", "W&B has no key; run 'wandb login', set WANDB_API_KEY, or WANDB_MODE=offline")
+        import wandb
+
         self._wandb = wandb
         self._spec = spec
         self._record = record
@@ -46,7 +58,7 @@ class WandbTracker:
             resume="allow",
             dir=str(record.folder),
             config=spec.model_dump(mode="json", exclude={"storage"}),  # a database's URL may hold a password
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(silent=True, console="off", **_patience(wandb.Settings)),
         )
 
     def stage(self, stage: Stage[A], artefact: A | Skipped) -> None:
@@ -72,6 +84,10 @@ class WandbTracker:
         if page.exists():
             self._run.log({"report": self._wandb.Html(page.read_text(encoding="utf-8"), inject=False)})
         self._run.finish()
+
+
+def _patience(settings: Any) -> dict[str, float]:
+    return {name: seconds for name, seconds in _PATIENCE_S.items() if name in settings.model_fields}
 
 
 def _scalars(stage: str, artefact: Mapping[str, Any]) -> dict[str, float | str]:

@@ -30,6 +30,7 @@ from lab.study.objective import settled
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
 from lab.study.stop import stop_on_interrupt
+from lab.study.tracking import Tracker
 from lab.study.undecided import is_same, lines, with_undecided
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.load import check_reference
@@ -134,7 +135,8 @@ class Study:
         self.check()
         self._refuse_another_study()
         if self.record.exists() and (finish(self.record) or self.record.begun):
-            self._set(Study.open(self.record.folder)._with_task(self.spec), self.record.folder)
+            stored = Study.open(self.record.folder)._with_task(self.spec)
+            self._set(_on_machine_of(self.spec, stored), self.record.folder)
         else:
             self.spec = with_undecided(self.spec)
         self.spec = _with_flags(self.spec, engine, lanes, width, address)
@@ -142,7 +144,8 @@ class Study:
         if until is not None and until not in names:
             raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(names)}")
         fresh = not self.record.folder.exists()
-        tracker = _tracker(track, self.spec, self.record) if track else None
+        if track:
+            _check_tracking(track)
         with self.record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
             with undone_if_refused(self.record.folder, fresh):
                 self._write_spec()
@@ -165,6 +168,7 @@ class Study:
                     display.say(f"warm      {self._start_warm(Path(warm_start))}")
             for doubt in doubts:
                 display.say(f"warning   {doubt}")
+            tracker = _tracker(self.spec, self.record, display) if track else None
             with contextlib.ExitStack() as stack:
                 self._run_stages(stack, display, address, ahead, tracker)
             self._finish(display, until, tracker)
@@ -199,7 +203,12 @@ class Study:
         return [stage for stage in STAGES[: last + 1] if stage.read(self.record) is None]
 
     def _run_stages(
-        self, stack: contextlib.ExitStack, display: Display, address: str | None, ahead: list[Stage[Any]], tracker: Any
+        self,
+        stack: contextlib.ExitStack,
+        display: Display,
+        address: str | None,
+        ahead: list[Stage[Any]],
+        tracker: Tracker | None,
     ) -> None:
         engine: Any = None  # until a stage trains: those before it look at none
         for stage in ahead:
@@ -230,7 +239,7 @@ class Study:
         self.spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **provenance()}})
         write_bytes(self.record.spec_path, dump_spec(self.spec).encode())
 
-    def _finish(self, display: Display, until: str | None, tracker: Any) -> None:
+    def _finish(self, display: Display, until: str | None, tracker: Tracker | None) -> None:
         if until is None or until == STAGES[-1].name:
             from lab.report.page import write_report
 
@@ -251,6 +260,10 @@ def check_components(spec: StudySpec) -> None:
 
     if spec.task.instance is None:
         check_reference(spec.task)
+    if spec.storage is not None:
+        from lab.record.database import check_url  # SQLAlchemy takes .1 s, and most studies have no database
+
+        check_url(spec.storage)
     sampler_source(without_range_test(spec.search.sampler), spec.seed, {})
     build_pruner(spec.search.pruner, spec.search.epochs, spec.seed)
     # A trial function's hyperparameters may be called anything; what a user's file holds is known when it is read.
@@ -293,9 +306,26 @@ def _with_flags(
     return spec.model_copy(update={"execution": spec.execution.model_copy(update=updates)})
 
 
-def _tracker(kind: str, spec: StudySpec, record: Record) -> Any:
+_OF_MACHINE = ("device", "cpus_per_lane", "gpus_per_lane", "checkpoint_s", "hang_s")
+"""What `execution` says of machines alone: it may be put right whenever the study goes on."""
+
+
+def _on_machine_of(asked: StudySpec, stored: StudySpec) -> StudySpec:
+    """A study that has begun, on the machines of the spec that it is run by this time."""
+    said = asked.execution.model_fields_set
+    updates = {name: getattr(asked.execution, name) for name in _OF_MACHINE if name in said}
+    return stored.model_copy(update={"execution": stored.execution.model_copy(update=updates)})
+
+
+def _check_tracking(kind: str) -> None:
     if kind != "wandb":
         raise SpecError("--track", f"{kind!r} is unknown; choices: wandb")
+    from lab.report.wandb import check_wandb
+
+    check_wandb()
+
+
+def _tracker(spec: StudySpec, record: Record, display: Display) -> Tracker:
     from lab.report.wandb import WandbTracker
 
-    return WandbTracker(spec, record)
+    return Tracker(lambda: WandbTracker(spec, record), display.say)

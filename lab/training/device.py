@@ -8,17 +8,19 @@ from torch import Tensor
 from lab.errors import SpecError
 from lab.training.memory import out_of_memory
 
+_OTHERS = "cpu or auto, also for a study that has begun"
+
 
 def pick_device(name: str) -> torch.device:
     """`auto` is the GPU where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise SpecError("execution.device", f"'{name}' is asked for, and PyTorch sees no GPU here")
+        raise SpecError("execution.device", f"'{name}' is asked for, and PyTorch sees no GPU here; choose {_OTHERS}")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         seen = f"PyTorch sees {torch.cuda.device_count()} here, numbered from 0; a lane on Ray sees its own alone"
-        raise SpecError("execution.device", f"'{name}' is asked for, and {seen}")
+        raise SpecError("execution.device", f"'{name}' is asked for, and {seen}; choose {_OTHERS}")
     return device
 
 

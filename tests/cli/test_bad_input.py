@@ -63,6 +63,10 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"execution": {"device": "tpu9"}}, "execution.device: 'tpu9': string should match pattern"),
     ({"execution": {"threads": 100_000}}, "execution.threads: 100000: input should be less than or equal to 512, or"),
     ({"seed": -1}, "seed: -1: input should be greater than or equal to 0"),
+    ({"storage": "auto"}, "storage: this is no kind of database; a URL is needed, such as postgresql://USER@HOST/NAME"),
+    ({"storage": "postgres+no://h/d"}, "storage: 'postgres+no' is no kind of database; a URL is needed"),
+    ({"task": {"kind": "digits", "model": "foo"}}, "task.model: 'foo' is unknown; choices: mlp, cnn"),
+    ({"task": {"kind": "digits", "split_seed": 2**32}}, "task.split_seed: 4294967296 is not a whole number from 0 to"),
     ({"execution": {"engine": "slurm"}}, "execution.engine: 'slurm': input should be 'auto', 'ray' or 'local'"),
 ]
 
@@ -79,6 +83,7 @@ def test_a_bad_spec_is_refused_before_anything_is_written(
     line = refuse(capsys, monkeypatch, "study", "run", spec, "--dir", tmp_path / "run")
     assert message in line
     assert not (tmp_path / "run").exists()
+    assert refuse(capsys, monkeypatch, "study", "check", spec) == line
 
 
 def test_spec_files_that_are_none(

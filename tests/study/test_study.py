@@ -14,7 +14,8 @@ import torch
 
 import lab
 from lab.errors import RecordError, SpecError, TaskError
-from lab.record.folder import Record
+from lab.record.folder import UNFINISHED, Record
+from lab.record.spec_file import dump_spec
 from lab.record.trials import read_trials
 from lab.stages import STAGES
 from lab.study.cost import trainings
@@ -36,7 +37,7 @@ def test_every_stage_leaves_its_artefact_and_the_table_holds_every_trial(small_s
     made = table.groupby("stage").size().to_dict()
     assert made["refit"] <= planned.pop("refit")  # the cyclical run is trained once more only if it was chosen
     assert {stage: count for stage, count in made.items() if stage != "refit"} == planned
-    assert not list(folder.glob(".*.tmp*"))
+    assert not list(folder.glob(f".*{UNFINISHED}"))
 
 
 def test_the_range_test_bounds_the_search(small_study: Study) -> None:
@@ -315,3 +316,26 @@ def test_a_task_made_at_a_prompt_can_be_studied(tmp_path: Path) -> None:
     done = forked.run(["-c", code], environment(), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["4"]
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_trained_and_can_be_put_right(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    space = {"max_lr": {"low": 0.01, "high": 0.1}}
+    wrong = small_spec(space=space, execution={"device": "cuda:99"})
+    for study in (Study.from_spec(wrong, folder), Study.from_spec(wrong, folder)):
+        with pytest.raises(SpecError, match=r"execution\.device: 'cuda:99' is asked for, .*; choose cpu or auto"):
+            study.run(until="bounds")
+    assert not Record(folder).begun
+    Study.from_spec(small_spec(space=space, execution={"device": "cpu"}), folder).run(until="bounds")
+    # It was begun where there is a GPU, and goes on where there is none.
+    (folder / "ledger.journal").touch()
+    stored = Study.open(folder).spec
+    Record(folder).spec_path.write_text(
+        dump_spec(Study.open(folder).spec.model_copy(update={"execution": wrong.execution}))
+    )
+    (folder / "bounds.json").unlink()
+    with pytest.raises(SpecError, match=r"execution\.device: 'cuda:99' is asked for"):
+        Study.open(folder).run(until="bounds")
+    Study.from_spec(small_spec(space=space, execution={"device": "cpu", "hang_s": 99}), folder).run(until="bounds")
+    now = Study.open(folder).spec.execution
+    assert (now.device, now.hang_s, now.lanes) == ("cpu", 99, stored.execution.lanes)

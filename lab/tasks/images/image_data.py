@@ -15,7 +15,7 @@ from lab.errors import SpecError, TaskError
 from lab.tasks.classes import alike_lines, facts_of, lopsided, thin_classes
 from lab.tasks.description import Description
 from lab.tasks.images.decode import decode
-from lab.tasks.images.options import ImageOptions
+from lab.tasks.images.options import LIBRARIES, ImageOptions
 from lab.tasks.images.source import Source, open_source, relabelled
 from lab.tasks.scored import check_defined
 from lab.tasks.splits import Rows, SplitPlan, make_split
@@ -305,4 +305,9 @@ def _limited(source: Source, limit: int, seed: int) -> Source:
 
 def describe(options: Mapping[str, Any]) -> Description:
     """What a spec's options for the task `images` come to."""
-    return ImageData(ImageOptions.parse(options)).describe()
+    parsed = ImageOptions.parse(options)
+    if parsed.model.partition(":")[0] in LIBRARIES:
+        from lab.tasks.images.nets import check_library  # it brings torch, as the library does
+
+        check_library(parsed.model)
+    return ImageData(parsed).describe()

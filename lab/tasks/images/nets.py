@@ -5,12 +5,10 @@ Shapes: b examples, c channels, h and w pixels, n classes.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from lab.errors import SpecError, TaskError, nearest
-from lab.tasks.images.options import check_net
+from lab.tasks.images.options import LIBRARIES, check_net
 
 
 def build(name: str, channels: int, classes: int, dropout: float) -> nn.Module:
@@ -21,11 +19,40 @@ def build(name: str, channels: int, classes: int, dropout: float) -> nn.Module:
     """
     check_net(name)
     library, _, rest = name.partition(":")
-    if library == "timm":
-        return _from_timm(rest, channels, classes, dropout)
-    if library == "torchvision":
-        return _from_torchvision(rest, channels, classes)
+    if library in LIBRARIES:
+        check_library(name)
+        return (_from_timm if library == "timm" else _from_torchvision)(rest, channels, classes, dropout)
     return small_cnn(channels, classes, dropout) if name == "small_cnn" else ResNet9(channels, classes, dropout)
+
+
+def check_library(name: str) -> None:
+    """Refuse a net that its library does not have.
+
+    Raises:
+        SpecError: with the nearest, or the library is not installed.
+    """
+    library, _, rest = name.partition(":")
+    try:
+        names = _torchvisions() if library == "torchvision" else _timms()
+    except ImportError:
+        raise SpecError("task.model", f"'{name}' needs: pip install {library}") from None
+    elsewhere = library == "timm" and ":" in rest  # on the Hub or in a folder: who builds it will see
+    if rest.partition(".")[0] not in names and rest not in names and not elsewhere:
+        raise SpecError("task.model", f"'{name}' is unknown{nearest(rest, names)}")
+
+
+def _torchvisions() -> list[str]:
+    from torchvision import models
+
+    names: list[str] = models.list_models()
+    return names
+
+
+def _timms() -> list[str]:
+    import timm
+
+    names: list[str] = timm.list_models()
+    return names
 
 
 def small_cnn(channels: int, classes: int, dropout: float) -> nn.Module:
@@ -73,10 +100,8 @@ class ResNet9(nn.Module):
 
 
 def _from_timm(name: str, channels: int, classes: int, dropout: float) -> nn.Module:
-    try:
-        import timm
-    except ImportError:
-        raise SpecError("task.model", f"'timm:{name}' needs: pip install timm") from None
+    import timm
+
     try:
         net: nn.Module = timm.create_model(name, num_classes=classes, in_chans=channels, drop_rate=dropout)
     except RuntimeError as error:
@@ -84,14 +109,10 @@ def _from_timm(name: str, channels: int, classes: int, dropout: float) -> nn.Mod
     return net
 
 
-def _from_torchvision(name: str, channels: int, classes: int) -> nn.Module:
-    try:
-        from torchvision import models
-    except ImportError:
-        raise SpecError("task.model", f"'torchvision:{name}' needs: pip install torchvision") from None
-    names: list[Any] = models.list_models()
-    if name not in names:
-        raise SpecError("task.model", f"'torchvision:{name}' is unknown{nearest(name, names)}")
+def _from_torchvision(name: str, channels: int, classes: int, dropout: float) -> nn.Module:
+    """Its nets have dropouts of their own."""
+    from torchvision import models
+
     if channels != 3:
         raise TaskError(f"torchvision's nets take 3 channels; these images have {channels}")
     net: nn.Module = models.get_model(name, num_classes=classes)

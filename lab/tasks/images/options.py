@@ -13,7 +13,7 @@ from lab.tasks.splits import SPLIT_MEANING
 MAX_SIZE = 4096
 """Side in pixels: one more digit is a slip, and would fill the memory before anything is said."""
 BUILT_IN = ("small_cnn", "resnet")
-_LIBRARIES = ("timm", "torchvision")
+LIBRARIES = ("timm", "torchvision")
 
 _NAMES = Allowed(
     "is not a list of names",
@@ -29,9 +29,9 @@ def check_net(name: str) -> None:
     """
     if not isinstance(name, str):
         raise SpecError("task.model", f"{name!r} is not the name of a net")
-    if name in BUILT_IN or name.partition(":")[0] in _LIBRARIES:
+    if name in BUILT_IN or name.partition(":")[0] in LIBRARIES:
         return
-    choices = ", ".join([*BUILT_IN, *(f"{library}:NAME" for library in _LIBRARIES)])
+    choices = ", ".join([*BUILT_IN, *(f"{library}:NAME" for library in LIBRARIES)])
     raise SpecError("task.model", f"{name!r} is unknown{nearest(name, BUILT_IN)}; choices: {choices}")
 
 

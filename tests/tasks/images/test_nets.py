@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from lab.errors import SpecError
-from lab.tasks.images.nets import ResNet9, build, small_cnn
+from lab.tasks.images.image_data import describe
+from lab.tasks.images.nets import ResNet9, build, check_library, small_cnn
 from lab.tasks.images.options import check_net
 
 
@@ -79,8 +81,28 @@ def test_timms_nets_get_channels_classes_and_dropout(monkeypatch: pytest.MonkeyP
 
     fake = ModuleType("timm")
     fake.create_model = create_model  # type: ignore[attr-defined]
+    fake.list_models = lambda: ["known"]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "timm", fake)
     net = build("timm:known", 1, 5, 0.2)
     assert (net[0].in_channels, net[0].out_channels, net[1].p) == (1, 5, 0.2)  # type: ignore[index]
-    with pytest.raises(SpecError, match=r"task\.model: 'timm:nope': Unknown model \(nope\)"):
-        build("timm:nope", 1, 5, 0.2)
+    with pytest.raises(SpecError, match=r"task\.model: 'timm:knwn' is unknown \(did you mean 'known'\?\)"):
+        build("timm:knwn", 1, 5, 0.2)
+    with pytest.raises(SpecError, match=r"task\.model: 'timm:hf-hub:a/b': Unknown model \(hf-hub:a/b\)"):
+        build("timm:hf-hub:a/b", 1, 5, 0.2)
+    check_library("timm:known.in1k")
+
+
+@pytest.mark.parametrize("name", ["torchvision:../x", "torchvision:", "timm:resnt", "timm:"])
+def test_a_check_refuses_a_net_that_a_run_would_refuse(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fakes = {n: ModuleType(n) for n in ("timm", "torchvision")}
+    fakes["timm"].list_models = lambda: ["resnet18"]  # type: ignore[attr-defined]
+    fakes["torchvision"].models = SimpleNamespace(list_models=lambda: ["resnet18"])  # type: ignore[attr-defined]
+    for library, fake in fakes.items():
+        monkeypatch.setitem(sys.modules, library, fake)
+    refusals = []
+    for call in (lambda: describe({"path": str(tmp_path), "model": name}), lambda: build(name, 3, 4, 0.0)):
+        with pytest.raises(SpecError) as refused:
+            call()
+        refusals.append(str(refused.value))
+    assert refusals[0] == refusals[1]
+    assert refusals[0].startswith(f"task.model: '{name}' is unknown")

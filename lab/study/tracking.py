@@ -1,0 +1,52 @@
+"""Logging a study elsewhere, which neither ends nor holds up the study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from lab.record.folder import Record
+from lab.stages.stage import Skipped, Stage
+
+
+class Logger(Protocol):
+    """Logs a study. Any of its methods may raise anything."""
+
+    def stage(self, stage: Stage[Any], artefact: Any | Skipped) -> None:
+        """A stage is complete."""
+
+    def finish(self, record: Record) -> None:
+        """The study is complete, or pauses."""
+
+
+class Tracker:
+    """Logs a study for as long as that works, and says once when it works no more.
+
+    Args:
+        begin: makes the logger. It may raise anything.
+        say: shows the user a line.
+    """
+
+    def __init__(self, begin: Callable[[], Logger], say: Callable[[str], None]) -> None:
+        self._say = say
+        self._logger = self._tried(begin)
+
+    def stage(self, stage: Stage[Any], artefact: Any | Skipped) -> None:
+        self._do(lambda logger: logger.stage(stage, artefact))
+
+    def finish(self, record: Record) -> None:
+        self._do(lambda logger: logger.finish(record))
+
+    def _do(self, call: Callable[[Logger], None]) -> None:
+        logger = self._logger
+        if logger is not None:
+            self._tried(lambda: call(logger))
+
+    def _tried(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:  # whatever is wrong with a service, the network or a key
+            self._logger = None
+            said = " ".join(str(error).split())[:200]
+            self._say(f"warning   tracking: {type(error).__name__}: {said}; the study goes on without it")
+            return None
