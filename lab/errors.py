@@ -14,6 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+TRUST = "if you trust where it comes from, say --trust"
+"""The advice on a study folder that another user, or this one with another home, has begun."""
+
 DISTRIBUTION = "onecycle-lab"
 """The package's name on the package index, where `lab` is another project's."""
 
@@ -65,6 +68,27 @@ def install_extra(extra: str) -> str:
     "pip install 'onecycle-lab[hub]'"
     """
     return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+_LONGEST = 2000
+_HARMFUL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+_SHOWN = {code: None for code in _HARMFUL if chr(code) not in "\n\t"} | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
+def plain(text: str) -> str:
+    """A text without what a terminal takes for commands: control characters, and marks that turn the direction of
+    writing. Bytes of a name that are no UTF-8 are shown as such.
+
+    >>> plain("a\\x1b[2Jb")
+    'a[2Jb'
+    """
+    return text.translate(_SHOWN)
+
+
+def one_line(text: str) -> str:
+    """A message as one line, no longer than anybody reads."""
+    line = plain(" ".join(text.split()))
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

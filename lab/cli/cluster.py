@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.errors import RecordError
+from lab.cli.say import say
+from lab.errors import RecordError, plain
 
 if TYPE_CHECKING:
     from lab.lanes.ray.jobs import ClusterJobs
@@ -47,14 +48,14 @@ def submit(
     options = {"--lanes": lanes, "--until": until, "--track": track}
     flags = [part for name, value in options.items() if value is not None for part in (name, str(value))]
     job = jobs.submit(read, flags, dir)
-    print(job, flush=True)
+    say(job)
     if detach:
         return
     try:
         for text in jobs.follow(job):
-            print(text, end="", flush=True)
+            print(plain(text), end="", flush=True)
     except KeyboardInterrupt:
-        print(f"\n{job} goes on; see: lab cluster status {job} --address {address}", file=sys.stderr)
+        say(f"\n{job} goes on; see: lab cluster status {job} --address {address}", file=sys.stderr)
 
 
 @app.command()
@@ -66,16 +67,16 @@ def status(
     """Where the studies on a cluster are."""
     jobs = _jobs(address)
     for state in [jobs.state(job)] if job else jobs.jobs():
-        print(f"{state.job}  {state.status.lower()}  {state.message}".rstrip())
+        say(f"{state.job}  {state.status.lower()}  {state.message}".rstrip())
     if job and lines:
-        print("\n".join(jobs.logs(job).splitlines()[-lines:]))
+        say("\n".join(jobs.logs(job).splitlines()[-lines:]))
 
 
 @app.command()
 def stop(job: JobId, address: Address) -> None:
     """Let a study end its epoch, save and stop; sent again, it goes on."""
     state = _jobs(address).stop(job)
-    print(f"{state.job}  {state.status.lower()}")
+    say(f"{state.job}  {state.status.lower()}")
 
 
 @app.command()
@@ -89,7 +90,7 @@ def fetch(
     target = to or Path("runs") / Path(jobs.folder(job)).name
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RecordError(f"{target}: is not empty; choose another --to")
-    print(f"{jobs.fetch(job, target)} files in {target}")
+    say(f"{jobs.fetch(job, target)} files in {target}")
 
 
 @app.command(hidden=True)
@@ -106,5 +107,5 @@ def _jobs(address: str) -> ClusterJobs:
 
     jobs = ClusterJobs(address)
     for line in jobs.warnings:
-        print(f"lab: {line}", file=sys.stderr)
+        say(f"lab: {line}", file=sys.stderr)
     return jobs

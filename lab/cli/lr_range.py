@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lab.cli.say import say
+
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the spec; repeatable.")]
 
 
@@ -29,10 +31,10 @@ def lr_range(
     if tested.sure is not None:
         sure = "between runs: {:.3g} to {:.3g}".format(*tested.sure)
     marks = "between marks: {:.3g} to {:.3g}".format(*tested.marks)
-    print(f"max_lr        {tested.suggestion:.3g}  ({sure}; {marks})")
-    print("search        {:.3g} to {:.3g}".format(*tested.bounds))
+    say(f"max_lr        {tested.suggestion:.3g}  ({sure}; {marks})")
+    say("search        {:.3g} to {:.3g}".format(*tested.bounds))
     if tested.weight_decay is not None:
-        print(f"weight decay  {tested.weight_decay:g}  (the largest that costs no loss)")
-    print("other rules   " + ", ".join(f"{name} {lr:.3g}" for name, lr in tested.rules.items()))
+        say(f"weight decay  {tested.weight_decay:g}  (the largest that costs no loss)")
+    say("other rules   " + ", ".join(f"{name} {lr:.3g}" for name, lr in tested.rules.items()))
     if plot is not None:
         write_figure(tested.plot(), plot)

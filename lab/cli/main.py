@@ -10,7 +10,7 @@ import typer
 
 import lab
 from lab.cli import cluster, doctor, lr_range, predict, schedule, study, task
-from lab.errors import LabError
+from lab.errors import LabError, one_line
 
 app = typer.Typer(
     name="lab",
@@ -57,5 +57,5 @@ def main() -> None:
 
 
 def _end(message: str, code: int) -> None:
-    print(f"lab: {' '.join(message.split())}", file=sys.stderr)
+    print(f"lab: {one_line(message)}", file=sys.stderr)
     sys.exit(code)

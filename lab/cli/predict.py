@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lab.cli.say import say
+from lab.errors import plain
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -19,30 +22,34 @@ def predict(
         typer.Option(metavar="PATH", help="What the task reads: a table, images, an npz, a CSV of numbers."),
     ],
     output: Annotated[Path | None, typer.Option("--output", help="A CSV file; default: standard output.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Trust a study that another user has begun: its code. Once for all.")
+    ] = False,
 ) -> None:
     """Predict with a finished study's ensemble; one CSV row per input. Scores it where the input holds the target."""
     from lab.record.folder import write_bytes
     from lab.study.study import Study
 
-    ensemble = Study.open(folder).result.ensemble
+    ensemble = Study.open(folder, trust=trust).result.ensemble
     inputs = ensemble.read(input)
     for note in inputs.notes:
-        print(f"{input}: {note}", file=sys.stderr)
+        say(f"{input}: {note}", file=sys.stderr)
     prediction = ensemble.predict(inputs.x)
     rows = as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, inputs.names, ensemble.thresholds)
     table, formulas = harmless(rows)
     if output is None:
-        print(table.to_csv(index=False), end="")
+        text = table.to_csv(index=False)
+        print(plain(text) if sys.stdout.isatty() else text, end="")
     else:
         write_bytes(output, table.to_csv(index=False).encode())
     if formulas:
-        print(
+        say(
             f"{input}: {formulas} texts begin as a spreadsheet's formula does; an apostrophe stands before each",
             file=sys.stderr,
         )
     lost = int((~prediction.reshape(len(prediction), -1).isfinite().all(dim=1)).sum())
     if lost:
-        print(
+        say(
             f"{input}: warning: {lost} of {len(prediction)} rows have predictions that are no finite numbers; nothing "
             "is chosen for them and nothing scored",
             file=sys.stderr,
@@ -50,7 +57,7 @@ def predict(
     elif inputs.y is not None:
         scores = ensemble.scores(prediction, inputs.y)
         scored = ", ".join(f"{name} {value:.6g}" for name, value in scores.items())
-        print(f"{input}: {scored} on {len(inputs.y)} examples", file=sys.stderr)
+        say(f"{input}: {scored} on {len(inputs.y)} examples", file=sys.stderr)
 
 
 def as_table(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lab.cli.say import say
 from lab.errors import Interrupted, SpecError
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ BudgetLimit = Annotated[
     str | None,
     typer.Option("--budget", metavar="TIME|EPOCHS", help="What it may cost: 30m, 2h, or a number of epochs."),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Trust a study that another user has begun: its code, its database. Once for all."),
+]
 Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")]
 
 
@@ -57,11 +62,15 @@ def run(
     until: Until = None,
     warm_start: WarmStart = None,
     budget: BudgetLimit = None,
+    trust: Trust = False,
 ) -> None:
     """Run a study from its spec; one that was interrupted goes on where it was."""
     from lab.study.study import Study
 
-    _go(Study.from_spec(_read(spec, set_, budget), dir), engine, address, lanes, width, track, until, warm_start)
+    study = Study.from_spec(_read(spec, set_, budget), dir)
+    if trust and study.record.exists():
+        Study.open(study.record.folder, trust=True)
+    _go(study, engine, address, lanes, width, track, until, warm_start)
 
 
 @app.command()
@@ -72,11 +81,12 @@ def resume(
     lanes: Lanes = None,
     track: Track = None,
     until: Until = None,
+    trust: Trust = False,
 ) -> None:
     """Go on with an interrupted study; nothing that was finished is done again."""
     from lab.study.study import Study
 
-    _go(Study.open(folder), engine, address, lanes, None, track, until)
+    _go(Study.open(folder, trust=trust), engine, address, lanes, None, track, until)
 
 
 @app.command()
@@ -88,6 +98,7 @@ def extend(
     address: Address = None,
     lanes: Lanes = None,
     track: Track = None,
+    trust: Trust = False,
 ) -> None:
     """Go on searching where a study ended, also in a wider space (--set space.x.high=...); then conclude anew."""
     from lab.record.spec_file import parse_override, read_spec
@@ -95,14 +106,15 @@ def extend(
     from lab.study.extend import extend
     from lab.study.study import Study, check_components
 
-    study = Study.open(folder)
+    study = Study.open(folder, trust=trust)
+    study.require_own()
     overrides = dict(parse_override(text) for text in set_ or [])
     overrides["search.trials"] = _more(trials, study.spec.search.trials)
     new = read_spec(study.record.spec_path, overrides)
     check_components(new)
     open_data(new, study.record)  # refuses what would stop the study after its conclusions were put aside
     aside = extend(study.record, new)
-    print(f"what was concluded before is kept in {aside}")
+    say(f"what was concluded before is kept in {aside}")
     _go(Study.open(folder), engine, address, lanes, None, track, None)
 
 
@@ -170,10 +182,10 @@ def check(
     check_components(read)
     read = with_undecided(read, load=probe)
     cost = estimate(read, probe)
-    print(dump_spec(read).rstrip())
-    print()
+    say(dump_spec(read).rstrip())
+    say()
     for line in cost:
-        print(line)
+        say(line)
 
 
 @app.command()
@@ -181,23 +193,25 @@ def status(
     folder: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing nodes, lanes and pace until it ends.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Where a study is: stages, trials by outcome, best so far; and, while it runs, its nodes and lanes."""
     from lab.study.status import describe_status, status_of, watch_status
     from lab.study.study import Study
 
-    study = Study.open(folder)
+    study = Study.open(folder, trust=trust)
     if watch:
         watch_status(study)
     else:
         status_now = status_of(study)
-        print(json.dumps(status_now, indent=1) if as_json else describe_status(status_now))
+        say(json.dumps(status_now, indent=1) if as_json else describe_status(status_now))
 
 
 @app.command()
 def dashboard(
     folder: Folder,
     port: Annotated[int, typer.Option(min=0, max=65535, help="On this machine only; 0: any that is free.")] = 8080,
+    trust: Trust = False,
 ) -> None:
     """Show a study's trials in a browser with optuna-dashboard, also while it runs; changes nothing, Ctrl-C ends it."""
     import contextlib
@@ -205,20 +219,20 @@ def dashboard(
     from lab.study.dashboard import server
     from lab.study.study import Study
 
-    study = Study.open(folder)
+    study = Study.open(folder, trust=trust)
     with server(study.record, study.spec.store, port) as serving, contextlib.suppress(KeyboardInterrupt):
-        print(serving.url, flush=True)
+        say(serving.url)
         serving.serve_forever()
 
 
 @app.command()
-def report(folder: Folder) -> None:
+def report(folder: Folder, trust: Trust = False) -> None:
     """Write a study's report anew."""
     from lab.report.page import write_report
     from lab.study.study import Study
 
-    study = Study.open(folder)
-    print(write_report(study.spec, study.record))
+    study = Study.open(folder, trust=trust)
+    say(write_report(study.spec, study.record))
 
 
 @app.command("list")
@@ -239,9 +253,9 @@ def list_(
     for record in records:
         done = [stage for stage in STAGES if stage.is_complete(record)]
         state = "complete" if len(done) == len(STAGES) else f"{len(done)} of {len(STAGES)} stages"
-        print(f"{record.folder}  {state}")
+        say(f"{record.folder}  {state}")
     if not records:
-        print(f"no studies in {folder}")
+        say(f"no studies in {folder}")
 
 
 @app.command()
@@ -251,6 +265,7 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", help="Default: trials.csv or trials.parquet there.")
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Write every trial as one flat table."""
     import io
@@ -258,10 +273,10 @@ def export(
     from lab.record.folder import write_bytes
     from lab.study.study import Study
 
-    study = Study.open(folder)
+    study = Study.open(folder, trust=trust)
     frame: Any = study.result.trials
     path = output or folder / f"trials.{to}"
     stream = io.BytesIO()
     (frame.to_csv if to == "csv" else frame.to_parquet)(stream, index=False)
     write_bytes(path, stream.getvalue())
-    print(f"{len(frame)} trials in {path}")
+    say(f"{len(frame)} trials in {path}")

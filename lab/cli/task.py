@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from lab.cli.say import say
 from lab.errors import SpecError, TaskError
 
 if TYPE_CHECKING:
@@ -31,13 +32,13 @@ def list_() -> None:
     from lab.tasks.builtin import BUILTIN
 
     for kind, task in BUILTIN.items():
-        print(f"{kind}: {task.summary}")
+        say(f"{kind}: {task.summary}")
         for name, option in task.options.declared().items():
-            print(f"  {name}: {option.meaning}{_without(task.options, name)}")
+            say(f"  {name}: {option.meaning}{_without(task.options, name)}")
     for kind, package in plugins.registered("lab.tasks").items():
-        print(f"{kind}: of package {package}")
-    print("FILE.py:NAME: your own task, beside the spec that names it")
-    print("PACKAGE.MODULE:NAME: a task of an installed package")
+        say(f"{kind}: of package {package}")
+    say("FILE.py:NAME: your own task, beside the spec that names it")
+    say("PACKAGE.MODULE:NAME: a task of an installed package")
 
 
 def _without(options: type[Options], name: str) -> str:
@@ -77,8 +78,8 @@ def new(
             path,
             text.replace("FILE:NAME", f"{file.name}:{cls}").replace("FILE", file.stem).replace("NAME", cls).encode(),
         )
-    print(f"{file}: replace the parts marked with 1 to 4, then: lab task check {file}:{cls}")
-    print(f"{test}: its test, for pytest")
+    say(f"{file}: replace the parts marked with 1 to 4, then: lab task check {file}:{cls}")
+    say(f"{test}: its test, for pytest")
 
 
 @app.command()
@@ -108,10 +109,10 @@ def check(
     failed = 0
     params = _PARAMS | dict(parse_override(text) for text in param or [])
     for finding in contract_suite(loaded, params, lambda: cast(Task, load_task(ref))):
-        print(f"{'ok  ' if finding.passed else 'FAIL'} {finding.name}: {finding.said}")
+        say(f"{'ok  ' if finding.passed else 'FAIL'} {finding.name}: {finding.said}")
         failed += not finding.passed
     description = loaded.describe() if not failed else None
     for line in (description.facts + description.warnings) if description else ():
-        print(f"     {line}")
+        say(f"     {line}")
     if failed:
         raise TaskError(f"{task}: {failed} point{'s' if failed > 1 else ''} of the contract failed")

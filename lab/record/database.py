@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy
 from sqlalchemy import text
@@ -100,6 +101,32 @@ def url(store: Store) -> str:
     """The database's URL; PostgreSQL without a driver named is reached by psycopg, which reads the password from
     `PGPASSWORD` or `~/.pgpass`."""
     return store.url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def read_only_url(store: Store) -> tuple[str, dict[str, Any]]:
+    """The URL by which a database is only read, and SQLAlchemy's options for it."""
+    parts = make_url(url(store))
+    if parts.drivername in ("sqlite", "sqlite+pysqlite") and parts.database not in (None, "", ":memory:"):
+        return f"sqlite:///file:{quote(str(parts.database))}?mode=ro&uri=true", {}
+    if parts.drivername.startswith("postgresql"):
+        return url(store), {"connect_args": {"options": "-c default_transaction_read_only=on"}}
+    return url(store), {}
+
+
+def holds_trials(store: Store) -> bool:
+    """Whether a database has tables of trials; it is only read.
+
+    Raises:
+        RecordError: it cannot be opened.
+    """
+    address, options = read_only_url(store)
+    if address.startswith("sqlite:///file:") and not Path(str(make_url(store.url).database)).exists():
+        return False
+    try:
+        engine = sqlalchemy.create_engine(address, poolclass=NullPool, hide_parameters=True, **options)
+        return bool(sqlalchemy.inspect(engine).has_table("studies"))
+    except Exception as error:  # as above
+        raise cannot_open(store, error) from error
 
 
 def _connect(store: Store) -> Connection:

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -90,10 +91,16 @@ def locked(path: Path, holder: str, wait_s: float = 0.0) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        opened = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
+        # A link is not followed, and a fifo not waited for.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
+        if path.is_symlink():
+            raise RecordError(f"{path}: is a link, and no lock; delete it") from None
         raise RecordError(f"{path.parent}: cannot be written to ({error.strerror})") from error
-    with opened as file:
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise RecordError(f"{path}: is no file, and so no lock; delete it")
+    with os.fdopen(handle, "a+", encoding="utf-8") as file:
         deadline = time.monotonic() + wait_s
         while True:
             try:
@@ -120,6 +127,7 @@ class Record:
     REPORT = "report.html"
     EXTENSION = "extension.json"
     LOCK = ".driver.lock"
+    TRUST = ".trust.json"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -175,7 +183,8 @@ class Record:
 
     def only_begun(self) -> bool:
         """Whether the folder holds nothing but what a study leaves that was killed before its spec was written."""
-        beginnings = (self.LOCK, f".{self.SPEC}.")  # the lock, and a spec that was half-written
+        # The lock, whose the study is, and a spec that was half-written.
+        beginnings = (self.LOCK, self.TRUST, f".{self.TRUST}.", f".{self.SPEC}.")
         return all(path.name.startswith(beginnings) for path in self.folder.iterdir())
 
     def require(self) -> Record:

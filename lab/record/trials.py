@@ -15,7 +15,7 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
 
-from lab.errors import RecordError
+from lab.errors import TRUST, RecordError
 from lab.record.folder import Record
 from lab.record.journal import QueueStorage, ReadOnlyJournal
 from lab.record.trial_schema import StoredTrial
@@ -45,15 +45,40 @@ def open_storage(store: Store | None, journal: BaseJournalBackend | None) -> Bas
     """The storage of a ledger: a database, or a journal file.
 
     Raises:
-        RecordError: the database cannot be opened; its URL, which may hold a password, is not repeated.
+        RecordError: the database cannot be opened, or must not be; its URL, which may hold a password, is not repeated.
     """
     if store is None:
         assert journal is not None  # the caller opens the journal of the study folder
         return QueueStorage(journal)
-    from lab.record.database import cannot_open, url  # SQLAlchemy takes .1 s, and most studies have no database
+    return _connected(store, read_only=False)
+
+
+def storage_to_read(store: Store | None, journal: BaseJournalBackend | None) -> BaseStorage | None:
+    """The same for those who only look: they make no database and no table. None where there is none yet.
+
+    Raises:
+        RecordError: as `open_storage`.
+    """
+    if store is None:
+        return open_storage(store, journal)
+    from lab.record.database import holds_trials  # SQLAlchemy takes .1 s, and most studies have no database
+
+    if not store.foreign and not holds_trials(store):
+        return None
+    return _connected(store, read_only=True)
+
+
+def _connected(store: Store, read_only: bool) -> RDBStorage:
+    if store.foreign:
+        said = "storage: the trials are in a database that the study's folder names, which you have not begun here"
+        raise RecordError(f"{said}; {TRUST}")
+    from lab.record.database import cannot_open, read_only_url, url
 
     try:
-        return RDBStorage(url(store))
+        if not read_only:
+            return RDBStorage(url(store))
+        address, options = read_only_url(store)
+        return RDBStorage(address, options, skip_table_creation=True)
     except Exception as error:  # SQLAlchemy's and the drivers' errors have no common base
         raise cannot_open(store, error) from error
 
@@ -112,7 +137,9 @@ def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[st
     if store is None and not record.journal_path.exists():
         return {stage: [] for stage in stages}
     with readable(record.journal_path), _nothing_to_collect():
-        opened = open_storage(store, None if store else ReadOnlyJournal(record.journal_path))
+        opened = storage_to_read(store, None if store else ReadOnlyJournal(record.journal_path))
+        if opened is None:
+            return {stage: [] for stage in stages}
         try:
             stored = {stage: _stored(opened, study_name(store, stage)) for stage in stages}
         finally:
@@ -147,7 +174,9 @@ def why_ended(record: Record, stage: str, store: Store | None = None) -> str | N
     """The reason why a search ended before its last trial; None where it did not."""
     journal = None if store else ReadOnlyJournal(record.journal_path)
     with readable(record.journal_path):
-        opened = open_storage(store, journal)
+        opened = storage_to_read(store, journal)
+        if opened is None:
+            return None
         try:
             study = optuna.load_study(study_name=study_name(store, stage), storage=opened)
             return study.user_attrs.get(ENDED) or None

@@ -67,6 +67,8 @@ class TaskRef:
     """What holds for undecided options that no trial says, in a study begun before they were tried; never written."""
     opened: object = None
     """The task, opened by this process and with its data checked. It stays in the process."""
+    foreign: bool = False
+    """Whether it comes from a folder that another user has begun, so that its code is not run; never written."""
     handed: object = None
     """The engine's own reference to the data that the driver read, for lanes elsewhere."""
 
@@ -109,6 +111,8 @@ class Store:
     """May hold a password."""
     study: str
     """The name that separates this study's trials from others'."""
+    foreign: bool = False
+    """Whether it comes from a folder that another user has begun, so that it is not connected to."""
 
     def name(self, stage: str) -> str:
         """The Optuna study of a stage."""

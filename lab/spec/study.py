@@ -287,7 +287,8 @@ class StudySpec(Section):
             if said[section][name] == kind.model_fields[name].default:
                 del said[section][name]
         asked = json.dumps(said, sort_keys=True)
-        return Store(self.storage, f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}")
+        name = f"{self.name}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
+        return Store(self.storage, name, foreign=self.task.foreign)
 
     def what(self) -> dict[str, Any]:
         """The question alone, without where it runs and what was resolved: two equal ones are the same study."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from lab.errors import RecordError, SpecError
 from lab.record.folder import Record, read_json, write_json
-from lab.record.spec_file import read_spec
 from lab.record.trials import TrialRow, read_trials
+from lab.record.trust import open_spec
 from lab.search.observed import as_trials
 from lab.spec.distributions import distributions
 from lab.spec.space import Space
@@ -44,7 +44,7 @@ def begin(spec: StudySpec, record: Record, source: Path) -> str:
         raise RecordError(f"{record.folder}: has begun without {_PLACE}; choose another --dir")
     if source.resolve() == record.folder.resolve():
         raise SpecError(_PLACE, f"{source} is this study itself; to go on with it use 'lab study extend'")
-    other = read_spec(Record(source).require().spec_path)
+    other = open_spec(Record(source).require())
     _same_score(spec, other, source)
     # A version that did not try undecided options trained with a value that its trials do not say.
     unsaid = {name: u.earlier for name, u in undecided_of(spec.task).items() if name not in other.space}

@@ -15,10 +15,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 
-from lab.errors import EngineError, install_extra
+from lab.errors import EngineError, RecordError, install_extra
 from lab.record.folder import Record
 from lab.record.journal import FollowedJournal
-from lab.record.trials import open_storage
+from lab.record.trials import storage_to_read
 from lab.spec.plan import Store
 
 _Application: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -61,7 +61,12 @@ def server(record: Record, store: Store | None, port: int) -> Server:
 
 
 def _storage(record: Record, store: Store | None) -> BaseStorage:
-    return open_storage(store, None) if store else JournalStorage(FollowedJournal(record.journal_path))
+    if store is None:
+        return JournalStorage(FollowedJournal(record.journal_path))
+    storage = storage_to_read(store, None)
+    if storage is None:
+        raise RecordError(f"{record.folder}: its database holds no trials yet")
+    return storage
 
 
 def _looking_only(app: _Application) -> _Application:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from lab.errors import plain
 from lab.spec.exchange import Progress
 from lab.spec.trial import Outcome
 
@@ -47,7 +48,7 @@ class Display:
     def say(self, line: str) -> None:
         """One line that stays."""
         if not self._quiet:
-            self._console.print(Text(line), soft_wrap=True)
+            self._console.print(Text(plain(line)), soft_wrap=True)
 
     def watch(self, progress: Progress) -> bool:
         """Show progress; False once the user has asked to stop."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lab.errors import RecordError
+from lab.errors import RecordError, plain
 from lab.lanes.live_status import NAME
 from lab.record.folder import read_json
 from lab.record.trials import failures, read_stages
@@ -83,7 +83,7 @@ def describe_status(status: dict[str, Any]) -> str:
         lines.append(f"trials    in a browser: lab study dashboard {shlex.quote(status['folder'])}")
     elif not status["complete"]:
         lines.append(f"resume with: lab study resume {shlex.quote(status['folder'])}")
-    return "\n".join(lines)
+    return plain("\n".join(lines))
 
 
 def watch_status(study: Study, every_s: float = 2.0) -> None:

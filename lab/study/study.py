@@ -16,6 +16,7 @@ from lab.lanes.engine import Engine
 from lab.record.folder import Record, write_bytes
 from lab.record.provenance import provenance
 from lab.record.spec_file import dump_spec, read_spec
+from lab.record.trust import open_spec, refusal, sign
 from lab.spec.batch_size import batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.space import Dimension, Space
@@ -74,6 +75,11 @@ class Study:
         self.spec = spec
         self.record = Record(folder)
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another user has begun it, so that it is only looked at; see `lab.record.trust`."""
+        return self.spec.task.foreign
+
     @classmethod
     def from_spec(cls, spec: StudySpec, folder: Path | None = None) -> Study:
         """A study of a spec that has been read from a file."""
@@ -82,17 +88,33 @@ class Study:
         return study
 
     @classmethod
-    def open(cls, folder: str | Path) -> Study:
+    def open(cls, folder: str | Path, *, trust: bool = False) -> Study:
         """The study that a folder holds.
 
+        Args:
+            trust: trust a study that another user has begun, from now on: run its code, ask its database, go on with
+                it. Without that it is only looked at.
+
         Raises:
-            RecordError: the folder holds none.
+            RecordError: the folder holds none, or is another user's and leads out of itself.
         """
         record = Record(Path(folder)).require()
         try:
-            return cls.from_spec(read_spec(record.spec_path), record.folder)
+            if trust:
+                sign(record, read_spec(record.spec_path))
+            spec = open_spec(record)
         except SpecError as error:
             raise RecordError(f"{record.spec_path}: is damaged: {error}") from error
+        return cls.from_spec(spec, record.folder)
+
+    def require_own(self) -> None:
+        """Refuse to change a study that another user has begun.
+
+        Raises:
+            RecordError: with what to say to trust it.
+        """
+        if self.is_foreign:
+            raise refusal(self.record)
 
     @property
     def result(self) -> Result:
@@ -132,6 +154,7 @@ class Study:
         """
         from lab.study.extend import finish  # as in `check_components`
 
+        self.require_own()
         self.check()
         self._refuse_another_study()
         if self.record.exists() and (finish(self.record) or self.record.begun):
@@ -184,12 +207,13 @@ class Study:
 
     def _with_task(self, spec: StudySpec) -> StudySpec:
         """The stored spec, with the task object where the caller has one."""
-        task = replace(self.spec.task, instance=spec.task.instance, opened=spec.task.opened)
+        task = replace(self.spec.task, instance=spec.task.instance, opened=spec.task.opened, foreign=False)
         return self.spec.model_copy(update={"task": task})
 
     def _refuse_another_study(self) -> None:
         folder = self.record.folder
         if self.record.exists():
+            # What another has begun may be gone on with by whoever asks the same in a spec of their own.
             stored = Study.open(folder).spec
             if self.record.begun and not is_same(stored, self.spec):
                 raise RecordError(
@@ -237,6 +261,7 @@ class Study:
 
     def _write_spec(self) -> None:
         self.spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **provenance()}})
+        sign(self.record, self.spec)  # first: whoever finds the spec shall know whose it is
         write_bytes(self.record.spec_path, dump_spec(self.spec).encode())
 
     def _finish(self, display: Display, until: str | None, tracker: Tracker | None) -> None:

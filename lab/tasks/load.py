@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab import plugins
-from lab.errors import LabError, SpecError, TaskError, nearest
+from lab.errors import TRUST, LabError, RecordError, SpecError, TaskError, nearest
 from lab.spec.plan import TaskRef
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.description import Description
 from lab.tasks.options import absolute
+from lab.tasks.scored import file_of
 from lab.tasks.undecided import Undecided
 from lab.tasks.user_code import home_of, import_file, import_module, line_of, said_by
 
@@ -39,7 +40,11 @@ def describe(ref: TaskRef) -> Description:
 
 
 def check_reference(ref: TaskRef) -> None:
-    """Refuse a task that cannot exist, as far as that can be seen without importing it."""
+    """Refuse a task that cannot exist, as far as that can be seen without importing it, and one that must not be."""
+    if ref.foreign and runs_code(ref):
+        raise RecordError(
+            f"task.kind: {ref.kind!r} runs code that the study's folder names, and you have not begun it here; {TRUST}"
+        )
     origin, name = _parts(ref.kind)
     if ref.kind in BUILTIN:
         BUILTIN[ref.kind].options.parse(ref.options)
@@ -86,6 +91,12 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     if ref.cache:
         task.cache = Path(ref.cache)
     return task
+
+
+def runs_code(ref: TaskRef) -> bool:
+    """Whether anything but code that is installed here is needed for a task: a file, a module, a net from a hub."""
+    metric, model = str(ref.options.get("metric")), str(ref.options.get("model"))
+    return ref.kind not in BUILTIN or file_of(metric) is not None or ":" in model.partition(":")[2]
 
 
 def undecided_of(ref: TaskRef, load: bool = True) -> Mapping[str, Undecided]:
