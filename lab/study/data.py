@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from lab.errors import LabError, RecordError
 from lab.record.folder import Record, json_form, write_json
-from lab.spec.batch_size import batch_sizes
+from lab.spec.batch_size import BATCH_SIZE, batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import Training
+from lab.spec.points import template_params
 from lab.spec.study import StudySpec
 from lab.study.undecided import assumed
 from lab.tasks.load import load_task
@@ -30,7 +31,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         RecordError: the data are not those that the study began with.
         LabError: they cannot be trained on.
     """
-    from lab.tasks.checks import check_data, check_refit
+    from lab.tasks.checks import check_data, check_refit, check_trainable
     from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
     from lab.training.trainer import steps_per_epoch
 
@@ -46,8 +47,11 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     task.cache = record.data_folder.resolve()
     spec = spec.model_copy(update={"task": replace(spec.task, opened=task, assumed=task.assumed)})
     description = task.describe()
-    for split in TRAIN_AND_VALID:
-        check_data(task, split)
+    if record.begun:
+        for split in TRAIN_AND_VALID:
+            check_data(task, split)
+    else:
+        check_trainable(task, template_params(spec.space, {BATCH_SIZE: spec.batch_size}))
     if spec.final.refit:
         check_refit(task)
     for size in sizes:

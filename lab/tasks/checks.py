@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lab.errors import LabError, TaskError
 from lab.tasks.build import build_model
+from lab.tasks.pairing import check_own_loss, check_own_scores, telling_rows
 from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task
 
 _T = TypeVar("_T")
@@ -86,6 +87,16 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
                 raise TaskError(f"{where}: changes the outputs in place, which others are made of; work on a copy")
             if value.numel() != 1:
                 raise TaskError(f"{where}: must give a scalar; got shape {tuple(value.shape)}")
+
+
+def check_trainable(task: Task, params: Mapping[str, Any]) -> None:
+    """Refuse, by a few examples, what cannot train, or would train and learn something else than was meant.
+
+    Raises:
+        TaskError: as `check_task`, or the loss or a metric sets outputs against the targets of other examples.
+    """
+    check_task(task, params)
+    _own_target(task, params)
 
 
 def _unchanged(lent: Tensor, before: Tensor) -> bool:
@@ -186,7 +197,7 @@ def contract_suite(task: Task, params: Mapping[str, Any], again: Callable[[], Ta
         ("the same data whenever they are asked for", partial(_same_data, again=again)),
         ("splits share no examples", _no_overlap),
         ("the same seed gives the same model", _same_model),
-        ("an example's loss is its own", _own_loss),
+        ("loss and metrics set an output against its own target", _own_target),
         ("training steps lower the loss on a few examples", _learns),
         ("predictions can be averaged", _predicts),
         ("what it fitted survives JSON", _restores),
@@ -272,19 +283,20 @@ def _same_model(task: Task, params: Mapping[str, Any]) -> str:
     return f"{sum(p.numel() for p in _model(task, params).parameters())} parameters"
 
 
-@torch.no_grad()
-def _own_loss(task: Task, params: Mapping[str, Any]) -> str:
-    x, y = (tensor[:_FEW] for tensor in task.data("train"))
-    output = _model(task, params).eval()(task.model_input(x))
-    together = task.loss(output, y)
-    for i in range(len(y)):
-        alone = task.loss(output[i : i + 1], y[i : i + 1])
-        if not torch.allclose(alone[0], together[i], rtol=1e-3, atol=1e-5):
-            raise TaskError(
-                f"the loss of an example is {float(alone[0]):.4g} alone and {float(together[i]):.4g} among others: do "
-                f"the shapes of outputs {tuple(output.shape)} and targets {tuple(y.shape)} fit each other?"
-            )
+def _own_target(task: Task, params: Mapping[str, Any]) -> str:
+    output, y = _outputs(task, params)
+    tried(f"{type(task).__name__}.loss", lambda: check_own_loss(task, output, y))
+    check_own_scores(task, output, y)
     return f"{len(y)} examples, alone and together"
+
+
+@torch.no_grad()
+def _outputs(task: Task, params: Mapping[str, Any]) -> Data:
+    """What an untrained model gives for a few examples, and their targets."""
+    x, y = task.data("train")
+    rows = telling_rows(y)
+    batch = task.model_input(x[rows])
+    return build_model(task, params, 0, batch).eval()(batch), y[rows]
 
 
 def _model(task: Task, params: Mapping[str, Any]) -> nn.Module:

@@ -309,7 +309,11 @@ class Shuffled(Good):
 @pytest.mark.parametrize(
     ("task", "point", "said"),
     [
-        (Mixing, "an example's loss is its own", r"alone and .* among others: do the shapes of outputs \(4, 1\) and"),
+        (
+            Mixing,
+            "loss and metrics set an output against its own target",
+            r"alone and .* among others: do the shapes of outputs \(4, 1\) and",
+        ),
         (Shuffled, "the same data whenever they are asked for", "gave something else the second time"),
     ],
 )

@@ -17,7 +17,7 @@ from lab.spec.plan import Job
 from lab.spec.points import corner_params, end_params
 from lab.spec.space import Choice, Dimension, Int, Params
 from lab.tasks.build import build_model
-from lab.tasks.checks import check_task
+from lab.tasks.checks import check_trainable
 from lab.tasks.load import load_task
 from lab.tasks.task import Task, TrialFunction
 from lab.training.equivalence import Untrainable, check_path
@@ -45,7 +45,7 @@ def probe(job: Job, widest: int) -> Probe:
         return Probe("function", 1, "a trial function runs by itself", {})
     check_optimizer(job.training.optimizer, job.space)
     sizes = batch_sizes(job.training.batch_size, job.space)
-    check_task(task, template_of(job))
+    check_trainable(task, template_of(job))
     examples = len(task.data("train")[0])  # once: a user's task may read its files each time
     for size in sizes:
         steps_per_epoch(examples, replace(job.training, batch_size=size))
