@@ -29,6 +29,7 @@ def predict(
     """Predict with a finished study's ensemble; one CSV row per input. Scores it where the input holds the target."""
     from lab.record.folder import write_bytes
     from lab.study.study import Study
+    from lab.tasks.beside import Beside
 
     ensemble = Study.open(folder, trust=trust).result.ensemble
     inputs = ensemble.read(input)
@@ -55,7 +56,10 @@ def predict(
             file=sys.stderr,
         )
     elif inputs.y is not None:
-        scores = ensemble.scores(prediction, inputs.y)
+        beside = Beside()
+        scores = ensemble.scores(prediction, inputs.y, beside)
+        for line in beside.lacks:
+            print(f"{input}: {line}", file=sys.stderr)
         scored = ", ".join(f"{name} {value:.6g}" for name, value in scores.items())
         say(f"{input}: {scored} on {len(inputs.y)} examples", file=sys.stderr)
 

@@ -29,6 +29,7 @@ from lab.stages.explore import Explored
 from lab.stages.final import Final
 from lab.stages.refit import Refitted
 from lab.stages.stage import Skipped
+from lab.tasks.beside import Beside
 
 try:
     from plotly.offline import get_plotlyjs
@@ -74,6 +75,11 @@ class _Artefacts:
         return self.refit or (self.ensemble.chosen if self.ensemble else None)
 
     @property
+    def lacks(self) -> tuple[str, ...]:
+        """What could not be made beside the models."""
+        return tuple(line for stage in (self.ensemble, self.refit) if stage for line in stage.lacks)
+
+    @property
     def explained(self) -> Explained | None:
         """The forest's view, where there was enough to fit one."""
         return self.explain if isinstance(self.explain, Explained) else None
@@ -96,6 +102,7 @@ def render(spec: StudySpec, record: Record) -> str:
     if artefacts.explore is None:
         raise RecordError(f"{record.folder}: stage 'explore' is not complete; there is nothing to report yet")
     rows = read_trials(record, "explore", spec.store)
+    beside = Beside()
     environment = Environment(
         loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -122,7 +129,8 @@ def render(spec: StudySpec, record: Record) -> str:
         refit=artefacts.refit,
         handed=artefacts.handed,
         skipped=artefacts.skipped,
-        plots=_figures(spec, artefacts, artefacts.explore, rows),
+        plots=_figures(spec, artefacts, artefacts.explore, rows, beside),
+        lacks=(*artefacts.lacks, *beside.lacks),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,
         folder=record.folder.resolve(),
         failures=failures(rows),
@@ -191,8 +199,10 @@ def _best(rows: list[TrialRow], direction: str) -> list[TrialRow]:
     return sorted(scored, key=lambda row: row.score or 0.0, reverse=direction == "maximize")
 
 
-def _figures(spec: StudySpec, artefacts: _Artefacts, explored: Explored, rows: list[TrialRow]) -> dict[str, Any]:
-    """Each plot as plotly JSON by the id of its place on the page; effects as a list."""
+def _figures(
+    spec: StudySpec, artefacts: _Artefacts, explored: Explored, rows: list[TrialRow], beside: Beside
+) -> dict[str, Any]:
+    """Each plot as plotly JSON by the id of its place on the page; one that cannot be drawn is left out."""
     if get_plotlyjs is None:
         return {}
     metric, direction = explored.metric, explored.direction
@@ -200,7 +210,9 @@ def _figures(spec: StudySpec, artefacts: _Artefacts, explored: Explored, rows: l
     made: dict[str, Any] = {}
 
     def add(name: str, make: Callable[[], Any]) -> None:
-        made[name] = json.loads(make().to_json())
+        drawn = beside.made(f"plot {name}", lambda: json.loads(make().to_json()), None)
+        if drawn is not None:
+            made[name] = drawn
 
     if artefacts.bounds and artefacts.bounds.runs:
         add("range-test", partial(plots.range_test_figure, artefacts.bounds))

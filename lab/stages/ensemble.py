@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from lab.lanes.engine import Engine
 from lab.lanes.job import task_of
@@ -57,9 +60,9 @@ class ChosenEnsemble:
     """By metric."""
     thresholds: tuple[float, ...] = ()
     """From which probability on each label is said; none: from a half on."""
-    start_valid_loss: float | None = None
+    start_valid_loss: Annotated[float | None, BeforeValidator(lambda loss: math.nan if loss is None else loss)] = None
     """The validation loss of the plain mean of the 1cycle runs, from which the choice began; None: an earlier version
-    chose, which began with the best single model."""
+    chose, which began with the best single model, and did not write it."""
 
     @property
     def nets(self) -> tuple[Member, ...]:
@@ -139,6 +142,8 @@ class Ensembled:
     """Those that it is most wrong, and least sure, about."""
     direction: Direction | None = None
     """The metric's direction; None in a file of an earlier version, where it is that of the search."""
+    lacks: tuple[str, ...] = ()
+    """What could not be made beside the models, and why."""
 
     @property
     def test_score(self) -> float:

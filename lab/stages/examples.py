@@ -6,11 +6,14 @@ import torch
 from torch import Tensor
 
 from lab.stages.ensemble import Example
+from lab.tasks.description import some
 from lab.tasks.task import Task
 from lab.training.examples import uncertainty, wrongness
 
 _SHOWN = 12
 """Examples of each sort that are kept for the report."""
+_VALUES = 8
+"""Values of one example that are shown."""
 
 
 def telling_examples(
@@ -21,7 +24,7 @@ def telling_examples(
     Args:
         thresholds: from which probability on each label is said [c]; None: from a half on.
     """
-    ranked = {"most wrong": wrongness(prediction, target, task.kind)}
+    ranked = {"most wrong": _wrongness(task, prediction, target)}
     unsure = uncertainty(prediction, task.kind)
     if unsure is not None:
         ranked["most uncertain"] = unsure
@@ -31,12 +34,20 @@ def telling_examples(
                 index=index,
                 said=_said(task, prediction[index], None, thresholds),
                 true=_said(task, prediction[index], target[index]),
-                shown=dict(task.show("test", index)),
+                shown={str(name): str(text) for name, text in task.show("test", index).items()},
             )
             for index in values.argsort(descending=True, stable=True)[:_SHOWN].tolist()
         )
         for name, values in ranked.items()
     }
+
+
+def _wrongness(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
+    """[n]; by the task's own loss where predicted values and targets differ in shape, as logits [n, l, c] and classes
+    [n, l] do."""
+    if task.kind == "regression" and prediction.shape != target.shape:
+        return task.loss(prediction, target)
+    return wrongness(prediction, target, task.kind)
 
 
 def _said(task: Task, prediction: Tensor, target: Tensor | None, thresholds: Tensor | None = None) -> str:
@@ -51,4 +62,4 @@ def _said(task: Task, prediction: Tensor, target: Tensor | None, thresholds: Ten
         chosen = torch.nonzero(prediction > least if target is None else target > 0.5)[:, 0].tolist()
         return ", ".join(names[i] if names else str(i) for i in chosen) or "none"
     values = (prediction if target is None else target).reshape(-1).tolist()
-    return ", ".join(f"{value:.4g}" for value in values)
+    return some([f"{value:.4g}" for value in values], _VALUES)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lab.errors import LabError
 from lab.lanes.engine import Engine
 from lab.record.folder import Record
+from lab.record.trials import read_trials
 from lab.response.findings import Coverage, Effect, Extrapolation, Importance, Interaction, Surface
 from lab.spec.plan import Direction
 from lab.spec.study import StudySpec
@@ -75,10 +77,19 @@ class Explained:
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> Explained | Withheld:
-    """Fit the forest to the explore stage's trials; trains nothing."""
+    """Fit the forest to the explore stage's trials; trains nothing. What it cannot explain, it withholds: nothing that
+    is trained later depends on it."""
     from lab.stages.explanation import explain
+    from lab.tasks.user_code import said_by
 
-    return explain(spec, record)
+    try:
+        return explain(spec, record)
+    except LabError:
+        raise
+    except Exception as error:  # of libraries, on trials that they were not made for
+        return Withheld(
+            f"the forest could not be fitted ({said_by(error)})", len(read_trials(record, "explore", spec.store))
+        )
 
 
 def _headline(artefact: Explained | Withheld) -> str:

@@ -18,6 +18,7 @@ from lab.stages import ensemble, refit
 from lab.stages.ensemble import BASELINE, Member
 from lab.stages.stage import Skipped
 from lab.tasks.baselines import prediction_of
+from lab.tasks.beside import Beside
 from lab.tasks.build import build_model
 from lab.tasks.checks import tried
 from lab.tasks.load import load_task
@@ -38,13 +39,20 @@ def member_outputs(task: Task, weights: Path, params: Params, x: Tensor) -> Tens
     """
     model = build_model(task, params, 0, task.model_input(_narrow(x[:1])))
     load_weights(model, weights)
+    return model_outputs(task, model, x)
+
+
+@torch.no_grad()
+def model_outputs(task: Task, model: nn.Module, x: Tensor) -> Tensor:
+    """What a model predicts for inputs [n, ...]; see `member_outputs`."""
     model.eval()
     if all(p.dtype != torch.float64 for p in model.parameters()):
         x = _narrow(x)
     batches = (task.model_input(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH))
     output = torch.cat([_call(model, batch) for batch in batches])
     # A temperature divides their logarithms, so unlikely classes must not all have become nothing.
-    return task.predict(output if task.kind == "regression" else output.double())
+    wide = output if task.kind == "regression" else output.double()
+    return tried(f"{type(task).__name__}.predict", lambda: task.predict(wide))
 
 
 def mean_prediction(task: Task, folder: Path, members: Sequence[Member], x: Tensor, temperature: float) -> Tensor:
@@ -73,8 +81,8 @@ def _narrow(x: Tensor) -> Tensor:
 def _call(model: nn.Module, x: Tensor) -> Tensor:
     try:
         output = model(x)
-    except RuntimeError as error:
-        message = str(error).splitlines()[0]
+    except Exception as error:  # a number of a word that training had not, say
+        message = (str(error) or type(error).__name__).splitlines()[0]
         raise TaskError(f"the model does not take inputs of shape {tuple(x.shape)}: {message}") from error
     assert isinstance(output, Tensor)  # part of the task contract
     return output
@@ -126,9 +134,14 @@ class Ensemble:
         """Inputs to predict for, from a user's file, as the task says."""
         return tried(f"{path}: {type(self._task).__name__}.read", lambda: self._task.read(path))
 
-    def scores(self, prediction: Tensor, y: Tensor) -> dict[str, float]:
-        """The task's metrics of a prediction of `predict`, as the report has them."""
-        return scores(prediction, y, self.kind, self._task.metrics, as_thresholds(self.thresholds, prediction))
+    def scores(self, prediction: Tensor, y: Tensor, beside: Beside | None = None) -> dict[str, float]:
+        """The task's metrics of a prediction of `predict`, as the report has them.
+
+        Args:
+            beside: a score that cannot be had is NaN, and is told there; without it, its error is raised.
+        """
+        thresholds = as_thresholds(self.thresholds, prediction)
+        return scores(prediction, y, self.kind, self._task.metrics, thresholds, beside)
 
     def predict(self, x: Any) -> Tensor:
         """Predictions for inputs [n, ...], prepared as the task's `data` prepares them.

@@ -42,6 +42,8 @@ class Refitted:
     """By metric."""
     examples: dict[str, tuple[Example, ...]] = field(default_factory=dict)
     """Those of the test split that it is most wrong, and least sure, about."""
+    lacks: tuple[str, ...] = ()
+    """What could not be made beside the models, and why."""
 
     @property
     def test_score(self) -> float:
@@ -70,6 +72,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     from lab.stages.baselines import fit_again
     from lab.stages.examples import telling_examples
     from lab.stages.predictor import as_thresholds, mean_prediction
+    from lab.tasks.beside import Beside
     from lab.tasks.task import TRAIN_AND_VALID, Task
     from lab.training.ensemble import scores
 
@@ -105,6 +108,10 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     thresholds = as_thresholds(chosen.thresholds, prediction)
     if not torch.isfinite(prediction).all():
         return Skipped("what was trained on training and validation rows predicts numbers that are not finite")
+    beside = Beside()
+    scored = scores(prediction, y, task.kind, task.metrics, thresholds, beside)
+    none: dict[str, tuple[Example, ...]] = {}
+    examples = beside.made("examples", lambda: telling_examples(task, prediction, y, thresholds), none)
     return Refitted(
         metric=task.metric,
         trained_on=sum(len(task.data(split)[0]) for split in TRAIN_AND_VALID),
@@ -113,8 +120,9 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
         lost=len(rows) - len(whole),
         members=tuple(members),
         temperature=chosen.temperature,
-        test=scores(prediction, y, task.kind, task.metrics, thresholds),
-        examples=telling_examples(task, prediction, y, thresholds),
+        test=scored,
+        examples=examples,
+        lacks=beside.lacks,
     )
 
 

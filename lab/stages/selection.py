@@ -6,10 +6,11 @@ Shapes: m members, n examples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,11 +20,21 @@ from lab.record.estimators import pack_estimator
 from lab.record.folder import Record, write_bytes
 from lab.spec.study import StudySpec
 from lab.stages.baselines import FittedBaseline, fit_baselines, scored
-from lab.stages.ensemble import BASELINE, ChosenEnsemble, Control, Ensembled, FailedBaseline, Member, baseline_file
+from lab.stages.ensemble import (
+    BASELINE,
+    ChosenEnsemble,
+    Control,
+    Ensembled,
+    Example,
+    FailedBaseline,
+    Member,
+    baseline_file,
+)
 from lab.stages.examples import telling_examples
 from lab.stages.final import CYCLICAL, LONG, MODELS, MORE, NO_HERO, SHORTER, Run
 from lab.stages.predictor import member_outputs
 from lab.stages.statistics import mean_interval
+from lab.tasks.beside import Beside
 from lab.tasks.checks import check_data
 from lab.tasks.task import Data, Task
 from lab.training.ensemble import (
@@ -49,7 +60,7 @@ class _Predicts(Protocol):
 
 
 @dataclass(frozen=True)
-class _Trained:
+class Trained:
     """A snapshot with its predictions."""
 
     run: Run
@@ -62,16 +73,20 @@ class _Trained:
 
 
 @dataclass(frozen=True)
-class _Joining:
-    """A model of another kind, kept in `final/`, with its predictions."""
+class Joining:
+    """A model of another kind that may join, and that is kept in `final/` if it does, with its predictions."""
 
     name: str
-    file: str
     valid: Tensor
     test: Tensor
+    kept: bytes
 
     def member(self, weight: float) -> Member:
-        return Member(self.file, {}, weight, role=BASELINE, name=self.name)
+        return Member(baseline_file(self.name), {}, weight, role=BASELINE, name=self.name)
+
+
+_Groups: TypeAlias = "list[Sequence[Trained | Joining]]"
+"""Models that are averaged alike."""
 
 
 def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -> Ensembled:
@@ -83,28 +98,54 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
     check_data(task, "test")
     valid, test = task.data("valid"), task.data("test")
     trained = _predict(task, record, runs, valid, test)
-    pool = [t for t in trained if t.run.role in MODELS]
-    if not pool:
+    if not any(t.run.role in MODELS for t in trained):
         raise StudyError("ensemble: no final model left weights; look at final.json")
-    judge = _Judge(task, valid[1], test[1])
-    beside = fit_baselines(spec, task, pool[0].valid.shape[1:])
-    joining = {kept[0].name: kept for fitted in beside if (kept := _joining(fitted))}
-    groups: list[Sequence[_Trained | _Joining]] = [
-        *judge.of_better_length(_alike(pool)),
-        *([model] for model, _ in joining.values()),
-    ]
-    selection = judge.choose(groups)
+    beside = Beside()
+    fitted = beside.made("baselines", lambda: fit_baselines(spec, task, trained[0].valid.shape[1:]), [])
+    joining = [joins for one in fitted if (joins := _joining(one))]
+    ensembled = conclude(task, runs, trained, valid[1], test[1], beside, joining)
+    chosen = {member.name: member.file for member in ensembled.chosen.members}
+    for joins in joining:
+        if joins.name in chosen:
+            write_bytes(record.final_folder / chosen[joins.name], joins.kept)
+    baselines = beside.made("baselines", lambda: tuple(scored(spec, task, one) for one in fitted), ())
+    return replace(ensembled, baselines=baselines, lacks=beside.lacks)
+
+
+def _joining(fitted: FittedBaseline | FailedBaseline) -> Joining | None:
+    """A baseline as a candidate; None where it may not join, or cannot be kept."""
+    if isinstance(fitted, FailedBaseline) or not fitted.untrained.joins:
+        return None
+    kept = pack_estimator(fitted.estimator)
+    return None if kept is None else Joining(fitted.untrained.name, fitted.valid, fitted.test, kept)
+
+
+def conclude(
+    task: Task,
+    runs: Sequence[Run],
+    trained: Sequence[Trained],
+    valid_y: Tensor,
+    test_y: Tensor,
+    beside: Beside,
+    joining: Sequence[Joining] = (),
+) -> Ensembled:
+    """What is chosen among trained snapshots and the models that may join them, with its scores and controls.
+
+    Only the averages themselves have to succeed: what else fails is told in `beside`, and done without.
+    """
+    pool = [t for t in trained if t.run.role in MODELS]
+    judge = _Judge(task, valid_y, test_y, beside)
+    groups, selection = judge.choose(_alike(pool), joining)
     weights = [weight / len(group) for group, weight in zip(groups, selection.weights, strict=True) for _ in group]
     ordered = [member for group in groups for member in group]
     members = tuple(t.member(weight) for t, weight in zip(ordered, weights, strict=True) if weight > 0)
-    for member in members:
-        if member.name:
-            write_bytes(record.final_folder / member.file, joining[member.name][1])
     decided = judge.calibrated(judge.average(ordered, weights))
+    none: dict[str, tuple[Example, ...]] = {}
+    examples = beside.made("examples", lambda: telling_examples(task, decided.test, test_y, decided.thresholds), none)
     return Ensembled(
         metric=task.metric,
         kind=task.kind,
-        test_examples=len(test[0]),
+        test_examples=len(test_y),
         chosen=ChosenEnsemble(
             members=members,
             temperature=decided.temperature,
@@ -114,16 +155,15 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
             test=judge.scores(decided),
             start_valid_loss=selection.start_loss,
         ),
-        controls=_controls(judge, trained),
+        controls=beside.made("controls", lambda: _controls(judge, trained), ()),
         direction=task.direction,
-        baselines=tuple(scored(spec, task, fitted) for fitted in beside),
-        examples=telling_examples(task, decided.test, test[1], decided.thresholds),
+        examples=examples,
     )
 
 
-def _predict(task: Task, record: Record, runs: tuple[Run, ...], valid: Data, test: Data) -> list[_Trained]:
+def _predict(task: Task, record: Record, runs: tuple[Run, ...], valid: Data, test: Data) -> list[Trained]:
     return [
-        _Trained(
+        Trained(
             run, name, *(member_outputs(task, record.final_folder / name, run.params, x) for x in (valid[0], test[0]))
         )
         for run in runs
@@ -131,21 +171,10 @@ def _predict(task: Task, record: Record, runs: tuple[Run, ...], valid: Data, tes
     ]
 
 
-def _joining(fitted: FittedBaseline | FailedBaseline) -> tuple[_Joining, bytes] | None:
-    """A baseline as a candidate, and as it is kept; None where it may not join, or cannot be kept."""
-    if isinstance(fitted, FailedBaseline) or not fitted.untrained.joins:
-        return None
-    content = pack_estimator(fitted.estimator)
-    if content is None:
-        return None
-    name = fitted.untrained.name
-    return _Joining(name, baseline_file(name), fitted.valid, fitted.test), content
-
-
-def _alike(pool: list[_Trained]) -> list[list[_Trained]]:
+def _alike(pool: list[Trained]) -> list[list[Trained]]:
     """Members that differ in their seeds alone, the longest 1cycle runs first: a choice among seeds would not outlast
     them, since other seeds are trained for what is handed out."""
-    groups: dict[tuple[str, int], list[_Trained]] = {}
+    groups: dict[tuple[str, int], list[Trained]] = {}
     for member in pool:
         groups.setdefault((member.run.role, member.run.snapshots.index(member.file)), []).append(member)
     return sorted(groups.values(), key=lambda group: MODELS.index(group[0].run.role))
@@ -163,10 +192,11 @@ class _Calibrated:
 class _Judge:
     """Losses on the validation split, scores on the test split."""
 
-    def __init__(self, task: Task, valid_y: Tensor, test_y: Tensor) -> None:
+    def __init__(self, task: Task, valid_y: Tensor, test_y: Tensor, beside: Beside) -> None:
         self._task = task
         self._valid_y = valid_y
         self._test_y = test_y
+        self._beside = beside
 
     def loss(self, prediction: Tensor) -> Tensor:
         """On each validation example: negative log-likelihood once calibrated, or the task's own loss of values."""
@@ -176,7 +206,7 @@ class _Judge:
         temperature = fit_temperature(prediction, self._valid_y, kind)
         return negative_log_likelihood(cooled(prediction, temperature, kind), self._valid_y)
 
-    def of_better_length(self, groups: list[list[_Trained]]) -> list[list[_Trained]]:
+    def of_better_length(self, groups: list[list[Trained]]) -> list[list[Trained]]:
         """The groups without the 1cycle runs of one length: of the longer, if the mean of the shorter surely has less
         loss."""
         by_role = {group[0].run.role: group for group in groups}
@@ -186,10 +216,20 @@ class _Judge:
         worse = LONG if surely_positive(gain) else SHORTER
         return [group for group in groups if group[0].run.role != worse]
 
-    def choose(self, groups: Sequence[Sequence[_Predicts]]) -> Selection:
-        """From the plain mean of the first group, as far as another surely helps."""
-        means = [self.average(group)[0] for group in groups]
-        return gated(torch.stack(means), len(groups[0]), self.loss)
+    def choose(self, groups: list[list[Trained]], joining: Sequence[Joining]) -> tuple[_Groups, Selection]:
+        """The groups of the better length and what may join them, and a choice: from the plain mean of the first, as
+        far as another surely helps; that alone, where losses cannot be had."""
+        alone: tuple[_Groups, Selection] = (
+            [*groups],
+            Selection((len(groups[0]), *[0] * (len(groups) - 1)), math.nan, math.nan),
+        )
+        return self._beside.made("choice", lambda: self._gated(groups, joining), alone)
+
+    def _gated(self, groups: list[list[Trained]], joining: Sequence[Joining]) -> tuple[_Groups, Selection]:
+        candidates: _Groups = [*self.of_better_length(groups)]
+        candidates += [[one] for one in joining]
+        means = [self.average(group)[0] for group in candidates]
+        return candidates, gated(torch.stack(means), len(candidates[0]), self.loss)
 
     @staticmethod
     def average(pool: Sequence[_Predicts], weights: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
@@ -199,17 +239,19 @@ class _Judge:
 
     def calibrated(self, prediction: tuple[Tensor, Tensor]) -> _Calibrated:
         """A prediction on the test split with the temperature and thresholds that the validation split asks for."""
-        on_valid, on_test = prediction
-        temperature = fit_temperature(on_valid, self._valid_y, self._task.kind)
-        on_valid, on_test = (cooled(p, temperature, self._task.kind) for p in (on_valid, on_test))
-        return _Calibrated(temperature, thresholds_of(self._task, on_valid, self._valid_y), on_test)
+        (on_valid, on_test), kind, made = prediction, self._task.kind, self._beside.made
+        temperature = made("temperature", lambda: fit_temperature(on_valid, self._valid_y, kind), 1.0)
+        cool = cooled(on_valid, temperature, kind)
+        thresholds = made("thresholds", lambda: thresholds_of(self._task, cool, self._valid_y), None)
+        return _Calibrated(temperature, thresholds, cooled(on_test, temperature, kind))
 
     def scores(self, decided: _Calibrated) -> dict[str, float]:
         """On the test split."""
-        return scores(decided.test, self._test_y, self._task.kind, self._task.metrics, decided.thresholds)
+        kind, metrics = self._task.kind, self._task.metrics
+        return scores(decided.test, self._test_y, kind, metrics, decided.thresholds, self._beside)
 
 
-def _controls(judge: _Judge, trained: list[_Trained]) -> tuple[Control, ...]:
+def _controls(judge: _Judge, trained: Sequence[Trained]) -> tuple[Control, ...]:
     """Every other way to spend a budget: that of one run, over seeds, and that of all that is handed out."""
     long, shorter, cyclical, more, unsearched = (
         [t for t in trained if t.run.role == role] for role in (LONG, SHORTER, CYCLICAL, MORE, NO_HERO)
@@ -238,6 +280,6 @@ def _controls(judge: _Judge, trained: list[_Trained]) -> tuple[Control, ...]:
     return tuple(rows)
 
 
-def _by_seed(trained: list[_Trained]) -> list[list[_Trained]]:
+def _by_seed(trained: Sequence[Trained]) -> list[list[Trained]]:
     """The snapshots of each run."""
     return [list(group) for _, group in groupby(trained, key=lambda t: t.run.seed)]

@@ -31,6 +31,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         RecordError: the data are not those that the study began with.
         LabError: they cannot be trained on.
     """
+    from lab.stages.rehearsal import rehearse
     from lab.tasks.checks import check_data, check_refit, check_trainable
     from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
     from lab.training.trainer import steps_per_epoch
@@ -47,11 +48,15 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     task.cache = record.data_folder.resolve()
     spec = spec.model_copy(update={"task": replace(spec.task, opened=task, assumed=task.assumed)})
     description = task.describe()
+    lacks: tuple[str, ...] = ()
     if record.begun:
         for split in TRAIN_AND_VALID:
             check_data(task, split)
     else:
-        check_trainable(task, template_params(spec.space, {BATCH_SIZE: spec.batch_size}))
+        middle = template_params(spec.space, {BATCH_SIZE: spec.batch_size})
+        check_trainable(task, middle)
+        lacks = rehearse(task, middle)
+    check_data(task, "test")
     if spec.final.refit:
         check_refit(task)
     for size in sizes:
@@ -69,7 +74,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
             f"{record.task_path}: the data are not those that the study began with; restore them, or run the "
             "study with another --dir"
         )
-    return spec, description.warnings
+    return spec, (*description.warnings, *lacks)
 
 
 def _digest(task: Task) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import RecordError, SpecError
+from lab.errors import LabError, RecordError, SpecError
 from lab.lanes.engine import Engine
 from lab.record.folder import Record, write_bytes
 from lab.record.provenance import provenance
@@ -36,6 +36,7 @@ from lab.study.undecided import is_same, lines, with_undecided
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.load import check_reference
 from lab.tasks.to_spec import spec_value
+from lab.tasks.user_code import said_by
 
 if TYPE_CHECKING:
     from lab.tasks.task import Task, TrialFunction
@@ -243,6 +244,8 @@ class Study:
             if stage.trainings:
                 write_trials(self.spec, self.record, TRAINS)
             display.say(f"{stage.name:9} {time.monotonic() - begin:.1f} s: {stage.said(artefact)}")
+            for line in getattr(artefact, "lacks", ()):
+                display.say(f"warning   {line}")
             if tracker is not None:
                 tracker.stage(stage, artefact)
 
@@ -266,10 +269,14 @@ class Study:
 
     def _finish(self, display: Display, until: str | None, tracker: Tracker | None) -> None:
         if until is None or until == STAGES[-1].name:
-            from lab.report.page import write_report
+            try:
+                from lab.report.page import write_report
 
-            path = write_report(self.spec, self.record)
-            display.say(f"report    {path}")
+                display.say(f"report    {write_report(self.spec, self.record)}")
+            except LabError:
+                raise
+            except Exception as error:  # nothing that was trained depends on the page
+                display.say(f"warning   the report could not be written ({said_by(error)}); the study is complete")
         if tracker is not None:
             tracker.finish(self.record)
 

@@ -7,7 +7,8 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from lab.errors import LabError, TaskError
 from lab.tasks.build import build_model
 from lab.tasks.pairing import check_own_loss, check_own_scores, telling_rows
 from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task
+
+Point: TypeAlias = Callable[[Task, Mapping[str, Any]], str]
+"""A point of the contract: says what it found, or raises what is wrong."""
 
 _T = TypeVar("_T")
 _FEW = 4
@@ -71,7 +75,8 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
             )
         if created := sorted(dict(model.named_parameters()).keys() - names):
             raise TaskError(f"{name}.model: makes parameters in forward ({', '.join(created)}): make them in __init__")
-        _check_kind(task, output, y)
+        for target in (y, task.data("valid")[1]):
+            _check_kind(task, output, target)
         loss = tried(f"{name}.loss", lambda: task.loss(output, y[:few]))
         if not isinstance(loss, Tensor) or loss.shape != (few,):
             got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
@@ -138,6 +143,8 @@ def _check_kind(task: Task, output: Any, target: Tensor) -> None:
             raise TaskError(f"{name}.data: multilabel needs targets [n, c] of 0 and 1; got {got}")
         if not isinstance(output, Tensor) or output.shape[1:] != target.shape[1:]:
             raise TaskError(f"{name}.model: multilabel needs logits [n, {target.shape[1]}]; got {shape}")
+    if task.kind != "regression" and task.class_names and len(task.class_names) != output.shape[1]:
+        raise TaskError(f"{name}.class_names: {len(task.class_names)} names for the model's {output.shape[1]} logits")
 
 
 def tried(where: str, call: Callable[[], _T]) -> _T:
@@ -186,13 +193,19 @@ class Finding:
     said: str
 
 
-def contract_suite(task: Task, params: Mapping[str, Any], again: Callable[[], Task] | None = None) -> Iterator[Finding]:
+def contract_suite(
+    task: Task,
+    params: Mapping[str, Any],
+    again: Callable[[], Task] | None = None,
+    more: Mapping[str, Point] = MappingProxyType({}),
+) -> Iterator[Finding]:
     """Every point of the contract in turn, each with what it found in plain words; later points need the first.
 
     Args:
         again: builds the task anew, as every worker does.
+        more: further points by name, tried last.
     """
-    points: tuple[tuple[str, Callable[[Task, Mapping[str, Any]], str]], ...] = (
+    points: tuple[tuple[str, Point], ...] = (
         ("data, model, loss and metrics fit together", _fits),
         ("the same data whenever they are asked for", partial(_same_data, again=again)),
         ("splits share no examples", _no_overlap),
@@ -202,6 +215,7 @@ def contract_suite(task: Task, params: Mapping[str, Any], again: Callable[[], Ta
         ("predictions can be averaged", _predicts),
         ("what it fitted survives JSON", _restores),
         ("it can travel to a worker", _travels),
+        *more.items(),
     )
     for name, point in points:
         finding = _found(name, partial(point, task, params))
@@ -260,7 +274,6 @@ def check_refit(task: Task) -> None:
     Raises:
         TaskError: nearly all of the test inputs are among the validation inputs, and not among those trained on.
     """
-    check_data(task, "test")
     test, valid = _rows(task.data("test")), _rows(task.data("valid"))
     inside = test & valid
     if len(inside) < _MOST_INSIDE * len(test) or len(test & _rows(task.data("train"))) > len(inside) / 2:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
+from lab.tasks.beside import Beside
 from lab.tasks.metrics import Decided
 from lab.tasks.task import Kind, Metric
 
@@ -167,6 +169,7 @@ def scores(
     kind: Kind,
     metrics: Mapping[str, Metric],
     thresholds: Tensor | None = None,
+    beside: Beside | None = None,
 ) -> dict[str, float]:
     """A task's metrics of a prediction; for probabilities also negative log-likelihood and calibration error.
 
@@ -175,18 +178,30 @@ def scores(
 
     Args:
         thresholds: from which probability on each label is said [c], fitted on other examples; None: from a half on.
+        beside: a score that cannot be had is NaN, and is told there; without it, its error is raised.
     """
     output = to_output(prediction, kind)
     decided = output if thresholds is None else output - thresholds.to(output.dtype).logit()
-    scores = {
-        name: float(metric.at_half(decided, target) if isinstance(metric, Decided) else metric(output, target))
+    asked: dict[str, Callable[[], Any]] = {
+        name: partial(metric.at_half, decided, target)
+        if isinstance(metric, Decided)
+        else partial(metric, output, target)
         for name, metric in metrics.items()
     }
-    if kind == "regression":
-        return scores
-    scores["nll"] = float(negative_log_likelihood(prediction, target).mean())
+    if kind != "regression":
+        asked["nll"] = lambda: negative_log_likelihood(prediction, target).mean()
+        asked["calibration_error"] = partial(_calibration_error, prediction, target, kind)
+    if beside is None:
+        return {name: float(score()) for name, score in asked.items()}
+    return {
+        name: beside.made(f"the score {name}", lambda score=score: float(score()), math.nan)  # type: ignore[misc]
+        for name, score in asked.items()
+    }
+
+
+def _calibration_error(prediction: Tensor, target: Tensor, kind: Kind) -> float:
     if kind == "classification":
         error = multiclass_calibration_error(prediction, target, num_classes=prediction.shape[1], n_bins=15)
     else:
         error = binary_calibration_error(prediction.flatten(), target.flatten().long(), n_bins=15)
-    return scores | {"calibration_error": float(error)}
+    return float(error)

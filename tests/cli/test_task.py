@@ -34,7 +34,7 @@ def test_a_new_task_keeps_the_contract_and_so_does_its_test(
     for path in tmp_path.iterdir():
         assert not {"NAME", "FILE"} & set(path.read_text().replace(".", " ").split())
     checked = _run(capsys, monkeypatch, "task", "check", "fresh_task.py:FreshTask", "--set", "examples=200")
-    assert len([line for line in checked.splitlines() if line.startswith("ok  ")]) == 9
+    assert len([line for line in checked.splitlines() if line.startswith("ok  ")]) == 10
     assert "classification, scored by accuracy; 120 train, 40 valid, 40 test" in checked
     runpy.run_path("test_fresh_task.py")["test_it_keeps_the_contract"]()
 

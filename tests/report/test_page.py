@@ -174,3 +174,14 @@ def test_user_text_is_escaped(study: Study) -> None:
 def test_the_page_stands_in_the_wheel() -> None:
     assert (ROOT / "lab/report/templates/page.html.j2").is_file()
     assert "report/templates/*.j2" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_a_plot_that_cannot_be_drawn_is_left_out_and_told(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise ValueError("nothing to draw")
+
+    monkeypatch.setattr(page.plots, "history_figure", broken)
+    html = render(study.spec, study.record)
+    assert "plot history: left out (ValueError: nothing to draw)." in html
+    assert 'id="history"' not in html
+    assert 'id="curves"' in html

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lab.stages import selection
+from lab.record.folder import Record, read_json, write_json
+from lab.stages import refit, selection
+from lab.stages.ensemble import STAGE, ChosenEnsemble, Ensembled, Member
 from lab.stages.final import CYCLICAL, LONG, SHORTER, Run
+from lab.tasks.beside import Beside
 from lab.tasks.digits import Digits
 
 
 def _trained(role: str, seed: int, logits: Tensor, file: str = "a", snapshots: tuple[str, ...] = ("a",)) -> Any:
     run = Run(role, seed, seed, {}, 4, "completed", 0.9, snapshots)
-    return selection._Trained(run, file, logits.softmax(1), logits.softmax(1))
+    return selection.Trained(run, file, logits.softmax(1), logits.softmax(1))
 
 
 def _sure(target: Tensor, right: float, generator: torch.Generator) -> Tensor:
@@ -28,14 +33,14 @@ def _sure(target: Tensor, right: float, generator: torch.Generator) -> Tensor:
 def test_the_choice_begins_with_the_1cycle_runs_and_takes_what_surely_helps() -> None:
     task, generator = Digits(), torch.Generator().manual_seed(0)
     y = task.data("valid")[1]
-    judge = selection._Judge(task, y, y)
+    judge = selection._Judge(task, y, y, Beside())
     long = [_trained(LONG, seed, _sure(y, 4.0, generator)) for seed in range(3)]
     useless = [_trained(CYCLICAL, seed, _sure(y, -4.0, generator)) for seed in (7, 8)]
     groups = selection._alike([*useless, *long])
     assert [[t.run.role for t in group] for group in groups] == [[LONG] * 3, [CYCLICAL] * 2]
-    assert judge.choose(groups).counts == (3, 0)
+    assert judge.choose(groups)[1].counts == (3, 0)
     better = [_trained(CYCLICAL, seed, _sure(y, 12.0, generator)) for seed in (7, 8)]
-    assert judge.choose(selection._alike([*better, *long])).counts[1] > 0
+    assert judge.choose(selection._alike([*better, *long]))[1].counts[1] > 0
 
 
 def test_snapshots_of_a_cycle_are_one_group_whatever_their_seed() -> None:
@@ -50,7 +55,7 @@ def test_snapshots_of_a_cycle_are_one_group_whatever_their_seed() -> None:
 def test_shorter_runs_are_taken_where_longer_ones_are_surely_worse() -> None:
     task, generator = Digits(), torch.Generator().manual_seed(0)
     y = task.data("valid")[1]
-    judge = selection._Judge(task, y, y)
+    judge = selection._Judge(task, y, y, Beside())
     long = [_trained(LONG, seed, _sure(y, 4.0, generator)) for seed in range(3)]
     for right, first in ((7.0, SHORTER), (4.0, LONG), (1.0, LONG)):
         if right == 4.0:
@@ -59,3 +64,19 @@ def test_shorter_runs_are_taken_where_longer_ones_are_surely_worse() -> None:
             shorter = [_trained(SHORTER, seed, _sure(y, right, generator)) for seed in range(3)]
         groups = judge.of_better_length(selection._alike([*long, *shorter]))
         assert [[t.run.role for t in group] for group in groups] == [[first] * 3]
+
+
+def test_a_loss_that_could_not_be_had_is_not_taken_for_an_earlier_versions(tmp_path: Path) -> None:
+    """Those are not trained once more."""
+    chosen = ChosenEnsemble((Member("a", {}, 1.0),), 1.0, math.nan, 4, {"rmse": 0.5}, start_valid_loss=math.nan)
+    ensembled = Ensembled("rmse", "regression", 3, chosen, (), lacks=("choice: left out (ValueError: none)",))
+    record = Record(tmp_path)
+    again = STAGE.write(record, ensembled)
+    assert isinstance(again, Ensembled)
+    assert again.lacks == ensembled.lacks
+    assert again.chosen.start_valid_loss is not None
+    assert refit.STAGE.needless(record) is None
+    earlier = read_json(STAGE.path(record))
+    del earlier["chosen"]["start_valid_loss"]
+    write_json(STAGE.path(record), earlier)
+    assert refit.STAGE.needless(record) is not None

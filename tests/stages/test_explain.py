@@ -20,6 +20,7 @@ from lab.spec.trial import Outcome, Trial
 from lab.stages import explain, explanation
 from lab.stages.explain import Explained, Withheld
 from lab.study.study import Study
+from tests.small import small_spec
 
 TASK = '''"""Scores of known shapes."""
 from collections.abc import Iterator
@@ -195,3 +196,15 @@ def test_losses_stand_in_for_scores_where_all_are_of_whole_runs() -> None:
     assert found is not None
     np.testing.assert_allclose(np.exp(found), [1.0, 2.0, 2.0], err_msg="a diverged one is the worst, whatever it had")
     assert explanation._log_losses([*rows, _row(3, Outcome.PRUNED, 3.0)]) is None
+
+
+def test_a_forest_that_cannot_be_fitted_is_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is trained later depends on it."""
+
+    def broken(*arguments: Any) -> Explained:
+        raise ValueError("not this\nspace")
+
+    monkeypatch.setattr(explanation, "explain", broken)
+    monkeypatch.setattr(explain, "read_trials", lambda *arguments: [1, 2, 3])
+    found = explain.run(small_spec(), Record(tmp_path), None)  # type: ignore[arg-type]
+    assert found == Withheld("the forest could not be fitted (ValueError: not this space)", 3)
