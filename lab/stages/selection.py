@@ -216,7 +216,7 @@ class _Judge:
         worse = LONG if surely_positive(gain) else SHORTER
         return [group for group in groups if group[0].run.role != worse]
 
-    def choose(self, groups: list[list[Trained]], joining: Sequence[Joining]) -> tuple[_Groups, Selection]:
+    def choose(self, groups: list[list[Trained]], joining: Sequence[Joining] = ()) -> tuple[_Groups, Selection]:
         """The groups of the better length and what may join them, and a choice: from the plain mean of the first, as
         far as another surely helps; that alone, where losses cannot be had."""
         alone: tuple[_Groups, Selection] = (
