@@ -188,6 +188,9 @@ class Job:
     checkpoint_s: float = 30.0
     store: Store | None = None
     """None: the journal in the study folder."""
+    working_folder: Path | None = None
+    """The driver's, for lanes in other processes: what a user's task opens by a relative path lies there. None: this
+    process's own."""
 
     @property
     def trials(self) -> int:

@@ -261,6 +261,28 @@ def test_lanes_are_handed_what_the_driver_has_read(engine: Engine, name: str, el
     assert table(tmp_path / "s") == table(tmp_path / "t")
 
 
+RELATIVE = """
+from pathlib import Path
+from lab.tasks.digits import Digits
+
+class Relative(Digits):
+    def data(self, split):
+        assert Path("here.txt").read_text() == "yes"
+        return super().data(split)
+"""
+
+
+def test_a_task_opens_what_lies_in_the_drivers_folder(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both the file that holds it and the data that it reads may be given by a relative path."""
+    (tmp_path / "own.py").write_text(RELATIVE)
+    (tmp_path / "here.txt").write_text("yes")
+    monkeypatch.chdir(tmp_path)
+    plan = (Trial({"max_lr": 0.01, "cycles": 1, "dropout": 0.0}, seed=0, epochs=1, role="x"),)
+    assert engine.run(job(tmp_path / "s", task=TaskRef("own.py:Relative"), plan=plan)).counts == {"completed": 1}
+
+
 def test_too_many_failures_end_the_stage_with_the_last_reason(engine: Engine, bad_task: Path, tmp_path: Path) -> None:
     task = TaskRef("bad.py:Fails", {}, str(bad_task))
     space = Space({**SPACE, "dropout": Choice((0.2, 0.4))})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,6 +16,9 @@ from lab.spec.plan import Job, TaskRef
 from lab.tasks.load import load_task
 from lab.tasks.task import TRAIN_AND_VALID, Task
 from lab.training.snapshots import pack, unpack
+
+_BEFORE_TUNE = "TUNE_ORIG_WORKING_DIR"
+"""The variable in which Tune leaves the folder that a lane's process had before."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,8 @@ class DataTransfer:
         if task is not self._task:
             self._task = task
             self._address = ray.put(_content(task)) if isinstance(task, Task) and task.takes else None
-        return replace(job, task=replace(job.task, opened=None, handed=self._address))
+        task_ref = replace(job.task, opened=None, handed=self._address)
+        return replace(job, task=task_ref, working_folder=_working_folder())
 
 
 class OpenedTask:
@@ -53,11 +60,13 @@ class OpenedTask:
         self._task: object = None
 
     def in_job(self, job: Job) -> Job:
-        """The job with the user's file where this machine has it, and with the task opened where it was handed over.
+        """The job with the user's file where this machine has it, and with the task opened where it was handed over;
+        from then on this process works in the driver's folder, as lanes in the driver itself do.
 
         Raises:
             LabError: the task cannot be made here.
         """
+        _go_to(job.working_folder)
         ref = code_transfer.arrived(job.task, self._module)
         if ref.handed is None:
             return replace(job, task=ref)
@@ -65,6 +74,23 @@ class OpenedTask:
             self._task = _opened(ref)
             self._ref = replace(ref, instance=None)
         return replace(job, task=replace(ref, opened=self._task))
+
+
+def _working_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it was deleted
+        return None
+
+
+def _go_to(folder: Path | None) -> None:
+    """Leave the folder that Tune makes for a lane: for the driver's, or where this machine has none for that in which
+    Ray has put the files of a job that was sent."""
+    for place in (folder, os.environ.get(_BEFORE_TUNE)):
+        with contextlib.suppress(OSError):
+            if place is not None:
+                os.chdir(place)
+                return
 
 
 def _content(task: Task) -> _Content:
