@@ -82,11 +82,19 @@ def resume(
     track: Track = None,
     until: Until = None,
     trust: Trust = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="task.NAME=PATH", help="Where files have moved; repeatable.")
+    ] = None,
 ) -> None:
     """Go on with an interrupted study; nothing that was finished is done again."""
+    from lab.record.spec_file import parse_override, read_spec
     from lab.study.study import Study
 
-    _go(Study.open(folder, trust=trust), engine, address, lanes, None, track, until)
+    study = Study.open(folder, trust=trust)
+    if set_:
+        overrides = dict(parse_override(text) for text in set_)
+        study = Study.from_spec(read_spec(study.record.spec_path, overrides), folder)
+    _go(study, engine, address, lanes, None, track, until)
 
 
 @app.command()

@@ -72,6 +72,8 @@ def _root_overrides(value: dict[str, Any], overrides: Mapping[str, Any]) -> None
     if isinstance(task, dict):
         overridden = {name: v for name, v in task.items() if f"task.{name}" in overrides}
         task.update(rooted(str(task.get("kind")), overridden, Path.cwd()))
+        if isinstance(overridden.get("root"), str):
+            task["root"] = str(Path.cwd() / overridden["root"])
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,11 +15,12 @@ from lab.errors import LabError, RecordError
 from lab.record.folder import Record, json_form, write_json
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
 from lab.spec.optimizer import check_optimizer
-from lab.spec.plan import Training
+from lab.spec.plan import TaskRef, Training
 from lab.spec.points import template_params
 from lab.spec.study import StudySpec
 from lab.study.undecided import assumed
-from lab.tasks.load import load_task
+from lab.tasks.load import load_task, paths_of
+from lab.tasks.options import is_path
 
 if TYPE_CHECKING:
     from lab.tasks.task import Task
@@ -36,6 +38,8 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
     from lab.training.trainer import steps_per_epoch
 
+    if record.begun:
+        _check_places(spec.task, record)
     task = load_task(spec.task)
     if isinstance(task, TrialFunction):
         return spec, ()
@@ -75,6 +79,20 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
             "study with another --dir"
         )
     return spec, (*description.warnings, *lacks)
+
+
+def _check_places(task: TaskRef, record: Record) -> None:
+    """Say how a study goes on whose data have moved."""
+    for name in paths_of(task):
+        value = str(task.options.get(name, ""))
+        if not is_path(name, value):
+            continue
+        path = Path(task.root) / (value.rpartition(":")[0] if name == "metric" else value)
+        if not path.exists():
+            raise RecordError(
+                f"task.{name}: {path} does not exist; if it has moved, say where: lab study resume "
+                f"{shlex.quote(str(record.folder))} --set task.{name}=PATH"
+            )
 
 
 def _digest(task: Task) -> str:

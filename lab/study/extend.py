@@ -21,6 +21,7 @@ from lab.spec.space import Dimension, FromBounds
 from lab.spec.study import StudySpec
 from lab.stages import STAGES, bounds, explore
 from lab.stages.from_bounds import space_of
+from lab.study.same import unequal
 
 _OUTDATED = tuple(stage for stage in STAGES if stage.extended != "stays")
 """Stages whose artefacts more trials make out of date."""
@@ -140,10 +141,10 @@ def _take_back(record: Record) -> None:
 
 def _check(record: Record, old: StudySpec, new: StudySpec) -> None:
     before, after = old.model_dump(), new.model_dump()
-    changed = [name for name, value in before.items() if name not in _MAY_CHANGE and after[name] != value]
+    changed = [names for names in unequal(new.task, before, after) if names[0] not in _MAY_CHANGE]
     if changed:
-        allowed = "search.trials, space, until, confirm and final"
-        raise SpecError(changed[0], f"cannot change when a study is extended; allowed are {allowed}")
+        allowed = "search.trials, space, until, confirm and final, and where files lie"
+        raise SpecError(".".join(changed[0]), f"cannot change when a study is extended; allowed are {allowed}")
     searched = [name for name, value in before["search"].items() if name != "trials" and after["search"][name] != value]
     if searched:
         raise SpecError(f"search.{searched[0]}", "cannot change when a study is extended")

@@ -30,9 +30,10 @@ from lab.study.data import open_data, undone_if_refused
 from lab.study.objective import settled
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
+from lab.study.same import difference, moved
 from lab.study.stop import stop_on_interrupt
 from lab.study.tracking import Tracker
-from lab.study.undecided import is_same, lines, with_undecided
+from lab.study.undecided import lines, with_undecided
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.load import check_reference
 from lab.tasks.to_spec import spec_value
@@ -172,7 +173,8 @@ class Study:
             _check_tracking(track)
         with self.record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
             with undone_if_refused(self.record.folder, fresh):
-                self._write_spec()
+                if not self.record.begun:
+                    self._write_spec()
                 ahead = self._ahead(until)
                 doubts: tuple[str, ...] = ()
                 if ahead:  # what is complete needs its data no more
@@ -188,6 +190,9 @@ class Study:
                     if ranked is not None:
                         display.say(f"search    {ranked}")
                     doubts = (*data_doubts, *hyperparameter_doubts(self.spec))
+                if self.record.begun:  # not before its data were seen to be the same, where they have moved
+                    self._take_trials_along()
+                    self._write_spec()
                 if warm_start is not None:  # what trials are ranked by is settled
                     display.say(f"warm      {self._start_warm(Path(warm_start))}")
             for doubt in doubts:
@@ -198,6 +203,15 @@ class Study:
             self._finish(display, until, tracker)
         return self.result
 
+    def _take_trials_along(self) -> None:
+        """A database keeps trials under a name that follows from the spec, folders included."""
+        from lab.record.carry_over import copy_stages, go_on
+
+        before, now = Study.open(self.record.folder).spec.store, self.spec.store
+        if before is not None and now is not None and before != now:
+            copy_stages(self.record.folder, before, now, TRAINS)
+            go_on(self.record.folder, now, TRAINS, ())
+
     def _start_warm(self, source: Path) -> str:
         from lab.stages import warm_start
 
@@ -207,8 +221,9 @@ class Study:
         return warm_start.begin(self.spec, self.record, source)
 
     def _with_task(self, spec: StudySpec) -> StudySpec:
-        """The stored spec, with the task object where the caller has one."""
-        task = replace(self.spec.task, instance=spec.task.instance, opened=spec.task.opened, foreign=False)
+        """The stored spec, with the task object where the caller has one, and its files where the caller has them."""
+        task = moved(self.spec.task, spec.task)
+        task = replace(task, instance=spec.task.instance, opened=spec.task.opened, foreign=False)
         return self.spec.model_copy(update={"task": task})
 
     def _refuse_another_study(self) -> None:
@@ -216,10 +231,9 @@ class Study:
         if self.record.exists():
             # What another has begun may be gone on with by whoever asks the same in a spec of their own.
             stored = Study.open(folder).spec
-            if self.record.begun and not is_same(stored, self.spec):
-                raise RecordError(
-                    f"{folder}: holds another study ('{stored.name}', other settings); choose another --dir"
-                )
+            other = difference(stored, self.spec) if self.record.begun else None
+            if other is not None:
+                raise RecordError(f"{folder}: holds another study ('{stored.name}'): {other}; choose another --dir")
         elif folder.exists() and not (folder.is_dir() and self.record.only_begun()):
             raise RecordError(f"{folder}: is not empty and holds no study; choose another --dir")
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lab.spec.space import Choice, Space, Value
 from lab.spec.study import StudySpec
-from lab.study.budget import as_asked
-from lab.study.objective import as_stored
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.load import load_task, undecided_of
 
@@ -40,31 +38,6 @@ def lines(spec: StudySpec, load: bool = True) -> tuple[str, ...]:
         for name, undecided in undecided_of(spec.task, load).items()
         if name in spec.space
     )
-
-
-def is_same(stored: StudySpec, asked: StudySpec) -> bool:
-    """Whether a spec asks for the study that a folder holds: by this version, or by one that did not try its options.
-
-    Raises:
-        LabError: as `lab.tasks.load.load_task`; where the specs are equal as they stand, nothing is loaded.
-    """
-    if asked.budget is not None and asked.budget.asked is None:
-        stored = as_asked(stored)
-    held, asked = _what(stored), as_stored(asked, stored)
-    return held == _what(asked) or held in (_what(with_undecided(asked)), _what(_earlier(asked)))
-
-
-def _what(spec: StudySpec) -> dict[str, Any]:
-    """The question, without options that are left to their default: an earlier version had not all of them."""
-    what = spec.what()
-    return what | {"task": {name: value for name, value in what["task"].items() if value is not None}}
-
-
-def _earlier(spec: StudySpec) -> StudySpec:
-    """The spec as a version wrote it that had a default in place of `auto`."""
-    options = dict(spec.task.options)
-    options |= {name: u.earlier for name, u in undecided_of(spec.task).items() if name in options}
-    return spec.model_copy(update={"task": replace(spec.task, options=options)})
 
 
 def assumed(task: Task, spec: StudySpec) -> dict[str, Value]:

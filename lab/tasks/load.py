@@ -116,6 +116,21 @@ def undecided_of(ref: TaskRef, load: bool = True) -> Mapping[str, Undecided]:
     return task.undecided if hasattr(task, "undecided") else {}
 
 
+def paths_of(ref: TaskRef) -> tuple[str, ...]:
+    """The options of a spec's task that may name files or folders; a user's own code is imported to know.
+
+    Raises:
+        LabError: as `load_task`.
+    """
+    if ref.kind in BUILTIN:
+        return BUILTIN[ref.kind].options.paths()
+    made = ref.opened or ref.instance
+    if made is None:
+        check_reference(ref)
+        made = _named(ref)[0]
+    return tuple(getattr(made, "paths", ()))
+
+
 def _named(ref: TaskRef) -> tuple[Any, Path | None]:
     """What a reference names, and the file or the package's folder whose lines are the user's; None: all are ours."""
     if ref.kind in BUILTIN:

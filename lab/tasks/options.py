@@ -193,14 +193,13 @@ def _plain(value: Any) -> Any:
 
 def absolute(options: Mapping[str, Any], paths: Collection[str], folder: Path) -> dict[str, Any]:
     """Those options that are paths, made absolute, from `folder`."""
-    return {
-        name: str(folder / value)
-        for name, value in options.items()
-        if name in paths and isinstance(value, str) and _is_path(name, value)
-    }
+    return {name: str(folder / value) for name, value in options.items() if name in paths and is_path(name, value)}
 
 
-def _is_path(name: str, value: str) -> bool:
+def is_path(name: str, value: object) -> bool:
+    """Whether the value of an option that may be a path is one."""
+    if not isinstance(value, str):
+        return False
     if name == "metric":  # in a file of one's own, or a word
         return value.rpartition(":")[0].endswith(".py")
     return value != "" and not value.startswith(HUB)

@@ -245,7 +245,7 @@ def test_a_folder_that_holds_something_else(
 ) -> None:
     other = write_yaml(tmp_path / "other.yaml", small(seed=5))
     line = refuse(capsys, monkeypatch, "study", "run", other, "--dir", explored / "run")
-    assert "holds another study ('small', other settings)" in line
+    assert "holds another study ('small'): seed is 0 there and 5 here, and 2 more; choose another --dir" in line
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("precious")
     assert "is not empty and holds no study" in refuse(

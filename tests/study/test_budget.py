@@ -13,8 +13,8 @@ from lab.errors import RecordError, SpecError
 from lab.record.folder import read_json
 from lab.spec.study import StudySpec, parse_spec
 from lab.study.budget import as_asked, cost, divided, within
+from lab.study.same import difference
 from lab.study.study import Study
-from lab.study.undecided import is_same
 from tests.small import small
 
 _STEPS = 17.0
@@ -136,7 +136,7 @@ def test_a_study_keeps_to_its_budget_and_goes_on_with_the_same_plan(tmp_path: Pa
     page = (tmp_path / "run" / "report.html").read_text()
     assert "How the budget of 60 epochs was divided" in page
     assert all(decision.split("'")[0] in page for decision in plan.budget.decisions)
-    assert is_same(plan, parse_spec(asked))
+    assert difference(plan, parse_spec(asked)) is None
     for other in ("61 epochs", None):
         with pytest.raises(RecordError, match="holds another study"):
             Study.from_spec(parse_spec(asked | {"budget": other}), tmp_path / "run").run()
