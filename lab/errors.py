@@ -88,7 +88,8 @@ def plain(text: str) -> str:
 def one_line(text: str) -> str:
     """A message as one line, no longer than anybody reads."""
     line = plain(" ".join(text.split()))
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+    # What is wrong stands at the beginning, and what is allowed at the end.
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST * 3 // 4]} ... {line[-_LONGEST // 4 :]}"
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -69,14 +69,37 @@ def json_form(value: Any) -> Any:
     return value
 
 
+_MOST_JSON_BYTES = 2**28
+
+
+def read_bytes(path: Path, most_bytes: int | None = None) -> bytes:
+    """A file's bytes; nothing is waited for where it is no file.
+
+    Raises:
+        OSError: it cannot be read, is a device, a pipe or a folder, or is larger than `most_bytes`.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb", closefd=True) as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "Is no regular file", str(path))
+        if most_bytes is not None and status.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"Is larger than {most_bytes >> 20} MiB", str(path))
+        return file.read()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; `RecordError` in one line where it is anything else."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_bytes(path, _MOST_JSON_BYTES))
     except FileNotFoundError:
         raise RecordError(f"{path}: does not exist") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
         raise RecordError(f"{path}: cannot be read ({error})") from error
+    except RecursionError as error:
+        raise RecordError(f"{path}: cannot be read (it is nested too deep)") from error
     if not isinstance(value, dict):
         raise RecordError(f"{path}: holds no JSON object")
     return value

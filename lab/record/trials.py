@@ -23,6 +23,8 @@ from lab.spec.plan import ENDED, Store, study_name
 from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial
 
+_LONGEST_REASON = 300
+
 
 def readable(path: Path) -> AbstractContextManager[None]:
     return _JournalErrors(path)
@@ -167,7 +169,7 @@ def failures(rows: Iterable[TrialRow]) -> list[str]:
     """Reasons why trials failed, the most frequent first: each with its count and the last line of what was raised."""
     broken = (Outcome.FAILED, Outcome.OUT_OF_MEMORY)
     reasons = Counter((row.detail.strip().splitlines() or ["no reason"])[-1] for row in rows if row.outcome in broken)
-    return [f"{count} failed with: {reason}" for reason, count in reasons.most_common()]
+    return [f"{count} failed with: {reason[:_LONGEST_REASON]}" for reason, count in reasons.most_common()]
 
 
 def why_ended(record: Record, stage: str, store: Store | None = None) -> str | None:

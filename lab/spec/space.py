@@ -15,6 +15,10 @@ When: TypeAlias = Mapping[str, tuple[Value, ...]]
 """Other parameters and the values of theirs under which this one exists: all must hold."""
 
 
+_LARGEST_INT = 2**53
+_MOST_OPTIONS = 1000
+
+
 def _number(path: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         raise SpecError(path, f"{value!r} is not a finite number")
@@ -56,6 +60,8 @@ class Int:
         for end, value in (("low", self.low), ("high", self.high)):
             if not isinstance(value, int):
                 raise SpecError(f"{name}.{end}", f"{value!r} is not a whole number")
+            if abs(value) > _LARGEST_INT:
+                raise SpecError(f"{name}.{end}", f"{value!r} is beyond {_LARGEST_INT}, above which floats have gaps")
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Choice:
     def check(self, name: str) -> None:
         if not self.options:
             raise SpecError(f"{name}.choice", "is empty; at least one value is needed")
+        if len(self.options) > _MOST_OPTIONS:
+            raise SpecError(f"{name}.choice", f"has {len(self.options)} values; at most {_MOST_OPTIONS} are searched")
         for option in self.options:
             if not isinstance(option, (bool, int, float, str)) or option != option:  # NaN
                 raise SpecError(f"{name}.choice", f"{option!r} is not a number, a string or a boolean")

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlparse
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from lab.errors import SpecError, nearest
 from lab.spec.budget import Budget, parse_budget
+from lab.spec.plain_values import check_values, shown
 from lab.spec.plan import Recipe, Store, TaskRef, Training, Until, check_recipe, dump_task, parse_task
 from lab.spec.section import Section
 from lab.spec.space import Choice, Float, Int, Space, dump_dimension, ends, parse_dimension
@@ -37,6 +39,10 @@ def _dump_space(space: Space) -> dict[str, Any]:
 
 
 Positive = Annotated[int, Field(ge=1)]
+Few = Annotated[int, Field(ge=1, le=1000)]
+"""Seeds, candidates, snapshots: whoever writes more has slipped, and would wait for the list of them alone."""
+Many = Annotated[int, Field(ge=1, le=1_000_000)]
+"""Trials, epochs, rows of a batch."""
 TaskField = Annotated[TaskRef, BeforeValidator(parse_task), PlainSerializer(dump_task)]
 BudgetField = Annotated[Budget | None, BeforeValidator(parse_budget)]
 SpaceField = Annotated[Space, BeforeValidator(_parse_space), PlainSerializer(_dump_space)]
@@ -50,12 +56,12 @@ _WEIGHT_DECAYS = (0.001, 0.01, 0.1)
 class BoundsSpec(Section):
     """The learning-rate range test."""
 
-    seeds: Positive = 3
+    seeds: Few = 3
     weight_decays: list[Annotated[float, Field(ge=0)]] | None = Field(default=None, min_length=1)
     """None: see `affordable`."""
     dropouts: list[Annotated[float, Field(ge=0, lt=1)]] | None = Field(default=None, min_length=1)
     """None: the middle of the space's own range, where it has one."""
-    steps: Annotated[int, Field(ge=10)] = 100
+    steps: Annotated[int, Field(ge=10, le=1_000_000)] = 100
     start: Annotated[float, Field(gt=0)] = 1e-6
     end: Annotated[float, Field(gt=0)] = 10.0
     exponential: bool = True
@@ -93,8 +99,8 @@ class SearchSpec(Section):
 
     sampler: dict[str, Any] = Field(default_factory=lambda: {"kind": "forest"})
     pruner: dict[str, Any] = Field(default_factory=lambda: {"kind": "none"})
-    trials: Positive = 64
-    epochs: Positive = 27
+    trials: Many = 64
+    epochs: Many = 27
     max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     objective: Literal["metric", "loss", "auto"] = "metric"
     """What search and confirmation rank trials by: the task's metric, or the validation loss. `auto` is replaced before
@@ -109,17 +115,17 @@ class SearchSpec(Section):
 class ConfirmSpec(Section):
     """Fresh seeds for the best candidates."""
 
-    one_cycle: Positive = 3
-    several: Annotated[int, Field(ge=0)] = 2
-    seeds: Annotated[int, Field(ge=2)] = 4
+    one_cycle: Few = 3
+    several: Annotated[int, Field(ge=0, le=1000)] = 2
+    seeds: Annotated[int, Field(ge=2, le=1000)] = 4
 
 
 class FinalSpec(Section):
     """The final models: `epochs` each, on `seeds` seeds, and beside them shorter ones and a cyclical one."""
 
-    epochs: Positive = 60
-    seeds: Positive = 3
-    snapshots: Positive | Literal["auto"] = "auto"
+    epochs: Many = 60
+    seeds: Few = 3
+    snapshots: Few | Literal["auto"] = "auto"
     """Cycles of a cyclical run. `auto`: those that were confirmed, and no such run where it was clearly beaten."""
     refit: bool = True
     """Whether what was chosen is trained once more on training and validation rows together, and handed out so."""
@@ -148,9 +154,9 @@ class ExecutionSpec(Section):
 
     engine: Literal["auto", "ray", "local"] = "auto"
     """`auto`: `local` where training takes less time than starting Ray's lanes would save."""
-    lanes: Positive | Literal["auto"] = "auto"
-    width: Positive | Literal["auto"] = "auto"
-    stack: Positive | Literal["auto"] = "auto"
+    lanes: Many | Literal["auto"] = "auto"
+    width: Many | Literal["auto"] = "auto"
+    stack: Many | Literal["auto"] = "auto"
     """Slots that are trained as one stacked model, where trials differ in batch size or architecture."""
     path: Literal["auto", "stacked", "vmap", "sequential", "function"] = "auto"
     threads: Annotated[int, Field(ge=1, le=_MOST_THREADS)] | Literal["auto"] = "auto"
@@ -180,7 +186,7 @@ class StudySpec(Section):
     space: SpaceField
     schedule: Recipe = Recipe()
     optimizer: dict[str, Any] = Field(default_factory=lambda: {"kind": "adamw"})
-    batch_size: Positive = 64
+    batch_size: Many = 64
     bounds: BoundsSpec = BoundsSpec()
     search: SearchSpec = SearchSpec()
     until: Until = Until()
@@ -222,8 +228,7 @@ class StudySpec(Section):
         """A password in the spec would stand in `study.yaml` and in every copy of it."""
         if self.storage is not None:
             try:
-                parts = urlsplit(self.storage)
-                secret = parts.password is not None or "password" in parts.query
+                secret = _holds_password(self.storage)
             except ValueError:
                 raise SpecError("storage", "is no URL of a database") from None
             if secret:
@@ -295,6 +300,26 @@ class StudySpec(Section):
         return self.model_dump(exclude={"execution", "provenance"})
 
 
+_PASSWORD = re.compile(r"pass(?!file)|pwd|\bpw\b|secret|token", re.IGNORECASE)
+"""Names under which drivers take a password; `passfile` names the file that it stands in."""
+
+
+def _holds_password(address: str) -> bool:
+    """Whether a URL has a password: before the host, among the options, or in an option that is a list of them.
+
+    Raises:
+        ValueError: it is no URL.
+    """
+    parts = urlparse(address)
+    user, _, _ = parts.netloc.rpartition("@")
+    options = re.split(
+        r"[?&;#\s]",
+        unquote_plus(unquote_plus("&".join([parts.path.partition(";")[2], parts.params, parts.query, parts.fragment]))),
+    )
+    named = any(_PASSWORD.search(option.partition("=")[0]) for option in options if "=" in option)
+    return parts.password is not None or ":" in unquote_plus(unquote_plus(user)) or named
+
+
 def parse_spec(value: object) -> StudySpec:
     """A spec from plain values.
 
@@ -302,7 +327,8 @@ def parse_spec(value: object) -> StudySpec:
         SpecError: the first thing that is wrong, with its path, its value and what is allowed.
     """
     if not isinstance(value, Mapping):
-        raise SpecError("spec", f"{value!r} is not a mapping" if value is not None else "is empty")
+        raise SpecError("spec", f"{shown(value)} is not a mapping" if value is not None else "is empty")
+    check_values(value, "")
     try:
         return StudySpec.model_validate(dict(value))
     except ValidationError as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from socketserver import ThreadingMixIn
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
@@ -69,8 +70,20 @@ def _storage(record: Record, store: Store | None) -> BaseStorage:
     return storage
 
 
+def _is_here(host: str) -> bool:
+    """Whether a request was meant for this machine, by whatever port a tunnel has given it.
+
+    A page of the web can have its own name lead to this machine, and would read the study through its visitor's
+    browser, which still sends that name.
+    """
+    return urlsplit(f"//{host}").hostname in ("127.0.0.1", "localhost", "::1")
+
+
 def _looking_only(app: _Application) -> _Application:
     def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if not _is_here(environ.get("HTTP_HOST", "")):
+            start_response("403 Forbidden", [("Content-Type", "application/json")])
+            return [b'{"reason": "this dashboard is asked for by the name of localhost alone"}']
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "application/json")])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import TaskError
+from lab.tasks.memory import check_fits
+
+_MOST_NAMES = 20
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -44,11 +49,27 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = arrays.files
             if name not in names and len(names) != 1:
-                raise TaskError(f"{path}: has arrays {names}; one named '{name}' is needed")
-            array: NDArray[Any] = arrays[name if name in names else names[0]]
+                raise TaskError(f"{path}: has arrays {names[:_MOST_NAMES]}; one named '{name}' is needed")
+            chosen = name if name in names else names[0]
+            _check_size(path, arrays.zip, chosen)
+            array: NDArray[Any] = arrays[chosen]
             return array
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError, zlib.error, KeyError) as error:
         raise TaskError(f"{path}: cannot be read ({error})") from error
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile, name: str) -> None:
+    """Refuse an array that is not as long as it says, or longer than the memory, before there is room made for it."""
+    entry = f"{name}.npy" if f"{name}.npy" in archive.namelist() else name
+    with archive.open(entry) as member:
+        version = np.lib.format.read_magic(member)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(member)
+        held = archive.getinfo(entry).file_size - member.tell()
+    said = math.prod(shape) * dtype.itemsize
+    if said != held and not dtype.hasobject:  # of objects nothing is read
+        raise TaskError(f"{path}: array '{name}' says that it has {said} bytes, and has {held}")
+    check_fits(path, said)
 
 
 def npz_names(path: Path) -> list[str]:

@@ -172,7 +172,23 @@ def test_a_ledger_that_lost_its_connection_writes_nothing_more(server: Server, t
     ledger.release()
 
 
-@pytest.mark.parametrize("url", [f"postgresql://u:{SECRET}@h/db", f"postgresql://h/db?user=u&password={SECRET}"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u:{SECRET}@h/db",
+        f"postgresql://u%3A{SECRET}@h/db",
+        f"postgresql://u%253A{SECRET}@h/db",
+        f"postgresql://h/db?user=u&password={SECRET}",
+        f"postgresql://h/db?p%61ssword={SECRET}",
+        f"mysql://h/db?PASSWD={SECRET}",
+        f"mysql://h/db?pw={SECRET}",
+        f"mysql://h/db;pwd={SECRET}",
+        f"postgresql://h/db?sslpassword={SECRET}",
+        f"postgresql://h/db#password={SECRET}",
+        f"mssql+pyodbc:///?odbc_connect=DRIVER%3Dx%3BPWD%3D{SECRET}",
+        f"mysql://h/db?auth_token={SECRET}",
+    ],
+)
 def test_a_password_in_the_spec_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(SpecError, match=r"^storage: holds a password; leave it out") as caught:
         parse_spec(small(storage=url))
@@ -188,3 +204,15 @@ def test_a_second_ledger_on_a_sqlite_database_is_refused(tmp_path: Path, monkeyp
     other = Ledger(job(tmp_path / "b", store=Store(store.url, "another's")))
     other.release()
     first.release()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u@h:5432/db?sslmode=require&host=a&connect_timeout=3",
+        "postgresql://h/db?passfile=/home/u/.pgpass",
+        "sqlite:////tmp/passed/x.db",
+    ],
+)
+def test_a_url_without_a_password_is_taken(url: str) -> None:
+    assert parse_spec(small(storage=url)).storage == url

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,46 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
         read_spec(tmp_path / "none.yaml")
     with pytest.raises(SpecError, match="is a directory"):
         read_spec(tmp_path)
+
+
+_LADDER = "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(9))
+_MERGED = "".join(f"{chr(98 + i)}: &{chr(98 + i)} {{<<: [{', '.join([f'*{chr(97 + i)}'] * 9)}]}}\n" for i in range(9))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"a: &a [x, x]\n{_LADDER}", "holds more than 100000 values, counting what its aliases stand for"),
+        (f"a: &a {{x: 1}}\n{_MERGED}", "holds more than 100000 values, counting what its aliases stand for"),
+        ("name: &a [*a]", "line 1: '&a' holds itself"),
+        ("name: x\nspace: &b {c: {d: *b}}", "line 2: '&b' holds itself"),
+        ("[" * 5000, "it is nested too deep"),
+        ("name: " + "{a: " * 3000, "it is nested too deep"),
+        ("- " * 5000 + "x", "it is nested too deep"),
+        ("name: " + "x" * 2**20, "larger than 1 MiB"),
+        ('name: "a\\0b"', "name: 'a?b' holds U+0000, which no file can hold"),
+        ('name: "\\ud800"', "name: '?' holds U+D800, which no file can hold"),
+        ("seed: " + "9" * 5000, "Exceeds the limit"),
+        ("seed: 0x" + "f" * 5000, "seed: a whole number of 20000 bits is out of range"),
+        ("name: " + "x" * 20_000, "name: a text of 20000 characters is longer than 10000"),
+        ("name: " + "[" * 80 + "x" + "]" * 80, "is nested more than 64 deep"),
+        ("{[a]: 1}", "name: is missing"),
+        ("[" + "x, " * 5000 + "x]", "holds ['x', 'x', 'x', ...], not a mapping"),
+        ("name: a\x07b", "unacceptable character #x0007"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else None,
+)
+def test_what_nobody_would_write_is_refused_in_one_line_at_once(text: str, said: str, tmp_path: Path):
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError) as refused:
+        read_spec(path)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "fifo", "loop"])
+def test_a_spec_that_is_no_file_is_not_waited_for(name: str, tmp_path: Path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(SpecError, match=r"cannot be read \((Is no regular file|Too many levels of symbolic links)\)"):
+        read_spec(tmp_path / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -144,3 +145,39 @@ def test_a_short_search_has_a_short_range_test():
     assert bounds.affordable(2999) == [0.01]
     assert bounds.affordable(None) == [0.001, 0.01, 0.1]
     assert BoundsSpec(weight_decays=[0.3, 0.4]).affordable(1) == [0.3, 0.4], "what was asked for stays"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"bounds": {"seeds": 10**9}}, "bounds.seeds: 1000000000: input should be less than or equal to 1000"),
+        ({"bounds": {"steps": 10**12}}, "bounds.steps: 1000000000000: input should be less than or equal to 1000000"),
+        ({"search": {"trials": 10**9}}, "search.trials: 1000000000: input should be less than or equal to 1000000"),
+        ({"search": {"epochs": 10**9}}, "search.epochs: 1000000000: input should be less than or equal to 1000000"),
+        ({"confirm": {"seeds": 10**6}}, "confirm.seeds: 1000000: input should be less than or equal to 1000"),
+        ({"confirm": {"one_cycle": 10**6}}, "confirm.one_cycle: 1000000: input should be less than or equal to 1000"),
+        ({"confirm": {"several": 10**6}}, "confirm.several: 1000000: input should be less than or equal to 1000"),
+        ({"final": {"seeds": 10**6}}, "final.seeds: 1000000: input should be less than or equal to 1000"),
+        ({"final": {"epochs": 10**9}}, "final.epochs: 1000000000: input should be less than or equal to 1000000"),
+        ({"final": {"snapshots": 10**6}}, "final.snapshots: 1000000: input should be less than or equal to 1000"),
+        ({"execution": {"lanes": 10**9}}, "execution.lanes: 1000000000: input should be less than or equal to 1000000"),
+        ({"execution": {"width": 10**9}}, "execution.width: 1000000000: input should be less than or equal to 1000000"),
+        ({"batch_size": 10**12}, "batch_size: 1000000000000: input should be less than or equal to 1000000"),
+        ({"bounds": {"end": math.inf}}, "bounds.end: inf: input should be a finite number"),
+        ({"space": {"n": {"low": 0, "high": 10**17, "int": True}}}, "space.n.high: 100000000000000000 is beyond"),
+        ({"space": {"n": {"choice": list(range(2000))}}}, "space.n.choice: has 2000 values; at most 1000 are searched"),
+        ({"seed": 2**2000}, "seed: a whole number of 2001 bits is out of range"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else None,
+)
+def test_numbers_that_nobody_would_wait_for_are_refused(change: dict[str, Any], said: str):
+    with pytest.raises(SpecError) as refused:
+        parse_spec(small(**change))
+    assert str(refused.value).startswith(said)
+
+
+def test_a_value_that_holds_itself_is_refused():
+    optimizer: dict[str, Any] = {"kind": "adamw"}
+    optimizer["betas"] = optimizer
+    with pytest.raises(SpecError, match=r"^optimizer\.betas.* is nested more than 64 deep, or within itself"):
+        parse_spec(small(optimizer=optimizer))

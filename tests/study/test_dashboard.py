@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import signal
@@ -158,3 +159,21 @@ def test_a_browser_shows_the_trials_of_a_running_study(tmp_path: Path) -> None:
     assert running.returncode == 130
     assert f"lab study dashboard {folder}" in said
     assert f"lab study dashboard {folder}" in told
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("localhost", True), ("127.0.0.1:9000", True), ("[::1]:80", True)]
+    + [(host, False) for host in ("evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil", "")],
+)
+def test_a_page_that_has_its_own_name_lead_here_is_told_nothing(host: str, allowed: bool, study: Record) -> None:
+    with serving(study) as found:
+        connection = http.client.HTTPConnection("127.0.0.1", found.server_port, timeout=30)
+        connection.putrequest("GET", "/api/studies", skip_host=True)
+        connection.putheader("Host", host)
+        connection.endheaders()
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+    assert answer.status == (200 if allowed else 403)
+    assert (b"explore" in body) is allowed

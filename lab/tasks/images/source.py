@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lab.errors import SpecError, TaskError, install_extra
 from lab.tasks.arrays import npz_names, read_npz
 from lab.tasks.images.files import PassedOver, folders_in, is_image, listed
+from lab.tasks.memory import check_fits
 from lab.tasks.options import HUB
 
 Raw: TypeAlias = Path | bytes | NDArray[np.uint8]
@@ -132,8 +133,9 @@ def _from_folder(folder: Path) -> Source:
 
 def _from_parquet(path: Path, labelled: bool) -> Source:
     try:
+        check_fits(path, pq.read_metadata(path).num_rows)
         table = pq.read_table(path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError, NotImplementedError) as error:
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     image = next((name for name in _IMAGE if name in table.column_names), None)
     label = next((name for name in _LABEL if name in table.column_names), None)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lab.errors import SpecError, TaskError, nearest
+from lab.tasks.memory import check_fits
 from lab.tasks.table.dialect import Dialect
 from lab.tasks.table.levels import as_number
 from lab.tasks.table.values import PADDED, is_nested, is_text
@@ -55,7 +56,7 @@ def read_frame(
         raise TaskError(f"{path}: its rows have more values than its first row has names") from None
     except UnicodeDecodeError:
         raise TaskError(f"{path}: {_foreign(path, dialect.encoding)}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError, NotImplementedError) as error:
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     if not _is_parquet(path):
         _check_header(path, header.iloc[0].dropna())
@@ -73,6 +74,8 @@ def read_frame(
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     """Whole numbers stay whole beside a gap, which pandas would make floats of 53 bits for."""
+    said = pq.read_metadata(path)
+    check_fits(path, said.num_rows * max(said.num_columns, 1))  # a byte each, at the least
     frame = pd.read_parquet(path)
     whole = {field.name for field in pq.read_schema(path) if pa.types.is_integer(field.type)}
     gaps = [str(name) for name in frame.columns if name in whole and pd.api.types.is_float_dtype(frame[name])]

@@ -39,9 +39,14 @@ _TYPES = Allowed(
     f"is not a mapping of columns to {', '.join(TYPES)}",
     lambda value: isinstance(value, Mapping) and _are_names(list(value)),
 )
+_MOST_LAYERS, _WIDEST = 100, 100_000
 _WIDTHS = Allowed(
-    "is not a list of widths of at least 1",
-    lambda value: isinstance(value, (list, tuple)) and len(value) > 0 and all(whole(1).holds(width) for width in value),
+    f"is not a list of at most {_MOST_LAYERS} widths from 1 to {_WIDEST}",
+    lambda value: (
+        isinstance(value, (list, tuple))
+        and 0 < len(value) <= _MOST_LAYERS
+        and all(whole(1, _WIDEST).holds(width) for width in value)
+    ),
 )
 
 _COUNT = whole(0, 256)

@@ -120,7 +120,7 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (None, {"bins": -1}, "task.bins: -1 is not a whole number from 0 to 256, or auto"),
     (None, {"bins": 1.5}, "task.bins: 1.5 is not"),
     (None, {"bins": True}, "task.bins: True is not"),
-    (None, {"layers": []}, "task.layers: [] is not a list of widths of at least 1"),
+    (None, {"layers": []}, "task.layers: [] is not a list of at most 100 widths from 1 to"),
     (None, {"layers": [0]}, "task.layers: [0] is not"),
     (None, {"layers": 5}, "task.layers: 5 is not"),
     (None, {"allow_leaks": "no"}, "task.allow_leaks: 'no' is not true or false"),

@@ -1,0 +1,40 @@
+"""Whether data fit into memory, asked before they are read: a file of kilobytes can say that it holds terabytes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lab.errors import TaskError
+
+_GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def check_fits(path: Path, needed_bytes: int) -> None:
+    """Refuse data that this machine, or the container that this process is in, has no room for.
+
+    Raises:
+        TaskError: with both sizes.
+    """
+    room = room_bytes()
+    if room is not None and needed_bytes > room:
+        raise TaskError(f"{path}: needs {_shown(needed_bytes)} of memory once it is read, and there are {_shown(room)}")
+
+
+def room_bytes() -> int | None:
+    """Memory of this machine, or of its container if that is less; None where the system does not say."""
+    limits = []
+    try:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError):
+        return None
+    for name in _GROUP_LIMITS:
+        try:
+            limits.append(int(Path(name).read_text()))
+        except (OSError, ValueError):  # there is no such file, or it says "max"
+            continue
+    return min(limits)
+
+
+def _shown(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB"
