@@ -22,7 +22,14 @@ DISTRIBUTION = "onecycle-lab"
 
 
 class LabError(Exception):
-    """Base of all errors raised on purpose; `exit_code` is what the command line ends with."""
+    """Base of all errors raised on purpose; `exit_code` is what the command line ends with.
+
+    >>> try:
+    ...     lab.Study("digitz", lab.Space(max_lr=lab.FromBounds())).check()
+    ... except lab.LabError as error:
+    ...     print(error)  # doctest: +ELLIPSIS
+    task.kind: 'digitz' is unknown (did you mean 'digits'?); choices: digits, ...
+    """
 
     exit_code = 2
 

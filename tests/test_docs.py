@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pandas as pd
@@ -129,16 +130,18 @@ def test_the_custom_task_runs_as_a_script(tmp_path: Path) -> None:
     assert "accuracy" in done.stdout
 
 
-CLASSES = [lab.Task, lab.Table, lab.Images, *(v for v in vars(lab.schedules).values() if isinstance(v, type))]
+_ROOMS = (lab, lab.search, lab.schedules)
+_OFFERED = [getattr(room, name) for room in _ROOMS for name in room.__all__]
+PUBLIC = [value for value in _OFFERED if isinstance(value, (type, FunctionType))]
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_a_public_class_shows_an_example_that_runs(
-    cls: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("shown", PUBLIC, ids=lambda shown: shown.__name__)
+def test_what_is_public_shows_an_example_that_runs(
+    shown: type | FunctionType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names = {**vars(sys.modules[cls.__module__]), **vars(lab.schedules), "lab": lab}
-    (example,) = doctest.DocTestFinder(recurse=False).find(cls, cls.__name__, globs=names)
+    names = {**vars(sys.modules[shown.__module__]), **vars(lab.schedules), "lab": lab}
+    (example,) = doctest.DocTestFinder(recurse=False).find(shown, shown.__name__, globs=names)
     assert example.examples
     result = doctest.DocTestRunner().run(example)
     assert result.failed == 0, capsys.readouterr().out

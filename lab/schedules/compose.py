@@ -217,6 +217,10 @@ def join(*parts: Schedule, shares: tuple[float, ...] | None = None, steps: tuple
 
     Raises:
         SpecError: the lengths do not fit the parts.
+
+    >>> halves = join(Constant(max_lr=0.1), Constant(max_lr=0.01))
+    >>> [float(lr) for lr in halves.curves(None, 4).lr]
+    [0.1, 0.1, 0.01, 0.01]
     """
     return Join(parts=parts, shares=shares, steps=steps)
 
@@ -226,6 +230,10 @@ def warmup(schedule: Schedule, *, share: float = 0.05, steps: int | None = None,
 
     Raises:
         SpecError: a value is impossible.
+
+    >>> lr = warmup(Constant(max_lr=0.1), steps=2, div=10).curves(None, 4).lr
+    >>> float(lr[0]) < float(lr[-1]) == 0.1
+    True
     """
     return Warmup(schedule=schedule, share=share, steps=steps, div=div)
 
@@ -235,5 +243,8 @@ def scale(schedule: Schedule, factor: float) -> Scale:
 
     Raises:
         SpecError: `factor` is not above 0.
+
+    >>> [float(lr) for lr in scale(Constant(max_lr=0.1), 0.5).curves(None, 2).lr]
+    [0.05, 0.05]
     """
     return Scale(schedule=schedule, factor=factor)

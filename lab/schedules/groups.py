@@ -19,6 +19,9 @@ def discriminative(
 
     Raises:
         SpecError: no group, a divisor below 1, not 0 < low <= high, or both ways at once.
+
+    >>> discriminative(3, lrs=(0.001, 0.1))
+    (0.01, 0.1, 1.0)
     """
     count: int = coerce("groups", groups, int)
     if count < 1:

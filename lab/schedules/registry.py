@@ -43,6 +43,9 @@ def schedule_class(kind: object, path: str = "schedule") -> type[Schedule]:
 
     Raises:
         SpecError: there is none, with the choices; or what is registered is no schedule of that kind.
+
+    >>> schedule_class("one_cycle").__name__
+    'OneCycle'
     """
     cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None and isinstance(kind, str):
@@ -70,6 +73,9 @@ def parse_schedule(value: Mapping[str, Any], path: str = "schedule") -> Schedule
 
     Raises:
         SpecError: an unknown kind, key or preset, a missing or impossible value; it names the place under `path`.
+
+    >>> parse_schedule({"kind": "one_cycle", "max_lr": 0.1}).cycle_ends(100)
+    (99,)
     """
     if not isinstance(value, Mapping):
         raise SpecError(path, f"{value!r} is not a mapping with a kind")

@@ -85,6 +85,21 @@ class ForestPruner(BasePruner):
 
     Raises:
         ValueError: an impossible value, or no rung before a trial's end.
+
+    >>> import optuna
+    >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+    >>> def loss(trial):
+    ...     x = trial.suggest_float("x", 0, 1)
+    ...     for epoch in range(1, 10):
+    ...         trial.report(x + 1 / epoch, epoch)
+    ...         if trial.should_prune():
+    ...             raise optuna.TrialPruned
+    ...     return x
+    >>> sampler = optuna.samplers.RandomSampler(seed=0)
+    >>> study = optuna.create_study(sampler=sampler, pruner=lab.search.ForestPruner(epochs=9))
+    >>> study.optimize(loss, n_trials=20)
+    >>> len(study.get_trials(states=[optuna.trial.TrialState.PRUNED])) > 0
+    True
     """
 
     def __init__(

@@ -56,6 +56,13 @@ class ForestSampler(BaseSampler):
             fades as trials are told.
         observed: finished trials of another study of the same score, as prior observations: the models are fitted to
             them too, and as many fewer trials start from the Sobol sequence.
+
+    >>> import optuna
+    >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+    >>> study = optuna.create_study(sampler=lab.search.ForestSampler(seed=0))
+    >>> study.optimize(lambda trial: (trial.suggest_float("x", -5, 5) - 2) ** 2, n_trials=16)
+    >>> abs(study.best_params["x"] - 2) < 1
+    True
     """
 
     def __init__(

@@ -35,7 +35,14 @@ def _interval(name: str, low: float, high: float, log: bool) -> None:
 
 @dataclass(frozen=True)
 class Float:
-    """A real number in [low, high], searched on a linear or a log scale."""
+    """A real number in [low, high], searched on a linear or a log scale.
+
+    Args:
+        when: see `When`.
+
+    >>> lab.Float(1e-4, 1.0, log=True)
+    Float(low=0.0001, high=1.0, log=True, when={})
+    """
 
     low: float
     high: float
@@ -48,7 +55,11 @@ class Float:
 
 @dataclass(frozen=True)
 class Int:
-    """A whole number in [low, high], both ends included."""
+    """A whole number in [low, high], both ends included.
+
+    >>> lab.Space(layers=lab.Int(1, 4))["layers"].high
+    4
+    """
 
     low: int
     high: int
@@ -66,7 +77,11 @@ class Int:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few values without an order."""
+    """One of a few values without an order.
+
+    >>> lab.Choice([1, 2, 3]).options
+    (1, 2, 3)
+    """
 
     options: tuple[Value, ...]
     when: When = field(default_factory=dict)
@@ -88,7 +103,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class FromBounds:
-    """To be replaced by the interval that the learning-rate range test finds."""
+    """To be replaced by the interval that the learning-rate range test finds.
+
+    >>> lab.Space(max_lr=lab.FromBounds()).needs_bounds
+    True
+    """
 
     when: When = field(default_factory=dict)
 
@@ -112,7 +131,19 @@ def ends(dimension: Dimension) -> tuple[Value, ...]:
 
 
 class Space(Mapping[str, Dimension]):
-    """Named dimensions, in the order in which they are drawn; immutable."""
+    """Named dimensions, in the order in which they are drawn; immutable.
+
+    Raises:
+        SpecError: a dimension that cannot be drawn from, or one that depends on another below it.
+
+    >>> space = lab.Space(
+    ...     net=lab.Choice(["plain", "wide"]),
+    ...     dropout=lab.Float(0.0, 0.5),
+    ...     width=lab.Int(16, 128, when={"net": ("wide",)}),
+    ... )
+    >>> list(space)
+    ['net', 'dropout', 'width']
+    """
 
     def __init__(self, dimensions: Mapping[str, Dimension] | None = None, /, **named: Dimension) -> None:
         self._dimensions: dict[str, Dimension] = {**(dimensions or {}), **named}

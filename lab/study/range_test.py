@@ -102,6 +102,10 @@ def lr_range(
     Raises:
         StudyError: the tests say nothing; the message says why.
         TaskError: the task breaks its contract.
+
+    >>> found = lab.lr_range("digits", seeds=2)
+    >>> found.bounds[0] < found.suggestion < found.bounds[1]
+    True
     """
     value = {
         "name": "lr-range",

@@ -56,6 +56,12 @@ class Study:
 
     Raises:
         SpecError: something in it cannot be run.
+
+    >>> space = lab.Space(max_lr=lab.Float(1e-3, 0.1, log=True), dropout=lab.Float(0.0, 0.5))
+    >>> study = lab.Study("digits", space, name="short", trials=2, epochs=1)
+    >>> result = study.run(engine="local", width=2, until="explore")
+    >>> list(result.trials["outcome"])
+    ['completed', 'completed']
     """
 
     def __init__(

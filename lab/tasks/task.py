@@ -247,7 +247,18 @@ class TrialFunction:
 def trial_function(
     *, metric: str, direction: Literal["maximize", "minimize"]
 ) -> Callable[[Callable[[Trial], Iterator[Mapping[str, float]]]], TrialFunction]:
-    """Decorator for a generator function that a study can run as its task."""
+    """Decorator for a generator function that a study can run as its task.
+
+    Raises:
+        TaskError: another direction.
+
+    >>> @lab.trial_function(metric="distance", direction="minimize")
+    ... def walk(trial):
+    ...     for epoch in range(trial.epochs):
+    ...         yield {"distance": abs(trial.params["step"] - 3) / (epoch + 1)}
+    >>> list(walk(lab.Trial({"step": 5}, seed=0, epochs=2)))
+    [{'distance': 2.0}, {'distance': 1.0}]
+    """
     if direction not in ("maximize", "minimize"):
         raise TaskError(f"direction {direction!r} is not 'maximize' or 'minimize'")
     return lambda function: TrialFunction(function, metric, direction)
