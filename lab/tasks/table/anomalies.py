@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -32,26 +33,39 @@ _DRESSED = r"\s*[-+]?[$€£]?\s*\d{1,3}(?:[,.' ]?\d{3})*(?:[.,]\d+)?\s*[%$€£
 """Numbers as people write them: 1,234.5 or 1.234,5 or 12 % or $3."""
 
 
-def leaks(frame: pd.DataFrame, features: list[str], target: str) -> tuple[str, ...]:
-    """Features that say the target under another name: one-to-one with it, or, several together, adding up to it."""
+def leaks(frame: pd.DataFrame, features: Sequence[str], targets: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """For each target the features that say it under another name: one-to-one with it, or, several together, adding up
+    to it. What can be known of the features is found out once for all targets."""
     part = frame.head(_SAMPLE)
-    values = part[target]
-    same = [name for name in features if _same_information(part[name], values)]
-    if same or not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-        return tuple(same)
-    return _adding_up(part, features, values.to_numpy(dtype=np.float64, na_value=np.nan))
+    learned, several = {name: _Levels.of(part[name]) for name in features}, _Together(part, features)
+    found: dict[str, tuple[str, ...]] = {}
+    for name in targets:
+        values, levels = part[name], _Levels.of(part[name])
+        found[name] = tuple(n for n, of_feature in learned.items() if of_feature.say(levels, part[n], values))
+        if not found[name] and pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+            found[name] = several.adding_up(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    return found
 
 
-def _same_information(feature: pd.Series[Any], target: pd.Series[Any]) -> bool:
-    """Whether each of the feature's values goes with one value of the target and back, over repeated values."""
-    codes, levels = pd.factorize(feature)
-    target_codes, target_levels = pd.factorize(target)
-    if len(levels) != len(target_levels) or len(levels) < 2:
-        return False
-    if len(levels) == len(feature):  # all different: the same order, or a straight line, is needed to be sure
-        return _is_line(feature, target)
-    pairs = set(zip(codes.tolist(), target_codes.tolist(), strict=True))
-    return len(pairs) == len(levels)
+@dataclass(frozen=True)
+class _Levels:
+    """The different values of a column: their number, and each row's."""
+
+    codes: NDArray[np.int64]
+    number: int
+
+    @classmethod
+    def of(cls, values: pd.Series[Any]) -> _Levels:
+        codes, different = pd.factorize(values)
+        return cls(codes.astype(np.int64), len(different))
+
+    def say(self, other: _Levels, feature: pd.Series[Any], target: pd.Series[Any]) -> bool:
+        """Whether each of the feature's values goes with one value of the target and back, over repeated values."""
+        if self.number != other.number or self.number < 2:
+            return False
+        if self.number == len(feature):  # all different: the same order, or a straight line, is needed to be sure
+            return _is_line(feature, target)
+        return len(np.unique(self.codes * (other.number + 1) + other.codes)) == self.number
 
 
 def _is_line(feature: pd.Series[Any], target: pd.Series[Any]) -> bool:
@@ -67,18 +81,40 @@ def _is_finite(values: pd.Series[Any]) -> bool:
     return bool(np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan)).all())
 
 
-def _adding_up(frame: pd.DataFrame, features: list[str], target: NDArray[np.float64]) -> tuple[str, ...]:
-    names = [n for n in features if pd.api.types.is_numeric_dtype(frame[n]) and _is_finite(frame[n])]
-    if not names or len(frame) <= 2 * len(names) + 10:
-        return ()
-    x = frame[names].to_numpy(dtype=np.float64)
-    x = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
-    y = (target - target.mean()) / max(float(target.std()), 1e-12)
-    weights = np.linalg.lstsq(x, y, rcond=None)[0]
-    if 1 - np.mean((y - x @ weights) ** 2) < _EXACT:
-        return ()
-    parts = [name for name, weight in zip(names, weights, strict=True) if abs(weight) > 1e-6]
-    return tuple(parts) if len(parts) <= _FEW_WEIGHTS else ()
+class _Together:
+    """Linear combinations of a table's columns of numbers: taken apart once, for any number of targets."""
+
+    def __init__(self, frame: pd.DataFrame, features: Sequence[str]) -> None:
+        self._frame = frame
+        self._features = features
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """The columns, none where they are too many for the rows."""
+        frame = self._frame
+        names = [n for n in self._features if pd.api.types.is_numeric_dtype(frame[n]) and _is_finite(frame[n])]
+        return names if len(frame) > 2 * len(names) + 10 else []
+
+    @cached_property
+    def _parts(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The standardised columns [n, f], and what makes their weights of a target [f, n]."""
+        x = self._frame[self._names].to_numpy(dtype=np.float64)
+        x = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
+        left, strengths, right = np.linalg.svd(x, full_matrices=False)
+        strong = strengths > np.finfo(np.float64).eps * max(x.shape) * strengths[0]
+        return x, (right[strong].T / strengths[strong]) @ left[:, strong].T
+
+    def adding_up(self, target: NDArray[np.float64]) -> tuple[str, ...]:
+        """The few columns that add up to a target [n]; none where they do not, or only many do."""
+        if not self._names:
+            return ()
+        x, solve = self._parts
+        y = (target - target.mean()) / max(float(target.std()), 1e-12)
+        weights = solve @ y
+        if 1 - np.mean((y - x @ weights) ** 2) < _EXACT:
+            return ()
+        parts = [name for name, weight in zip(self._names, weights, strict=True) if abs(weight) > 1e-6]
+        return tuple(parts) if len(parts) <= _FEW_WEIGHTS else ()
 
 
 def far_out(values: NDArray[np.float64]) -> NDArray[np.int64]:

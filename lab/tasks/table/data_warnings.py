@@ -32,7 +32,8 @@ def warnings_of(data: TableData) -> Iterator[str]:
                 "those if it should be a number"
             )
     yield from _codes(data, train)
-    yield from _sentinels(data, train)
+    others = {split: data.part(split) for split in data.rows if split != "train"}
+    yield from _sentinels(data, train, others)
     for column in data.fitted.columns:
         if isinstance(column, Date) and (other := other_format(train[column.name], column.format)):
             yield (
@@ -46,7 +47,6 @@ def warnings_of(data: TableData) -> Iterator[str]:
                 f"column {name!r} is text that looks like numbers, such as {example!r}; {advice}write it as a plain "
                 "number"
             )
-    others = {split: data.part(split) for split in data.rows if split != "train"}
     copies = anomalies.duplicates(train, others, [c.name for c in data.fitted.columns])
     for split, count in copies.items():
         if count:
@@ -81,11 +81,12 @@ def _targets(data: TableData) -> Iterator[str]:
             )
 
 
-def _sentinels(data: TableData, train: pd.DataFrame) -> Iterator[str]:
+def _sentinels(data: TableData, train: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     """Numbers that stand for no value, or may."""
     numbers = [c.name for c in data.fitted.columns if c.type == "number"]
+    parts = [train, *others.values()]
     for name in numbers:
-        if count := sum(infinite(data.part(split)[name]) for split in data.rows):
+        if count := sum(infinite(part[name]) for part in parts):
             yield f"column {name!r} holds infinite numbers in {count} of {len(data.frame)} rows; they count as missing"
     numbers += data.fitted.target.names if data.fitted.target.kind == "regression" else ()
     for name in numbers:

@@ -73,6 +73,7 @@ class TableData:
         self.options = options
         self.plan = SplitPlan.parse(options.split)
         self._encoded: dict[str, Encoded] = {}
+        self._targets: dict[str, NDArray[Any]] = {}
         self.without_target: dict[str, tuple[int, int]] = {}
         """The files with rows that have no target: how many such rows, and how many rows in all."""
 
@@ -160,7 +161,7 @@ class TableData:
         return read_dates(values, learned.format).to_numpy()
 
     def part(self, split: str) -> pd.DataFrame:
-        """A split's rows."""
+        """A split's rows: a copy, to be kept by whoever looks at its columns one by one."""
         return self.main.iloc[self.rows[split]] if split != "test" or self._test is None else self._test
 
     @cached_property
@@ -211,8 +212,7 @@ class TableData:
     def _refuse_leaks(self, train: pd.DataFrame, features: list[str], targets: tuple[str, ...]) -> None:
         if self.options.allow_leaks:
             return
-        for target in targets:
-            leaking = anomalies.leaks(train, features, target)
+        for target, leaking in anomalies.leaks(train, features, targets).items():
             if leaking:
                 names = ", ".join(repr(name) for name in leaking)
                 raise TaskError(
@@ -239,8 +239,10 @@ class TableData:
 
     def targets(self, split: str) -> NDArray[Any]:
         """A split's targets; see `Target.values`."""
-        with self._named(split):
-            return self.fitted.target.values(self.part(split))
+        if split not in self._targets:
+            with self._named(split):
+                self._targets[split] = self.fitted.target.values(self.part(split))
+        return self._targets[split]
 
     @contextmanager
     def _named(self, split: str) -> Iterator[None]:

@@ -37,16 +37,15 @@ FRAME = pd.DataFrame(
 def test_what_says_the_target_exactly_is_a_leak(target: str, leak: object, expected: tuple[str, ...]):
     frame = FRAME.assign(new=leak)
     features = [name for name in frame.columns if name != target]
-    assert leaks(frame, features, target) == expected
+    assert leaks(frame, features, [target]) == {target: expected}
 
 
 def test_a_sum_of_very_many_columns_is_a_discovery_and_no_leak():
     columns = RANDOM.normal(size=(400, 12))
     frame = pd.DataFrame(columns, columns=[f"x{i}" for i in range(12)]).assign(y=columns.sum(axis=1))
-    assert leaks(frame, [f"x{i}" for i in range(12)], "y") == ()
-    assert leaks(frame.assign(y=columns[:, :8].sum(axis=1)), [f"x{i}" for i in range(12)], "y") == tuple(
-        f"x{i}" for i in range(8)
-    )
+    assert leaks(frame, [f"x{i}" for i in range(12)], ["y"]) == {"y": ()}
+    few = frame.assign(z=columns[:, :8].sum(axis=1))
+    assert leaks(few, [f"x{i}" for i in range(12)], ["y", "z"]) == {"y": (), "z": tuple(f"x{i}" for i in range(8))}
 
 
 def test_duplicates_are_rows_whose_features_all_stand_in_training_too():
