@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,13 +49,19 @@ def root(
 def main() -> None:
     """Run the command line; errors of ours end in one line on stderr and their exit code."""
     try:
+        Path.cwd()
+    except FileNotFoundError:
+        _end("the working directory is deleted; change to another", 2)
+    try:
         app()
     except LabError as error:
         _end(str(error), error.exit_code)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            _end(f"{error.filename or 'the study folder'}: {error.strerror}; make room, then resume", 2)
+        if error.filename is None:
             raise
-        _end(f"{error.filename or 'the study folder'}: {error.strerror}; make room, then resume", 2)
+        _end(f"{os.fsdecode(error.filename)}: {error.strerror}", 2)  # one that may not be read, or is gone meanwhile
 
 
 def _end(message: str, code: int) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.record.folder import write_bytes
+from lab.errors import RecordError
+from lab.record.folder import read_bytes, write_bytes
 
 
 class Checkpoints:
@@ -29,7 +30,7 @@ class Checkpoints:
         """
         checkpoint, kept = self._of_lane(source), self._of_trial(trial)
         if checkpoint.exists() and (not kept.exists() or _age(checkpoint) > _age(kept)):
-            write_bytes(kept, checkpoint.read_bytes())
+            write_bytes(kept, read_bytes(checkpoint))
 
     def kept(self, trial: int) -> bytes | None:
         """The checkpoint from which a moved trial goes on; None where it was not moved, or nothing had been saved."""
@@ -52,7 +53,17 @@ class Checkpoints:
 
 
 def _content(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
+    """A file's bytes; None where there is none.
+
+    Raises:
+        RecordError: there is something that cannot be read.
+    """
+    try:
+        return read_bytes(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _age(path: Path) -> int:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lab.errors import RecordError
 
@@ -78,14 +78,23 @@ def read_bytes(path: Path, most_bytes: int | None = None) -> bytes:
     Raises:
         OSError: it cannot be read, is a device, a pipe or a folder, or is larger than `most_bytes`.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb", closefd=True) as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "Is no regular file", str(path))
-        if most_bytes is not None and status.st_size > most_bytes:
+    with open_to_read(path) as file:
+        if most_bytes is not None and os.fstat(file.fileno()).st_size > most_bytes:
             raise OSError(errno.EFBIG, f"Is larger than {most_bytes >> 20} MiB", str(path))
         return file.read()
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """A file, opened; nothing is waited for where it is none.
+
+    Raises:
+        OSError: it cannot be read, or is a device, a pipe or a folder.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "Is no regular file", str(path))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -134,6 +143,13 @@ def locked(path: Path, holder: str, wait_s: float = 0.0) -> Iterator[None]:
                     file.seek(0)
                     raise RecordError(f"{path.parent}: in use by {file.read().strip() or 'another process'}") from None
                 time.sleep(0.05)
+            except OSError as error:  # ENOLCK, EOPNOTSUPP: a network file system without its lock service
+                reason = (
+                    f"its file system has no locks ({error.strerror}), which keep two processes from writing at once"
+                )
+                raise RecordError(
+                    f"{path.parent}: {reason}; choose a folder on another, or mount it with them"
+                ) from error
         file.truncate(0)
         host = socket.gethostname()
         file.write(f"{holder}, process {os.getpid()} on {host}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")

@@ -20,6 +20,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from lab.errors import RecordError
+from lab.record.folder import open_to_read
 
 _MORE = b" \n"
 _BEGINNING = b'{"op_code"'
@@ -165,7 +166,7 @@ def read(path: Path, begin: int = 0) -> tuple[list[dict[str, Any]], int]:
         RecordError: unreadable, or not a journal: a line that is no JSON object with an `op_code`.
     """
     try:
-        with open(path, "rb") as file:
+        with open_to_read(path) as file:
             file.seek(begin)
             content = file.read()
     except OSError as error:
@@ -182,7 +183,7 @@ def read(path: Path, begin: int = 0) -> tuple[list[dict[str, Any]], int]:
 def _parsed(path: Path, lines: list[bytes]) -> list[dict[str, Any]]:
     try:
         entries = json.loads(b"[%b]" % b",".join(lines))  # at once: twice as fast as line by line
-    except ValueError:
+    except (ValueError, RecursionError):
         entries = []
     if len(entries) == len(lines) and all(isinstance(log, dict) and "op_code" in log for log in entries):
         return list(entries)
@@ -193,6 +194,6 @@ def _parsed(path: Path, lines: list[bytes]) -> list[dict[str, Any]]:
 def _is_entry(line: bytes) -> bool:
     try:
         log = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(log, dict) and "op_code" in log

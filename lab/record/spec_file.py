@@ -15,8 +15,8 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from lab.errors import SpecError
 from lab.record.folder import read_bytes
-from lab.spec.plain_values import MOST, shown
-from lab.spec.plan import TaskRef
+from lab.spec.plain_values import MOST, check_values, shown
+from lab.spec.plan import TaskRef, dump_task
 from lab.spec.study import StudySpec, parse_spec
 from lab.tasks.builtin import BUILTIN, rooted
 
@@ -51,7 +51,9 @@ def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> StudySp
         _override(value, key, new)
     _root_overrides(value, overrides or {})
     spec = parse_spec(value)
-    return spec.model_copy(update={"task": _rooted(spec.task, path.resolve().parent)})
+    task = _rooted(spec.task, path.resolve().parent)
+    check_values(dump_task(task), "task")  # the folder's name may be no UTF-8
+    return spec.model_copy(update={"task": task})
 
 
 def _rooted(task: TaskRef, folder: Path) -> TaskRef:

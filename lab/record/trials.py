@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial
 
 _LONGEST_REASON = 300
+_DAMAGE = (LookupError, AssertionError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What Optuna, and who reads its trials, raise on a journal whose lines are JSON and make no sense."""
 
 
 def readable(path: Path) -> AbstractContextManager[None]:
@@ -37,9 +39,10 @@ class _JournalErrors(AbstractContextManager[None]):
     path: Path
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (KeyError, IndexError, AssertionError, TypeError, ValueError)):
+        if isinstance(error, _DAMAGE):
+            said = " ".join(str(error).split())[:_LONGEST_REASON]
             raise RecordError(
-                f"{self.path}: is damaged or not this study's ({type(error).__name__}: {error})"
+                f"{self.path}: is damaged or not this study's ({type(error).__name__}: {said})"
             ) from error
 
 
@@ -127,12 +130,19 @@ def read_stages(record: Record, stages: Sequence[str], store: Store | None = Non
     trials = _read(record, stages, store)
     for stage, rows in trials.items():
         artefact = record.artefact(stage) or {}
-        had = sum(artefact["outcomes"].values()) if "outcomes" in artefact else artefact.get("trials", 0)
+        had = _trials_of(artefact)
         ended = sum(row.outcome is not None for row in rows)
         if ended < had:
             message = f"holds {ended} ended trials of stage '{stage}', which had {had}"
             raise RecordError(f"{record.journal_path}: {message}; restore it from a copy")
     return trials
+
+
+def _trials_of(artefact: Mapping[str, Any]) -> int:
+    """The trials that a stage had when it was complete; 0 where its artefact does not say so in numbers."""
+    outcomes = artefact.get("outcomes")
+    counts = outcomes.values() if isinstance(outcomes, dict) else [artefact.get("trials", 0)]
+    return sum(count for count in counts if isinstance(count, int))
 
 
 def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[str, list[TrialRow]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lab.errors import RecordError
+from lab.errors import RecordError, plain
 from lab.record.folder import Record, write_bytes
 from lab.record.spec_file import dump_spec
 from lab.record.trials import TrialRow, failures, read_trials
@@ -132,7 +132,7 @@ def render(spec: StudySpec, record: Record) -> str:
         plots=_figures(spec, artefacts, artefacts.explore, rows, beside),
         lacks=(*artefacts.lacks, *beside.lacks),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,
-        folder=record.folder.resolve(),
+        folder=plain(str(record.folder.resolve())),
         failures=failures(rows),
         best_rows=_best(rows, artefacts.explore.direction)[:_TOP],
         param_names=list(spec.space),

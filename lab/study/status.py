@@ -60,8 +60,12 @@ def now_of(study: Study) -> dict[str, Any] | None:
         now = read_json(study.record.folder / NAME)
     except RecordError:
         return None
-    age_s = time.time() - float(now.get("written_at", 0))
-    return now if 0 <= age_s <= _FRESH_S and _may_live(now.get("driver", {})) else None
+    try:
+        describe_now(now)
+        age_s = time.time() - float(now["written_at"])
+        return now if 0 <= age_s <= _FRESH_S and _may_live(now["driver"]) else None
+    except (LookupError, TypeError, ValueError, AttributeError):  # it is damaged, or another version's
+        return None
 
 
 def _may_live(driver: Mapping[str, Any]) -> bool:

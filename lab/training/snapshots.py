@@ -50,6 +50,8 @@ def unpack(content: bytes, source: str) -> dict[str, Tensor]:
 
 def load_weights(module: nn.Module, path: Path) -> None:
     """Put a snapshot's weights and buffers into a freshly built module of the same architecture."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise RecordError(f"{path}: cannot be read (it is no file)")
     try:
         tensors = unpack(path.read_bytes(), str(path))
     except OSError as error:
