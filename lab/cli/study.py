@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -183,13 +185,15 @@ def check(
     """Print the resolved spec, the number of trainings and an estimate of the cost; trains nothing."""
     from lab.record.spec_file import dump_spec
     from lab.study.estimate import estimate
+    from lab.study.progress import logged
     from lab.study.study import check_components
     from lab.study.undecided import with_undecided
 
     read = _read(spec, set_, budget)
     check_components(read)
     read = with_undecided(read, load=probe)
-    cost = estimate(read, probe)
+    with logged(partial(print, file=sys.stderr)):
+        cost = estimate(read, probe)
     say(dump_spec(read).rstrip())
     say()
     for line in cost:

@@ -169,6 +169,8 @@ class ExecutionSpec(Section):
     checkpoint_s: Annotated[float, Field(gt=0)] = 30.0
     hang_s: Annotated[float, Field(gt=0)] = 900.0
     """A lane on Ray that finishes nothing for so long, and for 20 times its longest epoch, is restarted."""
+    beside_s: Annotated[float, Field(ge=0)] = 300.0
+    """Most seconds for all baselines together. One that has not come by then is left out."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:

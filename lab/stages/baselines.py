@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -13,10 +15,33 @@ from lab.spec.study import StudySpec
 from lab.spec.trial import derive_seed
 from lab.stages.ensemble import Baseline, FailedBaseline
 from lab.tasks.baselines import fit_baseline, prediction_of
+from lab.tasks.beside import within
 from lab.tasks.task import TRAIN_AND_VALID, Split, Task
 from lab.tasks.task import Baseline as Untrained
 from lab.training.ensemble import scores
 from lab.training.thresholds import thresholds_of
+
+_LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One of several models, and until when it has time."""
+
+    name: str
+    number: int
+    of: int
+    until: float
+
+    def take(self, make: Callable[[], _T]) -> _T:
+        return within(max(self.until - time.monotonic(), 0.0), make, self._say)
+
+    def _say(self, seconds: float) -> None:
+        left_s = max(self.until - time.monotonic(), 0.0)
+        _LOG.info(
+            "baseline  %d of %d, %s: %.0f s; %.0f s are left", self.number + 1, self.of, self.name, seconds, left_s
+        )
 
 
 @dataclass(frozen=True)
@@ -28,17 +53,23 @@ class FittedBaseline:
     fit_s: float
     valid: Tensor
     test: Tensor
+    again: Tensor | None
+    """What it predicts for the test split when it is trained on what the net that is handed out is trained on."""
 
 
 def fit_baselines(spec: StudySpec, task: Task, shape: Sequence[int]) -> list[FittedBaseline | FailedBaseline]:
     """Train the task's models of other kinds.
 
-    One that cannot be trained is left out with its reason: the study's own models are all there by then.
+    One that cannot be trained, or not within `execution.beside_s` for all of them, is left out with its reason: the
+    study's own models are all there by then.
 
     Args:
         shape: that of one example's prediction: (c,), or that of its values.
     """
-    return [_fitted(spec, task, untrained, shape) for untrained in task.baselines(_seed(spec))]
+    baselines = task.baselines(_seed(spec))
+    until = time.monotonic() + spec.execution.beside_s
+    turns = [_Turn(one.name, i, len(baselines), until) for i, one in enumerate(baselines)]
+    return [_fitted(spec, task, one, shape, turn) for one, turn in zip(baselines, turns, strict=True)]
 
 
 def fit_again(spec: StudySpec, task: Task, name: str) -> Any:
@@ -51,22 +82,17 @@ def fit_again(spec: StudySpec, task: Task, name: str) -> Any:
     return fit_baseline(task, untrained, _seed(spec), TRAIN_AND_VALID)
 
 
-def scored(spec: StudySpec, task: Task, fitted: FittedBaseline | FailedBaseline) -> Baseline | FailedBaseline:
-    """A baseline's scores on the test split, as it is and when it is trained on what the net that is handed out is
-    trained on."""
+def scored(task: Task, fitted: FittedBaseline | FailedBaseline) -> Baseline | FailedBaseline:
+    """A baseline's scores on the test split."""
     if isinstance(fitted, FailedBaseline):
         return fitted
     # What was fitted on validation examples is kept, then they are trained on: as the net that is handed out.
     thresholds = thresholds_of(task, fitted.valid, task.data("valid")[1])
-    y = task.data("test")[1]
-    alone = scores(fitted.test, y, task.kind, task.metrics, thresholds)
-    again = None
-    if spec.final.refit:
-        try:
-            prediction = _predicted(task, fit_again(spec, task, fitted.untrained.name), "test", fitted.test.shape[1:])
-            again = scores(prediction, y, task.kind, task.metrics, thresholds)
-        except Exception:  # as in `_fitted`
-            again = None
+    alone, again = (
+        None if p is None else scores(p, task.data("test")[1], task.kind, task.metrics, thresholds)
+        for p in (fitted.test, fitted.again)
+    )
+    assert alone is not None  # as `test` is
     return Baseline(fitted.untrained.name, alone, fitted.fit_s, again)
 
 
@@ -74,15 +100,23 @@ def _seed(spec: StudySpec) -> int:
     return derive_seed(spec.seed, "baselines")
 
 
-def _fitted(spec: StudySpec, task: Task, untrained: Untrained, shape: Sequence[int]) -> FittedBaseline | FailedBaseline:
+def _fitted(
+    spec: StudySpec, task: Task, untrained: Untrained, shape: Sequence[int], turn: _Turn
+) -> FittedBaseline | FailedBaseline:
     begin = time.monotonic()
     try:
-        estimator = fit_baseline(task, untrained, _seed(spec))
+        estimator = turn.take(lambda: fit_baseline(task, untrained, _seed(spec)))
         seconds = time.monotonic() - begin
         valid, test = (_predicted(task, estimator, split, shape) for split in ("valid", "test"))
+    except TimeoutError:
+        return FailedBaseline(untrained.name, f"the {spec.execution.beside_s:g} s of execution.beside_s were over")
     except Exception as error:  # of another library, on data that it may not have been made for
         return FailedBaseline(untrained.name, " ".join(f"{type(error).__name__}: {error}".split()))
-    return FittedBaseline(untrained, estimator, seconds, valid, test)
+    again = None
+    if spec.final.refit:
+        with contextlib.suppress(Exception):  # as above, or the time is over
+            again = _predicted(task, turn.take(lambda: fit_again(spec, task, untrained.name)), "test", shape)
+    return FittedBaseline(untrained, estimator, seconds, valid, test, again)
 
 
 def _predicted(task: Task, estimator: Any, split: Split, shape: Sequence[int]) -> Tensor:

@@ -108,8 +108,9 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
     for joins in joining:
         if joins.name in chosen:
             write_bytes(record.final_folder / chosen[joins.name], joins.kept)
-    baselines = beside.made("baselines", lambda: tuple(scored(spec, task, one) for one in fitted), ())
-    return replace(ensembled, baselines=baselines, lacks=beside.lacks)
+    baselines = beside.made("baselines", lambda: tuple(scored(task, one) for one in fitted), ())
+    failed = (f"baseline {b.name}: left out ({b.failed})" for b in baselines if isinstance(b, FailedBaseline))
+    return replace(ensembled, baselines=baselines, lacks=(*beside.lacks, *failed))
 
 
 def _joining(fitted: FittedBaseline | FailedBaseline) -> Joining | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +32,7 @@ class Display:
         self._began = self._logged = time.monotonic()
         self._from_epochs = 0
         self.stop_asked = False
+        self._log = logged(self.say)
 
     @property
     def _rich(self) -> bool:
@@ -37,11 +41,13 @@ class Display:
     def __enter__(self) -> Self:
         if self._live:
             self._live.start()
+        self._log.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._log.__exit__(kind, error, trace)
         if self._live:
             self._live.stop()
 
@@ -69,6 +75,29 @@ class Display:
         if done <= 0:
             return None
         return (now - self._began) / done * max(progress.epochs_planned - progress.epochs_done, 0)
+
+
+@contextlib.contextmanager
+def logged(say: Callable[[str], None]) -> Iterator[None]:
+    """Say what the package logs meanwhile: that something goes on which takes long."""
+    log, handler = logging.getLogger("lab"), _Handler(say)
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+        log.removeHandler(handler)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(record.getMessage())
 
 
 def describe(progress: Progress, left_s: float | None) -> str:

@@ -53,7 +53,7 @@ class _Beside(Digits):
 
 def _scored(refit: bool = True) -> list[Baseline | FailedBaseline]:
     spec, task = small_spec(final={"refit": refit}), _Beside()
-    return [scored(spec, task, fitted) for fitted in fit_baselines(spec, task, (10,))]
+    return [scored(task, fitted) for fitted in fit_baselines(spec, task, (10,))]
 
 
 def test_a_baseline_that_cannot_be_trained_is_left_out_with_its_reason() -> None:
@@ -83,3 +83,34 @@ def test_what_scikit_learn_does_not_hold_stands_beside_and_never_joins() -> None
     assert pack_estimator(memory.estimator) is None
     dummy = DummyClassifier(strategy="prior").fit(torch.zeros(4, 1), [0, 1, 1, 1])
     assert pack_estimator(dummy) is not None
+
+
+class _Endless(_Memory):
+    def fit(self, x: Any, y: Any) -> Self:
+        while True:
+            sum(range(100))
+
+
+class _Later(_Memory):
+    def fit(self, x: Any, y: Any) -> Self:
+        return _Endless.fit(self, x, y) if len(x) > 1200 else super().fit(x, y)  # type: ignore[arg-type]
+
+
+class _Slow(Digits):
+    """Its third baseline, and what the second learns of validation examples, never come."""
+
+    def baselines(self, seed: int) -> tuple[contract.Baseline, ...]:
+        kinds = {"fast": _Memory(), "later": _Later(), "endless": _Endless(), "after": _Memory()}
+        return tuple(contract.Baseline(name, estimator) for name, estimator in kinds.items())
+
+
+def test_a_baseline_that_takes_too_long_is_left_out_and_so_are_those_after_it() -> None:
+    task = _Slow()
+    fitted = fit_baselines(small_spec(execution={"beside_s": 2}), task, (10,))
+    first, second, *rest = (scored(task, one) for one in fitted)
+    assert isinstance(first, Baseline)
+    assert first.with_valid is not None
+    assert isinstance(second, Baseline)
+    assert second.with_valid is None
+    reason = "the 2 s of execution.beside_s were over"
+    assert rest == [FailedBaseline("endless", reason), FailedBaseline("after", reason)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from lab.errors import TaskError
-from lab.tasks.beside import Beside
+from lab.tasks.beside import Beside, within
 
 
 def test_what_cannot_be_made_is_told_once_and_done_without():
@@ -33,3 +35,42 @@ def test_who_asks_a_study_to_stop_is_heard():
 
     with pytest.raises(KeyboardInterrupt):
         Beside().made("examples", stop, 0)
+
+
+def _nothing(seconds: float) -> None:
+    return
+
+
+def test_what_comes_in_time_is_there_and_what_it_raises_is_raised():
+    assert within(60, lambda: 3, pytest.fail) == 3
+    with pytest.raises(ZeroDivisionError):
+        within(60, lambda: 1 // 0, pytest.fail)
+    with pytest.raises(SystemExit):
+        within(60, lambda: exit(3), pytest.fail)
+
+
+def test_what_takes_long_is_told_of_meanwhile():
+    told = threading.Event()
+    assert within(60, told.wait, lambda seconds: told.set(), every_s=0.01)
+
+
+def test_what_takes_too_long_is_ended():
+    began = threading.Event()
+
+    def endless() -> None:
+        began.set()
+        while True:
+            try:
+                sum(range(100))
+            except Exception:
+                continue
+
+    with pytest.raises(TimeoutError, match=r"longer than the 0\.05 s"):
+        within(0.05, endless, _nothing)
+    assert began.is_set()
+    for thread in threading.enumerate():
+        if thread.name == "beside":
+            thread.join(timeout=60)
+            assert not thread.is_alive()
+    with pytest.raises(TimeoutError, match="no time is left"):
+        within(0, endless, _nothing)

@@ -3,6 +3,7 @@ before anything is trained."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ from lab.tasks.table.levels import as_text
 from lab.tasks.table.options import TYPES, TableOptions
 from lab.tasks.table.target import Target, are_labels, fit_target, need_values, with_target
 from lab.tasks.table.values import read_dates, to_numbers, typed, typed_frame
+
+_WIDE = 200
+"""Columns, from which on a table is not looked at in a moment."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,8 @@ class TableData:
     @cached_property
     def _learned(self) -> tuple[Fitted, dict[str, str]]:
         options, train = self.options, self.part("train")
+        if train.shape[1] >= _WIDE:
+            _LOG.info("data      looking at %d columns, %d of them targets", train.shape[1], len(options.targets))
         self._check_targets()
         target = fit_target(train, options.targets, options.target_type)
         columns: list[Column] = []
