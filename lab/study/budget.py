@@ -135,7 +135,7 @@ def _smallest(spec: StudySpec, epochs: float, epoch_steps: float | None) -> tupl
 
 
 def _lengths(spec: StudySpec) -> Iterator[StudySpec]:
-    """The spec with trainings as long as asked, half as long, and so on; each is long enough for its cycles."""
+    """The spec with trainings as long as asked, three quarters of that, and so on, each long enough for its cycles."""
     cycles = max((int(end) for end in ends(spec.space["cycles"]) or ()), default=1) if "cycles" in spec.space else 1
     snapshots = spec.final.snapshots if isinstance(spec.final.snapshots, int) else 1
     search, final = spec.search.epochs, spec.final.epochs
@@ -145,7 +145,7 @@ def _lengths(spec: StudySpec) -> Iterator[StudySpec]:
         yield _with(spec, search={"epochs": search}, final={"epochs": final})
         if (search, final) == (least_search, least_final):
             return
-        search, final = max(search // 2, least_search), max(final // 2, least_final)
+        search, final = max(3 * search // 4, least_search), max(3 * final // 4, least_final)
 
 
 def _filled(spec: StudySpec, plan: StudySpec, fits: _Fits) -> StudySpec:
