@@ -5,6 +5,7 @@ LabError
 ├── TaskError      the user's task (data, model, loss) breaks its contract
 ├── RecordError    the study folder cannot be read or written
 ├── EngineError    lanes cannot be started or were lost for good
+│   └── EngineLost what held them together is gone; the study can be resumed
 ├── StudyError     the study ran and cannot go on (everything diverged, too much failed)
 └── Interrupted    the user asked it to stop; everything is saved
 """
@@ -56,6 +57,10 @@ class RecordError(LabError):
 
 class EngineError(LabError):
     """An engine could not start its lanes or lost them for good."""
+
+
+class EngineLost(EngineError):  # noqa: N818 - what happened is no fault of the engine's
+    """What holds an engine's lanes together is gone; everything finished is saved, and the study can be resumed."""
 
 
 class StudyError(LabError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lab.cli.say import say
-from lab.errors import Interrupted, SpecError
+from lab.errors import EngineLost, Interrupted, SpecError
 
 if TYPE_CHECKING:
     from lab.spec.study import StudySpec
@@ -156,8 +156,9 @@ def _go(
             warm_start=warm_start,
             quiet=False,
         )
-    except Interrupted as error:
-        raise Interrupted(f"{error}; resume with: lab study resume {shlex.quote(str(study.record.folder))}") from None
+    except (Interrupted, EngineLost) as error:
+        command = f"lab study resume {shlex.quote(str(study.record.folder))}"
+        raise type(error)(f"{error}; resume with: {command}") from None
 
 
 def _width(text: str | None) -> int | None:

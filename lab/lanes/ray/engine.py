@@ -27,7 +27,7 @@ from ray import tune
 from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lab.errors import EngineError, Interrupted, LabError, StudyError
+from lab.errors import EngineError, EngineLost, Interrupted, LabError, StudyError
 from lab.lanes.engine import Probe, Promise, Watch
 from lab.lanes.live_status import LiveStatus
 from lab.lanes.ray import code_transfer
@@ -35,11 +35,14 @@ from lab.lanes.ray.address import check_address
 from lab.lanes.ray.coordinator import Coordinator, Look, Question
 from lab.lanes.ray.data_transfer import DataTransfer
 from lab.lanes.ray.lane import lane_main, said
+from lab.lanes.ray.lifeline import SAVED, Lifeline
 from lab.spec.exchange import Progress
 from lab.spec.plan import Job, TaskRef
 from lab.training.arithmetic import inherited
 
 _POLL_S = 0.05
+_ANSWER_S = 1.0
+"""Seconds to wait for the coordinator before Ray is looked for. Its ledger may be busy for long."""
 _STOP_S = 8.0
 """Seconds after a request to stop until running epochs are abandoned. What was finished is saved already."""
 _MOST_PENDING = 512
@@ -108,9 +111,11 @@ class RayEngine:
         self._live_status = LiveStatus()
         self._data_transfer = DataTransfer()
         self._fatal: list[str] = []
+        self._lifeline = Lifeline()
         self._scratch = Path(tempfile.mkdtemp(prefix="lab-lanes-"))
         module = code_transfer.pack(task, self._scratch) if task and address else None
         self._dashboard = self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane, module)
+        self._lifeline.hold()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not gpus_per_lane and device != "cpu" and any(node.get("GPU", 0) >= 1 for node in nodes):
             gpus_per_lane = 1
@@ -172,6 +177,8 @@ class RayEngine:
             if _CLIENT_DIED in said:
                 said = f"Ray cannot be joined at {address}: {_CLIENT_ADVICE}"
             raise EngineError(said) from error
+        # Ray prints pages of its logs where one of its processes has died; what matters of it is said in a line.
+        ray._private.worker._worker_logs_enabled = False
         return str(context.dashboard_url or "")
 
     def _check_folder(self, folder: Path) -> None:
@@ -216,8 +223,8 @@ class RayEngine:
 
     def _ask(self, question: Question, job: Job, *arguments: Any) -> Probe | Promise:
         """Ask a question, and wait for the answer of the first lane that has time."""
-        ray.get(self._coordinator.ask.remote(question, self._data_transfer.in_job(job), *arguments))
-        while (finding := ray.get(self._coordinator.finding.remote())) is None:
+        self._answer(self._coordinator.ask.remote(question, self._data_transfer.in_job(job), *arguments))
+        while (finding := self._answer(self._coordinator.finding.remote())) is None:
             self._look()
             time.sleep(_POLL_S)
         if isinstance(finding, LabError):
@@ -226,7 +233,7 @@ class RayEngine:
         return finding
 
     def run(self, job: Job) -> Progress:
-        said(self._coordinator.run.remote(self._data_transfer.in_job(job)))
+        self._answer(self._coordinator.run.remote(self._data_transfer.in_job(job)))
         look, stop_at = self._look(), None
         while True:
             assert look.progress is not None  # the stage is begun
@@ -236,23 +243,43 @@ class RayEngine:
             )
             if not self._watch(progress) and stop_at is None:
                 stop_at = time.monotonic() + _STOP_S
-                ray.get(self._coordinator.stop.remote())
+                self._answer(self._coordinator.stop.remote())
             if (progress.finished or stop_at is not None) and look.all_left:
                 break
             if stop_at is not None and time.monotonic() > stop_at:
                 break
             time.sleep(_POLL_S)
             look = self._look()
-        ray.get(self._coordinator.end_stage.remote())
+        self._answer(self._coordinator.end_stage.remote())
         if stop_at is not None and not progress.finished:
             raise Interrupted("stopped; all finished epochs are saved")
         if progress.abort:
             raise StudyError(f"{job.stage}: {progress.abort}")
         return progress
 
+    def _answer(self, reference: Any) -> Any:
+        """The coordinator's answer.
+
+        Raises:
+            EngineLost: the coordinator is gone, or Ray is.
+            LabError: as the coordinator raised it.
+        """
+        while True:
+            self._lifeline.check()
+            try:
+                return said(reference, _ANSWER_S)
+            except ray.exceptions.RayTaskError:  # raised in the coordinator's own code
+                raise
+            except ray.exceptions.GetTimeoutError:
+                continue
+            except (ray.exceptions.RayError, OSError) as error:
+                self._lifeline.check(at_once=True)
+                who = "the process that keeps the trials"
+                raise EngineLost(f"{who} has died ({type(error).__name__}); {SAVED}") from None
+
     def _look(self) -> Look:
         """See how the lanes are, end those that hang, and learn whether they were lost for good."""
-        look: Look = said(self._coordinator.look.remote())
+        look: Look = self._answer(self._coordinator.look.remote())
         for handle in look.hung:
             ray.kill(handle)
         fatal = look.fatal or (self._fatal[-1] if self._fatal else "")

@@ -38,10 +38,10 @@ class _Replaced(Exception):  # noqa: N818 - no error: the lane has a new process
     """Another process has this lane: this one was cut off, and ends."""
 
 
-def said(reference: Any) -> Any:
+def said(reference: Any, timeout_s: float | None = None) -> Any:
     """Wait for the coordinator; an error of ours that it raised comes out as itself, and so can be sent on."""
     try:
-        return ray.get(reference)
+        return ray.get(reference, timeout=timeout_s)
     except ray.exceptions.RayTaskError as error:
         raise (error.cause if isinstance(error.cause, LabError) else error) from None
 
