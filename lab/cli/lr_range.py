@@ -31,7 +31,14 @@ def lr_range(
     if tested.sure is not None:
         sure = "between runs: {:.3g} to {:.3g}".format(*tested.sure)
     marks = "between marks: {:.3g} to {:.3g}".format(*tested.marks)
-    say(f"max_lr        {tested.suggestion:.3g}  ({sure}; {marks})")
+    if tested.read.by_curve is None:
+        say(f"max_lr        {tested.suggestion:.3g}  ({sure}; {marks})")
+    else:
+        say(f"max_lr        {tested.suggestion:.3g}  (by the short trainings)")
+        say(f"curves        {tested.by_curve:.3g}  ({sure}; {marks})")
+    for one in tested.tried:
+        scores = ", ".join("diverged" if score is None else f"{score:.4g}" for score in one.scores)
+        say(f"tried         {one.lr:.3g}  {scores}")
     say("search        {:.3g} to {:.3g}".format(*tested.bounds))
     if tested.weight_decay is not None:
         say(f"weight decay  {tested.weight_decay:g}  (the largest that costs no loss)")

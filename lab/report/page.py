@@ -119,6 +119,7 @@ def render(spec: StudySpec, record: Record) -> str:
         beaten_by=_beaten_by(artefacts, artefacts.explore.direction),
         strayed=_strayed(spec, artefacts.bounds, artefacts.confirm),
         bounds=artefacts.bounds,
+        short_trainings=_short_trainings(spec, artefacts.bounds),
         explore=artefacts.explore,
         explain=artefacts.explain,
         explained=artefacts.explained,
@@ -158,6 +159,14 @@ def _beaten_by(artefacts: _Artefacts, direction: str) -> list[_Better]:
     controls = [_Better(c.name, c.test[metric].mean, False) for c in ensembled.controls]
     best = [max(kind, key=lambda way: sign * way.score) for kind in (fitted, controls) if kind]
     return [way for way in best if sign * way.score > sign * handed.test[metric]]
+
+
+def _short_trainings(spec: StudySpec, tested: Bounds | None) -> str:
+    """How many short trainings the bounds stage had, and what they cost."""
+    if tested is None or not tested.tried:
+        return ""
+    count, epochs = tested.short_trainings, spec.search.epochs
+    return f"{count} 1cycle trainings of {epochs} epochs at {len(tested.tried)} rates ({count * epochs} epochs)"
 
 
 @dataclass(frozen=True)

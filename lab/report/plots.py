@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lab.range_test import Tried
 from lab.record.trials import TrialRow
 from lab.response.findings import Effect, Importance, Surface
 from lab.schedules import Schedule
@@ -52,7 +53,7 @@ def _band(figure: Figure, x: Sequence[Any], low: Sequence[float], high: Sequence
 
 def range_test_figure(bounds: Bounds) -> Figure:
     """Smoothed loss against learning rate, a band over seeds per weight decay; the suggestion, its interval, the range
-    to search, and what other rules suggest."""
+    to search, what other rules suggest, and on a scale of their own the scores of short trainings."""
     figure = _figure("learning rate", "training loss (smoothed)")
     runs = bounds.runs
     tops = []
@@ -100,7 +101,27 @@ def range_test_figure(bounds: Bounds) -> Figure:
     figure.add_vrect(x0=bounds.low, x1=bounds.high, fillcolor=ACCENT, opacity=0.06, line_width=0)
     for end in (bounds.low, bounds.high):
         figure.add_vline(x=end, line={"color": ACCENT, "dash": "dot", "width": 1})
+    if bounds.tried:
+        _add_short_trainings(figure, bounds.tried)
     return figure
+
+
+def _add_short_trainings(figure: Figure, tried: Sequence[Tried]) -> None:
+    """The score of each, on an axis at the right; one that diverged has none."""
+    scores = [(one.lr, score) for one in tried for score in one.scores if score is not None]
+    figure.add_scatter(
+        x=[lr for lr, _ in scores],
+        y=[score for _, score in scores],
+        yaxis="y2",
+        mode="markers",
+        name="short 1cycle trainings (right)",
+        marker={"symbol": "diamond-open", "color": INK, "size": 8},
+        hovertemplate="max_lr %{x:.3g}: %{y:.4g}<extra></extra>",
+    )
+    figure.update_layout(
+        margin={"r": 64},
+        yaxis2={"title": {"text": "score"}, "overlaying": "y", "side": "right", "showgrid": False, "zeroline": False},
+    )
 
 
 def history_figure(rows: Sequence[TrialRow], metric: str, direction: str) -> Figure:

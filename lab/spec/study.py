@@ -51,6 +51,7 @@ SpaceField = Annotated[Space, BeforeValidator(_parse_space), PlainSerializer(_du
 _MOST_TRIALS = 64
 """Trials of a search that ends by itself."""
 _WEIGHT_DECAYS = (0.001, 0.01, 0.1)
+_TRIAL_SEEDS = 3
 
 
 class BoundsSpec(Section):
@@ -66,6 +67,9 @@ class BoundsSpec(Section):
     end: Annotated[float, Field(gt=0)] = 10.0
     exponential: bool = True
     stop_at: Annotated[float, Field(gt=1)] = 4.0
+    trial_seeds: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Seeds of short 1cycle trainings, of the search's length, at each of a few rates around the suggestion; 0: there
+    are none. `auto`: see `affordable_seeds`."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -80,6 +84,13 @@ class BoundsSpec(Section):
             return self.weight_decays
         dear = search_steps is not None and 10 * len(_WEIGHT_DECAYS) * self.seeds * self.steps > search_steps
         return [_WEIGHT_DECAYS[1]] if dear else list(_WEIGHT_DECAYS)
+
+    def affordable_seeds(self, trials: int, rates: int) -> int:
+        """Seeds on which to train at each of so many rates: up to three, and none where one would already take more
+        than a quarter of the search's trials, which are as long. Rates beyond an end that is best come on top."""
+        if self.trial_seeds != "auto":
+            return self.trial_seeds
+        return min(_TRIAL_SEEDS, trials // (4 * rates))
 
 
 FROM_BOUNDS = {"from": "bounds"}
@@ -145,7 +156,12 @@ class FinalSpec(Section):
         return 0 if self.snapshots == 1 else max(self.seeds // 2, 1)
 
 
-_LATER = (("final", FinalSpec, "refit"), ("final", FinalSpec, "controls"), ("search", SearchSpec, "objective"))
+_LATER = (
+    ("bounds", BoundsSpec, "trial_seeds"),
+    ("final", FinalSpec, "refit"),
+    ("final", FinalSpec, "controls"),
+    ("search", SearchSpec, "objective"),
+)
 """Fields of sections that earlier versions did not have."""
 
 

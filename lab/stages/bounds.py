@@ -1,4 +1,4 @@
-"""Stage 1: learning-rate range tests, whose interval becomes the range of `max_lr`."""
+"""Stage 1: learning-rate range tests, and short trainings around what they suggest; they make the range of `max_lr`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from lab.errors import StudyError
 from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, task_of
-from lab.range_test import Reading, Run, agree, read
+from lab.range_test import HALF_DECADE, Agreement, Decision, Reading, Run, Tried, agree, decide, read
 from lab.record.folder import Record
-from lab.record.trials import TrialRow
+from lab.record.trials import TrialRow, read_trials
 from lab.schedules import Floats, Ramp
 from lab.spec.batch_size import BATCH_SIZE, batch_size_of
 from lab.spec.optimizer import OPTIMIZER
@@ -21,15 +21,17 @@ from lab.spec.points import template_params
 from lab.spec.space import Choice, Float, Params, Space, ends
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
+from lab.stages import short_trials
 from lab.stages.job import run_job
 from lab.stages.stage import Skipped, Stage, Trainings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What the range tests agree on (see `Agreement`), and each of them."""
+    """What the range tests agree on (see `Agreement`), each of them, and what short trainings made of it."""
 
     suggestion: float
+    """The max_lr with which a 1cycle of the search's length is expected to do best."""
     sure: tuple[float, float] | None
     marks: tuple[float, float] | None = None
     low: float
@@ -41,11 +43,22 @@ class Bounds:
     at: Params = field(default_factory=dict)
     """Batch size and optimizer of the tests, where these are searched."""
     trials: int = 0
+    """Range tests and short trainings."""
     runs: tuple[Reading, ...]
+    tried: tuple[Tried, ...] = ()
+    """The rates of the short trainings, in rising order."""
+    by_curve: float | None = None
+    """The suggestion of the range tests alone, where short trainings have decided on another or on the same."""
+
+    @property
+    def short_trainings(self) -> int:
+        """How many trainings of the search's length there were."""
+        return sum(len(one.scores) for one in self.tried)
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> Bounds | Skipped:
-    """Range tests over seeds and weight decays, if the space asks for their interval.
+    """Range tests over seeds and weight decays, if the space asks for their interval; then, where the search is long
+    enough to afford them, short trainings around the suggestion.
 
     Raises:
         StudyError: the tests say nothing, so a range has to be given.
@@ -87,7 +100,9 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Bounds | Skipped:
     fixed = {name: Choice((value,)) for name, value in base.items()}
     fixed |= {name: Choice(tuple(kind[name] for kind in kinds)) for name in kinds[0]}
     space = Space({**fixed, **{name: Float(min(values), max(values)) for name, values in grid.items()}})
-    rows = run_job(spec, record, engine, make_job(spec, record, engine, "bounds", planned, space, training))
+    job = make_job(spec, record, engine, "bounds", planned, space, training)
+    # What comes after the tests in the same stage is trained otherwise, and must not be taken up by their job.
+    rows = _ended(spec, record, planned) or run_job(spec, record, engine, job)
     lrs = ramp.curves(None, epochs * steps).lr
     readings = [
         [read(_as_run(row, lrs), bounds.stop_at) for row in rows if kind.items() <= row.params.items()]
@@ -98,13 +113,48 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Bounds | Skipped:
         if not spec.space.needs_bounds:
             return Skipped(f"the range test says nothing ({first.verdict}): no prior")
         raise StudyError(f"range test: {first.verdict}; give space.max_lr a range {{low, high, log: true}} instead")
+    assert first.suggestion is not None  # where there is a range
+    one_cycle = template_params(spec.space, own | {"cycles": 1}) | ({"cycles": 1} if "cycles" in spec.space else {})
+    params = {name: value for name, value in one_cycle.items() if name != "max_lr"}
+    tried = short_trials.try_rates(spec, record, engine, job, params, first.suggestion)
+    decision = decide(tried, first.suggestion, job.direction)
+    agreed = first if decision is None else _decided(first, decision)
     agreed = replace(
-        first,
-        low=min([first.low, *(other.low for other in others if other.low is not None)]),
-        high=max([first.high, *(other.high for other in others if other.high is not None)]),
+        agreed,
+        low=min([low for low in (agreed.low, *(other.low for other in others)) if low is not None]),
+        high=max([high for high in (agreed.high, *(other.high for other in others)) if high is not None]),
     )
     at = {name: {**base, **kinds[0]}[name] for name in own if name in base}
-    return Bounds(**asdict(agreed), steps=epochs * steps, at=at, trials=len(rows), runs=tuple(readings[0]))
+    return Bounds(
+        **asdict(agreed),
+        steps=epochs * steps,
+        at=at,
+        trials=len(rows) + sum(len(one.scores) for one in tried),
+        runs=tuple(readings[0]),
+        tried=tried,
+        by_curve=None if decision is None else first.suggestion,
+    )
+
+
+def _decided(agreed: Agreement, decision: Decision) -> Agreement:
+    """The range ends at a rate that is surely worse; where none is, half a decade beyond the best rate or later."""
+    assert agreed.low is not None  # as above
+    assert agreed.high is not None
+    best = decision.suggestion
+    return replace(
+        agreed,
+        suggestion=best,
+        low=min(agreed.low, best / HALF_DECADE) if decision.low is None else decision.low,
+        high=max(agreed.high, best * HALF_DECADE) if decision.high is None else decision.high,
+    )
+
+
+def _ended(spec: StudySpec, record: Record, planned: tuple[Trial, ...]) -> list[TrialRow]:
+    """The trials of this plan, where all of them have ended; else none."""
+    rows = {row.plan_index: row for row in read_trials(record, "bounds", spec.store) if row.outcome is not None}
+    mine = [row for index in range(len(planned)) if (row := rows.get(index)) is not None]
+    same = [(row.trial.seed, row.trial.epochs) for row in mine] == [(trial.seed, trial.epochs) for trial in planned]
+    return mine if same else []
 
 
 def _optimizers(spec: StudySpec, base: Params) -> list[str]:
@@ -124,8 +174,10 @@ def _as_run(row: TrialRow, lrs: Floats) -> Run:
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
     search_steps = None if epoch_steps is None else spec.search.trials * spec.search.epochs * epoch_steps
     kinds = len(ends(spec.space[OPTIMIZER])) if OPTIMIZER in spec.space else 1
-    tests = kinds * len(spec.bounds.affordable(search_steps)) * spec.bounds.seeds if spec.needs_range_test else 0
-    return Trainings(tests, 0, tests * spec.bounds.steps)
+    if not spec.needs_range_test:
+        return Trainings(0, 0)
+    tests, short = kinds * len(spec.bounds.affordable(search_steps)) * spec.bounds.seeds, short_trials.at_most(spec)
+    return Trainings(tests + short, short * spec.search.epochs, tests * spec.bounds.steps)
 
 
 def _headline(artefact: Bounds) -> str:

@@ -15,7 +15,7 @@ from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
-from lab.stages import confirm, explore, race
+from lab.stages import bounds, confirm, explore, race, short_trials
 from lab.stages.from_bounds import space_of
 from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
 from lab.stages.no_hero import no_hero
@@ -73,10 +73,12 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
 
     confirmed = confirm.STAGE.need(record)
     seeds = spec.final.seeds
-    spec = _with_more_seeds(spec, explore.STAGE.need(record).trials + confirmed.trials)
+    tested = bounds.STAGE.if_any(record)
+    short = 0 if tested is None else tested.short_trainings
+    spec = _with_more_seeds(spec, short + explore.STAGE.need(record).trials + confirmed.trials)
     planned = _models(spec, confirmed)
     if isinstance(task_of(spec), Task):  # a trial function has no test split to be compared on
-        planned += _controls(spec, confirmed, no_hero(spec, record))
+        planned += _controls(spec, confirmed, no_hero(spec, record), short)
     cycles = tuple(dict.fromkeys(int(trial.params["cycles"]) for trial in planned))
     job = make_job(spec, record, engine, "final", tuple(planned), open_to_cycles(space_of(spec, record), cycles))
     rows = run_job(spec, record, engine, job)
@@ -150,21 +152,26 @@ def _no_snapshots(spec: StudySpec, confirmed: confirm.Confirmed) -> str | None:
     return None
 
 
-def _controls(spec: StudySpec, confirmed: confirm.Confirmed, unsearched: Params) -> list[Trial]:
-    """As many runs of each kind as what is handed out takes, or for no hero as the whole study takes."""
+def _controls(spec: StudySpec, confirmed: confirm.Confirmed, unsearched: Params, short: int = 0) -> list[Trial]:
+    """As many runs of each kind as what is handed out takes, or for no hero as the whole study takes.
+
+    Args:
+        short: trainings that decided on the range test's suggestion; they are as long as those that confirmed.
+    """
     final = spec.final
     if final.controls == "none":
         return []
     one = with_cycles(confirmed.chosen.one_cycle.params, 1)
     more = [_plan(spec, MORE, one, seed) for seed in range(final.seeds, runs_at_most(spec))]
-    return more + [_plan(spec, NO_HERO, unsearched, seed) for seed in range(_unsearched_runs(spec, confirmed.trials))]
+    runs = _unsearched_runs(spec, confirmed.trials + short)
+    return more + [_plan(spec, NO_HERO, unsearched, seed) for seed in range(runs)]
 
 
-def _unsearched_runs(spec: StudySpec, confirmations: int) -> int:
-    """Runs without a search, where `confirm` has trained so many trials."""
+def _unsearched_runs(spec: StudySpec, before: int) -> int:
+    """Runs without a search, where so many trainings of the search's length came before beside the search."""
     runs = runs_at_most(spec)
     if spec.final.controls == "full":
-        runs += -(-(spec.search.trials + confirmations) * spec.search.epochs // spec.final.epochs)
+        runs += -(-(spec.search.trials + before) * spec.search.epochs // spec.final.epochs)
     return runs
 
 
@@ -209,7 +216,8 @@ def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
     final = spec.final
     runs = final.seeds + final.cyclical_seeds
     if final.controls != "none":
-        runs += runs_at_most(spec) - final.seeds + _unsearched_runs(spec, confirm.trials_at_most(spec))
+        before = confirm.trials_at_most(spec) + short_trials.at_most(spec)
+        runs += runs_at_most(spec) - final.seeds + _unsearched_runs(spec, before)
     shorter = final.seeds if shorter_epochs(spec) else 0
     return Trainings(runs + shorter, runs * final.epochs + shorter * shorter_epochs(spec))
 

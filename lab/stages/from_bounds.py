@@ -33,7 +33,7 @@ def sampler_of(spec: StudySpec, record: Record) -> dict[str, Any]:
     """The sampler's options with a prior `from: bounds` filled in by the range test, or dropped where it says nothing.
 
     The bell lies at the suggested rate; it is as wide as the rate is unsure between runs, and as the two marks that it
-    is the mean of lie apart, on the scale of the range.
+    is the mean of lie apart, on the scale of the range. Short trainings have decided where in all that the rate lies.
     """
     prior = spec.search.sampler.get("prior")
     if not isinstance(prior, dict) or FROM_BOUNDS not in prior.values():
@@ -44,7 +44,7 @@ def sampler_of(spec: StudySpec, record: Record) -> dict[str, Any]:
         units = Encoding({"max_lr": distribution(dimension)}).units
         runs, marks = (
             float(np.ptp(np.clip(units([{"max_lr": end} for end in ends]), 0, 1))) if ends else 0.0
-            for ends in (tested.sure, tested.marks)
+            for ends in ((tested.sure, tested.marks) if tested.by_curve is None else (None, None))
         )
         spread = max(runs / _SURE_STDS, marks / _MARKS_STDS, _LEAST_SPREAD)
         sampler["prior"]["max_lr"] = {"center": tested.suggestion, "spread": spread}

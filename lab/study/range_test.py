@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lab.range_test import Tried
 from lab.record.artefact import to_json
 from lab.spec.space import FromBounds, Space
 from lab.spec.study import StudySpec, parse_spec
@@ -41,13 +42,23 @@ class RangeTest:
         return self.read.suggestion
 
     @property
+    def by_curve(self) -> float:
+        """What the range tests alone suggest, whatever short trainings decided."""
+        return self.read.suggestion if self.read.by_curve is None else self.read.by_curve
+
+    @property
+    def tried(self) -> tuple[Tried, ...]:
+        """The short 1cycle trainings around that, in rising order of max_lr."""
+        return self.read.tried
+
+    @property
     def sure(self) -> tuple[float, float] | None:
-        """Between which rates the suggestion lies over runs drawn anew; None for a single run. See `Agreement.sure`."""
+        """Between which rates `by_curve` lies over runs drawn anew; None for a single run. See `Agreement.sure`."""
         return self.read.sure
 
     @property
     def marks(self) -> tuple[float, float]:
-        """The two readings whose geometric mean the suggestion is, the lesser first. See `Agreement.marks`."""
+        """The two readings whose geometric mean `by_curve` is, the lesser first. See `Agreement.marks`."""
         assert self.read.marks is not None  # of a test of this version
         return self.read.marks
 
@@ -88,6 +99,8 @@ def lr_range(
     batch_size: int = 64,
     optimizer: Mapping[str, Any] | None = None,
     space: Space | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    trial_seeds: int = 3,
 ) -> RangeTest:
     """Run range tests of a task over seeds, weight decays and dropouts, stacked where the model allows it.
 
@@ -98,6 +111,8 @@ def lr_range(
         steps: optimizer steps of one test, from lr `start` to `end`.
         stop_at: a test ends where its smoothed loss exceeds this multiple of its best, or is not finite.
         space: further hyperparameters that the task's model needs; the middle of each is used.
+        epochs: of the 1cycle training that the rate is for. Trainings so long, on `trial_seeds` seeds at each of
+            a few rates around what the curves say, decide on the suggestion; None: there are none.
 
     Raises:
         StudyError: the tests say nothing; the message says why.
@@ -122,7 +137,9 @@ def lr_range(
             "end": end,
             "exponential": exponential,
             "stop_at": stop_at,
+            "trial_seeds": 0 if epochs is None else trial_seeds,
         },
+        "search": {} if epochs is None else {"epochs": epochs},
     }
     return lr_range_of(parse_spec(value))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import RecordError
+from lab.range_test import Tried
 from lab.record.folder import Record
 from lab.report import page
 from lab.report.page import render, write_report
@@ -152,6 +153,19 @@ def test_a_suggestion_that_the_trials_do_not_bear_out_is_called_so(
     bounds.STAGE.write(record, replace(tested, **found | {"low": 0.9 * confirmed, "high": 1.1 * confirmed}))
     narrow = "The trials found otherwise" in render(study.spec, record)
     assert not narrow, "no trial could have been where the range test pointed"
+
+
+def test_short_trainings_around_the_suggestion_are_told_with_their_cost(study: Study, tmp_path: Path) -> None:
+    assert "by 5 1cycle trainings of 3 epochs at 5 rates (15 epochs)" in render(study.spec, study.record)
+    shutil.copytree(study.record.folder, tmp_path / "run")
+    record = Record(tmp_path / "run")
+    tried = (Tried(0.0025, (0.9, 0.91)), Tried(0.008, (0.95, None)))
+    bounds.STAGE.write(record, replace(bounds.STAGE.need(record), suggestion=0.0025, by_curve=0.008, tried=tried))
+    html = render(study.spec, record)
+    assert "<b>0.0025</b> by 4 1cycle trainings of 3 epochs at 2 rates (12 epochs); its curves alone said 0.008" in html
+    assert "Diamonds: 4 1cycle trainings" in html
+    bounds.STAGE.write(record, replace(bounds.STAGE.need(record), tried=(), by_curve=None))
+    assert "1cycle trainings of" not in render(study.spec, record)
 
 
 def test_a_machine_without_plotly_still_gets_its_page(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

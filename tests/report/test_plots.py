@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from lab.range_test import Tried
 from lab.report import plots
-from lab.report.plots import surface_figure
+from lab.report.plots import range_test_figure, surface_figure
 from lab.response.findings import Importance, Surface
+from lab.stages.bounds import Bounds
 
 
 def surface(**changes: Any) -> Surface:
@@ -45,3 +47,12 @@ def test_the_importances_legend_stands_above_the_bars_however_many_there_are(cou
     layout = plots.importance_figure({"permutation": shares}).layout
     assert (layout.legend.yref, layout.legend.y, layout.legend.yanchor) == ("container", 1, "top")
     assert layout.margin.t >= 2 * layout.font.size  # a line of text, and some air
+
+
+def test_short_trainings_have_a_scale_of_their_own_and_those_that_diverged_are_left_out():
+    tested = Bounds(suggestion=0.01, sure=None, low=1e-3, high=0.3, weight_decay=None, verdict="", runs=())
+    figure = range_test_figure(replace(tested, tried=(Tried(0.01, (0.8, 0.9)), Tried(0.1, (0.7, None)))))
+    assert list(figure.data[-1].x) == [0.01, 0.01, 0.1]
+    assert list(figure.data[-1].y) == [0.8, 0.9, 0.7]
+    assert figure.data[-1].yaxis == "y2"
+    assert figure.layout.yaxis2.title.text == "score"

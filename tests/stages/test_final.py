@@ -99,3 +99,5 @@ def test_full_controls_cost_what_the_study_cost() -> None:
     """Twelve trials of the search and ten that were confirmed, of 5 epochs each, are ten runs of 12."""
     controls = final._controls(_spec(controls="full"), EVEN, {"cycles": 1})
     assert Counter(map(final._role, controls))["no_hero"] == 10 + 10
+    with_short = final._controls(_spec(controls="full"), EVEN, {"cycles": 1}, short=5)
+    assert Counter(map(final._role, with_short))["no_hero"] == 10 + 12

@@ -50,6 +50,9 @@ def test_the_bell_lies_at_the_suggestion_and_is_as_wide_as_it_is_unsure(tmp_path
     apart = sampler_of(spec, _record(tmp_path, replace(BOUNDS, marks=(10**-4.25, 10**-0.75))))["prior"]
     assert apart["max_lr"]["spread"] == pytest.approx(0.25)
     assert sampler_of(spec, _record(tmp_path, replace(BOUNDS, sure=None)))["prior"]["max_lr"]["spread"] == 0.15
+    # Where short trainings have decided, it no longer matters how far curves differ.
+    decided = replace(BOUNDS, sure=(1e-6, 10.0), suggestion=0.1, by_curve=0.01)
+    assert sampler_of(spec, _record(tmp_path, decided))["prior"]["max_lr"] == {"center": 0.1, "spread": 0.15}
 
 
 def test_it_fades_as_trials_are_told(tmp_path: Path) -> None:

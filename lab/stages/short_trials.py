@@ -1,0 +1,86 @@
+"""The second half of stage 1: short 1cycle trainings at and around the rate that the range tests suggest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lab.lanes.engine import Engine
+from lab.lanes.job import make_job
+from lab.range_test import MOST_MORE, MULTIPLES, Tried, beyond
+from lab.record.folder import Record
+from lab.spec.plan import Job
+from lab.spec.space import Choice, Float, Params, Space
+from lab.spec.study import StudySpec
+from lab.spec.trial import Trial, derive_seed
+from lab.stages.job import run_job
+
+
+def at_most(spec: StudySpec) -> int:
+    """Trainings, if the best rate lies at an end of what is tried until no more are."""
+    return (len(MULTIPLES) + MOST_MORE) * _seeds(spec) if spec.needs_range_test else 0
+
+
+def _seeds(spec: StudySpec) -> int:
+    return spec.bounds.affordable_seeds(spec.search.trials, len(MULTIPLES))
+
+
+def try_rates(
+    spec: StudySpec, record: Record, engine: Engine, tests: Job, params: Params, suggestion: float
+) -> tuple[Tried, ...]:
+    """Train whole 1cycles of the search's length at multiples of the suggestion, and on beyond an end that is best.
+
+    Args:
+        tests: the job of the range tests, which has ended; its plan goes on with these trials.
+        params: all hyperparameters but max_lr.
+
+    Returns:
+        The rates in rising order.
+    """
+    asked = spec.space.get("max_lr")
+    low, high = (asked.low, asked.high) if isinstance(asked, Float) else (spec.bounds.start, spec.bounds.end)
+    rates = [lr for multiple in MULTIPLES if low <= (lr := multiple * suggestion) <= high]
+    if len(rates) < 2 or not _seeds(spec):
+        return ()
+    most = len(rates) + MOST_MORE
+    space = _space(tests.space, params, Float(low, high, log=True))
+    while True:
+        tried = _train(spec, record, engine, tests, params, rates, space)
+        further = beyond(tried, suggestion, tests.direction)
+        if further is None or not low <= further <= high or len(rates) == most:
+            return tried
+        rates.append(further)
+
+
+def _train(
+    spec: StudySpec, record: Record, engine: Engine, tests: Job, params: Params, rates: list[float], space: Space
+) -> tuple[Tried, ...]:
+    """Train what has not been trained yet; the plan only grows, so that an interrupted one goes on where it was."""
+    seeds = _seeds(spec)
+    planned = tuple(
+        Trial(
+            params={**params, "max_lr": lr},
+            seed=derive_seed(spec.seed, "bounds", "short", seed),
+            epochs=spec.search.epochs,
+            role=f"max_lr={lr:.3g}",
+        )
+        for lr in rates
+        for seed in range(seeds)
+    )
+    assert isinstance(tests.plan, tuple)
+    job = make_job(spec, record, engine, tests.stage, (*tests.plan, *planned), space)
+    # No more slots than there are trials at first, beside the range tests; as many when there are more.
+    job = replace(job, width=min(job.width, -(-len(MULTIPLES) * seeds // job.lanes)))
+    rows = run_job(spec, record, engine, job)[len(tests.plan) :]
+    scores = {lr: tuple(row.score for row in rows[i * seeds : (i + 1) * seeds]) for i, lr in enumerate(rates)}
+    return tuple(Tried(lr, scores[lr]) for lr in sorted(rates))
+
+
+def _space(tested: Space, params: Params, max_lr: Float) -> Space:
+    """The range tests' space, able to hold these trials as well."""
+    wider = {"max_lr": max_lr}
+    for name, value in params.items():
+        dimension = tested.get(name)
+        if isinstance(dimension, Float):
+            assert isinstance(value, (int, float))  # tested on a grid of numbers
+            wider[name] = Float(min(dimension.low, value), max(dimension.high, value))
+    return Space({**{name: Choice((value,)) for name, value in params.items()}, **tested, **wider})
