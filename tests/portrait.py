@@ -41,7 +41,7 @@ def portrait(folder: Path) -> dict[str, Any]:
     entries = [json.loads(line) for line in text(folder / "ledger.journal").splitlines()]
     return {
         "spec": spec,
-        "artefacts": {path.stem: json.loads(text(path)) for path in sorted(folder.glob("*.json"))},
+        "artefacts": {path.stem: json.loads(text(path)) for path in sorted(folder.glob("[!.]*.json"))},
         "journal": [{key: value for key, value in entry.items() if key not in _OF_THE_RUN} for entry in entries],
         "columns": pq.read_schema(folder / "trials.parquet").names,
         "weights": {path.name: _weights(path) for path in sorted((folder / "final").iterdir())},
