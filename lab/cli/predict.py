@@ -109,8 +109,8 @@ def harmless(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     count = int((safe.columns != table.columns).sum())
     for name in safe.columns:
         if pd.api.types.is_string_dtype(safe[name]):
-            quoted = safe[name].map(_quoted)
-            count += int((quoted != safe[name]).sum())
+            quoted = safe[name].map(_quoted, na_action="ignore")
+            count += int((quoted != safe[name])[safe[name].notna()].sum())
             safe[name] = quoted
     return safe, count
 

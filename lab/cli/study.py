@@ -283,12 +283,15 @@ def export(
     """Write every trial as one flat table."""
     import io
 
+    from lab.cli.predict import harmless
     from lab.record.folder import write_bytes
     from lab.study.study import Study
 
     study = Study.open(folder, trust=trust)
     frame: Any = study.result.trials
     path = output or folder / f"trials.{to}"
+    if to == "csv":
+        frame, _ = harmless(frame)  # what a trial raised may begin as a spreadsheet's formula does
     stream = io.BytesIO()
     (frame.to_csv if to == "csv" else frame.to_parquet)(stream, index=False)
     write_bytes(path, stream.getvalue())

@@ -61,6 +61,17 @@ def sign(record: Record, spec: StudySpec) -> None:
         write_json(record.folder / Record.TRUST, {_SIGNED: [*signed, signature][-_MOST:]})
 
 
+def check_files(record: Record) -> None:
+    """Refuse to write to a folder whose files are links out of it, whoever has begun it: somebody else may have had it.
+
+    Raises:
+        RecordError: with the link.
+    """
+    for path in _entries((record.folder, record.final_folder, record.refit_folder, record.folder / "lanes")):
+        if path.is_symlink() and not path.is_dir():
+            raise RecordError(f"{path}: is a link, and would be written through; put a file in its place")
+
+
 def check_links(record: Record) -> None:
     """Refuse a folder that leads out of itself.
 

@@ -61,6 +61,9 @@ def mean_prediction(task: Task, folder: Path, members: Sequence[Member], x: Tens
     Args:
         folder: where the members' weights lie.
     """
+    for member in members:
+        if Path(member.file).name != member.file:  # an artefact may come from anybody
+            raise RecordError(f"{folder}: {member.file[:80]!r} is no name of a file in it")
     nets = [member for member in members if member.role != BASELINE]
     others = [member for member in members if member.role == BASELINE]
     outputs = [

@@ -16,7 +16,7 @@ from lab.lanes.engine import Engine
 from lab.record.folder import Record, write_bytes
 from lab.record.provenance import provenance
 from lab.record.spec_file import dump_spec, read_spec
-from lab.record.trust import open_spec, refusal, sign
+from lab.record.trust import check_files, open_spec, refusal, sign
 from lab.spec.batch_size import batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.space import Dimension, Space
@@ -116,13 +116,14 @@ class Study:
         return cls.from_spec(spec, record.folder)
 
     def require_own(self) -> None:
-        """Refuse to change a study that another user has begun.
+        """Refuse to change a study that another user has begun, or one whose files are links.
 
         Raises:
             RecordError: with what to say to trust it.
         """
         if self.is_foreign:
             raise refusal(self.record)
+        check_files(self.record)
 
     @property
     def result(self) -> Result:

@@ -106,7 +106,7 @@ def test_whoever_asks_the_same_in_a_spec_of_their_own_goes_on(another: Callable[
     shutil.rmtree(trust._key_path().parent)
     record.journal_path.unlink(missing_ok=True)
     record.journal_path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(RecordError, match=r"ledger\.journal: is a link out of the study's folder, which was not begun"):
+    with pytest.raises(RecordError, match=r"ledger\.journal: is a link, and would be written through; put a file"):
         Study.from_spec(parse_spec(small(space=_RANGE)), record.folder).run(until="bounds")
     assert not (tmp_path / "elsewhere").exists()
 
@@ -177,6 +177,31 @@ def test_no_link_out_of_anothers_folder_is_followed(name: str, tmp_path: Path):
         Study.open(folder)
 
 
+@pytest.mark.parametrize("name", ["ledger.journal", "lanes/now.json", "final/0000-0.safetensors", "study.yaml"])
+def test_a_link_is_not_written_through_in_a_folder_of_mine_that_somebody_had(name: str, tmp_path: Path):
+    record = begun(tmp_path / "run")
+    target = tmp_path / "precious"
+    target.write_text(record.spec_path.read_text())
+    (record.folder / name).unlink(missing_ok=True)
+    (record.folder / name).parent.mkdir(exist_ok=True)
+    (record.folder / name).symlink_to(target)
+    with pytest.raises(RecordError, match=f"{name}: is a link, and would be written through"):
+        Study.open(record.folder).run(until="bounds")
+    assert target.read_text().startswith("name: small")
+
+
+@pytest.mark.parametrize("file", ["../../secret.safetensors", "/etc/hostname", "", ".", ".."])
+def test_weights_that_an_artefact_has_elsewhere_are_not_read(file: str, tmp_path: Path):
+    folder = Path(shutil.copytree(_FINISHED, tmp_path / "run"))
+    artefact = read_json(folder / "ensemble.json")
+    artefact["chosen"]["members"][0]["file"] = file
+    write_json(folder / "ensemble.json", artefact)
+    ensemble = Study.open(folder).result.ensemble
+    x = ensemble.read(_FINISHED.parent / "new.csv").x
+    with pytest.raises(RecordError, match=r"is no name of a file in it|cannot be read"):
+        ensemble.predict(x)
+
+
 def test_a_lock_that_is_a_link_or_a_fifo_is_not_taken(tmp_path: Path):
     target = tmp_path / "precious"
     target.write_text("precious")
@@ -238,3 +263,20 @@ def test_a_message_is_one_line_that_can_be_read():
     assert plain("a\x00\x1b[31mb\tc\n\ud800") == "a[31mb\tc\n\ufffd"
     assert one_line("a\n\n  b\x07") == "a b"
     assert len(one_line("x" * 10_000_000)) < 2100
+
+
+def test_what_a_trial_raised_is_no_formula_in_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    from lab.cli import main
+
+    folder = Path(shutil.copytree(_FINISHED, tmp_path / "run"))
+    journal = folder / "ledger.journal"
+    journal.write_text(journal.read_text().replace('"role":"search"', '"role":"=HYPERLINK(1)"'))
+    monkeypatch.setattr("sys.argv", ["lab", "study", "export", str(folder)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code, capsys.readouterr().err
+    written = (folder / "trials.csv").read_text()
+    assert written.count(",'=HYPERLINK(1),") == 9
+    assert ",=" not in written
