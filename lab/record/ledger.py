@@ -406,7 +406,12 @@ def _of_another_plan(stored: Sequence[StoredTrial], plan: tuple[Trial, ...] | Se
     if isinstance(plan, SearchPlan):
         return False
     planned = [(s, s.plan_index) for s in stored if s.is_planned and s.plan_index is not None]
-    return any((s.trial.seed, s.epochs) != (plan[i].seed, plan[i].epochs) for s, i in planned if i < len(plan))
+    return any(_asked(s.trial) != _asked(plan[i]) for s, i in planned if i < len(plan))
+
+
+def _asked(trial: Trial) -> tuple[int, int, int | None]:
+    """What another plan would have otherwise."""
+    return trial.seed, trial.epochs, trial.fold
 
 
 def _seat(trial: StoredTrial) -> Seat:

@@ -19,7 +19,7 @@ from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial
 
 PLANNED = "planned"
-"""Seed, epochs, role, keep, and the schedule of a trial that has one of its own."""
+"""Seed, epochs, role, keep, the schedule of a trial that has one of its own, and the fold of one that leaves it out."""
 ASSIGNMENT = "assignment"
 """Lane, slot and tick."""
 PLAN_INDEX = "plan_index"
@@ -72,6 +72,7 @@ class StoredTrial:
             role=planned["role"],
             own_schedule=_schedule(planned["schedule"]),
             keep=planned["keep"],
+            fold=planned.get("fold"),
         )
 
     @property
@@ -144,7 +145,7 @@ def planned_attrs(trial: Trial) -> dict[str, Any]:
     """The attributes of a planned trial."""
     schedule = trial.own_schedule.to_dict() if trial.own_schedule else None
     planned = {"seed": trial.seed, "epochs": trial.epochs, "role": trial.role, "keep": trial.keep, "schedule": schedule}
-    return {PLANNED: planned}
+    return {PLANNED: planned if trial.fold is None else {**planned, "fold": trial.fold}}
 
 
 def seat_attrs(seat: Seat) -> dict[str, Any]:

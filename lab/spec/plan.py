@@ -11,6 +11,7 @@ from pydantic import Field
 
 from lab.errors import SpecError
 from lab.schedules import Schedule, parse_schedule, schedule_class
+from lab.spec.folds import Folds
 from lab.spec.section import Section
 from lab.spec.space import Space, ends
 from lab.spec.trial import Observed, Trial
@@ -161,6 +162,8 @@ class Training:
     """The folder inside the study's in which kept weights are left."""
     with_valid: bool = False
     """Whether the validation rows are trained on as well; then nothing is left to validate on, and nothing is."""
+    folds: Folds | None = None
+    """Those of which each trial leaves one out, and is validated on it. None: all are trained on the same rows."""
     precision: str = "float32"
     """Precision of forward and backward passes: `float32` or `bf16`. Weights and the optimizer are always float32."""
 

@@ -43,6 +43,9 @@ class Trial:
     """The schedule of an assigned trial, or of one that does not follow the recipe. None: the job's recipe makes it."""
     keep: bool = False
     """Whether weights are kept at every cycle end."""
+    fold: int | None = None
+    """The fold of the training and validation rows that it leaves out and is judged by. None: it is trained on the
+    training split."""
 
     @property
     def schedule(self) -> Schedule:

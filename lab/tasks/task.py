@@ -7,7 +7,7 @@ of whole splits; whoever trains it makes the batches.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -122,6 +122,14 @@ class Task(ABC):
     @abstractmethod
     def data(self, split: Split) -> Data:
         """Inputs [n, ...] and targets [n, ...] of a split; the same whenever it is asked."""
+
+    def fold_of_rows(self) -> Sequence[int] | NDArray[np.int64] | None:
+        """The fold, from 0 on, of each training row and, behind them, of each validation row, which are fold 0; None:
+        there are no folds.
+
+        Where there are, the trials that confirm and the final models leave out each fold in turn, and are judged by it.
+        """
+        return None
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Loss of each example, [n]; never reduced, so that trials trained together stay apart."""

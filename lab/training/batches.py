@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from lab.spec.plan import Training
 from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task, joined
 from lab.training.device import to_device
 
@@ -54,12 +55,20 @@ class Examples:
     def batches(self, order: Tensor, size: int) -> Iterator[Data]:
         """Inputs [k, b, ...] and targets [k, b, ...] of each step, for an order of examples [k, s * b]."""
         whole = order[:, : order.shape[1] // size * size]
-        there, here = (torch.split(o, size, dim=1) for o in (whole.to(self._device), whole))
+        yield from ((x, _rows(self.y, places)) for x, places in self._gathered(whole, size))
+
+    def of_each(self, order: Tensor, size: int) -> Iterator[Tensor]:
+        """Inputs [k, b, ...] for an order of examples [k, n], `size` at a time and the rest at last."""
+        yield from (x for x, _ in self._gathered(order, size))
+
+    def _gathered(self, order: Tensor, size: int) -> Iterator[Data]:
+        """Inputs [k, b, ...] for an order of examples [k, n], and where on the device they lie [k, b]."""
+        there, here = (torch.split(o, size, dim=1) for o in (order.to(self._device), order))
         if self.resident:
-            yield from ((_rows(self._x, places), _rows(self.y, places)) for places in there)
+            yield from ((_rows(self._x, places), places) for places in there)
         else:
             gathered = _ahead(lambda step: to_device(_rows(self._x, here[step]), self._device), len(here))
-            yield from ((x, _rows(self.y, places)) for x, places in zip(gathered, there, strict=True))
+            yield from zip(gathered, there, strict=True)
 
     def parts(self, size: int) -> Iterator[Tensor]:
         """All inputs in their order, `size` at a time."""
@@ -70,14 +79,10 @@ class Examples:
             yield from _ahead(lambda i: to_device(self._x[starts[i] : starts[i] + size], self._device), len(starts))
 
 
-def open_splits(task: Task, device: torch.device, with_valid: bool = False) -> dict[Split, Examples]:
-    """What is trained and validated on.
-
-    Args:
-        with_valid: whether the validation rows follow the training rows in what is trained on.
-    """
+def open_splits(task: Task, device: torch.device, training: Training) -> dict[Split, Examples]:
+    """What is trained and validated on; the validation rows follow the training rows where both may be trained on."""
     data = {split: task.data(split) for split in TRAIN_AND_VALID}
-    if with_valid:
+    if training.with_valid or training.folds is not None:
         data["train"] = joined(data.values())
     return {split: Examples(of_split, device) for split, of_split in data.items()}
 

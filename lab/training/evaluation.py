@@ -5,7 +5,7 @@ Shapes: k slots, n examples of the split, m metrics.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -31,13 +31,45 @@ def evaluate(
     size = examples_at_once(data.first(1), width)
     outputs = [forward(x.expand(width, *x.shape)) for x in map(task.model_input, data.parts(size))]
     output = torch.cat(outputs, dim=1)  # [k, n, ...]
+    return _judged(task, {slot: (output[slot], data.y) for slot in active})
+
+
+@torch.no_grad()
+def evaluate_each(
+    task: Task,
+    data: Examples,
+    width: int,
+    forward: Callable[[Tensor], Tensor],
+    held_out: Mapping[int, Tensor],
+    most: int,
+) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
+    """The same of slots that are each validated on rows of its own.
+
+    Args:
+        held_out: row numbers by active slot.
+        most: how many they are at most, whichever slots are active: all are computed as many rows.
+    """
+    order = torch.zeros(width, most, dtype=torch.int64)
+    for slot, rows in held_out.items():
+        order[slot, : len(rows)] = rows
+    parts = data.of_each(order, examples_at_once(data.first(1), width))
+    output = torch.cat([forward(x) for x in map(task.model_input, parts)], dim=1)  # [k, most, ...]
+    return _judged(
+        task, {slot: (output[slot, : len(rows)], data.y[rows.to(data.y.device)]) for slot, rows in held_out.items()}
+    )
+
+
+def _judged(
+    task: Task, found: Mapping[int, tuple[Tensor, Tensor]]
+) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
+    """By outputs [n, ...] and targets [n, ...] of each slot."""
     scores: dict[int, Tensor] = {}
     faults: dict[int, Fault] = {}
-    for slot in active:
+    for slot, (output, target) in found.items():
         try:
-            scores[slot] = _scores(task, output[slot], data.y)
+            scores[slot] = _scores(task, output, target)
         except Exception as error:
-            faults[slot] = fault_of(error, output[slot], "in validation")
+            faults[slot] = fault_of(error, output, "in validation")
     if not scores:
         return {}, faults
     names = [*task.metrics, "valid_loss"]

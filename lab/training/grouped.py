@@ -75,7 +75,7 @@ class GroupedTrainer(Trainer):
         # One after the other nothing is gained by being together: what a user's code raises ends its own trial alone,
         # and what one model's backward pass keeps is gone before the next one's forward.
         self._k = 1 if training.path == "sequential" else min(stack, width)
-        self._data = open_splits(task, pick_device(training.device), training.with_valid)
+        self._data = open_splits(task, pick_device(training.device), training)
         self._examples = task.model_input(self._data["train"].first(3))
         self._stacks: dict[Group, list[_Stack]] = {}
         self._architectures = 0

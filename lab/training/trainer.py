@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,13 +25,21 @@ from lab.tasks.build import build_model
 from lab.tasks.task import Data, Split, Task, defines
 from lab.training.batches import Examples, open_splits
 from lab.training.device import check_precision, pick_device, to_device
-from lab.training.evaluation import evaluate
+from lab.training.evaluation import evaluate, evaluate_each
 from lab.training.fault import Fault, fault_of
 from lab.training.interface import EpochResult, Trainer
 from lab.training.loss import isolated_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, step_all
 from lab.training.snapshots import check_packable, pack
+
+
+@dataclass(frozen=True)
+class _Own:
+    """The row numbers of a trial that leaves a fold out."""
+
+    trained_on: Tensor
+    held_out: Tensor
 
 
 @dataclass
@@ -43,6 +52,8 @@ class _Slot:
     curves: list[tuple[float, ...]]
     """At each step lr, momentum and weight decay."""
     snapshot_steps: frozenset[int]
+    own: _Own | None
+    """Where each trial has rows of its own; None: it trains on all that are there."""
     step: int = 0
     losses: list[float] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -81,10 +92,14 @@ class ModelTrainer(Trainer):
         self._device = pick_device(training.device)
         self._together = self._device.type == "cuda"  # a call a slot would be a launch a slot
         check_precision(training.precision, self._device)
-        data = data or open_splits(task, self._device, training.with_valid)
+        data = data or open_splits(task, self._device, training)
         self._train_data, self._valid_data = data["train"], data["valid"]
         self._batch = training.batch_size
-        self._steps = steps_per_epoch(len(self._train_data), training)
+        self._folds = training.folds
+        # Slots stay in step, so all folds have the steps of the one that leaves least to train on.
+        examples = len(self._train_data) if self._folds is None else self._folds.least_trained_on
+        self._steps = steps_per_epoch(examples, training)
+        self._validates = not training.record_losses and (self._folds is not None or not training.with_valid)
         self._examples = task.model_input(self._train_data.first(3))
         template = build_model(task, template_params, 0, self._examples).to(self._device)
         check_packable(template)
@@ -108,7 +123,13 @@ class ModelTrainer(Trainer):
         ends = frozenset(trial.schedule.cycle_ends(total)) if trial.keep else frozenset()
         optimizer = build_optimizer(self._training.optimizer, trial.params)
         state = optimizer.state(self._models.row(assignment.slot))
-        return _Slot(assignment, optimizer, state, curves, ends)
+        return _Slot(assignment, optimizer, state, curves, ends, self._own(trial.fold))
+
+    def _own(self, fold: int | None) -> _Own | None:
+        if self._folds is None:
+            return None
+        assert fold is not None  # whoever plans for folds says which
+        return _Own(*map(torch.from_numpy, (self._folds.trained_on(fold), self._folds.held_out(fold))))
 
     def stop(self, slot: int) -> None:
         del self._slots[slot]
@@ -121,7 +142,7 @@ class ModelTrainer(Trainer):
         losses, faults = self._train(active)
         going = [slot for slot in active if slot not in faults]
         scores: dict[int, dict[str, float]] = {}
-        if going and not (self._training.record_losses or self._training.with_valid):
+        if going and self._validates:
             scores, later = self._evaluate(going)
             faults |= later
         return tuple(self._result(slot, losses[slot], scores.get(slot, {}), faults.get(slot)) for slot in active)
@@ -134,7 +155,10 @@ class ModelTrainer(Trainer):
         for slot in active:
             noise = models.noise[slot]
             assert noise is not None  # set by load
-            order[slot] = noise.permutation(len(self._train_data))[: order.shape[1]]
+            own = self._slots[slot].own
+            count = len(self._train_data) if own is None else len(own.trained_on)
+            shuffled = noise.permutation(count)[: order.shape[1]]
+            order[slot] = shuffled if own is None else own.trained_on[shuffled]
         losses = torch.zeros(self._steps, self.width, device=self._device)
         faults: dict[int, Fault] = {}
         trained = dict.fromkeys(active, self._steps)
@@ -214,7 +238,12 @@ class ModelTrainer(Trainer):
 
     def _evaluate(self, active: Sequence[int]) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
         self._models.training = False
-        return evaluate(self._task, self._valid_data, self.width, lambda x: self._forward(x, active), active)
+        forward = partial(self._forward, active=active)
+        if self._folds is None:
+            return evaluate(self._task, self._valid_data, self.width, forward, active)
+        held_out = {slot: own.held_out for slot in active if (own := self._slots[slot].own) is not None}
+        most = max(self._folds.sizes)
+        return evaluate_each(self._task, self._train_data, self.width, forward, held_out, most)
 
     def _result(self, slot: int, losses: list[float], scores: dict[str, float], fault: Fault | None) -> EpochResult:
         running = self._slots[slot]

@@ -118,6 +118,7 @@ TRIALS = st.builds(
     role=st.text(),
     own_schedule=st.none() | st.sampled_from([Constant(max_lr=0.5), OneCycle(max_lr=0.1, pct_start=0.2)]),
     keep=st.booleans(),
+    fold=st.none() | st.integers(0, 9),
 )
 
 
@@ -151,6 +152,7 @@ def test_the_form_on_disk_is_that_of_the_versions_before():
     assert waiting.user_attrs == {"planned": planned, "plan_index": 3}
     assert waiting.system_attrs == {"fixed_params": {"max_lr": 0.5}}
     assert schema.planned_attrs(Trial({}, 1, 2))["planned"]["schedule"] is None
+    assert schema.planned_attrs(Trial({}, 1, 2, fold=0))["planned"]["fold"] == 0
     assert schema.seat_attrs(Seat(1, 2, 3)) == {"assignment": {"lane": 1, "slot": 2, "tick": 3}}
     assert schema.end_attrs(Outcome.OUT_OF_MEMORY, "why", 4) == {
         "outcome": "out of memory",

@@ -50,6 +50,8 @@ def test_a_last_incomplete_batch_is_left_out_of_training_and_not_of_evaluation(r
     assert [len(x) for x in examples.parts(8)] == [8, 8, 4]
     assert torch.equal(torch.cat(list(examples.parts(8))), X)
     assert torch.equal(examples.first(2), X[:2])
+    assert [x.shape for x in examples.of_each(ORDER, 8)] == [(2, 8, 3), (2, 8, 3), (2, 2, 3)]
+    assert torch.equal(torch.cat(list(examples.of_each(ORDER, 8)), dim=1), X[ORDER])
 
 
 def test_an_epoch_that_breaks_off_leaves_no_thread() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lab.spec.trial import Outcome
 from lab.tasks.task import Data, Metric, Split, Task, accuracy
 from lab.training.batches import Examples
-from lab.training.evaluation import evaluate
+from lab.training.evaluation import evaluate, evaluate_each
 
 N = 40_000
 """More than are evaluated at once."""
@@ -63,3 +63,15 @@ def test_a_metric_that_refuses_a_slots_outputs_ends_that_slot_alone():
     assert faults[2].outcome is Outcome.DIVERGED
     assert faults[2].detail == "outputs not finite in validation (ValueError: Input contains NaN.)"
     assert _found([2])[0] == {}
+
+
+def test_slots_are_judged_by_rows_of_their_own_however_many() -> None:
+    data = Examples(Line().data("valid"), torch.device("cpu"), resident=True)
+    rows = {0: torch.arange(0, N, 2), 1: torch.arange(1, 9_999, 3), 2: torch.arange(5)}
+    scores, faults = evaluate_each(Line(), data, 3, lambda x: x * FACTORS, rows, N // 2)
+    assert list(faults) == [2], "it raises, and only it"
+    for slot, factor in ((0, 1.0), (1, -1.0)):
+        x, y = data.of_each(rows[slot][None], N), data.y[rows[slot]]
+        assert scores[slot]["accuracy"] == pytest.approx(float(accuracy(next(x)[0] * factor, y)))
+    alone, _ = evaluate_each(Line(), data, 3, lambda x: x * FACTORS, {1: rows[1]}, N // 2)
+    assert alone[1] == scores[1]

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from lab.errors import TaskError
 from lab.schedules import Constant, OneCycle, Ramp, Schedule, Snapshot
 from lab.spec.exchange import Assignment
+from lab.spec.folds import Folds
 from lab.spec.plan import Training
 from lab.spec.trial import Outcome, Trial
 from lab.tasks.build import build_model
+from lab.tasks.folds import Part
 from lab.tasks.task import Data, Split, Task
 from lab.training.batches import Examples
 from lab.training.optimizer import AdamW, Step
@@ -511,3 +513,59 @@ def test_a_refit_trains_on_the_validation_examples_as_if_they_had_been_training_
     assert [r.metrics["train_loss"] for r in ends["refit"]] == [r.metrics["train_loss"] for r in ends["joined"]]
     assert all(r.metrics.keys() == {"train_loss"} for r in ends["refit"]), "nothing is left to validate on"
     assert "valid_loss" in ends["joined"][-1].metrics
+
+
+FOLDS = Folds((*(1 + n % 2 for n in range(26)), *[0] * 26))
+
+
+def _fold_trainer(path: str, width: int = 3, **more: Any) -> ModelTrainer:
+    return _trainer(path, width, folds=FOLDS, **more)
+
+
+class OnFold(Blobs):
+    """Trains on what is left where a fold is left out, and is validated on that."""
+
+    def __init__(self, fold: int) -> None:
+        self._part = Part(Blobs(), FOLDS, fold)
+
+    def data(self, split: Split) -> Data:
+        return self._part.valid if split == "valid" else self._part.train
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_trials_of_several_folds_train_in_one_stack_as_if_each_had_data_of_its_own(path: str):
+    together = _fold_trainer(path)
+    for fold in range(3):
+        together.start(_assignment(7 + fold, fold, OneCycle(max_lr=0.05), keep=True, fold=fold))
+    found: dict[int, list[EpochResult]] = {fold: [] for fold in range(3)}
+    for _ in range(4):
+        for result in together.epoch():
+            found[result.slot].append(result)
+    for fold in range(3):
+        # As many steps as where the largest fold is left out: 26 of 52 rows are left, in batches of 8.
+        own = ModelTrainer(OnFold(fold), _training(path, epoch_steps=3), 3, {})
+        own.start(_assignment(7 + fold, fold, OneCycle(max_lr=0.05), keep=True))
+        expected = _run(own, fold)
+        assert [r.files for r in found[fold]] == [r.files for r in expected]
+        for result, other in zip(found[fold], expected, strict=True):
+            assert result.metrics == pytest.approx(other.metrics, rel=1e-6)
+            assert result.metrics["train_loss"] == other.metrics["train_loss"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_trial_that_leaves_out_a_fold_is_the_same_alone_and_resumed(path: str):
+    assignment = _assignment(3, 1, Snapshot(max_lr=0.05, cycles=2), keep=True, fold=2)
+    alone = _fold_trainer(path)
+    alone.start(assignment)
+    expected = _run(alone, 1)
+    first = _fold_trainer(path)
+    first.start(_assignment(4, 0, OneCycle(max_lr=0.1), fold=0))
+    first.start(assignment)
+    before = [r for _ in range(2) for r in first.epoch() if r.slot == 1]
+    saved = first.save(1)
+    second = _fold_trainer(path)
+    second.start(_assignment(9, 2, Constant(max_lr=0.1), fold=1))
+    second.epoch()
+    second.restore(assignment, *saved)
+    assert before + _run(second, 1) == expected
+    assert "valid_loss" in expected[-1].metrics
