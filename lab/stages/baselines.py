@@ -7,8 +7,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from lab.spec.study import StudySpec
@@ -16,7 +18,8 @@ from lab.spec.trial import derive_seed
 from lab.stages.ensemble import Baseline, FailedBaseline
 from lab.tasks.baselines import fit_baseline, prediction_of
 from lab.tasks.beside import within
-from lab.tasks.task import TRAIN_AND_VALID, Split, Task
+from lab.tasks.folds import parts_of
+from lab.tasks.task import TRAIN_AND_VALID, Task, joined
 from lab.tasks.task import Baseline as Untrained
 from lab.training.ensemble import scores
 from lab.training.thresholds import thresholds_of
@@ -45,14 +48,24 @@ class _Turn:
 
 
 @dataclass(frozen=True)
+class FittedPart:
+    """An estimator that learned from one part of the examples, and what it predicts [n, ...]."""
+
+    fold: int | None
+    """The one that was left out; None: it learned from the training split."""
+    estimator: Any
+    valid: Tensor
+    """Of the examples that it is judged by: those left out."""
+    test: Tensor
+
+
+@dataclass(frozen=True)
 class FittedBaseline:
-    """A baseline that learned from the training examples, and what it predicts [n, ...]."""
+    """A baseline that learned from the training examples, or from those without each fold in turn."""
 
     untrained: Untrained
-    estimator: Any
     fit_s: float
-    valid: Tensor
-    test: Tensor
+    parts: tuple[FittedPart, ...]
     again: Tensor | None
     """What it predicts for the test split when it is trained on what the net that is handed out is trained on."""
 
@@ -79,7 +92,7 @@ def fit_again(spec: StudySpec, task: Task, name: str) -> Any:
         StopIteration: the task has none of that name.
     """
     untrained = next(baseline for baseline in task.baselines(_seed(spec)) if baseline.name == name)
-    return fit_baseline(task, untrained, _seed(spec), TRAIN_AND_VALID)
+    return fit_baseline(task, untrained, _seed(spec), joined(map(task.data, TRAIN_AND_VALID)))
 
 
 def scored(task: Task, fitted: FittedBaseline | FailedBaseline) -> Baseline | FailedBaseline:
@@ -87,12 +100,15 @@ def scored(task: Task, fitted: FittedBaseline | FailedBaseline) -> Baseline | Fa
     if isinstance(fitted, FailedBaseline):
         return fitted
     # What was fitted on validation examples is kept, then they are trained on: as the net that is handed out.
-    thresholds = thresholds_of(task, fitted.valid, task.data("valid")[1])
+    judges = parts_of(task)
+    valid_y = torch.cat([judges[part.fold].valid[1] for part in fitted.parts])
+    thresholds = thresholds_of(task, torch.cat([part.valid for part in fitted.parts]), valid_y)
+    mean = torch.stack([part.test for part in fitted.parts]).mean(dim=0)
     alone, again = (
         None if p is None else scores(p, task.data("test")[1], task.kind, task.metrics, thresholds)
-        for p in (fitted.test, fitted.again)
+        for p in (mean, fitted.again)
     )
-    assert alone is not None  # as `test` is
+    assert alone is not None  # as the mean is
     return Baseline(fitted.untrained.name, alone, fitted.fit_s, again)
 
 
@@ -104,10 +120,18 @@ def _fitted(
     spec: StudySpec, task: Task, untrained: Untrained, shape: Sequence[int], turn: _Turn
 ) -> FittedBaseline | FailedBaseline:
     begin = time.monotonic()
+    test = task.data("test")[0]
     try:
-        estimator = turn.take(lambda: fit_baseline(task, untrained, _seed(spec)))
+        parts = parts_of(task)
+        estimators = {
+            fold: turn.take(partial(fit_baseline, task, untrained, _seed(spec), part.train))
+            for fold, part in parts.items()
+        }
         seconds = time.monotonic() - begin
-        valid, test = (_predicted(task, estimator, split, shape) for split in ("valid", "test"))
+        fitted = [
+            FittedPart(fold, one, *(prediction_of(one, task, x, shape) for x in (parts[fold].valid[0], test)))
+            for fold, one in estimators.items()
+        ]
     except TimeoutError:
         return FailedBaseline(untrained.name, f"the {spec.execution.beside_s:g} s of execution.beside_s were over")
     except Exception as error:  # of another library, on data that it may not have been made for
@@ -115,9 +139,6 @@ def _fitted(
     again = None
     if spec.final.refit:
         with contextlib.suppress(Exception):  # as above, or the time is over
-            again = _predicted(task, turn.take(lambda: fit_again(spec, task, untrained.name)), "test", shape)
-    return FittedBaseline(untrained, estimator, seconds, valid, test, again)
-
-
-def _predicted(task: Task, estimator: Any, split: Split, shape: Sequence[int]) -> Tensor:
-    return prediction_of(estimator, task, task.data(split)[0], shape)
+            estimator = turn.take(lambda: fit_again(spec, task, untrained.name))
+            again = prediction_of(estimator, task, test, shape)
+    return FittedBaseline(untrained, seconds, tuple(fitted), again)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
@@ -18,7 +19,7 @@ from lab.spec.trial import Trial, derive_seed
 from lab.stages import race
 from lab.stages.explore import Best
 from lab.stages.from_bounds import space_of
-from lab.stages.job import best_first, completed, no_trial, open_to_cycles, run_job, with_cycles
+from lab.stages.job import best_first, completed, folds_in, no_trial, open_to_cycles, run_job, with_cycles
 from lab.stages.no_hero import no_hero
 from lab.stages.race import Estimate
 from lab.stages.stage import Stage, Trainings
@@ -126,7 +127,10 @@ def _race(
     The plan only grows, so a race that was interrupted goes on where it was.
     """
     places: list[int] = []
+    seeds: list[int] = []
     planned: list[Trial] = []
+    folds = folds_in(spec)
+    training = replace(spec.training(), folds=folds)
     out: set[int] = set()
     rows: list[TrialRow] = []
     entries: list[Candidate] = []
@@ -136,18 +140,36 @@ def _race(
         for seed, (index, (kind, params, _)) in product(range(done, end), enumerate(candidates)):
             if index not in out:
                 places.append(index)
+                seeds.append(seed)
                 fresh = derive_seed(spec.seed, "confirm", index, seed)
-                planned.append(Trial(params=params, seed=fresh, epochs=spec.search.epochs, role=kind))
+                fold = None if folds is None else folds.of_run(seed)
+                planned.append(Trial(params=params, seed=fresh, epochs=spec.search.epochs, role=kind, fold=fold))
         cycles = tuple(int(p.params["cycles"]) for p in planned)
         space = open_to_cycles(space_of(spec, record), cycles)
-        rows = run_job(spec, record, engine, make_job(spec, record, engine, "confirm", tuple(planned), space))
+        job = make_job(spec, record, engine, "confirm", tuple(planned), space, training)
+        rows = run_job(spec, record, engine, job)
         entries = [_entry(index, candidate, rows, places, metric) for index, candidate in enumerate(candidates)]
         done = end
         for kind in _KINDS:
             left = {i: e.scores for i, e in enumerate(entries) if e.kind == kind and i not in out and e.scores}
-            if left:
+            if left and folds is not None:
+                out |= race.beaten_in_blocks(_by_seed(rows, places, seeds, left), direction)
+            elif left:
                 out |= race.beaten(left, direction)
     return [replace(entry, unbiased=_unbiased(entry, entries, metric)) for entry in entries]
+
+
+def _by_seed(
+    rows: list[TrialRow], places: list[int], seeds: list[int], candidates: Collection[int]
+) -> dict[int, dict[int, float]]:
+    """The scores of candidates by seed; those of a seed leave out the same fold."""
+    scores: dict[int, dict[int, float]] = {candidate: {} for candidate in candidates}
+    for row in rows:
+        if row.plan_index is None or row.plan_index >= len(places) or row.score is None:
+            continue
+        if places[row.plan_index] in scores:
+            scores[places[row.plan_index]][seeds[row.plan_index]] = row.score
+    return scores
 
 
 def _observed(entry: Candidate, row: TrialRow) -> float | None:

@@ -26,9 +26,10 @@ BASELINE = "baseline"
 """The role of a member that is no net."""
 
 
-def baseline_file(name: str) -> str:
-    """Where a baseline lies that has joined, in the folder of the stage that trained it."""
-    return f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.skops"
+def baseline_file(name: str, fold: int | None = None) -> str:
+    """Where a baseline lies that has joined, in the folder of the stage that trained it; `fold`: the one left out."""
+    stem = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+    return f"{stem}.skops" if fold is None else f"{stem}-{fold}.skops"
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,20 @@ class ChosenEnsemble:
     start_valid_loss: Annotated[float | None, BeforeValidator(lambda loss: math.nan if loss is None else loss)] = None
     """The validation loss of the plain mean of the 1cycle runs, from which the choice began; None: an earlier version
     chose, which began with the best single model, and did not write it."""
+    out_of_fold: dict[str, Measured] | None = None
+    """Where there are folds: by metric, over all training and validation rows, each predicted by models that were
+    trained without it. The temperature and the thresholds are fitted on the same rows."""
 
     @property
     def nets(self) -> tuple[Member, ...]:
         """The members that are snapshots; there is always one."""
         return tuple(member for member in self.members if member.role != BASELINE)
+
+    @property
+    def others(self) -> dict[str, float]:
+        """The weights of its baselines by name, each of which there may be several of: one for each fold."""
+        names = dict.fromkeys(member.name for member in self.members if member.name)
+        return {name: sum(member.weight for member in self.members if member.name == name) for name in names}
 
     @property
     def plain(self) -> bool:
@@ -168,11 +178,16 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Ensembled | Skipped:
 
 def _headline(artefact: Ensembled) -> str:
     chosen = artefact.chosen
-    nets, others = chosen.nets, [m for m in chosen.members if m.name]
+    nets = chosen.nets
     runs = f"{'shorter ' if chosen.shorter else ''}1cycle run{'s' if len(nets) > 1 else ''}"
     what = f"the mean of {len(nets)} {runs}" if chosen.plain else f"{len(nets)} snapshots"
-    what += "".join(f" and {m.name} (weight {m.weight:.2f})" for m in others)
-    return f"{what}, trained on the training rows alone: test {artefact.metric} {artefact.test_score:.4g}"
+    what += "".join(f" and {name} (weight {weight:.2f})" for name, weight in chosen.others.items())
+    test = f"test {artefact.metric} {artefact.test_score:.4g}"
+    if chosen.out_of_fold is None:
+        return f"{what}, trained on the training rows alone: {test}"
+    return (
+        f"{what}, which left out a fold each: {artefact.metric} {chosen.out_of_fold[artefact.metric]:.4g} there, {test}"
+    )
 
 
 STAGE = Stage("ensemble", run, (Ensembled,), _headline)

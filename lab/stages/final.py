@@ -11,13 +11,14 @@ from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, task_of
 from lab.record.folder import Record
 from lab.record.trials import TrialRow
+from lab.spec.folds import Folds
 from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import bounds, confirm, explore, race, short_trials
 from lab.stages.from_bounds import space_of
-from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
+from lab.stages.job import completed, folds_in, open_to_cycles, run_job, with_cycles
 from lab.stages.no_hero import no_hero
 from lab.stages.stage import Stage, Trainings
 
@@ -76,11 +77,14 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
     tested = bounds.STAGE.if_any(record)
     short = 0 if tested is None else tested.short_trainings
     spec = _with_more_seeds(spec, short + explore.STAGE.need(record).trials + confirmed.trials)
-    planned = _models(spec, confirmed)
+    folds = folds_in(spec)
+    planned = _models(spec, confirmed, folds)
     if isinstance(task_of(spec), Task):  # a trial function has no test split to be compared on
-        planned += _controls(spec, confirmed, no_hero(spec, record), short)
+        planned += _controls(spec, confirmed, no_hero(spec, record), short, folds)
     cycles = tuple(dict.fromkeys(int(trial.params["cycles"]) for trial in planned))
-    job = make_job(spec, record, engine, "final", tuple(planned), open_to_cycles(space_of(spec, record), cycles))
+    space = open_to_cycles(space_of(spec, record), cycles)
+    training = replace(spec.training(), folds=folds)
+    job = make_job(spec, record, engine, "final", tuple(planned), space, training)
     rows = run_job(spec, record, engine, job)
     models = [row for row, plan in zip(rows, planned, strict=True) if _role(plan) in MODELS]
     completed(models, "final", "lower space.max_lr: the chosen setup diverges at the final budget")
@@ -91,7 +95,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
         epochs=spec.final.epochs,
         trials=len(rows),
         runs=runs,
-        no_snapshots=_no_snapshots(spec, confirmed),
+        no_snapshots=_no_snapshots(spec, confirmed, folds),
         seeds_added=spec.final.seeds - seeds,
     )
 
@@ -109,18 +113,19 @@ def _with_more_seeds(spec: StudySpec, trials: int) -> StudySpec:
     return spec
 
 
-def _models(spec: StudySpec, confirmed: confirm.Confirmed) -> list[Trial]:
+def _models(spec: StudySpec, confirmed: confirm.Confirmed, folds: Folds | None = None) -> list[Trial]:
     final = spec.final
     one = with_cycles(confirmed.chosen.one_cycle.params, 1)
-    planned = [_plan(spec, LONG, one, seed) for seed in range(final.seeds)]
+    planned = [_plan(spec, LONG, one, seed, folds) for seed in range(final.seeds)]
     shorter = shorter_epochs(spec)
     if shorter:
-        planned += [replace(_plan(spec, SHORTER, one, seed), epochs=shorter) for seed in range(final.seeds)]
-    if _no_snapshots(spec, confirmed) is not None:
+        planned += [replace(_plan(spec, SHORTER, one, seed, folds), epochs=shorter) for seed in range(final.seeds)]
+    if _no_snapshots(spec, confirmed, folds) is not None:
         return planned
     setup = (confirmed.chosen.several or confirmed.chosen.one_cycle).params
     cycles = final.snapshots if isinstance(final.snapshots, int) else int(setup["cycles"])
-    return planned + [_plan(spec, CYCLICAL, with_cycles(setup, cycles), seed) for seed in range(final.cyclical_seeds)]
+    setup = with_cycles(setup, cycles)
+    return planned + [_plan(spec, CYCLICAL, setup, seed, folds) for seed in range(final.cyclical_seeds)]
 
 
 def shorter_epochs(spec: StudySpec) -> int:
@@ -135,10 +140,12 @@ def runs_at_most(spec: StudySpec) -> int:
     return long - (-final.seeds * shorter_epochs(spec) // final.epochs)
 
 
-def _no_snapshots(spec: StudySpec, confirmed: confirm.Confirmed) -> str | None:
+def _no_snapshots(spec: StudySpec, confirmed: confirm.Confirmed, folds: Folds | None = None) -> str | None:
     """Why no cyclical run is trained; None where one is."""
     if spec.final.snapshots == 1:
         return "final.snapshots is 1"
+    if folds is not None and spec.final.cyclical_seeds < folds.count:
+        return f"there would be {spec.final.cyclical_seeds} cyclical runs, and {folds.count} folds to leave out"
     if spec.final.snapshots != "auto":
         return None
     several = confirmed.chosen.several
@@ -152,7 +159,9 @@ def _no_snapshots(spec: StudySpec, confirmed: confirm.Confirmed) -> str | None:
     return None
 
 
-def _controls(spec: StudySpec, confirmed: confirm.Confirmed, unsearched: Params, short: int = 0) -> list[Trial]:
+def _controls(
+    spec: StudySpec, confirmed: confirm.Confirmed, unsearched: Params, short: int = 0, folds: Folds | None = None
+) -> list[Trial]:
     """As many runs of each kind as what is handed out takes, or for no hero as the whole study takes.
 
     Args:
@@ -162,9 +171,9 @@ def _controls(spec: StudySpec, confirmed: confirm.Confirmed, unsearched: Params,
     if final.controls == "none":
         return []
     one = with_cycles(confirmed.chosen.one_cycle.params, 1)
-    more = [_plan(spec, MORE, one, seed) for seed in range(final.seeds, runs_at_most(spec))]
+    more = [_plan(spec, MORE, one, seed, folds) for seed in range(final.seeds, runs_at_most(spec))]
     runs = _unsearched_runs(spec, confirmed.trials + short)
-    return more + [_plan(spec, NO_HERO, unsearched, seed) for seed in range(runs)]
+    return more + [_plan(spec, NO_HERO, unsearched, seed, folds) for seed in range(runs)]
 
 
 def _unsearched_runs(spec: StudySpec, before: int) -> int:
@@ -175,9 +184,14 @@ def _unsearched_runs(spec: StudySpec, before: int) -> int:
     return runs
 
 
-def _plan(spec: StudySpec, role: str, params: Params, seed: int) -> Trial:
+def _plan(spec: StudySpec, role: str, params: Params, seed: int, folds: Folds | None) -> Trial:
     fresh = derive_seed(spec.seed, "final", role, seed, 0)
-    return Trial(params, fresh, spec.final.epochs, f"{role}:{seed}", keep=True)
+    return Trial(params, fresh, spec.final.epochs, f"{role}:{seed}", keep=True, fold=fold_of(seed, folds))
+
+
+def fold_of(seed: int, folds: Folds | None) -> int | None:
+    """The fold that a run leaves out, by which of its role it is."""
+    return None if folds is None else folds.of_run(seed)
 
 
 def _role(plan: Trial) -> str:

@@ -6,8 +6,10 @@ import numpy as np
 
 from lab.errors import StudyError
 from lab.lanes.engine import Engine
+from lab.lanes.job import task_of
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
+from lab.spec.folds import Folds
 from lab.spec.plan import Job
 from lab.spec.space import Choice, Params, Space
 from lab.spec.study import StudySpec
@@ -19,6 +21,15 @@ def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[T
     engine.run(job)
     rows = read_trials(record, job.stage, spec.store)
     return sorted(rows, key=lambda row: row.plan_index if row.plan_index is not None else row.number)
+
+
+def folds_in(spec: StudySpec) -> Folds | None:
+    """The folds of the study's rows, where it has any."""
+    from lab.tasks.folds import folds_of  # here: whoever lists stages needs no torch
+    from lab.tasks.task import Task
+
+    task = task_of(spec)
+    return folds_of(task) if isinstance(task, Task) else None
 
 
 def completed(rows: list[TrialRow], what: str, advice: str) -> list[TrialRow]:

@@ -32,15 +32,33 @@ def rounds(seeds: int) -> list[int]:
     return [*ends, seeds]
 
 
-def beaten(scores: Mapping[int, Sequence[float]], direction: str) -> set[int]:
+def beaten_in_blocks(scores: Mapping[int, Mapping[int, float]], direction: str) -> set[int]:
+    """The same where those scores that stand in one block have something in common: the rows that they are of.
+
+    A block's mean is taken from its scores, and its freedom from the noise (randomised blocks, Fisher 1935).
+
+    Args:
+        scores: of each candidate, by block.
+    """
+    blocks = {block for of_one in scores.values() for block in of_one}
+    means = {block: np.mean([of_one[block] for of_one in scores.values() if block in of_one]) for block in blocks}
+    left = {
+        candidate: [float(score - means[block]) for block, score in of_one.items()]
+        for candidate, of_one in scores.items()
+    }
+    return beaten(left, direction, lost=len(blocks) - 1)
+
+
+def beaten(scores: Mapping[int, Sequence[float]], direction: str, lost: int = 0) -> set[int]:
     """Candidates whose mean lies behind the best one's by more than the noise explains (one-sided t, 95 %).
 
     Args:
         scores: of each candidate, over the same seeds.
+        lost: degrees of freedom that were taken from them before.
     """
     from scipy import stats  # here as below: takes longer than all that only reads an artefact
 
-    spread, freedom = _noise(list(scores.values()))
+    spread, freedom = _noise(list(scores.values()), lost)
     if freedom < 1:
         return set()
     sign = 1.0 if direction == "maximize" else -1.0
@@ -82,9 +100,9 @@ def unlucky(scores: Sequence[Sequence[float]], chosen: int) -> Estimate:
     return Estimate(shrunk, shrunk - half, shrunk + half)
 
 
-def _noise(scores: Sequence[Sequence[float]]) -> tuple[float, int]:
+def _noise(scores: Sequence[Sequence[float]], lost: int = 0) -> tuple[float, int]:
     """Pooled standard deviation over seeds, and its degrees of freedom."""
-    freedom = sum(len(of_one) - 1 for of_one in scores if of_one)
+    freedom = sum(len(of_one) - 1 for of_one in scores if of_one) - lost
     if freedom < 1:
         return 0.0, 0
     squares = sum(float(np.square(np.asarray(of_one) - np.mean(of_one)).sum()) for of_one in scores if of_one)

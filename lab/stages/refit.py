@@ -17,7 +17,7 @@ from lab.record.trials import TrialRow
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import ensemble, final
-from lab.stages.ensemble import BASELINE, Example, Member
+from lab.stages.ensemble import BASELINE, Example, Member, baseline_file
 from lab.stages.from_bounds import space_of
 from lab.stages.job import open_to_cycles, run_job
 from lab.stages.stage import Skipped, Stage, Trainings
@@ -95,12 +95,11 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     ]
     if not members:
         return Skipped(f"not one of {len(rows)} runs on training and validation rows completed")
-    for member in chosen.members:
-        if member.role == BASELINE:
-            content = pack_estimator(fit_again(spec, task, member.name))
-            assert content is not None  # as it was when it was chosen
-            write_bytes(record.refit_folder / member.file, content)
-            members.append(member)
+    for name, weight in chosen.others.items():
+        content = pack_estimator(fit_again(spec, task, name))
+        assert content is not None  # as it was when it was chosen
+        write_bytes(record.refit_folder / baseline_file(name), content)
+        members.append(Member(baseline_file(name), {}, weight, role=BASELINE, name=name))
     total = sum(member.weight for member in members)
     members = [replace(member, weight=member.weight / total) for member in members]
     x, y = task.data("test")

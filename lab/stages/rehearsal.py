@@ -50,5 +50,5 @@ def rehearse(task: Task, params: Mapping[str, Any]) -> tuple[str, ...]:
     runs = [Run(role, i, i, dict(params), 1, "completed", None, ("0",)) for i, role in enumerate(_ROLES)]
     trained = [Trained(run, "0", output, output) for run, output in zip(runs, outputs, strict=True)]
     beside = Beside()
-    tried(f"{type(task).__name__}.predict", lambda: conclude(task, runs, trained, y, y, beside))
+    tried(f"{type(task).__name__}.predict", lambda: conclude(task, runs, trained, {None: y}, y, beside))
     return beside.lacks

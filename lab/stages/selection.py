@@ -1,15 +1,17 @@
 """From final models to one calibrated average, with every control at equal budget beside it.
 
-Nothing is chosen after the test split has been read.
+Nothing is chosen after the test split has been read. What chooses are the validation rows; where there are folds, all
+training and validation rows, each predicted by those who were trained without it.
 Shapes: m members, n examples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from functools import partial
+from itertools import chain, groupby
 from typing import Protocol, TypeAlias
 
 import torch
@@ -19,6 +21,7 @@ from lab.errors import StudyError
 from lab.record.estimators import pack_estimator
 from lab.record.folder import Record, write_bytes
 from lab.spec.study import StudySpec
+from lab.stages import final
 from lab.stages.baselines import FittedBaseline, fit_baselines, scored
 from lab.stages.ensemble import (
     BASELINE,
@@ -36,6 +39,7 @@ from lab.stages.predictor import member_outputs
 from lab.stages.statistics import mean_interval
 from lab.tasks.beside import Beside
 from lab.tasks.checks import check_data
+from lab.tasks.folds import folds_of, parts_of
 from lab.tasks.task import Data, Task
 from lab.training.ensemble import (
     Selection,
@@ -54,7 +58,13 @@ class _Predicts(Protocol):
     """A model's predictions [n, ...]."""
 
     @property
-    def valid(self) -> Tensor: ...
+    def fold(self) -> int | None:
+        """The fold that it was trained without; None: it was trained on the training split."""
+
+    @property
+    def valid(self) -> Tensor:
+        """Of that fold, or of the validation split."""
+
     @property
     def test(self) -> Tensor: ...
 
@@ -67,6 +77,7 @@ class Trained:
     file: str
     valid: Tensor
     test: Tensor
+    fold: int | None = None
 
     def member(self, weight: float) -> Member:
         return Member(self.file, self.run.params, weight, role=self.run.role)
@@ -77,12 +88,17 @@ class Joining:
     """A model of another kind that may join, and that is kept in `final/` if it does, with its predictions."""
 
     name: str
+    kept: bytes
     valid: Tensor
     test: Tensor
-    kept: bytes
+    fold: int | None = None
+
+    @property
+    def file(self) -> str:
+        return baseline_file(self.name, self.fold)
 
     def member(self, weight: float) -> Member:
-        return Member(baseline_file(self.name), {}, weight, role=BASELINE, name=self.name)
+        return Member(self.file, {}, weight, role=BASELINE, name=self.name)
 
 
 _Groups: TypeAlias = "list[Sequence[Trained | Joining]]"
@@ -96,65 +112,73 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
         StudyError: no run left weights.
     """
     check_data(task, "test")
-    valid, test = task.data("valid"), task.data("test")
+    valid, test = {fold: part.valid for fold, part in parts_of(task).items()}, task.data("test")
     trained = _predict(task, record, runs, valid, test)
     if not any(t.run.role in MODELS for t in trained):
         raise StudyError("ensemble: no final model left weights; look at final.json")
     beside = Beside()
     fitted = beside.made("baselines", lambda: fit_baselines(spec, task, trained[0].valid.shape[1:]), [])
     joining = [joins for one in fitted if (joins := _joining(one))]
-    ensembled = conclude(task, runs, trained, valid[1], test[1], beside, joining)
-    chosen = {member.name: member.file for member in ensembled.chosen.members}
-    for joins in joining:
-        if joins.name in chosen:
-            write_bytes(record.final_folder / chosen[joins.name], joins.kept)
+    ensembled = conclude(task, runs, trained, {fold: y for fold, (_, y) in valid.items()}, test[1], beside, joining)
+    chosen = {member.file for member in ensembled.chosen.members}
+    for one in chain.from_iterable(joining):
+        if one.file in chosen:
+            write_bytes(record.final_folder / one.file, one.kept)
     baselines = beside.made("baselines", lambda: tuple(scored(task, one) for one in fitted), ())
     failed = (f"baseline {b.name}: left out ({b.failed})" for b in baselines if isinstance(b, FailedBaseline))
     return replace(ensembled, baselines=baselines, lacks=(*beside.lacks, *failed))
 
 
-def _joining(fitted: FittedBaseline | FailedBaseline) -> Joining | None:
-    """A baseline as a candidate; None where it may not join, or cannot be kept."""
+def _joining(fitted: FittedBaseline | FailedBaseline) -> list[Joining]:
+    """A baseline as a candidate; none where it may not join, or cannot be kept."""
     if isinstance(fitted, FailedBaseline) or not fitted.untrained.joins:
-        return None
-    kept = pack_estimator(fitted.estimator)
-    return None if kept is None else Joining(fitted.untrained.name, fitted.valid, fitted.test, kept)
+        return []
+    kept = [(part, pack_estimator(part.estimator)) for part in fitted.parts]
+    name = fitted.untrained.name
+    joining = [Joining(name, content, p.valid, p.test, p.fold) for p, content in kept if content is not None]
+    return joining if len(joining) == len(kept) else []
 
 
 def conclude(
     task: Task,
     runs: Sequence[Run],
     trained: Sequence[Trained],
-    valid_y: Tensor,
+    valid_y: Mapping[int | None, Tensor],
     test_y: Tensor,
     beside: Beside,
-    joining: Sequence[Joining] = (),
+    joining: Sequence[Sequence[Joining]] = (),
 ) -> Ensembled:
     """What is chosen among trained snapshots and the models that may join them, with its scores and controls.
 
     Only the averages themselves have to succeed: what else fails is told in `beside`, and done without.
+
+    Args:
+        valid_y: targets by the fold that is left out, or under None those of the validation split.
     """
     pool = [t for t in trained if t.run.role in MODELS]
     judge = _Judge(task, valid_y, test_y, beside)
     groups, selection = judge.choose(_alike(pool), joining)
     weights = [weight / len(group) for group, weight in zip(groups, selection.weights, strict=True) for _ in group]
     ordered = [member for group in groups for member in group]
-    members = tuple(t.member(weight) for t, weight in zip(ordered, weights, strict=True) if weight > 0)
-    decided = judge.calibrated(judge.average(ordered, weights))
+    chosen = [(member, weight) for member, weight in zip(ordered, weights, strict=True) if weight > 0]
+    decided = judge.calibrated(judge.average(*zip(*chosen, strict=True)))
     none: dict[str, tuple[Example, ...]] = {}
-    examples = beside.made("examples", lambda: telling_examples(task, decided.test, test_y, decided.thresholds), none)
+    examples = beside.made(
+        "examples", lambda: telling_examples(task, decided.mean.test, test_y, decided.thresholds), none
+    )
     return Ensembled(
         metric=task.metric,
         kind=task.kind,
         test_examples=len(test_y),
         chosen=ChosenEnsemble(
-            members=members,
+            members=tuple(member.member(weight) for member, weight in chosen),
             temperature=decided.temperature,
             thresholds=() if decided.thresholds is None else tuple(decided.thresholds.tolist()),
             valid_loss=selection.loss,
             epochs=sum(run.epochs for run in runs if run.role in MODELS),
             test=judge.scores(decided),
             start_valid_loss=selection.start_loss,
+            out_of_fold=None if None in valid_y else judge.out_of_fold(decided),
         ),
         controls=beside.made("controls", lambda: _controls(judge, trained), ()),
         direction=task.direction,
@@ -162,19 +186,23 @@ def conclude(
     )
 
 
-def _predict(task: Task, record: Record, runs: tuple[Run, ...], valid: Data, test: Data) -> list[Trained]:
-    return [
-        Trained(
-            run, name, *(member_outputs(task, record.final_folder / name, run.params, x) for x in (valid[0], test[0]))
-        )
-        for run in runs
-        for name in run.snapshots
-    ]
+def _predict(
+    task: Task, record: Record, runs: tuple[Run, ...], valid: Mapping[int | None, Data], test: Data
+) -> list[Trained]:
+    folds = folds_of(task)
+    trained = []
+    for run in runs:
+        fold = final.fold_of(run.seed, folds)
+        for name in run.snapshots:
+            path = record.final_folder / name
+            on_valid, on_test = (member_outputs(task, path, run.params, x) for x in (valid[fold][0], test[0]))
+            trained.append(Trained(run, name, on_valid, on_test, fold))
+    return trained
 
 
 def _alike(pool: list[Trained]) -> list[list[Trained]]:
-    """Members that differ in their seeds alone, the longest 1cycle runs first: a choice among seeds would not outlast
-    them, since other seeds are trained for what is handed out."""
+    """Members that differ in their seeds and folds alone, the longest 1cycle runs first: a choice among seeds would not
+    outlast them, since other seeds are trained for what is handed out."""
     groups: dict[tuple[str, int], list[Trained]] = {}
     for member in pool:
         groups.setdefault((member.run.role, member.run.snapshots.index(member.file)), []).append(member)
@@ -182,30 +210,47 @@ def _alike(pool: list[Trained]) -> list[list[Trained]]:
 
 
 @dataclass(frozen=True)
-class _Calibrated:
-    """A prediction on the test split [n, ...], and what the validation split has decided of it."""
+class _Mean:
+    """Mean predictions [n, ...] on the rows that judge them, whose targets stand beside, and on the test split."""
 
-    temperature: float
-    thresholds: Tensor | None
+    valid: Tensor
+    valid_y: Tensor
     test: Tensor
 
 
-class _Judge:
-    """Losses on the validation split, scores on the test split."""
+@dataclass(frozen=True)
+class _Calibrated:
+    """A calibrated mean, and what the rows that judge it have decided of it."""
 
-    def __init__(self, task: Task, valid_y: Tensor, test_y: Tensor, beside: Beside) -> None:
+    temperature: float
+    thresholds: Tensor | None
+    mean: _Mean
+
+
+class _Judge:
+    """Losses on the rows that a model was not trained on, scores on the test split.
+
+    Args:
+        valid_y: targets by the fold that is left out, or under None those of the validation split.
+    """
+
+    def __init__(self, task: Task, valid_y: Mapping[int | None, Tensor], test_y: Tensor, beside: Beside) -> None:
         self._task = task
         self._valid_y = valid_y
         self._test_y = test_y
         self._beside = beside
 
-    def loss(self, prediction: Tensor) -> Tensor:
-        """On each validation example: negative log-likelihood once calibrated, or the task's own loss of values."""
+    def judges(self, pool: Sequence[_Predicts]) -> set[int | None]:
+        """The folds whose rows judge the mean of a pool: those that one of it was trained without."""
+        return {model.fold for model in pool}
+
+    def loss(self, prediction: Tensor, valid_y: Tensor) -> Tensor:
+        """On each example: negative log-likelihood once calibrated, or the task's own loss of values."""
         kind = self._task.kind
         if kind == "regression":
-            return self._task.loss(prediction, self._valid_y)
-        temperature = fit_temperature(prediction, self._valid_y, kind)
-        return negative_log_likelihood(cooled(prediction, temperature, kind), self._valid_y)
+            return self._task.loss(prediction, valid_y)
+        temperature = fit_temperature(prediction, valid_y, kind)
+        return negative_log_likelihood(cooled(prediction, temperature, kind), valid_y)
 
     def of_better_length(self, groups: list[list[Trained]]) -> list[list[Trained]]:
         """The groups without the 1cycle runs of one length: of the longer, if the mean of the shorter surely has less
@@ -213,43 +258,71 @@ class _Judge:
         by_role = {group[0].run.role: group for group in groups}
         if LONG not in by_role or SHORTER not in by_role:
             return groups
-        gain = self.loss(self.average(by_role[LONG])[0]) - self.loss(self.average(by_role[SHORTER])[0])
-        worse = LONG if surely_positive(gain) else SHORTER
+        both = self.judges(by_role[LONG]) & self.judges(by_role[SHORTER])
+        means = [self.average(by_role[role], judges=both) for role in (LONG, SHORTER)] if both else []
+        losses = [self.loss(mean.valid, mean.valid_y) for mean in means]
+        worse = LONG if losses and surely_positive(losses[0] - losses[1]) else SHORTER
         return [group for group in groups if group[0].run.role != worse]
 
-    def choose(self, groups: list[list[Trained]], joining: Sequence[Joining] = ()) -> tuple[_Groups, Selection]:
+    def choose(
+        self, groups: list[list[Trained]], joining: Sequence[Sequence[Joining]] = ()
+    ) -> tuple[_Groups, Selection]:
         """The groups of the better length and what may join them, and a choice: from the plain mean of the first, as
-        far as another surely helps; that alone, where losses cannot be had."""
+        far as another surely helps; that alone, where losses cannot be had. All are judged by what judges the first."""
         alone: tuple[_Groups, Selection] = (
             [*groups],
             Selection((len(groups[0]), *[0] * (len(groups) - 1)), math.nan, math.nan),
         )
         return self._beside.made("choice", lambda: self._gated(groups, joining), alone)
 
-    def _gated(self, groups: list[list[Trained]], joining: Sequence[Joining]) -> tuple[_Groups, Selection]:
-        candidates: _Groups = [*self.of_better_length(groups)]
-        candidates += [[one] for one in joining]
-        means = [self.average(group)[0] for group in candidates]
-        return candidates, gated(torch.stack(means), len(candidates[0]), self.loss)
+    def _gated(self, groups: list[list[Trained]], joining: Sequence[Sequence[Joining]]) -> tuple[_Groups, Selection]:
+        candidates: _Groups = [*self.of_better_length(groups), *joining]
+        judges = self.judges(candidates[0])
+        candidates = [group for group in candidates if self.judges(group) >= judges]
+        means = [self.average(group, judges=judges) for group in candidates]
+        loss = partial(self.loss, valid_y=means[0].valid_y)
+        return candidates, gated(torch.stack([mean.valid for mean in means]), len(candidates[0]), loss)
 
-    @staticmethod
-    def average(pool: Sequence[_Predicts], weights: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
-        """Mean predictions on validation and test."""
+    def average(
+        self,
+        pool: Sequence[_Predicts],
+        weights: Sequence[float] | None = None,
+        judges: Collection[int | None] | None = None,
+    ) -> _Mean:
+        """The mean of a pool; on the rows of each fold it is that of those who were trained without it."""
         w = weights or [1 / len(pool)] * len(pool)
-        return weighted(torch.stack([t.valid for t in pool]), w), weighted(torch.stack([t.test for t in pool]), w)
+        wanted = self.judges(pool) if judges is None else judges
+        folds = [fold for fold in self._valid_y if fold in wanted]
+        valid = torch.cat([_mean_of(fold, pool, w) for fold in folds])
+        return _Mean(
+            valid, torch.cat([self._valid_y[fold] for fold in folds]), weighted(torch.stack([t.test for t in pool]), w)
+        )
 
-    def calibrated(self, prediction: tuple[Tensor, Tensor]) -> _Calibrated:
-        """A prediction on the test split with the temperature and thresholds that the validation split asks for."""
-        (on_valid, on_test), kind, made = prediction, self._task.kind, self._beside.made
-        temperature = made("temperature", lambda: fit_temperature(on_valid, self._valid_y, kind), 1.0)
-        cool = cooled(on_valid, temperature, kind)
-        thresholds = made("thresholds", lambda: thresholds_of(self._task, cool, self._valid_y), None)
-        return _Calibrated(temperature, thresholds, cooled(on_test, temperature, kind))
+    def calibrated(self, mean: _Mean) -> _Calibrated:
+        """A mean with the temperature and thresholds that the rows which judge it ask for."""
+        kind, made = self._task.kind, self._beside.made
+        temperature = made("temperature", lambda: fit_temperature(mean.valid, mean.valid_y, kind), 1.0)
+        valid, test = (cooled(p, temperature, kind) for p in (mean.valid, mean.test))
+        thresholds = made("thresholds", lambda: thresholds_of(self._task, valid, mean.valid_y), None)
+        return _Calibrated(temperature, thresholds, _Mean(valid, mean.valid_y, test))
 
     def scores(self, decided: _Calibrated) -> dict[str, float]:
         """On the test split."""
-        kind, metrics = self._task.kind, self._task.metrics
-        return scores(decided.test, self._test_y, kind, metrics, decided.thresholds, self._beside)
+        return self._scores(decided.mean.test, self._test_y, decided.thresholds)
+
+    def _scores(self, prediction: Tensor, y: Tensor, thresholds: Tensor | None) -> dict[str, float]:
+        return scores(prediction, y, self._task.kind, self._task.metrics, thresholds, self._beside)
+
+    def out_of_fold(self, decided: _Calibrated) -> dict[str, float]:
+        """On the rows that judge it."""
+        return self._scores(decided.mean.valid, decided.mean.valid_y, decided.thresholds)
+
+
+def _mean_of(fold: int | None, pool: Sequence[_Predicts], weights: Sequence[float]) -> Tensor:
+    """The weighted mean of those of a pool who were trained without a fold, on its rows."""
+    mine = [(model.valid, weight) for model, weight in zip(pool, weights, strict=True) if model.fold == fold]
+    total = 1.0 if len(mine) == len(pool) else sum(weight for _, weight in mine)
+    return weighted(torch.stack([valid for valid, _ in mine]), [weight / total for _, weight in mine])
 
 
 def _controls(judge: _Judge, trained: Sequence[Trained]) -> tuple[Control, ...]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.errors import LabError, RecordError
+from lab.errors import LabError, RecordError, SpecError
 from lab.record.folder import Record, json_form, write_json
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
 from lab.spec.optimizer import check_optimizer
@@ -23,6 +23,7 @@ from lab.tasks.load import load_task, paths_of
 from lab.tasks.options import is_path
 
 if TYPE_CHECKING:
+    from lab.spec.folds import Folds
     from lab.tasks.task import Task
 
 
@@ -35,6 +36,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     """
     from lab.stages.rehearsal import rehearse
     from lab.tasks.checks import check_data, check_refit, check_trainable
+    from lab.tasks.folds import folds_of
     from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
     from lab.training.trainer import steps_per_epoch
 
@@ -63,11 +65,16 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     check_data(task, "test")
     if spec.final.refit:
         check_refit(task)
+    folds = folds_of(task)
+    examples = len(task.data("train")[0])
+    if folds is not None:
+        check_folds(spec, folds.count)
+        examples = min(examples, folds.least_trained_on)
     for size in sizes:
-        steps_per_epoch(len(task.data("train")[0]), Training(spec.optimizer, size))
+        steps_per_epoch(examples, Training(spec.optimizer, size))
     value = {
         "fitted": task.fitted(),
-        "data": _digest(task),
+        "data": _digest(task, folds),
         "facts": description.facts,
         "warnings": description.warnings,
     }
@@ -95,7 +102,21 @@ def _check_places(task: TaskRef, record: Record) -> None:
             )
 
 
-def _digest(task: Task) -> str:
+def check_folds(spec: StudySpec, folds: int) -> None:
+    """Refuse more folds than there are final runs to leave one out each.
+
+    Raises:
+        SpecError: with how many of either would do.
+    """
+    if spec.final.seeds < folds:
+        raise SpecError(
+            "final.seeds",
+            f"{spec.final.seeds} is below the {folds} folds, each of which a run leaves out; set it to {folds}, "
+            "or choose fewer folds",
+        )
+
+
+def _digest(task: Task, folds: Folds | None) -> str:
     """A digest of what is trained and validated on: two equal ones are the same data, split alike."""
     import torch
 
@@ -106,6 +127,8 @@ def _digest(task: Task) -> str:
         for tensor in task.data(split):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    if folds is not None:
+        digest.update(repr(folds.fold_of).encode())
     return digest.hexdigest()[:24]
 
 

@@ -10,6 +10,7 @@ from lab.spec.study import StudySpec
 from lab.study import undecided
 from lab.study.budget import divided
 from lab.study.cost import trainings
+from lab.study.data import check_folds
 from lab.study.pace import pace_of
 from lab.study.study import hyperparameter_doubts
 from lab.tasks.builtin import BUILTIN
@@ -28,6 +29,8 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     # A user's file may hold a trial function, which nobody has read yet, and whose parameters may be called anything.
     sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
     steps_each = None if examples is None else fmean(whole_batches(examples, size) for size in sizes)
+    if description.folds is not None:
+        check_folds(spec, description.folds)
     lines = [f"data     {fact}" for fact in description.facts]
     lines += [f"warning  {doubt}" for doubt in description.warnings]
     if spec.budget is not None:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from lab.tasks.scored import quantile_of
-from lab.tasks.task import Baseline, Kind, Split, Task, defines, joined
+from lab.tasks.task import Baseline, Data, Kind, Task, defines
 
 _SIDE = 16
 """Pixels from which on the sides of images are brought down: a reference has to be cheap."""
@@ -111,12 +111,13 @@ def flat_features(task: Task, x: Tensor) -> NDArray[np.float32]:
     return features
 
 
-def fit_baseline(task: Task, baseline: Baseline, seed: int, splits: Sequence[Split] = ("train",)) -> Any:
-    """The baseline's estimator, trained on some splits; as far as it came in its iterations, it is a reference."""
+def fit_baseline(task: Task, baseline: Baseline, seed: int, data: Data | None = None) -> Any:
+    """The baseline's estimator, trained on these examples, or on the training split; as far as it came in its
+    iterations, it is a reference."""
     from sklearn.base import clone
     from sklearn.exceptions import ConvergenceWarning
 
-    x, y = joined(task.data(split) for split in splits)
+    x, y = data or task.data("train")
     if baseline.most_examples is not None and len(x) > baseline.most_examples:
         rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(x))[: baseline.most_examples])
         x, y = x[rows], y[rows]

@@ -13,6 +13,8 @@ class Description:
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     train_examples: int | None = None
+    folds: int | None = None
+    """Of the training and validation rows; None: there are none."""
 
 
 def some(texts: Sequence[str], most: int = 20) -> str:

@@ -16,7 +16,7 @@ Rows: TypeAlias = dict[str, NDArray[np.int64]]
 """Split to row numbers, ascending."""
 
 SPLIT_MEANING = (
-    "how rows are split: a kind (stratified, random, grouped, time, declared), or kind, by, valid, test, seed"
+    "how rows are split: a kind (stratified, random, grouped, time, declared), or kind, by, valid, test, seed, folds"
 )
 """The meaning of the option `split`, for every task that splits by a `SplitPlan`."""
 
@@ -32,6 +32,8 @@ class SplitPlan:
             value of `by` together; `time` sorts by `by`, trains on the oldest and tests on the newest; `declared` takes
             the split's name from column `by`.
         valid, test: shares of all rows.
+        folds: in how many the rows of train and valid are parted, of which valid is the first. Trials of the search
+            train on all others; those that confirm and the final models leave out each of them in turn. None: none.
     """
 
     kind: Literal["auto", "random", "stratified", "grouped", "time", "declared"] = "auto"
@@ -39,6 +41,7 @@ class SplitPlan:
     valid: float = 0.2
     test: float = 0.2
     seed: int = 0
+    folds: int | None = None
 
     @classmethod
     def parse(cls, value: object, path: str = "task.split") -> SplitPlan:
@@ -64,7 +67,7 @@ class SplitPlan:
             if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
                 raise SpecError(f"{path}.{name}", f"{share!r} is not a share between 0 and 1")
         plan = cls(**entries)
-        if plan.valid + plan.test >= 1:
+        if plan.folds is None and plan.valid + plan.test >= 1:
             raise SpecError(path, f"valid {plan.valid} and test {plan.test} leave no rows to train on")
         if isinstance(plan.seed, bool) or not isinstance(plan.seed, int) or plan.seed < 0:
             raise SpecError(f"{path}.seed", f"{plan.seed!r} is not a whole number of at least 0")
@@ -73,7 +76,24 @@ class SplitPlan:
         needs = plan.kind in ("grouped", "time", "declared")
         if needs != (plan.by is not None):
             raise SpecError(f"{path}.by", f"is {'needed' if needs else 'not used'} with kind '{plan.kind}'")
+        if plan.folds is not None:
+            plan._check_folds(path, said="valid" in entries)
         return plan
+
+    def _check_folds(self, path: str, said: bool) -> None:
+        """Refuse folds that cannot be, or beside a share of validation rows that was said."""
+        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 2:
+            raise SpecError(f"{path}.folds", f"{self.folds!r} is not a whole number of at least 2")
+        if self.kind == "declared":
+            raise SpecError(f"{path}.folds", f"{self.folds} folds are not possible where a column declares the splits")
+        if self.kind == "time":
+            raise SpecError(
+                f"{path}.folds",
+                f"{self.folds} folds are not possible with kind 'time': of the folds but the last, later rows would "
+                "teach what is said of earlier ones",
+            )
+        if said:
+            raise SpecError(f"{path}.valid", f"{self.valid!r} is not used with folds: each is validated on in turn")
 
     def resolved(self, has_classes: bool) -> str:
         """The kind, with `auto` replaced by what it comes to."""
@@ -98,6 +118,8 @@ def make_split(
         assert by is not None  # the plan names a column
         return _declared(by, names)
     shares = {"valid": plan.valid, "test": plan.test if with_test else 0.0}
+    if plan.folds is not None:  # the first of them
+        shares["valid"] = (1 - shares["test"]) / plan.folds
     if kind == "time":
         assert by is not None  # as above
         rows_of = _by_time(by, shares)
@@ -119,6 +141,75 @@ def make_split(
         if len(rows_of[split]) == 0:
             raise TaskError(f"split '{split}' is empty: {n} rows are too few for these shares")
     return {split: np.sort(rows_of[split]) for split in names}
+
+
+def make_folds(
+    plan: SplitPlan, rows_of: Rows, classes: NDArray[Any] | None, by: NDArray[Any] | None
+) -> NDArray[np.int64] | None:
+    """The fold of each training row and, behind them, of each validation row, [n]; None where the plan asks for none.
+
+    The validation rows are fold 0. The training rows are dealt to the others: each class in its share, and rows of a
+    group together.
+
+    Args:
+        rows_of: as `make_split` gives them.
+        classes, by: as there.
+
+    Raises:
+        SpecError: a class has fewer rows, or there are fewer groups or rows, than folds.
+    """
+    if plan.folds is None:
+        return None
+    train, others, random = rows_of["train"], plan.folds - 1, np.random.default_rng(plan.seed)
+    kind = plan.resolved(classes is not None)
+    if kind == "grouped":
+        assert by is not None  # the plan names a column
+        _enough(plan.folds, len(np.unique(by[train])) + len(np.unique(by[rows_of["valid"]])), "groups")
+        dealt = _dealt_by_group(by[train], others, random)
+    elif kind == "stratified" and classes is not None and classes.ndim == 2:
+        sizes = {str(fold): len(train[fold::others]) for fold in range(others)}
+        parts = iterative_stratification(classes[train], sizes, plan.seed)
+        dealt = np.empty(len(train), dtype=np.int64)
+        for fold, rows in parts.items():
+            dealt[rows] = int(fold)
+    else:
+        order = random.permutation(len(train))
+        if kind == "stratified":
+            assert classes is not None  # `make_split` has refused it
+            for value, count in zip(*np.unique(classes[_both(rows_of)], return_counts=True), strict=True):
+                _enough(plan.folds, int(count), f"training and validation rows of class {value!s}")
+            order = order[np.argsort(classes[train][order], kind="stable")]
+        dealt = np.empty(len(train), dtype=np.int64)
+        dealt[order] = np.arange(len(train)) % others
+    _enough(plan.folds, len(np.unique(dealt)) + 1, "parts that these rows can be dealt to")
+    return np.concatenate([dealt + 1, np.zeros(len(rows_of["valid"]), dtype=np.int64)])
+
+
+def described(folds: NDArray[np.int64]) -> str:
+    """Folds [n] as a fact of the data."""
+    sizes = ", ".join(map(str, np.bincount(folds)))
+    return f"folds of train and valid: {sizes} rows; confirmation and final models leave out one each, in turn"
+
+
+def _both(rows_of: Rows) -> NDArray[np.int64]:
+    return np.concatenate([rows_of["train"], rows_of["valid"]])
+
+
+def _enough(folds: int, there: int, what: str) -> None:
+    if there < folds:
+        raise SpecError("task.split.folds", f"{folds} is above the {there} {what}; at most {max(there, 2)}")
+
+
+def _dealt_by_group(by: NDArray[Any], folds: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """A fold of each row [n]: the largest groups first, each to the fold that has fewest rows."""
+    _, group_of = np.unique(by, return_inverse=True)
+    sizes = np.bincount(group_of)
+    shuffled = random.permutation(len(sizes))
+    rows_in, fold_of_group = np.zeros(folds, dtype=np.int64), np.empty(len(sizes), dtype=np.int64)
+    for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        fold_of_group[group] = fold = int(rows_in.argmin())
+        rows_in[fold] += sizes[group]
+    return fold_of_group[group_of]
 
 
 def _sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from lab.stages.baselines import FittedBaseline, fit_baselines, scored
 from lab.stages.ensemble import Baseline, FailedBaseline
 from lab.tasks import task as contract
 from lab.tasks.digits import Digits
+from lab.tasks.folds import parts_of
 from tests.small import small_spec
 
 
@@ -74,13 +75,38 @@ def test_without_a_refit_baselines_know_the_training_split_alone() -> None:
     assert memory.with_valid is None
 
 
+class _Folded(Digits):
+    def fold_of_rows(self) -> Any:
+        train, valid = (len(self.data(split)[0]) for split in contract.TRAIN_AND_VALID)
+        return np.concatenate([1 + np.arange(train) % 2, np.zeros(valid, dtype=np.int64)])
+
+    def baselines(self, seed: int) -> tuple[contract.Baseline, ...]:
+        return (contract.Baseline("memory", _Memory()), contract.Baseline("prior", DummyClassifier(strategy="prior")))
+
+
+def test_with_folds_a_baseline_is_judged_on_rows_that_it_has_not_learned_from() -> None:
+    task = _Folded()
+    memory, prior = fit_baselines(small_spec(), task, (10,))
+    assert isinstance(memory, FittedBaseline)
+    assert isinstance(prior, FittedBaseline)
+    parts = parts_of(task)
+    assert [part.fold for part in memory.parts] == [0, 1, 2]
+    for part in memory.parts:
+        y = parts[part.fold].valid[1]
+        assert (part.valid.argmax(dim=1) == y).float().mean() < 0.2, "it knows by heart what it has seen, and no more"
+        assert part.valid.shape == (len(y), 10)
+    of_all = scored(small_spec(), task, prior)
+    assert isinstance(of_all, Baseline)
+    assert 2.29 < of_all.test["nll"] < 2.31
+
+
 def test_what_scikit_learn_does_not_hold_stands_beside_and_never_joins() -> None:
     from lab.record.estimators import pack_estimator
 
     spec, task = small_spec(), _Beside()
     memory = fit_baselines(spec, task, (10,))[1]
     assert isinstance(memory, FittedBaseline)
-    assert pack_estimator(memory.estimator) is None
+    assert pack_estimator(memory.parts[0].estimator) is None
     dummy = DummyClassifier(strategy="prior").fit(torch.zeros(4, 1), [0, 1, 1, 1])
     assert pack_estimator(dummy) is not None
 

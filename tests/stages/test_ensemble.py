@@ -23,6 +23,11 @@ def _trained(role: str, seed: int, logits: Tensor, file: str = "a", snapshots: t
     return selection.Trained(run, file, logits.softmax(1), logits.softmax(1))
 
 
+def _of_fold(fold: int, role: str, seed: int, logits: Tensor, test: Tensor) -> Any:
+    run = Run(role, seed, seed, {}, 4, "completed", 0.9, ("a",))
+    return selection.Trained(run, "a", logits.softmax(1), test.softmax(1), fold)
+
+
 def _sure(target: Tensor, right: float, generator: torch.Generator) -> Tensor:
     """Logits that say the target with so much weight, and noise."""
     logits = torch.randn(len(target), 10, generator=generator, dtype=torch.float64)
@@ -33,7 +38,7 @@ def _sure(target: Tensor, right: float, generator: torch.Generator) -> Tensor:
 def test_the_choice_begins_with_the_1cycle_runs_and_takes_what_surely_helps() -> None:
     task, generator = Digits(), torch.Generator().manual_seed(0)
     y = task.data("valid")[1]
-    judge = selection._Judge(task, y, y, Beside())
+    judge = selection._Judge(task, {None: y}, y, Beside())
     long = [_trained(LONG, seed, _sure(y, 4.0, generator)) for seed in range(3)]
     useless = [_trained(CYCLICAL, seed, _sure(y, -4.0, generator)) for seed in (7, 8)]
     groups = selection._alike([*useless, *long])
@@ -55,7 +60,7 @@ def test_snapshots_of_a_cycle_are_one_group_whatever_their_seed() -> None:
 def test_shorter_runs_are_taken_where_longer_ones_are_surely_worse() -> None:
     task, generator = Digits(), torch.Generator().manual_seed(0)
     y = task.data("valid")[1]
-    judge = selection._Judge(task, y, y, Beside())
+    judge = selection._Judge(task, {None: y}, y, Beside())
     long = [_trained(LONG, seed, _sure(y, 4.0, generator)) for seed in range(3)]
     for right, first in ((7.0, SHORTER), (4.0, LONG), (1.0, LONG)):
         if right == 4.0:
@@ -80,3 +85,26 @@ def test_a_loss_that_could_not_be_had_is_not_taken_for_an_earlier_versions(tmp_p
     del earlier["chosen"]["start_valid_loss"]
     write_json(STAGE.path(record), earlier)
     assert refit.STAGE.needless(record) is not None
+
+
+def test_each_row_is_judged_by_those_who_were_trained_without_its_fold() -> None:
+    task, generator = Digits(), torch.Generator().manual_seed(0)
+    y = task.data("valid")[1]
+    of_fold = {0: y[:60], 1: y[60:100], 2: y[100:]}
+    judge = selection._Judge(task, of_fold, y, Beside())
+    models = [
+        _of_fold(n % 3, LONG, n, _sure(of_fold[n % 3], 4.0, generator), _sure(y, 4.0, generator)) for n in range(4)
+    ]
+    mean = judge.average(models)
+    assert torch.equal(mean.valid_y, y)
+    assert torch.allclose(mean.valid[:60], (models[0].valid + models[3].valid) / 2)
+    assert torch.equal(mean.valid[60:100], models[1].valid)
+    assert torch.allclose(mean.test, torch.stack([model.test for model in models]).mean(dim=0))
+    lacking = judge.average(models[1:3])
+    assert torch.equal(lacking.valid_y, y[60:])
+    assert len(judge.calibrated(lacking).mean.test) == len(y)
+    assert judge.out_of_fold(judge.calibrated(mean))["accuracy"] > 0.8
+    better = [_of_fold(f, CYCLICAL, f, _sure(of_fold[f], 12.0, generator), _sure(y, 12.0, generator)) for f in range(3)]
+    assert judge.choose([models, better])[1].counts[1] > 0
+    shorter = [_of_fold(f, SHORTER, f, _sure(of_fold[f], 9.0, generator), _sure(y, 9.0, generator)) for f in range(2)]
+    assert judge.of_better_length([models, shorter]) == [shorter], "judged by the folds that both have"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lab.spec.folds import Folds
 from lab.spec.study import StudySpec, parse_spec
 from lab.stages import final
 from lab.stages.confirm import Candidate, Chosen, Confirmed
@@ -93,6 +94,22 @@ def test_controls_cost_what_is_handed_out_may_cost(section: dict[str, Any], runs
     seeds = [trial.seed for trial in [*final._models(spec, EVEN), *controls]]
     assert len(set(seeds)) == len(seeds)
     assert final._controls(_spec(controls="none"), EVEN, unsearched) == []
+
+
+def test_runs_leave_out_the_folds_in_turn_and_are_no_more_than_without() -> None:
+    folds, spec = Folds((1, 2, 1, 2, 0, 0)), _spec()
+    planned = [*final._models(spec, EVEN, folds), *final._controls(spec, EVEN, {"cycles": 1}, folds)]
+    assert Counter((final._role(trial), trial.fold) for trial in planned[:6]) == {
+        (role, fold): 1 for role in ("one_cycle", "shorter") for fold in range(3)
+    }
+    assert final._no_snapshots(spec, EVEN, folds) == "there would be 1 cyclical runs, and 3 folds to leave out"
+    assert [trial.seed for trial in planned] == [
+        trial.seed
+        for trial in [*final._models(spec, EVEN), *final._controls(spec, EVEN, {"cycles": 1})]
+        if final._role(trial) != "several"
+    ]
+    cyclical = final._models(_spec(seeds=6), EVEN, folds)[-3:]
+    assert [(final._role(trial), trial.fold) for trial in cyclical] == [("several", fold) for fold in range(3)]
 
 
 def test_full_controls_cost_what_the_study_cost() -> None:

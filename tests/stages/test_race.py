@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.stages.race import beaten, rounds, unlucky
+from lab.stages.race import beaten, beaten_in_blocks, rounds, unlucky
 
 
 @pytest.mark.parametrize(("seeds", "ends"), [(2, [2]), (3, [2, 3]), (4, [2, 4]), (10, [2, 4, 8, 10])])
@@ -55,3 +55,23 @@ def test_after_the_choice_the_score_is_unbiased_and_its_interval_holds():
     assert np.mean(plain) > 0.2
     assert abs(np.mean(shrunk)) < 0.3 * np.mean(plain)
     assert np.mean(held) == pytest.approx(0.95, abs=0.02)
+
+
+def test_what_rows_have_in_common_hides_nobody_who_is_beaten():
+    of_fold = [0.0, 0.3, -0.2, 0.1]
+    scores = {i: [level + block for block in of_fold] for i, level in enumerate((0.90, 0.90, 0.80))}
+    jitter = np.random.default_rng(0).normal(scale=0.005, size=(3, 4))
+    by_block = {i: {b: s + jitter[i, b] for b, s in enumerate(of_one)} for i, of_one in scores.items()}
+    assert beaten({i: list(of_one.values()) for i, of_one in by_block.items()}, "maximize") == set()
+    assert beaten_in_blocks(by_block, "maximize") == {2}
+    assert beaten_in_blocks({0: {0: 1.0}, 1: {0: 0.0}}, "maximize") == set(), "one of each tells nothing"
+
+
+def test_equals_in_blocks_are_dropped_no_more_often_than_noise_allows():
+    rng = np.random.default_rng(0)
+    dropped = 0
+    for _ in range(400):
+        blocks = rng.normal(scale=3, size=3)
+        scores = {i: {b: float(blocks[b] + rng.normal()) for b in range(3)} for i in range(2)}
+        dropped += len(beaten_in_blocks(scores, "maximize"))
+    assert dropped / 400 < 0.13  # either of two may be the better: twice 5 %

@@ -127,7 +127,7 @@ def test_trained_models_outlive_whatever_fails_beside_them():
         trained.append(selection.Trained(run, f"{seed}.safetensors", *outputs))
     (_, valid), (_, test) = task.data("valid"), task.data("test")
     beside = Beside()
-    ensembled = selection.conclude(task, [t.run for t in trained], trained, valid, test, beside)
+    ensembled = selection.conclude(task, [t.run for t in trained], trained, {None: valid}, test, beside)
     assert [(m.file, m.weight) for m in ensembled.chosen.members] == [("0.safetensors", 0.5), ("1.safetensors", 0.5)]
     assert ensembled.chosen.epochs == 6
     assert ensembled.examples == {}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lab.tasks.baselines import constant, fit_baseline, pooled, prediction_of
 from lab.tasks.description import Description
 from lab.tasks.digits import Digits
-from lab.tasks.task import TRAIN_AND_VALID, Baseline, Data, Kind, Metric, Split, Task, accuracy, rmse
+from lab.tasks.task import TRAIN_AND_VALID, Baseline, Data, Kind, Metric, Split, Task, accuracy, joined, rmse
 from lab.training.ensemble import scores
 
 
@@ -48,7 +48,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 def predicted(task: Task, baseline: Baseline, on: Split = "test", splits: tuple[Split, ...] = ("train",)) -> Tensor:
     x, y = task.data(on)
     shape = (int(task.data("train")[1].max()) + 1,) if task.kind == "classification" else y.shape[1:]
-    return prediction_of(fit_baseline(task, baseline, 0, splits), task, x, shape)
+    return prediction_of(fit_baseline(task, baseline, 0, joined(map(task.data, splits))), task, x, shape)
 
 
 def fitted(task: Task) -> dict[str, Tensor]:

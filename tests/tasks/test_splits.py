@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import SpecError, TaskError
-from lab.tasks.splits import Rows, SplitPlan, make_split
+from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
 
 SHARES = st.floats(0.05, 0.4)
 QUICK = settings(max_examples=40, deadline=None)
@@ -180,6 +180,12 @@ def test_what_cannot_be_split_is_refused():
         ({"valid": 0.5, "test": 0.5}, "task.split: valid 0.5 and test 0.5 leave no rows to train on"),
         ({"seed": -1}, "task.split.seed: -1 is not a whole number of at least 0"),
         ({"seed": 1.5}, "task.split.seed: 1.5 is not a whole number"),
+        ({"folds": 1}, "task.split.folds: 1 is not a whole number of at least 2"),
+        ({"folds": True}, "task.split.folds: True is not a whole number"),
+        ({"folds": "five"}, "task.split.folds: 'five' is not a whole number"),
+        ({"folds": 5, "valid": 0.2}, "task.split.valid: 0.2 is not used with folds: each is validated on in turn"),
+        ({"folds": 5, "kind": "declared", "by": "s"}, "task.split.folds: 5 folds are not possible where a column"),
+        ({"folds": 5, "kind": "time", "by": "day"}, "task.split.folds: 5 folds are not possible with kind 'time': of"),
     ],
 )
 def test_a_plan_that_is_none_is_refused(value: object, message: str):
@@ -190,3 +196,66 @@ def test_a_plan_that_is_none_is_refused(value: object, message: str):
 def test_a_plan_is_a_kind_or_a_mapping():
     assert SplitPlan.parse("random") == SplitPlan("random")
     assert SplitPlan.parse({"kind": "time", "by": "day", "test": 0.1}) == SplitPlan("time", "day", test=0.1)
+
+
+def _split(plan: SplitPlan, classes: Any, by: Any, with_test: bool = True) -> tuple[Rows, list[set[int]]]:
+    """The splits, and the rows of each fold."""
+    n = len(classes if classes is not None else by)
+    rows_of = make_split(plan, n, classes, by, with_test)
+    folds = make_folds(plan, rows_of, classes, by)
+    assert folds is not None
+    both = np.concatenate([rows_of["train"], rows_of["valid"]])
+    return rows_of, [set(both[folds == fold].tolist()) for fold in range(folds.max() + 1)]
+
+
+@QUICK
+@given(classes=st.lists(st.integers(0, 2), min_size=60, max_size=150), folds=st.integers(2, 5), seed=st.integers(0, 99))
+def test_every_class_is_dealt_evenly_to_the_folds(classes: list[int], folds: int, seed: int):
+    of_row = np.array([*classes, *[0, 1, 2] * 8])
+    rows_of, held = _split(SplitPlan(folds=folds, seed=seed), of_row, None)
+    assert np.array_equal(rows_of["test"], make_split(SplitPlan(seed=seed), len(of_row), of_row, None)["test"])
+    assert len(held) == folds
+    assert held[0] == set(rows_of["valid"].tolist())
+    assert sum(map(len, held)) == len(set.union(*held)) == len(of_row) - len(rows_of["test"])
+    for value in range(3):
+        counts = [int((of_row[list(rows)] == value).sum()) for rows in held]
+        assert min(counts) >= 1
+        assert max(counts[1:]) - min(counts[1:]) <= 1
+        assert abs(counts[0] - np.mean(counts)) <= 1
+
+
+@QUICK
+@given(groups=st.lists(st.integers(0, 14), min_size=60, max_size=150), seed=st.integers(0, 99))
+def test_a_group_is_in_one_fold_alone(groups: list[int], seed: int):
+    by = np.array([*groups, *range(15)])
+    _, held = _split(SplitPlan("grouped", "g", seed=seed, folds=4), None, by)
+    values = [set(by[list(rows)]) for rows in held]
+    assert sum(map(len, values)) == len(set.union(*values))
+    assert all(values)
+
+
+def test_labels_are_dealt_in_their_shares_and_the_seed_decides():
+    labels = np.stack([np.arange(200) % 2, np.arange(200) % 10 == 0], axis=1).astype(np.int64)
+    _, held = _split(SplitPlan(folds=5), labels, None)
+    assert [int(labels[list(rows), 1].sum()) for rows in held] == pytest.approx([16 / 5] * 5, abs=1)
+    for kind in ("random", "stratified"):
+        plans = [SplitPlan(kind, seed=seed, folds=3) for seed in (1, 1, 2)]
+        first, again, other = (_split(plan, np.arange(60) % 2, None, with_test=False)[1] for plan in plans)
+        assert first == again
+        assert first != other
+        assert [len(rows) for rows in first] == [20, 20, 20]
+
+
+def test_folds_are_told_and_without_them_there_is_nothing():
+    assert make_folds(SplitPlan(), make_split(SplitPlan(), 10, None, None), None, None) is None
+    assert described(np.array([1, 1, 2, 0])).startswith("folds of train and valid: 1, 2, 1 rows; ")
+
+
+def test_more_folds_than_there_is_to_deal_are_refused():
+    classes = np.array(["a"] * 40 + ["b"] * 5)
+    with pytest.raises(SpecError, match=r"^task.split.folds: 5 is above the 4 training and validation rows of class b"):
+        _split(SplitPlan(folds=5), classes, None)
+    with pytest.raises(SpecError, match=r"^task.split.folds: 6 is above the 5 groups; at most 5$"):
+        _split(SplitPlan("grouped", "g", folds=6), None, np.arange(60) % 6)
+    with pytest.raises(SpecError, match=r"^task.split.folds: 9 is above the 8 parts"):
+        _split(SplitPlan("random", folds=9), np.arange(10), None)

@@ -18,7 +18,7 @@ from lab.tasks.images.decode import decode
 from lab.tasks.images.options import LIBRARIES, ImageOptions
 from lab.tasks.images.source import Source, open_source, relabelled
 from lab.tasks.scored import check_defined
-from lab.tasks.splits import Rows, SplitPlan, make_split
+from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,14 @@ class ImageData:
             rows_of["test"] = np.arange(len(self._test.labels))
         return rows_of
 
+    @cached_property
+    def folds(self) -> NDArray[np.int64] | None:
+        """The fold of each training image and, behind them, of each validation image; None where there are none."""
+        declared = self._main.splits
+        if self.plan.folds is not None and declared is not None and "valid" in declared:
+            raise SpecError("task.split.folds", f"{self.plan.folds} folds are not possible where a folder says 'valid'")
+        return make_folds(self.plan, self.rows, self._main.labels, None)
+
     def _check_classes(self, classes: NDArray[np.int64]) -> None:
         names = self._main.class_names
         if classes.ndim == 2:
@@ -248,9 +256,11 @@ class ImageData:
             f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",
             f"images {sizes} (split: {declared})",
             f"{fitted.channels} channels of {fitted.width}x{fitted.height} pixels",
+            *(() if self.folds is None else (described(self.folds),)),
             *facts_of(train, valid, names),
         )
-        return Description(facts, self._warnings(), len(self.rows["train"]))
+        folds = None if self.folds is None else int(self.folds.max()) + 1
+        return Description(facts, self._warnings(), len(self.rows["train"]), folds)
 
     def _warnings(self) -> tuple[str, ...]:
         lines = []

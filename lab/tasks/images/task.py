@@ -83,6 +83,9 @@ class Images(ScoredTask):
             self._tensors[split] = torch.from_numpy(pixels), torch.from_numpy(labels)
         return self._tensors[split]
 
+    def fold_of_rows(self) -> NDArray[np.int64] | None:
+        return self._data.folds
+
     def take(self, splits: Mapping[Split, Data]) -> None:
         self._tensors.update(splits)
 

@@ -8,6 +8,7 @@ from typing import Any
 from lab.tasks.classes import facts_of
 from lab.tasks.description import Description, some
 from lab.tasks.scored import check_defined
+from lab.tasks.splits import described
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.data_warnings import warnings_of
 from lab.tasks.table.options import TableOptions
@@ -34,7 +35,8 @@ def describe_data(data: TableData) -> Description:
         data.encoded(split)
     targets = {split: data.targets(split) for split in data.rows}
     check_defined(data.options, data.fitted.target.kind, targets)
-    return Description(tuple(_facts(data)), tuple(warnings_of(data)), len(data.rows["train"]))
+    folds = None if data.folds is None else int(data.folds.max()) + 1
+    return Description(tuple(_facts(data)), tuple(warnings_of(data)), len(data.rows["train"]), folds)
 
 
 def _facts(data: TableData) -> Iterator[str]:
@@ -44,6 +46,8 @@ def _facts(data: TableData) -> Iterator[str]:
     sizes = ", ".join(f"{len(data.rows[split])} {split}" for split in ("train", "valid", "test"))
     kind = data.plan.resolved(data.classes is not None)
     yield f"rows {sizes} (split: {kind}{' by ' + data.plan.by if data.plan.by else ''})"
+    if data.folds is not None:
+        yield described(data.folds)
     if target.kind != "regression":
         yield from facts_of(data.targets("train"), data.targets("valid"), target.class_names)
     plain = [c.name for c in columns if c.type == "number"]

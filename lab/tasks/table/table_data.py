@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError, nearest
-from lab.tasks.splits import Rows, SplitPlan, make_split
+from lab.tasks.splits import Rows, SplitPlan, make_folds, make_split
 from lab.tasks.table import anomalies
 from lab.tasks.table.columns import (
     Column,
@@ -137,11 +137,15 @@ class TableData:
     def rows(self) -> Rows:
         """Row numbers of each split."""
         main, test = self.main, self._test
-        by = None if self.plan.by is None else self._by(main[self.plan.by])
-        rows_of = make_split(self.plan, len(main), self.classes, by, with_test=test is None)
+        rows_of = make_split(self.plan, len(main), self.classes, self._split_by, with_test=test is None)
         if test is not None:
             rows_of["test"] = np.arange(len(main), len(main) + len(test))
         return rows_of
+
+    @cached_property
+    def folds(self) -> NDArray[np.int64] | None:
+        """The fold of each training row and, behind them, of each validation row; None where there are none."""
+        return make_folds(self.plan, self.rows, self.classes, self._split_by)
 
     @cached_property
     def classes(self) -> NDArray[Any] | None:
@@ -154,6 +158,10 @@ class TableData:
         values = self.main[options.targets[0]]
         are_classes = options.target_type == "category" or infer_type(values) == "category"
         return np.array(as_text(typed(values))) if are_classes else None
+
+    @cached_property
+    def _split_by(self) -> NDArray[Any] | None:
+        return None if self.plan.by is None else self._by(self.main[self.plan.by])
 
     def _by(self, values: pd.Series[Any]) -> NDArray[Any]:
         if values.isna().any():

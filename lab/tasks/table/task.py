@@ -78,6 +78,9 @@ class Table(ScoredTask):
             self._tensors[split] = x, torch.from_numpy(self._data.targets(split))
         return self._tensors[split]
 
+    def fold_of_rows(self) -> NDArray[np.int64] | None:
+        return self._data.folds
+
     def take(self, splits: Mapping[Split, Data]) -> None:
         self._tensors.update(splits)
 
