@@ -1,4 +1,8 @@
-"""A task's folds, and what is learned from and judged by where each of them is left out. n rows."""
+"""A task's folds, and what is learned from and judged by where each of them is left out. n rows.
+
+Inputs are what `data` gives, whichever fold is left out: what a task fits to its training rows to make inputs ready
+(statistics, levels) it fits once, to those of the training split.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ Rows: TypeAlias = dict[str, NDArray[np.int64]]
 """Split to row numbers, ascending."""
 
 SPLIT_MEANING = (
-    "how rows are split: a kind (stratified, random, grouped, time, declared), or kind, by, valid, test, seed, folds"
+    "how rows are split: a kind (stratified, random, grouped, time, declared), or kind, by, valid, test, seed, folds "
+    "(in how many train and valid are parted, of which confirmation and final models leave out one each, in turn)"
 )
 """The meaning of the option `split`, for every task that splits by a `SplitPlan`."""
 
@@ -164,7 +165,9 @@ def make_folds(
     kind = plan.resolved(classes is not None)
     if kind == "grouped":
         assert by is not None  # the plan names a column
-        _enough(plan.folds, len(np.unique(by[train])) + len(np.unique(by[rows_of["valid"]])), "groups")
+        _enough(
+            plan.folds, len(np.unique(by[train])) + len(np.unique(by[rows_of["valid"]])), "groups of train and valid"
+        )
         dealt = _dealt_by_group(by[train], others, random)
     elif kind == "stratified" and classes is not None and classes.ndim == 2:
         sizes = {str(fold): len(train[fold::others]) for fold in range(others)}
@@ -177,7 +180,7 @@ def make_folds(
         if kind == "stratified":
             assert classes is not None  # `make_split` has refused it
             for value, count in zip(*np.unique(classes[_both(rows_of)], return_counts=True), strict=True):
-                _enough(plan.folds, int(count), f"training and validation rows of class {value!s}")
+                _enough(plan.folds, int(count), f"rows of train and valid with class {value!s}")
             order = order[np.argsort(classes[train][order], kind="stable")]
         dealt = np.empty(len(train), dtype=np.int64)
         dealt[order] = np.arange(len(train)) % others

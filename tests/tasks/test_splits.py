@@ -253,9 +253,9 @@ def test_folds_are_told_and_without_them_there_is_nothing():
 
 def test_more_folds_than_there_is_to_deal_are_refused():
     classes = np.array(["a"] * 40 + ["b"] * 5)
-    with pytest.raises(SpecError, match=r"^task.split.folds: 5 is above the 4 training and validation rows of class b"):
+    with pytest.raises(SpecError, match=r"^task.split.folds: 5 is above the 4 rows of train and valid with class b"):
         _split(SplitPlan(folds=5), classes, None)
-    with pytest.raises(SpecError, match=r"^task.split.folds: 6 is above the 5 groups; at most 5$"):
+    with pytest.raises(SpecError, match=r"^task.split.folds: 6 is above the 5 groups of train and valid; at most 5$"):
         _split(SplitPlan("grouped", "g", folds=6), None, np.arange(60) % 6)
     with pytest.raises(SpecError, match=r"^task.split.folds: 9 is above the 8 parts"):
         _split(SplitPlan("random", folds=9), np.arange(10), None)

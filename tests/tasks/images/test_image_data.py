@@ -247,6 +247,12 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
         "task.split.kind: 'time' is for tables; images are split by",
     ),
     ([0, 1] * 9, {"split": {"kind": "declared", "by": "a"}}, "task.split.kind: images declare their splits by folders"),
+    ([0, 1] * 9, {"split": {"folds": 1}}, "task.split.folds: 1 is not a whole number of at least 2"),
+    (
+        [0, 1] * 9,
+        {"split": {"folds": 8}},
+        "task.split.folds: 8 is above the 7 rows of train and valid with class 0; at most 7",
+    ),
     ([0, 1] * 9, {"split": "startified"}, "task.split.kind: 'startified' is unknown (did you mean 'stratified'?)"),
 ]
 
@@ -281,3 +287,15 @@ def test_classes_of_very_different_sizes_and_with_names_that_are_alike_are_told(
         "classes are of very different sizes: 30 training rows of cat to one of Cat; always saying cat scores accuracy "
         "0.5 on the validation rows already"
     )
+
+
+def test_folds_hold_each_class_in_its_share_and_no_folder_of_validation_images(tmp_path: Path):
+    data = ImageData(ImageOptions(str(_npz(tmp_path, [0, 1] * 25)), split={"folds": 4}))
+    assert data.folds is not None
+    labels = np.concatenate([data.labels("train"), data.labels("valid")])
+    assert [np.bincount(labels[data.folds == fold]).tolist() for fold in range(4)] == [[5, 5]] * 4
+    for split in ("train", "valid"):
+        write_folders(tmp_path / "photos" / split)
+    declared = ImageData(ImageOptions(str(tmp_path / "photos"), split={"folds": 4}))
+    with pytest.raises(SpecError, match=r"^task.split.folds: 4 folds are not possible where a folder says 'valid'$"):
+        _ = declared.folds

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.errors import TaskError
+from lab.errors import SpecError, TaskError
 from lab.tasks.table.columns import Category, Number
 from lab.tasks.table.describe import describe_data
 from lab.tasks.table.options import TableOptions
@@ -86,6 +86,26 @@ def test_rows_are_split_by_time_by_group_or_as_a_column_says(tmp_path: Path):
     declared = table().assign(part=["train"] * 40 + ["valid"] * 10 + ["test"] * 10)
     found = _data(tmp_path, declared, split={"kind": "declared", "by": "part"})
     assert found.rows["test"].tolist() == list(range(50, 60))
+
+
+def test_folds_part_the_rows_of_train_and_valid_and_keep_groups_together(tmp_path: Path):
+    groups = table().assign(person=np.arange(60) // 3)
+    data = _data(tmp_path, groups, split={"kind": "grouped", "by": "person", "folds": 4})
+    assert data.folds is not None
+    both = pd.concat([data.part("train"), data.part("valid")])
+    people = [set(both["person"][data.folds == fold]) for fold in range(4)]
+    assert [len(of_fold) for of_fold in people] == [4, 4, 4, 4]
+    assert len(set.union(*people)) == 16
+    assert people[0] == set(data.part("valid")["person"])
+    assert _data(tmp_path).folds is None
+    told = describe_data(data)
+    assert told.folds == 4
+    assert (
+        "folds of train and valid: 12, 12, 12, 12 rows; confirmation and final models leave out one each"
+        in "\n".join(told.facts)
+    )
+    with pytest.raises(SpecError, match=r"^task.split.folds: 40 is above the 16 groups of train and valid"):
+        _ = _data(tmp_path, groups, split={"kind": "grouped", "by": "person", "folds": 40}).folds
 
 
 def test_one_column_to_ignore_needs_no_list(tmp_path: Path):
