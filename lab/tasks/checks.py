@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lab.errors import LabError, TaskError
 from lab.tasks.build import build_model
+from lab.tasks.folds import folds_of
 from lab.tasks.pairing import check_own_loss, check_own_scores, telling_rows
 from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task
 
@@ -237,7 +238,8 @@ def _fits(task: Task, params: Mapping[str, Any]) -> str:
     check_task(task, params)
     check_data(task, "test")
     sizes = ", ".join(f"{len(task.data(split)[0])} {split}" for split in ("train", "valid", "test"))
-    return f"{task.kind}, scored by {task.metric}; {sizes}"
+    folds = tried(f"{type(task).__name__}.fold_of_rows", lambda: folds_of(task))
+    return f"{task.kind}, scored by {task.metric}; {sizes}{'' if folds is None else f', {folds.count} folds'}"
 
 
 def _same_data(task: Task, params: Mapping[str, Any], again: Callable[[], Task] | None) -> str:
