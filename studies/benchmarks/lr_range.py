@@ -1,9 +1,11 @@
 """How good is a rule that reads a learning rate off a range test?
 
-For each problem: the truth, a sweep of max_lr (13 values x 5 seeds) of 1cycle trainings of the planned budget; and 20
-range tests, read by every rule. Reported per rule: log10 distance of its median to the best rate, the score lost
-against the best rate (interpolated on the sweep's means), and the largest over the smallest of 20 readings. `agreed` is
-our rule: five runs read together, so its 20 readings are of four disjoint groups of runs and sixteen random ones.
+For each problem: the truth, a sweep of max_lr (16 values x 12 seeds) of 1cycle trainings of the planned budget; and 20
+range tests, read by every rule. Reported per rule: log10 distance of its median to the best rate, and to the nearest
+rate that is as good within a standard error of the sweep; the score lost against the best rate (interpolated on the
+sweep's means), and the largest over the smallest of its readings. `agreed` is what our range tests say: five runs read
+together, so its 20 readings are of four disjoint groups of runs and sixteen random ones. `tried` is what a study takes:
+for the first eight of these, trainings on three seeds at each of a few rates around that.
 
     python studies/benchmarks/lr_range.py [--data DIR] [--tasks NAME ...] [--json FILE] [--curves FILE]
 """
@@ -14,7 +16,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +31,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from lab.lanes.local import LocalEngine
-from lab.range_test import RULES, Run, agree, read
+from lab.range_test import MOST_MORE, MULTIPLES, RULES, Run, Tried, agree, beyond, decide, read
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
 from lab.schedules import Ramp
@@ -38,8 +40,9 @@ from lab.spec.space import Float, Space
 from lab.spec.trial import Trial
 from lab.tasks.task import Data, Split, Task
 
-SWEEP = np.geomspace(1e-4, 1.0, 13)
-SEEDS, TESTS, GROUP = 5, 20, 5
+SWEEP = np.geomspace(1e-4, 10.0, 16)
+SEEDS, TESTS, GROUP = 12, 20, 5
+TRIED, TRIED_SEEDS, AUTO_SEEDS = 8, 3, 5
 STEPS, START, END, STOP_AT = 100, 1e-6, 10.0, 4.0
 DATA = Path()
 
@@ -237,22 +240,61 @@ def range_tests(problem: Problem, task: Classification) -> list[Run]:
     return runs
 
 
-def truth(scores: np.ndarray[Any, Any]) -> tuple[float, Callable[[float], float]]:
-    """The best rate, and the score at any rate, from the sweep's means smoothed over neighbours (1, 2, 1)."""
+def tried_rates(problem: Problem, task: Classification, suggestions: list[float]) -> list[float]:
+    """For each suggestion, what trainings at and around it, and beyond an end that is best, make of it."""
+    rates = [[lr for m in MULTIPLES if START <= (lr := m * suggestion) <= END] for suggestion in suggestions]
+    tried: list[dict[float, Tried]] = [{} for _ in suggestions]
+    for _ in range(1 + MOST_MORE):
+        new = [(number, lr) for number, mine in enumerate(rates) for lr in mine]
+        plan = tuple(
+            Trial({"max_lr": lr}, 10_000 + TRIED_SEEDS * number + seed, problem.epochs, "tried")
+            for number, lr in new
+            for seed in range(TRIED_SEEDS)
+        )
+        scores = iter([row.score for row in train(problem, task, plan, losses=False)] if plan else [])
+        for number, lr in new:
+            tried[number][lr] = Tried(lr, tuple(next(scores) for _ in range(TRIED_SEEDS)))
+        further = [beyond(rising(mine), near, task.direction) for mine, near in zip(tried, suggestions, strict=True)]
+        rates = [[lr] if lr is not None and START <= lr <= END else [] for lr in further]
+    decided = [decide(rising(mine), near, task.direction) for mine, near in zip(tried, suggestions, strict=True)]
+    return [near if one is None else one.suggestion for one, near in zip(decided, suggestions, strict=True)]
+
+
+def rising(tried: Mapping[float, Tried]) -> list[Tried]:
+    return [tried[lr] for lr in sorted(tried)]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The sweep's means, smoothed over neighbours (1, 2, 1)."""
+
+    best: float
+    as_good: list[float]
+    """Rates that are not worse than the best by more than the standard error of a difference."""
+    smoothed: np.ndarray[Any, Any]
+
+    def at(self, lr: float) -> float:
+        """The score at any rate."""
+        return float(np.interp(np.log(lr), np.log(SWEEP), self.smoothed))
+
+
+def truth(scores: np.ndarray[Any, Any]) -> Truth:
+    """The best rates of a sweep's scores [rates, seeds]."""
     mean = scores.mean(axis=1)
     padded = np.concatenate([mean[:1], mean, mean[-1:]])
     smoothed = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    best = float(SWEEP[int(smoothed.argmax())])
-    return best, lambda lr: float(np.interp(np.log(lr), np.log(SWEEP), smoothed))
+    error = np.sqrt(2 / scores.shape[1] * np.median(scores.var(axis=1, ddof=1)))
+    return Truth(float(SWEEP[smoothed.argmax()]), SWEEP[smoothed >= smoothed.max() - error].tolist(), smoothed)
 
 
-def judge(readings: list[float], best: float, at: Callable[[float], float]) -> dict[str, float]:
+def judge(readings: list[float], true: Truth) -> dict[str, float]:
     """What a rule's readings are worth."""
     median = float(np.exp(np.median(np.log(readings))))
     return {
         "median": median,
-        "log10_distance": float(np.log10(median / best)),
-        "regret_points": 100 * float(np.mean([at(best) - at(lr) for lr in readings])),
+        "log10_distance": float(np.log10(median / true.best)),
+        "log10_to_as_good": float(min(abs(np.log10(median / lr)) for lr in true.as_good)),
+        "regret_points": 100 * float(np.mean([true.at(true.best) - true.at(lr) for lr in readings])),
         "spread": max(readings) / min(readings),
     }
 
@@ -270,22 +312,26 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     task = problem.make()
     scores = sweep(problem, task)
     runs = range_tests(problem, task)
-    best, at = truth(scores)
+    true = truth(scores)
     readings = [read(run, STOP_AT) for run in runs]
-    table = {rule: judge([r.rules[rule] for r in readings if r.rules], best, at) for rule in RULES}
-    agreed = [agree([read(run, STOP_AT) for run in group], END).suggestion for group in groups(runs)]
-    table["agreed"] = judge([lr for lr in agreed if lr is not None], best, at)
-    together = agree(readings, END).suggestion
-    auto = Trial({"max_lr": together or 1e-3}, 0, problem.epochs, "auto")
-    plan = tuple(replace(auto, seed=100 + seed) for seed in range(SEEDS))
+    table = {rule: judge([r.rules[rule] for r in readings if r.rules], true) for rule in RULES}
+    suggestions = [agree([read(run, STOP_AT) for run in group], END).suggestion for group in groups(runs)]
+    agreed = [lr for lr in suggestions if lr is not None]
+    table["agreed"] = judge(agreed, true)
+    tried = tried_rates(problem, task, agreed[:TRIED])
+    table["tried"] = judge(tried, true)
+    auto = float(np.exp(np.median(np.log(tried))))
+    plan = tuple(Trial({"max_lr": auto}, 100 + seed, problem.epochs, "auto") for seed in range(AUTO_SEEDS))
     trained = [row.score for row in train(problem, task, plan, losses=False)]
     found = {
-        "auto": {"max_lr": together, "scores": trained, "mean": float(np.mean([s or 0.0 for s in trained]))},
+        "auto": {"max_lr": auto, "scores": trained, "mean": float(np.mean([s or 0.0 for s in trained]))},
         "task": name,
         "epochs": problem.epochs,
-        "best_lr": best,
+        "best_lr": true.best,
+        "as_good": true.as_good,
         "sweep": [{"lr": float(lr), "score": a.mean(), "std": a.std()} for lr, a in zip(SWEEP, scores, strict=True)],
         "rules": table,
+        "readings": {"agreed": agreed, "tried": tried},
     }
     curves = {"sweep": scores.tolist(), "runs": [{"lrs": r.lrs.tolist(), "losses": r.losses.tolist()} for r in runs]}
     return found, curves
@@ -307,13 +353,22 @@ def main() -> None:
     for name in names:
         result, raw[name] = measure(name)
         found.append(result)
-        print(f"{name}: best max_lr {result['best_lr']:.2g} ({result['epochs']} epochs)")
+        as_good = ", ".join(f"{lr:.2g}" for lr in result["as_good"])
+        print(f"{name}: best max_lr {result['best_lr']:.2g} ({result['epochs']} epochs), as good: {as_good}")
         auto = result["auto"]
-        print(f"  1cycle at the agreed {auto['max_lr']:.3g}: score {auto['mean']:.4f} ({SEEDS} seeds)")
+        print(f"  1cycle at the tried {auto['max_lr']:.3g}: score {auto['mean']:.4f} ({AUTO_SEEDS} seeds)")
         for rule, row in result["rules"].items():
             print(f"  {rule:8}", ", ".join(f"{key} {value:.3g}" for key, value in row.items()), flush=True)
     found_with = versions("lab", "torch", "scikit-learn")
-    provenance = {"machine": machine(), "versions": found_with, "seeds": SEEDS, "range_tests": TESTS, "group": GROUP}
+    provenance = {
+        "machine": machine(),
+        "versions": found_with,
+        "seeds": SEEDS,
+        "range_tests": TESTS,
+        "group": GROUP,
+        "tried": TRIED,
+        "tried_seeds": TRIED_SEEDS,
+    }
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps({**provenance, "tasks": found}, indent=1) + "\n")
