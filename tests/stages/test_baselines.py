@@ -95,7 +95,7 @@ def test_with_folds_a_baseline_is_judged_on_rows_that_it_has_not_learned_from() 
         y = parts[part.fold].valid[1]
         assert (part.valid.argmax(dim=1) == y).float().mean() < 0.2, "it knows by heart what it has seen, and no more"
         assert part.valid.shape == (len(y), 10)
-    of_all = scored(small_spec(), task, prior)
+    of_all = scored(task, prior)
     assert isinstance(of_all, Baseline)
     assert 2.29 < of_all.test["nll"] < 2.31
 

@@ -98,7 +98,7 @@ def test_controls_cost_what_is_handed_out_may_cost(section: dict[str, Any], runs
 
 def test_runs_leave_out_the_folds_in_turn_and_are_no_more_than_without() -> None:
     folds, spec = Folds((1, 2, 1, 2, 0, 0)), _spec()
-    planned = [*final._models(spec, EVEN, folds), *final._controls(spec, EVEN, {"cycles": 1}, folds)]
+    planned = [*final._models(spec, EVEN, folds), *final._controls(spec, EVEN, {"cycles": 1}, folds=folds)]
     assert Counter((final._role(trial), trial.fold) for trial in planned[:6]) == {
         (role, fold): 1 for role in ("one_cycle", "shorter") for fold in range(3)
     }
