@@ -18,12 +18,17 @@ from difflib import get_close_matches
 TRUST = "if you trust where it comes from, say --trust"
 """The advice on a study folder that another user, or this one with another home, has begun."""
 
+_LONGEST, _END = 1_500, 300
+"""Characters that are shown of an error, and how many of these are its end, where it says what is allowed."""
+
 DISTRIBUTION = "onecycle-lab"
 """The package's name on the package index, where `lab` is another project's."""
 
 
 class LabError(Exception):
     """Base of all errors raised on purpose; `exit_code` is what the command line ends with.
+
+    As text it is one line, and no longer than a terminal can show, whatever the value is that it names.
 
     >>> try:
     ...     lab.Study("digitz", lab.Space(max_lr=lab.FromBounds())).check()
@@ -33,6 +38,10 @@ class LabError(Exception):
     """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        said = " ".join(super().__str__().split())
+        return said if len(said) <= _LONGEST else f"{said[: _LONGEST - _END]} ... {said[-_END:]}"
 
 
 class SpecError(LabError):

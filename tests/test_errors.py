@@ -34,3 +34,11 @@ def test_a_near_word_is_suggested_and_a_far_one_is_not():
     assert nearest("trails", ["trials", "epochs"]) == " (did you mean 'trials'?)"
     assert nearest("zzz", ["trials", "epochs"]) == ""
     assert nearest("x", []) == ""
+
+
+def test_an_error_is_one_line_that_a_terminal_can_show_whatever_it_names():
+    error = SpecError("name", f"{'x' * 10_000!r} is not\na name; allowed: a, b")
+    assert len(str(error)) < 1_600
+    assert str(error).startswith("name: 'xxx")
+    assert str(error).endswith("xxx' is not a name; allowed: a, b")
+    assert str(errors.TaskError("two\n  lines")) == "two lines"

@@ -43,6 +43,8 @@ class Prior:
 
     def __init__(self, beliefs: Mapping[str, Mapping[str, Any]] | None) -> None:
         self._beliefs: dict[str, Belief] = {}
+        if not isinstance(beliefs, Mapping | None):
+            raise ValueError(f"prior: {beliefs!r} is not a mapping of hyperparameters to what is believed of them")
         for name, belief in (beliefs or {}).items():
             if not isinstance(belief, Mapping) or not {"center"} <= belief.keys() <= {"center", "spread"}:
                 raise ValueError(f"prior.{name}: {belief!r} is not {{center: ..., spread: ...}}")

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Description:
-    """Facts and doubts in plain words, one line each."""
+    """Facts and doubts in plain words, one line each, whatever the data hold that they name."""
 
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     train_examples: int | None = None
     folds: int | None = None
     """Of the training and validation rows; None: there are none."""
+
+    def __post_init__(self) -> None:
+        for name in ("facts", "warnings"):
+            object.__setattr__(self, name, tuple(" ".join(line.split()) for line in getattr(self, name)))
 
 
 def some(texts: Sequence[str], most: int = 20) -> str:

@@ -78,6 +78,10 @@ def test_the_forest_prunes_too():
             r"search\.sampler: ForestSampler: explore_every 0 is not a whole number of at ",
         ),
         ({"kind": "forest", "startup": "x"}, r"search\.sampler: ForestSampler: "),
+        (
+            {"kind": "forest", "prior": "x"},
+            r"search\.sampler: ForestSampler: prior: 'x' is not a mapping of hyperparam",
+        ),
         ({"kind": "forest", "prior": {"x": 3}}, r"search\.sampler: ForestSampler: prior\.x: 3 is not {center: "),
         ({"kind": "tpe", "n_startup": 3}, r"search\.sampler\.n_startup: is unknown"),
         ({"kind": "optuna:GridSampler"}, r"search\.sampler: GridSampler: .*search_space"),

@@ -13,6 +13,7 @@ from lab.tasks.classes import (
     share_of_each,
     thin_classes,
 )
+from lab.tasks.description import Description
 
 
 def test_thin_classes_and_labels_are_told():
@@ -66,3 +67,8 @@ def test_names_that_differ_by_case_spaces_or_the_encoding_of_a_letter_are_alike(
     assert alike_lines("classes", ["yes", "Yes"]) == (
         "classes differ by case or spaces only: 'yes', 'Yes'; if they are one, write them alike",
     )
+
+
+def test_a_description_is_of_single_lines_whatever_classes_are_called():
+    described = Description(("classes: two\nlines",), ("a\r\n  b",))
+    assert (described.facts, described.warnings) == (("classes: two lines",), ("a b",))

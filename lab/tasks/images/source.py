@@ -135,7 +135,9 @@ def _from_parquet(path: Path, labelled: bool) -> Source:
     try:
         check_fits(path, pq.read_metadata(path).num_rows)
         table = pq.read_table(path)
-    except (ValueError, OSError, MemoryError, NotImplementedError) as error:
+    except TaskError:
+        raise
+    except Exception as error:  # a damaged file makes Arrow raise errors of many kinds
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     image = next((name for name in _IMAGE if name in table.column_names), None)
     label = next((name for name in _LABEL if name in table.column_names), None)

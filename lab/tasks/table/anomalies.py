@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -193,8 +193,12 @@ def _is_plain(texts: pd.Series[str]) -> pd.Series[bool]:
 
 def duplicates(train: pd.DataFrame, others: Mapping[str, pd.DataFrame], features: list[str]) -> dict[str, int]:
     """Rows of each other split whose features all stand in a training row too."""
-    trained_on = set(_hashed(train, features))
-    return {split: sum(row in trained_on for row in _hashed(part, features)) for split, part in others.items()}
+    alike = {split: part for split, part in others.items() if (part.dtypes == train.dtypes.reindex(part.columns)).all()}
+    joined = _hashed(pd.concat([train, *alike.values()]), features)  # at once: what a column is costs most
+    trained_on, rest = set(joined[: len(train)]), iter(joined[len(train) :])
+    hashed = {split: list(islice(rest, len(part))) for split, part in alike.items()}
+    hashed |= {split: _hashed(part, features) for split, part in others.items() if split not in alike}
+    return {split: sum(row in trained_on for row in hashed[split]) for split in others}
 
 
 def _hashed(frame: pd.DataFrame, features: list[str]) -> list[int]:

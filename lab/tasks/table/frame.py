@@ -56,7 +56,9 @@ def read_frame(
         raise TaskError(f"{path}: its rows have more values than its first row has names") from None
     except UnicodeDecodeError:
         raise TaskError(f"{path}: {_foreign(path, dialect.encoding)}") from None
-    except (ValueError, OSError, MemoryError, NotImplementedError) as error:
+    except TaskError:
+        raise
+    except Exception as error:  # a damaged file makes pandas and Arrow raise errors of many kinds
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     if not _is_parquet(path):
         _check_header(path, header.iloc[0].dropna())

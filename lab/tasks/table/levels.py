@@ -19,7 +19,7 @@ def as_text(values: pd.Series[Any]) -> list[str]:
     """The texts by which values are levels, each by what it is and not by what stands beside it: 3, 3.0 and the text
     3.0 are one level, and so are True and the texts True, TRUE and true."""
     if values.dtype == object:  # values of several types may be equal, as 1 and True are
-        return [level_of(value) if pd.notna(value) else "" for value in values]
+        return [level_of(value) if there else "" for value, there in zip(values, values.notna(), strict=True)]
     places, different = pd.factorize(values)  # -1, the last, where missing
     texts: list[str] = np.array([*map(level_of, different), ""], dtype=object)[places].tolist()
     return texts

@@ -62,3 +62,9 @@ def test_a_cell_is_the_level_that_it_means(levels: tuple[str, ...], texts: list[
 def test_other_leading_zeros_are_named():
     assert codes_among(("001", "A"), ["1", "001"])[1] == {"1": "001"}
     assert codes_among(("1", "2"), ["01", "2.00"])[1] == {"01": "1"}
+
+
+def test_cells_that_are_lists_are_levels_by_what_they_say():
+    """A later parquet may hold them where training had texts."""
+    values = pd.Series([[1, 2], np.array([1, 2]), None, {"a": 1}, True], dtype=object)
+    assert as_text(values) == ["[1, 2]", "[1 2]", "", "{'a': 1}", "true"]
