@@ -132,7 +132,10 @@ class ConfirmSpec(Section):
 
 
 class FinalSpec(Section):
-    """The final models: `epochs` each, on `seeds` seeds, and beside them shorter ones and a cyclical one."""
+    """The final models: `epochs` each, on `seeds` seeds, and beside them shorter ones and a cyclical one.
+
+    Where the task has folds, each run leaves out one, in turn: 5 seeds are then 5 folds of one seed each.
+    """
 
     epochs: Many = 60
     seeds: Few = 3

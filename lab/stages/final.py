@@ -145,7 +145,7 @@ def _no_snapshots(spec: StudySpec, confirmed: confirm.Confirmed, folds: Folds | 
     if spec.final.snapshots == 1:
         return "final.snapshots is 1"
     if folds is not None and spec.final.cyclical_seeds < folds.count:
-        return f"there would be {spec.final.cyclical_seeds} cyclical runs, and {folds.count} folds to leave out"
+        return f"cyclical runs would be {spec.final.cyclical_seeds}, fewer than the {folds.count} folds"
     if spec.final.snapshots != "auto":
         return None
     several = confirmed.chosen.several

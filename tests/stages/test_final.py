@@ -102,7 +102,7 @@ def test_runs_leave_out_the_folds_in_turn_and_are_no_more_than_without() -> None
     assert Counter((final._role(trial), trial.fold) for trial in planned[:6]) == {
         (role, fold): 1 for role in ("one_cycle", "shorter") for fold in range(3)
     }
-    assert final._no_snapshots(spec, EVEN, folds) == "there would be 1 cyclical runs, and 3 folds to leave out"
+    assert final._no_snapshots(spec, EVEN, folds) == "cyclical runs would be 1, fewer than the 3 folds"
     assert [trial.seed for trial in planned] == [
         trial.seed
         for trial in [*final._models(spec, EVEN), *final._controls(spec, EVEN, {"cycles": 1})]

@@ -64,7 +64,7 @@ def test_the_search_trains_on_the_first_fold_and_what_follows_on_all_in_turn(stu
     assert list(folds["refit"].values()) == [3], "no fold is left out"
     confirmed = [row.trial.fold for row in read_trials(study.record, "confirm")]
     assert confirmed[:6] == [0, 0, 0, 1, 1, 1], "each of three candidates on the same folds"
-    assert read_json(study.record.folder / "final.json")["no_snapshots"].startswith("there would be 1 cyclical runs")
+    assert read_json(study.record.folder / "final.json")["no_snapshots"].startswith("cyclical runs would be 1, fewer")
 
 
 def test_all_rows_judge_and_all_teach_what_is_handed_out(study: Study) -> None:
