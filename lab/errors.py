@@ -18,9 +18,8 @@ from difflib import get_close_matches
 TRUST = "if you trust where it comes from, say --trust"
 """The advice on a study folder that another user, or this one with another home, has begun."""
 
-_LONGEST, _END = 1_500, 300
-"""Characters that are shown of an error, and how many of these are its end, where it says what is allowed."""
-
+_LONGEST = 1_500
+"""Characters that are shown of an error."""
 DISTRIBUTION = "onecycle-lab"
 """The package's name on the package index, where `lab` is another project's."""
 
@@ -40,8 +39,7 @@ class LabError(Exception):
     exit_code = 2
 
     def __str__(self) -> str:
-        said = " ".join(super().__str__().split())
-        return said if len(said) <= _LONGEST else f"{said[: _LONGEST - _END]} ... {said[-_END:]}"
+        return one_line(super().__str__())
 
 
 class SpecError(LabError):
@@ -91,7 +89,6 @@ def install_extra(extra: str) -> str:
     return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
-_LONGEST = 2000
 _HARMFUL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 _SHOWN = {code: None for code in _HARMFUL if chr(code) not in "\n\t"} | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
