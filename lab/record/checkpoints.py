@@ -30,7 +30,9 @@ class Checkpoints:
         """
         checkpoint, kept = self._of_lane(source), self._of_trial(trial)
         if checkpoint.exists() and (not kept.exists() or _age(checkpoint) > _age(kept)):
-            write_bytes(kept, read_bytes(checkpoint))
+            content = _content(checkpoint)
+            if content is not None:  # it was not forgotten meanwhile
+                write_bytes(kept, content)
 
     def kept(self, trial: int) -> bytes | None:
         """The checkpoint from which a moved trial goes on; None where it was not moved, or nothing had been saved."""
@@ -60,7 +62,7 @@ def _content(path: Path) -> bytes | None:
     """
     try:
         return read_bytes(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter is told by who writes there
         return None
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
