@@ -94,6 +94,7 @@ def resume(
 
     study = Study.open(folder, trust=trust)
     if set_:
+        study.require_own()  # what is made of its spec is the caller's own
         overrides = dict(parse_override(text) for text in set_)
         study = Study.from_spec(read_spec(study.record.spec_path, overrides), folder)
     _go(study, engine, address, lanes, None, track, until)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from lab.spec.study import StudySpec
@@ -38,7 +39,15 @@ class _Turn:
     until: float
 
     def take(self, make: Callable[[], _T]) -> _T:
-        return within(max(self.until - time.monotonic(), 0.0), make, self._say)
+        """What `make` gives, on as many cores as this thread would use: a new one would take all, and on a busy machine
+        wait a hundred times as long for them."""
+        threads = torch.get_num_threads()
+
+        def limited() -> _T:
+            with threadpool_limits(limits=threads, user_api="openmp"):
+                return make()
+
+        return within(max(self.until - time.monotonic(), 0.0), limited, self._say)
 
     def _say(self, seconds: float) -> None:
         left_s = max(self.until - time.monotonic(), 0.0)

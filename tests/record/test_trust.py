@@ -88,7 +88,7 @@ def test_another_user_looks_at_a_study_and_changes_nothing(
     record = begun(tmp_path / "run")
     another()
     before = _left(record.folder)
-    for command in (["resume"], ["extend", "--trials", "+2"]):
+    for command in (["resume"], ["resume", "--set", "seed=0"], ["extend", "--trials", "+2"]):
         line = refuse(capsys, monkeypatch, "study", command[0], record.folder, *command[1:])
         assert line.endswith(f"you have not begun this study here, so it is only looked at; {TRUST}")
     assert _left(record.folder) == before
