@@ -91,8 +91,8 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
 def _check_places(task: TaskRef, record: Record) -> None:
     """Say how a study goes on whose data have moved."""
     for name in paths_of(task):
-        value = str(task.options.get(name, ""))
-        if not is_path(name, value):
+        value = task.options.get(name)
+        if not isinstance(value, str) or not is_path(name, value):
             continue
         path = Path(task.root) / (value.rpartition(":")[0] if name == "metric" else value)
         if not path.exists():
