@@ -328,7 +328,7 @@ def test_the_page_says_what_was_compared(
     assert "| plain | 2 | 2.0 | -3.50 +- 0.50 | 2 of 4 (1) | +0.0 +- 0.0 | 2 of 4 (1) |" in page
     assert "| plain | +3.00 +- 1.00 | -10.00 +- 0.00 |" in page
     assert "- first, split 0, broken: diverged" in page
-    assert "| first | 24 | lab | 2 | accuracy | 0.9 +- 0 | 0.2 +- 0 |" in page
+    assert "| first | 100 | lab | 2 | accuracy | 0.9 +- 0 | 0.2 +- 0 |" in page
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {
         "README.md",
         "scores.csv",
