@@ -242,14 +242,18 @@ def _entry(index: int, candidate: _Planned, rows: list[TrialRow], places: list[i
 
 
 def _choose(entries: list[Candidate], kind: Kind, direction: str) -> Candidate | None:
-    """The candidate with the best mean among those left in the race to its end; of these, if there are any, one that
-    has completed on every seed."""
+    """The candidate that is worth most among those left in the race to its end; of these, if there are any, one that
+    has completed on every seed.
+
+    The best of several searched ones is lucky, and the settings that need no search are not: what they are worth is
+    compared, not what they have scored. Where nothing but noise parts the searched ones, the best score decides.
+    """
     mine = [e for e in entries if e.kind == kind and e.summary]
     furthest = max((len(e.outcomes) for e in mine), default=0)
     left = [e for e in mine if len(e.outcomes) == furthest]
     finalists = [e for e in left if all(o == "completed" for o in e.outcomes)] or left
     sign = 1 if direction == "maximize" else -1
-    return max(finalists, key=lambda e: sign * e.summary.mean if e.summary else 0.0, default=None)
+    return max(finalists, key=lambda e: (sign * e.mean, sign * e.summary.mean if e.summary else 0.0), default=None)
 
 
 def trials_at_most(spec: StudySpec) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,21 @@ def test_who_was_beaten_is_not_chosen_for_having_run_less() -> None:
     shaky = entry(2, [0.95, 0.95, 0.95], [*steady[:3], "diverged"])
     even = entry(3, [0.9] * 4, steady)
     for entries, expected in (([beaten, shaky], 2), ([beaten, shaky, even], 3)):
+        chosen = confirm._choose(entries, "one_cycle", "maximize")
+        assert chosen is not None
+        assert chosen.trial == expected
+
+
+def test_the_luck_of_the_best_of_several_does_not_beat_what_was_not_searched() -> None:
+    scores = {54: [0.9722, 0.9861, 0.9833, 0.9861], 7: [0.9778, 0.975, 0.9833, 0.975], 25: [0.9806, 0.9778] * 2}
+
+    def entry(trial: int | None, of: list[float]) -> Candidate:
+        return Candidate("one_cycle", trial, {}, tuple(of), ("completed",) * 4, mean_interval(of, "accuracy"))
+
+    searched = [entry(trial, of) for trial, of in scores.items()]
+    searched = [replace(one, unbiased=confirm._unbiased(one, searched, "accuracy")) for one in searched]
+    usual, worse = (entry(None, [0.9778, 0.9778, 0.9806, last]) for last in (0.9833, 0.97))
+    for entries, expected in (([*searched, usual], None), ([*searched, worse], 54), (searched, 54)):
         chosen = confirm._choose(entries, "one_cycle", "maximize")
         assert chosen is not None
         assert chosen.trial == expected
