@@ -59,7 +59,7 @@ def predict(
         beside = Beside()
         scores = ensemble.scores(prediction, inputs.y, beside)
         for line in beside.lacks:
-            print(f"{input}: {line}", file=sys.stderr)
+            say(f"{input}: {line}", file=sys.stderr)
         scored = ", ".join(f"{name} {value:.6g}" for name, value in scores.items())
         say(f"{input}: {scored} on {len(inputs.y)} examples", file=sys.stderr)
 

@@ -194,7 +194,7 @@ def check(
     read = _read(spec, set_, budget)
     check_components(read)
     read = with_undecided(read, load=probe)
-    with logged(partial(print, file=sys.stderr)):
+    with logged(partial(say, file=sys.stderr)):
         cost = estimate(read, probe)
     say(dump_spec(read).rstrip())
     say()

@@ -11,8 +11,8 @@ import numpy as np
 HALF_DECADE = 10**0.5
 
 MULTIPLES = tuple(HALF_DECADE**half for half in (-1, 0, 1, 2, 3))
-"""Of a range test's suggestion. It lies up to a decade and a half too low where few steps train few rows, and was not
-seen more than a factor 2 too high (`studies/benchmarks/lr_range.py`)."""
+"""Multiples of a range test's suggestion that are tried. It lies up to a decade and a half too low where few steps
+train few rows, and was not seen more than a factor 2 too high (`studies/benchmarks/lr_range.py`)."""
 
 MOST_MORE = 2
 """Rates that are tried beyond these, one by one, while the best lies at an end."""
@@ -74,7 +74,7 @@ def decide(tried: Sequence[Tried], near: float, direction: str) -> Decision | No
         return None
     error = _error(tried, means)
     equals = [i for i in (best - 1, best, best + 1) if 0 <= i < len(tried) and means[i] >= means[best] - error]
-    # Of a single seed only one that diverged is surely worse.
+    # With a single seed only a rate that diverged is surely worse.
     margin = _SURE * error if len(tried[best].scores) > 1 else np.inf
     worse = [means[i] == -np.inf or means[i] < means[best] - margin for i in range(len(tried))]
     return Decision(

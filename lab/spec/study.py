@@ -280,6 +280,12 @@ class StudySpec(Section):
                     )
         return self
 
+    def changed(self, **sections: Mapping[str, Any]) -> Self:
+        """The spec with other values for fields of sections, `changed(final={"seeds": 5})`; they are not checked."""
+        return self.model_copy(
+            update={name: getattr(self, name).model_copy(update=dict(values)) for name, values in sections.items()}
+        )
+
     def training(self) -> Training:
         """The settings with which lanes train, as far as the spec says."""
         execution = self.execution

@@ -64,7 +64,7 @@ class FittedPart:
     """The one that was left out; None: it learned from the training split."""
     estimator: Any
     valid: Tensor
-    """Of the examples that it is judged by: those left out."""
+    """Predictions for the examples that it is judged by: those left out."""
     test: Tensor
 
 

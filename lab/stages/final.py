@@ -106,7 +106,7 @@ def _with_more_seeds(spec: StudySpec, trials: int) -> StudySpec:
         return spec
     left = spec.budget.epochs - trials * spec.search.epochs
     for seeds in range(_MOST_SEEDS, spec.final.seeds, -1):
-        more = spec.model_copy(update={"final": spec.final.model_copy(update={"seeds": seeds})})
+        more = spec.changed(final={"seeds": seeds})
         runs = seeds + more.final.cyclical_seeds if spec.final.refit else 0
         if _trainings(more, None).epochs + runs * spec.final.epochs <= left:
             return more

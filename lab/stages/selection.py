@@ -63,7 +63,7 @@ class _Predicts(Protocol):
 
     @property
     def valid(self) -> Tensor:
-        """Of that fold, or of the validation split."""
+        """Predictions for that fold, or for the validation split."""
 
     @property
     def test(self) -> Tensor: ...

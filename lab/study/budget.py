@@ -7,9 +7,10 @@ far as 64 on three tasks of four; what is trained beside the models, to compare 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from lab.errors import SpecError
 from lab.spec.space import ends
@@ -23,7 +24,7 @@ _LEAST_TRIALS = 6
 _CORRECTIONS = 3
 """Times that a plan is timed and cut down to what its own pace pays for."""
 _LEAST_EPOCHS = 3
-"""Of a training: the rate has to rise and to fall."""
+"""A training is no shorter: the rate has to rise and to fall."""
 
 _Fits: TypeAlias = Callable[[StudySpec], bool]
 
@@ -85,7 +86,7 @@ def within(spec: StudySpec, epochs: float, epoch_steps: float | None) -> StudySp
     asked = {name: getattr(spec, name).model_dump(mode="json") for name in _PLANNED}
     trials = epochs - (cost(plan, epoch_steps) - cost(plan, None))
     budget = spec.budget.model_copy(update={"epochs": trials, "asked": asked, "decisions": decisions})
-    return _with(plan, until={"gain_below_noise": True}).model_copy(update={"budget": budget})
+    return plan.changed(until={"gain_below_noise": True}).model_copy(update={"budget": budget})
 
 
 def as_asked(stored: StudySpec) -> StudySpec:
@@ -114,8 +115,7 @@ def _smallest(spec: StudySpec, epochs: float, epoch_steps: float | None) -> tupl
     least = 0.0
     for smallest in _SMALLEST:
         for shortened, lengths in enumerate(_lengths(spec)):
-            plan = _with(
-                lengths,
+            plan = lengths.changed(
                 bounds={"seeds": 1},
                 search={"trials": min(spec.search.trials, smallest.trials)},
                 confirm={
@@ -142,7 +142,7 @@ def _lengths(spec: StudySpec) -> Iterator[StudySpec]:
     least_search = min(search, max(_LEAST_EPOCHS, cycles))
     least_final = min(final, max(_LEAST_EPOCHS, cycles, snapshots))
     while True:
-        yield _with(spec, search={"epochs": search}, final={"epochs": final})
+        yield spec.changed(search={"epochs": search}, final={"epochs": final})
         if (search, final) == (least_search, least_final):
             return
         search, final = max(3 * search // 4, least_search), max(3 * final // 4, least_final)
@@ -156,17 +156,19 @@ def _filled(spec: StudySpec, plan: StudySpec, fits: _Fits) -> StudySpec:
         plan = _most(plan, "confirm", name, getattr(spec.confirm, name), fits)
     plan = _most(plan, "bounds", "seeds", spec.bounds.seeds, fits)
     plan = _most(plan, "search", "trials", spec.search.trials, fits)
-    compared = _with(plan, final={"controls": spec.final.controls})
+    compared = plan.changed(final={"controls": spec.final.controls})
     return compared if fits(compared) else plan
 
 
 def _most(plan: StudySpec, section: str, name: str, asked: int, fits: _Fits) -> StudySpec:
     """The plan with as many of something as fit, and no more than asked."""
-    for count in range(asked, getattr(getattr(plan, section), name), -1):
-        more = _with(plan, **{section: {name: count}})
-        if fits(more):
-            return more
-    return plan
+
+    def with_count(count: int) -> StudySpec:
+        return plan.changed(**{section: {name: count}})
+
+    counts = range(getattr(getattr(plan, section), name) + 1, asked + 1)
+    fitting = bisect_left(counts, True, key=lambda count: not fits(with_count(count)))  # more never cost less
+    return with_count(counts[fitting - 1]) if fitting else plan
 
 
 def _decisions(spec: StudySpec, plan: StudySpec, shortened: bool) -> Iterator[str]:
@@ -198,9 +200,3 @@ def _decisions(spec: StudySpec, plan: StudySpec, shortened: bool) -> Iterator[st
 
 def _of(count: int, asked: int) -> str:
     return str(count) if count == asked else f"{count} of {asked}"
-
-
-def _with(spec: StudySpec, **sections: dict[str, Any]) -> StudySpec:
-    return spec.model_copy(
-        update={name: getattr(spec, name).model_copy(update=changes) for name, changes in sections.items()}
-    )

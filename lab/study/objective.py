@@ -81,4 +81,4 @@ def _of_rarest(counts: Tensor) -> int:
 
 
 def _with(spec: StudySpec, objective: Any) -> StudySpec:
-    return spec.model_copy(update={"search": spec.search.model_copy(update={"objective": objective})})
+    return spec.changed(search={"objective": objective})

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
-from lab.spec.batch_size import batch_sizes, whole_batches
 from lab.spec.plan import Job
 from lab.spec.study import StudySpec
 from lab.study.cost import TRAINS, steps_of
@@ -48,10 +46,8 @@ def pace_of(spec: StudySpec) -> Pace:
 
 def steps_of_epoch(spec: StudySpec) -> float | None:
     """Optimizer steps of an epoch, their mean where batch sizes are searched; None: a trial function has no steps."""
+    from lab.lanes.speed.pace import epoch_steps
     from lab.tasks.task import Task
 
     task = load_task(spec.task)
-    if not isinstance(task, Task):
-        return None
-    examples = len(task.data("train")[0])
-    return fmean(whole_batches(examples, size) for size in batch_sizes(spec.batch_size, spec.space))
+    return epoch_steps(spec, task) if isinstance(task, Task) else None

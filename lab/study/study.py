@@ -356,7 +356,7 @@ def _with_flags(
     updates: dict[str, Any] = anew | {name: value for name, value in flags.items() if value is not None}
     if engine is not None and engine not in ("auto", "ray", "local"):
         raise SpecError("--engine", f"{engine!r} is unknown; choices: auto, ray, local")
-    return spec.model_copy(update={"execution": spec.execution.model_copy(update=updates)})
+    return spec.changed(execution=updates)
 
 
 _OF_MACHINE = ("device", "cpus_per_lane", "gpus_per_lane", "checkpoint_s", "hang_s")
@@ -367,7 +367,7 @@ def _on_machine_of(asked: StudySpec, stored: StudySpec) -> StudySpec:
     """A study that has begun, on the machines of the spec that it is run by this time."""
     said = asked.execution.model_fields_set
     updates = {name: getattr(asked.execution, name) for name in _OF_MACHINE if name in said}
-    return stored.model_copy(update={"execution": stored.execution.model_copy(update=updates)})
+    return stored.changed(execution=updates)
 
 
 def _check_tracking(kind: str) -> None:

@@ -157,4 +157,4 @@ def by_budget(spec: StudySpec, percent: int, folder: Path) -> dict[str, Any]:
 
 def uncompared(spec: StudySpec) -> StudySpec:
     """The study without the trainings that are only to be compared with."""
-    return spec.model_copy(update={"final": spec.final.model_copy(update={"controls": "none"})})
+    return spec.changed(final={"controls": "none"})

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from lab.errors import LabError
+from lab.tasks.task import Split, Task
 
 _LONGEST = 2_000
 """Characters of a refusal: it is read on a terminal."""
@@ -27,3 +28,15 @@ def faults(cases: Iterable[tuple[object, Callable[[], object]]]) -> list[str]:
             where = ours[-1] if ours else place
             found.append(f"{what}: {type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})")
     return found
+
+
+def looked_at(task: Task) -> None:
+    """Describe a task and show an example of each split: every fact is one line, and no split is empty."""
+    description = task.describe()
+    lines = (*description.facts, *description.warnings)
+    assert all(len(line.splitlines()) == 1 for line in lines), lines
+    splits: tuple[Split, ...] = ("train", "valid", "test")
+    for split in splits:
+        x, y = task.data(split)
+        assert len(x) == len(y) > 0
+        task.show(split, 0)

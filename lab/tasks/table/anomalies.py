@@ -38,13 +38,13 @@ def leaks(frame: pd.DataFrame, features: Sequence[str], targets: Sequence[str]) 
     to it. What can be known of the features is found out once for all targets."""
     part = frame.head(_SAMPLE)
     learned, several = {name: _Levels.of(part[name]) for name in features}, _Together(part, features)
-    found: dict[str, tuple[str, ...]] = {}
+    leaking: dict[str, tuple[str, ...]] = {}
     for name in targets:
         values, levels = part[name], _Levels.of(part[name])
-        found[name] = tuple(n for n, of_feature in learned.items() if of_feature.say(levels, part[n], values))
-        if not found[name] and pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-            found[name] = several.adding_up(values.to_numpy(dtype=np.float64, na_value=np.nan))
-    return found
+        leaking[name] = tuple(n for n, of_feature in learned.items() if of_feature.say(levels, part[n], values))
+        if not leaking[name] and pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+            leaking[name] = several.adding_up(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    return leaking
 
 
 @dataclass(frozen=True)
