@@ -149,7 +149,9 @@ def test_a_database_that_a_folder_names_is_not_connected_to(
         listener.accept()
 
 
-def test_a_sqlite_file_is_not_written_by_who_looks_and_not_opened_if_it_is_anothers(tmp_path: Path):
+def test_a_sqlite_file_is_not_written_by_who_looks_and_not_opened_if_it_is_anothers(
+    another: Callable[[], None], tmp_path: Path
+):
     database = tmp_path / "any.db"
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE mine (x)")
@@ -159,7 +161,7 @@ def test_a_sqlite_file_is_not_written_by_who_looks_and_not_opened_if_it_is_anoth
     missing = begun(tmp_path / "other", storage=f"sqlite:///{tmp_path / 'none.db'}")
     assert len(Study.open(missing.folder).result.trials) == 0
     assert not (tmp_path / "none.db").exists()
-    shutil.rmtree(trust._key_path().parent)
+    another()
     with pytest.raises(RecordError, match="which you have not begun here"):
         _ = Study.open(record.folder).result.trials
     assert database.read_bytes() == before
