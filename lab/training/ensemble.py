@@ -140,11 +140,11 @@ def gated(members: Tensor, count: int, loss: Loss, rounds: int = 30) -> Selectio
     return Selection(tuple(int(c) for c in counts), float(current.mean()), start)
 
 
-def surely_positive(gains: Tensor) -> bool:
-    """Whether the mean of gains [n] exceeds its standard error; never by a few examples."""
+def surely_positive(gains: Tensor, errors: float = 1.0) -> bool:
+    """Whether the mean of gains [n] exceeds so many standard errors of it; never by a few examples."""
     n = len(gains)
     gain, error = float(gains.mean()), float(gains.std()) / n**0.5
-    return n >= 2 * _FOLDS and math.isfinite(gain) and gain > error
+    return n >= 2 * _FOLDS and math.isfinite(gain) and gain > errors * error
 
 
 def _left_out(gains: Tensor, folds: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def test_each_row_is_judged_by_those_who_were_trained_without_its_fold() -> None
     of_fold = {0: y[:60], 1: y[60:100], 2: y[100:]}
     judge = selection._Judge(task, of_fold, y, Beside())
     models = [
-        _of_fold(n % 3, LONG, n, _sure(of_fold[n % 3], 4.0, generator), _sure(y, 4.0, generator)) for n in range(4)
+        _of_fold(n % 3, LONG, n, _sure(of_fold[n % 3], 3.0, generator), _sure(y, 3.0, generator)) for n in range(4)
     ]
     mean = judge.average(models)
     assert torch.equal(mean.valid_y, y)
