@@ -106,6 +106,7 @@ class Ensemble:
             raise RecordError(f"{record.folder}: this study has no ensemble: {artefact.skipped}")
         task = load_task(spec.task)
         assert isinstance(task, Task)  # a trial function's study has skipped its ensemble
+        task.cache = record.data_folder.resolve()
         kept = record.task()
         if kept is not None and kept["fitted"] is not None:
             task.restore(kept["fitted"])

@@ -45,13 +45,13 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     task = load_task(spec.task)
     if isinstance(task, TrialFunction):
         return spec, ()
+    task.cache = record.data_folder.resolve()  # first: what was read before is asked for from here on
     kept = record.task()
     if kept is not None and record.begun and kept["fitted"] not in (None, json_form(task.fitted())):
         task.restore(kept["fitted"])  # by an earlier version, which told less or something else
     task.assumed = assumed(task, spec) if record.begun else {}
     check_optimizer(spec.optimizer, spec.space)
     sizes = batch_sizes(spec.batch_size, spec.space)
-    task.cache = record.data_folder.resolve()
     spec = spec.model_copy(update={"task": replace(spec.task, opened=task, assumed=task.assumed)})
     description = task.describe()
     lacks: tuple[str, ...] = ()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from PIL import Image, ImageOps
 
 from lab.errors import TaskError
 from lab.tasks.images.files import formats
+from lab.tasks.images.keeping import keep
 from lab.tasks.images.source import Raw
 
 _GRAY = frozenset({"1", "L", "LA", "La"})
@@ -101,7 +101,7 @@ def decode(
     values = np.stack([_array(image, count) for image in good])
     decoded = Pixels(values, kept, bits or _BITS[-1])
     if path is not None:
-        _store(path, decoded)
+        keep(path, lambda file: np.savez(file, values=decoded.values, kept=decoded.kept, bits=decoded.bits))
     return decoded
 
 
@@ -179,12 +179,3 @@ def _load(path: Path) -> Pixels | None:
             return Pixels(arrays["values"], arrays["kept"], int(arrays["bits"]))
     except Exception:  # a damaged archive makes its readers raise anything
         return None
-
-
-def _store(path: Path, pixels: Pixels) -> None:
-    """Whole or not at all: several lanes may decode the same images at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        np.savez(file, values=pixels.values, kept=pixels.kept, bits=pixels.bits)
-    Path(file.name).chmod(0o644)  # other users of a shared folder read it too
-    Path(file.name).replace(path)

@@ -36,6 +36,10 @@ class Fitted:
     """In which gray of more than 8 bits is measured."""
     thresholds: bool = False
     """Whether labels are scored at a threshold that suits them; earlier versions scored them at a half."""
+    body: str = ""
+    """By which the weights are known that the net begins with; their own mean and standard deviation stand above."""
+    features: int = 0
+    """How many its body makes of an image."""
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)

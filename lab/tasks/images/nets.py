@@ -55,6 +55,15 @@ def _timms() -> list[str]:
     return names
 
 
+def head(features: int, classes: int, dropout: float, hidden: int) -> nn.Sequential:
+    """From the features of a body [b, f] to logits [b, n]: batch norm, dropout, a linear layer, and with `hidden` units
+    another before it. fastai 2.8 `create_head` is of this form; batch norm brings any body's features to one scale."""
+    layers: list[nn.Module] = [nn.BatchNorm1d(features)]
+    if hidden:
+        layers += [nn.Dropout(dropout), nn.Linear(features, hidden), nn.ReLU(), nn.BatchNorm1d(hidden)]
+    return nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(hidden or features, classes))
+
+
 def small_cnn(channels: int, classes: int, dropout: float) -> nn.Module:
     """Three stages of convolution, batch norm, ReLU and pooling, 24k parameters: trains on a laptop."""
     layers: list[nn.Module] = []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from lab.errors import SpecError, nearest
 from lab.tasks.images.augmentation import Augmentation
-from lab.tasks.options import PATH, SHARE, Allowed, option, whole
+from lab.tasks.options import FLAG, PATH, SHARE, Allowed, one_of, option, whole
 from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING
+from lab.tasks.undecided import Undecided
 
 MAX_SIZE = 4096
 """Side in pixels: one more digit is a slip, and would fill the memory before anything is said."""
@@ -58,11 +60,56 @@ class ImageOptions(Augmentation, Scored):
     class_names: list[str] | None = option(
         "what the classes are called, in their order, where the source has no names", _NAMES, default=None
     )
+    pretrained: bool = option(
+        "whether the net begins with the weights that its library has for it", FLAG, default=False
+    )
+    weights: str | None = option(
+        "a file with the net's weights to begin with, .safetensors or PyTorch's own", PATH, default=None
+    )
+    train: str = option(
+        "all, or head: of a net that begins with weights, whose body then makes features of all images once",
+        one_of("all", "head"),
+        default="all",
+    )
+    hidden: int = option(
+        "units of a hidden layer in the head of a net that begins with weights; 0: it has none",
+        whole(0, 65536),
+        default=0,
+        searched=True,
+    )
+
+    @property
+    def transfers(self) -> bool:
+        """Whether the net begins with weights, and has a new head."""
+        return self.pretrained or self.weights is not None
+
+    @property
+    def trains_head(self) -> bool:
+        return self.train == "head"
+
+    def undecided(self) -> dict[str, Undecided]:
+        return {} if self.trains_head else super().undecided()
 
     def check(self) -> None:
         super().check()
         check_net(self.model)
+        self._check_transfer()
         if self.size is not None and self.size > MAX_SIZE:
             raise SpecError("task.size", f"{self.size} is above {MAX_SIZE} pixels")
         if self.class_names is not None and len(set(self.class_names)) < len(self.class_names):
             raise SpecError("task.class_names", f"{self.class_names!r} has a name twice")
+
+    def _check_transfer(self) -> None:
+        if self.pretrained and self.weights is not None:
+            raise SpecError("task.weights", "is given beside task.pretrained; one of them says where weights come from")
+        if self.transfers and self.model in BUILT_IN:
+            raise SpecError("task.model", f"{self.model!r} has no weights; choose timm:NAME or torchvision:NAME")
+        if self.trains_head and not self.transfers:
+            raise SpecError("task.train", "'head' needs a body with weights: task.pretrained: true, or task.weights")
+        if self.hidden and not self.transfers:
+            raise SpecError(
+                "task.hidden", "is for a net that begins with weights: task.pretrained: true, or task.weights"
+            )
+        varied = [f.name for f in fields(Augmentation) if getattr(self, f.name) not in (f.default, False)]
+        if self.trains_head and varied:
+            raise SpecError(f"task.{varied[0]}", "has no effect where task.train is 'head': features are made once")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -21,9 +23,11 @@ from lab.tasks.description import Description
 from lab.tasks.images import nets
 from lab.tasks.images.augment import augment
 from lab.tasks.images.decode import decode
+from lab.tasks.images.features import digest_of, features, kept_features
 from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions
+from lab.tasks.images.pretrained import Body, kept_body
 from lab.tasks.images.source import Source, open_source, plain_images, relabelled
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
@@ -60,28 +64,52 @@ class Images(ScoredTask):
     def _data(self) -> ImageData:
         return ImageData(self._options, self.cache)
 
+    @cached_property
+    def _body(self) -> Body:
+        images = self._of_images
+        return kept_body(self._options, (images.height, images.width), self.cache, images.body)
+
+    @property
+    def _of_images(self) -> Fitted:
+        return self._fitted or self._data.fitted
+
     @property
     def _learned(self) -> Fitted:
-        return self._fitted or self._data.fitted
+        """What was learned from the images and, beside it, what is known of the net that begins with weights."""
+        return self._fitted or (self._with_body if self._options.transfers else self._data.fitted)
+
+    @cached_property
+    def _with_body(self) -> Fitted:
+        images, body = self._data.fitted, self._body
+        features = body.features_of((images.height, images.width), self._options.model)
+        return replace(images, mean=body.mean, std=body.std, body=body.digest, features=features)
 
     # What the labels decide; read-only where the contract has plain attributes, as it is known only with the data.
 
     @property
     def kind(self) -> Any:  # type: ignore[override]
-        return "multilabel" if self._learned.multilabel else "classification"
+        return "multilabel" if self._of_images.multilabel else "classification"
 
     @property
     def class_names(self) -> Any:  # type: ignore[override]
-        return self._learned.class_names
+        return self._of_images.class_names
 
     # The contract.
 
     def data(self, split: Split) -> Data:
-        """Pixels uint8 [n, c, h, w], and classes [n] or labels [n, classes]."""
+        """Pixels uint8 [n, c, h, w], or features [n, f] where the head alone is trained; classes [n] or labels
+        [n, classes]."""
         if split not in self._tensors:  # a lane has no use for the test images
             pixels, labels = self._data.pixels(split), self._data.labels(split)
-            self._tensors[split] = torch.from_numpy(pixels), torch.from_numpy(labels)
+            self._tensors[split] = self._inputs(torch.from_numpy(pixels)), torch.from_numpy(labels)
         return self._tensors[split]
+
+    def _inputs(self, pixels: Tensor) -> Tensor:
+        if not self._options.trains_head:
+            return pixels
+        name = f"features-{digest_of(pixels, self._learned.body)}.safetensors"
+        path = self.cache / name if self.cache else None
+        return kept_features(path, lambda: features(self._body.net, self._normalised, pixels))
 
     def fold_of_rows(self) -> NDArray[np.int64] | None:
         return self._data.folds
@@ -90,13 +118,21 @@ class Images(ScoredTask):
         self._tensors.update(splits)
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
-        fitted = self._learned
-        return nets.build(
-            self._options.model, fitted.channels, len(fitted.class_names), float(params.get("dropout", 0.0))
-        )
+        fitted, options = self._learned, self._options
+        classes, dropout = len(fitted.class_names), float(params.get("dropout", 0.0))
+        if not options.transfers:
+            return nets.build(options.model, fitted.channels, classes, dropout)
+        head = nets.head(fitted.features, classes, dropout, int(params.get("hidden", options.hidden)))
+        if options.trains_head:
+            return head
+        return nn.Sequential(OrderedDict(body=copy.deepcopy(self._body.net), head=head))
 
     def model_input(self, x: Tensor) -> Tensor:
-        """Normalised pixels [..., c, h, w] by the training images' statistics."""
+        """Normalised pixels [..., c, h, w], by the training images' statistics or those of the weights that the net
+        begins with, gray in three channels there; features as they are."""
+        return x if self._options.trains_head else self._normalised(x)
+
+    def _normalised(self, x: Tensor) -> Tensor:
         if x.is_floating_point():
             raise TaskError(f"images are given as uint8 pixels; got {x.dtype}")
         mean, std = (
@@ -104,7 +140,9 @@ class Images(ScoredTask):
         )
         return (x.to(torch.float32) / 255 - mean) / std
 
-    def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32]:
+    def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
+        if self._options.trains_head:
+            return None
         fitted = self._learned
         options: ImageOptions = self._options
         return options.draw(examples, (fitted.height, fitted.width), random, {**self.assumed, **params})
@@ -155,7 +193,7 @@ class Images(ScoredTask):
         elif source.labels is not None:
             y = torch.from_numpy(relabelled(source, fitted.class_names)[decoded.kept])
         names = tuple(source.names[i] for i in decoded.kept)
-        return Given(torch.from_numpy(decoded.values), y, names, notes)
+        return Given(self._inputs(torch.from_numpy(decoded.values)), y, names, notes)
 
     def fitted(self) -> Mapping[str, Any]:
         return self._learned.dump()
@@ -165,7 +203,14 @@ class Images(ScoredTask):
         self._at_half = not self._fitted.thresholds
 
     def describe(self) -> Description:
-        return self._data.describe()
+        described = self._data.describe()
+        if not self._options.transfers:
+            return described
+        fitted, options = self._learned, self._options
+        source = "its library's weights" if options.pretrained else "the weights of a file"
+        told = f"{options.model} begins with {source}, and has a new head"
+        frozen = f"; its body makes {fitted.features} features of each image once, and is not trained"
+        return replace(described, facts=(*described.facts, told + (frozen if options.trains_head else "")))
 
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         pixels = self._data.image(split, index)

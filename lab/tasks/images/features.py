@@ -1,0 +1,52 @@
+"""Features that a frozen body makes of images, made once and kept.
+
+Shapes: n images, c channels, h and w pixels, f features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from lab.tasks.images.keeping import keep
+
+_BATCH = 64
+"""Images at a time: what a large net keeps of them stays within a gigabyte."""
+
+
+def features(body: nn.Module, see: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+    """What a body makes of pixels uint8 [n, c, h, w]: float32 [n, f], on the host.
+
+    Args:
+        see: pixels as the body takes them.
+    """
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    body = body.to(device).eval()
+    with torch.inference_mode():
+        made = [body(see(batch.to(device))).float().cpu() for batch in torch.split(pixels, _BATCH)]
+    body.to("cpu")
+    return torch.cat(made).clone()
+
+
+def kept_features(path: Path | None, make: Callable[[], Tensor]) -> Tensor:
+    """Features from a file where they are kept, else made and kept there."""
+    if path is None:
+        return make()
+    try:
+        return load_file(path)["features"]
+    except Exception:  # there is none yet, or it is damaged
+        made = make()
+    keep(path, lambda file: file.write(save({"features": made})))
+    return made
+
+
+def digest_of(pixels: Tensor, *said: str) -> str:
+    """By which the features of pixels are known again, beside what else they depend on."""
+    found = hashlib.sha256(" ".join([*said, *map(str, pixels.shape)]).encode())
+    found.update(pixels.contiguous().numpy().tobytes())
+    return found.hexdigest()[:24]

@@ -1,0 +1,161 @@
+"""Nets that begin with weights: from a library or a file, their bodies frozen or trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lab.errors import LabError
+from lab.spec.study import parse_spec
+from lab.study.study import Study
+from lab.tasks.build import build_model
+from lab.tasks.checks import check_task
+from lab.tasks.images.task import Images
+from tests.own_data import pixels
+from tests.own_studies import own_spec
+from tests.tasks.images.fake_timm import FEATURES, MEAN, STD, install, trained
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    np.savez(tmp_path / "images.npz", x=pixels(60), y=np.arange(60) % 2)
+    return str(tmp_path / "images.npz")
+
+
+def test_a_new_head_is_put_on_the_librarys_body(images: str):
+    task = Images(images, model="timm:tiny", pretrained=True)
+    net = build_model(task, {"dropout": 0.5}, seed=0)
+    body, head = net.get_submodule("body"), net.get_submodule("head")
+    assert torch.equal(body.get_parameter("stem.weight"), trained().stem.weight)
+    assert [type(layer).__name__ for layer in head] == ["BatchNorm1d", "Dropout", "Linear"]
+    assert head[-1].weight.shape == (len(task.class_names), FEATURES)
+    assert not torch.equal(head[-1].weight, build_model(task, {}, seed=1).get_submodule("head")[-1].weight)
+    hidden = build_model(task, {"hidden": 5}, seed=0).get_submodule("head")
+    assert [layer.out_features for layer in hidden if isinstance(layer, torch.nn.Linear)] == [5, len(task.class_names)]
+
+
+def test_a_model_is_the_same_whether_its_body_was_there_before_or_not(images: str):
+    first, second = (Images(images, model="timm:tiny", pretrained=True) for _ in range(2))
+    build_model(first, {}, seed=3)
+    ours, theirs = (build_model(task, {}, seed=0).state_dict() for task in (first, second))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_pixels_are_normalised_as_the_weights_were_trained(images: str):
+    task = Images(images, model="timm:tiny", pretrained=True)
+    x = torch.full((2, 1, 4, 4), 128, dtype=torch.uint8)
+    expected = (128 / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
+    assert torch.allclose(task.model_input(x), expected.view(3, 1, 1).expand(2, 3, 4, 4))
+
+
+def test_features_of_a_frozen_body_are_made_once_and_kept(images: str, tmp_path: Path):
+    task = Images(images, model="timm:tiny", pretrained=True, train="head")
+    task.cache = tmp_path / "kept"
+    x, _ = task.data("train")
+    raw = Images(images, model="timm:tiny", pretrained=True)
+    body = trained().eval()
+    body.classifier = torch.nn.Identity()
+    with torch.no_grad():
+        assert torch.allclose(x, body(raw.model_input(raw.data("train")[0])), atol=1e-6)
+    again = Images(images, model="timm:tiny", pretrained=True, train="head")
+    again.cache = task.cache
+    again._options = task._options
+    features = [path for path in task.cache.iterdir() if path.name.startswith("features-")]
+    assert len(features) == 1
+    features[0].write_bytes(b"damaged")
+    assert torch.equal(again.data("train")[0], x)
+    check_task(task, {"dropout": 0.1})
+
+
+def test_nothing_is_varied_where_features_are_made_once(images: str):
+    task = Images(images, model="timm:tiny", pretrained=True, train="head")
+    assert task.undecided == {}
+    assert task.draw(4, np.random.default_rng(0), {}) is None
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pth", "wrapped", "parallel", "another head"])
+def test_weights_come_from_a_file(form: str, images: str, tmp_path: Path):
+    state = {name: tensor.clone() for name, tensor in trained().state_dict().items()}
+    path = tmp_path / f"weights.{'safetensors' if form == 'safetensors' else 'pth'}"
+    if form == "safetensors":
+        save_file(state, path)
+    else:
+        if form == "another head":
+            state |= {"classifier.weight": torch.zeros(3, FEATURES), "classifier.bias": torch.zeros(3)}
+        if form == "parallel":
+            state = {f"module.{name}": tensor for name, tensor in state.items()}
+        torch.save({"epoch": 3, "state_dict": state} if form == "wrapped" else state, path)
+    task = Images(images, model="timm:tiny", weights=str(path))
+    stem = build_model(task, {}, seed=0).get_parameter("body.stem.weight")
+    assert torch.equal(stem, trained().stem.weight)
+
+
+class _Code:
+    def __reduce__(self) -> Any:
+        return print, ("run",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("norm.bias"), r"another net than 'timm:tiny': it lacks 1 of 8: norm\.bias$"),
+        (lambda s: s.update(other=torch.zeros(1)), r"unknown are 1 of 8: other$"),
+        (lambda s: s.update({"norm.bias": torch.zeros(3)}), r"of other shapes are 1 of 8: norm\.bias$"),
+        (lambda s: s.clear(), r"holds no weights by name$"),
+        (lambda s: s.update(code=_Code()), r"weights cannot be read \(UnpicklingError"),
+    ],
+)
+def test_weights_of_another_net_are_refused(change: Any, message: str, images: str, tmp_path: Path):
+    state: dict[str, Any] = dict(trained().state_dict())
+    change(state)
+    torch.save(state, tmp_path / "weights.pth")
+    task = Images(images, model="timm:tiny", weights=str(tmp_path / "weights.pth"))
+    with pytest.raises(LabError, match=message):
+        task.model({})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pretrained": True}, r"task\.model: 'small_cnn' has no weights; choose timm:NAME or torchvision:NAME"),
+        ({"model": "timm:tiny", "train": "head"}, r"task\.train: 'head' needs a body with weights"),
+        ({"model": "timm:tiny", "pretrained": True, "weights": "x.pth"}, r"task\.weights: is given beside"),
+        ({"model": "timm:bare", "pretrained": True}, r"task\.pretrained: timm has no weights for 'timm:bare'"),
+        ({"model": "timm:offline", "pretrained": True}, r"'timm:offline' cannot be had \(OSError: no network\); give"),
+        ({"model": "timm:tiny", "hidden": 4}, r"task\.hidden: is for a net that begins with weights"),
+        ({"model": "timm:tiny", "pretrained": True, "train": "head", "shift": 2}, r"task\.shift: has no effect where"),
+        ({"model": "timm:tiny", "weights": "none.pth"}, r"none\.pth: weights cannot be read \(FileNotFoundError"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(options: dict[str, Any], message: str, images: str):
+    with pytest.raises(LabError, match=message):
+        Images(images, **options).model({})
+
+
+def test_a_study_of_heads_predicts_by_itself(images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its folder holds the body: neither the library's weights nor the training images are asked for again."""
+    spec = own_spec({"kind": "images", "path": images, "model": "timm:tiny", "pretrained": True, "train": "head"})
+    study = Study.from_spec(parse_spec(spec), tmp_path / "run")
+    study.run()
+    Path(images).unlink()
+    monkeypatch.setattr(sys_timm(), "is_model_pretrained", lambda name: False)
+    ensemble = Study.open(tmp_path / "run").result.ensemble
+    given = ensemble.prepare(pixels(60))
+    assert given.shape == (60, FEATURES)
+    assert ensemble.predict(given).shape == (60, 2)
+
+
+def sys_timm() -> Any:
+    import timm
+
+    return timm
