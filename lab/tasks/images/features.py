@@ -17,6 +17,7 @@ from lab.tasks.images.keeping import keep
 
 _BATCH = 64
 """Images at a time: what a large net keeps of them stays within a gigabyte."""
+_CONSTANT = 1e-6
 
 
 def features(body: nn.Module, see: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
@@ -25,7 +26,7 @@ def features(body: nn.Module, see: Callable[[Tensor], Tensor], pixels: Tensor) -
     Args:
         see: pixels as the body takes them.
     """
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     body = body.to(device).eval()
     with torch.inference_mode():
         made = [body(see(batch.to(device))).float().cpu() for batch in torch.split(pixels, _BATCH)]
@@ -50,3 +51,10 @@ def digest_of(pixels: Tensor, *said: str) -> str:
     found = hashlib.sha256(" ".join([*said, *map(str, pixels.shape)]).encode())
     found.update(pixels.contiguous().numpy().tobytes())
     return found.hexdigest()[:24]
+
+
+def scale_of(made: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each feature [n, f]; 1 for one that never changes."""
+    std = made.std(dim=0, correction=0)
+    std = torch.where(std > _CONSTANT, std, torch.ones_like(std))
+    return tuple(made.mean(dim=0).tolist()), tuple(std.tolist())

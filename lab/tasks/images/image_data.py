@@ -40,6 +40,9 @@ class Fitted:
     """By which the weights are known that the net begins with; their own mean and standard deviation stand above."""
     features: int = 0
     """How many its body makes of an image."""
+    center: tuple[float, ...] = ()
+    """Of each feature over the training images, where the body is frozen."""
+    spread: tuple[float, ...] = ()
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)

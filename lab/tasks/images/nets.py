@@ -5,6 +5,8 @@ Shapes: b examples, c channels, h and w pixels, n classes.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from torch import Tensor, nn
 
 from lab.errors import SpecError, TaskError, nearest
@@ -56,12 +58,19 @@ def _timms() -> list[str]:
 
 
 def head(features: int, classes: int, dropout: float, hidden: int) -> nn.Sequential:
-    """From the features of a body [b, f] to logits [b, n]: batch norm, dropout, a linear layer, and with `hidden` units
-    another before it. fastai 2.8 `create_head` is of this form; batch norm brings any body's features to one scale."""
-    layers: list[nn.Module] = [nn.BatchNorm1d(features)]
+    """From a body's features [b, f], brought to one scale, to logits [b, n]: dropout and a linear layer, and with
+    `hidden` units another before it, as in fastai 2.8 `create_head`."""
+    layers: dict[str, nn.Module] = {}
     if hidden:
-        layers += [nn.Dropout(dropout), nn.Linear(features, hidden), nn.ReLU(), nn.BatchNorm1d(hidden)]
-    return nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(hidden or features, classes))
+        first = {"dropout0": nn.Dropout(dropout), "linear0": nn.Linear(features, hidden)}
+        layers |= first | {"relu": nn.ReLU(), "norm0": nn.BatchNorm1d(hidden)}
+    layers |= {"dropout": nn.Dropout(dropout), "linear": nn.Linear(hidden or features, classes)}
+    return nn.Sequential(OrderedDict(layers))
+
+
+def with_head(body: nn.Module, features: int, head: nn.Module) -> nn.Sequential:
+    """A body [b, c, h, w] to [b, f] with a head on it; batch norm brings its features to one scale."""
+    return nn.Sequential(OrderedDict(body=body, norm=nn.BatchNorm1d(features), head=head))
 
 
 def small_cnn(channels: int, classes: int, dropout: float) -> nn.Module:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import copy
 import io
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from lab.tasks.description import Description
 from lab.tasks.images import nets
 from lab.tasks.images.augment import augment
 from lab.tasks.images.decode import decode
-from lab.tasks.images.features import digest_of, features, kept_features
+from lab.tasks.images.features import digest_of, features, kept_features, scale_of
 from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions
@@ -82,7 +81,11 @@ class Images(ScoredTask):
     def _with_body(self) -> Fitted:
         images, body = self._data.fitted, self._body
         features = body.features_of((images.height, images.width), self._options.model)
-        return replace(images, mean=body.mean, std=body.std, body=body.digest, features=features)
+        fitted = replace(images, mean=body.mean, std=body.std, body=body.digest, features=features)
+        if not self._options.trains_head:
+            return fitted
+        center, spread = scale_of(self._made(torch.from_numpy(self._data.pixels("train")), fitted))
+        return replace(fitted, center=center, spread=spread)
 
     # What the labels decide; read-only where the contract has plain attributes, as it is known only with the data.
 
@@ -105,11 +108,17 @@ class Images(ScoredTask):
         return self._tensors[split]
 
     def _inputs(self, pixels: Tensor) -> Tensor:
+        """What is trained on: pixels, or features of one scale."""
         if not self._options.trains_head:
             return pixels
-        name = f"features-{digest_of(pixels, self._learned.body)}.safetensors"
-        path = self.cache / name if self.cache else None
-        return kept_features(path, lambda: features(self._body.net, self._normalised, pixels))
+        fitted = self._learned
+        return (self._made(pixels, fitted) - torch.tensor(fitted.center)) / torch.tensor(fitted.spread)
+
+    def _made(self, pixels: Tensor, fitted: Fitted) -> Tensor:
+        """Features of the frozen body [n, f], made once."""
+        name = f"features-{digest_of(pixels, fitted.body)}.safetensors"
+        see = partial(normalised, mean=fitted.mean, std=fitted.std)
+        return kept_features(self.cache / name if self.cache else None, lambda: features(self._body.net, see, pixels))
 
     def fold_of_rows(self) -> NDArray[np.int64] | None:
         return self._data.folds
@@ -125,20 +134,16 @@ class Images(ScoredTask):
         head = nets.head(fitted.features, classes, dropout, int(params.get("hidden", options.hidden)))
         if options.trains_head:
             return head
-        return nn.Sequential(OrderedDict(body=copy.deepcopy(self._body.net), head=head))
+        return nets.with_head(copy.deepcopy(self._body.net), fitted.features, head)
 
     def model_input(self, x: Tensor) -> Tensor:
         """Normalised pixels [..., c, h, w], by the training images' statistics or those of the weights that the net
         begins with, gray in three channels there; features as they are."""
-        return x if self._options.trains_head else self._normalised(x)
-
-    def _normalised(self, x: Tensor) -> Tensor:
+        if self._options.trains_head:
+            return x
         if x.is_floating_point():
             raise TaskError(f"images are given as uint8 pixels; got {x.dtype}")
-        mean, std = (
-            torch.tensor(values, device=x.device).view(-1, 1, 1) for values in (self._learned.mean, self._learned.std)
-        )
-        return (x.to(torch.float32) / 255 - mean) / std
+        return normalised(x, self._learned.mean, self._learned.std)
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
         if self._options.trains_head:
@@ -219,6 +224,12 @@ class Images(ScoredTask):
         image.save(stream, format="PNG")
         uri = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
         return {"name": self._data.name(split, index), "image": uri}
+
+
+def normalised(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels uint8 [..., c, h, w] by the mean and standard deviation of channels, of pixels in 0..1."""
+    center, spread = (torch.tensor(values, device=x.device).view(-1, 1, 1) for values in (mean, std))
+    return (x.to(torch.float32) / 255 - center) / spread
 
 
 def _rebuilt(cls: type[Images], options: dict[str, Any], cache: Path | None, fitted: Fitted | None) -> Images:
