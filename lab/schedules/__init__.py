@@ -18,6 +18,7 @@ from lab.schedules.curve_source import Curves
 from lab.schedules.curves import Floats, Ints
 from lab.schedules.cyclical import FGE, Cyclical
 from lab.schedules.decay import WSD, Constant, FlatCosine, Polynomial, Step
+from lab.schedules.fine_tune import FineTune
 from lab.schedules.groups import discriminative
 from lab.schedules.one_cycle import OneCycle, SlantedTriangular
 from lab.schedules.ramp import Ramp
@@ -35,6 +36,7 @@ __all__ = [
     "FlatCosine",
     "WSD",
     "SlantedTriangular",
+    "FineTune",
     "Polynomial",
     "Step",
     "Constant",

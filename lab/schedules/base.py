@@ -11,11 +11,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.errors import SpecError, nearest
 from lab.schedules.curve_source import Curves
 from lab.schedules.curves import Floats, Ints
 from lab.schedules.fields import coerce, hints
+from lab.schedules.groups import discriminative
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,12 +45,19 @@ class Schedule(ABC):
     kind: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
     """Named sets of constants: `preset: NAME` in a spec stands for these fields."""
+    freezes: ClassVar[bool] = False
+    """Whether parameter groups may be frozen for some of the steps."""
+    lr_divisor: float | None = None
+    """What each parameter group's lr is its successor's divided by, where a task has groups; None: nothing, unless a
+    kind says otherwise. Howard & Ruder 2018 (arXiv 1801.06146), section 3.2, take 2.6."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             path = f"schedule.{field.name}"
             value = coerce(path, getattr(self, field.name), hints(type(self))[field.name])
             object.__setattr__(self, field.name, value)
+        if self.lr_divisor is not None:
+            at_least(self, "lr_divisor", 1)
         self.check()
 
     def check(self) -> None:  # noqa: B027 - optional: a schedule without further conditions has nothing to check
@@ -83,6 +92,29 @@ class Schedule(ABC):
         if asked.size and (asked.min() < 0 or asked.max() >= total):
             raise IndexError(f"step {asked.min()}..{asked.max()} is outside the schedule's 0..{total - 1}")
         return self._curves(asked.astype(np.int64), total)
+
+    def divisor(self, groups: int) -> float:
+        """What the lr of each of `groups` parameter groups is its successor's divided by."""
+        return 1.0 if self.lr_divisor is None else self.lr_divisor
+
+    def group_factors(self, groups: int, steps: Ints | Sequence[int] | None, total: int) -> Floats:
+        """The lr of each parameter group, earliest layers first, as a multiple of the schedule's: [n, groups] at
+        `steps` [n] (all of them when None). The last group has 1; a group with 0 is frozen at that step.
+
+        Raises:
+            SpecError: as `curves`; no group.
+
+        >>> OneCycle(max_lr=0.1, lr_divisor=10).group_factors(3, None, total=2).tolist()
+        [[0.01, 0.1, 1.0], [0.01, 0.1, 1.0]]
+        """
+        self._check_total(total)
+        asked = np.arange(total, dtype=np.int64) if steps is None else np.asarray(steps, dtype=np.int64)
+        factors = np.array(discriminative(groups, divisor=self.divisor(groups)))
+        return np.where(self._frozen(groups, asked, total), 0.0, factors)
+
+    def _frozen(self, groups: int, steps: Ints, total: int) -> NDArray[np.bool_]:
+        """Which groups are frozen at which steps, [n, groups]."""
+        return np.zeros((len(steps), groups), dtype=np.bool_)
 
     def cycle_ends(self, total: int) -> tuple[int, ...]:
         """The steps at whose end a snapshot is taken, after the optimizer has stepped: where each cycle is annealed.
@@ -146,7 +178,7 @@ class Schedule(ABC):
 
         Args:
             optimizer: its groups get lr, momentum or betas[0], and weight_decay, whichever they have.
-            factors: lr factor of each parameter group; see `discriminative`.
+            factors: lr factor of each parameter group; see `discriminative`. None: what `group_factors` says.
             decayed: per group, whether it takes the weight decay; the others (biases, norms) keep their own.
             momentum: whether momentum or betas[0] are set, or left as the optimizer has them.
 

@@ -13,6 +13,7 @@ from lab.schedules.base import Schedule, preset_fields
 from lab.schedules.compose import HANDED, Composed, Join, Scale, Warmup
 from lab.schedules.cyclical import FGE, Cyclical
 from lab.schedules.decay import WSD, Constant, FlatCosine, Polynomial, Step
+from lab.schedules.fine_tune import FineTune
 from lab.schedules.one_cycle import OneCycle, SlantedTriangular
 from lab.schedules.ramp import Ramp
 from lab.schedules.restarts import SGDR, Snapshot
@@ -26,6 +27,7 @@ _CLASSES: tuple[type[Schedule], ...] = (
     FlatCosine,
     WSD,
     SlantedTriangular,
+    FineTune,
     Polynomial,
     Step,
     Constant,

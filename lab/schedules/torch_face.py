@@ -99,6 +99,9 @@ class ScheduleLR(LRScheduler):
         at = min(self.last_epoch, self.total - 1)
         lr, momentum, weight_decay = (float(values[0]) for values in self.schedule.curves([at], self.total))
         lrs: list[float | Tensor] = []
+        factors = self.factors
+        if factors is None:
+            factors = self.schedule.group_factors(len(self.optimizer.param_groups), [at], self.total)[0].tolist()
         for i, group in enumerate(self.optimizer.param_groups):
             if self.momentum and "betas" in group:
                 group["betas"] = (momentum, *group["betas"][1:])
@@ -106,7 +109,7 @@ class ScheduleLR(LRScheduler):
                 group["momentum"] = momentum
             if "weight_decay" in group and (self.decayed is None or self.decayed[i]):
                 group["weight_decay"] = weight_decay
-            lrs.append(lr if self.factors is None else lr * self.factors[i])
+            lrs.append(lr * factors[i])
         return lrs
 
     def extend(self, total: int) -> None:

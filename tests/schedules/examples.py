@@ -15,6 +15,7 @@ from lab.schedules import (
     WSD,
     Constant,
     Cyclical,
+    FineTune,
     FlatCosine,
     Join,
     OneCycle,
@@ -37,6 +38,7 @@ PLAIN: dict[str, Schedule] = {
     "flat_cosine": FlatCosine(max_lr=1),
     "wsd": WSD(max_lr=1),
     "slanted_triangular": SlantedTriangular(max_lr=1),
+    "fine_tune": FineTune(max_lr=1),
     "polynomial": Polynomial(max_lr=1),
     "step": Step(max_lr=1),
     "constant": Constant(max_lr=1),
@@ -137,6 +139,16 @@ def steps(draw: st.DrawFn) -> Step:
     return Step(max_lr=draw(lrs), milestones=tuple(milestones), gamma=draw(st.floats(0.01, 1)))
 
 
+fine_tunes = st.builds(
+    FineTune,
+    max_lr=lrs,
+    frozen=shares,
+    gradual=st.booleans(),
+    pct_start=shares,
+    div=divs,
+    final_div=divs,
+    lr_divisor=st.none() | st.floats(1, 100),
+)
 slanted = st.builds(SlantedTriangular, max_lr=lrs, cut_frac=shares, ratio=divs, momentum=momenta)
 constants = st.builds(Constant, max_lr=lrs, momentum=momenta, weight_decay=decays)
 ramps = st.builds(Ramp, start=st.floats(1e-9, 1e-3), end=st.floats(1e-2, 100), exponential=st.booleans())
@@ -150,6 +162,7 @@ SIMPLE: dict[str, st.SearchStrategy[Schedule]] = {
     "flat_cosine": flat_cosines(),
     "wsd": wsds(),
     "slanted_triangular": slanted,
+    "fine_tune": fine_tunes,
     "polynomial": polynomials(),
     "step": steps(),
     "constant": constants,
@@ -219,6 +232,13 @@ def _one_cycle(s: OneCycle, total: int) -> Ends:
     return Ends(start, final, min(start, final), s.max_lr)
 
 
+def _fine_tune(s: FineTune, total: int) -> Ends:
+    start, peak = s.max_lr / 25, s.max_lr / 2
+    alone = total - s._unfrozen_from(total) == 1  # a phase of one step has its starting value
+    final = peak / (s.div if alone else s.final_div)
+    return Ends(start, final, min(start, s.max_lr / 1e5, peak / s.div, peak / s.final_div), s.max_lr)
+
+
 ENDS: dict[str, Callable[[Schedule, int], Ends]] = {
     "one_cycle": _one_cycle,
     "snapshot": _snapshot,
@@ -228,6 +248,7 @@ ENDS: dict[str, Callable[[Schedule, int], Ends]] = {
     "flat_cosine": lambda s, _: Ends(s.max_lr, low_of(s, s.final_div), low_of(s, s.final_div), s.max_lr),
     "wsd": _wsd,
     "slanted_triangular": lambda s, _: Ends(s.max_lr / s.ratio, s.max_lr / s.ratio, s.max_lr / s.ratio, s.max_lr),
+    "fine_tune": _fine_tune,
     "polynomial": lambda s, _: Ends(s.max_lr, low_of(s, s.final_div), low_of(s, s.final_div), s.max_lr),
     "step": lambda s, _: Ends(s.max_lr, *[s.max_lr * s.gamma ** len(s.milestones)] * 2, s.max_lr),
     "constant": lambda s, _: Ends(s.max_lr, s.max_lr, s.max_lr, s.max_lr),

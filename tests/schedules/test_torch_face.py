@@ -37,9 +37,10 @@ def test_each_group_follows_the_pure_curve(kind: str, name: str) -> None:
     optimizer = make(name, [{"params": [w]} for w in weights])
     scheduler = schedule.to_torch(optimizer, total)
     assert isinstance(scheduler, LRScheduler)
-    for lr, momentum, decay in zip(*schedule.curves(None, total), strict=True):
-        for group in optimizer.param_groups:
-            assert group["lr"] == lr
+    factors = schedule.group_factors(len(weights), None, total)
+    for lr, momentum, decay, own in zip(*schedule.curves(None, total), factors, strict=True):
+        for group, factor in zip(optimizer.param_groups, own, strict=True):
+            assert group["lr"] == lr * factor
             assert group["weight_decay"] == decay
             if name == "SGD":
                 assert group["momentum"] == momentum
