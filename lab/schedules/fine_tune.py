@@ -64,10 +64,18 @@ class FineTune(CycledMomentum):
 
     @property
     def _phases(self) -> tuple[OneCycle, OneCycle]:
-        momentum = {"momentum_high": self.momentum_high, "momentum_low": self.momentum_low}
-        head = OneCycle(max_lr=self.max_lr, pct_start=0.99, **momentum)
-        every = {"pct_start": self.pct_start, "div": self.div, "final_div": self.final_div, **momentum}
-        return head, OneCycle(max_lr=self.max_lr / 2, **every)
+        high, low = self.momentum_high, self.momentum_low
+        return (
+            OneCycle(max_lr=self.max_lr, pct_start=0.99, momentum_high=high, momentum_low=low),
+            OneCycle(
+                max_lr=self.max_lr / 2,
+                pct_start=self.pct_start,
+                div=self.div,
+                final_div=self.final_div,
+                momentum_high=high,
+                momentum_low=low,
+            ),
+        )
 
     def _lr(self, steps: Ints, total: int) -> Floats:
         return self._of_phases("lr", steps, total)
@@ -86,8 +94,10 @@ class FineTune(CycledMomentum):
 
     def _frozen(self, groups: int, steps: Ints, total: int) -> NDArray[np.bool_]:
         begin = self._unfrozen_from(total)
-        if not self.gradual or groups < 2:
-            last = np.arange(groups) == groups - 1
-            return (steps < begin)[:, None] & ~last[None, :]
-        trained = 1 + steps * (groups - 1) // begin  # one more in each part, all of them from `begin` on
-        return np.arange(groups)[None, ::-1] >= np.minimum(trained, groups)[:, None]
+        alone = np.ones_like(steps)
+        # One group more in each part, so that all are trained from `begin` on.
+        growing = alone + steps * (groups - 1) // begin if self.gradual else alone
+        trained = np.where(steps < begin, growing, groups)
+        from_last: Ints = np.arange(groups)[::-1]
+        frozen: NDArray[np.bool_] = from_last[None, :] >= trained[:, None]
+        return frozen

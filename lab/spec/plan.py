@@ -31,6 +31,16 @@ class Recipe(Section):
     one: dict[str, Any] = Field(default_factory=lambda: {"kind": "one_cycle"})
     several: dict[str, Any] = Field(default_factory=lambda: {"kind": "snapshot"})
 
+    @property
+    def freezes(self) -> bool:
+        """Whether parameter groups of a model may be frozen for some of the steps."""
+        return any(schedule_class(base.get("kind")).freezes for base in (self.one, self.several))
+
+    def divisor(self, groups: int) -> float:
+        """What the lr of each of `groups` parameter groups is its successor's divided by, where that is not searched,
+        in one cycle."""
+        return parse_schedule({"max_lr": 1.0, **self.one}).divisor(groups)
+
     def schedule(self, params: Mapping[str, Any]) -> Schedule:
         """The schedule that `params` describe; `cycles` (default 1) decides which kind."""
         section, base = ("one", self.one) if int(params.get("cycles", 1)) == 1 else ("several", self.several)

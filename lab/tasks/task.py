@@ -119,6 +119,12 @@ class Task(ABC):
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         """A fresh model; `params` are the trial's hyperparameters, of which it uses those it knows."""
 
+    def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
+        """The names of a model's trained parameters by groups, earliest layers first, such as those of a pretrained
+        body and those of its new head. A schedule may set their rates apart (`lr_divisor`) or freeze all but the last
+        (`fine_tune`). By default there is one group."""
+        return ()
+
     @abstractmethod
     def data(self, split: Split) -> Data:
         """Inputs [n, ...] and targets [n, ...] of a split; the same whenever it is asked."""

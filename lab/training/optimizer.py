@@ -56,14 +56,14 @@ class RowOptimizer(Options, ABC):
 
     def step(self, step: Step) -> None:
         """Update one row in place; clipping changes its gradient in place too."""
-        _clip(step.grad, self.max_grad_norm)
+        clip(step.grad, self.max_grad_norm)
         self._one(step)
 
 
 def step_all(optimizers: Sequence[RowOptimizer], steps: Sequence[Step]) -> None:
     """Update k rows, each by its own optimizer, as `RowOptimizer.step` does to within rounding, in few calls."""
     for optimizer, step in zip(optimizers, steps, strict=True):
-        _clip(step.grad, optimizer.max_grad_norm)
+        clip(step.grad, optimizer.max_grad_norm)
     kinds: list[type[RowOptimizer]] = list(dict.fromkeys(map(type, optimizers)))
     for kind in kinds:
         chosen = [i for i, optimizer in enumerate(optimizers) if type(optimizer) is kind]
@@ -75,7 +75,8 @@ def _finite(numbers: Iterable[float]) -> list[float]:
     return [min(max(number, -_LARGEST), _LARGEST) for number in numbers]
 
 
-def _clip(grad: Tensor, max_norm: float | None) -> None:
+def clip(grad: Tensor, max_norm: float | None) -> None:
+    """Bring a gradient [p], in place, to at most a norm."""
     if max_norm is not None:
         grad.mul_((max_norm / (grad.norm() + 1e-6)).clamp_max(1.0))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lab.training.noise import SlotNoise
 from lab.training.slots import SlotModels, starts
@@ -19,11 +20,15 @@ class SequentialModels(SlotModels):
         self._device = device
         self._modules: list[nn.Module | None] = [None] * width
         self._flat: list[tuple[Tensor, Tensor] | None] = [None] * width
+        self._trained: list[frozenset[str]] = [frozenset()] * width
+        self._still: list[tuple[nn.Module, ...]] = [()] * width
+        """By slot, the modules that are in evaluation while it is trained."""
         self._random: list[Tensor] = [torch.empty(0, dtype=torch.uint8)] * width
 
     def load(self, slot: int, module: nn.Module, seed: int) -> None:
         module = module.to(self._device)
         trainable = [p for p in module.parameters() if p.requires_grad]
+        self._trained[slot] = frozenset(name for name, p in module.named_parameters() if p.requires_grad)
         sizes = [p.numel() for p in trainable]
         row = torch.zeros(sum(sizes), dtype=trainable[0].dtype, device=self._device)
         grad = torch.zeros_like(row)
@@ -31,11 +36,23 @@ class SequentialModels(SlotModels):
             part = slice(start, start + parameter.numel())
             weights = _shaped(row[part], parameter.shape).copy_(parameter.detach())
             parameter.data, parameter.grad = weights, _shaped(grad[part], parameter.shape)
-        self._modules[slot], self._flat[slot] = module, (row, grad)
+        self._modules[slot], self._flat[slot], self._still[slot] = module, (row, grad), ()
         self.noise[slot] = SlotNoise(seed)
         with torch.random.fork_rng(devices=_cuda(self._device)):
             torch.manual_seed(seed)
             self._random[slot] = _get_random(self._device)
+
+    def freeze(self, slot: int, names: frozenset[str]) -> None:
+        module, (_, grad) = self._module(slot), self._rows(slot)
+        grad.zero_()  # of what is frozen nothing is left
+        still = []
+        for at, part in module.named_modules():
+            own = {f"{at}.{name}" if at else name: p for name, p in part.named_parameters(recurse=False)}
+            for name, parameter in own.items():
+                parameter.requires_grad_(name in self._trained[slot] and name not in names)
+            if isinstance(part, _BatchNorm) and own.keys() & names:
+                still.append(part)
+        self._still[slot] = tuple(still)
 
     def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
         outputs: dict[int, Tensor] = {}
@@ -43,6 +60,8 @@ class SequentialModels(SlotModels):
             for slot in active:
                 module = self._module(slot)
                 module.train(self.training)
+                for part in self._still[slot]:
+                    part.eval()
                 _set_random(self._device, self._random[slot])
                 outputs[slot] = module(_channels_last(x[slot]))
                 if self.training:

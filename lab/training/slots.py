@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from lab.training.noise import SlotNoise
+from lab.training.stacking.layouts import NotStackable
 
 
 class SlotModels(ABC):
@@ -28,6 +29,16 @@ class SlotModels(ABC):
     def takes(self, module: nn.Module) -> bool:
         """Whether a model may be loaded; models that are computed together need one architecture."""
         return True
+
+    def freeze(self, slot: int, names: frozenset[str]) -> None:
+        """Compute no gradients of these parameters of a slot from now on, and hold the batch norms that they belong to
+        in evaluation.
+
+        Raises:
+            NotStackable: models that are computed together cannot do that one by one.
+        """
+        if names:
+            raise NotStackable("its schedule freezes parts of a model, which models that are stacked cannot do")
 
     @abstractmethod
     def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,8 @@ from lab.training.fault import Fault, fault_of
 from lab.training.interface import EpochResult, Trainer
 from lab.training.loss import isolated_losses
 from lab.training.models import SlotModels, build_models
-from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, step_all
+from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, clip, step_all
+from lab.training.parameter_groups import parameter_groups
 from lab.training.snapshots import check_packable, pack
 
 
@@ -48,15 +49,20 @@ class _Slot:
 
     assignment: Assignment
     optimizer: RowOptimizer
-    state: State
+    states: tuple[State, ...]
+    """Of each segment of the row."""
     curves: list[tuple[float, ...]]
     """At each step lr, momentum and weight decay."""
+    factors: list[tuple[float, ...]]
+    """At each step the lr of each parameter group as a multiple of the curve's; empty where there is one group."""
     snapshot_steps: frozenset[int]
     own: _Own | None
     """Where each trial has rows of its own; None: it trains on all that are there."""
     step: int = 0
     losses: list[float] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    frozen: frozenset[str] = frozenset()
+    """The parameters that are not trained at present."""
 
     @property
     def finished(self) -> bool:
@@ -103,6 +109,7 @@ class ModelTrainer(Trainer):
         self._examples = task.model_input(self._train_data.first(3))
         template = build_model(task, template_params, 0, self._examples).to(self._device)
         check_packable(template)
+        self._groups = parameter_groups(task, template)
         self._models: SlotModels = build_models(training.path, template, width, self._examples, self._device)
         self._slots: dict[int, _Slot] = {}
 
@@ -122,8 +129,10 @@ class ModelTrainer(Trainer):
         curves = list(zip(*(curve.tolist() for curve in trial.schedule.curves(None, total)), strict=True))
         ends = frozenset(trial.schedule.cycle_ends(total)) if trial.keep else frozenset()
         optimizer = build_optimizer(self._training.optimizer, trial.params)
-        state = optimizer.state(self._models.row(assignment.slot))
-        return _Slot(assignment, optimizer, state, curves, ends, self._own(trial.fold))
+        row, groups = self._models.row(assignment.slot), self._groups
+        states = tuple(optimizer.state(row[s.start : s.stop]) for s in groups.segments)
+        factors = trial.schedule.group_factors(groups.count, None, total).tolist() if groups.count > 1 else []
+        return _Slot(assignment, optimizer, states, curves, factors, ends, self._own(trial.fold))
 
     def _own(self, fold: int | None) -> _Own | None:
         if self._folds is None:
@@ -164,6 +173,7 @@ class ModelTrainer(Trainer):
         trained = dict.fromkeys(active, self._steps)
         chosen = to_device(torch.tensor(active), self._device)  # once: a GPU would wait for a list at every step
         for step, (x, y) in enumerate(self._train_data.batches(order, self._batch)):
+            self._freeze(active)
             x, y = self._augmented(task.model_input(x), y, active)
             output = self._forward(x, active)
             loss, raised = isolated_losses(task, output, y, active)  # [k]
@@ -215,18 +225,45 @@ class ModelTrainer(Trainer):
             x[plain], y[plain] = kept[0], kept[1].to(y.dtype)
         return x, y
 
+    def _freeze(self, active: Sequence[int]) -> None:
+        """Hold still, from this step on, what each slot's schedule freezes."""
+        if self._groups.count == 1:
+            return
+        for slot in active:
+            running = self._slots[slot]
+            frozen = self._groups.frozen(running.factors[running.step])
+            if frozen != running.frozen:
+                self._models.freeze(slot, frozen)
+                running.frozen = frozen
+
+    def _steps_of(self, slot: int) -> tuple[RowOptimizer, list[Step]]:
+        """A slot's optimizer, and what it is asked for: one step, or one of each segment that trains."""
+        running, grad = self._slots[slot], self._models.grad(slot)
+        row, (lr, *others) = self._models.row(slot), running.curves[running.step]
+        if not running.factors:
+            return running.optimizer, [Step(row, grad, running.states[0], lr, *others)]
+        clip(grad, running.optimizer.max_grad_norm)  # all of it, before it is cut
+        factors = running.factors[running.step]
+        steps = [
+            Step(row[s.start : s.stop], grad[s.start : s.stop], state, lr * factors[s.group], *others)
+            for s, state in zip(self._groups.segments, running.states, strict=True)
+            if factors[s.group] > 0
+        ]
+        return replace(running.optimizer, max_grad_norm=None), steps
+
     def _update(self, active: Sequence[int]) -> None:
         """One optimizer step of every active slot."""
         models, optimizers, steps, kept = self._models, [], [], []
         for slot in active:
             running = self._slots[slot]
             i = running.step
-            step = Step(models.row(slot), models.grad(slot), running.state, *running.curves[i])
+            optimizer, mine = self._steps_of(slot)
             if self._together:
-                optimizers.append(running.optimizer)
-                steps.append(step)
+                optimizers += [optimizer] * len(mine)
+                steps += mine
             else:
-                running.optimizer.step(step)
+                for step in mine:
+                    optimizer.step(step)
             if i in running.snapshot_steps:
                 kept.append(running)
             running.step = i + 1
@@ -280,7 +317,9 @@ class ModelTrainer(Trainer):
         noise = self._models.noise[slot]
         assert noise is not None  # set by load
         tensors = {f"model/{name}": t for name, t in self._models.tensors(slot).items()}
-        tensors |= {f"optimizer/{name}": t for name, t in running.state.items()}
+        single = len(running.states) == 1
+        for i, state in enumerate(running.states):
+            tensors |= {f"optimizer/{name}" if single else f"optimizer/{i}/{name}": t for name, t in state.items()}
         tensors |= {
             f"file/{name}": torch.frombuffer(bytearray(content), dtype=torch.uint8)
             for name, content in running.files.items()

@@ -46,7 +46,7 @@ def test_each_group_follows_the_pure_curve(kind: str, name: str) -> None:
                 assert group["momentum"] == momentum
             else:
                 assert group["betas"] == (momentum, 0.99)
-        assert scheduler.get_last_lr() == [lr, lr]
+        assert scheduler.get_last_lr() == [lr * factor for factor in own]
         optimizer.step()
         scheduler.step()
 

@@ -74,6 +74,8 @@ def _check(path: str, task: Task, job: Job) -> dict[str, int]:
         NotStackable: with the reason.
     """
     met = _Met(path, task)
+    if job.recipe.freezes and met.grouped(template_of(job)):
+        raise NotStackable("the schedule freezes parts of the model, each trial at its own steps")
     met.is_new(template_of(job))
     counts: dict[str, int] = {}
     for name, dimension in job.space.items():
@@ -121,6 +123,10 @@ class _Met:
         models.load(0, self._build(params, 1), seed=0)
         self._models.append(models)
         return True
+
+    def grouped(self, params: Params) -> bool:
+        """Whether the task sets groups of the parameters apart."""
+        return len(self._task.groups(self._build(params, 0))) > 1
 
     def _build(self, params: Params, seed: int) -> nn.Module:
         return build_model(self._task, params, seed, self._x)

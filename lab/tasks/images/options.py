@@ -77,6 +77,11 @@ class ImageOptions(Augmentation, Scored):
         default=0,
         searched=True,
     )
+    layer_groups: int = option(
+        "parameter groups of a net that begins with weights and is trained whole: its body's, by depth, and the head's",
+        whole(2, 64),
+        default=2,
+    )
 
     @property
     def transfers(self) -> bool:

@@ -6,8 +6,9 @@ Shapes: b images, h and w pixels, f features.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,18 @@ def kept_body(options: ImageOptions, size: tuple[int, int], folder: Path | None,
     if folder is not None and not (kept := folder / f"body-{body.digest}.safetensors").exists():
         keep(kept, lambda file: file.write(save({n: t.contiguous() for n, t in body.net.state_dict().items()})))
     return body
+
+
+def layers_of(names: Sequence[str], count: int) -> list[Sequence[str]]:
+    """Parameters of a body, in their order, in so many parts of about as many layers each: a layer's stay together.
+
+    >>> layers_of(["a.weight", "a.bias", "b.weight", "c.weight"], 2)
+    [['a.weight', 'a.bias'], ['b.weight', 'c.weight']]
+    """
+    layers = [list(found) for _, found in groupby(names, key=lambda name: name.rpartition(".")[0])]
+    count = min(count, len(layers))
+    cuts = [round(i * len(layers) / count) for i in range(count + 1)]
+    return [list(chain.from_iterable(layers[begin:end])) for begin, end in pairwise(cuts)]
 
 
 def restore_body(body: Body, tensors: Mapping[str, Tensor], whose: str) -> None:

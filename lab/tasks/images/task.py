@@ -26,7 +26,7 @@ from lab.tasks.images.features import digest_of, features, kept_features, scale_
 from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions
-from lab.tasks.images.pretrained import Body, kept_body
+from lab.tasks.images.pretrained import Body, kept_body, layers_of
 from lab.tasks.images.source import Source, open_source, plain_images, relabelled
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
@@ -135,6 +135,16 @@ class Images(ScoredTask):
         if options.trains_head:
             return head
         return nets.with_head(copy.deepcopy(self._body.net), fitted.features, head)
+
+    def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
+        """Where a pretrained body is trained: its parameters, in as many groups as asked for, and those of the head."""
+        options = self._options
+        if not options.transfers or options.trains_head:
+            return ()
+        names = [name for name, p in model.named_parameters() if p.requires_grad]
+        body = [name for name in names if name.startswith("body.")]
+        head = [name for name in names if not name.startswith("body.")]
+        return [*layers_of(body, options.layer_groups - 1), head]
 
     def model_input(self, x: Tensor) -> Tensor:
         """Normalised pixels [..., c, h, w], by the training images' statistics or those of the weights that the net
