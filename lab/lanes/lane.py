@@ -243,8 +243,8 @@ class Lane:
         except (Exception, SystemExit) as error:  # as above
             outcome, detail = self._outcome(error), describe_error(error)
             results = tuple(EpochResult(slot, {}, outcome, detail) for slot in sorted(self._running))
-        reports = tuple(self._report(result) for result in results)
-        decisions = self._ledger.report(self._number, self._tick, reports)
+        decisions = self._ledger.report(self._number, self._tick, tuple(self._report(result) for result in results))
+        del results  # and the snapshots in them, before the state of all slots asks for memory
         slots = {assignment.number: slot for slot, (assignment, _) in self._running.items()}
         for decision in decisions:
             if not decision.keep:

@@ -43,7 +43,7 @@ class Checkpoints:
         self._of_trial(trial).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Delete all checkpoints of the stage. It begins anew, and its trials' numbers will be those of others."""
+        """Delete all checkpoints of the stage: it has ended, or begins anew with other trials of the same numbers."""
         for path in self._folder.glob(f"{self._stage}-*.safetensors"):
             path.unlink(missing_ok=True)
 

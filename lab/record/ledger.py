@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import shlex
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import cast
 
@@ -23,8 +23,9 @@ from lab.errors import LabError
 from lab.record.blame import Blame
 from lab.record.checkpoints import Checkpoints
 from lab.record.counts import Counts
-from lab.record.folder import Record, write_bytes
+from lab.record.folder import Record
 from lab.record.journal import QueueStorage
+from lab.record.snapshots import Snapshots
 from lab.record.takeover import Takeover
 from lab.record.trial_schema import Seat, StoredTrial
 from lab.record.trial_storage import open_to_write
@@ -69,9 +70,10 @@ class Ledger:
         """Width of each lane."""
         self._takeover = Takeover()
         self._checkpoints = Checkpoints(job.folder, job.stage)
+        self._snapshots = Snapshots(job)
         self._repeated = 0
-        opened = self._exit.enter_context(open_to_write(job.folder, job.stage, job.store, _WAIT_S))
-        self._storage, self._transaction = opened.storage, opened.transaction
+        self._opened = self._exit.enter_context(open_to_write(job.folder, job.stage, job.store, _WAIT_S))
+        self._storage = self._opened.storage
         try:
             with readable(Record(job.folder).journal_path):
                 self._open_study()
@@ -110,6 +112,13 @@ class Ledger:
                     self._preempt(trial, "was never handed out")
                 elif not 0 <= seat.lane < job.lanes:
                     self._takeover.lose(seat.lane, math.inf)
+            self._snapshots.sweep(trials)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._opened.transaction():
+            yield
+        self._snapshots.delete_forgotten()
 
     def _stage(self) -> optuna.Study:
         """The stage's trials in the storage."""
@@ -243,8 +252,8 @@ class Ledger:
         """Take in a lane's reports after an epoch. A repeated report changes nothing."""
         with self._mutex:
             for report in reports:
-                for name, content in report.files.items():
-                    write_bytes(self._job.folder / name, content)
+                if report.files and not self._refusal(lane, self._trials.get(report.number)):
+                    self._snapshots.write(report.files)
             with self._transaction():
                 return tuple(self._take_in(lane, tick, report) for report in reports)
 
@@ -341,11 +350,10 @@ class Ledger:
     def _take_in(self, lane: int, tick: int, report: Report) -> Decision:
         number = report.number
         trial = self._trials.get(number)
-        if trial.state.is_finished():
-            return Decision(number, keep=False, reason="already closed")
-        if _seat(trial).lane != lane:
+        refusal = self._refusal(lane, trial)
+        if refusal:
             self._takeover.released(lane, number)
-            return Decision(number, keep=False, reason="runs in another lane now")
+            return Decision(number, keep=False, reason=refusal)
         score = report.metrics.get(self._job.metric)
         # A lane that replays reports again: the pruner has let that epoch pass, and is not asked with more history.
         new = False
@@ -368,6 +376,13 @@ class Ledger:
         self._finish(trial, outcome, detail, tick, score)
         return Decision(number, keep=False, reason=detail or str(outcome))
 
+    @staticmethod
+    def _refusal(lane: int, trial: StoredTrial) -> str:
+        """The reason why a lane's report on a trial is not taken in; empty where it is."""
+        if trial.state.is_finished():
+            return "already closed"
+        return "" if _seat(trial).lane == lane else "runs in another lane now"
+
     def _pruned(self, trial: StoredTrial) -> bool:
         try:
             return self._study.pruner.prune(self._study, trial.frozen)
@@ -380,10 +395,13 @@ class Ledger:
     ) -> None:
         self._trials.end(trial.number, outcome, detail, None if tick is None else tick + 1, score)
         self._checkpoints.forget(trial.number)
+        if outcome is not Outcome.COMPLETED:
+            self._snapshots.forget(trial.number)
 
     def _preempt(self, trial: StoredTrial, detail: str) -> None:
         self._trials.preempt(trial, detail)
         self._checkpoints.forget(trial.number)
+        self._snapshots.forget(trial.number)
 
     def _abort(self) -> str:
         """The reason why the stage must stop, such as too many failed trials; empty while it goes on."""

@@ -33,7 +33,8 @@ class Report:
     detail: str = ""
     step_losses: tuple[float, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Files that the trial leaves behind (snapshots), name to content. They are written before the trial is closed."""
+    """Files that the trial leaves behind (snapshots), name to content: those of this epoch. They are written before
+    anything of the report is."""
 
 
 @dataclass(frozen=True)

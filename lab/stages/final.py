@@ -10,6 +10,7 @@ from lab.errors import RecordError
 from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, task_of
 from lab.record.folder import Record
+from lab.record.snapshots import snapshots_of
 from lab.record.trials import TrialRow
 from lab.spec.folds import Folds
 from lab.spec.plan import Direction
@@ -207,7 +208,7 @@ def _entry(spec: StudySpec, record: Record, plan: Trial, row: TrialRow) -> Run:
     from lab.tasks.task import Task  # as in `run`
 
     role, _, seed = plan.role.partition(":")
-    files = sorted(record.final_folder.glob(f"{row.number:04d}-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]))
+    files = snapshots_of(record.final_folder, row.number)
     leaves_weights = isinstance(task_of(spec), Task) and row.score is not None
     if leaves_weights and len(files) < len(_ends(spec, plan)):
         raise RecordError(

@@ -7,6 +7,7 @@ import numpy as np
 from lab.errors import StudyError
 from lab.lanes.engine import Engine
 from lab.lanes.job import task_of
+from lab.record.checkpoints import Checkpoints
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_trials
 from lab.spec.folds import Folds
@@ -19,6 +20,7 @@ from lab.spec.trial import Outcome
 def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[TrialRow]:
     """Run a job and give its trials back, in the order in which they were planned."""
     engine.run(job)
+    Checkpoints(job.folder, job.stage).clear()  # all trials have ended: nothing goes on from them any more
     rows = read_trials(record, job.stage, spec.store)
     return sorted(rows, key=lambda row: row.plan_index if row.plan_index is not None else row.number)
 

@@ -14,6 +14,7 @@ from lab.lanes.job import make_job, task_of
 from lab.record.artefact import Measured
 from lab.record.folder import Record, write_bytes
 from lab.record.trials import TrialRow
+from lab.spec.snapshot_file import snapshot_file, snapshot_of
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import ensemble, final
@@ -139,7 +140,10 @@ def _train(spec: StudySpec, record: Record, engine: Engine, planned: list[Trial]
 
 def _same_snapshot(file: str, trial: int) -> str:
     """The snapshot of another trial at the end of the same cycle."""
-    return f"{trial:04d}-{file.partition('-')[2]}"
+    place = snapshot_of(file)
+    if place is None:
+        raise RecordError(f"{file[:80]!r}: is no name of a snapshot; restore ensemble.json from a copy")
+    return snapshot_file(trial, place[1])
 
 
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:

@@ -23,6 +23,7 @@ class EpochResult:
     detail: str = ""
     step_losses: tuple[float, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
+    """Snapshots taken in it. They are the record's business from here on: the trainer keeps none of them."""
 
 
 class Trainer(ABC):

@@ -20,6 +20,7 @@ from lab.range_test import smooth, stop_step
 from lab.spec.batch_size import whole_batches
 from lab.spec.exchange import Assignment
 from lab.spec.plan import Training
+from lab.spec.snapshot_file import snapshot_file
 from lab.spec.trial import Outcome
 from lab.tasks.build import build_model
 from lab.tasks.task import Data, Split, Task, defines
@@ -55,12 +56,14 @@ class _Slot:
     """At each step lr, momentum and weight decay."""
     factors: list[tuple[float, ...]]
     """At each step the lr of each parameter group as a multiple of the curve's; empty where there is one group."""
-    snapshot_steps: frozenset[int]
+    snapshots: Mapping[int, str]
+    """The file of the snapshot to be taken, by the step after which it is."""
     own: _Own | None
     """Where each trial has rows of its own; None: it trains on all that are there."""
     step: int = 0
     losses: list[float] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    """Snapshots that no result has handed out yet."""
     frozen: frozenset[str] = frozenset()
     """The parameters that are not trained at present."""
 
@@ -127,12 +130,16 @@ class ModelTrainer(Trainer):
         trial = assignment.trial
         total = trial.epochs * self._steps
         curves = list(zip(*(curve.tolist() for curve in trial.schedule.curves(None, total)), strict=True))
-        ends = frozenset(trial.schedule.cycle_ends(total)) if trial.keep else frozenset()
+        ends = sorted(set(trial.schedule.cycle_ends(total))) if trial.keep else []
+        snapshots = {
+            step: f"{self._training.weights}/{snapshot_file(assignment.number, index)}"
+            for index, step in enumerate(ends)
+        }
         optimizer = build_optimizer(self._training.optimizer, trial.params)
         row, groups = self._models.row(assignment.slot), self._groups
         states = tuple(optimizer.state(row[s.start : s.stop]) for s in groups.segments)
         factors = trial.schedule.group_factors(groups.count, None, total).tolist() if groups.count > 1 else []
-        return _Slot(assignment, optimizer, states, curves, factors, ends, self._own(trial.fold))
+        return _Slot(assignment, optimizer, states, curves, factors, snapshots, self._own(trial.fold))
 
     def _own(self, fold: int | None) -> _Own | None:
         if self._folds is None:
@@ -264,14 +271,14 @@ class ModelTrainer(Trainer):
             else:
                 for step in mine:
                     optimizer.step(step)
-            if i in running.snapshot_steps:
+            if i in running.snapshots:
                 kept.append(running)
             running.step = i + 1
         if steps:
             step_all(optimizers, steps)
         for running in kept:
-            name = f"{self._training.weights}/{running.assignment.number:04d}-{len(running.files)}.safetensors"
-            running.files[name] = pack(models.tensors(running.assignment.slot), {"step": str(running.step - 1)})
+            i = running.step - 1
+            running.files[running.snapshots[i]] = pack(models.tensors(running.assignment.slot), {"step": str(i)})
 
     def _evaluate(self, active: Sequence[int]) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
         self._models.training = False
@@ -302,15 +309,9 @@ class ModelTrainer(Trainer):
             outcome, detail = Outcome.DIVERGED, f"validation loss nan after step {running.step - 1}"
         elif running.finished:
             outcome = Outcome.COMPLETED
-        ended = outcome is not None
-        return EpochResult(
-            slot,
-            metrics,
-            outcome,
-            detail,
-            tuple(running.losses) if ended else (),
-            dict(running.files) if ended and outcome is Outcome.COMPLETED else {},
-        )
+        sound = outcome in (None, Outcome.COMPLETED)
+        files, running.files = running.files if sound else {}, {}
+        return EpochResult(slot, metrics, outcome, detail, () if outcome is None else tuple(running.losses), files)
 
     def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         running = self._slots[slot]
@@ -352,7 +353,7 @@ class ModelTrainer(Trainer):
             raise RecordError(f"what trial {running.assignment.number} had saved is not of the model that it has now")
         for name, tensor in saved.items():
             own[name].copy_(tensor)
-        for name in tensors.keys() - saved.keys() - {"random"}:
+        for name in tensors.keys() - saved.keys() - {"random"}:  # earlier versions held all snapshots back to the end
             running.files[name.removeprefix("file/")] = tensors[name].numpy().tobytes()
         if "random" in tensors:
             self._models.set_random_state(slot, tensors["random"])

@@ -17,9 +17,11 @@ from lab.lanes.lane import Lane, read_checkpoint
 from lab.lanes.local import LocalEngine
 from lab.lanes.output import OutputBudget
 from lab.record.ledger import Ledger
-from lab.spec.plan import TaskRef, Training
+from lab.spec.plan import Job, TaskRef, Training
 from lab.spec.trial import Outcome, Trial
-from tests.lanes.test_engines import job, rows, table
+from lab.stages.job import open_to_cycles
+from lab.training.snapshots import pack
+from tests.lanes.test_engines import SPACE, job, rows, table
 
 TASKS = """
 import sys, torch, weakref
@@ -187,6 +189,77 @@ def test_what_else_is_asked_of_standard_output_is_answered(capfd: pytest.Capture
         with pytest.raises(TypeError, match="write\\(\\) argument must be str, not bytes"):
             sys.stdout.write(b"x")  # type: ignore[arg-type]
     assert capfd.readouterr().out == "as bytes\nby a child\n"
+
+
+def keeping(folder: Path, cycles: int, **changes: Any) -> Job:
+    """A job of one trial, which leaves as many snapshots as it has cycles."""
+    trial = Trial({"max_lr": 0.01, "cycles": cycles, "dropout": 0.1}, seed=0, epochs=6, role="x", keep=True)
+    return job(folder, plan=(trial,), space=open_to_cycles(SPACE, (cycles,)), width=1, **changes)
+
+
+def snapshots(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "final").iterdir()}
+
+
+class Packed(bytes):
+    """A snapshot that is counted while it is in memory."""
+
+    live = most = 0
+
+    def __init__(self, _: bytes) -> None:
+        Packed.live += 1
+        Packed.most = max(Packed.most, Packed.live)
+
+    def __del__(self) -> None:
+        Packed.live -= 1
+
+
+@pytest.mark.parametrize("cycles", [1, 6])
+def test_one_snapshot_of_a_trial_is_in_memory_at_once_however_many_it_leaves(
+    cycles: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pack
+    monkeypatch.setattr("lab.training.trainer.pack", lambda *given: Packed(real(*given)))
+    monkeypatch.setattr(Packed, "most", 0)
+    given = keeping(tmp_path, cycles, checkpoint_s=0.0)
+    ledger = Ledger(given)
+    sizes: list[int] = []
+    monkeypatch.setattr(ledger, "checkpoint", lambda lane, state: sizes.append(len(state)))
+    monkeypatch.setattr("lab.lanes.lane._SAVE_EVERY", 0.0)
+    lane, written = Lane(0, given, ledger), []
+    while lane.tick():
+        written.append(len(list((tmp_path / "final").glob("*"))))
+    ledger.release()
+    assert (Packed.most, Packed.live) == (1, 0)
+    assert written[-1] == cycles
+    assert written == sorted(written), "each is written when it is taken"
+    assert len(set(written)) == (6 if cycles == 6 else 2)
+    assert max(sizes) - min(sizes) < 64, "no checkpoint holds those before it; the clock has more digits"
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_trial_that_is_gone_on_with_has_every_snapshot_with_the_same_bits(saved: bool, tmp_path: Path) -> None:
+    whole, split = (keeping(tmp_path / name, 3) for name in ("a", "b"))
+    LocalEngine(1, lambda progress: True).run(whole)
+    ledger = Ledger(split)
+    lane = Lane(0, split, ledger)
+    for _ in range(3):
+        lane.tick()
+    if saved:
+        lane.save()
+    for _ in range(2):  # to the second snapshot: past what was saved
+        lane.tick()
+    ledger.release()
+    before = snapshots(tmp_path / "b")
+    assert sorted(before) == ["0000-0.safetensors", "0000-1.safetensors"]
+    ledger = Ledger(split)
+    assert snapshots(tmp_path / "b") == before, "they are those of a trial that runs"
+    lane = Lane(0, split, ledger)
+    while lane.tick():
+        pass
+    ledger.release()
+    assert snapshots(tmp_path / "b") == snapshots(tmp_path / "a")
+    assert len(snapshots(tmp_path / "b")) == 3
 
 
 @pytest.mark.parametrize("content", [None, b"", b"junk", b"\0" * 64])

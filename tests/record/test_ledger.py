@@ -185,13 +185,6 @@ def test_a_report_from_a_lane_that_lost_the_trial_is_not_taken(job: Job):
     assert _optuna_study(job).trials[0].intermediate_values == {}
 
 
-def test_files_are_written_before_the_trial_is_closed(job: Job):
-    ledger = Ledger(job)
-    ledger.next(0, 0, (0,))
-    ledger.report(0, 0, (_report(0, 3, 0.5, Outcome.COMPLETED, files={"final/0-0.bin": b"weights"}),))
-    assert (job.folder / "final" / "0-0.bin").read_bytes() == b"weights"
-
-
 def test_losses_are_kept_short_and_finite_and_metrics_as_precise_as_the_score(job: Job):
     ledger = Ledger(job)
     ledger.next(0, 0, (0, 1))

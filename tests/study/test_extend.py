@@ -64,8 +64,6 @@ def stored(record: Record, **changes: Any) -> StudySpec:
 def test_more_trials_are_added_to_those_there_are(copy: Record):
     old = read_trials(copy, "explore")
     conclusion = read_json(copy.artefact_path("ensemble"))
-    for name in ("explore-7", "confirm-7", "confirm-moved-3", "final-7"):
-        (copy.folder / "lanes" / f"{name}.safetensors").write_text("old")
     done = lab("study", "extend", copy.folder, "--trials", "+4", "--set", "space.dropout.high=0.6")
     assert done.returncode == 0, done.stderr
     rows = read_trials(copy, "explore")
@@ -79,11 +77,18 @@ def test_more_trials_are_added_to_those_there_are(copy: Record):
     assert read_json(aside / "ensemble.json") == conclusion
     assert list((aside / "final").glob("*.safetensors"))
     assert (copy.folder / "report.html").exists()
-    left = [p.name for p in (copy.folder / "lanes").glob("*.safetensors") if "old" in p.read_text("latin-1")]
-    assert left == ["explore-7.safetensors"], "trials of other numbers' would go on from what these had saved"
+    assert not list((copy.folder / "lanes").glob("*.safetensors")), "every stage has ended"
     assert Study.open(copy.folder).spec.space["dropout"].high == 0.6  # type: ignore[union-attr]
     kept = {path.name for path in copy.final_folder.glob("*.safetensors")}
     assert kept == {name for run in read_json(copy.artefact_path("final"))["runs"] for name in run["snapshots"]}
+
+
+def test_trials_of_other_numbers_do_not_go_on_from_what_lanes_had_saved(copy: Record):
+    names = [f"{name}.safetensors" for name in ("explore-7", "confirm-7", "confirm-moved-3", "final-7")]
+    for name in names:
+        (copy.folder / "lanes" / name).touch()
+    extend(copy, stored(copy, search={**stored(copy).search.model_dump(), "trials": 9}))
+    assert [path.name for path in (copy.folder / "lanes").glob("*.safetensors")] == names[:1]
 
 
 def _content(folder: Path) -> dict[str, bytes]:

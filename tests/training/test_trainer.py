@@ -74,6 +74,11 @@ def _run(trainer: ModelTrainer, slot: int) -> list[EpochResult]:
     return found
 
 
+def _files(results: list[EpochResult]) -> dict[str, bytes]:
+    """What all epochs have handed out, in its order."""
+    return {name: content for result in results for name, content in result.files.items()}
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("cut", [1, 2, 3])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(path: str, cut: int):
@@ -94,7 +99,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(path: str, cut: int):
     second.stop(1)
     second.restore(assignment, tensors, meta)
     assert before + _run(second, 1) == expected
-    assert len(expected[-1].files) == 3
+    assert list(_files(expected)) == [f"final/0003-{i}.safetensors" for i in range(3)]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -139,14 +144,44 @@ def test_snapshots_are_the_weights_right_after_the_last_step_of_a_cycle(path: st
     trainer = _trainer(path, width=1)
     trainer.start(_assignment(7, 0, schedule, keep=True))
     trainer._slots[0].optimizer = Noted()
-    (*_, last) = _run(trainer, 0)
+    files = _files(_run(trainer, 0))
     ends = schedule.cycle_ends(4 * STEPS)
-    assert list(last.files) == [f"final/0007-{i}.safetensors" for i in range(len(ends))]
-    for step, content in zip(ends, last.files.values(), strict=True):
+    assert list(files) == [f"final/0007-{i}.safetensors" for i in range(len(ends))]
+    for step, content in zip(ends, files.values(), strict=True):
         found = unpack(content, "x")
         names = [name for name, _ in build_model(Blobs(), {}, 0).named_parameters()]
         assert torch.equal(torch.cat([found[name].flatten() for name in names]), rows[step])
         assert "1.running_mean" in found
+
+
+def test_a_snapshot_is_handed_out_with_its_epoch_and_not_kept():
+    schedule = Snapshot(max_lr=0.05, cycles=3)
+    trainer = _trainer("stacked", width=1)
+    trainer.start(_assignment(0, 0, schedule, keep=True))
+    for epoch in range(4):
+        (result,) = trainer.epoch()
+        ends = [end for end in schedule.cycle_ends(4 * STEPS) if end // STEPS == epoch]
+        assert len(result.files) == len(ends)
+        saved = trainer.save(0)
+        assert saved is not None
+        assert {name.partition("/")[0] for name in saved[0]} == {"model", "optimizer"}
+
+
+def test_snapshots_that_an_earlier_version_kept_in_a_checkpoint_are_handed_out():
+    assignment = _assignment(3, 0, Snapshot(max_lr=0.05, cycles=4), keep=True)
+    whole, first, second = (_trainer("stacked", width=1) for _ in range(3))
+    for trainer in (whole, first):
+        trainer.start(assignment)
+    expected = _run(whole, 0)
+    results = [first.epoch()[0] for _ in range(2)]
+    saved = first.save(0)
+    assert saved is not None
+    kept = {f"file/{name}": torch.frombuffer(bytearray(c), dtype=torch.uint8) for name, c in _files(results).items()}
+    assert len(kept) == 2
+    second.restore(assignment, saved[0] | kept, saved[1])
+    rest = _run(second, 0)
+    assert _files(rest) == _files(expected)
+    assert [r.metrics for r in rest] == [r.metrics for r in expected[2:]]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -169,7 +204,7 @@ def test_slots_updated_together_train_as_one_by_one(path: str, kind: str, monkey
 def test_nothing_is_kept_unless_it_was_asked_for():
     trainer = _trainer("stacked")
     trainer.start(_assignment(0, 0, Snapshot(max_lr=0.05, cycles=2)))
-    assert _run(trainer, 0)[-1].files == {}
+    assert _files(_run(trainer, 0)) == {}
 
 
 @pytest.mark.parametrize("path", PATHS)
