@@ -69,7 +69,12 @@ def test_every_trial_is_exported_as_it_was(studies: Path):
     assert_frame_equal(pd.read_csv(studies / "now.csv")[list(recorded.columns)], recorded, check_exact=True)
 
 
-def test_predictions_are_those_of_then(studies: Path):
+@pytest.mark.parametrize("pruned", [False, True])
+def test_predictions_are_those_of_then(studies: Path, pruned: bool):
+    if pruned:
+        weights = set(studies.glob("finished/final/*"))
+        run("study", "prune", studies / "finished", "--trust")
+        assert set(studies.glob("finished/final/*")) < weights
     now = run("predict", studies / "finished", "--input", studies / "new.csv")
     assert_frame_equal(
         pd.read_csv(io.StringIO(now)), pd.read_csv(STUDIES / "predictions.csv"), check_exact=False, rtol=0, atol=1e-4

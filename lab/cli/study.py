@@ -249,6 +249,19 @@ def report(folder: Folder, trust: Trust = False) -> None:
     say(write_report(study.spec, study.record))
 
 
+@app.command()
+def prune(
+    folder: Folder,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed, and delete nothing.")] = False,
+    trust: Trust = False,
+) -> None:
+    """Delete the weights of a finished study that what it hands out does not need, and say what that frees."""
+    from lab.study.prune import prune
+    from lab.study.study import Study
+
+    prune(Study.open(folder, trust=trust), say, dry_run)
+
+
 @app.command("list")
 def list_(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where studies lie.")] = Path("runs"),

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab.errors import RecordError
-from lab.record.folder import read_bytes, write_bytes
+from lab.record.folder import Record, read_bytes, write_bytes
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of all stages in the folder where lanes leave them."""
+    return sorted(path for path in folder.glob("*.safetensors") if path.is_file())
 
 
 class Checkpoints:
     """The checkpoints of a stage's lanes in a study folder."""
 
     def __init__(self, folder: Path, stage: str) -> None:
-        self._folder, self._stage = folder / "lanes", stage
+        self._folder, self._stage = Record(folder).lanes_folder, stage
 
     def write(self, lane: int, state: bytes) -> None:
         """Keep a lane's latest checkpoint."""

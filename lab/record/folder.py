@@ -193,6 +193,11 @@ class Record:
         return self.folder / "refit"
 
     @property
+    def lanes_folder(self) -> Path:
+        """The folder of what lanes save while a stage runs."""
+        return self.folder / "lanes"
+
+    @property
     def data_folder(self) -> Path:
         """The folder in which a task keeps what is costly to read again. It may be deleted at any time."""
         return self.folder / "data"
@@ -250,8 +255,8 @@ class Record:
             yield
 
     def _sweep(self) -> None:
-        written = ("", "lanes", self.final_folder.name, self.refit_folder.name, self.data_folder.name)
-        for path in (path for name in written for path in (self.folder / name).glob(f"*{UNFINISHED}")):
+        written = (self.folder, self.lanes_folder, self.final_folder, self.refit_folder, self.data_folder)
+        for path in (path for folder in written for path in folder.glob(f"*{UNFINISHED}")):
             with contextlib.suppress(OSError):  # it is finished just now, or another user's
                 if time.time() - path.lstat().st_mtime > _STALE_S:
                     path.unlink()

@@ -16,8 +16,8 @@ from lab.spec.snapshot_file import snapshot_of
 
 def snapshots_in(folder: Path) -> list[tuple[int, Path]]:
     """The snapshots in a folder with their trials' numbers, each trial's in the order in which they were taken."""
-    found = [(place, path) for path in folder.glob("*.safetensors") if (place := snapshot_of(path.name)) is not None]
-    return [(trial, path) for (trial, _), path in sorted(found)]
+    named = ((snapshot_of(path.name), path) for path in folder.glob("*.safetensors") if path.is_file())
+    return [(place[0], path) for place, path in sorted((place, path) for place, path in named if place)]
 
 
 def snapshots_of(folder: Path, trial: int) -> list[Path]:

@@ -14,6 +14,7 @@ from lab.record.spec_file import dump_spec
 from lab.record.trials import read_trials
 from lab.spec.study import StudySpec, parse_spec
 from lab.study.extend import extend
+from lab.study.prune import prune
 from lab.study.study import Study
 from tests.small import lab, small
 
@@ -64,6 +65,7 @@ def stored(record: Record, **changes: Any) -> StudySpec:
 def test_more_trials_are_added_to_those_there_are(copy: Record):
     old = read_trials(copy, "explore")
     conclusion = read_json(copy.artefact_path("ensemble"))
+    prune(Study.open(copy.folder), str)  # nothing that is made anew needs what is gone
     done = lab("study", "extend", copy.folder, "--trials", "+4", "--set", "space.dropout.high=0.6")
     assert done.returncode == 0, done.stderr
     rows = read_trials(copy, "explore")
