@@ -14,7 +14,7 @@ from lab.record.snapshots import snapshots_of
 from lab.record.trials import TrialRow
 from lab.spec.folds import Folds
 from lab.spec.plan import Direction
-from lab.spec.space import Params
+from lab.spec.space import Params, ends
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import bounds, confirm, explore, race, short_trials
@@ -234,7 +234,19 @@ def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
         before = confirm.trials_at_most(spec) + short_trials.at_most(spec)
         runs += runs_at_most(spec) - final.seeds + _unsearched_runs(spec, before)
     shorter = final.seeds if shorter_epochs(spec) else 0
-    return Trainings(runs + shorter, runs * final.epochs + shorter * shorter_epochs(spec))
+    return Trainings(
+        runs + shorter,
+        runs * final.epochs + shorter * shorter_epochs(spec),
+        snapshots=runs + shorter + snapshots_more(spec),
+    )
+
+
+def snapshots_more(spec: StudySpec) -> int:
+    """Snapshots that cyclical runs leave beyond one for each, at most."""
+    searched = ends(spec.space["cycles"]) if "cycles" in spec.space else ()
+    most = max(map(int, searched), default=1)
+    cycles = spec.final.snapshots if isinstance(spec.final.snapshots, int) else most
+    return spec.final.cyclical_seeds * (cycles - 1)
 
 
 def _headline(artefact: Final) -> str:

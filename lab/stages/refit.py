@@ -148,7 +148,7 @@ def _same_snapshot(file: str, trial: int) -> str:
 
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
     runs = spec.final.seeds + spec.final.cyclical_seeds if spec.final.refit else 0
-    return Trainings(runs, runs * spec.final.epochs)
+    return Trainings(runs, runs * spec.final.epochs, snapshots=runs + final.snapshots_more(spec) if runs else 0)
 
 
 def _headline(artefact: Refitted) -> str:

@@ -32,6 +32,8 @@ class Trainings(NamedTuple):
     """Epochs of all trainings together."""
     steps: int = 0
     """Optimizer steps of trainings that are counted in steps, all of them together."""
+    snapshots: int = 0
+    """Snapshots that all of them leave, at most: each has the size of a model's weights."""
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 
 from lab.errors import TaskError
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes, whole_batches
+from lab.spec.points import template_params
 from lab.spec.study import StudySpec
 from lab.study import undecided
 from lab.study.budget import divided
 from lab.study.cost import trainings
 from lab.study.data import check_folds
 from lab.study.pace import pace_of
+from lab.study.size import shown
 from lab.study.study import hyperparameter_doubts
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.description import Description
@@ -44,7 +47,7 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     lines += [f"space    {line}" for line in undecided.lines(spec, load=probe)]
     if spec.search.objective == "auto":
         lines.append("search   trials are ranked by the metric, or by the loss where few validation rows tell")
-    lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs, _) in by_stage.items() if n]
+    lines += [f"{stage:8} {n:5} trainings, {epochs:6} epochs" for stage, (n, epochs, *_) in by_stage.items() if n]
     total = sum(of_stage.trainings for of_stage in by_stage.values())
     epochs = sum(of_stage.epochs for of_stage in by_stage.values())
     steps = None
@@ -58,8 +61,25 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")
         return lines
+    spec = spec.model_copy(update={"task": replace(spec.task, opened=load_task(spec.task))})  # its data are read once
     lines += [f"warning  {doubt}" for doubt in hyperparameter_doubts(spec)]
+    lines += _on_disk(spec, sum(of_stage.snapshots for of_stage in by_stage.values()))
     return [*lines, *_probed(spec)]
+
+
+def _on_disk(spec: StudySpec, snapshots: int) -> list[str]:
+    """The space that weights will take, by a model from the middle of the space."""
+    from lab.tasks.build import build_model
+    from lab.tasks.task import Task
+    from lab.training.snapshots import size_in_bytes
+
+    task = load_task(spec.task)
+    if not isinstance(task, Task):
+        return []
+    examples = task.model_input(task.data("train")[0][:3])
+    size = size_in_bytes(build_model(task, template_params(spec.space, {BATCH_SIZE: spec.batch_size}), 0, examples))
+    what = f"up to {snapshots} snapshots of {shown(size)} each"
+    return [f"disk     about {shown(snapshots * size)}: {what}, until lab study prune deletes what was not chosen"]
 
 
 def _described(spec: StudySpec) -> Description:

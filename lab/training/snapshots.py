@@ -36,6 +36,11 @@ def check_packable(module: nn.Module) -> None:
             ) from error
 
 
+def size_in_bytes(module: nn.Module) -> int:
+    """The bytes of a model's weights and buffers, which a snapshot holds."""
+    return sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
+
+
 def unpack(content: bytes, source: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file.
 

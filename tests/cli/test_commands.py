@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ HELP = (
     ["study", "report"],
     ["study", "list"],
     ["study", "export"],
+    ["study", "prune"],
     ["predict"],
     ["task", "list"],
     ["doctor"],
@@ -109,6 +111,8 @@ def test_check_probes_a_users_task() -> None:
     assert done.returncode == 0, done.stderr
     assert "milliseconds per trial and step: sequential x 1" in done.stdout
     assert "on one lane of this machine" in done.stdout
+    size = 4 * (30 * 64 + 64 + 4 * 64 + 64 * 2 + 2) + 8
+    assert re.search(rf"^disk     about .* kB: up to \d+ snapshots of {size / 1e3:.1f} kB each", done.stdout, re.M)
 
 
 def test_doctor_says_what_is_there_and_fails_where_nothing_could_be_written() -> None:

@@ -10,6 +10,7 @@ import pytest
 from lab.spec.study import parse_spec
 from lab.stages import bounds
 from lab.stages.bounds import Bounds
+from lab.stages.stage import Trainings
 from lab.study.cost import trainings
 from lab.study.study import Study
 from tests.small import small
@@ -57,4 +58,4 @@ def test_a_batch_size_that_is_not_searched_is_not_tested(tmp_path: Path) -> None
 
 def test_every_optimizer_costs_its_range_tests() -> None:
     space = {"max_lr": {"from": "bounds"}, "optimizer": {"choice": ["sgd", "adamw"]}}
-    assert trainings(parse_spec(small(space=space, bounds=BOUNDS)), None)["bounds"] == (4, 0, 4 * 60)
+    assert trainings(parse_spec(small(space=space, bounds=BOUNDS)), None)["bounds"] == Trainings(4, 0, 4 * 60)

@@ -14,6 +14,7 @@ from lab.record.trials import read_trials
 from lab.spec.study import parse_spec
 from lab.stages import bounds, short_trials
 from lab.stages.bounds import Bounds
+from lab.stages.stage import Trainings
 from lab.study.cost import trainings
 from lab.study.study import Study
 from tests.small import small, small_spec
@@ -124,12 +125,12 @@ def test_they_are_trained_with_the_specs_optimizer_where_several_are_searched(tm
 def test_they_take_no_more_than_a_quarter_of_the_search(trials: int, seeds: int) -> None:
     spec = small_spec(search={"trials": trials, "epochs": 6})
     assert short_trials.at_most(spec) == 7 * seeds, "with two rates beyond an end"
-    assert trainings(spec, None)["bounds"] == (TESTS + 7 * seeds, 7 * seeds * 6, TESTS * 60)
+    assert trainings(spec, None)["bounds"] == Trainings(TESTS + 7 * seeds, 7 * seeds * 6, TESTS * 60)
 
 
 def test_a_study_without_a_range_test_has_none() -> None:
     spec = small_spec(space={"max_lr": {"low": 1e-3, "high": 0.1, "log": True}}, bounds={"trial_seeds": 3})
-    assert trainings(spec, None)["bounds"] == (0, 0, 0)
+    assert trainings(spec, None)["bounds"] == Trainings(0, 0)
 
 
 def test_controls_for_the_whole_studys_cost_count_them() -> None:
