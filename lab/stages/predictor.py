@@ -23,10 +23,13 @@ from lab.tasks.build import build_model
 from lab.tasks.checks import tried
 from lab.tasks.load import load_task
 from lab.tasks.task import Given, Kind, Task
+from lab.training.device import pick_device, to_device
 from lab.training.ensemble import scores, weighted, with_temperature
+from lab.training.evaluation import examples_at_once
+from lab.training.memory import out_of_memory
 from lab.training.snapshots import load_weights
 
-_BATCH = 1024
+_MOST_EXAMPLES = 1024
 
 
 @torch.no_grad()
@@ -44,15 +47,27 @@ def member_outputs(task: Task, weights: Path, params: Params, x: Tensor) -> Tens
 
 @torch.no_grad()
 def model_outputs(task: Task, model: nn.Module, x: Tensor) -> Tensor:
-    """What a model predicts for inputs [n, ...]; see `member_outputs`."""
+    """What a model predicts for inputs [n, ...], on the host; see `member_outputs`. It is computed on the GPU where
+    there is one, unless its memory is short."""
     model.eval()
     if all(p.dtype != torch.float64 for p in model.parameters()):
         x = _narrow(x)
-    batches = (task.model_input(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH))
-    output = torch.cat([_call(model, batch) for batch in batches])
+    device = pick_device("auto")
+    try:
+        output = _computed(task, model, x, device)
+    except Exception as error:
+        if device.type == "cpu" or not out_of_memory(error):
+            raise
+        output = _computed(task, model, x, torch.device("cpu"))
     # A temperature divides their logarithms, so unlikely classes must not all have become nothing.
     wide = output if task.kind == "regression" else output.double()
     return tried(f"{type(task).__name__}.predict", lambda: task.predict(wide))
+
+
+def _computed(task: Task, model: nn.Module, x: Tensor, device: torch.device) -> Tensor:
+    model.to(device)
+    size = min(_MOST_EXAMPLES, examples_at_once(x, 1))
+    return torch.cat([_call(model, task.model_input(to_device(part, device))).cpu() for part in torch.split(x, size)])
 
 
 def mean_prediction(task: Task, folder: Path, members: Sequence[Member], x: Tensor, temperature: float) -> Tensor:

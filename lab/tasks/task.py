@@ -22,6 +22,7 @@ from lab.errors import TaskError
 from lab.spec.space import Value
 from lab.spec.trial import Trial
 from lab.tasks.description import Description
+from lab.tasks.reading import reads
 from lab.tasks.undecided import Undecided
 
 Split: TypeAlias = Literal["train", "valid", "test"]
@@ -115,6 +116,11 @@ class Task(ABC):
     """What holds for options of `undecided` that no trial of a study says, where that is not the first value of each:
     the study was begun before they were tried. Set by whoever runs it."""
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "data" in vars(cls):
+            cls.data = reads(cls.data)  # type: ignore[assignment, method-assign]
+
     @abstractmethod
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         """A fresh model; `params` are the trial's hyperparameters, of which it uses those it knows."""
@@ -127,7 +133,11 @@ class Task(ABC):
 
     @abstractmethod
     def data(self, split: Split) -> Data:
-        """Inputs [n, ...] and targets [n, ...] of a split; the same whenever it is asked."""
+        """Inputs [n, ...] and targets [n, ...] of a split; the same whenever it is asked.
+
+        A `Dataset`, an `IterableDataset` that ends, or a `DataLoader` may be given instead: it is read into tensors
+        once, in the order of its data set.
+        """
 
     def fold_of_rows(self) -> Sequence[int] | NDArray[np.int64] | None:
         """The fold, from 0 on, of each training row and, behind them, of each validation row, which are fold 0; None:

@@ -1,0 +1,105 @@
+"""Splits that a task gives as PyTorch's users have them, a data set or a loader, read into tensors once.
+
+Shapes: n examples, b examples of a batch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, default_collate
+
+from lab.errors import TaskError
+
+Read: TypeAlias = "tuple[Tensor, Tensor]"
+_BATCH = 256
+_KEPT = "_read_splits"
+"""Under what a task keeps what it has read."""
+
+
+class _Kept(dict[tuple[str, Any], Read]):
+    """Splits by the method that gave them; they do not travel with the task, whose new place reads them again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Kept, ()
+
+
+def reads(data: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A task's `data`, whose data sets and loaders are read into tensors."""
+
+    @functools.wraps(data)
+    def read(self: Any, split: Any) -> Any:
+        kept = vars(self).setdefault(_KEPT, _Kept())
+        key = data.__qualname__, split
+        if key in kept:
+            return kept[key]
+        given = data(self, split)
+        if not _is_set(given):
+            return given
+        kept[key] = as_tensors(given, f"{type(self).__name__}.data({split!r})")
+        return kept[key]
+
+    return read
+
+
+def as_tensors(given: Any, where: str) -> Read:
+    """Inputs [n, ...] and targets [n, ...] of a `Dataset`, an `IterableDataset` that ends, a `DataLoader`, or a data
+    set of Hugging Face in PyTorch's format with two columns. Examples come in the order of their data set, also from a
+    loader that shuffles: every process must see the same, and training shuffles by itself.
+
+    Raises:
+        TaskError: it gives nothing, no pairs, or examples of several shapes.
+    """
+    loader: Iterable[Any] = _ordered(given) if isinstance(given, DataLoader) else _batches(given)
+    inputs: list[Tensor] = []
+    targets: list[Tensor] = []
+    try:
+        for batch in loader:
+            x, y = _pair(batch, where)
+            inputs.append(x)
+            targets.append(y)
+    except TaskError:
+        raise
+    except Exception as error:  # a user's code, and its workers
+        said = (str(error) or type(error).__name__).strip().splitlines()[-1]
+        raise TaskError(f"{where}: reading stopped after {sum(map(len, inputs))} examples ({said})") from error
+    if not inputs:
+        raise TaskError(f"{where}: gives no example")
+    shapes = sorted({tuple(x.shape[1:]) for x in inputs})
+    if len(shapes) > 1:
+        raise TaskError(f"{where}: inputs have {len(shapes)} shapes, {shapes[0]} and {shapes[-1]} among them; pad them")
+    return torch.cat(inputs), torch.cat(targets)
+
+
+def _is_set(given: Any) -> bool:
+    return isinstance(given, (Dataset, DataLoader)) or hasattr(given, "with_format")
+
+
+def _ordered(loader: DataLoader[Any]) -> DataLoader[Any]:
+    if not isinstance(loader.sampler, RandomSampler) or loader.batch_size is None:
+        return loader
+    return DataLoader(loader.dataset, loader.batch_size, num_workers=loader.num_workers, collate_fn=loader.collate_fn)
+
+
+def _batches(given: Any) -> Iterator[Any]:
+    """Examples in their order, collated as PyTorch's loaders do."""
+    examples = iter(given) if isinstance(given, IterableDataset) else (given[i] for i in range(len(given)))
+    batch: list[Any] = []
+    for example in examples:
+        batch.append(example)
+        if len(batch) == _BATCH:
+            yield default_collate(batch)
+            batch = []
+    if batch:
+        yield default_collate(batch)
+
+
+def _pair(batch: Any, where: str) -> Read:
+    values = list(batch.values()) if isinstance(batch, dict) else batch
+    if not isinstance(values, (list, tuple)) or len(values) != 2 or not all(isinstance(v, Tensor) for v in values):
+        raise TaskError(f"{where}: must give pairs of an input and a target, as tensors or numbers")
+    return values[0], values[1]

@@ -1,0 +1,118 @@
+"""Data sets and loaders as PyTorch's users have them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from lab.errors import TaskError
+from lab.tasks.checks import check_data, check_task
+from lab.tasks.task import Task
+
+X, Y = torch.randn(300, 4, generator=torch.Generator().manual_seed(0)), torch.arange(300) % 2
+
+
+class Given(Task):
+    """Whatever data it is made with."""
+
+    def __init__(self, given: Any) -> None:
+        self._given = given
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return nn.Linear(4, 2)
+
+    def data(self, split: Any) -> Any:
+        return self._given
+
+
+class _Mapped(Dataset[Any]):
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return X[index], int(Y[index])
+
+
+class _Named(_Mapped):
+    def __getitem__(self, index: int) -> Any:
+        return {"pixels": X[index], "label": int(Y[index])}
+
+
+class _Stream(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return zip(X, Y.tolist(), strict=True)
+
+
+class _Broken(_Mapped):
+    def __getitem__(self, index: int) -> Any:
+        if index == 270:
+            raise OSError("disk gone")
+        return super().__getitem__(index)
+
+
+class _Ragged(_Mapped):
+    def __getitem__(self, index: int) -> Any:
+        return X[index, : 4 if index < 256 else 3], 0
+
+
+class _Empty(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [(X, Y), TensorDataset(X, Y), _Mapped(), _Named(), _Stream(), DataLoader(_Mapped(), batch_size=7)],
+    ids=["tensors", "tensor set", "map", "named", "stream", "loader"],
+)
+def test_every_form_gives_the_same_tensors(given: Any):
+    x, y = Given(given).data("train")
+    assert torch.equal(x, X)
+    assert torch.equal(y, Y)
+    check_task(Given(given), {})
+
+
+def test_a_loader_that_shuffles_gives_the_order_of_its_data_set():
+    """Each lane reads for itself, and all must see the same."""
+    task = Given(DataLoader(TensorDataset(X, Y), batch_size=32, shuffle=True, drop_last=True))
+    assert torch.equal(task.data("train")[0], X)
+
+
+def test_what_a_subclass_makes_of_it_stays():
+    class Doubled(Given):
+        def data(self, split: Any) -> Any:
+            x, y = super().data(split)
+            return 2 * x, y
+
+    task = Doubled(_Mapped())
+    assert all(torch.equal(task.data("valid")[0], 2 * X) for _ in range(2))
+
+
+def test_what_was_read_does_not_travel_with_the_task():
+    task = Given(TensorDataset(X, Y))
+    before = len(pickle.dumps(task))
+    task.data("train")
+    assert len(pickle.dumps(task)) < before + 200
+    assert torch.equal(pickle.loads(pickle.dumps(task)).data("train")[0], X)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (_Empty(), r"Given\.data\('train'\): gives no example"),
+        (_Broken(), r"Given\.data\('train'\): reading stopped after 256 examples \(disk gone\)"),
+        (_Ragged(), r"inputs have 2 shapes, \(3,\) and \(4,\) among them; pad them"),
+        (TensorDataset(X), r"must give pairs of an input and a target"),
+        (DataLoader(_Broken(), num_workers=1, batch_size=64), r"reading stopped after 256 examples \("),
+    ],
+    ids=["empty", "breaks", "ragged", "alone", "worker"],
+)
+def test_what_cannot_be_read_is_said_in_a_line(given: Any, message: str):
+    with pytest.raises(TaskError, match=message):
+        check_data(Given(given), "train")
