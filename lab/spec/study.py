@@ -115,7 +115,9 @@ class SearchSpec(Section):
     max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     objective: Literal["metric", "loss", "auto"] = "metric"
     """What search and confirmation rank trials by: the task's metric, or the validation loss. `auto` is replaced before
-    the study starts: by the loss where the metric's steps are coarser than what it is to tell apart."""
+    the study starts: by the loss where the metric's steps are coarser than what it is to tell apart. It is not the
+    default: on ten splits of wine and breast cancer the loss of what was handed over was 35 and 9 % higher by it, its
+    accuracy the same (`reports/outcome`)."""
 
     @property
     def concurrency(self) -> int:

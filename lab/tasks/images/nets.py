@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from lab.errors import SpecError, TaskError, nearest
+from lab.errors import SpecError, TaskError, install_extra, nearest
 from lab.tasks.images.options import LIBRARIES, check_net
 
 
@@ -37,7 +37,7 @@ def check_library(name: str) -> None:
     try:
         names = _torchvisions() if library == "torchvision" else _timms()
     except ImportError:
-        raise SpecError("task.model", f"'{name}' needs: pip install {library}") from None
+        raise SpecError("task.model", f"'{name}' needs: {install_extra('pretrained')}") from None
     elsewhere = library == "timm" and ":" in rest  # on the Hub or in a folder: who builds it will see
     if rest.partition(".")[0] not in names and rest not in names and not elsewhere:
         raise SpecError("task.model", f"'{name}' is unknown{nearest(rest, names)}")

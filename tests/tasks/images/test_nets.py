@@ -69,7 +69,7 @@ def test_unknown_nets_are_refused(name: str, message: str):
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_a_library_that_is_not_there_is_named(library: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(SpecError, match=f"task.model: '{library}:x' needs: pip install {library}"):
+    with pytest.raises(SpecError, match=rf"task\.model: '{library}:x' needs: pip install 'onecycle-lab\[pretrained\]'"):
         build(f"{library}:x", 3, 4, 0.0)
 
 
