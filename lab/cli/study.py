@@ -222,6 +222,21 @@ def status(
 
 
 @app.command()
+def show(
+    folder: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    trust: Trust = False,
+) -> None:
+    """What a study has found: the best setup, what it is worth, what is handed out, what matters, what to do next."""
+    from lab.record.artefact import to_json
+    from lab.report.summary import summary_lines
+    from lab.study.study import Study
+
+    found = Study.open(folder, trust=trust).result.summary
+    say(json.dumps(to_json(found), indent=1) if as_json else "\n".join(summary_lines(found)))
+
+
+@app.command()
 def dashboard(
     folder: Folder,
     port: Annotated[int, typer.Option(min=0, max=65535, help="On this machine only; 0: any that is free.")] = 8080,

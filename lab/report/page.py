@@ -15,20 +15,18 @@ from lab.errors import RecordError, plain
 from lab.record.folder import Record, write_bytes
 from lab.record.spec_file import dump_spec
 from lab.record.trials import TrialRow, failures, read_trials
+from lab.report.artefacts import Artefacts
 from lab.report.search_gain import search_gain
+from lab.report.summary import better_than_handed_out
 from lab.report.verdict import verdict
 from lab.schedules import Schedule
 from lab.spec.space import ends
 from lab.spec.study import StudySpec
-from lab.stages import STAGES, bounds, confirm, ensemble, explain, explore, final, refit
 from lab.stages.bounds import Bounds
 from lab.stages.confirm import Confirmed
-from lab.stages.ensemble import Baseline, ChosenEnsemble, Ensembled
-from lab.stages.explain import Explained, Withheld
+from lab.stages.ensemble import ChosenEnsemble, Ensembled
 from lab.stages.explore import Explored
-from lab.stages.final import Final
 from lab.stages.refit import Refitted
-from lab.stages.stage import Skipped
 from lab.tasks.beside import Beside
 
 try:
@@ -39,50 +37,6 @@ except ImportError:  # a machine without plotly still gets its page
     get_plotlyjs = None
 
 _TOP = 5
-
-
-@dataclass(frozen=True)
-class _Artefacts:
-    """What the stages left, each None where it has not run yet or was skipped."""
-
-    bounds: Bounds | None
-    explore: Explored | None
-    explain: Explained | Withheld | None
-    confirm: Confirmed | None
-    final: Final | None
-    ensemble: Ensembled | None
-    refit: Refitted | None
-    skipped: dict[str, str]
-    """Why, by stage."""
-
-    @classmethod
-    def of(cls, record: Record) -> _Artefacts:
-        left = {stage.name: stage.read(record) for stage in STAGES}
-        return cls(
-            bounds.STAGE.if_any(record),
-            explore.STAGE.if_any(record),
-            explain.STAGE.if_any(record),
-            confirm.STAGE.if_any(record),
-            final.STAGE.if_any(record),
-            ensemble.STAGE.if_any(record),
-            refit.STAGE.if_any(record),
-            {name: artefact.skipped for name, artefact in left.items() if isinstance(artefact, Skipped)},
-        )
-
-    @property
-    def handed(self) -> Refitted | ChosenEnsemble | None:
-        """What is handed out, on the test split."""
-        return self.refit or (self.ensemble.chosen if self.ensemble else None)
-
-    @property
-    def lacks(self) -> tuple[str, ...]:
-        """What could not be made beside the models."""
-        return tuple(line for stage in (self.ensemble, self.refit) if stage for line in stage.lacks)
-
-    @property
-    def explained(self) -> Explained | None:
-        """The forest's view, where there was enough to fit one."""
-        return self.explain if isinstance(self.explain, Explained) else None
 
 
 def write_report(spec: StudySpec, record: Record) -> Path:
@@ -98,7 +52,7 @@ def write_report(spec: StudySpec, record: Record) -> Path:
 
 def render(spec: StudySpec, record: Record) -> str:
     """The page as a string."""
-    artefacts = _Artefacts.of(record)
+    artefacts = Artefacts.of(record)
     if artefacts.explore is None:
         raise RecordError(f"{record.folder}: stage 'explore' is not complete; there is nothing to report yet")
     rows = read_trials(record, "explore", spec.store)
@@ -116,7 +70,7 @@ def render(spec: StudySpec, record: Record) -> str:
         data=record.task(),
         extended=len(list(record.folder.glob("before-*-trials*"))),
         verdict=verdict(artefacts.explained, record.folder) if artefacts.explained else None,
-        beaten_by=_beaten_by(artefacts, artefacts.explore.direction),
+        beaten_by=better_than_handed_out(artefacts),
         strayed=_strayed(spec, artefacts.bounds, artefacts.confirm),
         bounds=artefacts.bounds,
         short_trainings=_short_trainings(spec, artefacts.bounds),
@@ -138,27 +92,6 @@ def render(spec: StudySpec, record: Record) -> str:
         best_rows=_best(rows, artefacts.explore.direction)[:_TOP],
         param_names=list(spec.space),
     )
-
-
-@dataclass(frozen=True)
-class _Better:
-    """Another way that did better on the test split than what is handed out."""
-
-    name: str
-    score: float
-    baseline: bool
-
-
-def _beaten_by(artefacts: _Artefacts, direction: str) -> list[_Better]:
-    """The best baseline and the best control, where they are better than what is handed out."""
-    ensembled, handed = artefacts.ensemble, artefacts.handed
-    if ensembled is None or handed is None:
-        return []
-    metric, sign = ensembled.metric, 1 if (ensembled.direction or direction) == "maximize" else -1
-    fitted = [_Better(b.name, b.like_handed_out[metric], True) for b in ensembled.baselines if isinstance(b, Baseline)]
-    controls = [_Better(c.name, c.test[metric].mean, False) for c in ensembled.controls]
-    best = [max(kind, key=lambda way: sign * way.score) for kind in (fitted, controls) if kind]
-    return [way for way in best if sign * way.score > sign * handed.test[metric]]
 
 
 def _short_trainings(spec: StudySpec, tested: Bounds | None) -> str:
@@ -209,7 +142,7 @@ def _best(rows: list[TrialRow], direction: str) -> list[TrialRow]:
 
 
 def _figures(
-    spec: StudySpec, artefacts: _Artefacts, explored: Explored, rows: list[TrialRow], beside: Beside
+    spec: StudySpec, artefacts: Artefacts, explored: Explored, rows: list[TrialRow], beside: Beside
 ) -> dict[str, Any]:
     """Each plot as plotly JSON by the id of its place on the page; one that cannot be drawn is left out."""
     if get_plotlyjs is None:
@@ -249,7 +182,7 @@ def _controls(ensembled: Ensembled, handed: Refitted | ChosenEnsemble) -> Callab
     return partial(plots.controls_figure, ensembled.controls, handed.test[metric], metric)
 
 
-def _schedules(spec: StudySpec, artefacts: _Artefacts, best: list[TrialRow]) -> dict[str, Schedule]:
+def _schedules(spec: StudySpec, artefacts: Artefacts, best: list[TrialRow]) -> dict[str, Schedule]:
     """The confirmed setups' schedules, else the best trials'."""
     recipe = spec.schedule
     chosen = artefacts.confirm.chosen.all if artefacts.confirm else ()

@@ -66,23 +66,30 @@ def _span(share: Importance | Interaction) -> str:
 
 
 def _where(explain: Explained, name: str) -> str:
-    """Where an effect is best: the values around the best that lose less than a quarter of what there is to lose."""
+    """Where an effect is best, for people."""
+    good = good_values(explain, name)
+    return "" if good is None else f", best {good}"
+
+
+def good_values(explain: Explained, name: str) -> str | None:
+    """The values around the best that lose less than a quarter of what there is to lose; None where nothing is known of
+    it."""
     effect = next((e for e in explain.effects if e.name == name), None)
     if effect is None:
-        return ""
+        return None
     sign = 1 if explain.explains_direction == "maximize" else -1
     mean = [sign * value for value in effect.mean]
     best = max(range(len(mean)), key=lambda i: mean[i])
     near = mean[best] - 0.25 * (mean[best] - min(mean))
     values = effect.values
     if any(isinstance(value, (str, bool)) for value in values) or len(values) <= 10:
-        return f", best {_number(values[best])}"
+        return " or ".join(_number(value) for value, worth in zip(values, mean, strict=True) if worth >= near)
     first = last = best
     while first > 0 and mean[first - 1] >= near:
         first -= 1
     while last < len(mean) - 1 and mean[last + 1] >= near:
         last += 1
-    return f", best {_number(values[first])} to {_number(values[last])}"
+    return f"{_number(values[first])} to {_number(values[last])}"
 
 
 def _sure(explain: Explained) -> str:

@@ -10,9 +10,11 @@ from lab.errors import RecordError, StudyError, nearest
 from lab.record.artefact import to_json
 from lab.record.folder import Record, read_json, write_bytes
 from lab.record.trials import TrialRow, read_stages
+from lab.report.summary import Setup, Summary, summarize, summary_html, summary_lines
 from lab.response import findings
+from lab.spec.space import Value
 from lab.spec.study import StudySpec
-from lab.stages import STAGES, ensemble, explain
+from lab.stages import STAGES, confirm, ensemble, explain
 from lab.stages.explain import Explained, Withheld
 from lab.study.cost import TRAINS
 
@@ -115,6 +117,31 @@ class Result:
     def __init__(self, spec: StudySpec, record: Record) -> None:
         self._spec = spec
         self._record = record
+
+    @property
+    def summary(self) -> Summary:
+        """What has been found so far: every window on the study shows these numbers."""
+        return summarize(self._spec, self._record)
+
+    @property
+    def best(self) -> Setup:
+        """The confirmed setup of one cycle: settings, score and interval; `RecordError` before stage `confirm`."""
+        confirm.STAGE.need(self._record)
+        setup = self.summary.setup
+        assert setup is not None  # it is complete
+        return setup
+
+    @property
+    def best_params(self) -> dict[str, Value]:
+        """The hyperparameters of `best`."""
+        return {setting.name: setting.value for setting in self.best.settings}
+
+    def __repr__(self) -> str:
+        return "\n".join(summary_lines(self.summary))
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        return summary_html(self.summary)
 
     @property
     def trials(self) -> pd.DataFrame:

@@ -283,12 +283,23 @@ class Study:
         display.say(f"trials    in a browser: lab study dashboard {shlex.quote(str(self.record.folder))}")
         return engine
 
+    def _found(self) -> list[str]:
+        """What has been found, in lines; nothing that was trained depends on them."""
+        from lab.report.summary import summary_lines
+
+        try:
+            return summary_lines(self.result.summary)
+        except Exception as error:
+            return [f"warning   what was found cannot be summed up ({said_by(error)}); lab study show tries again"]
+
     def _write_spec(self) -> None:
         self.spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **provenance()}})
         sign(self.record, self.spec)  # first: whoever finds the spec shall know whose it is
         write_bytes(self.record.spec_path, dump_spec(self.spec).encode())
 
     def _finish(self, display: Display, until: str | None, tracker: Tracker | None) -> None:
+        for line in self._found():
+            display.say(line)
         if until is None or until == STAGES[-1].name:
             try:
                 from lab.report.page import write_report

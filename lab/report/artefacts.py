@@ -1,0 +1,60 @@
+"""What a study's stages have left, together: what every window on it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.record.folder import Record
+from lab.stages import STAGES, bounds, confirm, ensemble, explain, explore, final, refit
+from lab.stages.bounds import Bounds
+from lab.stages.confirm import Confirmed
+from lab.stages.ensemble import ChosenEnsemble, Ensembled
+from lab.stages.explain import Explained, Withheld
+from lab.stages.explore import Explored
+from lab.stages.final import Final
+from lab.stages.refit import Refitted
+from lab.stages.stage import Skipped
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """What the stages left, each None where it has not run yet or was skipped."""
+
+    bounds: Bounds | None
+    explore: Explored | None
+    explain: Explained | Withheld | None
+    confirm: Confirmed | None
+    final: Final | None
+    ensemble: Ensembled | None
+    refit: Refitted | None
+    skipped: dict[str, str]
+    """Why, by stage."""
+
+    @classmethod
+    def of(cls, record: Record) -> Artefacts:
+        left = {stage.name: stage.read(record) for stage in STAGES}
+        return cls(
+            bounds.STAGE.if_any(record),
+            explore.STAGE.if_any(record),
+            explain.STAGE.if_any(record),
+            confirm.STAGE.if_any(record),
+            final.STAGE.if_any(record),
+            ensemble.STAGE.if_any(record),
+            refit.STAGE.if_any(record),
+            {name: artefact.skipped for name, artefact in left.items() if isinstance(artefact, Skipped)},
+        )
+
+    @property
+    def handed(self) -> Refitted | ChosenEnsemble | None:
+        """What is handed out, on the test split."""
+        return self.refit or (self.ensemble.chosen if self.ensemble else None)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What could not be made beside the models."""
+        return tuple(line for stage in (self.ensemble, self.refit) if stage for line in stage.lacks)
+
+    @property
+    def explained(self) -> Explained | None:
+        """The forest's view, where there was enough to fit one."""
+        return self.explain if isinstance(self.explain, Explained) else None

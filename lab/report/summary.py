@@ -1,0 +1,244 @@
+"""What a study has found, once: every window shows these numbers, and none makes its own."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from lab.record.folder import Record
+from lab.record.trials import read_stages
+from lab.report.artefacts import Artefacts
+from lab.report.verdict import Verdict, good_values, verdict
+from lab.spec.space import Value
+from lab.spec.study import StudySpec
+from lab.stages import STAGES
+from lab.stages.ensemble import Baseline
+
+_LABEL = 10
+"""Letters of a line before its text."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A hyperparameter as it was confirmed."""
+
+    name: str
+    value: Value
+    as_good: str | None
+    """The values that lose little against the best, by the forest's response; None where it is not to be believed."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The confirmed setup of one cycle, and what it is worth on seeds that the search never saw."""
+
+    settings: tuple[Setting, ...]
+    score: float
+    """Without the luck of the choice, where that is known."""
+    low: float | None
+    """The ends of the 95 % interval over seeds."""
+    high: float | None
+    seeds: int
+    in_search: float | None
+    """The score that it was chosen for: one of many noisy ones, and so too good."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """Another way to a model, with its score on the test split."""
+
+    name: str
+    score: float
+    baseline: bool
+    """Whether it is a model of another kind; else it is another way to spend the same budget."""
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What is handed out, on the test split."""
+
+    models: int
+    examples: int
+    """Of the test split."""
+    score: float
+    others: tuple[Way, ...]
+    """The best baseline and the best control."""
+    better: tuple[Way, ...]
+    """Those of them that did better."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Everything that was trained."""
+
+    trainings: int
+    epochs: int
+    """But for those of the range tests, which are parts of one."""
+    training_s: float
+    """Of all trainings together; of trials that were trained as one, each has its share."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a study has found so far; what it has not come to is None.
+
+    `metric` is what trials are ranked by, `test_metric` what the models handed out are scored by.
+    """
+
+    name: str
+    data: str
+    metric: str
+    test_metric: str | None
+    setup: Setup | None
+    handed: Handed | None
+    verdict: Verdict | None
+    cost: Cost
+    missing: tuple[str, ...]
+    """Stages that have not run."""
+    commands: tuple[str, ...]
+    """What to do next."""
+
+
+def summarize(spec: StudySpec, record: Record) -> Summary:
+    """The summary of a study's folder.
+
+    Raises:
+        RecordError: an artefact is damaged.
+    """
+    artefacts = Artefacts.of(record)
+    explained = artefacts.explained
+    said = verdict(explained, record.folder) if explained else None
+    missing = tuple(stage.name for stage in STAGES if stage.read(record) is None)
+    ensembled = artefacts.ensemble
+    return Summary(
+        name=spec.name,
+        data=data_name(spec),
+        metric=_ranked_by(artefacts),
+        test_metric=ensembled.metric if ensembled else None,
+        setup=_setup(artefacts),
+        handed=_handed(artefacts),
+        verdict=said,
+        cost=_cost(spec, record),
+        missing=missing,
+        commands=_commands(record.folder, missing, artefacts, said),
+    )
+
+
+def data_name(spec: StudySpec) -> str:
+    """What the data are called: their file or folder, else the task."""
+    path = spec.task.options.get("path")
+    return Path(path).name if isinstance(path, str) and path else spec.task.kind
+
+
+def better_than_handed_out(artefacts: Artefacts) -> tuple[Way, ...]:
+    """The best baseline and the best control, where they are better than what is handed out."""
+    handed = _handed(artefacts)
+    return () if handed is None else handed.better
+
+
+def _ranked_by(artefacts: Artefacts) -> str:
+    return artefacts.explore.metric if artefacts.explore else ""
+
+
+def _setup(artefacts: Artefacts) -> Setup | None:
+    if artefacts.confirm is None:
+        return None
+    best, explained = artefacts.confirm.chosen.one_cycle, artefacts.explained
+    believed = explained if explained and not explained.withheld else None
+    settings = (
+        Setting(name, value, good_values(believed, name) if believed else None) for name, value in best.params.items()
+    )
+    interval = best.summary
+    return Setup(
+        settings=tuple(settings),
+        score=best.mean,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        seeds=len(best.scores),
+        in_search=best.observed,
+    )
+
+
+def _handed(artefacts: Artefacts) -> Handed | None:
+    ensembled, handed = artefacts.ensemble, artefacts.handed
+    if ensembled is None or handed is None:
+        return None
+    metric, score = ensembled.metric, handed.test[ensembled.metric]
+    sign = 1 if _direction(artefacts) == "maximize" else -1
+    fitted = [Way(b.name, b.like_handed_out[metric], True) for b in ensembled.baselines if isinstance(b, Baseline)]
+    controls = [Way(c.name, c.test[metric].mean, False) for c in ensembled.controls]
+    best = tuple(max(ways, key=lambda way: sign * way.score) for ways in (fitted, controls) if ways)
+    better = tuple(way for way in best if sign * way.score > sign * score)
+    return Handed(len(handed.members), ensembled.test_examples, score, best, better)
+
+
+def _direction(artefacts: Artefacts) -> str:
+    """The test metric's; a file of an earlier version has that of the search alone."""
+    said = artefacts.ensemble.direction if artefacts.ensemble else None
+    return said or (artefacts.explore.direction if artefacts.explore else "maximize")
+
+
+def _cost(spec: StudySpec, record: Record) -> Cost:
+    trains = [stage.name for stage in STAGES if stage.trainings]
+    rows = read_stages(record, trains, spec.store)
+    every = [row for of_stage in rows.values() for row in of_stage]
+    # A refit is not validated, so that nothing tells how far it came; a range test trains a part of an epoch.
+    epochs = sum(max(row.curve, default=0) for row in every) + sum(row.trial.epochs for row in rows.get("refit", ()))
+    return Cost(len(every), epochs, sum(row.seconds or 0.0 for row in every))
+
+
+def _commands(folder: Path, missing: Iterable[str], artefacts: Artefacts, said: Verdict | None) -> tuple[str, ...]:
+    quoted = shlex.quote(str(folder))
+    if any(missing):
+        return (f"lab study resume {quoted}",)
+    predict = [f"lab predict {quoted} --input FILE"] if artefacts.ensemble else []
+    more = [said.command] if said and said.command else []
+    return (*predict, *more, f"lab study export {quoted}")
+
+
+def shown(value: Any) -> str:
+    """A setting or a score for people."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}"
+
+
+def summary_lines(summary: Summary) -> list[str]:
+    """The summary for a terminal."""
+    lines: list[str] = []
+    setup, handed, said = summary.setup, summary.handed, summary.verdict
+    if setup is not None:
+        names = max(len(setting.name) for setting in setup.settings)
+        values = max(len(shown(setting.value)) for setting in setup.settings)
+        for setting in setup.settings:
+            good = f"   as good: {setting.as_good}" if setting.as_good else ""
+            lines.append(f"best      {setting.name:{names}} = {shown(setting.value):{values}}{good}".rstrip())
+        worth = shown(setup.score)
+        worth += f" ({shown(setup.low)} to {shown(setup.high)})" if setup.low is not None else ""
+        lines.append(f"score     validation {summary.metric} {worth} on {setup.seeds} seeds that the search never saw")
+    if handed is not None:
+        models = "one model" if handed.models == 1 else f"the mean of {handed.models} models"
+        beside = "".join(f"; {way.name} {shown(way.score)}" for way in handed.others)
+        score = f"{summary.test_metric} {shown(handed.score)} on {handed.examples} test examples"
+        lines.append(f"handed    {models}: {score}{beside}")
+    if said is not None:
+        lines += [f"matters   {said.matters}", f"sure      {said.sure}"]
+    cost = summary.cost
+    lines.append(f"cost      {cost.trainings} trainings, {cost.epochs} epochs, {cost.training_s:.1f} s of training")
+    lines += [f"next      {command}" for command in summary.commands]
+    return lines
+
+
+def summary_html(summary: Summary) -> str:
+    """The summary for a notebook: a table of label and text, without a style of its own."""
+    rows = ((line[:_LABEL].strip(), line[_LABEL:]) for line in summary_lines(summary))
+    cells = "".join(
+        f'<tr><th scope="row" style="text-align:left">{escape(label)}</th>'
+        f'<td style="text-align:left">{escape(text)}</td></tr>'
+        for label, text in rows
+    )
+    return f"<table><caption>{escape(summary.name)}: {escape(summary.data)}</caption>{cells}</table>"

@@ -1,0 +1,107 @@
+"""One summary of a study, and the windows that show it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.cli.main import main
+from lab.errors import RecordError
+from lab.record.artefact import to_json
+from lab.record.folder import read_json
+from lab.report.artefacts import Artefacts
+from lab.report.page import render
+from lab.report.summary import Setting, better_than_handed_out, data_name, summarize, summary_html, summary_lines
+from lab.spec.study import parse_spec
+from lab.study.study import Study
+from tests.small import small_spec
+
+
+def test_it_holds_what_the_stages_have_left(small_study: Study):
+    found = small_study.result.summary
+    confirmed, refitted = (read_json(small_study.record.folder / name) for name in ("confirm.json", "refit.json"))
+    best = confirmed["chosen"]["one_cycle"]
+    assert found.setup is not None
+    assert {setting.name: setting.value for setting in found.setup.settings} == best["params"]
+    assert found.setup.seeds == len(best["scores"])
+    assert found.handed is not None
+    assert found.handed.score == refitted["test"][refitted["metric"]]
+    assert found.handed.models == len(refitted["members"])
+    assert found.missing == ()
+    assert small_study.result.best_params == best["params"]
+    assert found.cost.trainings == len(small_study.result.trials)
+
+
+def test_it_says_what_there_is_and_how_to_go_on(small_study: Study, tmp_path: Path):
+    folder = Path(shutil.copytree(small_study.record.folder, tmp_path / "run"))
+    for name in ("confirm.json", "final.json", "ensemble.json", "refit.json"):
+        (folder / name).unlink()
+    found = Study.open(folder).result
+    assert found.summary.missing == ("confirm", "final", "ensemble", "refit")
+    assert found.summary.setup is found.summary.handed is None
+    assert found.summary.commands == (f"lab study resume {folder}",)
+    with pytest.raises(RecordError, match="confirm"):
+        _ = found.best
+
+
+def test_a_study_that_has_not_begun_is_summed_up_too(tmp_path: Path):
+    spec = small_spec()
+    study = Study.from_spec(spec, tmp_path / "none")
+    found = summarize(spec, study.record)
+    assert (found.setup, found.handed, found.verdict) == (None, None, None)
+    assert found.cost.trainings == 0
+    assert summary_lines(found)[-1] == f"next      lab study resume {tmp_path / 'none'}"
+
+
+def test_every_window_shows_the_same(small_study: Study, capsys: pytest.CaptureFixture[str], monkeypatch):
+    folder = small_study.record.folder
+    lines = summary_lines(small_study.result.summary)
+    assert repr(small_study.result).splitlines() == lines
+    for flags in ([], ["--json"]):
+        monkeypatch.setattr("sys.argv", ["lab", "study", "show", str(folder), *flags])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        said = capsys.readouterr().out
+        if flags:
+            assert json.loads(said) == to_json(small_study.result.summary)
+        else:
+            assert said.splitlines() == lines
+    html = small_study.result._repr_html_()
+    assert html.count("<tr>") == len(lines)
+
+
+def test_the_page_and_the_summary_name_the_same_better_ways(small_study: Study):
+    artefacts = Artefacts.of(small_study.record)
+    better = better_than_handed_out(artefacts)
+    page = render(small_study.spec, small_study.record)
+    assert page.count("is better on the") == len(better)
+    assert artefacts.ensemble is not None
+    worst = replace(artefacts.ensemble.chosen, test={artefacts.ensemble.metric: -1.0})
+    beaten = replace(artefacts, ensemble=replace(artefacts.ensemble, chosen=worst, direction="maximize"), refit=None)
+    assert len(better_than_handed_out(beaten)) == 2
+
+
+def test_what_a_name_holds_is_no_html(small_study: Study):
+    found = small_study.result.summary
+    assert found.setup is not None
+    setup = replace(found.setup, settings=(Setting("<b>&", "x", None),))
+    html = summary_html(replace(found, setup=setup, name="<script>"))
+    assert "<script>" not in html
+    assert "<b>&" not in html
+
+
+def test_data_are_called_by_their_file():
+    spec = parse_spec(
+        {
+            "name": "s",
+            "task": {"kind": "table", "path": "/a/sales.csv", "target": "x"},
+            "space": {"max_lr": {"low": 0.1, "high": 1.0}},
+        }
+    )
+    assert data_name(spec) == "sales.csv"
+    assert data_name(small_spec()) == small_spec().task.kind
