@@ -18,7 +18,7 @@ app = typer.Typer(
     name="lab",
     help="Learning-rate bounds, cycles, weight decay and dropout for your model; and the ensemble trained that way.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

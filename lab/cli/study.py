@@ -237,6 +237,19 @@ def show(
 
 
 @app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="Study folders.", show_default=False)],
+    trust: Trust = False,
+) -> None:
+    """Studies side by side: what was confirmed, what it is worth, what it cost."""
+    from lab.report.summary import comparison
+    from lab.study.study import Study
+
+    found = {str(folder): Study.open(folder, trust=trust).result.summary for folder in folders}
+    say(comparison(found).to_string())
+
+
+@app.command()
 def dashboard(
     folder: Folder,
     port: Annotated[int, typer.Option(min=0, max=65535, help="On this machine only; 0: any that is free.")] = 8080,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.record.folder import Record
 from lab.record.trials import read_stages
@@ -18,8 +18,13 @@ from lab.spec.study import StudySpec
 from lab.stages import STAGES
 from lab.stages.ensemble import Baseline
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _LABEL = 10
 """Letters of a line before its text."""
+_LAST = ("validation ", "test ", "trainings", "epochs")
+"""How the rows of a comparison begin that come behind the settings, in their order."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +236,28 @@ def summary_lines(summary: Summary) -> list[str]:
     lines.append(f"cost      {cost.trainings} trainings, {cost.epochs} epochs, {cost.training_s:.1f} s of training")
     lines += [f"next      {command}" for command in summary.commands]
     return lines
+
+
+def comparison(summaries: Mapping[str, Summary]) -> pd.DataFrame:
+    """Studies side by side, a column each by the name given: settings that were confirmed, scores, cost.
+
+    Scores are comparable only where data and splits are the same.
+    """
+    import pandas as pd
+
+    columns: dict[str, dict[str, Any]] = {}
+    for name, found in summaries.items():
+        column: dict[str, Any] = {"data": found.data}
+        if found.setup is not None:
+            column |= {setting.name: setting.value for setting in found.setup.settings}
+            column[f"validation {found.metric}"] = found.setup.score
+        if found.handed is not None:
+            column[f"test {found.test_metric}"] = found.handed.score
+        columns[name] = column | {"trainings": found.cost.trainings, "epochs": found.cost.epochs}
+    rows = dict.fromkeys(row for column in columns.values() for row in column)
+    ordered = sorted(rows, key=lambda row: next((i for i, first in enumerate(_LAST, 1) if row.startswith(first)), 0))
+    table = {name: [shown(column.get(row, "-")) for row in ordered] for name, column in columns.items()}
+    return pd.DataFrame(table, index=ordered)
 
 
 def summary_html(summary: Summary) -> str:

@@ -15,7 +15,15 @@ from lab.record.artefact import to_json
 from lab.record.folder import read_json
 from lab.report.artefacts import Artefacts
 from lab.report.page import render
-from lab.report.summary import Setting, better_than_handed_out, data_name, summarize, summary_html, summary_lines
+from lab.report.summary import (
+    Setting,
+    better_than_handed_out,
+    comparison,
+    data_name,
+    summarize,
+    summary_html,
+    summary_lines,
+)
 from lab.spec.study import parse_spec
 from lab.study.study import Study
 from tests.small import small_spec
@@ -105,3 +113,16 @@ def test_data_are_called_by_their_file():
     )
     assert data_name(spec) == "sales.csv"
     assert data_name(small_spec()) == small_spec().task.kind
+
+
+def test_studies_stand_side_by_side(small_study: Study):
+    found = small_study.result.summary
+    assert found.setup is not None
+    other = replace(found, setup=replace(found.setup, settings=(Setting("beta2", 0.9, None),)), handed=None)
+    table = comparison({"one": found, "other": other})
+    assert list(table.columns) == ["one", "other"]
+    names = [setting.name for setting in found.setup.settings]
+    scores = [f"validation {found.metric}", f"test {found.test_metric}"]
+    assert list(table.index) == ["data", *names, "beta2", *scores, "trainings", "epochs"]
+    assert table.loc["beta2"].tolist() == ["-", "0.9"]
+    assert table.loc[scores[1], "other"] == "-"
