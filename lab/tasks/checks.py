@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import LabError, TaskError
@@ -257,8 +258,8 @@ def _no_overlap(task: Task, params: Mapping[str, Any]) -> str:
     train, shares = _rows(task.data("train")), []
     splits: tuple[Split, ...] = ("valid", "test")
     for split in splits:
-        examples = [row in train for row in _rows(task.data(split))]
-        shared = sum(examples)
+        examples = _rows(task.data(split))
+        shared = int(np.isin(examples, train).sum())
         if shared > _MOST_SHARED * len(examples):
             raise TaskError(
                 f"{shared} of {len(examples)} examples of {split} are also in train: its score would be too good "
@@ -277,8 +278,9 @@ def check_refit(task: Task) -> None:
         TaskError: nearly all of the test inputs are among the validation inputs, and not among those trained on.
     """
     test, valid = _rows(task.data("test")), _rows(task.data("valid"))
-    inside = test & valid
-    if len(inside) < _MOST_INSIDE * len(test) or len(test & _rows(task.data("train"))) > len(inside) / 2:
+    test, inside = np.unique(test), np.intersect1d(test, valid)
+    trained_on = _rows(task.data("train"))
+    if len(inside) < _MOST_INSIDE * len(test) or len(np.intersect1d(test, trained_on)) > len(inside) / 2:
         return
     raise TaskError(
         f"final.refit: {len(inside)} of {len(test)} test inputs lie in the validation split, on which the models that "
@@ -286,8 +288,10 @@ def check_refit(task: Task) -> None:
     )
 
 
-def _rows(data: Data) -> set[bytes]:
-    return {row.numpy().tobytes() for row in data[0].cpu()}
+def _rows(data: Data) -> NDArray[np.int64]:
+    """A hash of each input [n], equal where inputs are; a set of the inputs would take several times their memory."""
+    inputs = data[0].cpu()
+    return np.fromiter((hash(row.numpy().tobytes()) for row in inputs), np.int64, len(inputs))
 
 
 def _same_model(task: Task, params: Mapping[str, Any]) -> str:

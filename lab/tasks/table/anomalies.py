@@ -6,14 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, product
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lab.tasks.table.levels import as_text
+from lab.tasks.table.held import Table
+from lab.tasks.table.levels import coded
 from lab.tasks.table.values import codes, typed
 
 _EXACT = 1 - 1e-9
@@ -28,15 +29,19 @@ _OFTEN, _DIFFERENT, _MOST_SENTINELS = 3, 8, 3
 _GAP, _GAP_OF_USUAL = 1.2, 0.1
 _USUAL = r"-200|-?(?:77+|88+|99+)|-?32768|32767|65535|-?2147483648|2147483647"
 
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+"""Odd, so that no bit of a hash is lost."""
+
 _MOSTLY = 0.9
 _DRESSED = r"\s*[-+]?[$€£]?\s*\d{1,3}(?:[,.' ]?\d{3})*(?:[.,]\d+)?\s*[%$€£]?\s*"
 """Numbers as people write them: 1,234.5 or 1.234,5 or 12 % or $3."""
 
 
-def leaks(frame: pd.DataFrame, features: Sequence[str], targets: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def leaks(table: Table, features: Sequence[str], targets: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """For each target the features that say it under another name: one-to-one with it, or, several together, adding up
     to it. What can be known of the features is found out once for all targets."""
-    part = frame.head(_SAMPLE)
+    names = dict.fromkeys([*features, *targets])
+    part = pd.DataFrame({name: typed(table[name]).head(_SAMPLE) for name in names}, copy=False)
     learned, several = {name: _Levels.of(part[name]) for name in features}, _Together(part, features)
     leaking: dict[str, tuple[str, ...]] = {}
     for name in targets:
@@ -191,22 +196,32 @@ def _is_plain(texts: pd.Series[str]) -> pd.Series[bool]:
     return pd.to_numeric(texts, errors="coerce").notna()
 
 
-def duplicates(train: pd.DataFrame, others: Mapping[str, pd.DataFrame], features: list[str]) -> dict[str, int]:
+def duplicates(train: Table, others: Mapping[str, Table], features: list[str]) -> dict[str, int]:
     """Rows of each other split whose features all stand in a training row too."""
-    alike = {split: part for split, part in others.items() if (part.dtypes == train.dtypes.reindex(part.columns)).all()}
-    joined = _hashed(pd.concat([train, *alike.values()]), features)  # at once: what a column is costs most
-    trained_on, rest = set(joined[: len(train)]), iter(joined[len(train) :])
-    hashed = {split: list(islice(rest, len(part))) for split, part in alike.items()}
-    hashed |= {split: _hashed(part, features) for split, part in others.items() if split not in alike}
-    return {split: sum(row in trained_on for row in hashed[split]) for split in others}
+    parts = [train, *others.values()]
+    hashed = [np.zeros(len(part), dtype=np.uint64) for part in parts]
+    for name in features:
+        columns = [part[name] for part in parts]
+        if len({values.dtype for values in columns}) == 1:  # of one form, and what a cell is does not depend on others
+            ends = np.cumsum([len(part) for part in parts])[:-1]
+            of_parts = np.split(_hashed(pd.concat(columns)), ends)
+        else:
+            of_parts = [_hashed(values) for values in columns]
+        for values, more in zip(hashed, of_parts, strict=True):
+            values *= _FACTOR  # what overflows is left out, as hashes have it
+            values ^= more
+    return {split: int(np.isin(of_split, hashed[0]).sum()) for split, of_split in zip(others, hashed[1:], strict=True)}
 
 
-def _hashed(frame: pd.DataFrame, features: list[str]) -> list[int]:
-    """Each row by what it is, also where splits are of files of different forms."""
-    columns = {name: typed(frame[name]) for name in features}
-    plain = {
-        name: values.astype("float64") if pd.api.types.is_numeric_dtype(values) else as_text(values)
-        for name, values in columns.items()
-    }
-    hashed: list[int] = pd.util.hash_pandas_object(pd.DataFrame(plain, index=frame.index), index=False).tolist()
+def _hashed(values: pd.Series[Any]) -> NDArray[np.uint64]:
+    """Each cell by what it is, also where splits are of files of different forms."""
+    values = typed(values)
+    if pd.api.types.is_numeric_dtype(values):
+        numbers: NDArray[np.uint64] = pd.util.hash_array(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        return numbers
+    hashed = np.empty(len(values), dtype=np.uint64)
+    for start in range(0, len(values), _SAMPLE):  # a text takes several times its bytes while it is hashed
+        part = slice(start, start + _SAMPLE)
+        places, texts = coded(values.iloc[part])
+        hashed[part] = pd.util.hash_array(np.array([*texts, ""], dtype=object))[places]
     return hashed

@@ -54,6 +54,11 @@ class Number:
     edges: tuple[float, ...] = ()
     type: Type = "number"
 
+    @property
+    def bins(self) -> int:
+        """How many bins it has beside it; none where a single one would say what the number itself says."""
+        return len(self.edges) - 1 if len(self.edges) > 2 else 0
+
 
 @dataclass(frozen=True)
 class Category:

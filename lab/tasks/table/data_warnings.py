@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from lab.tasks.classes import alike_lines, lopsided, thin_classes
 from lab.tasks.description import some
 from lab.tasks.table import anomalies, identifiers
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.frame import words_for_missing
+from lab.tasks.table.held import Held
 from lab.tasks.table.table_data import TableData
 from lab.tasks.table.values import infinite, other_format, row_number, to_numbers
 
@@ -70,10 +70,11 @@ def _targets(data: TableData) -> Iterator[str]:
     if target.kind != "regression":
         yield from thin_classes(targets, target.class_names)
     for name in target.names if target.kind == "regression" else ():
-        values = to_numbers(data.main[name])
+        column = data.main[name]
+        values = to_numbers(column)
         far = anomalies.far_out(values)
         if len(far):
-            rows = [str(row_number(data.main, int(i))) for i in far]
+            rows = [str(row_number(column, int(i))) for i in far]
             yield (
                 f"target {name!r}: {len(far)} of {len(values)} rows lie more than {anomalies.FAR:,} times farther from "
                 f"the median {np.median(values):.4g} than is usual, up to {values[far[0]]:.4g}: rows {some(rows, 8)}; "
@@ -81,13 +82,13 @@ def _targets(data: TableData) -> Iterator[str]:
             )
 
 
-def _sentinels(data: TableData, train: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+def _sentinels(data: TableData, train: Held, others: Mapping[str, Held]) -> Iterator[str]:
     """Numbers that stand for no value, or may."""
-    numbers = [c.name for c in data.fitted.columns if c.type == "number"]
+    numbers, rows = [c.name for c in data.fitted.columns if c.type == "number"], sum(map(len, data.tables))
     parts = [train, *others.values()]
     for name in numbers:
         if count := sum(infinite(part[name]) for part in parts):
-            yield f"column {name!r} holds infinite numbers in {count} of {len(data.frame)} rows; they count as missing"
+            yield f"column {name!r} holds infinite numbers in {count} of {rows} rows; they count as missing"
     numbers += data.fitted.target.names if data.fitted.target.kind == "regression" else ()
     for name in numbers:
         for far in anomalies.sentinels(to_numbers(train[name])):
@@ -98,7 +99,7 @@ def _sentinels(data: TableData, train: pd.DataFrame, others: Mapping[str, pd.Dat
             )
 
 
-def _codes(data: TableData, train: pd.DataFrame) -> Iterator[str]:
+def _codes(data: TableData, train: Held) -> Iterator[str]:
     """Numbers to a program that may be names to people: codes with leading zeros, identifiers, indices."""
     options = data.options
     numbers = [c.name for c in data.fitted.columns if c.type == "number" and c.name not in options.types]
@@ -147,7 +148,7 @@ def _constant_labels(data: TableData) -> Iterator[str]:
 def _words(data: TableData) -> Iterator[str]:
     """Words of categories that may be a level of their own, as NA is for 'no garage' or the country's code."""
     levels = {c.name: c.levels for c in data.fitted.columns if isinstance(c, Category)}
-    texts = [name for name in levels if data.frame[name].isna().any()]
+    texts = [name for name in levels if any(table[name].isna().any() for table in data.tables if name in table.columns)]
     for path in filter(None, (data.options.path, data.options.test_path)):
         for name, counts in words_for_missing(Path(path), texts, data.options).items():
             named = {word: count for word, count in counts.items() if word != "?" and word not in levels[name]}

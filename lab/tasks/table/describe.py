@@ -32,7 +32,7 @@ def describe_data(data: TableData) -> Description:
         TaskError: a row of any split does not fit to what was learned from the training rows.
     """
     for split in data.rows:
-        data.encoded(split)
+        data.inputs(split)
     targets = {split: data.targets(split) for split in data.rows}
     check_defined(data.options, data.fitted.target.kind, targets)
     folds = None if data.folds is None else int(data.folds.max()) + 1
@@ -60,9 +60,15 @@ def _facts(data: TableData) -> Iterator[str]:
         if isinstance(column, Date):
             parts = ", ".join(p.name.rpartition(".")[2] for p in column.parts)
             yield f"date {column.name}: read as {column.format or 'dates'}; {parts}"
-    gaps = data.frame[[c.name for c in columns]].isna().mean()
-    lacking = [f"{name} ({share:.2g})" for name, share in (100 * gaps[gaps > 0]).items()]
+    gaps = {c.name: _gaps(data, c.name) for c in columns}
+    lacking = [f"{name} ({100 * share:.2g})" for name, share in gaps.items() if share > 0]
     if lacking:
         yield f"missing values (% of rows): {some(lacking)}"
     for name, why in data.left_out.items():
         yield f"left out {name}: {why}"
+
+
+def _gaps(data: TableData, name: str) -> float:
+    """The share of all rows without a value in a column; those of a file that lacks it count."""
+    lacking = [int(table[name].isna().sum()) if name in table.columns else len(table) for table in data.tables]
+    return sum(lacking) / sum(map(len, data.tables))

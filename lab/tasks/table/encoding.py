@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.tasks.table.columns import Category, Column, Date, Number
-from lab.tasks.table.levels import as_text, codes_among
+from lab.tasks.table.held import Table
+from lab.tasks.table.levels import coded, codes_among
 from lab.tasks.table.values import date_parts, infinite, read_dates, to_numbers
 
 _FAR = 1e4
 """Standard deviations from the mean, and no further: what no training row is, whatever a later row holds."""
+
+MISSING = 2 * _FAR
+"""In place of a standardised number that is missing, where inputs are compact."""
 
 
 @dataclass
@@ -26,31 +31,24 @@ class Notes:
 
 def to_codes(column: Category, values: pd.Series[Any], notes: Notes) -> NDArray[np.int64]:
     """Codes [n]: 1 + the level's number; 0 where missing or not seen in training."""
-    text = as_text(values)
-    code_of, padded = codes_among(column.levels, sorted(set(text)))
-    codes = np.array([code_of.get(value, 0) for value in text], dtype=np.int64)
+    places, texts = coded(values)
+    code_of, padded = codes_among(column.levels, sorted(set(texts)))
+    codes: NDArray[np.int64] = np.array([*(code_of.get(text, 0) for text in texts), 0], dtype=np.int64)[places]
     if padded:
-        count, example = sum(value in padded for value in text), min(padded)
+        count = int(np.isin(places, [i for i, text in enumerate(texts) if text in padded]).sum())
+        example = min(padded)
         notes.lines.append(
             f"column {column.name!r}: {count} rows hold numbers with other leading zeros than in training (such as "
             f"{example!r} for {padded[example]!r}); they are taken for the same"
         )
-    unseen = (codes == 0) & values.notna().to_numpy()
+    unseen = (codes == 0) & (places >= 0)
     if unseen.any():
-        example = text[int(np.flatnonzero(unseen)[0])]
+        example = texts[places[int(np.flatnonzero(unseen)[0])]]
         notes.lines.append(
             f"column {column.name!r}: {int(unseen.sum())} rows hold values not seen in training (such as "
             f"{example!r}); they are treated as unknown"
         )
     return codes
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Rows as arrays: codes [n, categories], raw numbers [n, numbers] with NaN where missing."""
-
-    codes: NDArray[np.int64]
-    numbers: NDArray[np.float64]
 
 
 def categories_of(columns: tuple[Column, ...]) -> tuple[Category, ...]:
@@ -65,69 +63,102 @@ def _flat(columns: tuple[Column, ...]) -> list[Number | Category]:
     return [part for c in columns for part in (c.parts if isinstance(c, Date) else (c,))]
 
 
-def encode(columns: tuple[Column, ...], frame: pd.DataFrame, notes: Notes) -> Encoded:
-    """A table's rows by what was learned; a column that the table lacks counts as missing in every row."""
-    codes: list[NDArray[np.int64]] = []
-    numbers: list[NDArray[np.float64]] = []
-    for column in columns:
-        if column.name not in frame.columns:
-            notes.lines.append(f"column {column.name!r} is not in the table; it is treated as missing in every row")
-            values = pd.Series([None] * len(frame), index=frame.index, name=column.name, dtype="object")
-        else:
-            values = frame[column.name]
-        parts: list[tuple[Number | Category, pd.Series[Any]]]
-        if isinstance(column, Date):
-            dates = read_dates(values, column.format)
-            lost = int((dates.isna() & values.notna()).sum())
-            if lost:
-                what = f"dates that cannot be read as {column.format or 'ISO8601'}"
-                notes.lines.append(f"column {column.name!r}: {lost} rows hold {what}; they are treated as missing")
-            date_columns = date_parts(dates)
-            parts = [(part, date_columns[part.name.rpartition(".")[2]].rename(part.name)) for part in column.parts]
-        else:
-            parts = [(column, values)]
-        for part, series in parts:
-            if isinstance(part, Category):
-                codes.append(to_codes(part, series, notes))
+@dataclass(frozen=True)
+class Form:
+    """How rows lie in the inputs [n, f] of what was learned of columns: codes, standardised numbers, then either
+    indicators of missing ones and all bins, or, compact, the place of each number among its bins.
+
+    Compact, the net's inputs are made of each batch anew (`net.Expansion`).
+    """
+
+    columns: tuple[Column, ...]
+    compact: bool = False
+
+    @property
+    def width(self) -> int:
+        """f"""
+        numbers = numbers_of(self.columns)
+        plain = len(categories_of(self.columns)) + len(numbers)
+        if self.compact:
+            return plain + sum(number.bins > 0 for number in numbers)
+        return plain + sum(number.missing for number in numbers) + bins_of(self.columns)
+
+
+def encode(form: Form, table: Table, notes: Notes) -> NDArray[np.float32]:
+    """A table's rows as inputs, float32 [n, f], by what was learned; a column that the table lacks counts as missing in
+    every row."""
+    numbers = numbers_of(form.columns)
+    first = len(categories_of(form.columns))
+    indicator = first + len(numbers)
+    at = indicator + (0 if form.compact else sum(number.missing for number in numbers))
+    made = np.empty((len(table), form.width), dtype=np.float32)
+    code = 0
+    for part, values in _parts(form.columns, table, notes):
+        if isinstance(part, Category):
+            made[:, code] = to_codes(part, values, notes)
+            code += 1
+            continue
+        raw = to_numbers(values)
+        if count := infinite(values):
+            notes.lines.append(f"column {part.name!r}: {count} rows hold infinite numbers; they are treated as missing")
+        lacking = np.isnan(raw)
+        raw[lacking] = part.median
+        with np.errstate(over="ignore"):
+            made[:, first] = np.clip((raw - part.mean) / part.std, -_FAR, _FAR)
+        if part.missing and form.compact:
+            made[lacking, first] = MISSING
+        elif part.missing:
+            made[:, indicator] = lacking
+            indicator += 1
+        first += 1
+        if part.bins:
+            edges = np.array(part.edges)
+            if form.compact:
+                made[:, at] = _place(raw, edges)
+                at += 1
             else:
-                numbers.append(to_numbers(series))
-                if count := infinite(series):
-                    notes.lines.append(
-                        f"column {part.name!r}: {count} rows hold infinite numbers; they are treated as missing"
-                    )
-    n = len(frame)
-    return Encoded(
-        np.stack(codes, axis=1) if codes else np.zeros((n, 0), dtype=np.int64),
-        np.stack(numbers, axis=1) if numbers else np.zeros((n, 0)),
-    )
+                made[:, at : at + part.bins] = _piecewise(raw, edges)
+                at += part.bins
+    return made
+
+
+def _parts(
+    columns: tuple[Column, ...], table: Table, notes: Notes
+) -> Iterator[tuple[Number | Category, pd.Series[Any]]]:
+    """Each column with its values, and each part of a date with its own."""
+    for column in columns:
+        if column.name not in table.columns:
+            notes.lines.append(f"column {column.name!r} is not in the table; it is treated as missing in every row")
+            values = pd.Series([None] * len(table), index=table.index, name=column.name, dtype="object")
+        else:
+            values = table[column.name]
+        if not isinstance(column, Date):
+            yield column, values
+            continue
+        dates = read_dates(values, column.format)
+        lost = int((dates.isna() & values.notna()).sum())
+        if lost:
+            what = f"dates that cannot be read as {column.format or 'ISO8601'}"
+            notes.lines.append(f"column {column.name!r}: {lost} rows hold {what}; they are treated as missing")
+        of_dates = date_parts(dates)
+        for part in column.parts:
+            yield part, of_dates[part.name.rpartition(".")[2]].rename(part.name)
 
 
 def bins_of(columns: tuple[Column, ...]) -> int:
-    """How many bins stand at the end of the inputs. A single bin would say what the number itself says."""
-    return sum(len(number.edges) - 1 for number in numbers_of(columns) if len(number.edges) > 2)
+    """How many bins stand at the end of the net's inputs."""
+    return sum(number.bins for number in numbers_of(columns))
 
 
-def inputs(columns: tuple[Column, ...], encoded: Encoded) -> NDArray[np.float32]:
-    """What the net takes, float32 [n, f]: codes, standardised numbers, indicators of missing ones, bins."""
-    plain, indicators, bins = [], [], []
-    for number, values in zip(numbers_of(columns), encoded.numbers.T, strict=True):
-        filled = np.where(np.isnan(values), number.median, values)
-        with np.errstate(over="ignore"):
-            plain.append(np.clip((filled - number.mean) / number.std, -_FAR, _FAR))
-        if number.missing:
-            indicators.append(np.isnan(values).astype(np.float64))
-        if len(number.edges) > 2:  # as in `bins_of`
-            bins += list(_piecewise(filled, np.array(number.edges)).T)
-    parts = [*encoded.codes.T.astype(np.float64), *plain, *indicators, *bins]
-    return np.stack(parts, axis=1).astype(np.float32)
-
-
-def features(columns: tuple[Column, ...], x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What `inputs` gave [n, f], as trees take it: codes, then standardised numbers, NaN where missing."""
-    numbers = numbers_of(columns)
-    first = len(categories_of(columns))
+def features(form: Form, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What `encode` gave [n, f], as trees take it: codes, then standardised numbers, NaN where missing."""
+    numbers = numbers_of(form.columns)
+    first = len(categories_of(form.columns))
     indicators = first + len(numbers)
     made = x[:, :indicators].astype(np.float64)
+    if form.compact:
+        made[:, first:][made[:, first:] == MISSING] = np.nan
+        return made
     for i, column in enumerate(i for i, number in enumerate(numbers) if number.missing):
         made[x[:, indicators + i] > 0, first + column] = np.nan
     return made
@@ -142,3 +173,12 @@ def _piecewise(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArr
     low[0], high[-1] = -1.0, 2.0  # bounded all the same: a freak value must not drown the others
     clipped: NDArray[np.float64] = np.clip(filled, low, high)
     return clipped
+
+
+def _place(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n]: the bin's number and how far it is filled, from which all of `_piecewise` follows."""
+    last = len(edges) - 2
+    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, last)
+    with np.errstate(over="ignore"):
+        place: NDArray[np.float64] = np.clip(bins + (values - edges[bins]) / np.diff(edges)[bins], -1.0, last + 2.0)
+    return place

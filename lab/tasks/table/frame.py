@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,22 @@ import pyarrow.parquet as pq
 from lab.errors import SpecError, TaskError, nearest
 from lab.tasks.memory import check_fits
 from lab.tasks.table.dialect import Dialect
+from lab.tasks.table.held import Growing, Held, Table, held
 from lab.tasks.table.levels import as_number
 from lab.tasks.table.values import PADDED, is_nested, is_text
+
+_CELLS, _LEAST_ROWS = 2**20, 2**10
+"""Cells of a text file that are read at a time, and rows of a very wide one."""
 
 
 def read_frame(
     path: Path, dialect: Dialect | None = None, levels: Mapping[str, Collection[str]] | None = None
 ) -> pd.DataFrame:
+    """As `read_table`, all at once."""
+    return read_table(path, dialect, levels).frame()
+
+
+def read_table(path: Path, dialect: Dialect | None = None, levels: Mapping[str, Collection[str]] | None = None) -> Held:
     """A table; of a CSV each cell is the text that stands in it, so that what it is depends on no other row.
 
     Words of the dialect's `missing` are missing values, but for a column's `levels`; in a parquet, which has values of
@@ -30,13 +41,17 @@ def read_frame(
     Raises:
         TaskError: missing, of another kind, unreadable, without rows, or with a column name twice.
     """
-    dialect = dialect or Dialect()
+    dialect, levels_of = dialect or Dialect(), levels or {}
     if not path.exists():
         raise TaskError(f"{path}: does not exist")
     if path.is_dir():
         raise TaskError(f"{path}: is a folder; a table is one .csv or .parquet file")
     if path.suffix.lower() not in (".csv", ".tsv", ".parquet"):
         raise TaskError(f"{path}: is neither .csv, .tsv nor .parquet")
+
+    def cleared(name: str, values: pd.Series[Any], text: bool) -> pd.Series[Any]:
+        return _cleared(values, dialect.missing, levels_of.get(name, ()), text)
+
     try:
         if _is_parquet(path):
             frame = _read_parquet(path)
@@ -51,7 +66,7 @@ def read_frame(
                 skipinitialspace=True,
             )
             _check_separator(path, header.iloc[0], dialect)
-            frame = _read_text(path, dialect)
+            table = _held_text(path, dialect, partial(cleared, text=True))
     except pd.errors.ParserWarning:
         raise TaskError(f"{path}: its rows have more values than its first row has names") from None
     except UnicodeDecodeError:
@@ -60,18 +75,19 @@ def read_frame(
         raise
     except Exception as error:  # a damaged file makes pandas and Arrow raise errors of many kinds
         raise TaskError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
-    if not _is_parquet(path):
+    if _is_parquet(path):
+        frame = frame.reset_index(drop=frame.index.names == [None])  # a parquet may keep a column there
+        frame.columns = [str(name) for name in frame.columns]
+        twice = [name for name, count in frame.columns.value_counts().items() if count > 1]
+        if twice:
+            raise TaskError(f"{path}: has column {twice[0]!r} twice")
+        # Each column is let go of once it is held.
+        table = held((name, cleared(name, frame.pop(name), levels is not None)) for name in list(frame.columns))
+    else:
         _check_header(path, header.iloc[0].dropna())
-    frame = frame.reset_index(drop=frame.index.names == [None])  # a parquet may keep a column there
-    frame.columns = [str(name) for name in frame.columns]
-    twice = [name for name, count in frame.columns.value_counts().items() if count > 1]
-    if twice:
-        raise TaskError(f"{path}: has column {twice[0]!r} twice")
-    if len(frame) == 0:
+    if len(table) == 0:
         raise TaskError(f"{path}: has no rows")
-    levels_of = levels or {}
-    text = not _is_parquet(path) or levels is not None
-    return pd.DataFrame({n: _cleared(frame[n], dialect.missing, levels_of.get(n, ()), text) for n in frame.columns})
+    return table
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -86,21 +102,41 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_text(path: Path, dialect: Dialect, columns: list[str] | None = None) -> pd.DataFrame:
+def _held_text(path: Path, dialect: Dialect, cleared: Callable[[str, pd.Series[Any]], pd.Series[Any]]) -> Held:
+    """The cells of a CSV, read part by part."""
+    growing: dict[str, Growing] = {}
+    for part in _text_parts(path, dialect):
+        for name in part.columns:
+            growing.setdefault(str(name), Growing()).add(cleared(str(name), part[name]))
+    columns = {name: column.done() for name, column in growing.items()}
+    mixed = [name for name, column in columns.items() if column is None]
+    if mixed:
+        again = {name: Growing(numbers=False) for name in mixed}
+        for part in _text_parts(path, dialect, mixed):
+            for name in mixed:
+                again[name].add(cleared(name, part[name]))
+        columns |= {name: column.done() for name, column in again.items()}
+    pa.default_memory_pool().release_unused()
+    return Held(columns)
+
+
+def _text_parts(path: Path, dialect: Dialect, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
     """The cells of a CSV as they are written, without the spaces around them; an empty one is an empty text."""
+    options: Any = {
+        "sep": dialect.separator_of(path),
+        "encoding": dialect.encoding,
+        "usecols": columns,
+        "dtype": str,
+        "na_filter": False,
+        "skipinitialspace": True,
+        "index_col": False,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-        frame = pd.read_csv(
-            path,
-            sep=dialect.separator_of(path),
-            encoding=dialect.encoding,
-            usecols=columns,
-            dtype=str,
-            na_filter=False,
-            skipinitialspace=True,
-            index_col=False,
-        )
-    return pd.DataFrame({name: dialect.plain_numbers(frame[name].str.strip()) for name in frame.columns})
+        wide = len(pd.read_csv(path, nrows=0, **options).columns)
+        with pd.read_csv(path, chunksize=max(_CELLS // max(wide, 1), _LEAST_ROWS), **options) as parts:
+            for part in parts:
+                yield pd.DataFrame({name: dialect.plain_numbers(part[name].str.strip()) for name in part.columns})
 
 
 def _cleared(values: pd.Series[Any], missing: Sequence[str], levels: Collection[str], text: bool) -> pd.Series[Any]:
@@ -126,13 +162,11 @@ def words_for_missing(path: Path, names: Iterable[str], dialect: Dialect) -> dic
     columns = list(names)
     if _is_parquet(path) or not columns:
         return {}
-    text = _read_text(path, dialect, columns)
-    counts = {name: text[name][text[name].isin(list(dialect.missing))].value_counts() for name in columns}
-    return {
-        name: {str(word): int(n) for word, n in occurring.items()}
-        for name, occurring in counts.items()
-        if len(occurring)
-    }
+    counts = {name: Counter[str]() for name in columns}
+    for part in _text_parts(path, dialect, columns):
+        for name in columns:
+            counts[name].update(map(str, part[name][part[name].isin(list(dialect.missing))]))
+    return {name: dict(occurring.most_common()) for name, occurring in counts.items() if occurring}
 
 
 def words_among(values: pd.Series[Any], missing: Sequence[str]) -> set[str]:
@@ -178,7 +212,7 @@ def _check_header(path: Path, header: pd.Series[str]) -> None:
         raise TaskError(f"{path}: has column {twice.iloc[0]!r} twice")
 
 
-def need_columns(frame: pd.DataFrame, names: Iterable[str], option: str) -> None:
+def need_columns(frame: Table, names: Iterable[str], option: str) -> None:
     """Refuse names of columns that are not there.
 
     Raises:
@@ -186,5 +220,6 @@ def need_columns(frame: pd.DataFrame, names: Iterable[str], option: str) -> None
     """
     for name in names:
         if name not in frame.columns:
-            some = ", ".join(list(frame.columns)[:12]) + (", ..." if frame.shape[1] > 12 else "")
-            raise SpecError(option, f"there is no column {name!r}{nearest(name, frame.columns)}; columns: {some}")
+            columns = list(frame.columns)
+            some = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
+            raise SpecError(option, f"there is no column {name!r}{nearest(name, columns)}; columns: {some}")

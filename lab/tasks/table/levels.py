@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lab.tasks.table.values import PADDED, TRUTH, typed
 
@@ -18,11 +19,25 @@ _WHOLE = re.compile(r"[-+]?\d+(?:\.0*)?")
 def as_text(values: pd.Series[Any]) -> list[str]:
     """The texts by which values are levels, each by what it is and not by what stands beside it: 3, 3.0 and the text
     3.0 are one level, and so are True and the texts True, TRUE and true."""
-    if values.dtype == object:  # values of several types may be equal, as 1 and True are
-        return [level_of(value) if there else "" for value, there in zip(values, values.notna(), strict=True)]
-    places, different = pd.factorize(values)  # -1, the last, where missing
-    texts: list[str] = np.array([*map(level_of, different), ""], dtype=object)[places].tolist()
-    return texts
+    places, texts = coded(values)
+    of_rows: list[str] = np.array([*texts, ""], dtype=object)[places].tolist()
+    return of_rows
+
+
+def coded(values: pd.Series[Any]) -> tuple[NDArray[np.int64], list[str]]:
+    """As `as_text`, each text but once: where each row's stands among those that occur, [n], -1 where it is missing.
+
+    A text may occur several times, of values that are one level.
+    """
+    if values.dtype != object:
+        places, different = pd.factorize(values)
+        return places.astype(np.int64), [*map(level_of, different)]
+    # Values of several types may be equal, as 1 and True are.
+    there = values.notna().to_numpy()
+    places = np.full(len(values), -1, dtype=np.int64)
+    texts: dict[str, int] = {}
+    places[there] = [texts.setdefault(level_of(value), len(texts)) for value in values[there]]
+    return places, [*texts]
 
 
 def level_of(value: Any) -> str:
@@ -40,11 +55,16 @@ def level_of(value: Any) -> str:
 def levels_among(values: pd.Series[Any]) -> tuple[str, ...]:
     """The different levels among values, in their order, each as it is written most often."""
     present = values.dropna()
-    keys = as_text(typed(present))
-    written = [
-        value.strip() if isinstance(value, str) else key for value, key in zip(present.tolist(), keys, strict=True)
-    ]
-    counts = Counter(zip(keys, written, strict=True))
+    if present.dtype == object:
+        places: NDArray[Any] = np.arange(len(present))
+        first = places
+    else:  # each value but once: a category has many rows of each
+        places = pd.factorize(present)[0]
+        first = np.unique(places, return_index=True)[1]
+    keys, numbers = as_text(typed(present).iloc[first]), np.bincount(places, minlength=len(first))
+    counts = Counter[tuple[str, str]]()
+    for value, key, number in zip(present.iloc[first].tolist(), keys, numbers.tolist(), strict=True):
+        counts[key, value.strip() if isinstance(value, str) else key] += number
     levels: dict[str, str] = {}
     for key, text in sorted(counts, key=lambda pair: (-counts[pair], pair)):
         levels.setdefault(key, text)

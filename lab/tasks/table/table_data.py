@@ -26,16 +26,20 @@ from lab.tasks.table.columns import (
     infer_type,
     load_column,
 )
-from lab.tasks.table.encoding import Encoded, Notes, encode
-from lab.tasks.table.frame import need_columns, read_frame, words_among
+from lab.tasks.table.encoding import Form, Notes, encode
+from lab.tasks.table.frame import need_columns, read_table, words_among
+from lab.tasks.table.held import Held
 from lab.tasks.table.identifiers import called_identifier, identifies
 from lab.tasks.table.levels import as_text
 from lab.tasks.table.options import TYPES, TableOptions
 from lab.tasks.table.target import Target, are_labels, fit_target, need_values, with_target
-from lab.tasks.table.values import read_dates, to_numbers, typed, typed_frame
+from lab.tasks.table.values import read_dates, to_numbers, typed
 
 _WIDE = 200
 """Columns, from which on a table is not looked at in a moment."""
+_COMPACT_BYTES = 2**26
+"""Of all rows' inputs with all bins, from which on they are held compact. Small ones cost nothing, and a step on a few
+examples is quicker where nothing has to be made of them first."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -47,10 +51,18 @@ class Fitted:
     target: Target
     thresholds: bool = True
     """Whether labels are scored at a threshold that suits them; earlier versions scored them at a half."""
+    compact: bool = False
+    """Whether inputs are compact, see `Form`; those of earlier versions are not."""
+
+    @property
+    def form(self) -> Form:
+        """How rows lie in the inputs."""
+        return Form(self.columns, self.compact)
 
     def dump(self) -> dict[str, Any]:
         columns = [dump_column(c) for c in self.columns]
-        return {"columns": columns, "target": self.target.dump(), "thresholds": self.thresholds}
+        plain = {"columns": columns, "target": self.target.dump(), "thresholds": self.thresholds}
+        return {**plain, "compact": True} if self.compact else plain
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> Fitted:
@@ -61,7 +73,8 @@ class Fitted:
         """
         try:
             columns = tuple(load_column(c) for c in value["columns"])
-            return cls(columns, Target.load(value["target"]), value.get("thresholds", False))
+            target = Target.load(value["target"])
+            return cls(columns, target, value.get("thresholds", False), value.get("compact", False))
         except (KeyError, TypeError, AttributeError) as error:
             raise TaskError(f"what was fitted to the table is damaged ({type(error).__name__}: {error})") from error
 
@@ -77,41 +90,43 @@ class TableData:
     def __init__(self, options: TableOptions) -> None:
         self.options = options
         self.plan = SplitPlan.parse(options.split)
-        self._encoded: dict[str, Encoded] = {}
+        self.compact: bool | None = None
+        """Whether inputs are compact; None: as it was learned."""
+        self._inputs: dict[str, NDArray[np.float32]] = {}
         self._targets: dict[str, NDArray[Any]] = {}
         self.without_target: dict[str, tuple[int, int]] = {}
         """The files with rows that have no target: how many such rows, and how many rows in all."""
 
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """All rows that have a target; those of `test_path` last. The index stays the row of the file."""
-        return self.main if self._test is None else pd.concat([self.main, self._test])
+    @property
+    def tables(self) -> tuple[Held, ...]:
+        """All rows that have a target, file by file."""
+        return (self.main,) if self._test is None else (self.main, self._test)
 
     @cached_property
-    def main(self) -> pd.DataFrame:
-        """The rows of `path` that have a target."""
-        frame = read_frame(Path(self.options.path), self.options)
+    def main(self) -> Held:
+        """The rows of `path` that have a target. The index stays the row of the file."""
+        frame = read_table(Path(self.options.path), self.options)
         self._check_names(frame)
         return self._with_target(frame, self.options.path)
 
     @cached_property
-    def _test(self) -> pd.DataFrame | None:
+    def _test(self) -> Held | None:
         """The rows of `test_path`, in the types that their own file gives them."""
         options, main = self.options, self.main
         if options.test_path is None:
             return None
         # What is a level in a parquet is none the less one in a CSV beside it.
         words = {name: words_among(main[name], options.missing) for name in main.columns}
-        test = read_frame(Path(options.test_path), options, words)
+        test = read_table(Path(options.test_path), options, words)
         need_columns(test, [*options.targets], f"task.test_path: {options.test_path}")
         with self._named("test"):
             test = self._with_target(test, options.test_path)
         lacking = [name for name in main.columns if name not in test.columns and name not in options.ignore]
         if lacking:
             raise TaskError(f"{options.test_path}: lacks column {lacking[0]!r}{nearest(lacking[0], test.columns)}")
-        return test[[n for n in main.columns if n in test.columns]]
+        return test.choose([n for n in main.columns if n in test.columns])
 
-    def _with_target(self, frame: pd.DataFrame, path: str) -> pd.DataFrame:
+    def _with_target(self, frame: Held, path: str) -> Held:
         """The rows that have a target."""
         targets = self.options.targets
         kept = with_target(frame, targets)
@@ -120,7 +135,7 @@ class TableData:
             self.without_target[path] = len(frame) - len(kept), len(frame)
         return kept
 
-    def _check_names(self, frame: pd.DataFrame) -> None:
+    def _check_names(self, frame: Held) -> None:
         options = self.options
         need_columns(frame, options.targets, "task.target")
         need_columns(frame, options.ignore, "task.ignore")
@@ -173,15 +188,20 @@ class TableData:
         assert isinstance(learned, Date)  # as asked
         return read_dates(values, learned.format).to_numpy()
 
-    def part(self, split: str) -> pd.DataFrame:
-        """A split's rows: a copy, to be kept by whoever looks at its columns one by one."""
-        return self.main.iloc[self.rows[split]] if split != "test" or self._test is None else self._test
+    def part(self, split: str) -> Held:
+        """A split's rows."""
+        return self.main.take(self.rows[split]) if split != "test" or self._test is None else self._test
+
+    def forget(self) -> None:
+        """Let go of the tables; whoever asks for their rows again has them read again."""
+        self.__dict__.pop("main", None)
+        self.__dict__.pop("_test", None)
 
     @cached_property
     def _learned(self) -> tuple[Fitted, dict[str, str]]:
         options, train = self.options, self.part("train")
-        if train.shape[1] >= _WIDE:
-            _LOG.info("data      looking at %d columns, %d of them targets", train.shape[1], len(options.targets))
+        if len(train.columns) >= _WIDE:
+            _LOG.info("data      looking at %d columns, %d of them targets", len(train.columns), len(options.targets))
         self._check_targets()
         target = fit_target(train, options.targets, options.target_type)
         columns: list[Column] = []
@@ -204,8 +224,10 @@ class TableData:
         columns = [c for c in columns if c.name not in still]
         if not columns:
             raise TaskError(f"{options.path}: has no column to learn from beside {', '.join(options.targets)}")
-        self._refuse_leaks(typed_frame(train), [c.name for c in columns], target.names)
-        return Fitted(tuple(columns), target), left_out
+        self._refuse_leaks(train, [c.name for c in columns], target.names)
+        rows = sum(len(table) for table in self.tables)
+        wide = Form(tuple(columns))
+        return Fitted(wide.columns, target, compact=4 * wide.width * rows >= _COMPACT_BYTES), left_out
 
     def _check_targets(self) -> None:
         """Refuse classes and labels that other rows have and training rows lack, with what to do about the split."""
@@ -224,7 +246,7 @@ class TableData:
                         f"{len(values)}; {advice}"
                     )
 
-    def _refuse_leaks(self, train: pd.DataFrame, features: list[str], targets: tuple[str, ...]) -> None:
+    def _refuse_leaks(self, train: Held, features: list[str], targets: tuple[str, ...]) -> None:
         if self.options.allow_leaks:
             return
         for target, leaking in anomalies.leaks(train, features, targets).items():
@@ -245,12 +267,18 @@ class TableData:
         """Columns that are not used, and why."""
         return self._learned[1]
 
-    def encoded(self, split: str) -> Encoded:
-        """A split's features as arrays."""
-        if split not in self._encoded:  # the net, its description and its baselines all ask
+    @property
+    def form(self) -> Form:
+        """How rows lie in the inputs."""
+        fitted = self.fitted
+        return Form(fitted.columns, fitted.compact if self.compact is None else self.compact)
+
+    def inputs(self, split: str) -> NDArray[np.float32]:
+        """A split's features as the task gives them [n, f]; see `Form`."""
+        if split not in self._inputs:  # the net, its description and its baselines all ask
             with self._named(split):
-                self._encoded[split] = encode(self.fitted.columns, self.part(split), Notes())
-        return self._encoded[split]
+                self._inputs[split] = encode(self.form, self.part(split), Notes())
+        return self._inputs[split]
 
     def targets(self, split: str) -> NDArray[Any]:
         """A split's targets; see `Target.values`."""

@@ -14,6 +14,7 @@ from lab.errors import TaskError
 from lab.tasks.table.anomalies import dressed_number
 from lab.tasks.table.columns import Category, fit_column, infer_type
 from lab.tasks.table.encoding import Notes, to_codes
+from lab.tasks.table.held import Held, Table
 from lab.tasks.table.levels import as_text
 from lab.tasks.table.values import is_nested, row_number, to_numbers, typed
 
@@ -59,7 +60,7 @@ class Target:
             for low, high in zip(self.low, self.high, strict=True)
         )
 
-    def values(self, frame: pd.DataFrame) -> NDArray[Any]:
+    def values(self, frame: Table) -> NDArray[Any]:
         """Classes int64 [n], labels float32 [n, c], or values float32 [n, t].
 
         Raises:
@@ -78,7 +79,7 @@ class Target:
         return columns.astype(np.float32)
 
 
-def fit_target(frame: pd.DataFrame, names: tuple[str, ...], asked: str | None) -> Target:
+def fit_target(frame: Table, names: tuple[str, ...], asked: str | None) -> Target:
     """Learn the target from the training rows; `asked` is `number` or `category`, or None to infer it.
 
     Constant ones among several labels are left out: `Target.names` lacks them.
@@ -109,21 +110,21 @@ def fit_target(frame: pd.DataFrame, names: tuple[str, ...], asked: str | None) -
     return _classes(frame[names[0]])
 
 
-def with_target(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+def with_target(frame: Held, names: tuple[str, ...]) -> Held:
     """The rows that hold every target, in the type that they would have been read as without the others."""
-    lacking = frame[list(names)].isna().any(axis=1)
+    lacking = np.any([frame[name].isna().to_numpy() for name in names], axis=0)
     if not lacking.any() or lacking.all():  # of a column without any value `need_values` says what is wrong
         return frame
-    kept = frame[~lacking].copy()
+    kept = frame.take(np.flatnonzero(~lacking))
     for name in names:
         values = kept[name].infer_objects()
         if pd.api.types.is_float_dtype(values) and ((values % 1 == 0) & (values.abs() < _LARGEST)).all():
             values = values.astype("int64")  # a gap had made floats of whole numbers
-        kept[name] = values
+        kept = kept.replace(name, values)
     return kept
 
 
-def need_values(frame: pd.DataFrame, names: tuple[str, ...]) -> None:
+def need_values(frame: Table, names: tuple[str, ...]) -> None:
     """Refuse rows without a target, and targets that are no plain values.
 
     Raises:
@@ -150,7 +151,7 @@ def _type(values: pd.Series[Any]) -> str:
     return inferred if inferred in ("number", "category") else "category"
 
 
-def are_labels(frame: pd.DataFrame, names: tuple[str, ...]) -> bool:
+def are_labels(frame: Table, names: tuple[str, ...]) -> bool:
     """Whether several columns hold nothing but 0 and 1, or false and true."""
     return len(names) > 1 and all(set(as_text(typed(frame[n]))) <= {"0", "1", "false", "true"} for n in names)
 

@@ -20,8 +20,9 @@ from lab.tasks.scored import quantile_of
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.table.columns import Category
 from lab.tasks.table.describe import describe_data
-from lab.tasks.table.encoding import Encoded, Notes, bins_of, categories_of, encode, features, inputs, numbers_of
-from lab.tasks.table.frame import read_frame
+from lab.tasks.table.encoding import Form, Notes, bins_of, categories_of, encode, features
+from lab.tasks.table.expansion import Expansion
+from lab.tasks.table.frame import read_table
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import Fitted, TableData
@@ -51,6 +52,7 @@ class Table(ScoredTask):
         self._data = TableData(self._options)
         self._fitted: Fitted | None = None
         self._tensors: dict[Split, Data] = {}
+        self._expansions: dict[torch.device, Expansion] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travels as its options: a worker reads the table itself."""
@@ -74,7 +76,7 @@ class Table(ScoredTask):
 
     def data(self, split: Split) -> Data:
         if split not in self._tensors:  # a lane has no use for the test rows
-            x = torch.from_numpy(inputs(self._data.fitted.columns, self._data.encoded(split)))
+            x = torch.from_numpy(self._data.inputs(split))
             self._tensors[split] = x, torch.from_numpy(self._data.targets(split))
         return self._tensors[split]
 
@@ -88,8 +90,7 @@ class Table(ScoredTask):
         fitted = self._learned
         columns, target = fitted.columns, fitted.target
         levels = [len(c.levels) + 1 for c in categories_of(columns)]
-        empty = Encoded(*_empty(len(levels), len(numbers_of(columns))))
-        numbers = inputs(columns, empty).shape[1] - len(levels)
+        numbers = Form(columns).width - len(levels)
         regression = target.kind == "regression"
         return TableNet(
             levels,
@@ -111,6 +112,15 @@ class Table(ScoredTask):
             raise TaskError(f"bins: {params['bins']!r} is neither 0 nor those of task.bins: {self._options.most_bins}")
         return (torch.arange(numbers) < numbers - bins).float() if params["bins"] == 0 else torch.ones(numbers)
 
+    def model_input(self, x: Tensor) -> Tensor:
+        """All that the net takes of numbers [..., c + m], made of compact inputs on their device."""
+        form = self._learned.form
+        if not form.compact or x.shape[-1] == Form(form.columns).width:
+            return x
+        if x.device not in self._expansions:
+            self._expansions[x.device] = Expansion(form.columns, x.device)
+        return self._expansions[x.device](x)
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """As in `Task`; for regression the squared error in standard deviations of each target, [n], or the absolute
         one or the quantile loss where the metric is that: a mean is no quantile."""
@@ -129,7 +139,7 @@ class Table(ScoredTask):
         fitted, notes = self._learned, Notes()
         levels = {column.name: column.levels for column in fitted.columns if isinstance(column, Category)}
         levels |= dict.fromkeys(fitted.target.names, fitted.target.levels)
-        frame = read_frame(path, self._options, levels)
+        frame = read_table(path, self._options, levels)
         features = {column.name for column in fitted.columns}
         lacking = sorted(features - set(frame.columns))
         if 2 * len(lacking) > len(features):
@@ -139,7 +149,7 @@ class Table(ScoredTask):
                 f"{path}: has {number} of the {len(features)} columns that were learned from; it lacks {some}"
             )
         try:
-            x = torch.from_numpy(inputs(fitted.columns, encode(fitted.columns, frame, notes)))
+            x = torch.from_numpy(encode(fitted.form, frame, notes))
         except TaskError as error:
             raise TaskError(f"{path}: {error}") from error
         y = None
@@ -156,13 +166,16 @@ class Table(ScoredTask):
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)
         self._at_half = not self._fitted.thresholds
+        self._data.compact = self._fitted.compact
 
     def describe(self) -> Description:
-        return describe_data(self._data)
+        description = describe_data(self._data)
+        self._data.forget()  # what is trained on is made of it now
+        return description
 
     def features(self, x: Tensor) -> NDArray[np.float64]:
         """Inputs [n, f] as codes, then standardised numbers, NaN where missing."""
-        return features(self._learned.columns, x.cpu().numpy())
+        return features(self._learned.form, x.cpu().numpy())
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
         from lab.tasks.baselines import constant
@@ -172,20 +185,17 @@ class Table(ScoredTask):
 
     def rows_of(self, split: Split) -> pd.DataFrame:
         """A split's rows as the user's table has them."""
-        return self._data.part(split)
+        return self._data.part(split).frame()
 
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         part = self._data.part(split)
-        row = part.iloc[index]
+        rows = part.take(np.array([index])).frame()
+        row = rows.iloc[0]
         cells = {str(name): str(row[name]) for name in row.index if name not in self._data.left_out}
-        return {"row of the file": str(row_number(part, index))} | cells
+        return {"row of the file": str(row_number(rows, 0))} | cells
 
 
 def _rebuilt(cls: type[Table], options: dict[str, Any], fitted: Fitted | None) -> Table:
     task = cls(**options)
     task._fitted = fitted
     return task
-
-
-def _empty(categories: int, numbers: int) -> tuple[Any, Any]:
-    return np.zeros((0, categories), dtype=np.int64), np.zeros((0, numbers))

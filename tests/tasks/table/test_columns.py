@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lab.errors import TaskError
 from lab.tasks.table.columns import Category, Date, Number, Type, dump_column, fit_column, infer_type, load_column
-from lab.tasks.table.encoding import Notes, encode, inputs, to_codes
+from lab.tasks.table.encoding import Form, Notes, encode, to_codes
 from lab.tasks.table.values import date_format, read_dates, to_numbers
 
 RANDOM = np.random.default_rng(0)
@@ -27,7 +27,7 @@ def _series(values: Any, name: str = "c") -> pd.Series[Any]:
 
 def _inputs(column: Any, values: Any) -> np.ndarray:
     frame = pd.DataFrame({column.name: values})
-    return inputs((column,), encode((column,), frame, Notes()))
+    return encode(Form((column,)), frame, Notes())
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_infinities_of_later_rows_are_counted(written: list[Any]):
     column = fit_column(_series(RANDOM.normal(size=50)), "number", bins=0)
     notes = Notes()
     values = pd.Series(written).replace("", None)
-    assert np.isfinite(inputs((column,), encode((column,), pd.DataFrame({"c": values}), notes))).all()
+    assert np.isfinite(encode(Form((column,)), pd.DataFrame({"c": values}), notes)).all()
     assert notes.lines == ["column 'c': 2 rows hold infinite numbers; they are treated as missing"]
 
 
@@ -228,14 +228,18 @@ def test_a_date_is_taken_apart_into_what_varies():
     assert isinstance(column, Date)
     assert [part.name for part in column.parts] == ["d.month", "d.week", "d.day_of_week", "d.hour"]  # of one year
     frame = pd.DataFrame({"d": text})
-    encoded = encode((column,), frame, Notes())
+    encoded = encode(Form((column,)), frame, Notes())
     month, weekday, hour = column.parts[0], column.parts[2], column.parts[3]
     for i, (part, expected) in enumerate(
         [(month, DAYS.dt.month), (weekday, DAYS.dt.day_of_week), (hour, DAYS.dt.hour)]
     ):
         assert isinstance(part, Category)
-        assert [part.levels[code - 1] for code in encoded.codes[:, i]] == [str(v) for v in expected]
-    np.testing.assert_array_equal(encoded.numbers[:, 0], DAYS.dt.isocalendar().week)
+        assert [part.levels[int(code) - 1] for code in encoded[:, i]] == [str(v) for v in expected]
+    week = column.parts[1]
+    assert isinstance(week, Number)
+    np.testing.assert_allclose(
+        encoded[:, 3] * week.std + week.mean, DAYS.dt.isocalendar().week.astype(float), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
@@ -244,10 +248,10 @@ def test_dates_of_a_parquet_are_taken_as_they_are(zone: str | None):
     column = fit_column(values, "date", bins=0)
     assert isinstance(column, Date)
     assert column.format is None
-    encoded = encode((column,), pd.DataFrame({"d": values}), Notes())
+    encoded = encode(Form((column,)), pd.DataFrame({"d": values}), Notes())
     hours = column.parts[-1]
     assert isinstance(hours, Category)
-    assert [hours.levels[code - 1] for code in encoded.codes[:, -1]] == [str(v) for v in values.dt.hour]
+    assert [hours.levels[int(code) - 1] for code in encoded[:, 2]] == [str(v) for v in values.dt.hour]
 
 
 @pytest.mark.parametrize("values", [["15 Mar 2024", "1 Apr 2023"], ["30-Jan-2020", "01-FEB-2021"], ["May 3, 2024"] * 2])
@@ -265,8 +269,8 @@ def test_a_date_is_what_the_clock_there_showed_in_summer_and_in_winter():
     for format_, values in (("ISO8601", text), (None, local)):
         np.testing.assert_array_equal(read_dates(values, format_), local.dt.tz_localize(None))
     column = fit_column(text, "date", bins=0)
-    later = encode((column,), pd.DataFrame({"d": text}), Notes())
-    np.testing.assert_array_equal(later.codes, encode((column,), pd.DataFrame({"d": local}), Notes()).codes)
+    later = encode(Form((column,)), pd.DataFrame({"d": text}), Notes())
+    np.testing.assert_array_equal(later, encode(Form((column,)), pd.DataFrame({"d": local}), Notes()))
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -274,9 +278,9 @@ def test_later_dates_that_cannot_be_read_are_missing_and_told(native: bool):
     column = fit_column(DAYS.rename("d") if native else DAYS.astype(str).rename("d"), "date", bins=0)
     notes = Notes()
     values = ["yesterday", None, "2024-13-45", "2024-01-02 00:00:00"]
-    found = encode((column,), pd.DataFrame({"d": values}), notes)
+    found = encode(Form((column,)), pd.DataFrame({"d": values}), notes)
     assert notes.lines == ["column 'd': 2 rows hold dates that cannot be read as ISO8601; they are treated as missing"]
-    assert found.codes[:, 0].tolist() == [0, 0, 0, 1]
+    assert found[:, 0].tolist() == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("kind", ["number", "category", "date"])
@@ -284,7 +288,7 @@ def test_a_column_that_a_table_lacks_is_missing_in_every_row_and_told(kind: Type
     values = {"number": RANDOM.normal(size=60), "category": ["a", "b"] * 30, "date": DAYS}[kind]
     column = fit_column(_series(values), kind, bins=4)
     notes = Notes()
-    found = inputs((column,), encode((column,), pd.DataFrame({"other": [1, 2]}), notes))
+    found = encode(Form((column,)), pd.DataFrame({"other": [1, 2]}), notes)
     assert len(found) == 2
     assert np.isfinite(found).all()
     assert notes.lines == ["column 'c' is not in the table; it is treated as missing in every row"]

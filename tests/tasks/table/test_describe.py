@@ -300,7 +300,7 @@ def test_what_is_a_level_in_a_parquet_is_one_in_a_csv_beside_it(tmp_path: Path):
     later = frame.head(20)
     both = [write_table(tmp_path / f"later.{kind}", later) for kind in ("csv", "parquet")]
     found = [_data(tmp_path, frame, test_path=str(path), ignore=["day"]) for path in both]
-    csv, parquet = (data.part("test")[["country", "answer"]].astype(str) for data in found)
+    csv, parquet = (data.part("test").frame()[["country", "answer"]].astype(str) for data in found)
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
     assert describe_data(found[0]).facts == describe_data(found[1]).facts
 

@@ -31,7 +31,7 @@ def test_what_is_learned_comes_from_the_training_rows_alone(tmp_path: Path):
     assert isinstance(number, Number)
     assert isinstance(letter, Category)
     assert number.mean == pytest.approx(train["number"].mean())
-    changed = data.frame.copy()
+    changed = data.main.frame()
     changed.loc[data.rows["test"], "number"] += 100
     changed.loc[data.rows["valid"], "letter"] = "unheard of"
     assert _data(tmp_path, changed).fitted == data.fitted
@@ -63,7 +63,7 @@ def test_test_rows_may_come_from_another_file(tmp_path: Path):
     test = write_table(tmp_path / "test.csv", table(20, seed=1).assign(more=1))
     data = _data(tmp_path, test_path=str(test))
     assert {split: len(rows) for split, rows in data.rows.items()} == {"train": 48, "valid": 12, "test": 20}
-    pd.testing.assert_frame_equal(typed_frame(data.part("test")), table(20, seed=1))
+    pd.testing.assert_frame_equal(typed_frame(data.part("test").frame()), table(20, seed=1))
     lacking = write_table(tmp_path / "lacking.csv", table(20, seed=1).drop(columns="letter"))
     with pytest.raises(TaskError, match=r"lacking\.csv: lacks column 'letter'"):
         describe_data(_data(tmp_path, test_path=str(lacking)))
@@ -92,7 +92,7 @@ def test_folds_part_the_rows_of_train_and_valid_and_keep_groups_together(tmp_pat
     groups = table().assign(person=np.arange(60) // 3)
     data = _data(tmp_path, groups, split={"kind": "grouped", "by": "person", "folds": 4})
     assert data.folds is not None
-    both = pd.concat([data.part("train"), data.part("valid")])
+    both = pd.concat([data.part("train").frame(), data.part("valid").frame()])
     people = [set(both["person"][data.folds == fold]) for fold in range(4)]
     assert [len(of_fold) for of_fold in people] == [4, 4, 4, 4]
     assert len(set.union(*people)) == 16
@@ -136,7 +136,7 @@ def test_a_label_that_training_rows_lack_is_named_with_what_to_do(tmp_path: Path
     path = str(write_table(tmp_path / "t.csv", _rare()))
     for seed in range(300):
         rows = TableData(TableOptions(path, ["l1", "l2", "rare"], split={"kind": "random", "seed": seed}))
-        if not rows.main.iloc[rows.rows["train"]]["rare"].eq("1").any():
+        if not rows.part("train")["rare"].eq("1").any():
             break
     with pytest.raises(TaskError) as caught:
         _ = rows.fitted

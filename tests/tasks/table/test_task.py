@@ -18,6 +18,7 @@ from lab.spec.exchange import Assignment
 from lab.spec.plan import Training
 from lab.spec.trial import Trial
 from lab.tasks.checks import contract_suite
+from lab.tasks.table import table_data
 from lab.tasks.table.encoding import categories_of
 from lab.tasks.table.task import Table
 from lab.training.interface import EpochResult
@@ -378,3 +379,54 @@ def test_an_example_is_shown_as_its_row(path: Path):
     row = table().iloc[task._data.rows["test"][2]]
     told = {"number": str(row["number"]), "day": row["day"], "answer": row["answer"]}
     assert task.show("test", 2) == {"row of the file": str(task._data.rows["test"][2] + 1), **told}
+
+
+@pytest.fixture
+def compact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables count as large."""
+    monkeypatch.setattr(table_data, "_COMPACT_BYTES", 0)
+
+
+def test_a_small_table_is_given_as_the_net_takes_it(path: Path):
+    task = Table(str(path), "answer")
+    x = task.data("train")[0]
+    assert task.model_input(x) is x
+    assert "compact" not in task.fitted()
+
+
+@pytest.mark.usefixtures("compact")
+def test_a_large_table_is_given_compact_and_trains_the_same_net(path: Path, monkeypatch: pytest.MonkeyPatch):
+    task = Table(str(path), "answer")
+    found = list(contract_suite(task, {"dropout": 0.1, "bins": 0}))
+    assert [f"{f.name}: {f.said}" for f in found if not f.passed] == []
+    monkeypatch.undo()
+    small = Table(str(path), "answer")
+    (x, y), (wide, same) = task.data("train"), small.data("train")
+    assert x.shape[1] < wide.shape[1]
+    assert torch.equal(y, same)
+    torch.testing.assert_close(task.model_input(x), wide, atol=2e-6, rtol=0)
+    np.testing.assert_array_equal(task.features(x), small.features(wide))
+
+
+@pytest.mark.usefixtures("compact")
+def test_later_rows_are_given_as_those_trained_on_were(path: Path, monkeypatch: pytest.MonkeyPatch):
+    task, x = _later(path), Table(str(path), "answer").data("valid")[0]
+    rows = write_table(path.parent / "later.parquet", Table(str(path), "answer").rows_of("valid"))
+    monkeypatch.undo()
+    assert torch.equal(task.read(rows).x, x)
+    earlier = Table(str(path), "answer").fitted()
+    monkeypatch.setattr(table_data, "_COMPACT_BYTES", 0)
+    task = Table(str(path), "answer")
+    task.restore(earlier)  # of a study that was begun before there were compact inputs
+    assert task.describe().train_examples == len(task.data("train")[0])
+    assert task.model_input(task.data("train")[0]) is task.data("train")[0]
+
+
+def test_a_described_table_is_let_go_of_and_read_again_where_its_rows_are_shown(path: Path):
+    task = Table(str(path), "answer")
+    before = task.show("test", 2)
+    task.describe()
+    assert "main" not in vars(task._data)
+    assert len(task.data("test")[0]) > 0
+    assert "main" not in vars(task._data)
+    assert task.show("test", 2) == before
