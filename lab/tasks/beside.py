@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from lab.tasks.user_code import said_by
 
+DOUBTS_S = 120.0
+"""For all doubts about a task's data: nothing trains before they are said."""
 _EVERY_S = 10.0
 """Between two signs that something goes on."""
+_LOG = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _Else = TypeVar("_Else")
@@ -80,3 +84,25 @@ def within(limit_s: float, make: Callable[[], _T], waiting: Callable[[float], No
     if "error" in made and not isinstance(made["error"], _Overtime):
         raise made["error"]
     raise TimeoutError(f"it takes longer than the {limit_s:.3g} s that are left")
+
+
+def doubts(checks: Mapping[str, Callable[[], Iterable[str]]], limit_s: float = DOUBTS_S) -> tuple[str, ...]:
+    """The lines of each check, by what it looks for, one check after the other within so many seconds.
+
+    The last line says what was not looked for.
+    """
+    until = time.monotonic() + limit_s
+    lines: list[str] = []
+    missed: list[str] = []
+    for what, check in checks.items():
+
+        def waiting(seconds: float, what: str = what) -> None:
+            _LOG.info("data      looking for %s since %.0f s", what, seconds)
+
+        try:
+            lines += within(until - time.monotonic(), lambda check=check: [*check()], waiting)  # type: ignore[misc]
+        except TimeoutError:
+            missed.append(what)
+    if missed:
+        lines.append(f"not looked for, as it takes longer than {limit_s:g} s: {', '.join(missed)}")
+    return tuple(lines)

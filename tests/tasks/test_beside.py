@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lab.errors import TaskError
-from lab.tasks.beside import Beside, within
+from lab.tasks.beside import Beside, doubts, within
 
 
 def test_what_cannot_be_made_is_told_once_and_done_without():
@@ -74,3 +74,24 @@ def test_what_takes_too_long_is_ended():
             assert not thread.is_alive()
     with pytest.raises(TimeoutError, match="no time is left"):
         within(0, endless, _nothing)
+
+
+def test_what_is_doubtful_is_told_in_turn_and_what_was_not_looked_for_in_one_line():
+    looked: list[str] = []
+
+    def check(name: str) -> list[str]:
+        looked.append(name)
+        return [f"{name} is doubtful"]
+
+    checks = {"salt": lambda: check("salt"), "sugar": lambda: check("sugar"), "nothing": lambda: []}
+    assert doubts(checks) == ("salt is doubtful", "sugar is doubtful")
+    assert looked == ["salt", "sugar"]
+    assert doubts(checks, limit_s=0) == ("not looked for, as it takes longer than 0 s: salt, sugar, nothing",)
+    assert len(looked) == 2
+
+
+def test_a_check_that_takes_too_long_is_left_for_those_that_come_later_to_be_named():
+    held = threading.Event()
+    checks = {"rain": lambda: ["it rains"], "snow": lambda: [str(held.wait())], "hail": lambda: []}
+    assert doubts(checks, limit_s=0.2) == ("it rains", "not looked for, as it takes longer than 0.2 s: snow, hail")
+    held.set()

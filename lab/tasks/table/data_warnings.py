@@ -4,58 +4,94 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from lab.tasks.beside import doubts
 from lab.tasks.classes import alike_lines, lopsided, thin_classes
 from lab.tasks.description import some
 from lab.tasks.table import anomalies, identifiers
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.frame import words_for_missing
-from lab.tasks.table.held import Held
 from lab.tasks.table.table_data import TableData
 from lab.tasks.table.values import infinite, other_format, row_number, to_numbers
 
 
-def warnings_of(data: TableData) -> Iterator[str]:
-    yield from _without_target(data)
-    yield from _constant_labels(data)
-    yield from _words(data)
-    train = data.part("train")
+def warnings_of(data: TableData) -> tuple[str, ...]:
+    checks = {
+        "rows without a target": _without_target,
+        "labels with one value": _constant_labels,
+        "columns that add up to a target": _many_columns,
+        "words for no value": _words,
+        "numbers among text": _mostly_numbers,
+        "codes and identifiers": _codes,
+        "numbers for no value": _sentinels,
+        "days and months exchanged": _dates,
+        "text that looks like numbers": _dressed,
+        "duplicates": _duplicates,
+        "rare classes and targets far out": _targets,
+        "rows of all times": _when,
+    }
+    return doubts({what: partial(check, data) for what, check in checks.items()})
+
+
+def _asked(data: TableData) -> set[str]:
+    """Columns that the spec says what to do about."""
+    return {*data.options.ignore, *data.options.types}
+
+
+def _many_columns(data: TableData) -> Iterator[str]:
+    numbers = sum(column.type == "number" for column in data.fitted.columns)
+    if numbers > anomalies.MOST_TOGETHER and not data.options.allow_leaks:
+        yield (
+            f"not looked for, as {numbers} columns of numbers are more than {anomalies.MOST_TOGETHER}: several that "
+            "add up to a target"
+        )
+
+
+def _mostly_numbers(data: TableData) -> Iterator[str]:
+    train, asked = data.part("train"), _asked(data)
     taken = {c.name: "is taken for categories" for c in data.fitted.columns if isinstance(c, Category)}
-    asked = {*data.options.ignore, *data.options.types}
     for name, what in (dict.fromkeys(data.left_out, "is left out") | taken).items():
-        if name not in asked and (counts := anomalies.mostly_numbers(train[name])):
+        if name not in asked and (counts := anomalies.mostly_numbers(train.typed(name))):
             yield (
                 f"column {name!r} {what}, though {counts[0]} of its values are numbers and {counts[1]} are not; mend "
                 "those if it should be a number"
             )
-    yield from _codes(data, train)
-    others = {split: data.part(split) for split in data.rows if split != "train"}
-    yield from _sentinels(data, train, others)
+
+
+def _dates(data: TableData) -> Iterator[str]:
+    train = data.part("train")
     for column in data.fitted.columns:
         if isinstance(column, Date) and (other := other_format(train[column.name], column.format)):
             yield (
                 f"date {column.name!r} is read as {column.format}, and all of it could be {other} as well; "
                 "year-month-day leaves no doubt"
             )
+
+
+def _dressed(data: TableData) -> Iterator[str]:
+    train, asked = data.part("train"), _asked(data)
     for name in (n for n in train.columns if n not in asked):
-        if (example := anomalies.dressed_number(train[name])) is not None:
+        if (example := anomalies.dressed_number(train.typed(name))) is not None:
             advice = "say decimal: ',' or " if re.fullmatch(r"[-+]?\d+,\d+", example) else ""
             yield (
                 f"column {name!r} is text that looks like numbers, such as {example!r}; {advice}write it as a plain "
                 "number"
             )
-    copies = anomalies.duplicates(train, others, [c.name for c in data.fitted.columns])
+
+
+def _duplicates(data: TableData) -> Iterator[str]:
+    others = {split: data.part(split) for split in data.rows if split != "train"}
+    copies = anomalies.duplicates(data.part("train"), others, [c.name for c in data.fitted.columns])
     for split, count in copies.items():
         if count:
             yield (
                 f"{count} of {len(data.rows[split])} {split} rows have the features of a training row: duplicates make "
                 "scores too good (split kind 'grouped' keeps them together)"
             )
-    yield from _targets(data)
-    yield from _when(data)
 
 
 def _targets(data: TableData) -> Iterator[str]:
@@ -70,11 +106,11 @@ def _targets(data: TableData) -> Iterator[str]:
     if target.kind != "regression":
         yield from thin_classes(targets, target.class_names)
     for name in target.names if target.kind == "regression" else ():
-        column = data.main[name]
-        values = to_numbers(column)
+        of_rows = data.main.typed(name)
+        values = to_numbers(of_rows)
         far = anomalies.far_out(values)
         if len(far):
-            rows = [str(row_number(column, int(i))) for i in far]
+            rows = [str(row_number(of_rows, int(i))) for i in far]
             yield (
                 f"target {name!r}: {len(far)} of {len(values)} rows lie more than {anomalies.FAR:,} times farther from "
                 f"the median {np.median(values):.4g} than is usual, up to {values[far[0]]:.4g}: rows {some(rows, 8)}; "
@@ -82,16 +118,17 @@ def _targets(data: TableData) -> Iterator[str]:
             )
 
 
-def _sentinels(data: TableData, train: Held, others: Mapping[str, Held]) -> Iterator[str]:
+def _sentinels(data: TableData) -> Iterator[str]:
     """Numbers that stand for no value, or may."""
     numbers, rows = [c.name for c in data.fitted.columns if c.type == "number"], sum(map(len, data.tables))
-    parts = [train, *others.values()]
+    parts = [data.part(split) for split in data.rows]
+    train = data.part("train")
     for name in numbers:
-        if count := sum(infinite(part[name]) for part in parts):
+        if count := sum(infinite(part.typed(name)) for part in parts):
             yield f"column {name!r} holds infinite numbers in {count} of {rows} rows; they count as missing"
     numbers += data.fitted.target.names if data.fitted.target.kind == "regression" else ()
     for name in numbers:
-        for far in anomalies.sentinels(to_numbers(train[name])):
+        for far in anomalies.sentinels(to_numbers(train.typed(name))):
             yield (
                 f"column {name!r} holds {far.value:g} in {far.count} of {len(train)} training rows, far from all "
                 f"others ({far.low:.4g} to {far.high:.4g}); if it stands for no value, list it in task.missing "
@@ -99,11 +136,11 @@ def _sentinels(data: TableData, train: Held, others: Mapping[str, Held]) -> Iter
             )
 
 
-def _codes(data: TableData, train: Held) -> Iterator[str]:
+def _codes(data: TableData) -> Iterator[str]:
     """Numbers to a program that may be names to people: codes with leading zeros, identifiers, indices."""
-    options = data.options
+    options, train = data.options, data.part("train")
     numbers = [c.name for c in data.fitted.columns if c.type == "number" and c.name not in options.types]
-    for name in (n for n in train.columns if n not in {*options.ignore, *options.types}):
+    for name in (n for n in train.columns if n not in _asked(data)):
         target = name in options.targets
         padded = identifiers.padded_number(train[name])
         if padded is None or (target and options.target_type):
@@ -117,7 +154,7 @@ def _codes(data: TableData, train: Held) -> Iterator[str]:
             f"column {name!r} is taken for {taken}; {count} of {len(train)} training rows have leading zeros in it, "
             f"such as {example!r}: {'if they are codes' if number else 'if they are amounts all the same'}, say {said}"
         )
-    alike = [name for name in numbers if identifiers.identifies(data.main[name])]
+    alike = [name for name in numbers if identifiers.identifies(data.main.typed(name))]
     if alike:
         yield (
             f"another whole number in every row is what identifiers hold: {some(alike)}; if that is so, add ignore: "

@@ -36,7 +36,7 @@ def describe_data(data: TableData) -> Description:
     targets = {split: data.targets(split) for split in data.rows}
     check_defined(data.options, data.fitted.target.kind, targets)
     folds = None if data.folds is None else int(data.folds.max()) + 1
-    return Description(tuple(_facts(data)), tuple(warnings_of(data)), len(data.rows["train"]), folds)
+    return Description(tuple(_facts(data)), warnings_of(data), len(data.rows["train"]), folds)
 
 
 def _facts(data: TableData) -> Iterator[str]:

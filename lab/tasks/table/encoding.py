@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.tasks.table.columns import Category, Column, Date, Number
-from lab.tasks.table.held import Table
+from lab.tasks.table.held import Table, typed_column
 from lab.tasks.table.levels import coded, codes_among
 from lab.tasks.table.values import date_parts, infinite, read_dates, to_numbers
 
@@ -131,7 +131,7 @@ def _parts(
             notes.lines.append(f"column {column.name!r} is not in the table; it is treated as missing in every row")
             values = pd.Series([None] * len(table), index=table.index, name=column.name, dtype="object")
         else:
-            values = table[column.name]
+            values = typed_column(table, column.name) if isinstance(column, Number) else table[column.name]
         if not isinstance(column, Date):
             yield column, values
             continue

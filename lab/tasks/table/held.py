@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,9 @@ from lab.tasks.table.values import PADDED, is_text, typed
 
 MOST_TEXTS = 2**14
 """Different texts of a column that is held as codes, exactly as they are written."""
+_EXACT = 2.0**53
+_FEW_CELLS = 2**20
+"""Of rows whose columns are kept as they were given: of many columns, to give each takes longest."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,37 @@ class _Coded:
     def take(self, rows: NDArray[np.int64]) -> Any:
         return self.texts.take(self.codes[rows].astype(np.int64))
 
+    def typed(self, rows: NDArray[np.int64]) -> Any:
+        """As `values.typed` has it; each different text is looked at once, and again only where these rows may be
+        numbers and others are not."""
+        codes = self.codes[rows]
+        there = np.bincount(codes, minlength=len(self.texts)) > 0
+        gaps, there[0] = there[0], False
+        if not there.any():
+            return self.take(rows)
+        numbers = self._numbers
+        if numbers is None:
+            some = typed(pd.Series(self.texts[there]))
+            if is_text(some):
+                return self.take(rows)
+            found = some.to_numpy()
+            numbers = np.zeros(len(self.texts), dtype=found.dtype)
+            numbers[there] = found
+        if gaps:
+            numbers = numbers.astype(np.float64)
+            numbers[0] = np.nan
+        return numbers[codes]
+
+    @cached_property
+    def _numbers(self) -> NDArray[Any] | None:
+        """The number that each text is, where all are; None where not, or where some of them would have more digits by
+        themselves."""
+        numbers = typed(pd.Series(self.texts[1:]))
+        if is_text(numbers) or (numbers.dtype == np.float64 and (numbers.abs() > _EXACT).any()):
+            return None
+        found = numbers.to_numpy()
+        return np.concatenate([np.zeros(1, dtype=found.dtype), found])
+
     @property
     def nbytes(self) -> int:
         return int(self.codes.nbytes + self.texts.nbytes)
@@ -46,6 +81,7 @@ class Held:
     def __init__(self, columns: Mapping[str, Any], rows: NDArray[np.int64] | None = None) -> None:
         self._columns = dict(columns)
         self._index = pd.RangeIndex(len(next(iter(self._columns.values()), ()))) if rows is None else pd.Index(rows)
+        self._kept: dict[tuple[str, bool], pd.Series[Any]] = {}
 
     @property
     def columns(self) -> Sequence[str]:
@@ -67,7 +103,25 @@ class Held:
         return name in self._columns
 
     def __getitem__(self, name: str) -> pd.Series[Any]:
-        return pd.Series(self._columns[name].take(self._rows), index=self._index, name=name, copy=False)
+        return self._given(name, False)
+
+    def typed(self, name: str) -> pd.Series[Any]:
+        """A column as `values.typed` has it."""
+        return self._given(name, True)
+
+    def _given(self, name: str, as_typed: bool) -> pd.Series[Any]:
+        if (name, as_typed) in self._kept:
+            return self._kept[name, as_typed]
+        column = self._columns[name]
+        if as_typed and isinstance(column, _Coded):
+            values = pd.Series(column.typed(self._rows), index=self._index, name=name, copy=False)
+        elif as_typed:
+            values = typed(self._given(name, False))
+        else:
+            values = pd.Series(column.take(self._rows), index=self._index, name=name, copy=False)
+        if len(self) * len(self._columns) <= _FEW_CELLS:
+            self._kept[name, as_typed] = values
+        return values
 
     @property
     def _rows(self) -> NDArray[np.int64]:
@@ -98,6 +152,11 @@ class Held:
 
 Table: TypeAlias = pd.DataFrame | Held
 """What has columns by name."""
+
+
+def typed_column(table: Table, name: str) -> pd.Series[Any]:
+    """A column as `values.typed` has it."""
+    return table.typed(name) if isinstance(table, Held) else typed(table[name])
 
 
 def held(columns: Iterator[tuple[str, pd.Series[Any]]]) -> Held:

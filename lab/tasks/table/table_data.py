@@ -33,7 +33,7 @@ from lab.tasks.table.identifiers import called_identifier, identifies
 from lab.tasks.table.levels import as_text
 from lab.tasks.table.options import TYPES, TableOptions
 from lab.tasks.table.target import Target, are_labels, fit_target, need_values, with_target
-from lab.tasks.table.values import read_dates, to_numbers, typed
+from lab.tasks.table.values import read_dates, to_numbers
 
 _WIDE = 200
 """Columns, from which on a table is not looked at in a moment."""
@@ -92,6 +92,7 @@ class TableData:
         self.plan = SplitPlan.parse(options.split)
         self.compact: bool | None = None
         """Whether inputs are compact; None: as it was learned."""
+        self._parts: dict[str, Held] = {}
         self._inputs: dict[str, NDArray[np.float32]] = {}
         self._targets: dict[str, NDArray[Any]] = {}
         self.without_target: dict[str, tuple[int, int]] = {}
@@ -167,21 +168,20 @@ class TableData:
         """Each row's class [n] where one target has classes, or labels of 0 and 1 [n, c] where several have."""
         options = self.options
         if are_labels(self.main, options.targets):
-            return np.stack([to_numbers(self.main[name]) for name in options.targets], axis=1).astype(np.int64)
+            return np.stack([to_numbers(self.main.typed(name)) for name in options.targets], axis=1).astype(np.int64)
         if len(options.targets) > 1 or options.target_type == "number":
             return None
-        values = self.main[options.targets[0]]
+        values = self.main.typed(options.targets[0])
         are_classes = options.target_type == "category" or infer_type(values) == "category"
-        return np.array(as_text(typed(values))) if are_classes else None
+        return np.array(as_text(values)) if are_classes else None
 
     @cached_property
     def _split_by(self) -> NDArray[Any] | None:
-        return None if self.plan.by is None else self._by(self.main[self.plan.by])
+        return None if self.plan.by is None else self._by(self.main.typed(self.plan.by))
 
     def _by(self, values: pd.Series[Any]) -> NDArray[Any]:
         if values.isna().any():
             raise TaskError(f"task.split.by: column {values.name!r} has missing values")
-        values = typed(values)
         if self.plan.kind != "time" or pd.api.types.is_numeric_dtype(values):
             return values.to_numpy()
         learned = fit_column(values.rename(str(values.name)), "date", 0)
@@ -190,10 +190,15 @@ class TableData:
 
     def part(self, split: str) -> Held:
         """A split's rows."""
-        return self.main.take(self.rows[split]) if split != "test" or self._test is None else self._test
+        if split == "test" and self._test is not None:
+            return self._test
+        if split not in self._parts:
+            self._parts[split] = self.main.take(self.rows[split])
+        return self._parts[split]
 
     def forget(self) -> None:
         """Let go of the tables; whoever asks for their rows again has them read again."""
+        self._parts.clear()
         self.__dict__.pop("main", None)
         self.__dict__.pop("_test", None)
 
@@ -212,11 +217,12 @@ class TableData:
         for name in train.columns:
             if name in options.targets or name in left_out:
                 continue
-            kind = options.types.get(name) or infer_type(train[name])
-            if name not in options.types and called_identifier(name) and identifies(self.main[name]):
+            kind = options.types.get(name) or infer_type(train.typed(name))
+            if name not in options.types and called_identifier(name) and identifies(self.main.typed(name)):
                 kind = "identifies the rows"
             if kind in TYPES:
-                columns.append(fit_column(train[name], kind, options.most_bins))  # type: ignore[arg-type]
+                values = train.typed(name) if kind == "number" else train[name]  # a level is called as it is written
+                columns.append(fit_column(values, kind, options.most_bins))  # type: ignore[arg-type]
             else:
                 left_out[name] = kind
         still = [c.name for c in columns if isinstance(c, Date) and not c.parts]

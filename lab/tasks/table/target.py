@@ -14,7 +14,7 @@ from lab.errors import TaskError
 from lab.tasks.table.anomalies import dressed_number
 from lab.tasks.table.columns import Category, fit_column, infer_type
 from lab.tasks.table.encoding import Notes, to_codes
-from lab.tasks.table.held import Held, Table
+from lab.tasks.table.held import Held, Table, typed_column
 from lab.tasks.table.levels import as_text
 from lab.tasks.table.values import is_nested, row_number, to_numbers, typed
 
@@ -73,7 +73,7 @@ class Target:
                 unseen = frame[self.names[0]].iloc[int(np.flatnonzero(codes == 0)[0])]
                 raise TaskError(f"target {self.names[0]!r}: class {unseen!r} is not in the training rows")
             return codes - 1
-        columns = np.stack([to_numbers(frame[name]) for name in self.names], axis=1)
+        columns = np.stack([to_numbers(typed_column(frame, name)) for name in self.names], axis=1)
         if self.kind == "multilabel" and not np.isin(columns, (0, 1)).all():
             raise TaskError(f"targets {', '.join(self.names[:6])}: hold something else than 0 and 1")
         return columns.astype(np.float32)
@@ -88,7 +88,7 @@ def fit_target(frame: Table, names: tuple[str, ...], asked: str | None) -> Targe
         TaskError: constant, missing, more classes than make sense, or columns of different kinds.
     """
     need_values(frame, names)
-    constant = [name for name in names if len(set(as_text(typed(frame[name])))) == 1]
+    constant = [name for name in names if len(set(as_text(typed_column(frame, name)))) == 1]
     if constant and are_labels(frame, names) and len(names) - len(constant) > 1:
         names = tuple(name for name in names if name not in constant)
     elif constant:
@@ -99,7 +99,7 @@ def fit_target(frame: Table, names: tuple[str, ...], asked: str | None) -> Targe
     if are_labels(frame, names):
         return Target(names, "multilabel")
     if set(types.values()) == {"number"}:
-        columns = np.stack([to_numbers(frame[name]) for name in names], axis=1)
+        columns = np.stack([to_numbers(typed_column(frame, name)) for name in names], axis=1)
         low, high = columns.min(axis=0), columns.max(axis=0)
         parts = (columns.mean(axis=0), columns.std(axis=0), low, high)
         mean, std, low_, high_ = (tuple(float(v) for v in part) for part in parts)
@@ -136,7 +136,7 @@ def need_values(frame: Table, names: tuple[str, ...]) -> None:
             raise TaskError(f"target {name!r}: holds lists or mappings; a target is one value in each row")
         wrong = values.isna().to_numpy()
         fault = "none"
-        numbers = typed(values)
+        numbers = typed_column(frame, name)
         if pd.api.types.is_float_dtype(numbers) and not wrong.any():
             wrong, fault = (numbers.abs() > _LARGEST).to_numpy(), f"one beyond {_LARGEST:g}"
         if wrong.any():
@@ -153,7 +153,7 @@ def _type(values: pd.Series[Any]) -> str:
 
 def are_labels(frame: Table, names: tuple[str, ...]) -> bool:
     """Whether several columns hold nothing but 0 and 1, or false and true."""
-    return len(names) > 1 and all(set(as_text(typed(frame[n]))) <= {"0", "1", "false", "true"} for n in names)
+    return len(names) > 1 and all(set(as_text(typed_column(frame, n))) <= {"0", "1", "false", "true"} for n in names)
 
 
 def _classes(values: pd.Series[Any]) -> Target:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lab.tasks.table import anomalies
 from lab.tasks.table.anomalies import Sentinel, duplicates, far_out, leaks, sentinels
 
 RANDOM = np.random.default_rng(0)
@@ -46,6 +47,26 @@ def test_a_sum_of_very_many_columns_is_a_discovery_and_no_leak():
     assert leaks(frame, [f"x{i}" for i in range(12)], ["y"]) == {"y": ()}
     few = frame.assign(z=columns[:, :8].sum(axis=1))
     assert leaks(few, [f"x{i}" for i in range(12)], ["y", "z"]) == {"y": (), "z": tuple(f"x{i}" for i in range(8))}
+
+
+def test_a_difference_of_two_columns_that_are_nearly_one_is_found():
+    begin = 1.6e9 + RANDOM.uniform(0, 1e8, N).round()
+    took = RANDOM.uniform(0, 5_000, N).round()
+    frame = pd.DataFrame({"begin": begin, "end": begin + took, "other": RANDOM.normal(size=N), "took": took})
+    assert leaks(frame, ["begin", "end", "other"], ["took"]) == {"took": ("begin", "end")}
+
+
+def test_of_very_many_columns_nobody_looks_for_several_that_add_up(monkeypatch: pytest.MonkeyPatch):
+    frame = FRAME.assign(new=FRAME["price"] - FRAME["a"])
+    assert leaks(frame, ["a", "b", "new"], ["price"]) == {"price": ("a", "new")}
+    monkeypatch.setattr(anomalies, "MOST_TOGETHER", 2)
+    assert leaks(frame, ["a", "b", "new"], ["price"]) == {"price": ()}
+
+
+def test_of_a_wide_table_as_many_rows_are_looked_at_as_leave_no_doubt(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(anomalies, "_SAMPLED_CELLS", 10)
+    frame = FRAME.assign(new=FRAME["price"] - FRAME["a"])
+    assert leaks(frame, ["a", "b", "new"], ["price"]) == {"price": ("a", "new")}
 
 
 def test_duplicates_are_rows_whose_features_all_stand_in_training_too():

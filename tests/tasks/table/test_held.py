@@ -11,7 +11,7 @@ import pytest
 from lab.tasks.table import frame, held
 from lab.tasks.table.frame import read_table
 from lab.tasks.table.held import Growing, Held
-from lab.tasks.table.values import is_text
+from lab.tasks.table.values import is_text, typed
 
 TEXTS = [f"{n}.5" for n in range(40)]
 
@@ -82,3 +82,22 @@ def test_other_rows_are_the_same_columns_and_keep_their_place_in_the_file(tmp_pa
     assert other["b"].tolist() == [True, False]
     assert some["b"].tolist() == ["1", "0"]
     assert other.choose(["b"]).columns == ["b"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1", "2", "", "3"],
+        ["1", "2.50", "3", "3"],
+        ["", "", "", "x"],
+        ["1", "2", "007", "3"],
+        [str(2**60), str(2**60 + 1), "1.5", ""],
+        [str(2**60), str(2**60 + 1), "7", "x"],
+    ],
+)
+def test_rows_are_typed_as_their_texts_alone_are(cells: list[str], tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{cell},x\n" for cell in cells))
+    table = read_table(tmp_path / "t.csv")
+    for rows in ([0, 1, 2, 3], [0, 1], [1, 0], [2], [3, 2, 2]):
+        part = table.take(np.array(rows))
+        pd.testing.assert_series_equal(part.typed("a"), typed(part["a"]), check_dtype=False)
