@@ -58,7 +58,7 @@ def _boosting(fitted: Fitted, metric: str, seed: int) -> Any:
     from sklearn.multioutput import MultiOutputRegressor
 
     target = fitted.target
-    levels = [len(c.levels) + 1 for c in categories_of(fitted.columns)]
+    levels = [c.codes for c in categories_of(fitted.columns)]
     mask = [n <= _MOST_LEVELS for n in levels] + [False] * len(numbers_of(fitted.columns))
     if target.kind == "regression":
         one = HistGradientBoostingRegressor(categorical_features=mask, random_state=seed, **_loss_of(metric))

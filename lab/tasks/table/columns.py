@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import TaskError
-from lab.tasks.table.levels import as_text, levels_among
+from lab.tasks.table.levels import as_text, frequent_levels, levels_among
 from lab.tasks.table.options import Type
 from lab.tasks.table.values import (
     codes,
@@ -30,6 +30,10 @@ from lab.tasks.table.values import (
 
 MAX_LEVELS = 24
 """Whole numbers of at most as many different values are categories: hours, months, grades."""
+MANY_LEVELS, MOST_LEVELS = 1_000, 10_000
+"""Different texts, above which they may be a category though most occur once (in few rows those are names, which a net
+learns by heart); and levels of a category that have a code of their own."""
+_UNIQUE = 0.9
 _MOSTLY = 0.9
 _LARGEST = 1e30
 """The square of such a number has room in 64 bits still, the number itself in 32."""
@@ -68,6 +72,14 @@ class Category:
     levels: tuple[str, ...]
     """As training wrote them; a cell is one of them by what it is, however it is written."""
     type: Type = "category"
+    rare: int = 0
+    """How many further levels training has, which share the last code with all that it has not: there are too many to
+    learn something of each."""
+
+    @property
+    def codes(self) -> int:
+        """How many codes there are."""
+        return 1 + len(self.levels) + (self.rare > 0)
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ Column: TypeAlias = Number | Category | Date
 
 def dump_column(column: Column) -> dict[str, Any]:
     """A column as JSON can hold it."""
-    return asdict(column)
+    return {key: value for key, value in asdict(column).items() if key != "rare" or value}
 
 
 def load_column(value: Mapping[str, Any]) -> Column:
@@ -148,9 +160,15 @@ def infer_type(values: pd.Series[Any]) -> Type | str:
             f"column {values.name!r}: row {row_number(text, lost)} holds {text.iloc[lost]!r}, which is not read as the "
             f"dates of other rows are; mend it, or say types: {{{values.name}: category}} or ignore: [{values.name}]"
         )
-    if different > max(MAX_LEVELS, len(present) // 2):
+    if different > max(MAX_LEVELS, len(present) // 2) and not _has_levels(different, len(present)):
         return f"has {different} different texts in {len(present)} rows"
     return "category"
+
+
+def _has_levels(different: int, rows: int) -> bool:
+    """Whether texts of which most occur once say something by those that do not: they are many, and nearly all being
+    different is what identifiers are."""
+    return MANY_LEVELS < different < _UNIQUE * rows
 
 
 def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
@@ -164,7 +182,11 @@ def fit_column(values: pd.Series[Any], kind: Type, bins: int) -> Column:
         case "number":
             return _fit_number(name, to_numbers(values), bins)
         case "category":
-            return Category(name, levels_among(values))
+            rows, levels = int(values.notna().sum()), levels_among(values)
+            if len(levels) > MOST_LEVELS or (2 * len(levels) > rows and _has_levels(len(levels), rows)):
+                levels, rare = frequent_levels(values, MOST_LEVELS)
+                return Category(name, levels, rare=rare)
+            return Category(name, levels)
         case "date":
             present = values.dropna()
             format_ = None if pd.api.types.is_datetime64_any_dtype(present) else _format_of(name, present.astype(str))

@@ -53,7 +53,7 @@ def _facts(data: TableData) -> Iterator[str]:
     plain = [c.name for c in columns if c.type == "number"]
     if plain:
         yield f"numbers: {some(plain)}"
-    categories = [f"{c.name} ({len(c.levels)})" for c in columns if isinstance(c, Category)]
+    categories = [f"{c.name} ({_levels(c)})" for c in columns if isinstance(c, Category)]
     if categories:
         yield f"categories (levels): {some(categories)}"
     for column in columns:
@@ -66,6 +66,11 @@ def _facts(data: TableData) -> Iterator[str]:
         yield f"missing values (% of rows): {some(lacking)}"
     for name, why in data.left_out.items():
         yield f"left out {name}: {why}"
+
+
+def _levels(column: Category) -> str:
+    count = str(len(column.levels))
+    return f"{count} of {len(column.levels) + column.rare}, the rare others as one" if column.rare else count
 
 
 def _gaps(data: TableData, name: str) -> float:

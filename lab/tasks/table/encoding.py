@@ -30,7 +30,7 @@ class Notes:
 
 
 def to_codes(column: Category, values: pd.Series[Any], notes: Notes) -> NDArray[np.int64]:
-    """Codes [n]: 1 + the level's number; 0 where missing or not seen in training."""
+    """Codes [n]: 1 + the level's number; 0 where missing or not seen; the last one where levels are rare."""
     places, texts = coded(values)
     code_of, padded = codes_among(column.levels, sorted(set(texts)))
     codes: NDArray[np.int64] = np.array([*(code_of.get(text, 0) for text in texts), 0], dtype=np.int64)[places]
@@ -42,7 +42,9 @@ def to_codes(column: Category, values: pd.Series[Any], notes: Notes) -> NDArray[
             f"{example!r} for {padded[example]!r}); they are taken for the same"
         )
     unseen = (codes == 0) & (places >= 0)
-    if unseen.any():
+    if column.rare:
+        codes[unseen] = column.codes - 1
+    elif unseen.any():
         example = texts[places[int(np.flatnonzero(unseen)[0])]]
         notes.lines.append(
             f"column {column.name!r}: {int(unseen.sum())} rows hold values not seen in training (such as "

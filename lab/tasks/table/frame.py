@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lab.errors import SpecError, TaskError, nearest
-from lab.tasks.memory import check_fits
+from lab.tasks.memory import check_fits, give_back
 from lab.tasks.table.dialect import Dialect
 from lab.tasks.table.held import Growing, Held, Table, held
 from lab.tasks.table.levels import as_number
@@ -116,7 +116,9 @@ def _held_text(path: Path, dialect: Dialect, cleared: Callable[[str, pd.Series[A
             for name in mixed:
                 again[name].add(cleared(name, part[name]))
         columns |= {name: column.done() for name, column in again.items()}
+    del growing
     pa.default_memory_pool().release_unused()
+    give_back()
     return Held(columns)
 
 

@@ -54,6 +54,19 @@ def level_of(value: Any) -> str:
 
 def levels_among(values: pd.Series[Any]) -> tuple[str, ...]:
     """The different levels among values, in their order, each as it is written most often."""
+    return tuple(written for written, _ in _counted(values))
+
+
+def frequent_levels(values: pd.Series[Any], most: int) -> tuple[tuple[str, ...], int]:
+    """The levels that occur more than once, the most frequent ones where these are too many, in their order; and how
+    many others there are."""
+    counted = _counted(values)
+    often = sorted((-count, i) for i, (_, count) in enumerate(counted) if count > 1)[:most]
+    return tuple(counted[i][0] for i in sorted(i for _, i in often)), len(counted) - len(often)
+
+
+def _counted(values: pd.Series[Any]) -> list[tuple[str, int]]:
+    """The different levels in their order, each as it is written most often, and how often it occurs."""
     present = values.dropna()
     if present.dtype == object:
         places: NDArray[Any] = np.arange(len(present))
@@ -66,9 +79,11 @@ def levels_among(values: pd.Series[Any]) -> tuple[str, ...]:
     for value, key, number in zip(present.iloc[first].tolist(), keys, numbers.tolist(), strict=True):
         counts[key, value.strip() if isinstance(value, str) else key] += number
     levels: dict[str, str] = {}
-    for key, text in sorted(counts, key=lambda pair: (-counts[pair], pair)):
+    of_level = Counter[str]()
+    for (key, text), count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
         levels.setdefault(key, text)
-    return tuple(levels[key] for key in sorted(levels, key=natural))
+        of_level[key] += count
+    return [(levels[key], of_level[key]) for key in sorted(levels, key=natural)]
 
 
 def codes_among(levels: Sequence[str], texts: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:

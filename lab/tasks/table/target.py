@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from lab.errors import TaskError
 from lab.tasks.table.anomalies import dressed_number
-from lab.tasks.table.columns import Category, fit_column, infer_type
+from lab.tasks.table.columns import Category, infer_type
 from lab.tasks.table.encoding import Notes, to_codes
 from lab.tasks.table.held import Held, Table, typed_column
-from lab.tasks.table.levels import as_text
+from lab.tasks.table.levels import as_text, levels_among
 from lab.tasks.table.values import is_nested, row_number, to_numbers, typed
 
 _LARGEST = 1e15
@@ -157,16 +157,15 @@ def are_labels(frame: Table, names: tuple[str, ...]) -> bool:
 
 
 def _classes(values: pd.Series[Any]) -> Target:
-    learned = fit_column(values, "category", 0)
-    assert isinstance(learned, Category)  # as asked
+    levels = levels_among(values)
     counts = pd.Series(as_text(typed(values))).value_counts()
-    if len(learned.levels) > len(values) // 2:
+    if len(levels) > len(values) // 2:
         dressed = dressed_number(values)
         advice = "for numbers say target_type: number" if dressed is None else f"write {dressed!r} as a plain number"
         raise TaskError(
-            f"target {values.name!r}: {len(learned.levels)} classes in {len(values)} training rows are more than half "
+            f"target {values.name!r}: {len(levels)} classes in {len(values)} training rows are more than half "
             f"as many; {advice}"
         )
     if int(counts.min()) < 2:
         raise TaskError(f"target {values.name!r}: class {counts.index[-1]!r} has one example; leave it out")
-    return Target((str(values.name),), "classification", learned.levels)
+    return Target((str(values.name),), "classification", levels)

@@ -89,7 +89,7 @@ class Table(ScoredTask):
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         fitted = self._learned
         columns, target = fitted.columns, fitted.target
-        levels = [len(c.levels) + 1 for c in categories_of(columns)]
+        levels = [c.codes for c in categories_of(columns)]
         numbers = Form(columns).width - len(levels)
         regression = target.kind == "regression"
         return TableNet(

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import TaskError
+from lab.tasks.table import columns
 from lab.tasks.table.columns import Category, Date, Number, Type, dump_column, fit_column, infer_type, load_column
 from lab.tasks.table.encoding import Form, Notes, encode, to_codes
 from lab.tasks.table.values import date_format, read_dates, to_numbers
@@ -313,3 +314,39 @@ def test_what_was_learned_survives_json(kind: Type):
 def test_values_that_are_not_of_the_type_that_was_said(values: list[Any], kind: Type, message: str):
     with pytest.raises(TaskError, match=message):
         fit_column(_series(values), kind, 0)
+
+
+def _streets(often: int, once: int) -> pd.Series[Any]:
+    """Names that stand in two rows each, then names that stand in one."""
+    return pd.Series([f"often {i % often}" for i in range(2 * often)] + [f"once {i}" for i in range(once)], name="c")
+
+
+def test_many_texts_of_which_some_repeat_are_levels_with_one_code_for_the_rare(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(columns, "MANY_LEVELS", 30)
+    values = _streets(20, 30)  # 50 different in 70 rows
+    assert infer_type(values) == "category"
+    column = fit_column(values, "category", 0)
+    assert isinstance(column, Category)
+    assert (len(column.levels), column.rare, column.codes) == (20, 30, 22)
+    notes = Notes()
+    later = to_codes(column, _series(["often 0", "once 3", "never", None]), notes)
+    assert later.tolist() == [1, 21, 21, 0]
+    assert notes.lines == []
+    assert load_column(json.loads(json.dumps(dump_column(column)))) == column
+
+
+def test_texts_of_which_nearly_all_differ_identify_the_rows(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(columns, "MANY_LEVELS", 30)
+    assert infer_type(_streets(3, 90)) == "has 93 different texts in 96 rows"
+
+
+def test_in_few_rows_texts_of_which_most_differ_are_names():
+    assert infer_type(_streets(20, 30)) == "has 50 different texts in 70 rows"
+
+
+def test_of_too_many_levels_the_most_frequent_have_a_code(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(columns, "MOST_LEVELS", 2)
+    column = fit_column(_series(["b"] * 3 + ["c"] * 2 + ["a"] * 4 + ["d"]), "category", 0)
+    assert isinstance(column, Category)
+    assert (column.levels, column.rare) == (("a", "b"), 2)
+    assert "rare" not in dump_column(Category("c", ("a", "b")))

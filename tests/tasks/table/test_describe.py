@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from lab.errors import LabError, TaskError
+from lab.tasks.table import columns
 from lab.tasks.table.columns import Category, Number
 from lab.tasks.table.describe import describe, describe_data
 from lab.tasks.table.options import TableOptions
@@ -443,3 +444,13 @@ def test_dates_with_months_in_words_are_dates(tmp_path: Path):
     facts = describe_data(_data(tmp_path, frame, ignore=["day"])).facts
     assert "date a: read as %d %b %Y; month, week, day_of_week" in facts
     assert "date b: read as %d-%b-%Y; month, week, day_of_week" in facts
+
+
+def test_levels_that_share_a_code_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(columns, "MOST_LEVELS", 2)
+    frame = table(120).assign(street=["a", "b", "c", "d"] * 30)
+    found = describe_data(_data(tmp_path, frame, ignore=["day"]))
+    assert (
+        "categories (levels): letter (2 of 3, the rare others as one), street (2 of 4, the rare others as one)"
+        in found.facts
+    )
