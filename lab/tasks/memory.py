@@ -1,25 +1,37 @@
-"""Whether data fit into memory, asked before they are read: a file of kilobytes can say that it holds terabytes."""
+"""Whether data fit into memory, asked before they are read, as a file of kilobytes can say that it holds terabytes; and
+what keeps them from being there twice."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lab.errors import TaskError
 
 _GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def check_fits(path: Path, needed_bytes: int) -> None:
+def check_fits(what: object, needed_bytes: int, advice: str = "") -> None:
     """Refuse data that this machine, or the container that this process is in, has no room for.
+
+    Args:
+        what: a path, or what the data are called.
+        advice: what to do about it.
 
     Raises:
         TaskError: with both sizes.
     """
     room = room_bytes()
     if room is not None and needed_bytes > room:
-        raise TaskError(f"{path}: needs {_shown(needed_bytes)} of memory once it is read, and there are {_shown(room)}")
+        raise TaskError(
+            f"{what}: needs {_shown(needed_bytes)} of memory once it is read, and there are {_shown(room)}"
+            + (f"; {advice}" if advice else "")
+        )
 
 
 def room_bytes() -> int | None:
@@ -46,3 +58,17 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
     if trim is not None:
         trim(0)
+
+
+def reorder(values: NDArray[Any], order: NDArray[np.int64]) -> None:
+    """Bring rows of values [n, ...] to the front in an order of theirs, in place; those of none come behind."""
+    order = np.concatenate([order, np.setdiff1d(np.arange(len(values)), order)])
+    done = np.zeros(len(order), dtype=bool)
+    for start in range(len(order)):
+        if done[start]:
+            continue
+        first, place = values[start].copy(), start
+        while (source := int(order[place])) != start:
+            values[place] = values[source]
+            done[place], place = True, source
+        values[place], done[place] = first, True

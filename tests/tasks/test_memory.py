@@ -15,8 +15,10 @@ import pytest
 from lab.errors import TaskError
 from lab.tasks import memory
 from lab.tasks.arrays import read_array, read_npz
+from lab.tasks.images.decode import decode
 from lab.tasks.images.source import open_source
-from lab.tasks.memory import check_fits, room_bytes
+from lab.tasks.memory import check_fits, reorder, room_bytes
+from lab.tasks.table import frame
 from lab.tasks.table.frame import read_frame
 
 
@@ -88,3 +90,38 @@ def test_there_is_room_for_something():
     room = room_bytes()
     assert room is None or room > 2**28
     check_fits(Path("x"), 2**20)
+
+
+def test_a_text_file_whose_cells_do_not_fit_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n" + "1,2\n" * 10_000)
+    monkeypatch.setattr(memory, "room_bytes", lambda: 36 * 10_000 + 1_000)
+    assert len(read_frame(path)) == 10_000
+    monkeypatch.setattr(memory, "room_bytes", lambda: 36 * 10_000 - 1_000)
+    monkeypatch.setattr(frame, "_text_parts", pytest.fail)
+    with pytest.raises(
+        TaskError, match=r"x\.csv: needs .* GiB of memory .*; take a part of its rows, or fewer columns"
+    ):
+        read_frame(path)
+
+
+def test_images_that_do_not_fit_are_refused_before_room_is_made_for_them(monkeypatch: pytest.MonkeyPatch):
+    images = [np.zeros((8, 4, 3), dtype=np.uint8)] * 10
+    monkeypatch.setattr(memory, "room_bytes", lambda: 10 * 8 * 4 * 3)
+    assert decode(images, ["x"] * 10, None, None, None).values.shape == (10, 3, 8, 4)
+    monkeypatch.setattr(memory, "room_bytes", lambda: 10 * 8 * 4 * 3 - 1)
+    monkeypatch.setattr(np, "empty", pytest.fail)
+    with pytest.raises(TaskError, match=r"^10 images of 4x8 pixels: needs .* GiB .*; say size: PIXELS .*limit: IMAGES"):
+        decode(images, ["x"] * 10, None, None, None)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_are_brought_into_order_in_place(seed: int):
+    random = np.random.default_rng(seed)
+    values = np.arange(20)[:, None] * [1, 10]
+    order = random.permutation(20)[: random.integers(0, 21)]
+    reorder(values, order)
+    assert values[: len(order), 0].tolist() == order.tolist()
+    assert sorted(values[:, 1].tolist()) == list(range(0, 200, 10))

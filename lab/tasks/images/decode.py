@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from lab.errors import TaskError
 from lab.tasks.images.files import formats
 from lab.tasks.images.keeping import keep
 from lab.tasks.images.source import Raw
+from lab.tasks.memory import check_fits
 
 _GRAY = frozenset({"1", "L", "LA", "La"})
 _ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
@@ -80,29 +82,67 @@ def decode(
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:  # filters are of the whole process
         warnings.simplefilter("ignore")  # damaged EXIF and the like; what Pillow cannot read is counted
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        opened = list(pool.map(partial(_open, size=size, bits=bits), images))
-        deep = [i for i, image in enumerate(opened) if isinstance(image, int)]
+        first = next((image for raw in images if (image := _open(raw, size, bits or _BITS[-1])) is not None), None)
+        if not isinstance(first, Image.Image):
+            raise TaskError(f"none of {len(images)} images can be read ({names[0]}, ...)")
+        values = _room(images, first, channels or (1 if all(pool.map(_is_gray, images)) else 3))
+
+        def put(i: int, bits: int | None) -> int | tuple[tuple[int, int], bool] | None:
+            """An image's size and whether it is gray, once it is where it belongs; one at a time in each thread."""
+            image = _open(images[i], size, bits)
+            if not isinstance(image, Image.Image):
+                return image
+            if image.size == first.size:
+                values[i] = _array(image, values.shape[1])
+            return image.size, image.mode == "L"
+
+        found = list(pool.map(partial(put, bits=bits), range(len(images))))
+        deep = [i for i, said in enumerate(found) if isinstance(said, int)]
         if deep:  # the highest value of all is known now
-            highest = max(image for image in opened if isinstance(image, int))
+            highest = max(said for said in found if isinstance(said, int))
             bits = next(n for n in _BITS if highest < 2**n)
-            for i, image in zip(
-                deep, pool.map(partial(_open, size=size, bits=bits), [images[i] for i in deep]), strict=True
-            ):
-                opened[i] = image
-    kept = np.array([i for i, image in enumerate(opened) if image is not None], dtype=np.int64)
-    good = [image for image in opened if isinstance(image, Image.Image)]
-    if not good:
-        raise TaskError(f"none of {len(images)} images can be read ({names[0]}, ...)")
-    if len({image.size for image in good}) > 1:
-        ordered = sorted({image.size for image in good}, key=lambda s: s[0] * s[1])
+            for i, said in zip(deep, pool.map(partial(put, bits=bits), deep), strict=True):
+                found[i] = said
+    good = [said for said in found if isinstance(said, tuple)]
+    kept = np.array([i for i, said in enumerate(found) if said is not None], dtype=np.int64)
+    if len(sizes := {of_image for of_image, _ in good}) > 1:
+        ordered = sorted(sizes, key=lambda s: s[0] * s[1])
         low, high = (f"{w}x{h}" for w, h in (ordered[0], ordered[-1]))
         raise TaskError(f"images have {len(ordered)} sizes, from {low} to {high} pixels; say size: PIXELS")
-    count = channels or (1 if all(image.mode == "L" for image in good) else 3)
-    values = np.stack([_array(image, count) for image in good])
+    for place, i in enumerate(kept):
+        if place < i:
+            values[place] = values[i]
+    values = values[: len(kept)]
+    if channels is None and all(gray for _, gray in good):  # though one that cannot be read is not
+        values = np.ascontiguousarray(values[:, :1])
     decoded = Pixels(values, kept, bits or _BITS[-1])
     if path is not None:
         keep(path, lambda file: np.savez(file, values=decoded.values, kept=decoded.kept, bits=decoded.bits))
     return decoded
+
+
+def _room(images: Sequence[Raw], first: Image.Image, channels: int) -> NDArray[np.uint8]:
+    """Where all images go, as many as there are, of the first one's size: bytes, and each image once.
+
+    Raises:
+        TaskError: they do not fit into the memory.
+    """
+    width, height = first.size
+    shape = len(images), channels, height, width
+    advice = "say size: PIXELS to have them smaller, or limit: IMAGES to take a part"
+    check_fits(f"{len(images)} images of {width}x{height} pixels", math.prod(shape), advice)
+    return np.empty(shape, dtype=np.uint8)
+
+
+def _is_gray(raw: Raw) -> bool:
+    """Whether an image is gray, by the head of its file; one that has none is left to others."""
+    if isinstance(raw, np.ndarray):
+        return raw.ndim == 2 or raw.shape[2] == 1
+    try:
+        with Image.open(raw if isinstance(raw, Path) else io.BytesIO(raw), formats=tuple(formats())) as image:
+            return image.mode in _GRAY | _DEEP | _NO_RANGE
+    except Exception:  # as in `_open`
+        return True
 
 
 def _open(raw: Raw, size: int | None, bits: int | None) -> Image.Image | int | None:

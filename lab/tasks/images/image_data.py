@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError
-from lab.tasks.classes import alike_lines, facts_of, lopsided, thin_classes
+from lab.tasks.classes import facts_of
 from lab.tasks.description import Description
+from lab.tasks.images.data_warnings import warnings_of
 from lab.tasks.images.decode import decode
 from lab.tasks.images.options import LIBRARIES, ImageOptions
 from lab.tasks.images.source import Source, open_source, relabelled
+from lab.tasks.memory import reorder
 from lab.tasks.scored import check_defined
 from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
 
@@ -69,7 +71,7 @@ class _Part:
     """Readable images of one source: pixels [n, c, h, w], labels [n] or [n, classes]."""
 
     source: Source
-    """All of its images, readable or not."""
+    """What is known of all of its images, readable or not."""
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
@@ -151,7 +153,8 @@ class ImageData:
             )
         splits = None if source.splits is None else tuple(source.splits[i] for i in kept)
         names = tuple(source.names[i] for i in kept)
-        return _Part(source, decoded.values, source.labels[kept], names, splits, unreadable, decoded.bits)
+        rest = replace(source, images=())  # or the files' contents would stay beside their pixels
+        return _Part(rest, decoded.values, source.labels[kept], names, splits, unreadable, decoded.bits)
 
     @cached_property
     def rows(self) -> Rows:
@@ -208,12 +211,29 @@ class ImageData:
             rows_of |= {split: train[rows] for split, rows in made.items()}
         return rows_of
 
+    @property
+    def parts(self) -> tuple[_Part, ...]:
+        """What was read of each source, that of `path` first."""
+        return (self._main,) if self._test is None else (self._main, self._test)
+
     def _of(self, split: str) -> _Part:
         return self._test if split == "test" and self._test is not None else self._main
 
+    @cached_property
+    def _pixels(self) -> dict[str, NDArray[np.uint8]]:
+        """Each split's images: the rows of what was decoded brought into their order, so that none is there twice."""
+        pixels, rows_of = self._main.pixels, {**self.rows}
+        of_splits = {}
+        if self._test is not None:
+            del rows_of["test"]
+            of_splits["test"] = self._test.pixels
+        reorder(pixels, np.concatenate([*rows_of.values()]))
+        ends = np.cumsum([len(rows) for rows in rows_of.values()])
+        return of_splits | dict(zip(rows_of, np.split(pixels, ends)[:-1], strict=True))
+
     def pixels(self, split: str) -> NDArray[np.uint8]:
         """A split's images, uint8 [n, c, h, w]."""
-        return self._of(split).pixels[self.rows[split]]
+        return self._pixels[split]
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """A split's classes [n], or labels [n, classes]."""
@@ -221,7 +241,7 @@ class ImageData:
 
     def image(self, split: str, index: int) -> NDArray[np.uint8]:
         """One of a split's images, uint8 [c, h, w]."""
-        pixels: NDArray[np.uint8] = self._of(split).pixels[int(self.rows[split][index])]
+        pixels: NDArray[np.uint8] = self.pixels(split)[index]
         return pixels
 
     def name(self, split: str, index: int) -> str:
@@ -234,7 +254,7 @@ class ImageData:
         main = self._main
         train = self.pixels("train")
         # By histograms: exact, and without a copy of all pixels as floats.
-        counts = np.stack([np.bincount(train[:, c].ravel(), minlength=256) for c in range(train.shape[1])])
+        counts = np.stack([_histogram(train[:, c]) for c in range(train.shape[1])])
         values, n = np.arange(256) / 255, counts.sum(axis=1)
         mean = counts @ values / n
         std = np.sqrt(np.maximum(counts @ values**2 / n - mean**2, 0.0))
@@ -267,41 +287,15 @@ class ImageData:
             *facts_of(train, valid, names),
         )
         folds = None if self.folds is None else int(self.folds.max()) + 1
-        return Description(facts, self._warnings(), len(self.rows["train"]), folds)
+        return Description(facts, warnings_of(self), len(self.rows["train"]), folds)
 
-    def _warnings(self) -> tuple[str, ...]:
-        lines = []
-        for part in (self._main, self._test):
-            if part is not None and part.source.empty:
-                lines.append(f"no class is made of what holds no image: {', '.join(part.source.empty)}")
-            if part is not None and part.source.loose:
-                lines.append(f"{part.source.loose} images beside class folders have no class and are passed over")
-            if part is not None:
-                lines += part.source.passed_over.lines()
-            if part is not None and part.unreadable:
-                some = ", ".join(part.unreadable[:5]) + (", ..." if len(part.unreadable) > 5 else "")
-                lines.append(f"{len(part.unreadable)} images cannot be read and are left out: {some}")
-        train = self.pixels("train").reshape(len(self.rows["train"]), self.fitted.channels, -1)
-        plain = int((train.min(axis=2) == train.max(axis=2)).all(axis=1).sum())
-        if plain:
-            lines.append(
-                f"{plain} of {len(train)} training images are of one colour throughout; what is transparent is seen as "
-                "white"
-            )
-        trained_on = {image.tobytes() for image in self.pixels("train")}
-        for split in ("valid", "test"):
-            twice = sum(image.tobytes() in trained_on for image in self.pixels(split))
-            if twice:
-                lines.append(
-                    f"{twice} of {len(self.rows[split])} {split} images are also training images: duplicates make "
-                    "scores too good"
-                )
-        labels, names = {split: self.labels(split) for split in self.rows}, self._main.class_names
-        lines += alike_lines("labels" if self.fitted.multilabel else "classes", names)
-        if not self.fitted.multilabel and (line := lopsided(labels["train"], labels["valid"], names)):
-            lines.append(line)
-        lines += thin_classes(labels, names)
-        return tuple(lines)
+
+def _histogram(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each value stands in pixels [n, h, w]; image by image, as it is counted in eight times the bytes."""
+    counts = np.zeros(256, dtype=np.int64)
+    for image in pixels:
+        counts += np.bincount(image.ravel(), minlength=256)
+    return counts
 
 
 def _limited(source: Source, limit: int, seed: int) -> Source:

@@ -10,7 +10,7 @@ from typing import Any
 from lab.tasks.baselines import linear_model, linear_name
 from lab.tasks.scored import quantile_of
 from lab.tasks.table.encoding import categories_of, numbers_of
-from lab.tasks.table.table_data import Fitted
+from lab.tasks.table.fitted import Fitted
 from lab.tasks.task import Baseline
 
 _MOST_LEVELS = 255

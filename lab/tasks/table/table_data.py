@@ -4,9 +4,8 @@ before anything is trained."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,18 +20,17 @@ from lab.tasks.table import anomalies
 from lab.tasks.table.columns import (
     Column,
     Date,
-    dump_column,
     fit_column,
     infer_type,
-    load_column,
 )
 from lab.tasks.table.encoding import Form, Notes, encode
+from lab.tasks.table.fitted import Fitted
 from lab.tasks.table.frame import need_columns, read_table, words_among
 from lab.tasks.table.held import Held
 from lab.tasks.table.identifiers import called_identifier, identifies
 from lab.tasks.table.levels import as_text
 from lab.tasks.table.options import TYPES, TableOptions
-from lab.tasks.table.target import Target, are_labels, fit_target, need_values, with_target
+from lab.tasks.table.target import are_labels, fit_target, need_values, with_target
 from lab.tasks.table.values import read_dates, to_numbers
 
 _WIDE = 200
@@ -41,42 +39,6 @@ _COMPACT_BYTES = 2**26
 """Of all rows' inputs with all bins, from which on they are held compact. Small ones cost nothing, and a step on a few
 examples is quicker where nothing has to be made of them first."""
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What was learned from the training rows."""
-
-    columns: tuple[Column, ...]
-    target: Target
-    thresholds: bool = True
-    """Whether labels are scored at a threshold that suits them; earlier versions scored them at a half."""
-    compact: bool = False
-    """Whether inputs are compact, see `Form`; those of earlier versions are not."""
-
-    @property
-    def form(self) -> Form:
-        """How rows lie in the inputs."""
-        return Form(self.columns, self.compact)
-
-    def dump(self) -> dict[str, Any]:
-        columns = [dump_column(c) for c in self.columns]
-        plain = {"columns": columns, "target": self.target.dump(), "thresholds": self.thresholds}
-        return {**plain, "compact": True} if self.compact else plain
-
-    @classmethod
-    def load(cls, value: Mapping[str, Any]) -> Fitted:
-        """What `dump` gave.
-
-        Raises:
-            TaskError: it is something else.
-        """
-        try:
-            columns = tuple(load_column(c) for c in value["columns"])
-            target = Target.load(value["target"])
-            return cls(columns, target, value.get("thresholds", False), value.get("compact", False))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise TaskError(f"what was fitted to the table is damaged ({type(error).__name__}: {error})") from error
 
 
 class TableData:

@@ -22,10 +22,11 @@ from lab.tasks.table.columns import Category
 from lab.tasks.table.describe import describe_data
 from lab.tasks.table.encoding import Form, Notes, bins_of, categories_of, encode, features
 from lab.tasks.table.expansion import Expansion
+from lab.tasks.table.fitted import Fitted
 from lab.tasks.table.frame import read_table
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
-from lab.tasks.table.table_data import Fitted, TableData
+from lab.tasks.table.table_data import TableData
 from lab.tasks.table.values import row_number
 from lab.tasks.task import Baseline, Data, Given, Split
 

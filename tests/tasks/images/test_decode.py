@@ -256,3 +256,11 @@ def test_what_was_decoded_is_kept_by_its_content(tmp_path: Path, monkeypatch: py
     kept.write_bytes(kept.read_bytes()[:100])  # a kill, or a full disk
     np.testing.assert_array_equal(_decode(images, cache=tmp_path).values, first.values)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_what_cannot_be_read_leaves_no_gap_and_makes_no_colour():
+    gray = [encoded(array) for array in pixels(3, (5, 7))]
+    damaged = _file(Image.new("RGB", (5, 7)))[:-30]
+    found = _decode([damaged, gray[0], b"nothing", gray[1], damaged, gray[2]])
+    assert found.kept.tolist() == [1, 3, 5]
+    np.testing.assert_array_equal(found.values, pixels(3, (5, 7))[:, None])

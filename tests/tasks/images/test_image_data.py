@@ -299,3 +299,14 @@ def test_folds_hold_each_class_in_its_share_and_no_folder_of_validation_images(t
     declared = ImageData(ImageOptions(str(tmp_path / "photos"), split={"folds": 4}))
     with pytest.raises(SpecError, match=r"^task.split.folds: 4 folds are not possible where a folder says 'valid'$"):
         _ = declared.folds
+
+
+def test_pixels_are_in_the_memory_once(tmp_path: Path):
+    data = _data(_npz(tmp_path, np.arange(60) % 2))
+    before = {split: data._main.pixels[rows].copy() for split, rows in data.rows.items()}
+    for split, rows in data.rows.items():
+        np.testing.assert_array_equal(data.pixels(split), before[split])
+        np.testing.assert_array_equal(data.image(split, len(rows) - 1), before[split][-1])
+        assert data.pixels(split) is data.pixels(split)
+        assert np.shares_memory(data.pixels(split), data._main.pixels)
+    assert len(data._main.source.images) == 0

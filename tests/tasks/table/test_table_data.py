@@ -13,8 +13,9 @@ import pytest
 from lab.errors import SpecError, TaskError
 from lab.tasks.table.columns import Category, Number
 from lab.tasks.table.describe import describe_data
+from lab.tasks.table.fitted import Fitted
 from lab.tasks.table.options import TableOptions
-from lab.tasks.table.table_data import Fitted, TableData
+from lab.tasks.table.table_data import TableData
 from lab.tasks.table.values import typed_frame
 from tests.own_data import table, write_table
 
