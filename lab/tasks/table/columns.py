@@ -98,7 +98,7 @@ Column: TypeAlias = Number | Category | Date
 
 def dump_column(column: Column) -> dict[str, Any]:
     """A column as JSON can hold it."""
-    return {key: value for key, value in asdict(column).items() if key != "rare" or value}
+    return asdict(column, dict_factory=lambda pairs: {key: value for key, value in pairs if key != "rare" or value})
 
 
 def load_column(value: Mapping[str, Any]) -> Column:

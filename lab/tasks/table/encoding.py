@@ -32,8 +32,9 @@ class Notes:
 def to_codes(column: Category, values: pd.Series[Any], notes: Notes) -> NDArray[np.int64]:
     """Codes [n]: 1 + the level's number; 0 where missing or not seen; the last one where levels are rare."""
     places, texts = coded(values)
+    texts.append("")  # where it is missing: a parquet may have an empty text for a level
     code_of, padded = codes_among(column.levels, sorted(set(texts)))
-    codes: NDArray[np.int64] = np.array([*(code_of.get(text, 0) for text in texts), 0], dtype=np.int64)[places]
+    codes: NDArray[np.int64] = np.array([code_of.get(text, 0) for text in texts], dtype=np.int64)[places]
     if padded:
         count = int(np.isin(places, [i for i, text in enumerate(texts) if text in padded]).sum())
         example = min(padded)

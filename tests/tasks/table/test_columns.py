@@ -350,3 +350,15 @@ def test_of_too_many_levels_the_most_frequent_have_a_code(monkeypatch: pytest.Mo
     assert isinstance(column, Category)
     assert (column.levels, column.rare) == (("a", "b"), 2)
     assert "rare" not in dump_column(Category("c", ("a", "b")))
+
+
+def test_a_gap_is_the_empty_text_where_that_is_a_level():
+    column = fit_column(_series(["", "a", "a", ""], "c"), "category", 0)
+    assert isinstance(column, Category)
+    assert to_codes(column, _series(["a", None, ""]), Notes()).tolist() == [2, 1, 1]
+
+
+def test_what_earlier_versions_kept_of_a_column_is_kept_alike():
+    date = fit_column(DAYS.rename("d"), "date", bins=0)
+    assert isinstance(date, Date)
+    assert "rare" not in json.dumps(dump_column(date))
