@@ -32,7 +32,7 @@ from lab.training.interface import EpochResult, Trainer
 from lab.training.loss import isolated_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, clip, step_all
-from lab.training.parameter_groups import parameter_groups
+from lab.training.parameter_groups import ParameterGroups, parameter_groups
 from lab.training.snapshots import check_packable, pack
 
 
@@ -49,6 +49,8 @@ class _Slot:
     """A running trial."""
 
     assignment: Assignment
+    groups: ParameterGroups
+    """Of its own model: one after the other, models of any architecture are trained."""
     optimizer: RowOptimizer
     states: tuple[State, ...]
     """Of each segment of the row."""
@@ -112,7 +114,7 @@ class ModelTrainer(Trainer):
         self._examples = task.model_input(self._train_data.first(3))
         template = build_model(task, template_params, 0, self._examples).to(self._device)
         check_packable(template)
-        self._groups = parameter_groups(task, template)
+        parameter_groups(task, template)  # what does not fit is refused here
         self._models: SlotModels = build_models(training.path, template, width, self._examples, self._device)
         self._slots: dict[int, _Slot] = {}
 
@@ -124,9 +126,9 @@ class ModelTrainer(Trainer):
         """Begin a trial in its slot; `module` is its fresh model, where it has been built already."""
         module = module or build_model(self._task, assignment.trial.params, assignment.trial.seed, self._examples)
         self._models.load(assignment.slot, module, assignment.trial.seed)
-        self._slots[assignment.slot] = self._new_slot(assignment)
+        self._slots[assignment.slot] = self._new_slot(assignment, parameter_groups(self._task, module))
 
-    def _new_slot(self, assignment: Assignment) -> _Slot:
+    def _new_slot(self, assignment: Assignment, groups: ParameterGroups) -> _Slot:
         trial = assignment.trial
         total = trial.epochs * self._steps
         curves = list(zip(*(curve.tolist() for curve in trial.schedule.curves(None, total)), strict=True))
@@ -136,10 +138,10 @@ class ModelTrainer(Trainer):
             for index, step in enumerate(ends)
         }
         optimizer = build_optimizer(self._training.optimizer, trial.params)
-        row, groups = self._models.row(assignment.slot), self._groups
+        row = self._models.row(assignment.slot)
         states = tuple(optimizer.state(row[s.start : s.stop]) for s in groups.segments)
         factors = trial.schedule.group_factors(groups.count, None, total).tolist() if groups.count > 1 else []
-        return _Slot(assignment, optimizer, states, curves, factors, snapshots, self._own(trial.fold))
+        return _Slot(assignment, groups, optimizer, states, curves, factors, snapshots, self._own(trial.fold))
 
     def _own(self, fold: int | None) -> _Own | None:
         if self._folds is None:
@@ -234,11 +236,11 @@ class ModelTrainer(Trainer):
 
     def _freeze(self, active: Sequence[int]) -> None:
         """Hold still, from this step on, what each slot's schedule freezes."""
-        if self._groups.count == 1:
-            return
         for slot in active:
             running = self._slots[slot]
-            frozen = self._groups.frozen(running.factors[running.step])
+            if not running.factors:
+                continue
+            frozen = running.groups.frozen(running.factors[running.step])
             if frozen != running.frozen:
                 self._models.freeze(slot, frozen)
                 running.frozen = frozen
@@ -253,7 +255,7 @@ class ModelTrainer(Trainer):
         factors = running.factors[running.step]
         steps = [
             Step(row[s.start : s.stop], grad[s.start : s.stop], state, lr * factors[s.group], *others)
-            for s, state in zip(self._groups.segments, running.states, strict=True)
+            for s, state in zip(running.groups.segments, running.states, strict=True)
             if factors[s.group] > 0
         ]
         return replace(running.optimizer, max_grad_norm=None), steps
