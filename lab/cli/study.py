@@ -1,17 +1,17 @@
-"""`lab study ...`: run, check, resume, look at and export studies."""
+"""`lab study ...`: check, run, resume and extend studies; `looking` has what looks at their folders."""
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lab.cli import looking
+from lab.cli.looking import Folder, Trust
 from lab.cli.say import say
 from lab.errors import EngineLost, Interrupted, SpecError
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Run and look at studies.", no_args_is_help=True, rich_markup_mode=None)
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A study's YAML file.", show_default=False)]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder.", show_default=False)]
 EngineName = Annotated[
     str | None,
     typer.Option(
@@ -43,10 +42,6 @@ WarmStart = Annotated[
 BudgetLimit = Annotated[
     str | None,
     typer.Option("--budget", metavar="TIME|EPOCHS", help="What it may cost: 30m, 2h, or a number of epochs."),
-]
-Trust = Annotated[
-    bool,
-    typer.Option("--trust", help="Trust a study that another user has begun: its code, its database. Once for all."),
 ]
 Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")]
 
@@ -202,139 +197,5 @@ def check(
         say(line)
 
 
-@app.command()
-def status(
-    folder: Folder,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on showing nodes, lanes and pace until it ends.")] = False,
-    trust: Trust = False,
-) -> None:
-    """Where a study is: stages, trials by outcome, best so far; and, while it runs, its nodes and lanes."""
-    from lab.study.status import describe_status, status_of, watch_status
-    from lab.study.study import Study
-
-    study = Study.open(folder, trust=trust)
-    if watch:
-        watch_status(study)
-    else:
-        status_now = status_of(study)
-        say(json.dumps(status_now, indent=1) if as_json else describe_status(status_now))
-
-
-@app.command()
-def show(
-    folder: Folder,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    trust: Trust = False,
-) -> None:
-    """What a study has found: the best setup, what it is worth, what is handed out, what matters, what to do next."""
-    from lab.record.artefact import to_json
-    from lab.report.summary import summary_lines
-    from lab.study.study import Study
-
-    found = Study.open(folder, trust=trust).result.summary
-    say(json.dumps(to_json(found), indent=1) if as_json else "\n".join(summary_lines(found)))
-
-
-@app.command()
-def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="Study folders.", show_default=False)],
-    trust: Trust = False,
-) -> None:
-    """Studies side by side: what was confirmed, what it is worth, what it cost."""
-    from lab.report.summary import comparison
-    from lab.study.study import Study
-
-    found = {str(folder): Study.open(folder, trust=trust).result.summary for folder in folders}
-    say(comparison(found).to_string())
-
-
-@app.command()
-def dashboard(
-    folder: Folder,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="On this machine only; 0: any that is free.")] = 8080,
-    trust: Trust = False,
-) -> None:
-    """Show a study's trials in a browser with optuna-dashboard, also while it runs; changes nothing, Ctrl-C ends it."""
-    import contextlib
-
-    from lab.study.dashboard import server
-    from lab.study.study import Study
-
-    study = Study.open(folder, trust=trust)
-    with server(study.record, study.spec.store, port) as serving, contextlib.suppress(KeyboardInterrupt):
-        say(serving.url)
-        serving.serve_forever()
-
-
-@app.command()
-def report(folder: Folder, trust: Trust = False) -> None:
-    """Write a study's report anew."""
-    from lab.report.page import write_report
-    from lab.study.study import Study
-
-    study = Study.open(folder, trust=trust)
-    say(write_report(study.spec, study.record))
-
-
-@app.command()
-def prune(
-    folder: Folder,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed, and delete nothing.")] = False,
-    trust: Trust = False,
-) -> None:
-    """Delete the weights of a finished study that what it hands out does not need, and say what that frees."""
-    from lab.study.prune import prune
-    from lab.study.study import Study
-
-    prune(Study.open(folder, trust=trust), say, dry_run)
-
-
-@app.command("list")
-def list_(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where studies lie.")] = Path("runs"),
-) -> None:
-    """List the studies in a folder."""
-    from lab.record.folder import Record
-    from lab.stages import STAGES
-
-    if not folder.is_dir():
-        raise SpecError(str(folder), "is not a folder")
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise SpecError(str(folder), f"cannot be read ({error.strerror})") from error
-    records = [Record(path) for path in paths if os.access(path, os.X_OK) and Record(path).exists()]
-    for record in records:
-        done = [stage for stage in STAGES if stage.is_complete(record)]
-        state = "complete" if len(done) == len(STAGES) else f"{len(done)} of {len(STAGES)} stages"
-        say(f"{record.folder}  {state}")
-    if not records:
-        say(f"no studies in {folder}")
-
-
-@app.command()
-def export(
-    folder: Folder,
-    to: Annotated[Literal["csv", "parquet"], typer.Option("--to", help="Format.")] = "csv",
-    output: Annotated[
-        Path | None, typer.Option("--output", help="Default: trials.csv or trials.parquet there.")
-    ] = None,
-    trust: Trust = False,
-) -> None:
-    """Write every trial as one flat table."""
-    import io
-
-    from lab.cli.predict import harmless
-    from lab.record.folder import write_bytes
-    from lab.study.study import Study
-
-    study = Study.open(folder, trust=trust)
-    frame: Any = study.result.trials
-    path = output or folder / f"trials.{to}"
-    if to == "csv":
-        frame, _ = harmless(frame)  # what a trial raised may begin as a spreadsheet's formula does
-    stream = io.BytesIO()
-    (frame.to_csv if to == "csv" else frame.to_parquet)(stream, index=False)
-    write_bytes(path, stream.getvalue())
-    say(f"{len(frame)} trials in {path}")
+for name, command in looking.COMMANDS.items():  # behind those that begin something
+    app.command(name)(command)
