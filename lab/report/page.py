@@ -17,7 +17,7 @@ from lab.record.spec_file import dump_spec
 from lab.record.trials import TrialRow, failures, read_trials
 from lab.report.artefacts import Artefacts
 from lab.report.search_gain import search_gain
-from lab.report.summary import better_than_handed_out
+from lab.report.summary import better_than_handed_out, data_name
 from lab.report.verdict import verdict
 from lab.schedules import Schedule
 from lab.spec.space import ends
@@ -69,6 +69,7 @@ def render(spec: StudySpec, record: Record) -> str:
         probe=spec.provenance.get("probe"),
         data=record.task(),
         extended=len(list(record.folder.glob("before-*-trials*"))),
+        asked_of=data_name(spec),
         verdict=verdict(artefacts.explained, record.folder) if artefacts.explained else None,
         beaten_by=better_than_handed_out(artefacts),
         strayed=_strayed(spec, artefacts.bounds, artefacts.confirm),
