@@ -35,6 +35,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         LabError: they cannot be trained on.
     """
     from lab.stages.rehearsal import rehearse
+    from lab.tasks.build import build_model
     from lab.tasks.checks import check_data, check_refit, check_trainable
     from lab.tasks.folds import folds_of
     from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
@@ -62,6 +63,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         middle = template_params(spec.space, {BATCH_SIZE: spec.batch_size})
         check_trainable(task, middle)
         lacks = rehearse(task, middle)
+        _check_freezing(spec, len(task.groups(build_model(task, middle, 0))))
     check_data(task, "test")
     if spec.final.refit:
         check_refit(task)
@@ -100,6 +102,16 @@ def _check_places(task: TaskRef, record: Record) -> None:
                 f"task.{name}: {path} does not exist; if it has moved, say where: lab study resume "
                 f"{shlex.quote(str(record.folder))} --set task.{name}=PATH"
             )
+
+
+def _check_freezing(spec: StudySpec, groups: int) -> None:
+    """Refuse a path, where the spec fixes it, on which models are computed together and cannot be frozen one by one."""
+    path = spec.execution.path
+    if groups > 1 and spec.schedule.freezes and path in ("stacked", "vmap"):
+        raise SpecError(
+            "execution.path",
+            f"{path!r} is not open to a schedule that freezes parts of a model; choose auto or sequential",
+        )
 
 
 def check_folds(spec: StudySpec, folds: int) -> None:

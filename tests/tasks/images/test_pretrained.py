@@ -157,6 +157,31 @@ def test_a_study_of_heads_predicts_by_itself(images: str, tmp_path: Path, monkey
     assert ensemble.predict(given).shape == (60, 2)
 
 
+def test_a_study_fine_tunes_the_whole_net_in_phases(images: str, tmp_path: Path):
+    spec = own_spec(
+        {"kind": "images", "path": images, "model": "timm:tiny", "pretrained": True, "flip": False, "layer_groups": 3},
+        schedule={"one": {"kind": "fine_tune", "frozen": 0.5}},
+    )
+    spec["space"] = {"max_lr": {"low": 1e-3, "high": 0.03, "log": True}, "lr_divisor": {"low": 1.0, "high": 10.0}}
+    spec["confirm"] = {"one_cycle": 1, "several": 0, "seeds": 2}
+    spec["final"] = {"epochs": 4, "seeds": 1, "snapshots": 1, "controls": "none"}
+    with pytest.raises(LabError, match=r"execution\.path: 'stacked' is not open to a schedule that freezes parts"):
+        Study.from_spec(parse_spec(spec), tmp_path / "run").run()
+    spec["execution"] = {**spec["execution"], "path": "auto"}
+    study = Study.from_spec(parse_spec(spec), tmp_path / "run")
+    study.run()
+    assert study.spec.execution.path == "sequential"
+    assert "freezes parts" in study.spec.provenance["probe"]["reason"]
+    assert study.result.ensemble.predict(torch.from_numpy(pixels(4)).permute(0, 3, 1, 2)).shape == (4, 2)
+
+
+def test_layers_of_a_body_are_shared_out_by_depth(images: str):
+    task = Images(images, model="timm:tiny", pretrained=True, layer_groups=3)
+    groups = task.groups(build_model(task, {}, seed=0))
+    assert [names[0] for names in groups] == ["body.stem.weight", "body.last.weight", "norm.weight"]
+    assert sum(map(len, groups)) == len(list(build_model(task, {}, seed=0).parameters()))
+
+
 def sys_timm() -> Any:
     import timm
 
