@@ -108,8 +108,7 @@ def _with_more_seeds(spec: StudySpec, trials: int) -> StudySpec:
     left = spec.budget.epochs - trials * spec.search.epochs
     for seeds in range(_MOST_SEEDS, spec.final.seeds, -1):
         more = spec.changed(final={"seeds": seeds})
-        runs = seeds + more.final.cyclical_seeds if spec.final.refit else 0
-        if _trainings(more, None).epochs + runs * spec.final.epochs <= left:
+        if _trainings(more, None).epochs + refits_at_most(more) * spec.final.epochs <= left:
             return more
     return spec
 
@@ -135,10 +134,16 @@ def shorter_epochs(spec: StudySpec) -> int:
 
 
 def runs_at_most(spec: StudySpec) -> int:
-    """Runs of full length that cost what is handed out may cost: all models, and a refit of all but the shorter."""
+    """Runs of full length that cost what is handed out may cost: all models, and one refit of all but the shorter."""
     final = spec.final
     long = (2 if final.refit else 1) * (final.seeds + final.cyclical_seeds)
     return long - (-final.seeds * shorter_epochs(spec) // final.epochs)
+
+
+def refits_at_most(spec: StudySpec) -> int:
+    """Runs on training and validation rows together."""
+    final = spec.final
+    return final.refit_seeds * (final.seeds + final.cyclical_seeds) if final.refit else 0
 
 
 def _no_snapshots(spec: StudySpec, confirmed: confirm.Confirmed, folds: Folds | None = None) -> str | None:

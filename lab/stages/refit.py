@@ -7,6 +7,7 @@ the rows that it was judged by teaches the models that are used.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from lab.errors import RecordError
 from lab.lanes.engine import Engine
@@ -87,12 +88,14 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     source = {file: run for run in final.STAGE.need(record).runs for file in run.snapshots}
     nets = chosen.nets
     runs = {source[member.file].trial: source[member.file] for member in nets}
-    rows = _train(spec, record, engine, [_again(spec, run) for run in runs.values()])
-    whole = {trial: row.number for trial, row in zip(runs, rows, strict=True) if row.score is not None}
+    copies = range(spec.final.refit_seeds)
+    rows = _train(spec, record, engine, [_again(spec, run, copy) for copy in copies for run in runs.values()])
+    each = zip(product(copies, runs), rows, strict=True)
+    whole = {of: row.number for of, row in each if row.score is not None}
     members = [
-        replace(member, file=_same_snapshot(member.file, whole[source[member.file].trial]))
-        for member in nets
-        if source[member.file].trial in whole
+        replace(member, file=_same_snapshot(member.file, whole[of]), weight=member.weight / len(copies))
+        for copy, member in product(copies, nets)
+        if (of := (copy, source[member.file].trial)) in whole
     ]
     if not members:
         return Skipped(f"not one of {len(rows)} runs on training and validation rows completed")
@@ -126,8 +129,10 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     )
 
 
-def _again(spec: StudySpec, run: final.Run) -> Trial:
-    return Trial(run.params, derive_seed(spec.seed, "refit", run.role, run.seed), run.epochs, run.role, keep=True)
+def _again(spec: StudySpec, run: final.Run, copy: int) -> Trial:
+    more = (copy,) if copy else ()  # the first is the one that earlier versions trained
+    seed = derive_seed(spec.seed, "refit", run.role, run.seed, *more)
+    return Trial(run.params, seed, run.epochs, run.role, keep=True)
 
 
 def _train(spec: StudySpec, record: Record, engine: Engine, planned: list[Trial]) -> list[TrialRow]:
@@ -147,8 +152,9 @@ def _same_snapshot(file: str, trial: int) -> str:
 
 
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
-    runs = spec.final.seeds + spec.final.cyclical_seeds if spec.final.refit else 0
-    return Trainings(runs, runs * spec.final.epochs, snapshots=runs + final.snapshots_more(spec) if runs else 0)
+    runs = final.refits_at_most(spec)
+    snapshots = runs + spec.final.refit_seeds * final.snapshots_more(spec) if runs else 0
+    return Trainings(runs, runs * spec.final.epochs, snapshots=snapshots)
 
 
 def _headline(artefact: Refitted) -> str:

@@ -123,7 +123,7 @@ def _smallest(spec: StudySpec, epochs: float, epoch_steps: float | None) -> tupl
                     "several": min(spec.confirm.several, 1),
                     "seeds": min(spec.confirm.seeds, 2),
                 },
-                final={"seeds": min(spec.final.seeds, smallest.final_seeds), "controls": "none"},
+                final={"seeds": min(spec.final.seeds, smallest.final_seeds), "refit_seeds": 1, "controls": "none"},
             )
             least = cost(plan, epoch_steps)
             if least <= epochs:
@@ -152,6 +152,7 @@ def _filled(spec: StudySpec, plan: StudySpec, fits: _Fits) -> StudySpec:
     """What else is asked for and still fits, in the order of what it gains."""
     plan = _most(plan, "final", "seeds", spec.final.seeds, fits)
     plan = _most(plan, "search", "trials", min(spec.search.trials, _MORE_TRIALS), fits)
+    plan = _most(plan, "final", "refit_seeds", spec.final.refit_seeds, fits)
     for name in ("seeds", "one_cycle", "several"):
         plan = _most(plan, "confirm", name, getattr(spec.confirm, name), fits)
     plan = _most(plan, "bounds", "seeds", spec.bounds.seeds, fits)
