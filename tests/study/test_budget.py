@@ -49,7 +49,13 @@ def test_no_plan_costs_more_than_its_budget_or_than_was_asked(
         assert "the smallest study takes" in str(error)
         assume(False)
     assert cost(plan, _STEPS) <= epochs
-    for section, name in (("search", "trials"), ("search", "epochs"), ("final", "seeds"), ("final", "epochs")):
+    for section, name in (
+        ("search", "trials"),
+        ("search", "epochs"),
+        ("final", "seeds"),
+        ("final", "epochs"),
+        ("final", "refit_seeds"),
+    ):
         assert 1 <= getattr(getattr(plan, section), name) <= getattr(getattr(spec, section), name)
     assert plan.search.epochs >= 3  # the cycles of the space fit
     assert plan.until.gain_below_noise
@@ -58,11 +64,11 @@ def test_no_plan_costs_more_than_its_budget_or_than_was_asked(
 
 
 def test_what_gains_most_comes_first():
-    plans = {epochs: within(_spec(), epochs, _STEPS) for epochs in (120, 300, 1200, 2995, 5000)}
+    plans = {epochs: within(_spec(), epochs, _STEPS) for epochs in (120, 300, 1200, 2995, 6000)}
     searched = [plan.search.trials * plan.search.epochs for plan in plans.values()]
     assert searched == sorted(searched)
     assert [plan.final.controls for plan in plans.values()] == [*["none"] * 4, "final"]
-    least, whole = plans[120], plans[5000]
+    least, whole = plans[120], plans[6000]
     assert (least.search.trials >= 12, least.final.seeds) == (True, 2)
     assert least.search.epochs < 27
     assert (whole.search, whole.confirm, whole.final) == (_spec().search, _spec().confirm, _spec().final)
