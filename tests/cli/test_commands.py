@@ -88,7 +88,7 @@ def test_check_counts_the_trainings_and_prints_a_spec_that_runs_the_same(tmp_pat
     assert done.returncode == 0
     spec, _, cost = done.stdout.partition("\n\n")
     assert "explore     64 trainings,   1728 epochs" in cost
-    assert "in all     146 trainings" in cost
+    assert "in all     154 trainings" in cost
     (tmp_path / "again.yaml").write_text(spec)
     assert lab("study", "check", tmp_path / "again.yaml").stdout == done.stdout
 
@@ -99,7 +99,7 @@ def test_check_says_what_is_trained_in_models_of_its_own() -> None:
     )
     lines = estimate(parse_spec(value), probe=True)
     assert "groups   by batch_size 32, 128: each is trained in stacked models of its own" in lines
-    epochs = 4 * 3 + 8 * 3 + (17 * 4 + 2 * 3) + 3 * 4
+    epochs = 4 * 3 + 8 * 3 + (17 * 4 + 2 * 3) + 3 * 3 * 4
     steps = epochs * (1077 // 32 + 1077 // 128) // 2
     assert f"{epochs:6} epochs, {steps} optimizer steps" in "\n".join(lines)
     assert "with 2 groups (2 by batch_size)" in lines[-3] or lines[-3].startswith("path sequential")

@@ -60,8 +60,8 @@ def test_what_is_trained_is_the_sum_of_what_the_stages_train() -> None:
     assert counts["explore"] == Trainings(12, 12 * 3)
     assert counts["confirm"] == Trainings(8, 8 * 3)
     assert counts["final"] == Trainings(2 + 2 + 1 + 6 + 8, 17 * 4 + 2 * 3, snapshots=19 + 1)
-    assert counts["refit"] == Trainings(3, 3 * 4, snapshots=3 + 1)
-    assert steps_of(spec, TRAINS, 10.0) == 120 + 10 * (36 + 24 + 74 + 12)
+    assert counts["refit"] == Trainings(3 * 3, 9 * 4, snapshots=3 * (3 + 1))
+    assert steps_of(spec, TRAINS, 10.0) == 120 + 10 * (36 + 24 + 74 + 36)
     assert steps_of(spec, ("confirm",), 10.0) == 240
 
 
@@ -85,9 +85,9 @@ def test_a_full_control_costs_what_the_whole_study_costs() -> None:
 def test_as_many_snapshots_are_counted_as_a_cyclical_run_may_leave(snapshots: Any, cycles: Any, more: int) -> None:
     space = {"max_lr": {"low": 1e-3, "high": 0.1}} | ({"cycles": cycles} if cycles else {})
     spec = small_spec(space=space, final={"epochs": 6, "snapshots": snapshots, "controls": "none"})
-    for stage in ("final", "refit"):
-        made = trainings(spec, None)[stage]
-        assert made.snapshots == made.trainings + more
+    final, refit = (trainings(spec, None)[stage] for stage in ("final", "refit"))
+    assert final.snapshots == final.trainings + more
+    assert refit.snapshots == refit.trainings + 3 * more
     assert trainings(small_spec(final={"refit": False}), None)["refit"].snapshots == 0
 
 

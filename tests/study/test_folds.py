@@ -61,7 +61,7 @@ def test_the_search_trains_on_the_first_fold_and_what_follows_on_all_in_turn(stu
     }
     assert folds["explore"] == {("search", None): 4}
     assert folds["final"] == {(role, fold): 1 for role in ("one_cycle", "shorter") for fold in range(3)}
-    assert list(folds["refit"].values()) == [3], "no fold is left out"
+    assert list(folds["refit"].values()) == [3 * 3], "no fold is left out"
     confirmed = [row.trial.fold for row in read_trials(study.record, "confirm")]
     assert confirmed[:6] == [0, 0, 0, 1, 1, 1], "each of three candidates on the same folds"
     assert read_json(study.record.folder / "final.json")["no_snapshots"].startswith("cyclical runs would be 1, fewer")
