@@ -83,8 +83,6 @@ class Cost:
     trainings: int
     epochs: int
     """But for those of the range tests, which are parts of one."""
-    training_s: float
-    """Of all trainings together; of trials that were trained as one, each has its share."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,9 @@ def _setup(artefacts: Artefacts) -> Setup | None:
     best, explained = artefacts.confirm.chosen.one_cycle, artefacts.explained
     believed = explained if explained and not explained.withheld else None
     settings = (
-        Setting(name, value, good_values(believed, name) if believed else None) for name, value in best.params.items()
+        # How many cycles it has is what makes it this kind of setup, whatever others would be as good.
+        Setting(name, value, good_values(believed, name) if believed and name != "cycles" else None)
+        for name, value in best.params.items()
     )
     interval = best.summary
     return Setup(
@@ -193,7 +193,7 @@ def _cost(spec: StudySpec, record: Record) -> Cost:
     every = [row for of_stage in rows.values() for row in of_stage]
     # A refit is not validated, so that nothing tells how far it came; a range test trains a part of an epoch.
     epochs = sum(max(row.curve, default=0) for row in every) + sum(row.trial.epochs for row in rows.get("refit", ()))
-    return Cost(len(every), epochs, sum(row.seconds or 0.0 for row in every))
+    return Cost(len(every), epochs)
 
 
 def _commands(folder: Path, missing: Iterable[str], artefacts: Artefacts, said: Verdict | None) -> tuple[str, ...]:
@@ -233,7 +233,7 @@ def summary_lines(summary: Summary) -> list[str]:
     if said is not None:
         lines += [f"matters   {said.matters}", f"sure      {said.sure}"]
     cost = summary.cost
-    lines.append(f"cost      {cost.trainings} trainings, {cost.epochs} epochs, {cost.training_s:.1f} s of training")
+    lines.append(f"cost      {cost.trainings} trainings, {cost.epochs} epochs")
     lines += [f"next      {command}" for command in summary.commands]
     return lines
 
