@@ -66,10 +66,8 @@ def test_a_stratified_split_has_each_label_in_its_share(
     assert _is_partition(found, n)
     wanted = {"valid": valid, "test": test} if with_test else {"valid": valid}
     for split, share in wanted.items():
-        assert abs(len(found[split]) - max(round(n * share), 1)) <= 2 + 2 * len(shares)
-        np.testing.assert_allclose(
-            labels[found[split]].sum(axis=0), share * labels.sum(axis=0), atol=2 + 2 * len(shares)
-        )
+        assert abs(len(found[split]) - max(round(n * share), 1)) <= 1 + len(shares)
+        np.testing.assert_allclose(labels[found[split]].sum(axis=0), share * labels.sum(axis=0), atol=1 + len(shares))
 
 
 def test_a_label_of_four_rows_is_in_every_split_whatever_the_seed():
