@@ -63,7 +63,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Bounds | Skipped:
     Raises:
         StudyError: the tests say nothing, so a range has to be given.
     """
-    from lab.tasks.build import build_model
+    from lab.tasks.build import group_count
     from lab.tasks.task import Task
     from lab.training.trainer import steps_per_epoch
 
@@ -81,7 +81,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Bounds | Skipped:
     epochs = -(-bounds.steps // epoch_steps)
     steps = -(-bounds.steps // epochs)  # of each, so that no more are trained than were asked for
     training = replace(training, epoch_steps=steps, record_losses=True, stop_at=bounds.stop_at)
-    groups = len(task.groups(build_model(task, base, 0)))  # their rates lie as far apart as they will
+    groups = group_count(task, base)  # their rates lie as far apart as they will
     divisor = spec.schedule.divisor(groups) if groups > 1 else None
     ramp = Ramp(start=bounds.start, end=bounds.end, exponential=bounds.exponential, lr_divisor=divisor)
     weight_decays = bounds.affordable(spec.search.trials * spec.search.epochs * epoch_steps)

@@ -17,6 +17,7 @@ from lab.spec.batch_size import BATCH_SIZE, batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import TaskRef, Training
 from lab.spec.points import template_params
+from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.study.undecided import assumed
 from lab.tasks.load import load_task, paths_of
@@ -35,7 +36,6 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         LabError: they cannot be trained on.
     """
     from lab.stages.rehearsal import rehearse
-    from lab.tasks.build import build_model
     from lab.tasks.checks import check_data, check_refit, check_trainable
     from lab.tasks.folds import folds_of
     from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
@@ -63,7 +63,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         middle = template_params(spec.space, {BATCH_SIZE: spec.batch_size})
         check_trainable(task, middle)
         lacks = rehearse(task, middle)
-        _check_freezing(spec, len(task.groups(build_model(task, middle, 0))))
+        _check_freezing(spec, task, middle)
     check_data(task, "test")
     if spec.final.refit:
         check_refit(task)
@@ -104,10 +104,12 @@ def _check_places(task: TaskRef, record: Record) -> None:
             )
 
 
-def _check_freezing(spec: StudySpec, groups: int) -> None:
+def _check_freezing(spec: StudySpec, task: Task, params: Params) -> None:
     """Refuse a path, where the spec fixes it, on which models are computed together and cannot be frozen one by one."""
+    from lab.tasks.build import group_count
+
     path = spec.execution.path
-    if groups > 1 and spec.schedule.freezes and path in ("stacked", "vmap"):
+    if path in ("stacked", "vmap") and spec.schedule.freezes and group_count(task, params) > 1:
         raise SpecError(
             "execution.path",
             f"{path!r} is not open to a schedule that freezes parts of a model; choose auto or sequential",

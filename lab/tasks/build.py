@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lab.tasks.task import Task
+from lab.tasks.task import Task, defines
 
 
 def build_model(task: Task, params: Mapping[str, Any], seed: int, examples: Tensor | None = None) -> nn.Module:
@@ -27,3 +27,10 @@ def build_model(task: Task, params: Mapping[str, Any], seed: int, examples: Tens
                 module.eval()(examples.cpu())
             module.train()
         return module
+
+
+def group_count(task: Task, params: Mapping[str, Any], examples: Tensor | None = None) -> int:
+    """How many parameter groups a task makes of its model; none is built for a task that says nothing of groups."""
+    if not defines(task, "groups"):
+        return 1
+    return len(task.groups(build_model(task, params, 0, examples))) or 1

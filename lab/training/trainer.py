@@ -52,6 +52,8 @@ class _Slot:
     groups: ParameterGroups
     """Of its own model: one after the other, models of any architecture are trained."""
     optimizer: RowOptimizer
+    """Without clipping where there are several groups: that is of all of them together."""
+    max_grad_norm: float | None
     states: tuple[State, ...]
     """Of each segment of the row."""
     curves: list[tuple[float, ...]]
@@ -141,7 +143,11 @@ class ModelTrainer(Trainer):
         row = self._models.row(assignment.slot)
         states = tuple(optimizer.state(row[s.start : s.stop]) for s in groups.segments)
         factors = trial.schedule.group_factors(groups.count, None, total).tolist() if groups.count > 1 else []
-        return _Slot(assignment, groups, optimizer, states, curves, factors, snapshots, self._own(trial.fold))
+        most = optimizer.max_grad_norm
+        if factors:
+            optimizer = replace(optimizer, max_grad_norm=None)
+        own = self._own(trial.fold)
+        return _Slot(assignment, groups, optimizer, most, states, curves, factors, snapshots, own)
 
     def _own(self, fold: int | None) -> _Own | None:
         if self._folds is None:
@@ -245,20 +251,19 @@ class ModelTrainer(Trainer):
                 self._models.freeze(slot, frozen)
                 running.frozen = frozen
 
-    def _steps_of(self, slot: int) -> tuple[RowOptimizer, list[Step]]:
-        """A slot's optimizer, and what it is asked for: one step, or one of each segment that trains."""
+    def _steps_of(self, slot: int) -> list[Step]:
+        """What a slot's optimizer is asked for: one step, or one of each segment that trains."""
         running, grad = self._slots[slot], self._models.grad(slot)
         row, (lr, *others) = self._models.row(slot), running.curves[running.step]
         if not running.factors:
-            return running.optimizer, [Step(row, grad, running.states[0], lr, *others)]
-        clip(grad, running.optimizer.max_grad_norm)  # all of it, before it is cut
+            return [Step(row, grad, running.states[0], lr, *others)]
+        clip(grad, running.max_grad_norm)
         factors = running.factors[running.step]
-        steps = [
+        return [
             Step(row[s.start : s.stop], grad[s.start : s.stop], state, lr * factors[s.group], *others)
             for s, state in zip(running.groups.segments, running.states, strict=True)
             if factors[s.group] > 0
         ]
-        return replace(running.optimizer, max_grad_norm=None), steps
 
     def _update(self, active: Sequence[int]) -> None:
         """One optimizer step of every active slot."""
@@ -266,13 +271,13 @@ class ModelTrainer(Trainer):
         for slot in active:
             running = self._slots[slot]
             i = running.step
-            optimizer, mine = self._steps_of(slot)
+            mine = self._steps_of(slot)
             if self._together:
-                optimizers += [optimizer] * len(mine)
+                optimizers += [running.optimizer] * len(mine)
                 steps += mine
             else:
                 for step in mine:
-                    optimizer.step(step)
+                    running.optimizer.step(step)
             if i in running.snapshots:
                 kept.append(running)
             running.step = i + 1

@@ -16,7 +16,7 @@ from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import Job
 from lab.spec.points import corner_params, end_params
 from lab.spec.space import Choice, Dimension, Int, Params
-from lab.tasks.build import build_model
+from lab.tasks.build import build_model, group_count
 from lab.tasks.checks import check_trainable
 from lab.tasks.load import load_task
 from lab.tasks.task import Task, TrialFunction
@@ -74,7 +74,7 @@ def _check(path: str, task: Task, job: Job) -> dict[str, int]:
         NotStackable: with the reason.
     """
     met = _Met(path, task)
-    if job.recipe.freezes and met.grouped(template_of(job)):
+    if job.recipe.freezes and met.groups(template_of(job)) > 1:
         raise NotStackable("the schedule freezes parts of the model, each trial at its own steps")
     met.is_new(template_of(job))
     counts: dict[str, int] = {}
@@ -124,9 +124,9 @@ class _Met:
         self._models.append(models)
         return True
 
-    def grouped(self, params: Params) -> bool:
-        """Whether the task sets groups of the parameters apart."""
-        return len(self._task.groups(self._build(params, 0))) > 1
+    def groups(self, params: Params) -> int:
+        """How many parameter groups the task makes of its model."""
+        return group_count(self._task, params, self._x)
 
     def _build(self, params: Params, seed: int) -> nn.Module:
         return build_model(self._task, params, seed, self._x)
