@@ -31,7 +31,7 @@ def features(body: nn.Module, see: Callable[[Tensor], Tensor], pixels: Tensor) -
     with torch.inference_mode():
         made = [body(see(batch.to(device))).float().cpu() for batch in torch.split(pixels, _BATCH)]
     body.to("cpu")
-    return torch.cat(made).clone()
+    return torch.cat(made)
 
 
 def kept_features(path: Path | None, make: Callable[[], Tensor]) -> Tensor:
@@ -48,9 +48,9 @@ def kept_features(path: Path | None, make: Callable[[], Tensor]) -> Tensor:
 
 def digest_of(pixels: Tensor, *said: str) -> str:
     """By which the features of pixels are known again, beside what else they depend on."""
-    found = hashlib.sha256(" ".join([*said, *map(str, pixels.shape)]).encode())
-    found.update(pixels.contiguous().numpy().tobytes())
-    return found.hexdigest()[:24]
+    digest = hashlib.sha256(" ".join([*said, *map(str, pixels.shape)]).encode())
+    digest.update(pixels.contiguous().numpy().data)
+    return digest.hexdigest()[:24]
 
 
 def scale_of(made: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

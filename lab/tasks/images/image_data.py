@@ -43,7 +43,7 @@ class Fitted:
     features: int = 0
     """How many its body makes of an image."""
     center: tuple[float, ...] = ()
-    """Of each feature over the training images, where the body is frozen."""
+    """Each feature's mean over the training images, where the body is frozen."""
     spread: tuple[float, ...] = ()
 
     def dump(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,17 @@ class Body:
     net: nn.Module
     """From pixels [b, 3, h, w], normalised by `mean` and `std`, to features [b, f]."""
     mean: tuple[float, ...]
-    """Of the channels, of pixels in 0..1, as the weights were trained."""
+    """The channels' mean, of pixels in 0..1, with which the weights were trained."""
     std: tuple[float, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """By which its weights are known again."""
-        found = hashlib.sha256()
+        """By which its weights, as they were at first, are known again."""
+        digest = hashlib.sha256()
         for name, tensor in self.net.state_dict().items():
-            found.update(name.encode())
-            found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return found.hexdigest()[:24]
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:24]
 
     def features_of(self, size: tuple[int, int], name: str) -> int:
         """How many features it makes of images of a size.
@@ -69,36 +70,6 @@ class Body:
                 f"task.model: {name!r} makes {made.ndim - 1} dimensions of an image, and not a row of features"
             )
         return int(made.shape[1])
-
-
-def without_weights(name: str, size: tuple[int, int]) -> Body:
-    """The body of a net with weights drawn at random, for images of h and w pixels.
-
-    Raises:
-        SpecError: no such net, a net without a head to replace, or its library is not installed.
-    """
-    return _opened(name, size, False)[0]
-
-
-def from_library(name: str, size: tuple[int, int]) -> Body:
-    """The body of a net with the weights that its library has for it, which it downloads or has in its cache.
-
-    Raises:
-        SpecError: as `without_weights`, or the library has none, or they cannot be had.
-    """
-    return _opened(name, size, True)[0]
-
-
-def from_file(name: str, size: tuple[int, int], path: Path) -> Body:
-    """The body of a net with the weights of a file: `.safetensors`, or PyTorch's own of tensors alone.
-
-    Raises:
-        SpecError: as `without_weights`.
-        TaskError: the file cannot be read, or holds weights of another net.
-    """
-    body, head = _opened(name, size, False)
-    _load(body.net, read_weights(path), head, f"{path}: holds weights of another net than {name!r}")
-    return body
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -132,17 +103,16 @@ def kept_body(options: ImageOptions, size: tuple[int, int], folder: Path | None,
         digest: that of the body which the study began with, or empty before it has begun.
 
     Raises:
-        SpecError, TaskError: it cannot be had, or has changed since the study began.
+        SpecError: there is no such net, no head to replace, no weights for it, or its library is not installed.
+        TaskError: a file cannot be read or holds weights of another net, or they have changed since the study began.
     """
     with torch.random.fork_rng(devices=[]):
         path = folder / f"body-{digest}.safetensors" if folder and digest else None
-        if path is not None and path.exists():
-            body = without_weights(options.model, size)
-            restore_body(body, read_weights(path), str(path))
-        elif options.weights is not None:
-            body = from_file(options.model, size, Path(options.weights))
-        else:
-            body = from_library(options.model, size)
+        if path is None or not path.exists():
+            path = None if options.weights is None else Path(options.weights)
+        body, head = _opened(options.model, size, pretrained=path is None)
+        if path is not None:
+            _load(body.net, read_weights(path), head, f"{path}: holds weights of another net than {options.model!r}")
     body.net.requires_grad_(True).eval()
     if digest and body.digest != digest:
         raise TaskError(f"the weights of {options.model!r} are not those that the study began with")
@@ -157,19 +127,10 @@ def layers_of(names: Sequence[str], count: int) -> list[Sequence[str]]:
     >>> layers_of(["a.weight", "a.bias", "b.weight", "c.weight"], 2)
     [['a.weight', 'a.bias'], ['b.weight', 'c.weight']]
     """
-    layers = [list(found) for _, found in groupby(names, key=lambda name: name.rpartition(".")[0])]
+    layers = [list(of_layer) for _, of_layer in groupby(names, key=lambda name: name.rpartition(".")[0])]
     count = min(count, len(layers))
     cuts = [round(i * len(layers) / count) for i in range(count + 1)]
     return [list(chain.from_iterable(layers[begin:end])) for begin, end in pairwise(cuts)]
-
-
-def restore_body(body: Body, tensors: Mapping[str, Tensor], whose: str) -> None:
-    """Give a body weights that were kept of it.
-
-    Raises:
-        TaskError: they are another's; the message begins with `whose`.
-    """
-    _load(body.net, tensors, frozenset(), whose)
 
 
 def _load(net: nn.Module, tensors: Mapping[str, Tensor], head: frozenset[str], whose: str) -> None:
@@ -194,16 +155,13 @@ def _opened(name: str, size: tuple[int, int], pretrained: bool) -> tuple[Body, f
 def _from_timm(name: str, rest: str, size: tuple[int, int], pretrained: bool) -> tuple[Body, frozenset[str]]:
     import timm
 
-    def create(**options: Any) -> nn.Module:
-        return _had(name, pretrained, lambda: timm.create_model(rest, **options))
-
     if pretrained and not timm.is_model_pretrained(rest):
         raise SpecError("task.pretrained", f"timm has no weights for {name!r}; give task.weights: FILE")
     with torch.device("meta"):
         whole: Any = timm.create_model(rest)
     settings = whole.pretrained_cfg
     fixed = {"img_size": size} if settings.get("fixed_input_size") else {}
-    net = create(pretrained=pretrained, num_classes=0, **fixed)
+    net = _had(name, pretrained, lambda: timm.create_model(rest, pretrained=pretrained, num_classes=0, **fixed))
     head = frozenset(whole.state_dict()) - frozenset(net.state_dict())
     return Body(net, tuple(settings["mean"]), tuple(settings["std"])), head
 
@@ -235,7 +193,7 @@ def _had(name: str, pretrained: bool, make: Callable[[], Any]) -> nn.Module:
 
 def _cut_head(net: nn.Module, name: str) -> None:
     """Leave out the last linear layer: what it takes are the features."""
-    layers = [found for found, module in net.named_modules() if isinstance(module, nn.Linear)]
+    layers = [layer for layer, module in net.named_modules() if isinstance(module, nn.Linear)]
     if not layers:
         raise SpecError("task.model", f"{name!r} has no linear layer at its end that could be replaced")
     net.set_submodule(layers[-1], nn.Identity())

@@ -84,8 +84,11 @@ class Images(ScoredTask):
         fitted = replace(images, mean=body.mean, std=body.std, body=body.digest, features=features)
         if not self._options.trains_head:
             return fitted
-        center, spread = scale_of(self._made(torch.from_numpy(self._data.pixels("train")), fitted))
-        return replace(fitted, center=center, spread=spread)
+        made = self._made(torch.from_numpy(self._data.pixels("train")), fitted)
+        center, spread = scale_of(made)
+        fitted = replace(fitted, center=center, spread=spread)
+        self._tensors["train"] = _scaled(made, fitted), torch.from_numpy(self._data.labels("train"))  # they are here
+        return fitted
 
     # What the labels decide; read-only where the contract has plain attributes, as it is known only with the data.
 
@@ -102,6 +105,8 @@ class Images(ScoredTask):
     def data(self, split: Split) -> Data:
         """Pixels uint8 [n, c, h, w], or features [n, f] where the head alone is trained; classes [n] or labels
         [n, classes]."""
+        if self._options.trains_head and not self._tensors:
+            _ = self._learned  # for which the training images' features may have to be made
         if split not in self._tensors:  # a lane has no use for the test images
             pixels, labels = self._data.pixels(split), self._data.labels(split)
             self._tensors[split] = self._inputs(torch.from_numpy(pixels)), torch.from_numpy(labels)
@@ -111,8 +116,7 @@ class Images(ScoredTask):
         """What is trained on: pixels, or features of one scale."""
         if not self._options.trains_head:
             return pixels
-        fitted = self._learned
-        return (self._made(pixels, fitted) - torch.tensor(fitted.center)) / torch.tensor(fitted.spread)
+        return _scaled(self._made(pixels, self._learned), self._learned)
 
     def _made(self, pixels: Tensor, fitted: Fitted) -> Tensor:
         """Features of the frozen body [n, f], made once."""
@@ -240,6 +244,11 @@ def normalised(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor
     """Pixels uint8 [..., c, h, w] by the mean and standard deviation of channels, of pixels in 0..1."""
     center, spread = (torch.tensor(values, device=x.device).view(-1, 1, 1) for values in (mean, std))
     return (x.to(torch.float32) / 255 - center) / spread
+
+
+def _scaled(made: Tensor, fitted: Fitted) -> Tensor:
+    """Features of the body [n, f], each with mean 0 and standard deviation 1 over the training images."""
+    return (made - torch.tensor(fitted.center)) / torch.tensor(fitted.spread)
 
 
 def _rebuilt(cls: type[Images], options: dict[str, Any], cache: Path | None, fitted: Fitted | None) -> Images:

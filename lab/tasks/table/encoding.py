@@ -71,7 +71,7 @@ class Form:
     """How rows lie in the inputs [n, f] of what was learned of columns: codes, standardised numbers, then either
     indicators of missing ones and all bins, or, compact, the place of each number among its bins.
 
-    Compact, the net's inputs are made of each batch anew (`net.Expansion`).
+    Compact, the net's inputs are made of each batch anew (`expansion.Expansion`).
     """
 
     columns: tuple[Column, ...]

@@ -15,10 +15,14 @@ from lab.spec.study import parse_spec
 from lab.study.study import Study
 from lab.tasks.build import build_model
 from lab.tasks.checks import check_task
+from lab.tasks.images.features import features
 from lab.tasks.images.task import Images
+from lab.tasks.task import Split
 from tests.own_data import pixels
 from tests.own_studies import own_spec
 from tests.tasks.images.fake_timm import FEATURES, MEAN, STD, install, trained
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 
 @pytest.fixture(autouse=True)
@@ -72,11 +76,25 @@ def test_features_of_a_frozen_body_are_made_once_and_kept(images: str, tmp_path:
     again = Images(images, model="timm:tiny", pretrained=True, train="head")
     again.cache = task.cache
     again._options = task._options
-    features = [path for path in task.cache.iterdir() if path.name.startswith("features-")]
-    assert len(features) == 1
-    features[0].write_bytes(b"damaged")
+    kept = [path for path in task.cache.iterdir() if path.name.startswith("features-")]
+    assert len(kept) == 1
+    kept[0].write_bytes(b"damaged")
     assert torch.equal(again.data("train")[0], x)
     check_task(task, {"dropout": 0.1})
+
+
+def test_a_body_runs_once_over_each_split_also_where_nothing_is_kept(images: str, monkeypatch: pytest.MonkeyPatch):
+    ran: list[int] = []
+
+    def counted(body: torch.nn.Module, see: Any, x: torch.Tensor) -> torch.Tensor:
+        ran.append(len(x))
+        return features(body, see, x)
+
+    monkeypatch.setattr("lab.tasks.images.task.features", counted)
+    task = Images(images, model="timm:tiny", pretrained=True, train="head")
+    sizes = [len(task.data(split)[0]) for split in SPLITS]
+    assert ran == sizes
+    assert not task.data("train")[0].is_inference()
 
 
 def test_nothing_is_varied_where_features_are_made_once(images: str):
