@@ -7,8 +7,7 @@ from typing import Any
 
 from lab.record.folder import Record
 from lab.record.trials import read_stages
-from lab.stages import STAGES
-from lab.study.cost import TRAINS
+from lab.stages import STAGES, TRAINS
 from lab.study.study import Study
 
 NAMES = [stage.name for stage in STAGES]

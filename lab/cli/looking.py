@@ -48,8 +48,8 @@ def show(
     from lab.report.summary import summary_lines
     from lab.study.study import Study
 
-    found = Study.open(folder, trust=trust).result.summary
-    say(json.dumps(to_json(found), indent=1) if as_json else "\n".join(summary_lines(found)))
+    summary = Study.open(folder, trust=trust).result.summary
+    say(json.dumps(to_json(summary), indent=1) if as_json else "\n".join(summary_lines(summary)))
 
 
 def compare(
@@ -60,8 +60,8 @@ def compare(
     from lab.report.summary import comparison
     from lab.study.study import Study
 
-    found = {str(folder): Study.open(folder, trust=trust).result.summary for folder in folders}
-    say(comparison(found).to_string())
+    summaries = {str(folder): Study.open(folder, trust=trust).result.summary for folder in folders}
+    say(comparison(summaries).to_string())
 
 
 def dashboard(

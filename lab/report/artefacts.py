@@ -29,6 +29,8 @@ class Artefacts:
     refit: Refitted | None
     skipped: dict[str, str]
     """Why, by stage."""
+    missing: tuple[str, ...]
+    """Stages that have not run."""
 
     @classmethod
     def of(cls, record: Record) -> Artefacts:
@@ -42,6 +44,7 @@ class Artefacts:
             ensemble.STAGE.if_any(record),
             refit.STAGE.if_any(record),
             {name: artefact.skipped for name, artefact in left.items() if isinstance(artefact, Skipped)},
+            tuple(name for name, artefact in left.items() if artefact is None),
         )
 
     @property

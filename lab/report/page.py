@@ -16,6 +16,7 @@ from lab.record.folder import Record, write_bytes
 from lab.record.spec_file import dump_spec
 from lab.record.trials import TrialRow, failures, read_trials
 from lab.report.artefacts import Artefacts
+from lab.report.number import number
 from lab.report.search_gain import search_gain
 from lab.report.summary import better_than_handed_out, data_name
 from lab.report.verdict import verdict
@@ -60,7 +61,7 @@ def render(spec: StudySpec, record: Record) -> str:
     environment = Environment(
         loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["number"] = _number
+    environment.filters["number"] = number
     environment.filters["percent"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
     return environment.get_template("page.html.j2").render(
         spec=spec,
@@ -127,14 +128,6 @@ def _strayed(spec: StudySpec, tested: Bounds | None, confirmed: Confirmed | None
     if 0.1 <= ratio <= 10 or not searched or not min(searched) <= suggestion <= max(searched):
         return None
     return _Strayed(max_lr, round(max(ratio, 1 / ratio)), "large" if ratio > 1 else "small")
-
-
-def _number(value: Any, digits: int = 4) -> str:
-    if value is None or value != value:  # NaN is what no number came of
-        return "-"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value)
-    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def _best(rows: list[TrialRow], direction: str) -> list[TrialRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from lab.record.folder import Record
 from lab.record.trials import read_stages
 from lab.report.artefacts import Artefacts
+from lab.report.number import number
 from lab.report.verdict import Verdict, good_values, verdict
 from lab.spec.space import Value
 from lab.spec.study import StudySpec
-from lab.stages import STAGES
+from lab.stages import TRAINS
 from lab.stages.ensemble import Baseline
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Handed:
 
     models: int
     examples: int
-    """Of the test split."""
+    """How many the test split has."""
     score: float
     others: tuple[Way, ...]
     """The best baseline and the best control."""
@@ -115,7 +116,6 @@ def summarize(spec: StudySpec, record: Record) -> Summary:
     artefacts = Artefacts.of(record)
     explained = artefacts.explained
     said = verdict(explained, record.folder) if explained else None
-    missing = tuple(stage.name for stage in STAGES if stage.read(record) is None)
     ensembled = artefacts.ensemble
     return Summary(
         name=spec.name,
@@ -126,8 +126,8 @@ def summarize(spec: StudySpec, record: Record) -> Summary:
         handed=_handed(artefacts),
         verdict=said,
         cost=_cost(spec, record),
-        missing=missing,
-        commands=_commands(record.folder, missing, artefacts, said),
+        missing=artefacts.missing,
+        commands=_commands(record.folder, artefacts, said),
     )
 
 
@@ -188,28 +188,20 @@ def _direction(artefacts: Artefacts) -> str:
 
 
 def _cost(spec: StudySpec, record: Record) -> Cost:
-    trains = [stage.name for stage in STAGES if stage.trainings]
-    rows = read_stages(record, trains, spec.store)
+    rows = read_stages(record, TRAINS, spec.store)
     every = [row for of_stage in rows.values() for row in of_stage]
     # A refit is not validated, so that nothing tells how far it came; a range test trains a part of an epoch.
     epochs = sum(max(row.curve, default=0) for row in every) + sum(row.trial.epochs for row in rows.get("refit", ()))
     return Cost(len(every), epochs)
 
 
-def _commands(folder: Path, missing: Iterable[str], artefacts: Artefacts, said: Verdict | None) -> tuple[str, ...]:
+def _commands(folder: Path, artefacts: Artefacts, said: Verdict | None) -> tuple[str, ...]:
     quoted = shlex.quote(str(folder))
-    if any(missing):
+    if artefacts.missing:
         return (f"lab study resume {quoted}",)
     predict = [f"lab predict {quoted} --input FILE"] if artefacts.ensemble else []
     more = [said.command] if said and said.command else []
     return (*predict, *more, f"lab study export {quoted}")
-
-
-def shown(value: Any) -> str:
-    """A setting or a score for people."""
-    if isinstance(value, bool) or not isinstance(value, float):
-        return str(value)
-    return f"{value:.4g}"
 
 
 def summary_lines(summary: Summary) -> list[str]:
@@ -218,17 +210,17 @@ def summary_lines(summary: Summary) -> list[str]:
     setup, handed, said = summary.setup, summary.handed, summary.verdict
     if setup is not None:
         names = max(len(setting.name) for setting in setup.settings)
-        values = max(len(shown(setting.value)) for setting in setup.settings)
+        values = max(len(number(setting.value)) for setting in setup.settings)
         for setting in setup.settings:
             good = f"   as good: {setting.as_good}" if setting.as_good else ""
-            lines.append(f"best      {setting.name:{names}} = {shown(setting.value):{values}}{good}".rstrip())
-        worth = shown(setup.score)
-        worth += f" ({shown(setup.low)} to {shown(setup.high)})" if setup.low is not None else ""
+            lines.append(f"best      {setting.name:{names}} = {number(setting.value):{values}}{good}".rstrip())
+        worth = number(setup.score)
+        worth += f" ({number(setup.low)} to {number(setup.high)})" if setup.low is not None else ""
         lines.append(f"score     validation {summary.metric} {worth} on {setup.seeds} seeds that the search never saw")
     if handed is not None:
         models = "one model" if handed.models == 1 else f"the mean of {handed.models} models"
-        beside = "".join(f"; {way.name} {shown(way.score)}" for way in handed.others)
-        score = f"{summary.test_metric} {shown(handed.score)} on {handed.examples} test examples"
+        beside = "".join(f"; {way.name} {number(way.score)}" for way in handed.others)
+        score = f"{summary.test_metric} {number(handed.score)} on {handed.examples} test examples"
         lines.append(f"handed    {models}: {score}{beside}")
     if said is not None:
         lines += [f"matters   {said.matters}", f"sure      {said.sure}"]
@@ -246,17 +238,17 @@ def comparison(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, dict[str, Any]] = {}
-    for name, found in summaries.items():
-        column: dict[str, Any] = {"data": found.data}
-        if found.setup is not None:
-            column |= {setting.name: setting.value for setting in found.setup.settings}
-            column[f"validation {found.metric}"] = found.setup.score
-        if found.handed is not None:
-            column[f"test {found.test_metric}"] = found.handed.score
-        columns[name] = column | {"trainings": found.cost.trainings, "epochs": found.cost.epochs}
+    for name, summary in summaries.items():
+        column: dict[str, Any] = {"data": summary.data}
+        if summary.setup is not None:
+            column |= {setting.name: setting.value for setting in summary.setup.settings}
+            column[f"validation {summary.metric}"] = summary.setup.score
+        if summary.handed is not None:
+            column[f"test {summary.test_metric}"] = summary.handed.score
+        columns[name] = column | {"trainings": summary.cost.trainings, "epochs": summary.cost.epochs}
     rows = dict.fromkeys(row for column in columns.values() for row in column)
     ordered = sorted(rows, key=lambda row: next((i for i, first in enumerate(_LAST, 1) if row.startswith(first)), 0))
-    table = {name: [shown(column.get(row, "-")) for row in ordered] for name, column in columns.items()}
+    table = {name: [number(column.get(row, "-")) for row in ordered] for name, column in columns.items()}
     return pd.DataFrame(table, index=ordered)
 
 

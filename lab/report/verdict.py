@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from lab.report.number import number
 from lab.response.findings import Importance, Interaction
 from lab.stages.explain import Explained
 
@@ -83,13 +83,13 @@ def good_values(explain: Explained, name: str) -> str | None:
     near = mean[best] - 0.25 * (mean[best] - min(mean))
     values = effect.values
     if any(isinstance(value, (str, bool)) for value in values) or len(values) <= 10:
-        return " or ".join(_number(value) for value, worth in zip(values, mean, strict=True) if worth >= near)
+        return " or ".join(number(value, 2) for value, worth in zip(values, mean, strict=True) if worth >= near)
     first = last = best
     while first > 0 and mean[first - 1] >= near:
         first -= 1
     while last < len(mean) - 1 and mean[last + 1] >= near:
         last += 1
-    return f"{_number(values[first])} to {_number(values[last])}"
+    return f"{number(values[first], 2)} to {number(values[last], 2)}"
 
 
 def _sure(explain: Explained) -> str:
@@ -140,10 +140,6 @@ def _share(r2: float) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
-
-
-def _number(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
 
 
 def _listed(items: list[str]) -> str:

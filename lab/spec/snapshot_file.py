@@ -21,5 +21,5 @@ def snapshot_file(trial: int, index: int) -> str:
 
 def snapshot_of(name: str) -> tuple[int, int] | None:
     """Trial and index of the snapshot in a file of this name; None where it is that of something else."""
-    found = _NAME.fullmatch(name)
-    return (int(found[1]), int(found[2])) if found else None
+    match = _NAME.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None

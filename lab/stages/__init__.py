@@ -19,4 +19,7 @@ STAGES: tuple[Stage[Any], ...] = (
     refit.STAGE,
 )
 
-__all__ = ["STAGES"]
+TRAINS = tuple(stage.name for stage in STAGES if stage.trainings)
+"""The stages that train."""
+
+__all__ = ["STAGES", "TRAINS"]

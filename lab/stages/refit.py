@@ -145,10 +145,10 @@ def _train(spec: StudySpec, record: Record, engine: Engine, planned: list[Trial]
 
 def _same_snapshot(file: str, trial: int) -> str:
     """The snapshot of another trial at the end of the same cycle."""
-    place = snapshot_of(file)
-    if place is None:
+    snapshot = snapshot_of(file)
+    if snapshot is None:
         raise RecordError(f"{file[:80]!r}: is no name of a snapshot; restore ensemble.json from a copy")
-    return snapshot_file(trial, place[1])
+    return snapshot_file(trial, snapshot[1])
 
 
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:

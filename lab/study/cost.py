@@ -8,9 +8,6 @@ from lab.spec.study import StudySpec
 from lab.stages import STAGES
 from lab.stages.stage import Trainings
 
-TRAINS = tuple(stage.name for stage in STAGES if stage.trainings)
-"""The stages that train."""
-
 
 def trainings(spec: StudySpec, epoch_steps: float | None) -> dict[str, Trainings]:
     """What each stage that trains does.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from lab.spec.plan import Job
 from lab.spec.study import StudySpec
-from lab.study.cost import TRAINS, steps_of
+from lab.stages import TRAINS
+from lab.study.cost import steps_of
 from lab.tasks.load import load_task
 
 if TYPE_CHECKING:

@@ -74,12 +74,12 @@ def spare_in(record: Record) -> list[Spare]:
         if not stage.is_complete(record):
             raise RecordError(f"{record.folder}: stage '{stage.name}' has not run; only a finished study is pruned")
     chosen, refitted = ensemble.STAGE.if_any(record), refit.STAGE.if_any(record)
-    found = [
+    spares = [
         _unneeded(record.final_folder, () if chosen is None else chosen.chosen.members),
         _unneeded(record.refit_folder, () if refitted is None else refitted.members),
         Spare(tuple(checkpoints_in(record.lanes_folder)), "checkpoints", "of stages that have ended"),
     ]
-    return [spare for spare in found if spare.files]
+    return [spare for spare in spares if spare.files]
 
 
 def _unneeded(folder: Path, members: Iterable[Member]) -> Spare:

@@ -14,9 +14,8 @@ from lab.report.summary import Setup, Summary, summarize, summary_html, summary_
 from lab.response import findings
 from lab.spec.space import Value
 from lab.spec.study import StudySpec
-from lab.stages import STAGES, confirm, ensemble, explain
+from lab.stages import STAGES, TRAINS, confirm, ensemble, explain
 from lab.stages.explain import Explained, Withheld
-from lab.study.cost import TRAINS
 
 if TYPE_CHECKING:
     import pandas as pd

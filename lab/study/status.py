@@ -15,8 +15,7 @@ from lab.errors import RecordError, plain
 from lab.lanes.live_status import NAME
 from lab.record.folder import read_json
 from lab.record.trials import failures, read_stages
-from lab.stages import STAGES
-from lab.study.cost import TRAINS
+from lab.stages import STAGES, TRAINS
 from lab.study.study import Study
 
 _MOST_REASONS = 3

@@ -21,11 +21,11 @@ from lab.spec.batch_size import batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.space import Dimension, Space
 from lab.spec.study import StudySpec, parse_spec, without_range_test
-from lab.stages import STAGES
+from lab.stages import STAGES, TRAINS
 from lab.stages.stage import Stage
 from lab.study.budget import divided
 from lab.study.check import always_read, check_read, unread
-from lab.study.cost import TRAINS, steps_of
+from lab.study.cost import steps_of
 from lab.study.data import open_data, undone_if_refused
 from lab.study.objective import settled
 from lab.study.progress import Display
@@ -283,7 +283,7 @@ class Study:
         display.say(f"trials    in a browser: lab study dashboard {shlex.quote(str(self.record.folder))}")
         return engine
 
-    def _found(self) -> list[str]:
+    def _answer(self) -> list[str]:
         """What has been found, in lines; nothing that was trained depends on them."""
         from lab.report.summary import summary_lines
 
@@ -298,7 +298,7 @@ class Study:
         write_bytes(self.record.spec_path, dump_spec(self.spec).encode())
 
     def _finish(self, display: Display, until: str | None, tracker: Tracker | None) -> None:
-        for line in self._found():
+        for line in self._answer():
             display.say(line)
         if until is None or until == STAGES[-1].name:
             try:

@@ -28,9 +28,9 @@ class ParameterGroups:
     """A model's groups, earliest layers first; what is in none of them is not trained by its optimizer either."""
 
     names: tuple[tuple[str, ...], ...]
-    """Of each group's parameters."""
+    """The names of each group's parameters."""
     segments: tuple[Segment, ...]
-    """Of the row [p], in its order."""
+    """They make up the row [p], in its order."""
 
     @property
     def count(self) -> int:

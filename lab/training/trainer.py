@@ -50,12 +50,12 @@ class _Slot:
 
     assignment: Assignment
     groups: ParameterGroups
-    """Of its own model: one after the other, models of any architecture are trained."""
+    """Its own model's: where models are trained one after the other, they may be of any architecture."""
     optimizer: RowOptimizer
     """Without clipping where there are several groups: that is of all of them together."""
     max_grad_norm: float | None
     states: tuple[State, ...]
-    """Of each segment of the row."""
+    """One for each segment of the row."""
     curves: list[tuple[float, ...]]
     """At each step lr, momentum and weight decay."""
     factors: list[tuple[float, ...]]

@@ -14,7 +14,7 @@ from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_stages
 from lab.spec.study import StudySpec
 from lab.spec.trial import Outcome
-from lab.study.cost import TRAINS
+from lab.stages import TRAINS
 
 DELIVERED, UNREFITTED = "delivered", "chosen, train only"
 _REFIT = "refit"

@@ -15,10 +15,10 @@ import pytest
 from lab.errors import RecordError
 from lab.record.folder import Record, write_json
 from lab.spec.study import StudySpec
-from lab.stages import STAGES, bounds, confirm, explain
+from lab.stages import STAGES, TRAINS, bounds, confirm, explain
 from lab.stages.explain import Withheld
 from lab.stages.stage import Skipped, Stage, Trainings
-from lab.study.cost import TRAINS, steps_of, trainings
+from lab.study.cost import steps_of, trainings
 from tests.small import environment, small_spec
 
 

@@ -21,9 +21,8 @@ from lab.record.folder import Record
 from lab.record.trials import read_stages, read_trials
 from lab.report import page
 from lab.spec.study import SearchSpec, StudySpec, parse_spec
-from lab.stages import STAGES
+from lab.stages import STAGES, TRAINS
 from lab.study import study
-from lab.study.cost import TRAINS
 from lab.study.extend import extend, finish
 from lab.study.study import Study
 from tests.killed import States

@@ -14,8 +14,8 @@ from lab.record.journal import read
 from lab.report.page import write_report
 from lab.response.findings import Effect
 from lab.spec.study import parse_spec
+from lab.stages import TRAINS
 from lab.stages.explain import Explained, TreeStd, Withheld
-from lab.study.cost import TRAINS
 from lab.study.results import Response, trials_frame, write_trials
 from lab.study.status import describe_status, status_of
 from lab.study.study import Study

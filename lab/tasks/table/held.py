@@ -20,7 +20,7 @@ MOST_TEXTS = 2**14
 """Different texts of a column that is held as codes, exactly as they are written."""
 _EXACT = 2.0**53
 _FEW_CELLS = 2**20
-"""Of rows whose columns are kept as they were given: of many columns, to give each takes longest."""
+"""Cells of rows whose columns are kept as they were given: where columns are many, to give each takes longest."""
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ from lab.tasks.table.values import read_dates, to_numbers
 _WIDE = 200
 """Columns, from which on a table is not looked at in a moment."""
 _COMPACT_BYTES = 2**26
-"""Of all rows' inputs with all bins, from which on they are held compact. Small ones cost nothing, and a step on a few
-examples is quicker where nothing has to be made of them first."""
+"""Bytes of all rows' inputs with all bins, from which on they are held compact. Small ones cost nothing, and a step on
+few examples is quicker where nothing has to be made of them first."""
 _LOG = logging.getLogger(__name__)
 
 
