@@ -22,8 +22,8 @@ from PIL import Image, ImageOps
 
 from lab.errors import TaskError
 from lab.tasks.images.files import formats
-from lab.tasks.images.keeping import keep
 from lab.tasks.images.source import Raw
+from lab.tasks.keeping import keep
 from lab.tasks.memory import check_fits
 
 _GRAY = frozenset({"1", "L", "LA", "La"})

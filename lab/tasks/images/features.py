@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from lab.tasks.images.keeping import keep
+from lab.tasks.keeping import keep
 
 _BATCH = 64
 """Images at a time: what a large net keeps of them stays within a gigabyte."""

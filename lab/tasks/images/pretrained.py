@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lab.errors import SpecError, TaskError
-from lab.tasks.images.keeping import keep
 from lab.tasks.images.nets import check_library
 from lab.tasks.images.options import ImageOptions
+from lab.tasks.keeping import keep
 from lab.tasks.user_code import said_by
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
