@@ -140,7 +140,7 @@ def _digest(task: Task, folds: Folds | None) -> str:
     for split in TRAIN_AND_VALID:
         for tensor in task.data(split):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     if folds is not None:
         digest.update(repr(folds.fold_of).encode())
     return digest.hexdigest()[:24]

@@ -29,7 +29,7 @@ def check_fits(what: object, needed_bytes: int, advice: str = "") -> None:
     room = room_bytes()
     if room is not None and needed_bytes > room:
         raise TaskError(
-            f"{what}: needs {_shown(needed_bytes)} of memory once it is read, and there are {_shown(room)}"
+            f"{what}: needs {shown(needed_bytes)} of memory once it is read, and there are {shown(room)}"
             + (f"; {advice}" if advice else "")
         )
 
@@ -49,7 +49,8 @@ def room_bytes() -> int | None:
     return min(limits)
 
 
-def _shown(size: int) -> str:
+def shown(size: int) -> str:
+    """Bytes of memory as text."""
     return f"{size / 2**30:.3g} GiB"
 
 

@@ -1,5 +1,8 @@
 """Splits that a task gives as PyTorch's users have them, a data set or a loader, read into tensors once.
 
+Where they would take much of the memory, they go to a file on the way (see `lab.tasks.mapped`). So what is costly to
+decode is decoded once for all trials of a lane, and may be larger than the memory.
+
 Shapes: n examples, b examples of a batch.
 """
 
@@ -9,11 +12,11 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, default_collate
 
 from lab.errors import TaskError
+from lab.tasks.mapped import RowsRead
 
 Read: TypeAlias = "tuple[Tensor, Tensor]"
 _BATCH = 256
@@ -52,27 +55,22 @@ def as_tensors(given: Any, where: str) -> Read:
     loader that shuffles: every process must see the same, and training shuffles by itself.
 
     Raises:
-        TaskError: it gives nothing, no pairs, or examples of several shapes.
+        TaskError: it gives nothing, no pairs, or examples of several shapes or types.
     """
     loader: Iterable[Any] = _ordered(given) if isinstance(given, DataLoader) else _batches(given)
-    inputs: list[Tensor] = []
-    targets: list[Tensor] = []
+    inputs, targets = RowsRead(), RowsRead()
     try:
         for batch in loader:
-            x, y = _pair(batch, where)
-            inputs.append(x)
-            targets.append(y)
-    except TaskError:
-        raise
+            for rows, values in zip((inputs, targets), _pair(batch, where), strict=True):
+                rows.add(values)
+    except TaskError as error:
+        raise error if str(error).startswith(where) else TaskError(f"{where}: {error}") from None
     except Exception as error:  # a user's code, and its workers
         said = (str(error) or type(error).__name__).strip().splitlines()[-1]
-        raise TaskError(f"{where}: reading stopped after {sum(map(len, inputs))} examples ({said})") from error
-    if not inputs:
+        raise TaskError(f"{where}: reading stopped after {targets.count} examples ({said})") from error
+    if not targets.count:
         raise TaskError(f"{where}: gives no example")
-    shapes = sorted({tuple(x.shape[1:]) for x in inputs})
-    if len(shapes) > 1:
-        raise TaskError(f"{where}: inputs have {len(shapes)} shapes, {shapes[0]} and {shapes[-1]} among them; pad them")
-    return torch.cat(inputs), torch.cat(targets)
+    return inputs.whole(), targets.whole()
 
 
 def _is_set(given: Any) -> bool:

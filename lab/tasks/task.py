@@ -219,6 +219,12 @@ class Task(ABC):
         return type(self).take is not Task.take
 
     @property
+    def mapped(self) -> bool:
+        """Whether its tensors lie in a file of `cache`, being large: a lane finds them there instead of being handed
+        them, or reads them again on a machine that does not have the file."""
+        return False
+
+    @property
     def undecided(self) -> Mapping[str, Undecided]:
         """Options that may help or harm, and that nobody has decided: a study tries each as a hyperparameter."""
         return {}
@@ -289,9 +295,23 @@ def trial_function(
 
 
 def joined(parts: Iterable[Data]) -> Data:
-    """Several splits' inputs and targets, one split after the other."""
+    """Several splits' inputs and targets, one split after the other; without a copy where they lie so."""
     inputs, targets = zip(*parts, strict=True)
-    return torch.cat(inputs), torch.cat(targets)
+    return _behind_each_other(inputs), _behind_each_other(targets)
+
+
+def _behind_each_other(parts: Sequence[Tensor]) -> Tensor:
+    """Rows of several tensors [n, ...] as one."""
+    first, rows = parts[0], sum(map(len, parts))
+    if first.layout != torch.strided:
+        return torch.cat([*parts])
+    offset, at = first.storage_offset(), first.untyped_storage().data_ptr()
+    for part in parts:
+        alike = part.dtype == first.dtype and part.shape[1:] == first.shape[1:] and part.is_contiguous()
+        if not alike or part.untyped_storage().data_ptr() != at or part.storage_offset() != offset:
+            return torch.cat([*parts])
+        offset += part.numel()
+    return first.as_strided((rows, *first.shape[1:]), first.stride())
 
 
 def defines(task: Task, method: str) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lab.errors import TaskError
-from lab.tasks import memory
+from lab.tasks import mapped, memory
 from lab.tasks.arrays import read_array, read_npz
 from lab.tasks.images.decode import decode
 from lab.tasks.images.source import open_source
@@ -109,9 +111,10 @@ def test_a_text_file_whose_cells_do_not_fit_is_refused_before_it_is_read(
 
 def test_images_that_do_not_fit_are_refused_before_room_is_made_for_them(monkeypatch: pytest.MonkeyPatch):
     images = [np.zeros((8, 4, 3), dtype=np.uint8)] * 10
-    monkeypatch.setattr(memory, "room_bytes", lambda: 10 * 8 * 4 * 3)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    monkeypatch.setattr(mapped, "room_bytes", lambda: 10 * 8 * 4 * 3)
     assert decode(images, ["x"] * 10, None, None, None).values.shape == (10, 3, 8, 4)
-    monkeypatch.setattr(memory, "room_bytes", lambda: 10 * 8 * 4 * 3 - 1)
+    monkeypatch.setattr(mapped, "room_bytes", lambda: 10 * 8 * 4 * 3 - 1)
     monkeypatch.setattr(np, "empty", pytest.fail)
     with pytest.raises(TaskError, match=r"^10 images of 4x8 pixels: needs .* GiB .*; say size: PIXELS .*limit: IMAGES"):
         decode(images, ["x"] * 10, None, None, None)

@@ -107,7 +107,7 @@ def test_what_was_read_does_not_travel_with_the_task():
     [
         (_Empty(), r"Given\.data\('train'\): gives no example"),
         (_Broken(), r"Given\.data\('train'\): reading stopped after 256 examples \(disk gone\)"),
-        (_Ragged(), r"inputs have 2 shapes, \(3,\) and \(4,\) among them; pad them"),
+        (_Ragged(), r"rows have several shapes, \(4,\) and \(3,\) among them; make them alike"),
         (TensorDataset(X), r"must give pairs of an input and a target"),
         (DataLoader(_Broken(), num_workers=1, batch_size=64), r"reading stopped after 256 examples \("),
     ],

@@ -26,8 +26,8 @@ class _Content:
     """A task's data as they travel."""
 
     fitted: Mapping[str, Any] | None
-    tensors: bytes
-    """The splits' tensors, as `pack` makes them."""
+    tensors: bytes | None
+    """The splits' tensors, as `pack` makes them; None: whoever opens the task finds them in a file."""
 
 
 class DataTransfer:
@@ -94,6 +94,8 @@ def _go_to(folder: Path | None) -> None:
 
 
 def _content(task: Task) -> _Content:
+    if task.mapped:
+        return _Content(task.fitted(), None)
     pairs = {split: task.data(split) for split in TRAIN_AND_VALID}
     tensors = {f"{split}/{what}": pair[i] for split, pair in pairs.items() for i, what in enumerate("xy")}
     return _Content(task.fitted(), pack(tensors))
@@ -105,6 +107,7 @@ def _opened(ref: TaskRef) -> Task:
     content: _Content = ray.get(ref.handed)
     if content.fitted is not None:
         task.restore(content.fitted)
-    parts = unpack(content.tensors, "what the driver read")
-    task.take({split: (parts[f"{split}/x"], parts[f"{split}/y"]) for split in TRAIN_AND_VALID})
+    if content.tensors is not None:
+        parts = unpack(content.tensors, "what the driver read")
+        task.take({split: (parts[f"{split}/x"], parts[f"{split}/y"]) for split in TRAIN_AND_VALID})
     return task

@@ -5,12 +5,12 @@ Shapes: n images, c channels, h and w pixels.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
-import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +23,9 @@ from PIL import Image, ImageOps
 from lab.errors import TaskError
 from lab.tasks.images.files import formats
 from lab.tasks.images.source import Raw
-from lab.tasks.keeping import keep
-from lab.tasks.memory import check_fits
+from lab.tasks.keeping import keep, publish
+from lab.tasks.mapped import file_of, make_room, opened
+from lab.tasks.memory import reorder
 
 _GRAY = frozenset({"1", "L", "LA", "La"})
 _ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
@@ -44,8 +45,18 @@ _FORM = 2
 
 
 @dataclass(frozen=True)
+class Arrangement:
+    """The order in which readable images are to lie, those of a split together."""
+
+    name: str
+    """What the order depends on, beside the images."""
+    order: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    """By the numbers of the images that could be read: their places among them; those of no split are left out."""
+
+
+@dataclass(frozen=True)
 class Pixels:
-    """Decoded images uint8 [n, c, h, w], and the numbers of those that could be read."""
+    """Decoded images uint8 [n, c, h, w], arranged, and the numbers of those that could be read, as they came."""
 
     values: NDArray[np.uint8]
     kept: NDArray[np.int64]
@@ -64,6 +75,7 @@ def decode(
     channels: int | None,
     cache: Path | None,
     bits: int | None = None,
+    arrangement: Arrangement | None = None,
 ) -> Pixels:
     """Every readable image as pixels, over white where it is transparent; Pillow's decoders work in parallel threads.
 
@@ -72,20 +84,51 @@ def decode(
         channels: 1 or 3; None: 1 where every image is gray.
         cache: folder where the result is kept, and taken from when the same images were decoded before.
         bits: in which gray of more than 8 bits is measured; None: as few as hold the highest value of all images.
+        arrangement: None: they stay as they came.
 
     Raises:
-        TaskError: no image could be read, or they differ in size and none was asked for.
+        TaskError: no image could be read, they differ in size and none was asked for, or there is no room for them;
+            also what `arrangement.order` raises.
     """
-    path = None if cache is None else cache / f"images-{_digest(images, size, channels, bits)}.npz"
+    said = (size, channels, bits, *(() if arrangement is None else (arrangement.name,)))
+    path = None if cache is None else cache / f"images-{_digest(images, said)}.npz"
     if path is not None and (cached := _load(path)) is not None:
         return cached
+    with contextlib.ExitStack() as leftovers:  # files that have no name of their own in the end
+
+        def room(channels: int, height: int, width: int) -> NDArray[np.uint8]:
+            values = make_room(
+                f"{len(images)} images of {width}x{height} pixels",
+                (len(images), channels, height, width),
+                cache,
+                "say size: PIXELS to have them smaller, or limit: IMAGES to take a part",
+            )
+            if (file := file_of(values)) is not None:
+                leftovers.callback(file.unlink, missing_ok=True)
+            return values
+
+        decoded = _decoded(images, names, size, channels, bits, room)
+        if arrangement is not None:
+            reorder(decoded.values, arrangement.order(decoded.kept))
+        return decoded if path is None else _kept(path, decoded)
+
+
+def _decoded(
+    images: Sequence[Raw],
+    names: Sequence[str],
+    size: int | None,
+    channels: int | None,
+    bits: int | None,
+    room: Callable[[int, int, int], NDArray[np.uint8]],
+) -> Pixels:
+    """The readable images in their order, where `room` says for how many channels and which height and width."""
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:  # filters are of the whole process
         warnings.simplefilter("ignore")  # damaged EXIF and the like; what Pillow cannot read is counted
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         first = next((image for raw in images if (image := _open(raw, size, bits or _BITS[-1])) is not None), None)
         if not isinstance(first, Image.Image):
             raise TaskError(f"none of {len(images)} images can be read ({names[0]}, ...)")
-        values = _room(images, first, channels or (1 if all(pool.map(_is_gray, images)) else 3))
+        values = room(channels or (1 if all(pool.map(_is_gray, images)) else 3), first.height, first.width)
 
         def put(i: int, bits: int | None) -> int | tuple[tuple[int, int], bool] | None:
             """An image's size and whether it is gray, once it is where it belongs; one at a time in each thread."""
@@ -113,25 +156,28 @@ def decode(
         if place < i:
             values[place] = values[i]
     values = values[: len(kept)]
-    if channels is None and all(gray for _, gray in good):  # though one that cannot be read is not
-        values = np.ascontiguousarray(values[:, :1])
-    decoded = Pixels(values, kept, bits or _BITS[-1])
-    if path is not None:
-        keep(path, lambda file: np.savez(file, values=decoded.values, kept=decoded.kept, bits=decoded.bits))
-    return decoded
+    if channels is None and values.shape[1] == 3 and all(gray for _, gray in good):  # one that cannot be read is not
+        colored, values = values, room(1, first.height, first.width)[: len(kept)]
+        for place in range(len(kept)):
+            values[place] = colored[place, :1]
+    return Pixels(values, kept, bits or _BITS[-1])
 
 
-def _room(images: Sequence[Raw], first: Image.Image, channels: int) -> NDArray[np.uint8]:
-    """Where all images go, as many as there are, of the first one's size: bytes, and each image once.
+def _kept(path: Path, decoded: Pixels) -> Pixels:
+    """What was decoded, kept beside what is known of it where it lies in a file already."""
+    values, kept, bits = decoded.values, decoded.kept, decoded.bits
+    written = file_of(values)
+    if written is None:
+        keep(path, lambda file: np.savez(file, values=values, kept=kept, bits=bits))
+        return decoded
+    publish(written, _mapped(path))
+    keep(path, lambda file: np.savez(file, shape=values.shape, kept=kept, bits=bits))
+    return Pixels(opened(_mapped(path), values.shape), kept, bits)
 
-    Raises:
-        TaskError: they do not fit into the memory.
-    """
-    width, height = first.size
-    shape = len(images), channels, height, width
-    advice = "say size: PIXELS to have them smaller, or limit: IMAGES to take a part"
-    check_fits(f"{len(images)} images of {width}x{height} pixels", math.prod(shape), advice)
-    return np.empty(shape, dtype=np.uint8)
+
+def _mapped(path: Path) -> Path:
+    """Where the pixels lie that are too many to be read into memory."""
+    return path.with_suffix(".pixels")
 
 
 def _is_gray(raw: Raw) -> bool:
@@ -195,8 +241,8 @@ def _array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _digest(images: Sequence[Raw], size: int | None, channels: int | None, bits: int | None) -> str:
-    digest = hashlib.sha256(f"{_FORM} {size} {channels} {bits} {len(images)}".encode())
+def _digest(images: Sequence[Raw], said: Sequence[object]) -> str:
+    digest = hashlib.sha256(" ".join(map(str, [_FORM, *said, len(images)])).encode())
     for raw in images:
         if isinstance(raw, np.ndarray):
             digest.update(np.ascontiguousarray(raw).tobytes())
@@ -216,6 +262,9 @@ def _load(path: Path) -> Pixels | None:
     """What was kept; None where there is nothing, or nothing whole."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves a broken one open
-            return Pixels(arrays["values"], arrays["kept"], int(arrays["bits"]))
+            kept, bits = arrays["kept"], int(arrays["bits"])
+            if "values" in arrays:
+                return Pixels(arrays["values"], kept, bits)
+            return Pixels(opened(_mapped(path), tuple(map(int, arrays["shape"]))), kept, bits)
     except Exception:  # a damaged archive makes its readers raise anything
         return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,9 @@ from lab.errors import SpecError, TaskError
 from lab.tasks.classes import facts_of
 from lab.tasks.description import Description
 from lab.tasks.images.data_warnings import warnings_of
-from lab.tasks.images.decode import decode
+from lab.tasks.images.decode import Arrangement, decode
 from lab.tasks.images.options import LIBRARIES, ImageOptions
 from lab.tasks.images.source import Source, open_source, relabelled
-from lab.tasks.memory import reorder
 from lab.tasks.scored import check_defined
 from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
 
@@ -73,6 +73,7 @@ class _Part:
     source: Source
     """What is known of all of its images, readable or not."""
     pixels: NDArray[np.uint8]
+    """Those of the first source in the order of the splits, those of others as they came."""
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     splits: tuple[str, ...] | None
@@ -103,7 +104,7 @@ class ImageData:
         source = self._open(self.options.path)
         if source.labels is not None and self.options.limit is not None and self.options.limit < len(source.images):
             source = _limited(source, self.options.limit, self.plan.seed)
-        return self._read(source, self.options.path, None, None)
+        return self._read(source, self.options.path, None, None, self._arrangement(source))
 
     @cached_property
     def _test(self) -> _Part | None:
@@ -115,7 +116,7 @@ class ImageData:
         if unknown:
             raise TaskError(f"{self.options.test_path}: class {sorted(unknown)[0]!r} is not in {self.options.path}")
         source = replace(source, labels=relabelled(source, main.class_names), class_names=main.class_names, splits=None)
-        part = self._read(source, self.options.test_path, main.pixels.shape[1], main.bits)
+        part = self._read(source, self.options.test_path, main.pixels.shape[1], main.bits, None)
         if part.pixels.shape[1:] != main.pixels.shape[1:]:
             shapes = ["x".join(map(str, p.pixels.shape[1:])) for p in (part, main)]
             raise TaskError(
@@ -140,9 +141,24 @@ class ImageData:
             )
         return replace(source, class_names=tuple(names))
 
-    def _read(self, source: Source, path: str, channels: int | None, bits: int | None) -> _Part:
+    def _arrangement(self, source: Source) -> Arrangement:
+        """Each split's images together, so that they are a split's tensor where they lie."""
         assert source.labels is not None  # every source of `open_source` has labels
-        decoded = decode(source.images, source.names, self.options.size, channels, self.cache, bits)
+        labels, splits = source.labels, None if source.splits is None else np.array(source.splits)
+        apart = self.options.test_path is not None
+        depends_on = hashlib.sha256(labels.tobytes() + repr((self.plan, source.splits, apart)).encode())
+
+        def order(kept: NDArray[np.int64]) -> NDArray[np.int64]:
+            rows_of = self._rows(source.class_names, labels[kept], None if splits is None else splits[kept])
+            return np.concatenate([*rows_of.values()])
+
+        return Arrangement(depends_on.hexdigest(), order)
+
+    def _read(
+        self, source: Source, path: str, channels: int | None, bits: int | None, arrangement: Arrangement | None
+    ) -> _Part:
+        assert source.labels is not None  # as above
+        decoded = decode(source.images, source.names, self.options.size, channels, self.cache, bits, arrangement)
         kept = decoded.kept
         unreadable = decoded.lost(source.names)
         if len(unreadable) > self.options.max_unreadable * len(source.images):
@@ -160,16 +176,18 @@ class ImageData:
     def rows(self) -> Rows:
         """Row numbers of each split; test rows of a `test_path` count from 0 in it."""
         main = self._main
-        classes = main.labels
-        self._check_classes(classes)
-        apart = self._test is not None
-        if main.splits is None:
-            rows_of = make_split(self.plan, len(main.labels), classes, None, with_test=not apart)
-        else:
-            rows_of = self._declared(np.array(main.splits), classes, apart)
+        rows_of = self._rows(main.class_names, main.labels, None if main.splits is None else np.array(main.splits))
         if self._test is not None:
             rows_of["test"] = np.arange(len(self._test.labels))
         return rows_of
+
+    def _rows(self, names: Sequence[str], labels: NDArray[np.int64], splits: NDArray[Any] | None) -> Rows:
+        """Row numbers of the splits of `path`, by the labels of its readable images and what it says of their split."""
+        self._check_classes(names, labels, splits is None)
+        apart = self.options.test_path is not None
+        if splits is None:
+            return make_split(self.plan, len(labels), labels, None, with_test=not apart)
+        return self._declared(splits, labels, apart)
 
     @cached_property
     def folds(self) -> NDArray[np.int64] | None:
@@ -179,8 +197,7 @@ class ImageData:
             raise SpecError("task.split.folds", f"{self.plan.folds} folds are not possible where a folder says 'valid'")
         return make_folds(self.plan, self.rows, self._main.labels, None)
 
-    def _check_classes(self, classes: NDArray[np.int64]) -> None:
-        names = self._main.class_names
+    def _check_classes(self, names: Sequence[str], classes: NDArray[np.int64], made: bool) -> None:
         if classes.ndim == 2:
             return
         counts = np.bincount(classes, minlength=len(names))
@@ -188,8 +205,8 @@ class ImageData:
             raise TaskError(f"{self.options.path}: has one class only ({names[int(classes[0])]!r}); two are needed")
         if len(names) > len(classes) // 2:
             raise TaskError(f"{self.options.path}: {len(names)} classes for {len(classes)} images")
-        made = self._main.splits is None and self.plan.kind in ("auto", "stratified")
-        least = 2 if self._test is not None or not made else 3  # one for each split that is drawn from it
+        drawn = made and self.plan.kind in ("auto", "stratified")
+        least = 2 if self.options.test_path is not None or not drawn else 3  # one for each split that is drawn from it
         for name, count in zip(names, counts, strict=True):
             if count < least:
                 raise TaskError(
@@ -219,21 +236,18 @@ class ImageData:
     def _of(self, split: str) -> _Part:
         return self._test if split == "test" and self._test is not None else self._main
 
-    @cached_property
-    def _pixels(self) -> dict[str, NDArray[np.uint8]]:
-        """Each split's images: the rows of what was decoded brought into their order, so that none is there twice."""
-        pixels, rows_of = self._main.pixels, {**self.rows}
-        of_splits = {}
-        if self._test is not None:
-            del rows_of["test"]
-            of_splits["test"] = self._test.pixels
-        reorder(pixels, np.concatenate([*rows_of.values()]))
-        ends = np.cumsum([len(rows) for rows in rows_of.values()])
-        return of_splits | dict(zip(rows_of, np.split(pixels, ends)[:-1], strict=True))
-
     def pixels(self, split: str) -> NDArray[np.uint8]:
         """A split's images, uint8 [n, c, h, w]."""
-        return self._pixels[split]
+        if split == "test" and self._test is not None:
+            return self._test.pixels
+        sizes = {name: len(rows) for name, rows in self.rows.items() if self._of(name) is self._main}
+        ends = dict(zip(sizes, np.cumsum([*sizes.values()]), strict=True))
+        return self._main.pixels[ends[split] - sizes[split] : ends[split]]
+
+    @property
+    def to_learn_from(self) -> NDArray[np.uint8]:
+        """The images of training and, behind them, of validation, as they lie."""
+        return self._main.pixels[: len(self.rows["train"]) + len(self.rows["valid"])]
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """A split's classes [n], or labels [n, classes]."""

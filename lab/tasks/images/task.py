@@ -30,7 +30,7 @@ from lab.tasks.images.pretrained import Body, kept_body, layers_of
 from lab.tasks.images.source import Source, open_source, plain_images, relabelled
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
-from lab.tasks.task import Data, Given, Split
+from lab.tasks.task import TRAIN_AND_VALID, Data, Given, Split
 
 
 class Images(ScoredTask):
@@ -84,7 +84,7 @@ class Images(ScoredTask):
         fitted = replace(images, mean=body.mean, std=body.std, body=body.digest, features=features)
         if not self._options.trains_head:
             return fitted
-        made = self._made(torch.from_numpy(self._data.pixels("train")), fitted)
+        made = self._made(self._pixels("train"), fitted)
         center, spread = scale_of(made)
         fitted = replace(fitted, center=center, spread=spread)
         self._tensors["train"] = _scaled(made, fitted), torch.from_numpy(self._data.labels("train"))  # they are here
@@ -108,9 +108,19 @@ class Images(ScoredTask):
         if self._options.trains_head and not self._tensors:
             _ = self._learned  # for which the training images' features may have to be made
         if split not in self._tensors:  # a lane has no use for the test images
-            pixels, labels = self._data.pixels(split), self._data.labels(split)
-            self._tensors[split] = self._inputs(torch.from_numpy(pixels)), torch.from_numpy(labels)
+            self._tensors[split] = self._inputs(self._pixels(split)), torch.from_numpy(self._data.labels(split))
         return self._tensors[split]
+
+    def _pixels(self, split: Split) -> Tensor:
+        """A split's pixels; those of training and validation are of one tensor, so that joining them copies nothing."""
+        if split == "test":
+            return torch.from_numpy(self._data.pixels(split))
+        train, valid = torch.split(self._to_learn_from, [len(self._data.rows[s]) for s in TRAIN_AND_VALID])
+        return train if split == "train" else valid
+
+    @cached_property
+    def _to_learn_from(self) -> Tensor:
+        return torch.from_numpy(self._data.to_learn_from)
 
     def _inputs(self, pixels: Tensor) -> Tensor:
         """What is trained on: pixels, or features of one scale."""
@@ -129,6 +139,10 @@ class Images(ScoredTask):
 
     def take(self, splits: Mapping[Split, Data]) -> None:
         self._tensors.update(splits)
+
+    @property
+    def mapped(self) -> bool:
+        return not self._options.trains_head and isinstance(self._data.to_learn_from, np.memmap)
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         fitted, options = self._learned, self._options

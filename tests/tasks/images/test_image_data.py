@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from lab.errors import LabError, SpecError, TaskError
+from lab.tasks import mapped
 from lab.tasks.images.image_data import Fitted, ImageData, describe
 from lab.tasks.images.options import ImageOptions
 from tests.own_data import hub_images, pixels, write_folders, write_hub
@@ -302,11 +303,54 @@ def test_folds_hold_each_class_in_its_share_and_no_folder_of_validation_images(t
 
 
 def test_pixels_are_in_the_memory_once(tmp_path: Path):
-    data = _data(_npz(tmp_path, np.arange(60) % 2))
-    before = {split: data._main.pixels[rows].copy() for split, rows in data.rows.items()}
+    path = _npz(tmp_path, np.arange(60) % 2)
+    data, given = _data(path), np.load(path)["x"].transpose(0, 3, 1, 2)
     for split, rows in data.rows.items():
-        np.testing.assert_array_equal(data.pixels(split), before[split])
-        np.testing.assert_array_equal(data.image(split, len(rows) - 1), before[split][-1])
-        assert data.pixels(split) is data.pixels(split)
+        np.testing.assert_array_equal(data.pixels(split), given[rows])
+        np.testing.assert_array_equal(data.image(split, len(rows) - 1), given[rows[-1]])
         assert np.shares_memory(data.pixels(split), data._main.pixels)
+    np.testing.assert_array_equal(data.to_learn_from, given[np.concatenate([data.rows["train"], data.rows["valid"]])])
     assert len(data._main.source.images) == 0
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_images_larger_than_a_share_of_the_memory_lie_in_a_file_and_are_the_same(
+    damaged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where some cannot be read, and where the folder is opened again."""
+    write_folders(tmp_path / "photos", each=40)
+    if damaged:
+        next((tmp_path / "photos").rglob("*.png")).write_bytes(b"no image")
+    options = ImageOptions(str(tmp_path / "photos"), size=8, max_unreadable=0.1)
+    small = ImageData(options, tmp_path / "small")
+    assert not isinstance(small.pixels("train"), np.memmap)
+    monkeypatch.setattr(mapped, "room_bytes", lambda: 1000)
+    large = ImageData(options, tmp_path / "large")
+    for data in (large, ImageData(options, tmp_path / "large")):
+        for split in ("train", "valid", "test"):
+            assert isinstance(data.pixels(split), np.memmap)
+            np.testing.assert_array_equal(data.pixels(split), small.pixels(split))
+            np.testing.assert_array_equal(data.labels(split), small.labels(split))
+        assert data.fitted == small.fitted
+    assert sorted(path.suffix for path in (tmp_path / "large").iterdir()) == [".npz", ".pixels"]
+
+
+def test_another_split_of_the_same_images_is_arranged_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_folders(tmp_path / "photos", each=40)
+    monkeypatch.setattr(mapped, "room_bytes", lambda: 1000)
+    of_seeds = [
+        ImageData(ImageOptions(str(tmp_path / "photos"), split={"seed": seed}), tmp_path / "kept") for seed in (0, 1)
+    ]
+    for data in of_seeds:
+        plain = ImageData(data.options)
+        np.testing.assert_array_equal(data.pixels("valid"), plain.pixels("valid"))
+    assert len([*(tmp_path / "kept").glob("*.pixels")]) == 2
+
+
+def test_nothing_is_left_of_images_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_folders(tmp_path / "photos", each=40)
+    Image.new("RGB", (9, 5)).save(tmp_path / "photos" / "dark" / "odd.png")
+    monkeypatch.setattr(mapped, "room_bytes", lambda: 1000)
+    with pytest.raises(TaskError, match="images have 2 sizes"):
+        _ = ImageData(ImageOptions(str(tmp_path / "photos")), tmp_path / "kept").rows
+    assert [*(tmp_path / "kept").iterdir()] == []
