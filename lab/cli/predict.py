@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab.cli.say import say
-from lab.errors import plain
+from lab.errors import SpecError, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,9 @@ def predict(
         Path,
         typer.Option(metavar="PATH", help="What the task reads: a table, images, an npz, a CSV of numbers."),
     ],
-    output: Annotated[Path | None, typer.Option("--output", help="A CSV file; default: standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="A CSV file, or .npz with arrays; default: standard output.")
+    ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Trust a study that another user has begun: its code. Once for all.")
     ] = False,
@@ -36,18 +38,21 @@ def predict(
     for note in inputs.notes:
         say(f"{input}: {note}", file=sys.stderr)
     prediction = ensemble.predict(inputs.x)
-    rows = as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, inputs.names, ensemble.thresholds)
-    table, formulas = harmless(rows)
-    if output is None:
-        text = table.to_csv(index=False)
-        print(plain(text) if sys.stdout.isatty() else text, end="")
+    if output is not None and output.suffix == ".npz":
+        write_bytes(output, as_arrays(prediction.numpy(), ensemble.kind, inputs.names))
     else:
-        write_bytes(output, table.to_csv(index=False).encode())
-    if formulas:
-        say(
-            f"{input}: {formulas} texts begin as a spreadsheet's formula does; an apostrophe stands before each",
-            file=sys.stderr,
-        )
+        rows = as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, inputs.names, ensemble.thresholds)
+        table, formulas = harmless(rows)
+        if output is None:
+            text = table.to_csv(index=False)
+            print(plain(text) if sys.stdout.isatty() else text, end="")
+        else:
+            write_bytes(output, table.to_csv(index=False).encode())
+        if formulas:
+            say(
+                f"{input}: {formulas} texts begin as a spreadsheet's formula does; an apostrophe stands before each",
+                file=sys.stderr,
+            )
     lost = int((~prediction.reshape(len(prediction), -1).isfinite().all(dim=1)).sum())
     if lost:
         say(
@@ -64,6 +69,20 @@ def predict(
         say(f"{input}: {scored} on {len(inputs.y)} examples", file=sys.stderr)
 
 
+def as_arrays(prediction: Any, kind: str, names: tuple[str, ...] = ()) -> bytes:
+    """Predictions [n, ...] as the content of an npz, in their shape; with names [n] where there are any."""
+    import io
+
+    import numpy as np
+
+    arrays: dict[str, Any] = {"values" if kind == "regression" else "probabilities": prediction}
+    if names:
+        arrays["names"] = np.array(names)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
+
+
 def as_table(
     prediction: Any,
     kind: str,
@@ -74,10 +93,15 @@ def as_table(
     """Predictions [n, c] or [n, ...] as a table: the class, or the labels, and every probability; or the values.
 
     Where one is no finite number there is no class and no label.
+
+    Raises:
+        SpecError: each part of an input has a class, for which a row is no good form.
     """
     import numpy as np
     import pandas as pd
 
+    if kind == "classification" and prediction.ndim > 2:
+        raise SpecError("--output", "each part of an input has a class here; write the probabilities to FILE.npz")
     flat = prediction.reshape(len(prediction), -1)
     if kind == "regression":
         fitting = class_names if len(class_names) == flat.shape[1] else ()

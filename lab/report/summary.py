@@ -157,12 +157,11 @@ def _setup(artefacts: Artefacts) -> Setup | None:
         Setting(name, value, good_values(believed, name) if believed and name != "cycles" else None)
         for name, value in best.params.items()
     )
-    interval = best.summary
     return Setup(
         settings=tuple(settings),
-        score=best.mean,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
+        score=best.worth.mean,
+        low=best.worth.low,
+        high=best.worth.high,
         seeds=len(best.scores),
         in_search=best.observed,
     )

@@ -52,11 +52,15 @@ class Candidate:
     """The score of the search that it was chosen for; None where it stands in with other cycles."""
 
     @property
-    def mean(self) -> float:
-        """Without the luck of the choice, where that is known."""
+    def worth(self) -> Estimate | Interval:
+        """Its score without the luck of the choice, where that is known, and the ends of what it may be."""
         best = self.unbiased or self.summary
         assert best is not None  # of a candidate that completed
-        return best.mean
+        return best
+
+    @property
+    def mean(self) -> float:
+        return self.worth.mean
 
 
 @dataclass(frozen=True)

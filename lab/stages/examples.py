@@ -53,6 +53,8 @@ def _wrongness(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
 def _said(task: Task, prediction: Tensor, target: Tensor | None, thresholds: Tensor | None = None) -> str:
     """A prediction, or with a target the target, in words."""
     names = task.class_names
+    if prediction.ndim > 1 and task.kind != "regression":
+        return _of_parts(task, prediction, target)
     if task.kind == "classification":
         number = int(prediction.argmax() if target is None else target)
         name = names[number] if names else str(number)
@@ -63,3 +65,16 @@ def _said(task: Task, prediction: Tensor, target: Tensor | None, thresholds: Ten
         return ", ".join(names[i] if names else str(i) for i in chosen) or "none"
     values = (prediction if target is None else target).reshape(-1).tolist()
     return some([f"{value:.4g}" for value in values], _VALUES)
+
+
+def _of_parts(task: Task, prediction: Tensor, target: Tensor | None) -> str:
+    """How large a share of an example's parts is of which class, or has its label: of probabilities [c, ...], or of
+    labels [...]."""
+    if task.kind == "multilabel":
+        said = prediction > 0.5 if target is None else target > 0.5
+        return f"{float(said.float().mean()):.0%} of its parts"
+    classes = (prediction.argmax(dim=0) if target is None else target).flatten()
+    shares = classes.bincount(minlength=len(prediction)) / len(classes)
+    names = task.class_names or [*map(str, range(len(prediction)))]
+    there = [i for i in shares.argsort(descending=True, stable=True).tolist() if shares[i] > 0]
+    return some([f"{names[i]} {float(shares[i]):.0%}" for i in there], _VALUES)

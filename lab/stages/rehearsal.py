@@ -45,7 +45,7 @@ def rehearse(task: Task, params: Mapping[str, Any]) -> tuple[str, ...]:
     outputs = [
         model_outputs(task, build_model(task, params, seed, task.model_input(x)), x) for seed in range(len(_ROLES))
     ]
-    if task.kind != "regression" and outputs[0].ndim != 2:
+    if task.kind != "regression" and outputs[0].ndim != y.ndim + (task.kind == "classification"):
         raise TaskError(f"{type(task).__name__}.predict: must give probabilities [n, c]; got {tuple(outputs[0].shape)}")
     runs = [Run(role, i, i, dict(params), 1, "completed", None, ("0",)) for i, role in enumerate(_ROLES)]
     trained = [Trained(run, "0", output, output) for run, output in zip(runs, outputs, strict=True)]

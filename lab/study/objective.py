@@ -62,7 +62,7 @@ def rows_that_tell(task: Task) -> int | None:
     of the rarest, once for each class; of micro F1, the labels that are there. None: it has no such steps.
     """
     metric, y = task.metric, task.data("valid")[1]
-    if task.kind == "regression":
+    if task.kind == "regression" or (task.kind == "classification" and y.ndim > 1):
         return None
     if task.kind == "multilabel":
         there = (y > 0.5).sum(dim=0)

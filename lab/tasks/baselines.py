@@ -123,7 +123,7 @@ def fit_baseline(task: Task, baseline: Baseline, seed: int, data: Data | None = 
         x, y = x[rows], y[rows]
     target = y.cpu().numpy()
     if task.kind == "multilabel":
-        target = target.astype(np.int64)
+        target = target.astype(np.int64).reshape(len(target), -1)
     elif task.kind == "regression" and target[0].size == 1:
         target = target.reshape(len(target))  # as scikit-learn wants one value
     # BLAS threads that wait for each other on a busy machine took a hundred times as long as one.
@@ -149,9 +149,10 @@ def prediction_of(estimator: Any, task: Task, x: Tensor, shape: Sequence[int]) -
     probabilities = estimator.predict_proba(features)
     if isinstance(probabilities, list):  # one array [n, 1 or 2] for each label
         pairs = zip(probabilities, estimator.classes_, strict=True)
-        return torch.tensor(np.stack([_of_one(p, classes) for p, classes in pairs], axis=1), dtype=torch.float64)
+        of_labels = np.stack([_of_one(p, classes) for p, classes in pairs], axis=1)
+        return torch.tensor(of_labels, dtype=torch.float64).reshape(len(x), *shape)
     if task.kind == "multilabel":
-        return torch.tensor(probabilities, dtype=torch.float64)
+        return torch.tensor(probabilities, dtype=torch.float64).reshape(len(x), *shape)
     of_all = np.zeros((len(x), *shape))
     of_all[:, estimator.classes_.astype(int)] = probabilities
     return torch.tensor(of_all, dtype=torch.float64)

@@ -26,6 +26,8 @@ Point: TypeAlias = Callable[[Task, Mapping[str, Any]], str]
 
 _T = TypeVar("_T")
 _FEW = 4
+_CHECKED = 4096
+"""Examples looked at together."""
 _OWN_METRICS = {"train_loss", "valid_loss"}
 _MOST_INSIDE = 0.9
 _MOST_SHARED = 0.01
@@ -133,18 +135,22 @@ def _check_kind(task: Task, output: Any, target: Tensor) -> None:
     got = f"{target.dtype} {tuple(target.shape)}"
     if task.kind == "classification":
         wanted = 'for another kind of output say kind = "regression" and give loss, metrics, metric and direction'
-        if target.is_floating_point() or target.ndim != 1:
+        if target.is_floating_point():
             raise TaskError(f"{name}.data: classification needs whole-number targets [n]; got {got}; {wanted}")
-        if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
-            raise TaskError(f"{name}.model: classification needs logits [n, c], c >= 2; got {shape}; {wanted}")
+        parts = "".join(f", {size}" for size in target.shape[1:])
+        if not isinstance(output, Tensor) or output.ndim != target.ndim + 1 or output.shape[1] < 2:
+            raise TaskError(f"{name}.model: classification needs logits [n, c{parts}], c >= 2; got {shape}; {wanted}")
+        if output.shape[2:] != target.shape[1:]:
+            raise TaskError(f"{name}.model: classification needs logits [n, c{parts}] for targets {got}; got {shape}")
         if int(target.max()) >= output.shape[1] or int(target.min()) < 0:
             values = f"{int(target.min())} to {int(target.max())}"
             raise TaskError(f"{name}.data: classes {values} do not fit the model's {output.shape[1]} logits")
     elif task.kind == "multilabel":
-        if target.ndim != 2 or not ((target == 0) | (target == 1)).all():
+        if target.ndim < 2 or not ((target == 0) | (target == 1)).all():
             raise TaskError(f"{name}.data: multilabel needs targets [n, c] of 0 and 1; got {got}")
         if not isinstance(output, Tensor) or output.shape[1:] != target.shape[1:]:
-            raise TaskError(f"{name}.model: multilabel needs logits [n, {target.shape[1]}]; got {shape}")
+            sizes = ", ".join(map(str, target.shape[1:]))
+            raise TaskError(f"{name}.model: multilabel needs logits [n, {sizes}]; got {shape}")
     if task.kind != "regression" and task.class_names and len(task.class_names) != output.shape[1]:
         raise TaskError(f"{name}.class_names: {len(task.class_names)} names for the model's {output.shape[1]} logits")
 
@@ -179,11 +185,14 @@ def check_data(task: Task, split: Split) -> None:
     if len(x) == 0:
         raise TaskError(f"{where}: is empty")
     for what, tensor in (("inputs", x), ("targets", y)):
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            bad = int((~torch.isfinite(tensor)).reshape(len(tensor), -1).any(dim=1).sum())
+        # Part by part: what is asked of each number would take a quarter of their memory.
+        parts = torch.split(tensor, _CHECKED) if tensor.is_floating_point() else ()
+        bad = sum(int((~torch.isfinite(part)).reshape(len(part), -1).any(dim=1).sum()) for part in parts)
+        if bad:
             raise TaskError(f"{where}: NaN or infinity in the {what} ({bad} of {len(tensor)} examples)")
-    if task.kind == "classification" and split == "train" and not y.is_floating_point() and (y == y[0]).all():
-        raise TaskError(f"{where}: has one class only ({y[0].tolist()}); at least two are needed")
+    first = y.flatten()[:1]
+    if task.kind == "classification" and split == "train" and not y.is_floating_point() and (y == first).all():
+        raise TaskError(f"{where}: has one class only ({int(first)}); at least two are needed")
 
 
 @dataclass(frozen=True)
@@ -348,9 +357,8 @@ def _predicts(task: Task, params: Mapping[str, Any]) -> str:
     predictions = task.predict(_model(task, params).eval()(task.model_input(x[:_FEW])))
     if not torch.isfinite(predictions).all():
         raise TaskError("predict: gave NaN or infinity")
-    if task.kind == "classification" and not torch.allclose(
-        predictions.sum(dim=1), torch.ones(len(predictions)), atol=1e-4
-    ):
+    total = predictions.sum(dim=1) if task.kind == "classification" else torch.ones(1)
+    if not torch.allclose(total, torch.ones_like(total), atol=1e-4):
         raise TaskError("predict: probabilities of an example do not add up to 1")
     if task.kind == "multilabel" and not ((predictions >= 0) & (predictions <= 1)).all():
         raise TaskError("predict: probabilities are not between 0 and 1")

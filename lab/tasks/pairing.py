@@ -107,7 +107,8 @@ def _pairs(metric: Metric, right: Tensor, target: Tensor) -> bool:
 def _right(output: Tensor, target: Tensor, kind: Kind) -> Tensor:
     """What a model that is always right would give, as far as it can be known."""
     if kind == "classification":
-        return _SURE * torch.nn.functional.one_hot(target.long(), output.shape[1]).to(output.dtype)
+        classes = torch.nn.functional.one_hot(target.long(), output.shape[1])  # [n, ..., c]
+        return _SURE * classes.movedim(-1, 1).to(output.dtype)
     if kind == "multilabel":
         return _SURE * (2 * target.to(output.dtype) - 1)
     if output.numel() == target.numel():

@@ -1,7 +1,8 @@
 """The task contract: what a user says of the thing to be trained.
 
-Shapes: n examples, c classes, k slots, b examples of a batch, r random numbers an example. A task is asked for tensors
-of whole splits; whoever trains it makes the batches.
+Shapes: n examples, c classes, k slots, b examples of a batch, r random numbers an example. Behind [n] or [n, c] there
+may be more: the pixels or the words of an example, each of which has a class or labels of its own. A task is asked for
+tensors of whole splits; whoever trains it makes the batches.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ Data: TypeAlias = tuple[Tensor, Tensor]
 
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Share of examples whose largest logit [n, c] is the target [n]; a scalar."""
+    """Share of examples, or of all their parts, whose largest logit [n, c, ...] is the target [n, ...]; a scalar."""
     return (output.argmax(dim=1) == target).to(torch.float32).mean()
 
 
 def micro_f1(output: Tensor, target: Tensor) -> Tensor:
-    """F1 over all labels together: a label counts as predicted where its logit [n, c] is above 0; target [n, c]."""
+    """F1 over all labels together: a label counts as predicted where its logit [n, ...] is above 0; target [n, ...]."""
     predicted, true = output > 0, target > 0.5
     hits = (predicted & true).sum()
     total = predicted.sum() + true.sum()
@@ -83,7 +84,8 @@ class Task(ABC):
     """Data, model, loss, metrics. The defaults are those of classification: cross entropy and accuracy.
 
     A subclass gives `model` and `data`. One of another kind says so: `multilabel` has targets [n, c] of 0 and 1;
-    `regression` also gives `loss`, `metrics`, `metric` and `direction`.
+    `regression` also gives `loss`, `metrics`, `metric` and `direction`. Where each part of an example has a class (a
+    pixel, a word), targets are [n, ...] and logits [n, c, ...]; where each has a yes or no, both are [n, ...].
     Constructor arguments are the options a spec may give beside `kind`.
 
     >>> class Signs(lab.Task):
@@ -148,12 +150,13 @@ class Task(ABC):
         return None
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Loss of each example, [n]; never reduced, so that trials trained together stay apart."""
+        """Loss of each example, [n], the mean of its labels or parts; never reduced any further, so that trials trained
+        together stay apart."""
         if self.kind == "multilabel":
-            return nn.functional.binary_cross_entropy_with_logits(
-                output, target.to(output.dtype), reduction="none"
-            ).mean(dim=1)
-        return nn.functional.cross_entropy(output, target, reduction="none")
+            of_each = nn.functional.binary_cross_entropy_with_logits(output, target.to(output.dtype), reduction="none")
+        else:
+            of_each = nn.functional.cross_entropy(output, target, reduction="none")
+        return of_each if of_each.ndim == 1 else of_each.flatten(1).mean(dim=1)
 
     def model_input(self, x: Tensor) -> Tensor:
         """What the model takes, made of inputs as `data` holds them (pixels as bytes, say), on their device.
@@ -175,7 +178,8 @@ class Task(ABC):
         return x, y
 
     def predict(self, output: Tensor) -> Tensor:
-        """What members of an ensemble are averaged in: probabilities [n, c], or plain values."""
+        """What members of an ensemble are averaged in: probabilities [n, c, ...] of classes, or of labels [n, ...], or
+        plain values."""
         if self.kind == "regression":
             return output
         return output.softmax(dim=1) if self.kind == "classification" else output.sigmoid()
@@ -236,7 +240,8 @@ class Task(ABC):
 
         try:
             train, valid = (self.data(split)[1].cpu().numpy() for split in TRAIN_AND_VALID)
-            facts = () if self.kind == "regression" else facts_of(train, valid, self.class_names)
+            whole = train.ndim == {"classification": 1, "multilabel": 2, "regression": None}[self.kind]
+            facts = facts_of(train, valid, self.class_names) if whole else ()
             return Description(facts, train_examples=len(train))
         except Exception:  # it may raise anything; the contract's check says what is wrong with its data
             return Description()

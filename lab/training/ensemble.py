@@ -1,6 +1,7 @@
 """Ensembles of trained members: a choice that proves itself, temperature scaling, and the scores they are judged by.
 
-Shapes: m members, n examples, c classes. What members predict is probabilities [n, c], or plain values [n, ...].
+Shapes: m members, n examples, c classes. What members predict is probabilities [n, c], or plain values [n, ...]. Where
+each part of an example has a class or labels, there is more behind [n] or [n, c]: an example is the mean of its parts.
 """
 
 from __future__ import annotations
@@ -51,12 +52,18 @@ def with_temperature(probabilities: Tensor, temperature: float, kind: Kind = "cl
 
 
 def negative_log_likelihood(probabilities: Tensor, target: Tensor) -> Tensor:
-    """-log p(target) of each example [n]: probabilities [n, c] of classes [n], or of labels [n, c], their mean."""
+    """-log p(target) of each example [n]: probabilities [n, c, ...] of classes [n, ...], or of labels [n, ...], their
+    mean."""
     p = probabilities.double()
-    if target.ndim == 2:
+    if p.shape == target.shape:
         p = p.clamp(_LEAST, 1 - _LEAST_COMPLEMENT)
-        return -torch.where(target > 0.5, p, 1 - p).log().mean(dim=1)
-    return -p.gather(1, target[:, None])[:, 0].clamp_min(_LEAST).log()
+        return of_examples(-torch.where(target > 0.5, p, 1 - p).log())
+    return of_examples(-p.gather(1, target[:, None])[:, 0].clamp_min(_LEAST).log())
+
+
+def of_examples(values: Tensor) -> Tensor:
+    """The mean of each example's parts [n, ...], [n]."""
+    return values if values.ndim == 1 else values.flatten(1).mean(dim=1)
 
 
 def fit_temperature(probabilities: Tensor, target: Tensor, kind: Kind = "classification") -> float:

@@ -9,17 +9,19 @@ import torch
 from torch import Tensor
 
 from lab.tasks.task import Kind
+from lab.training.ensemble import of_examples
 
 _LEAST = 1e-7
 
 
 def wrongness(prediction: Tensor, target: Tensor, kind: Kind) -> Tensor:
-    """[n]: -log p of the true class, mean binary cross entropy of the labels, or the mean absolute error."""
+    """[n]: -log p of the true class, mean binary cross entropy of the labels, or the mean absolute error; of an
+    example's parts the mean."""
     if kind == "classification":
-        return -prediction.gather(1, target[:, None])[:, 0].clamp_min(_LEAST).log()
+        return of_examples(-prediction.gather(1, target[:, None])[:, 0].clamp_min(_LEAST).log())
     if kind == "multilabel":
         p = prediction.clamp(_LEAST, 1 - _LEAST)
-        return -torch.where(target > 0.5, p, 1 - p).log().mean(dim=1)
+        return of_examples(-torch.where(target > 0.5, p, 1 - p).log())
     return (prediction - target).abs().reshape(len(prediction), -1).mean(dim=1)
 
 
@@ -29,5 +31,5 @@ def uncertainty(prediction: Tensor, kind: Kind) -> Tensor | None:
         return None
     p = prediction.clamp(_LEAST, 1 - _LEAST)
     if kind == "classification":
-        return -(p * p.log()).sum(dim=1)
-    return -(p * p.log() + (1 - p) * (1 - p).log()).mean(dim=1)
+        return of_examples(-(p * p.log()).sum(dim=1))
+    return of_examples(-(p * p.log() + (1 - p) * (1 - p).log()))

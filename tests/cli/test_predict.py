@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from lab.cli.main import main
-from lab.cli.predict import as_table, harmless
+from lab.cli.predict import as_arrays, as_table, harmless
+from lab.errors import SpecError
 from lab.stages.predictor import Ensemble
 from lab.study.study import Study
 from tests.cli.test_bad_input import refuse
@@ -32,6 +33,20 @@ def test_classes_come_with_every_probability():
         "p_0": [0.2],
         "p_1": [0.8],
     }
+
+
+def test_probabilities_of_parts_are_arrays_of_their_shape_and_refused_as_a_table():
+    given = np.random.default_rng(0).random((2, 3, 4))
+    with np.load(io.BytesIO(as_arrays(given, "classification", ("a", "b")))) as arrays:
+        np.testing.assert_array_equal(arrays["probabilities"], given)
+        assert arrays["names"].tolist() == ["a", "b"]
+    with np.load(io.BytesIO(as_arrays(given, "regression"))) as arrays:
+        assert arrays.files == ["values"]
+    with pytest.raises(
+        SpecError, match=r"^--output: each part of an input has a class here; write the prob.* FILE.npz$"
+    ):
+        as_table(given, "classification", ())
+    assert as_table(given > 0.5, "multilabel", ()).shape == (2, 13)
 
 
 def test_labels_are_those_more_likely_than_not():

@@ -36,6 +36,8 @@ def test_it_holds_what_the_stages_have_left(small_study: Study):
     assert found.setup is not None
     assert {setting.name: setting.value for setting in found.setup.settings} == best["params"]
     assert found.setup.seeds == len(best["scores"])
+    worth = best["unbiased"] or best["summary"]
+    assert (found.setup.score, found.setup.low, found.setup.high) == (worth["mean"], worth["low"], worth["high"])
     assert found.handed is not None
     assert found.handed.score == refitted["test"][refitted["metric"]]
     assert found.handed.models == len(refitted["members"])

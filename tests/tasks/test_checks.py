@@ -77,7 +77,33 @@ def _failures(task: Task) -> dict[str, str]:
     return {found.name: found.said for found in contract_suite(task, {}) if not found.passed}
 
 
-@pytest.mark.parametrize("task", [Good, Several, Values, Augmented])
+class Parts(Good):
+    """A class of three for each of an example's three numbers."""
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 9), nn.Unflatten(1, (3, 3)))
+
+    def data(self, split: Any) -> tuple[Tensor, Tensor]:
+        x = super().data(split)[0]
+        return x, (x > 0).long() + (x > 1).long()
+
+
+class Pixels(Good):
+    """A yes or no for each of two times two pixels."""
+
+    kind = "multilabel"
+    metric = "micro_f1"
+    metrics: Mapping[str, Any] = {"micro_f1": micro_f1}
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 4), nn.Unflatten(1, (2, 2)))
+
+    def data(self, split: Any) -> tuple[Tensor, Tensor]:
+        x = super().data(split)[0]
+        return x, torch.stack([x[:, :2] > 0, x[:, 1:] > 0], dim=1).float()
+
+
+@pytest.mark.parametrize("task", [Good, Several, Values, Augmented, Parts, Pixels])
 def test_good_tasks_pass_every_point(task: type[Task]):
     found = list(contract_suite(task(), {}))
     assert [f"{f.name}: {f.said}" for f in found if not f.passed] == []
@@ -250,6 +276,21 @@ def _draws(shape: tuple[int, ...]) -> Any:
         (Good, {"data": lambda self, s: (Good().data(s)[0], torch.rand(40))}, "Bad.data: classification needs whole-n"),
         (Good, {"data": lambda self, s: (Good().data(s)[0], torch.arange(40) % 5)}, "Bad.data: classes 0 to 4 do not "),
         (Good, {"model": lambda self, p: nn.Linear(3, 1)}, "Bad.model: classification needs logits [n, c], c >= 2; "),
+        (
+            Parts,
+            {"model": lambda self, p: nn.Linear(3, 8)},
+            "Bad.model: classification needs logits [n, c, 3], c >= 2; ",
+        ),
+        (
+            Parts,
+            {"data": lambda self, s: (Parts().data(s)[0], torch.arange(80).view(40, 2) % 3)},
+            "Bad.model: classification ne",
+        ),
+        (
+            Pixels,
+            {"model": lambda self, p: nn.Linear(3, 4)},
+            "Bad.model: multilabel needs logits [n, 2, 2]; got (4, 4)",
+        ),
         (Several, {"data": Good.data}, "Bad.data: multilabel needs targets [n, c] of 0 and 1; got torch.int64 (40,)"),
         (Several, {"model": lambda self, p: nn.Linear(3, 3)}, "Bad.model: multilabel needs logits [n, 2]; got (4, 3)"),
         (

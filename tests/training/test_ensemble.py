@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from lab.training.ensemble import (
     weighted,
     with_temperature,
 )
+from lab.training.examples import uncertainty, wrongness
 
 
 def _squared(target: Tensor):
@@ -80,6 +82,28 @@ def test_the_likelihood_is_that_of_the_target():
 def _rows(*errors: float, n: int = 20) -> Tensor:
     """Members that are wrong by as much everywhere [m, n]."""
     return torch.tensor(errors, dtype=torch.float64)[:, None].expand(-1, n)
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel"])
+def test_an_example_with_parts_is_the_mean_of_them(kind: Any):
+    """As if its parts were examples: the same likelihood, temperature and calibration error."""
+    random = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(200, 4, 5, generator=random)
+    if kind == "classification":
+        target, probabilities = torch.randint(0, 4, (200, 5), generator=random), logits.softmax(dim=1)
+        alone = probabilities.movedim(1, -1).reshape(-1, 4), target.flatten()
+    else:
+        target, probabilities = torch.randint(0, 2, (200, 4, 5), generator=random).float(), logits.sigmoid()
+        alone = probabilities.reshape(-1, 1), target.reshape(-1, 1)
+    of_each = negative_log_likelihood(probabilities, target)
+    assert of_each.shape == (200,)
+    assert float(of_each.mean()) == pytest.approx(float(negative_log_likelihood(*alone).mean()))
+    assert fit_temperature(probabilities, target, kind) == pytest.approx(fit_temperature(*alone, kind), rel=0.02)
+    assert scores(probabilities, target, kind, {}) == pytest.approx(scores(*alone, kind, {}), rel=1e-5)
+    assert wrongness(probabilities, target, kind).shape == (200,)
+    unsure = uncertainty(probabilities, kind)
+    assert unsure is not None
+    assert unsure.shape == (200,)
 
 
 def test_a_step_that_helps_everywhere_is_taken():
