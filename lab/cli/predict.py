@@ -12,7 +12,12 @@ from lab.cli.say import say
 from lab.errors import SpecError, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pandas as pd
+
+_TOP = 10
+"""Rows for each user where a task ranks."""
 
 
 def predict(
@@ -23,6 +28,9 @@ def predict(
     ],
     output: Annotated[
         Path | None, typer.Option("--output", help="A CSV file, or .npz with arrays; default: standard output.")
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, help="Where items are ranked: as many for each user; default: 10.")
     ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Trust a study that another user has begun: its code. Once for all.")
@@ -37,12 +45,16 @@ def predict(
     inputs = ensemble.read(input)
     for note in inputs.notes:
         say(f"{input}: {note}", file=sys.stderr)
+    if top is not None and not inputs.ranked_within:
+        raise SpecError(
+            "--top", f"nothing is ranked in {input}: a study of ratings does, where there is no item column"
+        )
     prediction = ensemble.predict(inputs.x)
     if output is not None and output.suffix == ".npz":
         write_bytes(output, as_arrays(prediction.numpy(), ensemble.kind, inputs.names))
     else:
         rows = as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, inputs.names, ensemble.thresholds)
-        table, formulas = harmless(rows)
+        table, formulas = harmless(_ranked(_beside(rows, inputs.beside), inputs.ranked_within, top or _TOP))
         if output is None:
             text = table.to_csv(index=False)
             print(plain(text) if sys.stdout.isatty() else text, end="")
@@ -120,6 +132,22 @@ def as_table(
     if names:
         table.insert(0, "name", list(names))
     return table
+
+
+def _beside(table: pd.DataFrame, columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """A table of predictions behind columns of the user's own."""
+    for place, (name, values) in enumerate(columns.items()):
+        table.insert(place, name, list(values), allow_duplicates=True)
+    return table
+
+
+def _ranked(table: pd.DataFrame, within: str, top: int) -> pd.DataFrame:
+    """The rows with the largest predictions among those that have one value of a column, best first."""
+    if not within:
+        return table
+    best = table.sort_values(table.columns[-1], ascending=False, kind="stable").groupby(within, sort=False).head(top)
+    order = {value: place for place, value in enumerate(dict.fromkeys(table[within]))}
+    return best.sort_values(within, key=lambda values: values.map(order), kind="stable")
 
 
 def harmless(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:

@@ -132,15 +132,14 @@ def check_folds(spec: StudySpec, folds: int) -> None:
 
 def _digest(task: Task, folds: Folds | None) -> str:
     """A digest of what is trained and validated on: two equal ones are the same data, split alike."""
-    import torch
-
+    from lab.tasks.mapped import content_of
     from lab.tasks.task import TRAIN_AND_VALID
 
     digest = hashlib.sha256()
     for split in TRAIN_AND_VALID:
         for tensor in task.data(split):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            digest.update(content_of(tensor))
     if folds is not None:
         digest.update(repr(folds.fold_of).encode())
     return digest.hexdigest()[:24]

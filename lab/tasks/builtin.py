@@ -10,6 +10,7 @@ from typing import Any
 from lab.tasks.digits_options import DigitsOptions
 from lab.tasks.images.options import ImageOptions
 from lab.tasks.options import Options, Range, absolute
+from lab.tasks.ratings.options import RatingsOptions
 from lab.tasks.table.options import TableOptions
 
 
@@ -42,6 +43,12 @@ BUILTIN: dict[str, Builtin] = {
         TableOptions,
         "lab.tasks.table.task:Table",
         describe="lab.tasks.table.describe:describe",
+    ),
+    "ratings": Builtin(
+        "ratings of items by users, in a table of your own: what is missing of them, and the best items for a user",
+        RatingsOptions,
+        "lab.tasks.ratings.task:Ratings",
+        describe="lab.tasks.ratings.rated:describe",
     ),
     "images": Builtin(
         "images of your own: a folder per class, a parquet, an npz, or a data set of the Hub",

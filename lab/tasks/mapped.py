@@ -76,6 +76,15 @@ def file_of(values: NDArray[Any]) -> Path | None:
     return None if name is None else Path(name)
 
 
+def content_of(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor, in the order of its numbers; not copied where they lie so already."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    # One number alone may have a stride of 0 still, which has no view as bytes.
+    return (
+        (flat if flat.numel() > 1 else flat.clone(memory_format=torch.contiguous_format)).view(torch.uint8).numpy().data
+    )
+
+
 class RowsRead:
     """Rows that come in batches [b, ...] and of which nobody has said how many they are.
 
@@ -112,7 +121,7 @@ class RowsRead:
             self._file = _new_file(None)
         if self._file is not None:
             for waiting in self._batches:
-                self._file.write(waiting.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+                self._file.write(content_of(waiting))
             self._batches.clear()
 
     def whole(self) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -64,6 +64,10 @@ class Given:
     """What each input is called, where it has a name (an image's file)."""
     notes: tuple[str, ...] = ()
     """What was done about what was missing or unknown, to be told to the user."""
+    beside: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Columns of the user's that stand beside the predictions, by name."""
+    ranked_within: str = ""
+    """The column of `beside` whose equal values compete: the best of them are asked for, and not all."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 
 from lab.errors import TaskError
 from lab.tasks import mapped
-from lab.tasks.mapped import RowsRead, file_of, make_room, opened
+from lab.tasks.mapped import RowsRead, content_of, file_of, make_room, opened
 
 
 @pytest.fixture
@@ -97,3 +97,19 @@ def test_rows_that_differ_are_refused(other: torch.Tensor, message: str):
     rows.add(torch.zeros(4, 2))
     with pytest.raises(TaskError, match=message):
         rows.add(other)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.from_numpy(np.arange(5, dtype=np.float32)[:, None]),
+        torch.from_numpy(np.arange(1, dtype=np.float32)[:, None]),
+        torch.as_strided(torch.arange(3.0), (1, 1), (0, 0)),
+        torch.arange(6).view(2, 3).T,
+        torch.zeros(0, 3),
+        torch.tensor(2.5),
+    ],
+)
+def test_the_bytes_of_a_tensor_are_those_of_its_numbers_in_order(tensor: torch.Tensor):
+    """Whatever its strides: those of one row or one column may be anything."""
+    assert bytes(content_of(tensor)) == tensor.numpy().tobytes()

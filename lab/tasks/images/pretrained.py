@@ -21,6 +21,7 @@ from lab.errors import SpecError, TaskError
 from lab.tasks.images.nets import check_library
 from lab.tasks.images.options import ImageOptions
 from lab.tasks.keeping import keep
+from lab.tasks.mapped import content_of
 from lab.tasks.user_code import said_by
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -48,7 +49,7 @@ class Body:
         digest = hashlib.sha256()
         for name, tensor in self.net.state_dict().items():
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+            digest.update(content_of(tensor))
         return digest.hexdigest()[:24]
 
     def features_of(self, size: tuple[int, int], name: str) -> int:
