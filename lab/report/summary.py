@@ -13,11 +13,12 @@ from lab.record.folder import Record
 from lab.record.trials import read_stages
 from lab.report.artefacts import Artefacts
 from lab.report.number import number
-from lab.report.verdict import Verdict, good_values, verdict
+from lab.report.verdict import Verdict, deciding, good_values, verdict
 from lab.spec.space import Value
 from lab.spec.study import StudySpec
 from lab.stages import TRAINS
 from lab.stages.ensemble import Baseline
+from lab.stages.explain import Explained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +35,8 @@ class Setting:
 
     name: str
     value: Value
-    as_good: str | None
-    """The values that lose little against the best, by the forest's response; None where it is not to be believed."""
+    said: str | None
+    """What the forest's response says of it; None where it is not to be believed."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def _setup(artefacts: Artefacts) -> Setup | None:
     believed = explained if explained and not explained.withheld else None
     settings = (
         # How many cycles it has is what makes it this kind of setup, whatever others would be as good.
-        Setting(name, value, good_values(believed, name) if believed and name != "cycles" else None)
+        Setting(name, value, _said(believed, name, value) if believed and name != "cycles" else None)
         for name, value in best.params.items()
     )
     return Setup(
@@ -165,6 +166,17 @@ def _setup(artefacts: Artefacts) -> Setup | None:
         seeds=len(best.scores),
         in_search=best.observed,
     )
+
+
+def _said(explained: Explained, name: str, value: Value) -> str | None:
+    """Which other values are as good as a confirmed one, by the forest; where it is not among those that the forest has
+    for the best, the race has found more than the forest, and both are told."""
+    good = good_values(explained, name)
+    if good is None:
+        return None
+    if name not in deciding(explained):
+        return "hardly matters"
+    return f"as good: {good.text}" if good.hold(value) else f"the forest expects the best at {good.text}"
 
 
 def _handed(artefacts: Artefacts) -> Handed | None:
@@ -211,8 +223,8 @@ def summary_lines(summary: Summary) -> list[str]:
         names = max(len(setting.name) for setting in setup.settings)
         values = max(len(number(setting.value)) for setting in setup.settings)
         for setting in setup.settings:
-            good = f"   as good: {setting.as_good}" if setting.as_good else ""
-            lines.append(f"best      {setting.name:{names}} = {number(setting.value):{values}}{good}".rstrip())
+            beside = f"   {setting.said}" if setting.said else ""
+            lines.append(f"best      {setting.name:{names}} = {number(setting.value):{values}}{beside}".rstrip())
         worth = number(setup.score)
         worth += f" ({number(setup.low)} to {number(setup.high)})" if setup.low is not None else ""
         lines.append(f"score     validation {summary.metric} {worth} on {setup.seeds} seeds that the search never saw")

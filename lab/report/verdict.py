@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab.report.number import number
 from lab.response.findings import Importance, Interaction
+from lab.spec.space import Value
 from lab.stages.explain import Explained
 
 _MATTERS, _ACTS_TOGETHER = 0.1, 0.1
@@ -35,9 +36,8 @@ def verdict(explain: Explained, folder: Path) -> Verdict:
 def _matters(explain: Explained) -> str:
     if explain.withheld:
         return f"It cannot be said: {explain.withheld}."
-    shares = explain.measures["permutation"]
+    shares, main = explain.measures["permutation"], deciding(explain)
     order = sorted(shares, key=lambda name: -shares[name].share)
-    main = [name for name in order if shares[name].share >= _MATTERS] or order[:1]
     sayings = [f"{name} ({_span(shares[name])}{_where(explain, name)})" for name in main]
     rest = [name for name in order if name not in main]
     text = f"{_listed(sayings)} {'decides' if len(sayings) == 1 else 'decide'} {explain.explains}"
@@ -50,6 +50,13 @@ def _matters(explain: Explained) -> str:
     elif pairs:
         text += " No pair acts together by much: each may be chosen by itself."
     return text
+
+
+def deciding(explain: Explained) -> list[str]:
+    """The hyperparameters that matter, most first; one at least."""
+    shares = explain.measures["permutation"]
+    order = sorted(shares, key=lambda name: -shares[name].share)
+    return [name for name in order if shares[name].share >= _MATTERS] or order[:1]
 
 
 def _among_the_best(shares: Mapping[str, Importance], main: list[str]) -> str:
@@ -68,10 +75,29 @@ def _span(share: Importance | Interaction) -> str:
 def _where(explain: Explained, name: str) -> str:
     """Where an effect is best, for people."""
     good = good_values(explain, name)
-    return "" if good is None else f", best {good}"
+    return "" if good is None else f", best {good.text}"
 
 
-def good_values(explain: Explained, name: str) -> str | None:
+@dataclass(frozen=True)
+class GoodValues:
+    """Values of a hyperparameter that lose little against its best: some of them, or all between two."""
+
+    values: tuple[Value, ...]
+    between: bool
+
+    @property
+    def text(self) -> str:
+        return (" to " if self.between else " or ").join(number(value, 2) for value in self.values)
+
+    def hold(self, value: Value) -> bool:
+        """Whether a value is one of them."""
+        if not self.between or isinstance(value, str):
+            return value in self.values
+        low, high = (float(end) for end in self.values)
+        return low <= value <= high
+
+
+def good_values(explain: Explained, name: str) -> GoodValues | None:
     """The values around the best that lose less than a quarter of what there is to lose; None where nothing is known of
     it."""
     effect = next((e for e in explain.effects if e.name == name), None)
@@ -83,13 +109,14 @@ def good_values(explain: Explained, name: str) -> str | None:
     near = mean[best] - 0.25 * (mean[best] - min(mean))
     values = effect.values
     if any(isinstance(value, (str, bool)) for value in values) or len(values) <= 10:
-        return " or ".join(number(value, 2) for value, worth in zip(values, mean, strict=True) if worth >= near)
+        good = (value for value, worth in zip(values, mean, strict=True) if worth >= near)
+        return GoodValues(tuple(good), between=False)
     first = last = best
     while first > 0 and mean[first - 1] >= near:
         first -= 1
     while last < len(mean) - 1 and mean[last + 1] >= near:
         last += 1
-    return f"{number(values[first], 2)} to {number(values[last], 2)}"
+    return GoodValues((values[first], values[last]), between=True)
 
 
 def _sure(explain: Explained) -> str:

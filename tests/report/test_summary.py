@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,7 @@ from lab.report.artefacts import Artefacts
 from lab.report.page import render
 from lab.report.summary import (
     Setting,
+    _said,
     better_than_handed_out,
     comparison,
     data_name,
@@ -128,3 +132,22 @@ def test_studies_stand_side_by_side(small_study: Study):
     assert list(table.index) == ["data", *names, "beta2", *scores, "trainings", "epochs"]
     assert table.loc["beta2"].tolist() == ["-", "0.9"]
     assert table.loc[scores[1], "other"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("max_lr", 0.02, "as good: 0.01 to 0.04"),
+        ("max_lr", 0.2, "the forest expects the best at 0.01 to 0.04"),
+        ("dropout", 0.4, "hardly matters"),
+        ("gamma", 1, None),
+    ],
+)
+def test_what_is_said_of_a_setting_does_not_contradict_it(name: str, value: float, said: str | None):
+    """A confirmed value may lie where the forest has not looked for the best, and noise has no good values."""
+    steps = [0.001 * 10 ** (i / 10) for i in range(21)]
+    curves = {"max_lr": [-abs(math.log10(x / 0.0178)) for x in steps], "dropout": [0.0] * 21}
+    effects = [SimpleNamespace(name=n, values=steps, mean=mean) for n, mean in curves.items()]
+    shares = {n: SimpleNamespace(share=share) for n, share in (("max_lr", 0.95), ("dropout", 0.05), ("gamma", 0.0))}
+    explained: Any = SimpleNamespace(effects=effects, measures={"permutation": shares}, explains_direction="maximize")
+    assert _said(explained, name, value) == said
