@@ -70,3 +70,15 @@ def write_hub(path: Path, columns: dict[str, Any], names: tuple[str, ...] = ()) 
 def hub_images(n: int, seed: int = 0) -> list[dict[str, Any]]:
     """Cells of an image column: the content of a file and its name."""
     return [{"bytes": encoded(array), "path": f"{i}.png"} for i, array in enumerate(pixels(n, seed=seed))]
+
+
+def rated_pairs(users: int = 12, items: int = 10) -> pd.DataFrame:
+    """Most pairs of users and items, with ratings from 1 to 5 that follow from both."""
+    pairs = [(u, i) for u in range(users) for i in range(items) if (u * 7 + i * 3) % 4]
+    rows = [{"user": f"u{u}", "item": f"{i:02}", "rating": 1 + (u + 2 * i) % 5, "time": 100 - u - i} for u, i in pairs]
+    return pd.DataFrame(rows)
+
+
+def write_ratings(path: Path, rows: pd.DataFrame | None = None) -> Path:
+    (rated_pairs(16, 12) if rows is None else rows).to_csv(path, index=False)
+    return path

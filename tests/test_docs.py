@@ -21,7 +21,7 @@ import lab.tasks.checks
 from lab.cli import main
 from lab.record.spec_file import load_yaml, read_spec
 from tests import forked
-from tests.own_data import table, write_folders, write_table
+from tests.own_data import table, write_folders, write_ratings, write_table
 from tests.small import ROOT, environment
 
 README = (ROOT / "README.md").read_text()
@@ -52,7 +52,11 @@ def test_every_shipped_spec_is_valid() -> None:
 def test_the_shipped_specs_take_sixty_rows_or_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = {"table": write_table(tmp_path / "t.csv", table()), "images": write_folders(tmp_path / "x", each=30)}
+    data = {
+        "table": write_table(tmp_path / "t.csv", table()),
+        "images": write_folders(tmp_path / "x", each=30),
+        "ratings": write_ratings(tmp_path / "r.csv"),
+    }
     for name, path in data.items():
         command = ["lab", "study", "check", str(ROOT / f"studies/{name}.yaml"), "--set", f"task.path={path}"]
         command += ["--set", "task.target=answer"] if name == "table" else []
@@ -70,6 +74,8 @@ def write_data(folder: Path) -> None:
     sales["units"] = 40 - 3 * sales["price"] + 5 * (sales["shop"] == "b") + random.normal(0, 1, 400)
     sales.to_csv(folder / "sales.csv", index=False)
     sales.drop(columns="units").head(5).to_csv(folder / "new.csv", index=False)
+    write_ratings(folder / "ratings.csv")
+    pd.DataFrame({"user": ["u1", "u2"]}).to_csv(folder / "users.csv", index=False)
     for name, shade in (("cat", 60), ("dog", 180)):
         (folder / "photos" / name).mkdir(parents=True)
         for i in range(120):

@@ -132,7 +132,7 @@ def check_folds(spec: StudySpec, folds: int) -> None:
 
 def _digest(task: Task, folds: Folds | None) -> str:
     """A digest of what is trained and validated on: two equal ones are the same data, split alike."""
-    from lab.tasks.mapped import content_of
+    from lab.tasks.rows_read import content_of
     from lab.tasks.task import TRAIN_AND_VALID
 
     digest = hashlib.sha256()

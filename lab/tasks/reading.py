@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, default_collate
 
 from lab.errors import TaskError
-from lab.tasks.mapped import RowsRead
+from lab.tasks.rows_read import RowsRead
 
 Read: TypeAlias = "tuple[Tensor, Tensor]"
 _BATCH = 256

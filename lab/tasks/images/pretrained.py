@@ -21,7 +21,7 @@ from lab.errors import SpecError, TaskError
 from lab.tasks.images.nets import check_library
 from lab.tasks.images.options import ImageOptions
 from lab.tasks.keeping import keep
-from lab.tasks.mapped import content_of
+from lab.tasks.rows_read import content_of
 from lab.tasks.user_code import said_by
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -13,22 +13,11 @@ import pytest
 from lab.errors import LabError, SpecError, TaskError
 from lab.tasks.ratings.options import RatingsOptions
 from lab.tasks.ratings.rated import Fitted, Rated, describe, unrated
-
-
-def frame(users: int = 12, items: int = 10) -> pd.DataFrame:
-    """Most pairs, with ratings from 1 to 5 that follow from both."""
-    pairs = [(u, i) for u in range(users) for i in range(items) if (u * 7 + i * 3) % 4]
-    rows = [{"user": f"u{u}", "item": f"{i:02}", "rating": 1 + (u + 2 * i) % 5, "time": 100 - u - i} for u, i in pairs]
-    return pd.DataFrame(rows)
-
-
-def write(path: Path, rows: pd.DataFrame) -> Path:
-    rows.to_csv(path, index=False)
-    return path
+from tests.own_data import rated_pairs, write_ratings
 
 
 def _rated(tmp_path: Path, rows: pd.DataFrame | None = None, **options: Any) -> Rated:
-    path = write(tmp_path / "ratings.csv", frame() if rows is None else rows)
+    path = write_ratings(tmp_path / "ratings.csv", rated_pairs() if rows is None else rows)
     return Rated(RatingsOptions(str(path), **options))
 
 
@@ -75,18 +64,18 @@ def test_splits_may_be_by_time_and_by_user(tmp_path: Path):
     by_user = _rated(tmp_path, split={"kind": "grouped", "by": "user"})
     assert not {*by_user.part("train")["user"]} & {*by_user.part("test")["user"]}
     assert (by_user.codes("test", by_user.fitted)[:, 0] == 0).all()
-    apart = _rated(tmp_path, test_path=str(write(tmp_path / "test.csv", frame(2, 2))))
-    assert len(apart.part("test")) == len(frame(2, 2))
-    assert len(apart.part("train")) + len(apart.part("valid")) == len(frame())
+    apart = _rated(tmp_path, test_path=str(write_ratings(tmp_path / "test.csv", rated_pairs(2, 2))))
+    assert len(apart.part("test")) == len(rated_pairs(2, 2))
+    assert len(apart.part("train")) + len(apart.part("valid")) == len(rated_pairs())
 
 
 def test_what_is_doubtful_is_told(tmp_path: Path):
-    rows = frame()
+    rows = rated_pairs()
     again = rows.iloc[:3].assign(rating=[1, 1, 1])
-    found = describe({"path": str(write(tmp_path / "x.csv", pd.concat([rows, again])))})
+    found = describe({"path": str(write_ratings(tmp_path / "x.csv", pd.concat([rows, again])))})
     different = int((rows.iloc[:3]["rating"] != 1).sum())
     assert any(w.startswith(f"3 pairs are rated several times, {different} of them with dif") for w in found.warnings)
-    by_user = {"path": str(write(tmp_path / "x.csv", rows)), "split": {"kind": "grouped", "by": "user"}}
+    by_user = {"path": str(write_ratings(tmp_path / "x.csv", rows)), "split": {"kind": "grouped", "by": "user"}}
     assert any("ratings are of users that training has not; these are taken" in w for w in describe(by_user).warnings)
     assert found.facts[0].startswith("12 users and 10 items in training, ")
 
@@ -118,7 +107,7 @@ def test_what_is_doubtful_is_told(tmp_path: Path):
     ],
 )
 def test_bad_input_is_refused_in_a_line(change: dict[str, Any], options: dict[str, Any], line: str, tmp_path: Path):
-    path = write(tmp_path / "x.csv", frame().assign(**change))
+    path = write_ratings(tmp_path / "x.csv", rated_pairs().assign(**change))
     with pytest.raises(LabError, match=line) as caught:
         describe({"path": str(path), **options})
     assert "\n" not in str(caught.value)

@@ -21,13 +21,13 @@ from lab.tasks.ratings import task as ratings_task
 from lab.tasks.ratings.net import DotProduct, EmbeddingNet
 from lab.tasks.ratings.task import Ratings
 from lab.training.models import build_models
+from tests.own_data import write_ratings
 from tests.small import small
-from tests.tasks.ratings.test_rated import frame, write
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return write(tmp_path / "ratings.csv", frame(16, 12))
+    return write_ratings(tmp_path / "ratings.csv")
 
 
 def _later(path: Path, **options: Any) -> Ratings:
@@ -91,26 +91,28 @@ def test_the_loss_is_in_standard_deviations_of_the_ratings(path: Path):
 def test_later_pairs_are_read_as_training_read_them(path: Path, tmp_path: Path):
     task, whole = _later(path), Ratings(str(path))
     part = whole._rated.part("test")
-    given = task.read(write(tmp_path / "new.csv", part))
+    given = task.read(write_ratings(tmp_path / "new.csv", part))
     assert torch.equal(given.x, whole.data("test")[0])
     assert given.y is not None
     assert torch.equal(given.y, whole.data("test")[1])
     assert given.beside["item"] == tuple(part["item"].astype(str))
-    strange = task.read(write(tmp_path / "new.csv", pd.DataFrame({"user": ["u1", "me"], "item": ["01", "new"]})))
+    strange = task.read(
+        write_ratings(tmp_path / "new.csv", pd.DataFrame({"user": ["u1", "me"], "item": ["01", "new"]}))
+    )
     assert strange.x[1].tolist() == [0, 0]
     assert strange.y is None
     assert strange.notes == (
         "1 users are not in training and are taken for the mean of all: me",
         "1 items are not in training and are taken for the mean of all: new",
     )
-    unscored = task.read(write(tmp_path / "new.csv", part.assign(rating="?")))
+    unscored = task.read(write_ratings(tmp_path / "new.csv", part.assign(rating="?")))
     assert unscored.y is None
     assert unscored.notes[0].endswith("column 'rating': row 1 is empty")
 
 
 def test_users_alone_ask_for_what_they_have_not_rated(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     task, whole = _later(path), Ratings(str(path))
-    given = task.read(write(tmp_path / "users.csv", pd.DataFrame({"user": ["u3", "me", "u3"]})))
+    given = task.read(write_ratings(tmp_path / "users.csv", pd.DataFrame({"user": ["u3", "me", "u3"]})))
     rated = {tuple(pair) for pair in whole.data("train")[0].tolist()}
     code = whole.fitted()["users"].index("u3") + 1
     mine = [pair for pair in given.x.tolist() if pair[0] == code]
@@ -122,7 +124,7 @@ def test_users_alone_ask_for_what_they_have_not_rated(path: Path, tmp_path: Path
     with pytest.raises(TaskError, match=r"users\.csv: 2 users times 12 items; take at most 1 at once$"):
         task.read(tmp_path / "users.csv")
     with pytest.raises(TaskError, match=r"other\.csv: has no column 'user'$"):
-        task.read(write(tmp_path / "other.csv", pd.DataFrame({"who": ["u3"]})))
+        task.read(write_ratings(tmp_path / "other.csv", pd.DataFrame({"who": ["u3"]})))
 
 
 @pytest.mark.slow
@@ -144,7 +146,7 @@ def test_a_study_hands_out_ratings_and_recommendations(
     capsys.readouterr()
 
     def said(rows: dict[str, Any], *more: str) -> tuple[int | str | None, str, str]:
-        new = str(write(tmp_path / "new.csv", pd.DataFrame(rows)))
+        new = str(write_ratings(tmp_path / "new.csv", pd.DataFrame(rows)))
         monkeypatch.setattr("sys.argv", ["lab", "predict", str(tmp_path / "run"), "--input", new, *more])
         with pytest.raises(SystemExit) as ended:
             main()
