@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lab.errors import RecordError, TaskError
+from lab.errors import RecordError, StudyError, TaskError
 from lab.record.estimators import load_estimator
 from lab.record.folder import Record
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import ensemble, refit
 from lab.stages.ensemble import BASELINE, Member
+from lab.stages.one_module import OneModule
 from lab.stages.stage import Skipped
 from lab.tasks.baselines import prediction_of
 from lab.tasks.beside import Beside
 from lab.tasks.build import build_model
 from lab.tasks.checks import tried
 from lab.tasks.load import load_task
-from lab.tasks.task import Given, Kind, Task
+from lab.tasks.task import Data, Given, Kind, Task
 from lab.training.device import pick_device, to_device
 from lab.training.ensemble import scores, weighted, with_temperature
 from lab.training.evaluation import examples_at_once
@@ -77,8 +78,7 @@ def mean_prediction(task: Task, folder: Path, members: Sequence[Member], x: Tens
         folder: where the members' weights lie.
     """
     for member in members:
-        if Path(member.file).name != member.file:  # an artefact may come from anybody
-            raise RecordError(f"{folder}: {member.file[:80]!r} is no name of a file in it")
+        _own_name(folder, member)
     nets = [member for member in members if member.role != BASELINE]
     others = [member for member in members if member.role == BASELINE]
     outputs = [
@@ -89,6 +89,13 @@ def mean_prediction(task: Task, folder: Path, members: Sequence[Member], x: Tens
         outputs.append(prediction_of(load_estimator(folder / member.file), task, x, shape).to(outputs[0].dtype))
     mean = weighted(torch.stack(outputs), [member.weight for member in (*nets, *others)])
     return with_temperature(mean, temperature, task.kind)
+
+
+def _own_name(folder: Path, member: Member) -> str:
+    """The name of a member's file, which lies in the folder itself: an artefact may come from anybody."""
+    if Path(member.file).name != member.file:
+        raise RecordError(f"{folder}: {member.file[:80]!r} is no name of a file in it")
+    return member.file
 
 
 def _narrow(x: Tensor) -> Tensor:
@@ -161,6 +168,35 @@ class Ensemble:
         """
         thresholds = as_thresholds(self.thresholds, prediction)
         return scores(prediction, y, self.kind, self._task.metrics, thresholds, beside)
+
+    def fitted(self) -> Mapping[str, Any] | None:
+        """What inputs are made ready by, as the task keeps it."""
+        return self._task.fitted()
+
+    def test_data(self) -> Data:
+        """Inputs and targets of the test split."""
+        return tried(f"{type(self._task).__name__}.data('test')", lambda: self._task.data("test"))
+
+    def as_module(self, x: Tensor) -> tuple[OneModule, tuple[str, ...]]:
+        """The nets as one module, and the names of members that are none.
+
+        Args:
+            x: any inputs [n, ...].
+
+        Raises:
+            StudyError: there are no nets.
+        """
+        members = [member for member in self._members if member.role != BASELINE]
+        left_out = tuple(member.name for member in self._members if member.role == BASELINE)
+        if not members:
+            raise StudyError(f"what this study hands out has no nets: {', '.join(left_out)}")
+        nets = []
+        for member in members:
+            net = build_model(self._task, member.params, 0, self._task.model_input(_narrow(x[:1])))
+            load_weights(net, self._folder / _own_name(self._folder, member))
+            nets.append(net.eval())
+        weights, temperatures = [m.weight for m in members], [m.temperature for m in members]
+        return OneModule(self._task, nets, weights, temperatures, self._temperature).eval(), left_out
 
     def predict(self, x: Any) -> Tensor:
         """Predictions for inputs [n, ...], prepared as the task's `data` prepares them.

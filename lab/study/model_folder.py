@@ -1,0 +1,167 @@
+"""A model folder: what a study hands out, in files that PyTorch alone reads.
+
+`model.pt2` is the whole of it as `torch.export` saves a program: preprocessing of tensors, nets, their mean and its
+temperature. `model.safetensors` holds the nets' weights, `config.json` what is known of inputs and outputs, `README.md`
+a model card with a snippet that loads it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.errors import SpecError, StudyError
+from lab.record.folder import json_form
+from lab.report.number import number
+from lab.report.summary import Summary
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lab.stages.predictor import Ensemble
+
+FORMAT = 1
+PROGRAM, WEIGHTS, CONFIG, CARD = "model.pt2", "model.safetensors", "config.json", "README.md"
+_BATCH = 256
+_TRACED, _CHECKED = 4, 64
+"""Examples by which a model is traced, and by which it is checked once it is loaded again."""
+_CLOSE = 1e-4
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What was written."""
+
+    folder: Path
+    nets: int
+    left_out: tuple[str, ...]
+    """Members that are no nets."""
+    examples: int
+    """By which it was checked."""
+    difference: float
+    """The largest between what the file predicts, loaded again, and what the study's nets predict."""
+    scores: Mapping[str, float]
+    """Of the nets on the examples of the test split; empty where they were not asked for."""
+
+
+def export_model(ensemble: Ensemble, summary: Summary, folder: Path, x: Tensor, y: Tensor | None = None) -> ModelFolder:
+    """Write a model folder, and load it back to compare it with the study's own predictions.
+
+    Args:
+        folder: is made; must not be there, or be empty.
+        x: inputs [n, ...] as the task's `data` holds them, or as it reads them.
+        y: targets [n, ...] of all of them, to score the nets by.
+
+    Raises:
+        SpecError: the folder is not empty.
+        StudyError: the ensemble has no nets, or PyTorch cannot export them as they are.
+    """
+    import torch
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError("--output", f"{folder} exists already and is not empty; choose another folder")
+    module, left_out = ensemble.as_module(x)
+    with torch.no_grad():
+        scores = {} if y is None else ensemble.scores(torch.cat([module(part) for part in torch.split(x, _BATCH)]), y)
+        x = x[:_CHECKED]
+        expected = module(x)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        made = Path(temporary) / "model"
+        made.mkdir()
+        _save(module, x, made)
+        found = _loaded(made / PROGRAM, x)
+        difference = float((found.double() - expected.double()).abs().max())
+        if found.shape != expected.shape or not difference < _CLOSE * max(float(expected.abs().max()), 1.0):
+            raise StudyError(f"the exported model predicts something else: it differs by up to {difference:.3g}")
+        written = ModelFolder(folder, len(module.nets), left_out, len(x), difference, scores)
+        (made / CONFIG).write_text(json.dumps(_config(ensemble, x, written), indent=1) + "\n")
+        (made / CARD).write_text(_card(ensemble, summary, x, written))
+        if folder.exists():
+            folder.rmdir()
+        shutil.move(made, folder)
+    return written
+
+
+def _save(module: nn.Module, x: Tensor, folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    examples = x[:_TRACED] if len(x) > 1 else torch.cat([x, x])  # one alone would be taken for the only number there is
+    try:
+        with torch.no_grad():
+            program = torch.export.export(
+                module, (examples,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False
+            )
+            torch.export.save(program, folder / PROGRAM)
+    except Exception as error:  # it traces a user's code
+        said = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise StudyError(f"PyTorch cannot export this model ({said[:200]}); its weights lie in the study") from error
+    save_file({name: t.contiguous().clone() for name, t in module.state_dict().items()}, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)
+
+
+def _loaded(path: Path, x: Tensor) -> Tensor:
+    """What the program in a file predicts, in batches of several sizes."""
+    import torch
+
+    model = torch.export.load(path).module()
+    with torch.no_grad():
+        try:
+            return torch.cat([model(part) for part in (x[:1], x[1:4], x[4:]) if len(part)])
+        except Exception as error:
+            said = (str(error) or type(error).__name__).strip().splitlines()[0]
+            raise StudyError(f"the exported model takes batches of one size only ({said[:200]})") from error
+
+
+def _config(ensemble: Ensemble, x: Tensor, written: ModelFolder) -> dict[str, Any]:
+    import torch
+
+    return {
+        "format": FORMAT,
+        "kind": ensemble.kind,
+        "names": list(ensemble.class_names),
+        "thresholds": list(ensemble.thresholds),
+        "input": {"dtype": str(x.dtype).removeprefix("torch."), "shape": ["n", *x.shape[1:]]},
+        "preprocessing": json_form(ensemble.fitted()),
+        "nets": written.nets,
+        "torch": torch.__version__,
+    }
+
+
+def _card(ensemble: Ensemble, summary: Summary, x: Tensor, written: ModelFolder) -> str:
+    shape = ", ".join(map(str, ["n", *x.shape[1:]]))
+    dtype = str(x.dtype).removeprefix("torch.")
+    gives = "values" if ensemble.kind == "regression" else "probabilities"
+    handed, setup, metric = summary.handed, summary.setup, summary.test_metric
+    lines = [f"# {summary.name}", "", f"Trained on {summary.data}: the mean of {written.nets} nets, calibrated.", ""]
+    if handed is not None and metric is not None:
+        on = f"on {handed.examples} test examples"
+        if metric in written.scores:
+            lines += [f"- {metric} {number(written.scores[metric])} {on}."]
+        if written.left_out:
+            lines += [f"- With {', '.join(written.left_out)}, as the study hands it out: {number(handed.score)} {on}."]
+        lines += [f"- Beside it {way.name}: {number(way.score)}." for way in handed.others]
+    if setup is not None:
+        lines += [f"- {setting.name}: {number(setting.value)}" for setting in setup.settings]
+    if ensemble.class_names:
+        lines += [f"- Names, in the order of the outputs: {', '.join(ensemble.class_names)}."]
+    lines += [
+        f"- Loaded again, it predicted the same on {written.examples} examples, to {written.difference:.2g}.",
+        "",
+        "```python",
+        "import torch",
+        "",
+        f'model = torch.export.load("{PROGRAM}").module()',
+        f"{gives} = model(x)  # x: {dtype} [{shape}]",
+        "```",
+        "",
+        f"Inputs are made as `{CONFIG}` says under `preprocessing`. `{WEIGHTS}` holds the nets' weights by name.",
+        "",
+    ]
+    return "\n".join(lines)

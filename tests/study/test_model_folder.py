@@ -1,0 +1,124 @@
+"""A model that leaves the lab: PyTorch alone loads it, and it predicts what the study predicts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lab.cli.main import main
+from lab.errors import SpecError, StudyError
+from lab.stages.one_module import OneModule
+from lab.study import model_folder
+from lab.study.model_folder import CARD, CONFIG, PROGRAM, WEIGHTS, export_model
+from lab.study.study import Study
+from lab.tasks.digits import Digits
+
+_ALONE = """
+import sys
+sys.modules["lab"] = None  # it cannot be imported
+import numpy as np
+import torch
+model = torch.export.load("model.pt2").module()
+np.save("predicted.npy", model(torch.from_numpy(np.load("x.npy"))).detach().numpy())
+"""
+
+
+@pytest.mark.parametrize("which", ["small_study", "table_study"])
+def test_it_predicts_the_same_where_there_is_no_lab(
+    which: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+):
+    study: Study = request.getfixturevalue(which)
+    folder = tmp_path / "model"
+    monkeypatch.setattr("sys.argv", ["lab", "export-model", str(study.record.folder), "--output", str(folder)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert sorted(path.name for path in folder.iterdir()) == sorted([PROGRAM, WEIGHTS, CONFIG, CARD])
+    assert [*tmp_path.iterdir()] == [folder]
+    ensemble = study.result.ensemble
+    x, y = ensemble.test_data()
+    np.save(folder / "x.npy", x.numpy())
+    subprocess.run([sys.executable, "-c", _ALONE], cwd=folder, check=True, capture_output=True)
+    predicted = torch.from_numpy(np.load(folder / "predicted.npy"))
+    module, left_out = ensemble.as_module(x)
+    with torch.no_grad():
+        torch.testing.assert_close(predicted, module(x), rtol=1e-5, atol=1e-6)
+    if not left_out:
+        torch.testing.assert_close(predicted, ensemble.predict(x), rtol=1e-5, atol=1e-6)
+    config, card = json.loads((folder / CONFIG).read_text()), (folder / CARD).read_text()
+    assert config["names"] == list(ensemble.class_names)
+    assert config["input"] == {"dtype": str(x.dtype).removeprefix("torch."), "shape": ["n", *x.shape[1:]]}
+    metric = study.result.summary.test_metric
+    assert metric is not None
+    assert f"- {metric} {model_folder.number(ensemble.scores(predicted, y)[metric])} on {len(y)} test" in card
+    assert load_file(folder / WEIGHTS).keys() == module.state_dict().keys()
+
+
+def test_the_snippet_of_the_card_runs(small_study: Study, tmp_path: Path):
+    ensemble = small_study.result.ensemble
+    x = ensemble.test_data()[0]
+    export_model(ensemble, small_study.result.summary, tmp_path / "model", x)
+    snippet = (tmp_path / "model" / CARD).read_text().split("```python\n")[1].split("```")[0]
+    spaces: dict[str, Any] = {"x": x[:3]}
+    exec(snippet.replace(PROGRAM, str(tmp_path / "model" / PROGRAM)), spaces)
+    assert spaces["probabilities"].shape == (3, 10)
+
+
+def test_weights_and_temperatures_are_those_of_the_members():
+    task = Digits(model="mlp")
+    nets = [task.model({"dropout": 0.0}).eval() for _ in range(2)]
+    x = task.data("test")[0][:5]
+    one = OneModule(task, nets[:1], [3.0], [1.0], 1.0)
+    torch.testing.assert_close(one(x), nets[0](task.model_input(x)).softmax(dim=1))
+    hot = OneModule(task, nets[:1], [1.0], [2.0], 1.0)
+    torch.testing.assert_close(hot(x), (nets[0](task.model_input(x)) / 2).softmax(dim=1))
+    both = OneModule(task, nets, [3.0, 1.0], [1.0, 1.0], 1.0)
+    parts = [net(task.model_input(x)).softmax(dim=1) for net in nets]
+    torch.testing.assert_close(both(x), (3 * parts[0] + parts[1]) / 4)
+
+
+class _Branching(nn.Module):
+    """Asks a number of its inputs, which no program holds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if float(x.sum()) > 0 else -x
+
+
+def test_what_cannot_be_written_is_refused_in_a_line_and_leaves_nothing(
+    small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ensemble, summary = small_study.result.ensemble, small_study.result.summary
+    x = ensemble.test_data()[0]
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine").touch()
+    with pytest.raises(SpecError, match=r"^--output: .*there exists already and is not empty; choose another folder$"):
+        export_model(ensemble, summary, tmp_path / "there", x)
+    module, _ = ensemble.as_module(x)
+    module.nets[0] = nn.Sequential(_Branching(), module.nets[0])
+    monkeypatch.setattr(type(ensemble), "as_module", lambda *_: (module, ()))
+    with pytest.raises(
+        StudyError, match=r"^PyTorch cannot export this model \(.*\); its weights lie in the study$"
+    ) as e:
+        export_model(ensemble, summary, tmp_path / "new", x)
+    assert "\n" not in str(e.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_one_that_takes_another_meaning_when_loaded_is_refused(
+    small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ensemble = small_study.result.ensemble
+    x = ensemble.test_data()[0]
+    monkeypatch.setattr(model_folder, "_loaded", lambda path, x: torch.rand(len(x), 10))
+    with pytest.raises(StudyError, match="the exported model predicts something else: it differs by up to 0"):
+        export_model(ensemble, small_study.result.summary, tmp_path / "new", x)
+    assert not [*tmp_path.iterdir()]
