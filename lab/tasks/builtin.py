@@ -44,17 +44,17 @@ BUILTIN: dict[str, Builtin] = {
         "lab.tasks.table.task:Table",
         describe="lab.tasks.table.describe:describe",
     ),
-    "ratings": Builtin(
-        "ratings of items by users, in a table of your own: what is missing of them, and the best items for a user",
-        RatingsOptions,
-        "lab.tasks.ratings.task:Ratings",
-        describe="lab.tasks.ratings.rated:describe",
-    ),
     "images": Builtin(
         "images of your own: a folder per class, a parquet, an npz, or a data set of the Hub",
         ImageOptions,
         "lab.tasks.images.task:Images",
         describe="lab.tasks.images.image_data:describe",
+    ),
+    "ratings": Builtin(
+        "ratings of items by users, in a table of your own: what is missing of them, and the best items for a user",
+        RatingsOptions,
+        "lab.tasks.ratings.task:Ratings",
+        describe="lab.tasks.ratings.rated:describe",
     ),
 }
 

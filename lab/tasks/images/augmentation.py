@@ -13,8 +13,8 @@ from lab.tasks.options import FLAG_OR_AUTO, Options, number, option, whole
 from lab.tasks.options import SHARE as _SHARE
 from lab.tasks.undecided import AUTO, Undecided
 
-_COLUMNS = 9
-FLIP, DOWN, RIGHT, CUT_Y, CUT_X, CUT_SIDE, SHARE, PARTNER, SMOOTHING = range(_COLUMNS)
+COLUMNS = 9
+FLIP, DOWN, RIGHT, CUT_Y, CUT_X, CUT_SIDE, SHARE, PARTNER, SMOOTHING = range(COLUMNS)
 """What a row of draws says: mirrored; pixels moved; the blanked square's centre and side; mixup's share of the example
 itself and who it is mixed with; label smoothing."""
 
@@ -55,7 +55,7 @@ class Augmentation(Options, kw_only=True):
         # Impossible values of a trial are refused as the spec's are.
         mine = replace(self, **searched) if searched else self
         shift, alpha = mine.shift, mine.mixup
-        draws = np.zeros((examples, _COLUMNS), dtype=np.float32)
+        draws = np.zeros((examples, COLUMNS), dtype=np.float32)
         draws[:, FLIP] = random.random(examples) < 0.5 if mine.flip is True else 0
         draws[:, [DOWN, RIGHT]] = random.integers(-shift, shift + 1, (examples, 2))
         draws[:, CUT_Y], draws[:, CUT_X] = random.integers(0, height, examples), random.integers(0, width, examples)

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from lab.errors import SpecError, nearest
+from lab.tasks.balance_options import Balanced
 from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.options import FLAG, PATH, SHARE, Allowed, one_of, option, whole
 from lab.tasks.scored import Scored
@@ -37,7 +38,7 @@ def check_net(name: str) -> None:
     raise SpecError("task.model", f"{name!r} is unknown{nearest(name, BUILT_IN)}; choices: {choices}")
 
 
-class ImageOptions(Augmentation, Scored):
+class ImageOptions(Augmentation, Scored, Balanced):
     """What a spec may say of images."""
 
     path: str = option("the images: a folder of class folders, .parquet, .npz, a saved data set, or hub:NAME", PATH)

@@ -18,9 +18,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lab.errors import TaskError
+from lab.tasks.balance import balanced, exponent_of, shares_of
 from lab.tasks.description import Description
 from lab.tasks.images import nets
 from lab.tasks.images.augment import augment
+from lab.tasks.images.augmentation import COLUMNS
 from lab.tasks.images.decode import decode
 from lab.tasks.images.features import digest_of, features, kept_features, scale_of
 from lab.tasks.images.files import folders_in
@@ -174,14 +176,26 @@ class Images(ScoredTask):
         return normalised(x, self._learned.mean, self._learned.std)
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
-        if self._options.trains_head:
-            return None
         fitted = self._learned
         options: ImageOptions = self._options
-        return options.draw(examples, (fitted.height, fitted.width), random, {**self.assumed, **params})
+        exponent = exponent_of(params, options.balance, self.kind)
+        weighed = [] if exponent is None else [np.full((examples, 1), exponent, dtype=np.float32)]
+        if options.trains_head:
+            return weighed[0] if weighed else None
+        drawn = options.draw(examples, (fitted.height, fitted.width), random, {**self.assumed, **params})
+        return np.concatenate([drawn, *weighed], axis=1)
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
-        return augment(x, y, draws, len(self._learned.class_names))
+        """Varied pixels with their targets; behind the numbers for that there may be how much rare classes count."""
+        classes, varied = len(self._learned.class_names), draws.shape[-1] >= COLUMNS
+        x, target = augment(x, y, draws, classes) if varied else (x, nn.functional.one_hot(y, classes).to(x.dtype))
+        if draws.shape[-1] in (1, COLUMNS + 1):
+            target = balanced(target, draws[..., -1], self._shares.to(y.device))
+        return x, target
+
+    @cached_property
+    def _shares(self) -> Tensor:
+        return shares_of(self.data("train")[1], len(self._learned.class_names))
 
     # A user's later files and the report.
 

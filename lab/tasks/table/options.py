@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from lab.errors import SpecError
+from lab.tasks.balance_options import Balanced
 from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Range, one_of, option, whole
 from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING
@@ -55,7 +56,7 @@ _COUNT_OR_AUTO = Allowed(
 )
 
 
-class TableOptions(Dialect, Scored):
+class TableOptions(Dialect, Scored, Balanced):
     """What a spec may say of a table."""
 
     hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType(

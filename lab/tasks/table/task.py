@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
+from lab.tasks.balance import balanced, exponent_of, shares_of
 from lab.tasks.description import Description
 from lab.tasks.metrics import pinball_each
 from lab.tasks.options import constructed_by
@@ -35,7 +37,7 @@ class Table(ScoredTask):
     """Classification, several labels, or regression on the columns of a CSV or parquet.
 
     The parameters are those of `TableOptions`, and hyperparameters it knows `dropout` of the hidden layers,
-    `embedding_dropout`, and `bins`: those of the options, or 0.
+    `embedding_dropout`, `balance`, and `bins`: those of the options, or 0.
 
     >>> rows = [f"{n % 7},{'ab'[n % 2]},{n * n % 37}" for n in range(60)]
     >>> _ = Path("sales.csv").write_text("\\n".join(["price,shop,units", *rows]))
@@ -121,6 +123,19 @@ class Table(ScoredTask):
         if x.device not in self._expansions:
             self._expansions[x.device] = Expansion(form.columns, x.device)
         return self._expansions[x.device](x)
+
+    def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
+        """How much more rare classes count [b, 1]; nothing is drawn at random."""
+        exponent = exponent_of(params, self._options.balance, self.kind)
+        return None if exponent is None else np.full((examples, 1), exponent, dtype=np.float32)
+
+    def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
+        target = nn.functional.one_hot(y, len(self.class_names)).to(torch.float32)
+        return x, balanced(target, draws[..., 0], self._shares.to(y.device))
+
+    @cached_property
+    def _shares(self) -> Tensor:
+        return shares_of(self.data("train")[1], len(self.class_names))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """As in `Task`; for regression the squared error in standard deviations of each target, [n], or the absolute
