@@ -18,8 +18,7 @@ from lab.record.trials import TrialRow, failures, read_trials
 from lab.report.artefacts import Artefacts
 from lab.report.number import number
 from lab.report.search_gain import search_gain
-from lab.report.summary import better_than_handed_out, data_name
-from lab.report.verdict import verdict
+from lab.report.summary import data_name, summarize
 from lab.schedules import Schedule
 from lab.spec.space import ends
 from lab.spec.study import StudySpec
@@ -56,12 +55,13 @@ def render(spec: StudySpec, record: Record) -> str:
     artefacts = Artefacts.of(record)
     if artefacts.explore is None:
         raise RecordError(f"{record.folder}: stage 'explore' is not complete; there is nothing to report yet")
-    rows = read_trials(record, "explore", spec.store)
+    rows, found = read_trials(record, "explore", spec.store), summarize(spec, record)
     beside = Beside()
     environment = Environment(
         loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["number"] = number
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["percent"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
     return environment.get_template("page.html.j2").render(
         spec=spec,
@@ -71,8 +71,10 @@ def render(spec: StudySpec, record: Record) -> str:
         data=record.task(),
         extended=len(list(record.folder.glob("before-*-trials*"))),
         asked_of=data_name(spec),
-        verdict=verdict(artefacts.explained, record.folder) if artefacts.explained else None,
-        beaten_by=better_than_handed_out(artefacts),
+        found=found,
+        verdict=found.verdict,
+        beaten_by=found.handed.better if found.handed else (),
+        ink=plots.INK if get_plotlyjs else "",
         strayed=_strayed(spec, artefacts.bounds, artefacts.confirm),
         bounds=artefacts.bounds,
         short_trainings=_short_trainings(spec, artefacts.bounds),

@@ -138,12 +138,6 @@ def data_name(spec: StudySpec) -> str:
     return Path(path).name if isinstance(path, str) and path else spec.task.kind
 
 
-def better_than_handed_out(artefacts: Artefacts) -> tuple[Way, ...]:
-    """The best baseline and the best control, where they are better than what is handed out."""
-    handed = _handed(artefacts)
-    return () if handed is None else handed.better
-
-
 def _ranked_by(artefacts: Artefacts) -> str:
     return artefacts.explore.metric if artefacts.explore else ""
 

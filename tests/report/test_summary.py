@@ -17,11 +17,12 @@ from lab.errors import RecordError
 from lab.record.artefact import to_json
 from lab.record.folder import read_json
 from lab.report.artefacts import Artefacts
+from lab.report.number import number
 from lab.report.page import render
 from lab.report.summary import (
     Setting,
+    _handed,
     _said,
-    better_than_handed_out,
     comparison,
     data_name,
     summarize,
@@ -91,13 +92,27 @@ def test_every_window_shows_the_same(small_study: Study, capsys: pytest.CaptureF
 
 def test_the_page_and_the_summary_name_the_same_better_ways(small_study: Study):
     artefacts = Artefacts.of(small_study.record)
-    better = better_than_handed_out(artefacts)
+    found = _handed(artefacts)
+    assert found is not None
     page = render(small_study.spec, small_study.record)
-    assert page.count("is better on the") == len(better)
+    assert page.count("is better on the") == len(found.better)
+    assert all(f"{way.name[:1].upper()}{way.name[1:]}: {number(way.score)}." in page for way in found.others)
     assert artefacts.ensemble is not None
     worst = replace(artefacts.ensemble.chosen, test={artefacts.ensemble.metric: -1.0})
     beaten = replace(artefacts, ensemble=replace(artefacts.ensemble, chosen=worst, direction="maximize"), refit=None)
-    assert len(better_than_handed_out(beaten)) == 2
+    worse = _handed(beaten)
+    assert worse is not None
+    assert len(worse.better) == 2
+
+
+def test_the_page_begins_with_the_answer_of_the_summary(small_study: Study):
+    found, page = small_study.result.summary, render(small_study.spec, small_study.record)
+    assert found.setup is not None
+    answer = page[page.index('<div class="answer">') : page.index("<h2>")]
+    for setting in found.setup.settings:
+        assert f'<th scope="row">{setting.name}</th><td><b>{number(setting.value)}</b></td>' in answer
+    assert f"Validation accuracy {number(found.setup.score)}" in answer
+    assert f"{found.cost.trainings} trainings, {found.cost.epochs} epochs." in answer
 
 
 def test_what_a_name_holds_is_no_html(small_study: Study):
