@@ -6,12 +6,15 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lab.cli.say import say
-from lab.errors import SpecError
+from lab.errors import TRUST, LabError, RecordError, SpecError, StudyError
+
+if TYPE_CHECKING:
+    from lab.study.study import Study
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study folder.", show_default=False)]
 Trust = Annotated[
@@ -81,13 +84,46 @@ def dashboard(
         serving.serve_forever()
 
 
-def report(folder: Folder, trust: Trust = False) -> None:
+def report(
+    folder: Folder,
+    to: Annotated[
+        Literal["html", "wandb"], typer.Option("--to", help="wandb: log the study to W&B as well, as far as it came.")
+    ] = "html",
+    trust: Trust = False,
+) -> None:
     """Write a study's report anew."""
     from lab.report.page import write_report
     from lab.study.study import Study
 
     study = Study.open(folder, trust=trust)
     say(write_report(study.spec, study.record))
+    if to == "wandb":
+        _log_whole(study)
+
+
+def _log_whole(study: Study) -> None:
+    """Log a study to W&B at once.
+
+    Raises:
+        SpecError: wandb is not there, or has no key.
+        RecordError: another user has begun the study; what it holds is not sent in this user's name.
+        StudyError: the service refuses, or does not answer.
+    """
+    from lab.report.wandb import WandbTracker, check_wandb
+    from lab.study.tracking import log_whole
+
+    if study.spec.task.foreign:
+        raise RecordError(f"--to wandb: {study.record.folder} is sent nowhere, and you have not begun it here; {TRUST}")
+    check_wandb()
+    try:
+        logger = WandbTracker(study.spec, study.record)
+        log_whole(study.record, logger)
+    except LabError:
+        raise
+    except Exception as error:  # whatever is wrong with a service, the network or a key
+        said = " ".join(str(error).split())[:200]
+        raise StudyError(f"W&B: {type(error).__name__}: {said}; the report itself is written") from error
+    say(f"tracking  {logger.where}")
 
 
 def prune(

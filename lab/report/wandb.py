@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.errors import SpecError, install_extra
 from lab.record.artefact import A, to_json
-from lab.record.folder import Record
+from lab.record.folder import Record, read_json, write_json
 from lab.record.trials import read_trials
+from lab.report.artefacts import Artefacts
+from lab.report.summary import Summary, summarize
+from lab.spec.space import Value
 from lab.spec.study import StudySpec
 from lab.stages import explore
 from lab.stages.stage import Skipped, Stage
 
+_RUN = "wandb_run.json"
+_ID = re.compile(r"[0-9a-f]{16}")
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_.-]+")
+"""What no artifact's name may hold."""
 _PATIENCE_S = {"init_timeout": 30.0, "finish_timeout": 60.0}
 """Seconds that a study waits for a server that does not answer, by W&B's settings. Versions do not have them all."""
 
@@ -38,7 +46,7 @@ def check_wandb() -> None:
 class WandbTracker:
     """Logs a study's stages, trials and plots.
 
-    The run's id follows from the study's name and folder, so that a resumed study goes on in its run.
+    The run's id lies in the study's folder, so that a study goes on in its run wherever it has been moved.
 
     W&B raises many kinds of errors: a key that is none, a server that does not answer, a run that somebody deleted.
     """
@@ -50,16 +58,24 @@ class WandbTracker:
         self._spec = spec
         self._record = record
         record.folder.mkdir(parents=True, exist_ok=True)
-        identity = f"{spec.name}\0{record.folder.resolve()}"
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "lab"),
             name=spec.name,
-            id=hashlib.sha256(identity.encode()).hexdigest()[:16],
+            group=spec.name,
+            job_type="study",
+            tags=[spec.task.kind.rpartition(":")[2]],
+            id=_run_id(spec, record),
             resume="allow",
             dir=str(record.folder),
             config=spec.model_dump(mode="json", exclude={"storage"}),  # a database's URL may hold a password
             settings=wandb.Settings(silent=True, console="off", **_patience(wandb.Settings)),
         )
+
+    @property
+    def where(self) -> str:
+        """Where the run is looked at, or how it gets there."""
+        url = getattr(self._run, "url", None)
+        return str(url) if url else f"wandb sync {Path(self._run.dir).parent}"
 
     def stage(self, stage: Stage[A], artefact: A | Skipped) -> None:
         """A stage is complete: its figures as summary, its trials as a table."""
@@ -79,11 +95,55 @@ class WandbTracker:
                     self._run.log({"explore/trial": row.number, "explore/score": row.score})
 
     def finish(self, record: Record) -> None:
-        """The report's page, with its plots, and the end of the run."""
+        """The answer as the run's summary, the report's page, and the files as artifacts; then the run ends."""
+        artefacts = Artefacts.of(record)
+        for name, value in _answer(summarize(self._spec, record), artefacts).items():
+            self._run.summary[name] = value
         page = record.folder / Record.REPORT
         if page.exists():
             self._run.log({"report": self._wandb.Html(page.read_text(encoding="utf-8"), inject=False)})
+        self._keep("results", [page, record.folder / Record.TRIALS])
+        if artefacts.handed is not None:
+            folder = record.final_folder if artefacts.refit is None else record.refit_folder
+            self._keep("model", [folder / member.file for member in artefacts.handed.members])
         self._run.finish()
+
+    def _keep(self, kind: str, files: Sequence[Path]) -> None:
+        """Files as an artifact of the study's; the newest version is the best one."""
+        there = [file for file in files if file.is_file()]
+        if not there:
+            return
+        artifact = self._wandb.Artifact(f"{_NO_NAME.sub('-', self._spec.name)[:100]}-{kind}", type=kind)
+        for file in there:
+            artifact.add_file(str(file), name=file.name)
+        self._run.log_artifact(artifact, aliases=["best"])
+
+
+def _run_id(spec: StudySpec, record: Record) -> str:
+    """The run's id, kept in the folder; where an earlier version began, what it made of the study's name and place."""
+    path = record.folder / _RUN
+    if path.exists():
+        kept = read_json(path).get("id")
+        if isinstance(kept, str) and _ID.fullmatch(kept):
+            return kept
+    made = hashlib.sha256(f"{spec.name}\0{record.folder.resolve()}".encode()).hexdigest()[:16]
+    write_json(path, {"id": made})
+    return made
+
+
+def _answer(found: Summary, artefacts: Artefacts) -> dict[str, Value]:
+    """What a study has found, by the names that its run's summary has for it."""
+    answer: dict[str, Value] = {}
+    if found.setup is not None:
+        answer |= {f"setup/{setting.name}": setting.value for setting in found.setup.settings}
+        answer["setup/score"] = found.setup.score
+    if artefacts.handed is not None:
+        answer |= {f"test/{name}": value for name, value in artefacts.handed.test.items()}
+    explained = artefacts.explained
+    if explained is not None and not explained.withheld:
+        shares = explained.measures["permutation"]
+        answer |= {f"importance/{name}": share.share for name, share in shares.items()}
+    return {**answer, "cost/trainings": found.cost.trainings, "cost/epochs": found.cost.epochs}
 
 
 def _patience(settings: Any) -> dict[str, float]:

@@ -6,17 +6,31 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from lab.record.folder import Record
+from lab.stages import STAGES
 from lab.stages.stage import Skipped, Stage
 
 
 class Logger(Protocol):
     """Logs a study. Any of its methods may raise anything."""
 
+    @property
+    def where(self) -> str:
+        """Where it is looked at."""
+        ...
+
     def stage(self, stage: Stage[Any], artefact: Any | Skipped) -> None:
         """A stage is complete."""
 
     def finish(self, record: Record) -> None:
         """The study is complete, or pauses."""
+
+
+def log_whole(record: Record, logger: Logger) -> None:
+    """Log what a study has come to, at once."""
+    for stage in STAGES:
+        if stage.is_complete(record):
+            logger.stage(stage, stage.complete(record))
+    logger.finish(record)
 
 
 class Tracker:
@@ -29,7 +43,8 @@ class Tracker:
 
     def __init__(self, begin: Callable[[], Logger], say: Callable[[str], None]) -> None:
         self._say = say
-        self._logger = self._tried(begin)
+        self._logger: Logger | None = self._tried(begin)
+        self._do(lambda logger: say(f"tracking  {logger.where}"))
 
     def stage(self, stage: Stage[Any], artefact: Any | Skipped) -> None:
         self._do(lambda logger: logger.stage(stage, artefact))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lab.cli.main import main
 from lab.study.study import Study
 from tests import forked
 from tests.small import environment, small_spec
@@ -18,7 +20,11 @@ CHANGES: dict[str, Any] = {"search": {"trials": 6, "epochs": 2}, "final": {"epoc
 
 
 class FakeRun:
+    url = "https://wandb.test/run"
+    dir = "/nowhere/wandb/run/files"
+
     def __init__(self) -> None:
+        self.artifacts: dict[str, tuple[str, list[str], list[str]]] = {}
         self.summary: dict[str, Any] = {}
         self.logged: list[dict[str, Any]] = []
         self.finished = False
@@ -26,8 +32,28 @@ class FakeRun:
     def log(self, values: dict[str, Any]) -> None:
         self.logged.append(values)
 
+    def log_artifact(self, artifact: Any, aliases: list[str]) -> None:
+        self.artifacts[artifact.name] = artifact.type, sorted(artifact.manifest.entries), aliases
+
     def finish(self) -> None:
         self.finished = True
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[FakeRun]:
+    """The runs that were begun, which go nowhere."""
+    import wandb
+
+    begun: list[FakeRun] = []
+
+    def init(**arguments: Any) -> FakeRun:
+        begun.append(FakeRun())
+        begun[-1].summary["begun with"] = arguments
+        return begun[-1]
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    return begun
 
 
 @pytest.mark.slow
@@ -70,6 +96,68 @@ def test_a_resumed_study_goes_on_in_its_run_and_no_secret_is_logged(
     assert sum("explore/score" in entry for entry in runs[0].logged) == 6
     assert any("report" in entry for entry in runs[1].logged)
     assert all(run.finished for run in runs)
+
+
+def test_a_finished_study_is_logged_whole(
+    small_study: Study,
+    runs: list[FakeRun],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With its answer, its files, and in the run that its folder names, wherever that lies."""
+    for name in ("one", "moved"):
+        folder = shutil.copytree(small_study.record.folder if name == "one" else tmp_path / "one", tmp_path / name)
+        monkeypatch.setattr("sys.argv", ["lab", "study", "report", str(folder), "--to", "wandb", "--trust"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        assert capsys.readouterr().out.splitlines()[-1] == "tracking  https://wandb.test/run"
+    assert runs[0].summary["begun with"]["id"] == runs[1].summary["begun with"]["id"]
+    found, summary = small_study.result.summary, runs[1].summary
+    assert found.setup is not None
+    assert {name: summary[f"setup/{name}"] for name in small_study.result.best_params} == small_study.result.best_params
+    assert found.handed is not None
+    assert summary["test/accuracy"] == found.handed.score
+    assert summary["cost/trainings"] == found.cost.trainings
+    assert summary["explore/trials"] == small_study.spec.search.trials
+    kept = runs[1].artifacts
+    assert {name: entry[0] for name, entry in kept.items()} == {"small-results": "results", "small-model": "model"}
+    assert kept["small-results"][1] == ["report.html", "trials.parquet"]
+    assert len(kept["small-model"][1]) == found.handed.models
+    assert kept["small-model"][2] == ["best"]
+    assert all(run.finished for run in runs)
+
+
+def test_what_another_user_has_begun_is_sent_nowhere(
+    small_study: Study, runs: list[FakeRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(small_study.record.folder, tmp_path / "run")
+    (folder / ".trust.json").unlink()
+    monkeypatch.setattr("sys.argv", ["lab", "study", "report", str(folder), "--to", "wandb"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert not runs
+
+
+def test_a_service_that_refuses_is_told_in_a_line(
+    small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wandb
+
+    def init(**arguments: Any) -> FakeRun:
+        raise RuntimeError("no such\nserver")
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    folder = shutil.copytree(small_study.record.folder, tmp_path / "run")
+    monkeypatch.setattr("sys.argv", ["lab", "study", "report", str(folder), "--to", "wandb", "--trust"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code
+    said = capsys.readouterr().err
+    assert said == "lab: W&B: RuntimeError: no such server; the report itself is written\n"
 
 
 def test_a_study_without_tracking_imports_nothing_of_it(tmp_path: Path) -> None:
