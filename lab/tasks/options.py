@@ -45,7 +45,7 @@ def whole(low: int, high: int | None = None, *, unit: str = "") -> Allowed:
     limits = f"of at least {low}" if high is None else f"from {low} to {high}"
     most = math.inf if high is None else high
     return Allowed(
-        f"is not {what} {limits}", lambda value: _is_number(value, int) and low <= value <= most, (low, most)
+        f"is not {what} {limits}", lambda value: _is_number(value, int) and low <= value <= most, (low, most + 1)
     )
 
 
@@ -54,7 +54,7 @@ def number(low: float, high: float) -> Allowed:
     return Allowed(
         f"is not a number from {low:g} to {high:g}",
         lambda value: _is_number(value, (int, float)) and low <= value <= high,
-        (low, high),
+        (low, math.nextafter(high, math.inf)),
     )
 
 

@@ -112,3 +112,13 @@ def test_every_option_of_a_built_in_task_has_a_meaning_and_an_allowed_default(ki
         assert "\n" not in found.meaning
         if not options.requires(name) and options.default(name) is not None:
             assert found.allowed.holds(options.default(name)), name
+
+
+@pytest.mark.parametrize("kind", BUILTIN)
+def test_a_space_may_reach_to_whatever_an_option_allows(kind: str):
+    """Its upper end, too."""
+    values = [0, 0.0, 0.5, 1, 1.0, 4, 50, 100, 100.0, 256, 1024, 65536]
+    for name, entry in BUILTIN[kind].options.declared().items():
+        low, below = entry.allowed.range
+        allowed = [value for value in values if entry.searched and entry.allowed.holds(value)]
+        assert all(low <= value < below for value in allowed), (name, allowed)
