@@ -136,8 +136,8 @@ def as_table(
 
 def _beside(table: pd.DataFrame, columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """A table of predictions behind columns of the user's own."""
-    for place, (name, values) in enumerate(columns.items()):
-        table.insert(place, name, list(values), allow_duplicates=True)
+    for index, (name, values) in enumerate(columns.items()):
+        table.insert(index, name, list(values), allow_duplicates=True)
     return table
 
 
@@ -146,7 +146,7 @@ def _ranked(table: pd.DataFrame, within: str, top: int) -> pd.DataFrame:
     if not within:
         return table
     best = table.sort_values(table.columns[-1], ascending=False, kind="stable").groupby(within, sort=False).head(top)
-    order = {value: place for place, value in enumerate(dict.fromkeys(table[within]))}
+    order = {value: index for index, value in enumerate(dict.fromkeys(table[within]))}
     return best.sort_values(within, key=lambda values: values.map(order), kind="stable")
 
 

@@ -55,7 +55,7 @@ def render(spec: StudySpec, record: Record) -> str:
     artefacts = Artefacts.of(record)
     if artefacts.explore is None:
         raise RecordError(f"{record.folder}: stage 'explore' is not complete; there is nothing to report yet")
-    rows, found = read_trials(record, "explore", spec.store), summarize(spec, record)
+    rows, summary = read_trials(record, "explore", spec.store), summarize(spec, record)
     beside = Beside()
     environment = Environment(
         loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -71,9 +71,9 @@ def render(spec: StudySpec, record: Record) -> str:
         data=record.task(),
         extended=len(list(record.folder.glob("before-*-trials*"))),
         asked_of=data_name(spec),
-        found=found,
-        verdict=found.verdict,
-        beaten_by=found.handed.better if found.handed else (),
+        summary=summary,
+        verdict=summary.verdict,
+        beaten_by=summary.handed.better if summary.handed else (),
         ink=plots.INK if get_plotlyjs else "",
         strayed=_strayed(spec, artefacts.bounds, artefacts.confirm),
         bounds=artefacts.bounds,

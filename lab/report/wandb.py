@@ -131,19 +131,19 @@ def _run_id(spec: StudySpec, record: Record) -> str:
     return made
 
 
-def _answer(found: Summary, artefacts: Artefacts) -> dict[str, Value]:
+def _answer(summary: Summary, artefacts: Artefacts) -> dict[str, Value]:
     """What a study has found, by the names that its run's summary has for it."""
     answer: dict[str, Value] = {}
-    if found.setup is not None:
-        answer |= {f"setup/{setting.name}": setting.value for setting in found.setup.settings}
-        answer["setup/score"] = found.setup.score
+    if summary.setup is not None:
+        answer |= {f"setup/{setting.name}": setting.value for setting in summary.setup.settings}
+        answer["setup/score"] = summary.setup.score
     if artefacts.handed is not None:
         answer |= {f"test/{name}": value for name, value in artefacts.handed.test.items()}
     explained = artefacts.explained
     if explained is not None and not explained.withheld:
         shares = explained.measures["permutation"]
         answer |= {f"importance/{name}": share.share for name, share in shares.items()}
-    return {**answer, "cost/trainings": found.cost.trainings, "cost/epochs": found.cost.epochs}
+    return {**answer, "cost/trainings": summary.cost.trainings, "cost/epochs": summary.cost.epochs}
 
 
 def _patience(settings: Any) -> dict[str, float]:

@@ -46,7 +46,7 @@ class ModelFolder:
     difference: float
     """The largest between what the file predicts, loaded again, and what the study's nets predict."""
     scores: Mapping[str, float]
-    """Of the nets on the examples of the test split; empty where they were not asked for."""
+    """The nets' scores on the test split; empty where they were not asked for."""
 
 
 def export_model(ensemble: Ensemble, summary: Summary, folder: Path, x: Tensor, y: Tensor | None = None) -> ModelFolder:
@@ -75,9 +75,9 @@ def export_model(ensemble: Ensemble, summary: Summary, folder: Path, x: Tensor, 
         made = Path(temporary) / "model"
         made.mkdir()
         _save(module, x, made)
-        found = _loaded(made / PROGRAM, x)
-        difference = float((found.double() - expected.double()).abs().max())
-        if found.shape != expected.shape or not difference < _CLOSE * max(float(expected.abs().max()), 1.0):
+        again = _loaded(made / PROGRAM, x)
+        difference = float((again.double() - expected.double()).abs().max())
+        if again.shape != expected.shape or not difference < _CLOSE * max(float(expected.abs().max()), 1.0):
             raise StudyError(f"the exported model predicts something else: it differs by up to {difference:.3g}")
         written = ModelFolder(folder, len(module.nets), left_out, len(x), difference, scores)
         (made / CONFIG).write_text(json.dumps(_config(ensemble, x, written), indent=1) + "\n")

@@ -72,8 +72,8 @@ def _settle(
                 continue
             # Nothing in return, or one of the taker's rows.
             back = np.concatenate([np.zeros((1, c + 1)), rows[taken[taker]]])
-            given = rows[taken[giver]][:, None] - back
-            change = 2 * given @ (over[taker] - over[giver]) + 2 * (given**2).sum(axis=2)
+            moved = rows[taken[giver]][:, None] - back
+            change = 2 * moved @ (over[taker] - over[giver]) + 2 * (moved**2).sum(axis=2)
             i, j = np.unravel_index(int(change.argmin()), change.shape)
             if change[i, j] < best[0]:
                 returned = None if j == 0 else int(taken[taker][j - 1])
@@ -81,9 +81,9 @@ def _settle(
         gained, giver, taker, row, returned = best
         if gained >= _NOTHING:
             return
-        given_row = rows[row] - (0 if returned is None else rows[returned])
-        over[giver] -= given_row
-        over[taker] += given_row
+        moved_row = rows[row] - (0 if returned is None else rows[returned])
+        over[giver] -= moved_row
+        over[taker] += moved_row
         split_of[row] = taker
         if returned is not None:
             split_of[returned] = giver

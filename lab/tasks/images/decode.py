@@ -158,8 +158,8 @@ def _decoded(
     values = values[: len(kept)]
     if channels is None and values.shape[1] == 3 and all(gray for _, gray in good):  # one that cannot be read is not
         colored, values = values, room(1, first.height, first.width)[: len(kept)]
-        for place in range(len(kept)):
-            values[place] = colored[place, :1]
+        for row in range(len(kept)):
+            values[row] = colored[row, :1]
     return Pixels(values, kept, bits or _BITS[-1])
 
 

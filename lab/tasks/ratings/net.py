@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 _STD = 0.1
-"""Of an embedding's first numbers: small, so that training begins at the mean."""
+"""The standard deviation of an embedding's first numbers: small, so that training begins at the mean."""
 
 
 class Squashed(nn.Module):
@@ -36,7 +36,7 @@ class Squashed(nn.Module):
         return output
 
 
-class Known(nn.Module):
+class EmbeddingOrMean(nn.Module):
     """An embedding of codes from 1 on [b] to [b, f]; code 0 is the mean of all."""
 
     def __init__(self, levels: int, factors: int, std: float) -> None:
@@ -45,10 +45,10 @@ class Known(nn.Module):
         nn.init.normal_(self.embedding.weight, std=std)
 
     def forward(self, codes: Tensor) -> Tensor:
-        known = (codes > 0).to(self.embedding.weight.dtype)[:, None]
+        trained = (codes > 0).to(self.embedding.weight.dtype)[:, None]
         mean = self.embedding.weight.mean(dim=0, keepdim=True)
         own: Tensor = self.embedding((codes - 1).clamp(min=0))
-        return known * own + (1 - known) * mean
+        return trained * own + (1 - trained) * mean
 
 
 class DotProduct(nn.Module):
@@ -59,8 +59,8 @@ class DotProduct(nn.Module):
     ) -> None:
         super().__init__()
         low, high = ends
-        self.users, self.items = Known(users, factors, _STD), Known(items, factors, _STD)
-        self.user_bias, self.item_bias = Known(users, 1, 0.0), Known(items, 1, 0.0)
+        self.users, self.items = EmbeddingOrMean(users, factors, _STD), EmbeddingOrMean(items, factors, _STD)
+        self.user_bias, self.item_bias = EmbeddingOrMean(users, 1, 0.0), EmbeddingOrMean(items, 1, 0.0)
         self.mean = nn.Parameter(torch.tensor([math.log((mean - low) / (high - mean))]))
         self.dropout, self.squashed = nn.Dropout(dropout), Squashed(low, high)
 
@@ -84,7 +84,7 @@ class EmbeddingNet(nn.Module):
         ends: tuple[float, float],
     ) -> None:
         super().__init__()
-        self.users, self.items = Known(users, factors, _STD), Known(items, factors, _STD)
+        self.users, self.items = EmbeddingOrMean(users, factors, _STD), EmbeddingOrMean(items, factors, _STD)
         hidden: list[nn.Module] = []
         for inputs, width in pairwise([2 * factors, *layers]):
             hidden += [nn.Linear(inputs, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Dropout(dropout)]

@@ -202,12 +202,12 @@ def numbers(values: pd.Series[Any], path: str | Path) -> NDArray[np.float32]:
     Raises:
         TaskError: one that is no number; with its row.
     """
-    found = pd.to_numeric(values.astype("str"), errors="coerce")
-    bad = values[~np.isfinite(found.to_numpy(np.float64))]
+    as_numbers = pd.to_numeric(values.astype("str"), errors="coerce")
+    bad = values[~np.isfinite(as_numbers.to_numpy(np.float64))]
     if len(bad):
         said = "is empty" if pd.isna(bad.iloc[0]) else f"holds {bad.iloc[0]!r}, which is no number"
         raise TaskError(f"{path}: column {values.name!r}: row {row_number(bad, 0)} {said}")
-    return found.to_numpy(np.float32)[:, None]
+    return as_numbers.to_numpy(np.float32)[:, None]
 
 
 def unseen(fitted: Fitted, codes: NDArray[np.int64], names: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -223,7 +223,7 @@ def unseen(fitted: Fitted, codes: NDArray[np.int64], names: Sequence[Sequence[st
 
 
 def unrated(fitted: Fitted, users: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Of each of these users the pairs [n, 2] with every item that it has not rated in training."""
+    """The pairs [n, 2] of each of these users with every item that it has not rated in training."""
     pairs, items = fitted.pairs(), np.arange(1, 1 + len(fitted.items))
     of_users = [(user, np.setdiff1d(items, pairs[pairs[:, 0] == user, 1])) for user in users]
     return [np.stack([np.full_like(left, user), left], axis=1) for user, left in of_users]
