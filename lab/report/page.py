@@ -32,7 +32,7 @@ from lab.tasks.beside import Beside
 try:
     from plotly.offline import get_plotlyjs
 
-    from lab.report import plots
+    from lab.report import plots, trial_plots
 except ImportError:  # a machine without plotly still gets its page
     get_plotlyjs = None
 
@@ -155,6 +155,9 @@ def _figures(
     if artefacts.bounds and artefacts.bounds.runs:
         add("range-test", partial(plots.range_test_figure, artefacts.bounds))
     add("history", lambda: plots.history_figure(rows, metric, direction))
+    if best:
+        add("parallel", lambda: trial_plots.parallel_figure(rows, list(spec.space), metric, direction))
+        add("slices", lambda: trial_plots.slice_figure(rows, list(spec.space), metric))
     explained = artefacts.explained
     if explained and explained.measures:
         add("importances", partial(plots.importance_figure, explained.measures))

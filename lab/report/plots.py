@@ -21,7 +21,8 @@ INK, ACCENT, SOFT, WARN = "#1f2933", "#2563eb", "#94a3b8", "#dc2626"
 _PALETTE = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#db2777", "#0891b2")
 
 
-def _figure(x: str, y: str, **layout: Any) -> Figure:
+def blank(x: str, y: str, **layout: Any) -> Figure:
+    """A figure with nothing in it yet, in the report's style, with the titles of its axes."""
     from plotly.graph_objects import Figure
 
     figure = Figure()
@@ -54,7 +55,7 @@ def _band(figure: Figure, x: Sequence[Any], low: Sequence[float], high: Sequence
 def range_test_figure(bounds: Bounds) -> Figure:
     """Smoothed loss against learning rate, a band over seeds per weight decay; the suggestion, its interval, the range
     to search, what other rules suggest, and on a scale of their own the scores of short trainings."""
-    figure = _figure("learning rate", "training loss (smoothed)")
+    figure = blank("learning rate", "training loss (smoothed)")
     runs = bounds.runs
     tops = []
     for number, decay in enumerate(sorted({run.weight_decay for run in runs})):
@@ -126,7 +127,7 @@ def _add_short_trainings(figure: Figure, tried: Sequence[Tried]) -> None:
 
 def history_figure(rows: Sequence[TrialRow], metric: str, direction: str) -> Figure:
     """Every trial's score in the order of proposal, the best so far, and diverged trials at the foot."""
-    figure = _figure("trial", metric)
+    figure = blank("trial", metric)
     scored = [row for row in rows if row.score is not None]
     scores = [row.score for row in scored if row.score is not None]
     text = ["<br>".join(f"{k} = {_value(v)}" for k, v in row.params.items()) for row in scored]
@@ -186,7 +187,7 @@ def importance_figure(measures: Mapping[str, Mapping[str, Importance]]) -> Figur
     """Share of each hyperparameter by every measure, the most important on top, with its 10-90 % interval."""
     first = measures["permutation"]
     ordered = sorted(first, key=lambda name: first[name].share)
-    figure = _figure("share", "", height=120 + 76 * len(ordered), barmode="group")
+    figure = blank("share", "", height=120 + 76 * len(ordered), barmode="group")
     colors = zip(_MEASURES.items(), (ACCENT, "#059669", "#d97706", "#7c3aed"), strict=True)
     for (measure, label), color in reversed(list(colors)):
         shares = [measures.get(measure, {}).get(name) for name in ordered]
@@ -215,7 +216,7 @@ def importance_figure(measures: Mapping[str, Mapping[str, Importance]]) -> Figur
 def effect_figure(effect: Effect, metric: str) -> Figure:
     """Partial dependence with the trees' 10-90 % band over single settings; grey where no trial lies near."""
     name, values = effect.name, effect.values
-    figure = _figure(name, metric, height=280)
+    figure = blank(name, metric, height=280)
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values) and len(values) > 10
     colors = [ACCENT if count else SOFT for count in effect.support]
     hover = [f"{count} trials near" for count in effect.support]
@@ -268,7 +269,7 @@ def effect_figure(effect: Effect, metric: str) -> Figure:
 def surface_figure(surface: Surface, metric: str) -> Figure:
     """Partial dependence on a pair as contours, greyed where no trial lies near."""
     (x_name, y_name), (x_log, y_log) = surface.names, surface.log
-    figure = _figure(x_name, y_name, height=420)
+    figure = blank(x_name, y_name, height=420)
     axes = [
         [str(v) for v in values] if len(values) <= 10 or isinstance(values[0], (str, bool)) else values
         for values in (surface.x, surface.y)
@@ -309,7 +310,7 @@ def surface_figure(surface: Surface, metric: str) -> Figure:
 
 def curves_figure(rows: Sequence[TrialRow], metric: str, best: Sequence[int]) -> Figure:
     """Score after every epoch; the best trials in colour, so that it shows how early they could be told."""
-    figure = _figure("epoch", metric)
+    figure = blank("epoch", metric)
     for row in rows:
         if row.curve and row.number not in best:
             figure.add_scatter(
@@ -333,7 +334,7 @@ def curves_figure(rows: Sequence[TrialRow], metric: str, best: Sequence[int]) ->
 
 def schedules_figure(schedules: Mapping[str, Schedule], epochs: int) -> Figure:
     """Learning rate over a training, for each named schedule."""
-    figure = _figure("epoch", "learning rate")
+    figure = blank("epoch", "learning rate")
     total = max(200, epochs)
     for number, (name, schedule) in enumerate(schedules.items()):
         lr = schedule.curves(None, total).lr
@@ -345,7 +346,7 @@ def schedules_figure(schedules: Mapping[str, Schedule], epochs: int) -> Figure:
 
 def controls_figure(rows: Sequence[Control], handed: float, metric: str) -> Figure:
     """Test score of every way to spend a budget, each seed's spread, and what is handed out as a line."""
-    figure = _figure(f"test {metric}", "", height=100 + 44 * len(rows))
+    figure = blank(f"test {metric}", "", height=100 + 44 * len(rows))
     names = [row.name for row in rows][::-1]
     tests = [row.test[metric] for row in rows][::-1]
     figure.add_scatter(

@@ -16,6 +16,7 @@ from lab.spec.space import Value
 from lab.spec.study import StudySpec
 from lab.stages import STAGES, TRAINS, confirm, ensemble, explain
 from lab.stages.explain import Explained, Withheld
+from lab.study.plots import Plots
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,6 +142,11 @@ class Result:
     def _repr_html_(self) -> str:
         """As a notebook shows it."""
         return summary_html(self.summary)
+
+    @property
+    def plot(self) -> Plots:
+        """Its plots: `history()`, `parallel()`, `slice()`, `range_test()`, `importances()`, `controls()`."""
+        return Plots(self._spec, self._record)
 
     @property
     def trials(self) -> pd.DataFrame:
