@@ -54,7 +54,7 @@ def make_room(what: str, shape: tuple[int, ...], folder: Path | None, advice: st
             f"{what}: needs {shown(needed)} once it is read, and there are {shown(memory)} of memory and {shown(free)} "
             f"of disk at {at}" + (f"; {advice}" if advice else "")
         )
-    with new_file(folder) as file:
+    with new_file(folder, named=folder is not None) as file:
         _reserve(file, needed)
         return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
 
@@ -74,11 +74,17 @@ def file_of(values: NDArray[Any]) -> Path | None:
     return None if name is None else Path(name)
 
 
-def new_file(folder: Path | None) -> IO[bytes]:
-    """A file to be mapped, for its caller to close: in a folder, or without a name."""
-    if folder is None:
-        return tempfile.TemporaryFile()
-    return tempfile.NamedTemporaryFile(dir=folder, suffix=UNFINISHED, delete=False)
+def new_file(folder: Path | None, named: bool) -> IO[bytes]:
+    """A file to be mapped, for its caller to close; one without a name is gone when nobody maps it any more.
+
+    Args:
+        folder: on whose disk it lies; None: that of temporary files, which may be memory itself.
+    """
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    if named:
+        return tempfile.NamedTemporaryFile(dir=folder, suffix=UNFINISHED, delete=False)
+    return tempfile.TemporaryFile(dir=folder)
 
 
 def _reserve(file: IO[bytes], size: int) -> None:

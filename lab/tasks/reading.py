@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -43,22 +44,26 @@ def reads(data: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         given = data(self, split)
         if not _is_set(given):
             return given
-        kept[key] = as_tensors(given, f"{type(self).__name__}.data({split!r})")
+        kept[key] = as_tensors(given, f"{type(self).__name__}.data({split!r})", self.cache)
         return kept[key]
 
     return read
 
 
-def as_tensors(given: Any, where: str) -> Read:
+def as_tensors(given: Any, where: str, folder: Path | None = None) -> Read:
     """Inputs [n, ...] and targets [n, ...] of a `Dataset`, an `IterableDataset` that ends, a `DataLoader`, or a data
     set of Hugging Face in PyTorch's format with two columns. Examples come in the order of their data set, also from a
     loader that shuffles: every process must see the same, and training shuffles by itself.
+
+    Args:
+        where: what gives it, for messages.
+        folder: on whose disk they lie where they would take much of the memory.
 
     Raises:
         TaskError: it gives nothing, no pairs, or examples of several shapes or types.
     """
     loader: Iterable[Any] = _ordered(given) if isinstance(given, DataLoader) else _batches(given)
-    inputs, targets = RowsRead(), RowsRead()
+    inputs, targets = RowsRead(folder), RowsRead(folder)
     try:
         for batch in loader:
             for rows, values in zip((inputs, targets), _pair(batch, where), strict=True):

@@ -5,6 +5,7 @@ Shapes: n rows, b rows of a batch.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -27,6 +28,9 @@ def content_of(tensor: Tensor) -> memoryview:
 class RowsRead:
     """Rows that come in batches [b, ...] and of which nobody has said how many they are.
 
+    Args:
+        folder: on whose disk they lie where they are many; None: that of temporary files.
+
     >>> rows = RowsRead()
     >>> rows.add(torch.arange(4).view(2, 2))
     >>> rows.add(torch.arange(2).view(1, 2))
@@ -34,10 +38,11 @@ class RowsRead:
     [[0, 1], [2, 3], [0, 1]]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self._batches: list[Tensor] = []
         self._bytes = 0
         self._file: IO[bytes] | None = None
+        self._folder = folder
         self._most = most_in_memory()
         self._kind: tuple[tuple[int, ...], torch.dtype] | None = None
         self.count = 0
@@ -57,7 +62,7 @@ class RowsRead:
         self._bytes += batch.numel() * batch.element_size()
         self._batches.append(batch)
         if self._file is None and self._bytes > self._most:
-            self._file = new_file(None)
+            self._file = new_file(self._folder, named=False)
         if self._file is not None:
             for waiting in self._batches:
                 self._file.write(content_of(waiting))

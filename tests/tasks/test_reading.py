@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from lab.errors import TaskError
+from lab.tasks import mapped, rows_read
 from lab.tasks.checks import check_data, check_task
 from lab.tasks.task import Task
 
@@ -116,3 +118,18 @@ def test_what_was_read_does_not_travel_with_the_task():
 def test_what_cannot_be_read_is_said_in_a_line(given: Any, message: str):
     with pytest.raises(TaskError, match=message):
         check_data(Given(given), "train")
+
+
+def test_what_is_large_lies_on_the_disk_of_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """And leaves nothing there."""
+    asked: list[Any] = []
+    monkeypatch.setattr(mapped, "room_bytes", lambda: 100)
+    real = rows_read.new_file
+    monkeypatch.setattr(rows_read, "new_file", lambda folder, named: asked.append(folder) or real(folder, named))
+    task = Given(_Mapped())
+    task.cache = tmp_path / "data"
+    x, y = task.data("train")
+    assert torch.equal(x, X)
+    assert torch.equal(y, Y)
+    assert asked == [tmp_path / "data"] * 2
+    assert not [*(tmp_path / "data").iterdir()]
