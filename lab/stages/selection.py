@@ -37,6 +37,7 @@ from lab.stages.examples import telling_examples
 from lab.stages.final import CYCLICAL, LONG, MODELS, MORE, NO_HERO, SHORTER, Run
 from lab.stages.predictor import member_outputs
 from lab.stages.statistics import mean_interval
+from lab.tasks.balance_options import BALANCE
 from lab.tasks.beside import Beside
 from lab.tasks.checks import check_data
 from lab.tasks.folds import folds_of, parts_of
@@ -157,7 +158,7 @@ def conclude(
     """
     pool = [t for t in trained if t.run.role in MODELS]
     judge = _Judge(task, valid_y, test_y, beside)
-    groups, selection = judge.choose(_alike(pool), joining)
+    groups, selection = judge.choose(_alike(pool), () if _evened(task, pool) else joining)
     weights = [weight / len(group) for group, weight in zip(groups, selection.weights, strict=True) for _ in group]
     ordered = [member for group in groups for member in group]
     chosen = [(member, weight) for member, weight in zip(ordered, weights, strict=True) if weight > 0]
@@ -198,6 +199,13 @@ def _predict(
             on_valid, on_test = (member_outputs(task, path, run.params, x) for x in (valid[fold][0], test[0]))
             trained.append(Trained(run, name, on_valid, on_test, fold))
     return trained
+
+
+def _evened(task: Task, pool: Sequence[Trained]) -> bool:
+    """Whether nets were trained as if rare classes were commoner than they are: what could join them was not, so that
+    the mean of both would be neither."""
+    option = task.options.get(BALANCE) or 0
+    return any(member.run.params.get(BALANCE, option) for member in pool)
 
 
 def _alike(pool: list[Trained]) -> list[list[Trained]]:

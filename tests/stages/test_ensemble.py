@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -108,3 +109,16 @@ def test_each_row_is_judged_by_those_who_were_trained_without_its_fold() -> None
     assert judge.choose([models, better])[1].counts[1] > 0
     shorter = [_of_fold(f, SHORTER, f, _sure(of_fold[f], 9.0, generator), _sure(y, 9.0, generator)) for f in range(2)]
     assert judge.of_better_length([models, shorter]) == [shorter], "judged by the folds that both have"
+
+
+@pytest.mark.parametrize(("params", "joins"), [({}, True), ({"balance": 0.0}, True), ({"balance": 0.5}, False)])
+def test_what_was_not_weighted_does_not_join_nets_that_were(params: dict[str, Any], joins: bool) -> None:
+    """However much better its likelihood is: nets that name rare classes more often have been asked for."""
+    task, generator = Digits(), torch.Generator().manual_seed(0)
+    y = task.data("valid")[1]
+    long = [_trained(LONG, seed, _sure(y, 2.0, generator)) for seed in range(3)]
+    long = [replace(t, run=replace(t.run, params=params)) for t in long]
+    better = _sure(y, 9.0, generator).softmax(1)
+    tree = selection.Joining("a tree", b"", better, better)
+    ensembled = selection.conclude(task, [t.run for t in long], long, {None: y}, y, Beside(), [[tree]])
+    assert any(member.name == "a tree" for member in ensembled.chosen.members) == joins
