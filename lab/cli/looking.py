@@ -55,6 +55,35 @@ def show(
     say(json.dumps(to_json(summary), indent=1) if as_json else "\n".join(summary_lines(summary)))
 
 
+def ask(
+    folder: Folder,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter; else the confirmed one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    trust: Trust = False,
+) -> None:
+    """What the forest expects of a setting, how sure that is, and the trials nearest to it."""
+    from lab.record.artefact import to_json
+    from lab.record.spec_file import parse_override
+    from lab.report.number import number
+    from lab.stages.what_if import LEVEL
+    from lab.study.study import Study
+
+    answer = Study.open(folder, trust=trust).result.response.predict(dict(map(parse_override, set_ or [])))
+    if as_json:
+        say(json.dumps(to_json(answer), indent=1))
+        return
+    settings = ", ".join(f"{name} {number(value)}" for name, value in answer.params.items())
+    say(f"setting   {settings}")
+    say(f"expected  {answer.what} {number(answer.mean)} ({number(answer.low)} to {number(answer.high)}, {LEVEL:.0%})")
+    if answer.doubt:
+        say(f"warning   do not believe it: {answer.doubt}")
+    for trial in answer.near:
+        of_trial = ", ".join(f"{name} {number(trial.params.get(name))}" for name in answer.params)
+        say(f"near      trial {trial.number}: {number(trial.score)} at {of_trial}")
+
+
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="Study folders.", show_default=False)],
     trust: Trust = False,
@@ -189,6 +218,7 @@ def export(
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "status": status,
     "show": show,
+    "ask": ask,
     "compare": compare,
     "dashboard": dashboard,
     "report": report,

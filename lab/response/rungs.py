@@ -85,5 +85,9 @@ class AtFull:
         """Mean and standard deviation over the trees, each [n]."""
         return self._forest.predict(self._full(features))
 
+    def intervals(self, features: Floats, level: float) -> tuple[Floats, Floats]:
+        """As `Forest.intervals`."""
+        return self._forest.intervals(self._full(features), level)
+
     def _full(self, features: Floats) -> Floats:
         return of_full_run(features) if self._told_apart else features

@@ -38,8 +38,21 @@ _BELIEVE_FROM = 0.2
 """R2 on unseen trials below which importances are withheld: they would describe the forest's errors."""
 
 
-def explain(spec: StudySpec, record: Record) -> Explained | Withheld:
-    """Fit the forest to the explore stage's trials."""
+@dataclass(frozen=True)
+class Fitted:
+    """The explaining forest with the trials that it was fitted to."""
+
+    space: Space
+    encoding: Encoding
+    trials: list[TrialRow]
+    units: Floats
+    """The trials' settings in the unit cube, [trials, d]."""
+    features: Floats
+    fit: Fit
+
+
+def fitted(spec: StudySpec, record: Record) -> Fitted | Withheld:
+    """The forest, fitted to the explore stage's trials."""
     space = space_of(spec, record)
     metric, direction = objective_of(spec)
     searched = {name: dist for name, dist in distributions(space).items() if not dist.single()}
@@ -56,6 +69,17 @@ def explain(spec: StudySpec, record: Record) -> Explained | Withheld:
         losses = _log_losses(trials)
         by_loss = None if losses is None else _fit("log(valid_loss)", _plain(losses), "minimize", features, spec.seed)
         fit = by_loss if by_loss is not None and by_loss.believed else fit
+    return Fitted(space, encoding, trials, units, features, fit)
+
+
+def explain(spec: StudySpec, record: Record) -> Explained | Withheld:
+    """What the forest says of the explore stage's trials."""
+    of_search = fitted(spec, record)
+    if isinstance(of_search, Withheld):
+        return of_search
+    space, encoding, trials, fit = of_search.space, of_search.encoding, of_search.trials, of_search.fit
+    units, features = of_search.units, of_search.features
+    metric, direction = objective_of(spec)
     history = np.nan_to_num(units, nan=-1)
     effects = tuple(partial_dependence(fit.forest, encoding, name, history, seed=spec.seed) for name in encoding.names)
     spread = fit.forest.predict(features).std
@@ -68,7 +92,7 @@ def explain(spec: StudySpec, record: Record) -> Explained | Withheld:
         instead_of=None if fit.what == metric else metric,
         out_of_bag_r2=fit.r2,
         believe_from=_BELIEVE_FROM,
-        withheld=None if fit.believed else _why_withheld(fit.r2),
+        withheld=fit.doubt,
         coverage=fit.coverage,
         tree_std=TreeStd(float(np.median(spread)), float(spread.max())),
         effects=effects,
@@ -117,7 +141,7 @@ def _gain(spec: StudySpec, record: Record, space: Space, direction: str, trials:
 
 
 @dataclass(frozen=True)
-class _Fit:
+class Fit:
     """A forest, what it explains, and how well."""
 
     what: str
@@ -132,8 +156,17 @@ class _Fit:
     def believed(self) -> bool:
         return self.r2 is not None and self.r2 >= _BELIEVE_FROM
 
+    @property
+    def doubt(self) -> str | None:
+        """Why it is not believed."""
+        if self.believed:
+            return None
+        if self.r2 is None:
+            return "all trials score the same"
+        return f"out-of-bag R2 {self.r2:.2f} is below {_BELIEVE_FROM}: the forest cannot tell good trials from bad ones"
 
-def _fit(what: str, rows: Rows, direction: Direction, features: Floats, seed: int) -> _Fit:
+
+def _fit(what: str, rows: Rows, direction: Direction, features: Floats, seed: int) -> Fit:
     rows = replace(rows, target=_without_far_out(rows.target, direction))
     encoded = rows.features(features)
     forest = Forest(seed).fit(encoded, rows.target)
@@ -141,7 +174,7 @@ def _fit(what: str, rows: Rows, direction: Direction, features: Floats, seed: in
     # Out of bag while a trial is one row; rows of one trial would give each other away.
     r2 = quality.r2 if rows.fidelity is not None else forest.out_of_bag_r2()
     sign = -1.0 if direction == "maximize" else 1.0
-    return _Fit(what, direction, AtFull(forest, rows), sign * rows.target[rows.last], r2, quality.coverage)
+    return Fit(what, direction, AtFull(forest, rows), sign * rows.target[rows.last], r2, quality.coverage)
 
 
 def _without_far_out(target: Floats, direction: str) -> Floats:
@@ -155,12 +188,6 @@ def _without_far_out(target: Floats, direction: str) -> Floats:
     better, worse = np.quantile(cost, [0.25, 0.75])
     near = np.minimum(cost, max(worse + 3 * (worse - better), float(np.quantile(cost, 0.95))))
     return np.asarray(sign * near) if np.ptp(near) > 0 else target
-
-
-def _why_withheld(r2: float | None) -> str:
-    if r2 is None:
-        return "all trials score the same"
-    return f"out-of-bag R2 {r2:.2f} is below {_BELIEVE_FROM}: the forest cannot tell good trials from bad ones"
 
 
 def _teaches(row: TrialRow) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import RecordError, StudyError, nearest
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from lab.stages.predictor import Ensemble
+    from lab.stages.what_if import Expected
 
 
 def trials_frame(spec: StudySpec, record: Record, stages: Sequence[str]) -> pd.DataFrame:
@@ -83,8 +84,8 @@ class Effect:
 class Response:
     """The forest's view of the explore stage."""
 
-    def __init__(self, artefact: Explained | Withheld) -> None:
-        self._artefact = artefact
+    def __init__(self, spec: StudySpec, record: Record, artefact: Explained | Withheld) -> None:
+        self._spec, self._record, self._artefact = spec, record, artefact
 
     @property
     def data(self) -> dict[str, Any]:
@@ -95,6 +96,18 @@ class Response:
     def importances(self) -> dict[str, float] | None:
         """Total-effect share of each hyperparameter; None where the forest is not to be believed."""
         return self._artefact.importances if isinstance(self._artefact, Explained) else None
+
+    def predict(self, changes: Mapping[str, Any] | None = None) -> Expected:
+        """What the forest expects of the confirmed setup with these settings changed, with an interval and the nearest
+        trials.
+
+        Raises:
+            SpecError: a hyperparameter that was not searched, or a value outside of its range.
+            StudyError: there are too few trials.
+        """
+        from lab.stages.what_if import expected
+
+        return expected(self._spec, self._record, changes or {})
 
     def effects(self, name: str) -> Effect:
         """The effect of one hyperparameter.
@@ -165,7 +178,7 @@ class Result:
     @property
     def response(self) -> Response:
         """The forest's view; `RecordError` when stage `explain` has not run."""
-        return Response(explain.STAGE.need(self._record))
+        return Response(self._spec, self._record, explain.STAGE.need(self._record))
 
     @property
     def ensemble(self) -> Ensemble:
