@@ -272,7 +272,8 @@ def _budget_page(table: pd.DataFrame) -> list[str]:
         "| task | budget, % | method | units | metric | test | loss |",
         "|---|---|---|---|---|---|---|",
     ]
-    for (task, budget, row), mine in table.groupby(["task", "budget", "row"], sort=False):
+    ordered = table.sort_values(["task", "budget"], kind="stable")
+    for (task, budget, row), mine in ordered.groupby(["task", "budget", "row"], sort=False):
         name = "lab" if row == DELIVERED else row
         test, loss = (_with_spread(mine[column]) for column in ("test", "loss"))
         lines.append(
