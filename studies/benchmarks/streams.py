@@ -1,6 +1,6 @@
 """Images decoded once for all trials of a lane, beside loaders that decode them for each trial and epoch; and memory.
 
-    python studies/benchmarks/streams.py [--images 2000] [--pixels 256] [--size 64] [--epochs 3] [--width 8] [--runs 3]
+    python studies/benchmarks/streams.py [--images 2000] [--pixels 256] [--size 32] [--epochs 3] [--width 8] [--runs 3]
         --out reports/streams
 
 JPEGs of `--pixels` are written to class folders. `lab` is one lane of `--width` trials of the task `images`, its time
@@ -32,13 +32,13 @@ BATCH, CLASSES = 32, 4
 
 
 def write_images(folder: Path, images: int, pixels: int) -> None:
-    """JPEGs of smooth noise, which compress as photos do, a tint for each class."""
+    """JPEGs of smoothed noise, about as many bytes as a photo of that size has, a tint for each class."""
     from PIL import Image
 
     random = np.random.default_rng(0)
     for i in range(images):
         label = i % CLASSES
-        coarse = random.integers(0, 200, (pixels // 8, pixels // 8, 3)).astype(np.uint8)
+        coarse = random.integers(0, 200, (pixels // 2, pixels // 2, 3)).astype(np.uint8)
         coarse[..., label % 3] += 20 + 15 * (label // 3)
         path = folder / f"class{label}" / f"{i:06}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--pixels", type=int, default=256)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--runs", type=int, default=3)
