@@ -113,8 +113,13 @@ def read_only_url(store: Store) -> tuple[str, dict[str, Any]]:
     return url(store), {}
 
 
+_WRITTEN_LAST = ("version_info", "alembic_version")
+"""The tables in which Optuna notes, once it has made all others, of which version they are."""
+
+
 def holds_trials(store: Store) -> bool:
-    """Whether a database has tables of trials; it is only read.
+    """Whether a database has tables of trials, and all of them: who only looks may come while they are made, and Optuna
+    would go on making them. It is only read.
 
     Raises:
         RecordError: it cannot be opened.
@@ -124,7 +129,12 @@ def holds_trials(store: Store) -> bool:
         return False
     try:
         engine = sqlalchemy.create_engine(address, poolclass=NullPool, hide_parameters=True, **options)
-        return bool(sqlalchemy.inspect(engine).has_table("studies"))
+        with engine.connect() as connection:
+            there = sqlalchemy.inspect(connection)
+            if not all(there.has_table(name) for name in ("studies", *_WRITTEN_LAST)):
+                return False
+            written = (sqlalchemy.select(text("1")).select_from(sqlalchemy.table(name)) for name in _WRITTEN_LAST)
+            return all(connection.execute(query).first() is not None for query in written)
     except Exception as error:  # as above
         raise cannot_open(store, error) from error
 

@@ -115,8 +115,8 @@ def test_a_study_ranks_by_the_loss_and_is_scored_by_the_metric(asked: StudySpec,
     ensembled = ensemble.STAGE.need(study.record)
     assert (ensembled.metric, ensembled.direction) == ("accuracy", "maximize")
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "score: validation valid_loss, minimized" in page
-    assert "test accuracy of what is handed out" in page
+    assert "ranked by validation valid_loss, minimized" in page
+    assert "test accuracy <b>" in page
     assert read_json(tmp_path / "run" / "response.json")
 
 

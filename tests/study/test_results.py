@@ -10,6 +10,7 @@ import pytest
 
 from lab.errors import SpecError, StudyError
 from lab.record import journal
+from lab.record.folder import Record
 from lab.record.journal import read
 from lab.report.page import write_report
 from lab.response.findings import Effect
@@ -20,6 +21,7 @@ from lab.study.results import Response, trials_frame, write_trials
 from lab.study.status import describe_status, status_of
 from lab.study.study import Study
 from lab.tasks.digits import Digits
+from tests.small import small_spec
 
 TASK = """
 from collections.abc import Iterator
@@ -111,7 +113,7 @@ def test_why_trials_failed_is_told_in_status_report_and_export(tmp_path: Path) -
     assert reason in write_report(study.spec, study.record).read_text()
 
 
-def test_effects_that_there_are_none_of_say_why() -> None:
+def test_effects_that_there_are_none_of_say_why(tmp_path: Path) -> None:
     explained = Explained(
         trials=9,
         explains="score",
@@ -122,11 +124,12 @@ def test_effects_that_there_are_none_of_say_why() -> None:
         effects=(Effect("max_lr", (0.1,), (0.5,), (0.4,), (0.6,)),),
         importances=None,
     )
+    spec, record = small_spec(), Record(tmp_path)
     with pytest.raises(StudyError, match="effects are withheld: 3 trials are too few"):
-        Response(Withheld("3 trials are too few", 3)).effects("max_lr")
+        Response(spec, record, Withheld("3 trials are too few", 3)).effects("max_lr")
     with pytest.raises(KeyError, match=r"no effect of 'max_l' \(did you mean 'max_lr'\?\)"):
-        Response(explained).effects("max_l")
-    assert Response(explained).effects("max_lr").data["mean"] == [0.5]
+        Response(spec, record, explained).effects("max_l")
+    assert Response(spec, record, explained).effects("max_lr").data["mean"] == [0.5]
 
 
 @pytest.mark.parametrize("given", [Digits, type("Mine", (Digits,), {})])
