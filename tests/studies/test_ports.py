@@ -23,6 +23,7 @@ PORTS = {
 """The task, the shape of inputs, its metric, and what it reaches in a few epochs."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("port", PORTS)
 def test_a_ported_script_is_short_trains_and_predicts(port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     name, shape, metric, reached = PORTS[port]
