@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.errors import SpecError, install_extra
+from lab.errors import SpecError, first_line, install_extra
 from lab.record.folder import write_bytes
 
 if TYPE_CHECKING:
@@ -31,6 +31,6 @@ def write_figure(figure: Figure, path: Path) -> None:
     try:
         image = figure.to_image("png", width=900, height=480, scale=2)
     except (ImportError, ValueError, RuntimeError) as error:  # plotly and kaleido raise all three
-        reason = str(error).strip().splitlines()[0]
-        raise SpecError(str(path), f"PNG needs kaleido and Chromium ({install_extra('png')}): {reason}") from error
+        needs = f"PNG needs kaleido and Chromium ({install_extra('png')})"
+        raise SpecError(str(path), f"{needs}: {first_line(error)}") from error
     write_bytes(path, image)

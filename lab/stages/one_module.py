@@ -11,7 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from lab.tasks.task import Task
-from lab.training.ensemble import with_temperature
+from lab.training.ensemble import weighted, with_temperature
+
+
+def narrowed(x: Tensor) -> Tensor:
+    """Inputs as a model of float32 takes them: what comes from numpy is wider than it was meant to be."""
+    return x.to(torch.float32) if x.dtype == torch.float64 else x
+
+
+def inputs_for(net: nn.Module, x: Tensor) -> Tensor:
+    """Inputs in the type that a net takes: a net of float64 takes them as they are."""
+    return x if any(parameter.dtype == torch.float64 for parameter in net.parameters()) else narrowed(x)
+
+
+def predicted(task: Task, output: Tensor) -> Tensor:
+    """What a net's output predicts: probabilities in float64, or plain values."""
+    # A temperature divides their logarithms, so unlikely classes must not all have become nothing.
+    return task.predict(output if task.kind == "regression" else output.double())
 
 
 class OneModule(nn.Module):
@@ -21,7 +37,7 @@ class OneModule(nn.Module):
     Args:
         task: whose `model_input` and `predict` become part of it.
         nets: as `Task.model` builds them, trained.
-        weights: of the nets, of any sum.
+        weights: of the nets, together 1.
         temperatures: of each net's own predictions.
         temperature: of their mean.
     """
@@ -37,19 +53,15 @@ class OneModule(nn.Module):
         super().__init__()
         self.nets = nn.ModuleList(nets)
         self._task = task
-        self._weights = [weight / sum(weights) for weight in weights]
-        self._temperatures, self._temperature = list(temperatures), temperature
+        self._weights, self._temperatures, self._temperature = list(weights), list(temperatures), temperature
 
     def forward(self, x: Tensor) -> Tensor:
         task = self._task
-        inputs = task.model_input(x)
-        mean: Tensor | None = None
-        for net, weight, temperature in zip(self.nets, self._weights, self._temperatures, strict=True):
-            output = net(inputs)
-            # In float64, as in `lab.stages.predictor`: unlikely classes must not all become nothing.
-            prediction = task.predict(output if task.kind == "regression" else output.double())
-            part = weight * with_temperature(prediction, temperature, task.kind)
-            mean = part if mean is None else mean + part
-        assert mean is not None  # there is a net at least
+        inputs = task.model_input(inputs_for(self.nets, x))
+        predictions = [
+            with_temperature(predicted(task, net(inputs)), temperature, task.kind)
+            for net, temperature in zip(self.nets, self._temperatures, strict=True)
+        ]
+        mean = weighted(torch.stack(predictions), self._weights)
         calibrated = with_temperature(mean, self._temperature, task.kind)
-        return calibrated.to(torch.float32) if task.kind != "regression" else calibrated
+        return calibrated.float() if task.kind != "regression" else calibrated

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lab.errors import RecordError, StudyError, TaskError
+from lab.errors import RecordError, StudyError, TaskError, first_line
 from lab.record.estimators import load_estimator
 from lab.record.folder import Record
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import ensemble, refit
 from lab.stages.ensemble import BASELINE, Member
-from lab.stages.one_module import OneModule
+from lab.stages.one_module import OneModule, inputs_for, narrowed, predicted
 from lab.stages.stage import Skipped
 from lab.tasks.baselines import prediction_of
 from lab.tasks.beside import Beside
@@ -41,9 +42,14 @@ def member_outputs(task: Task, weights: Path, params: Params, x: Tensor) -> Tens
         weights: its file.
         params: the hyperparameters that its model is built from.
     """
-    model = build_model(task, params, 0, task.model_input(_narrow(x[:1])))
-    load_weights(model, weights)
-    return model_outputs(task, model, x)
+    return model_outputs(task, _net(task, weights, params, x), x)
+
+
+def _net(task: Task, weights: Path, params: Params, x: Tensor) -> nn.Module:
+    """A snapshot's net with its weights; `x` are any inputs [n, ...]."""
+    net = build_model(task, params, 0, task.model_input(narrowed(x[:1])))
+    load_weights(net, weights)
+    return net
 
 
 @torch.no_grad()
@@ -51,8 +57,7 @@ def model_outputs(task: Task, model: nn.Module, x: Tensor) -> Tensor:
     """What a model predicts for inputs [n, ...], on the host; see `member_outputs`. It is computed on the GPU where
     there is one, unless its memory is short."""
     model.eval()
-    if all(p.dtype != torch.float64 for p in model.parameters()):
-        x = _narrow(x)
+    x = inputs_for(model, x)
     device = pick_device("auto")
     try:
         output = _computed(task, model, x, device)
@@ -60,9 +65,7 @@ def model_outputs(task: Task, model: nn.Module, x: Tensor) -> Tensor:
         if device.type == "cpu" or not out_of_memory(error):
             raise
         output = _computed(task, model, x, torch.device("cpu"))
-    # A temperature divides their logarithms, so unlikely classes must not all have become nothing.
-    wide = output if task.kind == "regression" else output.double()
-    return tried(f"{type(task).__name__}.predict", lambda: task.predict(wide))
+    return tried(f"{type(task).__name__}.predict", lambda: predicted(task, output))
 
 
 def _computed(task: Task, model: nn.Module, x: Tensor, device: torch.device) -> Tensor:
@@ -98,17 +101,11 @@ def _own_name(folder: Path, member: Member) -> str:
     return member.file
 
 
-def _narrow(x: Tensor) -> Tensor:
-    """Inputs as a model of float32 takes them: what comes from numpy is wider than it was meant to be."""
-    return x.to(torch.float32) if x.dtype == torch.float64 else x
-
-
 def _call(model: nn.Module, x: Tensor) -> Tensor:
     try:
         output = model(x)
     except Exception as error:  # a number of a word that training had not, say
-        message = (str(error) or type(error).__name__).splitlines()[0]
-        raise TaskError(f"the model does not take inputs of shape {tuple(x.shape)}: {message}") from error
+        raise TaskError(f"the model does not take inputs of shape {tuple(x.shape)}: {first_line(error)}") from error
     assert isinstance(output, Tensor)  # part of the task contract
     return output
 
@@ -177,26 +174,42 @@ class Ensemble:
         """Inputs and targets of the test split."""
         return tried(f"{type(self._task).__name__}.data('test')", lambda: self._task.data("test"))
 
-    def as_module(self, x: Tensor) -> tuple[OneModule, tuple[str, ...]]:
-        """The nets as one module, and the names of members that are none.
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The names of members that are no nets, and so of no module."""
+        return tuple(member.name for member in self._members if member.role == BASELINE)
 
-        Args:
-            x: any inputs [n, ...].
+    def _nets(self) -> list[Member]:
+        """The members that are nets, with weights that are 1 together.
+
+        Raises:
+            StudyError: there are none.
+        """
+        nets = [member for member in self._members if member.role != BASELINE]
+        if not nets:
+            raise StudyError(f"what this study hands out has no nets: {', '.join(self.left_out)}")
+        total = sum(member.weight for member in nets)
+        return [replace(member, weight=member.weight / total) for member in nets]
+
+    def as_module(self, x: Tensor) -> OneModule:
+        """The nets as one module; `x` are any inputs [n, ...].
 
         Raises:
             StudyError: there are no nets.
         """
-        members = [member for member in self._members if member.role != BASELINE]
-        left_out = tuple(member.name for member in self._members if member.role == BASELINE)
-        if not members:
-            raise StudyError(f"what this study hands out has no nets: {', '.join(left_out)}")
-        nets = []
-        for member in members:
-            net = build_model(self._task, member.params, 0, self._task.model_input(_narrow(x[:1])))
-            load_weights(net, self._folder / _own_name(self._folder, member))
-            nets.append(net.eval())
+        members = self._nets()
+        nets = [_net(self._task, self._folder / _own_name(self._folder, m), m.params, x) for m in members]
         weights, temperatures = [m.weight for m in members], [m.temperature for m in members]
-        return OneModule(self._task, nets, weights, temperatures, self._temperature).eval(), left_out
+        module = OneModule(self._task, nets, weights, temperatures, self._temperature)
+        return module.eval()
+
+    def predict_by_nets(self, x: Tensor) -> Tensor:
+        """What the nets alone predict for inputs [n, ...].
+
+        Raises:
+            StudyError: there are no nets.
+        """
+        return self._mean(self._nets(), x)
 
     def predict(self, x: Any) -> Tensor:
         """Predictions for inputs [n, ...], prepared as the task's `data` prepares them.
@@ -207,5 +220,8 @@ class Ensemble:
         inputs = torch.as_tensor(x)
         if not len(inputs):
             raise TaskError("there are no inputs to predict for")
-        prediction = mean_prediction(self._task, self._folder, self._members, inputs, self._temperature)
+        return self._mean(self._members, inputs)
+
+    def _mean(self, members: Sequence[Member], x: Tensor) -> Tensor:
+        prediction = mean_prediction(self._task, self._folder, members, x, self._temperature)
         return prediction.float() if self.kind != "regression" else prediction

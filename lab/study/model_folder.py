@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import SpecError, StudyError
+from lab.errors import SpecError, StudyError, first_line
 from lab.record.folder import json_form
 from lab.report.number import number
 from lab.report.summary import Summary
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 PROGRAM, WEIGHTS, CONFIG, CARD = "model.pt2", "model.safetensors", "config.json", "README.md"
-_BATCH = 256
 _TRACED, _CHECKED = 4, 64
 """Examples by which a model is traced, and by which it is checked once it is loaded again."""
 _CLOSE = 1e-4
+_LONGEST = 200
+"""Letters of what PyTorch says."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,11 @@ def export_model(ensemble: Ensemble, summary: Summary, folder: Path, x: Tensor, 
         SpecError: the folder is not empty.
         StudyError: the ensemble has no nets, or PyTorch cannot export them as they are.
     """
-    import torch
-
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError("--output", f"{folder} exists already and is not empty; choose another folder")
-    module, left_out = ensemble.as_module(x)
-    with torch.no_grad():
-        scores = {} if y is None else ensemble.scores(torch.cat([module(part) for part in torch.split(x, _BATCH)]), y)
-        x = x[:_CHECKED]
-        expected = module(x)
+    scores = {} if y is None else ensemble.scores(ensemble.predict_by_nets(x), y)
+    x = x[:_CHECKED]
+    module, expected = ensemble.as_module(x), ensemble.predict_by_nets(x)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         made = Path(temporary) / "model"
@@ -79,7 +76,7 @@ def export_model(ensemble: Ensemble, summary: Summary, folder: Path, x: Tensor, 
         difference = float((again.double() - expected.double()).abs().max())
         if again.shape != expected.shape or not difference < _CLOSE * max(float(expected.abs().max()), 1.0):
             raise StudyError(f"the exported model predicts something else: it differs by up to {difference:.3g}")
-        written = ModelFolder(folder, len(module.nets), left_out, len(x), difference, scores)
+        written = ModelFolder(folder, len(module.nets), ensemble.left_out, len(x), difference, scores)
         (made / CONFIG).write_text(json.dumps(_config(ensemble, x, written), indent=1) + "\n")
         (made / CARD).write_text(_card(ensemble, summary, x, written))
         if folder.exists():
@@ -100,8 +97,8 @@ def _save(module: nn.Module, x: Tensor, folder: Path) -> None:
             )
             torch.export.save(program, folder / PROGRAM)
     except Exception as error:  # it traces a user's code
-        said = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise StudyError(f"PyTorch cannot export this model ({said[:200]}); its weights lie in the study") from error
+        said = first_line(error)[:_LONGEST]
+        raise StudyError(f"PyTorch cannot export this model ({said}); its weights lie in the study") from error
     save_file({name: t.contiguous().clone() for name, t in module.state_dict().items()}, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)
 
@@ -115,8 +112,8 @@ def _loaded(path: Path, x: Tensor) -> Tensor:
         try:
             return torch.cat([model(part) for part in (x[:1], x[1:4], x[4:]) if len(part)])
         except Exception as error:
-            said = (str(error) or type(error).__name__).strip().splitlines()[0]
-            raise StudyError(f"the exported model takes batches of one size only ({said[:200]})") from error
+            said = first_line(error)[:_LONGEST]
+            raise StudyError(f"the exported model takes batches of one size only ({said})") from error
 
 
 def _config(ensemble: Ensemble, x: Tensor, written: ModelFolder) -> dict[str, Any]:

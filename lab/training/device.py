@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lab.errors import SpecError
+from lab.errors import SpecError, first_line
 from lab.training.memory import out_of_memory
 
 _OTHERS = "cpu or auto, also for a study that has begun"
@@ -60,4 +60,4 @@ def check_device() -> None:
         torch.cuda.synchronize()
     except RuntimeError as error:
         if not out_of_memory(error):
-            raise DeviceLost(str(error).strip().splitlines()[0]) from None
+            raise DeviceLost(first_line(error)) from None

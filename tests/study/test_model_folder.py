@@ -49,10 +49,10 @@ def test_it_predicts_the_same_where_there_is_no_lab(
     np.save(folder / "x.npy", x.numpy())
     subprocess.run([sys.executable, "-c", _ALONE], cwd=folder, check=True, capture_output=True)
     predicted = torch.from_numpy(np.load(folder / "predicted.npy"))
-    module, left_out = ensemble.as_module(x)
+    module = ensemble.as_module(x)
     with torch.no_grad():
         torch.testing.assert_close(predicted, module(x), rtol=1e-5, atol=1e-6)
-    if not left_out:
+    if not ensemble.left_out:
         torch.testing.assert_close(predicted, ensemble.predict(x), rtol=1e-5, atol=1e-6)
     config, card = json.loads((folder / CONFIG).read_text()), (folder / CARD).read_text()
     assert config["names"] == list(ensemble.class_names)
@@ -61,6 +61,16 @@ def test_it_predicts_the_same_where_there_is_no_lab(
     assert metric is not None
     assert f"- {metric} {model_folder.number(ensemble.scores(predicted, y)[metric])} on {len(y)} test" in card
     assert load_file(folder / WEIGHTS).keys() == module.state_dict().keys()
+
+
+def test_inputs_of_float64_are_taken_as_the_study_takes_them(small_study: Study, tmp_path: Path):
+    """As what comes from numpy is, though nets are of float32."""
+    ensemble = small_study.result.ensemble
+    x = ensemble.test_data()[0].double()
+    written = export_model(ensemble, small_study.result.summary, tmp_path / "model", x)
+    assert written.difference < 1e-5
+    model = torch.export.load(tmp_path / "model" / PROGRAM).module()
+    torch.testing.assert_close(model(x[:7]), ensemble.predict_by_nets(x[:7]), rtol=1e-5, atol=1e-6)
 
 
 def test_the_snippet_of_the_card_runs(small_study: Study, tmp_path: Path):
@@ -77,11 +87,11 @@ def test_weights_and_temperatures_are_those_of_the_members():
     task = Digits(model="mlp")
     nets = [task.model({"dropout": 0.0}).eval() for _ in range(2)]
     x = task.data("test")[0][:5]
-    one = OneModule(task, nets[:1], [3.0], [1.0], 1.0)
+    one = OneModule(task, nets[:1], [1.0], [1.0], 1.0)
     torch.testing.assert_close(one(x), nets[0](task.model_input(x)).softmax(dim=1))
     hot = OneModule(task, nets[:1], [1.0], [2.0], 1.0)
     torch.testing.assert_close(hot(x), (nets[0](task.model_input(x)) / 2).softmax(dim=1))
-    both = OneModule(task, nets, [3.0, 1.0], [1.0, 1.0], 1.0)
+    both = OneModule(task, nets, [0.75, 0.25], [1.0, 1.0], 1.0)
     parts = [net(task.model_input(x)).softmax(dim=1) for net in nets]
     torch.testing.assert_close(both(x), (3 * parts[0] + parts[1]) / 4)
 
@@ -102,9 +112,9 @@ def test_what_cannot_be_written_is_refused_in_a_line_and_leaves_nothing(
     (tmp_path / "there" / "mine").touch()
     with pytest.raises(SpecError, match=r"^--output: .*there exists already and is not empty; choose another folder$"):
         export_model(ensemble, summary, tmp_path / "there", x)
-    module, _ = ensemble.as_module(x)
+    module = ensemble.as_module(x)
     module.nets[0] = nn.Sequential(_Branching(), module.nets[0])
-    monkeypatch.setattr(type(ensemble), "as_module", lambda *_: (module, ()))
+    monkeypatch.setattr(type(ensemble), "as_module", lambda *_: module)
     with pytest.raises(
         StudyError, match=r"^PyTorch cannot export this model \(.*\); its weights lie in the study$"
     ) as e:
