@@ -14,18 +14,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from lab.errors import RecordError, plain
 from lab.record.folder import Record, write_bytes
 from lab.record.spec_file import dump_spec
-from lab.record.trials import TrialRow, failures, read_trials
+from lab.record.trials import TrialRow, failures, read_stages
 from lab.report.artefacts import Artefacts
 from lab.report.number import number
 from lab.report.search_gain import search_gain
-from lab.report.summary import data_name, summarize
+from lab.report.summary import summary_of
 from lab.schedules import Schedule
 from lab.spec.space import ends
 from lab.spec.study import StudySpec
+from lab.stages import TRAINS
 from lab.stages.bounds import Bounds
 from lab.stages.confirm import Confirmed
 from lab.stages.ensemble import ChosenEnsemble, Ensembled
 from lab.stages.explore import Explored
+from lab.stages.job import best_first
 from lab.stages.refit import Refitted
 from lab.tasks.beside import Beside
 
@@ -55,7 +57,8 @@ def render(spec: StudySpec, record: Record) -> str:
     artefacts = Artefacts.of(record)
     if artefacts.explore is None:
         raise RecordError(f"{record.folder}: stage 'explore' is not complete; there is nothing to report yet")
-    rows, summary = read_trials(record, "explore", spec.store), summarize(spec, record)
+    trials = read_stages(record, TRAINS, spec.store)
+    rows, summary = trials["explore"], summary_of(spec, record.folder, artefacts, trials)
     beside = Beside()
     environment = Environment(
         loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -70,10 +73,7 @@ def render(spec: StudySpec, record: Record) -> str:
         probe=spec.provenance.get("probe"),
         data=record.task(),
         extended=len(list(record.folder.glob("before-*-trials*"))),
-        asked_of=data_name(spec),
         summary=summary,
-        verdict=summary.verdict,
-        beaten_by=summary.handed.better if summary.handed else (),
         ink=plots.INK if get_plotlyjs else "",
         strayed=_strayed(spec, artefacts.bounds, artefacts.confirm),
         bounds=artefacts.bounds,
@@ -133,8 +133,7 @@ def _strayed(spec: StudySpec, tested: Bounds | None, confirmed: Confirmed | None
 
 
 def _best(rows: list[TrialRow], direction: str) -> list[TrialRow]:
-    scored = [row for row in rows if row.score is not None]
-    return sorted(scored, key=lambda row: row.score or 0.0, reverse=direction == "maximize")
+    return best_first([row for row in rows if row.score is not None], direction)
 
 
 def _figures(

@@ -9,6 +9,7 @@ import numpy as np
 
 from lab.range_test import Tried
 from lab.record.trials import TrialRow
+from lab.report.number import number
 from lab.response.findings import Effect, Importance, Surface
 from lab.schedules import Schedule
 from lab.stages.bounds import Bounds
@@ -39,6 +40,11 @@ def blank(x: str, y: str, **layout: Any) -> Figure:
     return figure
 
 
+def are_numbers(values: Sequence[Any]) -> bool:
+    """Whether values have a place on an axis of numbers; truth values do not."""
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
 def _band(figure: Figure, x: Sequence[Any], low: Sequence[float], high: Sequence[float], color: str) -> None:
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     figure.add_scatter(
@@ -58,11 +64,11 @@ def range_test_figure(bounds: Bounds) -> Figure:
     figure = blank("learning rate", "training loss (smoothed)")
     runs = bounds.runs
     tops = []
-    for number, decay in enumerate(sorted({run.weight_decay for run in runs})):
+    for index, decay in enumerate(sorted({run.weight_decay for run in runs})):
         mine = [run for run in runs if run.weight_decay == decay and run.smoothed]
         if not mine:
             continue
-        color = _PALETTE[number % len(_PALETTE)]
+        color = _PALETTE[index % len(_PALETTE)]
         length = min(len(run.smoothed) for run in mine)
         losses = np.array([run.smoothed[:length] for run in mine])
         lrs = mine[0].lrs[:length]
@@ -84,7 +90,7 @@ def range_test_figure(bounds: Bounds) -> Figure:
     marks = dict(sorted(medians.items(), key=lambda item: item[1]))
     figure.add_scatter(
         x=list(marks.values()),
-        y=[0.09 * top * (1 + number % 3) for number in range(len(marks))],  # a label's height apart
+        y=[0.09 * top * (1 + i % 3) for i in range(len(marks))],  # a label's height apart
         text=list(marks),
         mode="markers+text",
         textposition="top center",
@@ -130,7 +136,7 @@ def history_figure(rows: Sequence[TrialRow], metric: str, direction: str) -> Fig
     figure = blank("trial", metric)
     scored = [row for row in rows if row.score is not None]
     scores = [row.score for row in scored if row.score is not None]
-    text = ["<br>".join(f"{k} = {_value(v)}" for k, v in row.params.items()) for row in scored]
+    text = ["<br>".join(f"{k} = {number(v)}" for k, v in row.params.items()) for row in scored]
     figure.add_scatter(
         x=[row.number for row in scored],
         y=scores,
@@ -217,7 +223,7 @@ def effect_figure(effect: Effect, metric: str) -> Figure:
     """Partial dependence with the trees' 10-90 % band over single settings; grey where no trial lies near."""
     name, values = effect.name, effect.values
     figure = blank(name, metric, height=280)
-    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values) and len(values) > 10
+    numeric = are_numbers(values) and len(values) > 10
     colors = [ACCENT if count else SOFT for count in effect.support]
     hover = [f"{count} trials near" for count in effect.support]
     if numeric:
@@ -321,11 +327,11 @@ def curves_figure(rows: Sequence[TrialRow], metric: str, best: Sequence[int]) ->
                 hoverinfo="skip",
                 showlegend=False,
             )
-    for rank, number in enumerate(best):
-        row = next(r for r in rows if r.number == number)
+    for rank, trial in enumerate(best):
+        row = next(r for r in rows if r.number == trial)
         color = _PALETTE[rank % len(_PALETTE)]
         figure.add_scatter(
-            x=list(row.curve), y=list(row.curve.values()), name=f"trial {number}", line={"color": color, "width": 2}
+            x=list(row.curve), y=list(row.curve.values()), name=f"trial {trial}", line={"color": color, "width": 2}
         )
     finals = [list(row.curve.values())[-1] for row in rows if row.curve]
     _focus(figure, finals, "maximize" if np.median(finals or [0]) >= np.mean(finals or [0]) else "minimize")
@@ -336,10 +342,10 @@ def schedules_figure(schedules: Mapping[str, Schedule], epochs: int) -> Figure:
     """Learning rate over a training, for each named schedule."""
     figure = blank("epoch", "learning rate")
     total = max(200, epochs)
-    for number, (name, schedule) in enumerate(schedules.items()):
+    for index, (name, schedule) in enumerate(schedules.items()):
         lr = schedule.curves(None, total).lr
         x = np.linspace(0, epochs, total)
-        color = _PALETTE[number % len(_PALETTE)]
+        color = _PALETTE[index % len(_PALETTE)]
         figure.add_scatter(x=x.tolist(), y=lr.tolist(), name=name, line={"color": color, "width": 2})
     return figure
 
@@ -360,7 +366,3 @@ def controls_figure(rows: Sequence[Control], handed: float, metric: str) -> Figu
     )
     figure.add_vline(x=handed, line={"color": INK, "dash": "dot", "width": 1}, annotation_text="handed out")
     return figure
-
-
-def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

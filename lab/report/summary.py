@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.record.folder import Record
-from lab.record.trials import read_stages
+from lab.record.trials import TrialRow, read_stages
 from lab.report.artefacts import Artefacts
 from lab.report.number import number
 from lab.report.verdict import Verdict, deciding, good_values, verdict
@@ -114,9 +114,15 @@ def summarize(spec: StudySpec, record: Record) -> Summary:
     Raises:
         RecordError: an artefact is damaged.
     """
-    artefacts = Artefacts.of(record)
+    return summary_of(spec, record.folder, Artefacts.of(record), read_stages(record, TRAINS, spec.store))
+
+
+def summary_of(
+    spec: StudySpec, folder: Path, artefacts: Artefacts, trials: Mapping[str, Sequence[TrialRow]]
+) -> Summary:
+    """The summary of what has been read of a study's folder; `trials` are those of the stages that train, by stage."""
     explained = artefacts.explained
-    said = verdict(explained, record.folder) if explained else None
+    said = verdict(explained, folder) if explained else None
     ensembled = artefacts.ensemble
     return Summary(
         name=spec.name,
@@ -126,9 +132,9 @@ def summarize(spec: StudySpec, record: Record) -> Summary:
         setup=_setup(artefacts),
         handed=_handed(artefacts),
         verdict=said,
-        cost=_cost(spec, record),
+        cost=_cost(trials),
         missing=artefacts.missing,
-        commands=_commands(record.folder, artefacts, said),
+        commands=_commands(folder, artefacts, said),
     )
 
 
@@ -192,11 +198,10 @@ def _direction(artefacts: Artefacts) -> str:
     return said or (artefacts.explore.direction if artefacts.explore else "maximize")
 
 
-def _cost(spec: StudySpec, record: Record) -> Cost:
-    rows = read_stages(record, TRAINS, spec.store)
-    every = [row for of_stage in rows.values() for row in of_stage]
+def _cost(trials: Mapping[str, Sequence[TrialRow]]) -> Cost:
+    every = [row for of_stage in trials.values() for row in of_stage]
     # A refit is not validated, so that nothing tells how far it came; a range test trains a part of an epoch.
-    epochs = sum(max(row.curve, default=0) for row in every) + sum(row.trial.epochs for row in rows.get("refit", ()))
+    epochs = sum(max(row.curve, default=0) for row in every) + sum(row.trial.epochs for row in trials.get("refit", ()))
     return Cost(len(every), epochs)
 
 

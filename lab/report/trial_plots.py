@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from lab.record.trials import TrialRow
 from lab.report.number import number
-from lab.report.plots import ACCENT, SOFT, blank
+from lab.report.plots import ACCENT, SOFT, are_numbers, blank
 from lab.spec.space import Value
+from lab.stages.job import best_first
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -32,19 +33,15 @@ def parallel_figure(rows: Sequence[TrialRow], names: Sequence[str], metric: str,
     """
     from plotly.colors import sample_colorscale
 
-    best_first = sorted(
-        (row for row in rows if row.score is not None),
-        key=lambda row: row.score or 0.0,
-        reverse=direction == "maximize",
-    )[:_MOST_LINES]
-    everywhere = [name for name in names if all(name in row.params for row in best_first)]
-    axes = [_axis(name, [row.params[name] for row in best_first]) for name in everywhere]
-    axes.append(_axis(metric, [row.score or 0.0 for row in best_first]))
+    drawn = best_first([row for row in rows if row.score is not None], direction)[:_MOST_LINES]
+    everywhere = [name for name in names if all(name in row.params for row in drawn)]
+    axes = [_axis(name, [row.params[name] for row in drawn]) for name in everywhere]
+    axes.append(_axis(metric, [row.score or 0.0 for row in drawn]))
     figure = blank("", "", height=360)
     # By rank, since one bad trial would make all others of one colour; the best lie above the others.
-    colors = sample_colorscale(_SCALE, [1 - i / max(len(best_first) - 1, 1) for i in range(len(best_first))])
-    for index in reversed(range(len(best_first))):
-        row = best_first[index]
+    colors = sample_colorscale(_SCALE, [1 - i / max(len(drawn) - 1, 1) for i in range(len(drawn))])
+    for index in reversed(range(len(drawn))):
+        row = drawn[index]
         setting = "<br>".join(f"{name} = {number(row.params[name])}" for name in everywhere)
         figure.add_scatter(
             x=list(range(len(axes))),
@@ -79,7 +76,7 @@ def slice_figure(rows: Sequence[TrialRow], names: Sequence[str], metric: str) ->
         values = [row.params[name] for row in mine]
         line, column = index // columns + 1, index % columns + 1
         figure.add_scatter(
-            x=values if _are_numbers(values) else [str(value) for value in values],
+            x=values if are_numbers(values) else [str(value) for value in values],
             y=[row.score for row in mine],
             mode="markers",
             marker={"color": [row.number for row in mine], "colorscale": [[0.0, SOFT], [1.0, ACCENT]], "size": 7},
@@ -108,7 +105,7 @@ class _Axis:
 
 def _axis(name: str, values: Sequence[Value]) -> _Axis:
     """Linear, by decades, or a height for each choice."""
-    if not _are_numbers(values):
+    if not are_numbers(values):
         choices = list(dict.fromkeys(map(str, values)))
         last = max(len(choices) - 1, 1)
         height_of = {choice: i / last for i, choice in enumerate(choices)}
@@ -120,12 +117,8 @@ def _axis(name: str, values: Sequence[Value]) -> _Axis:
     return _Axis(name, tuple((v - low) / ((high - low) or 1.0) for v in measured), ends)
 
 
-def _are_numbers(values: Sequence[Value]) -> bool:
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-
-
 def _spans_decades(values: Sequence[Value]) -> bool:
-    if not values or not _are_numbers(values):
+    if not values or not are_numbers(values):
         return False
     low, high = min(map(float, values)), max(map(float, values))
     return low > 0 and math.log10(high / low) >= _DECADES

@@ -36,8 +36,7 @@ def verdict(explain: Explained, folder: Path) -> Verdict:
 def _matters(explain: Explained) -> str:
     if explain.withheld:
         return f"It cannot be said: {explain.withheld}."
-    shares, main = explain.measures["permutation"], deciding(explain)
-    order = sorted(shares, key=lambda name: -shares[name].share)
+    shares, order, main = explain.measures["permutation"], _by_share(explain), deciding(explain)
     sayings = [f"{name} ({_span(shares[name])}{_where(explain, name)})" for name in main]
     rest = [name for name in order if name not in main]
     text = f"{_listed(sayings)} {'decides' if len(sayings) == 1 else 'decide'} {explain.explains}"
@@ -54,9 +53,13 @@ def _matters(explain: Explained) -> str:
 
 def deciding(explain: Explained) -> list[str]:
     """The hyperparameters that matter, most first; one at least."""
-    shares = explain.measures["permutation"]
-    order = sorted(shares, key=lambda name: -shares[name].share)
+    shares, order = explain.measures["permutation"], _by_share(explain)
     return [name for name in order if shares[name].share >= _MATTERS] or order[:1]
+
+
+def _by_share(explain: Explained) -> list[str]:
+    shares = explain.measures["permutation"]
+    return sorted(shares, key=lambda name: -shares[name].share)
 
 
 def _among_the_best(shares: Mapping[str, Importance], main: list[str]) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 from lab.errors import SpecError, install_extra
 from lab.record.artefact import A, to_json
 from lab.record.folder import Record, read_json, write_json
-from lab.record.trials import read_trials
+from lab.record.trials import read_stages, read_trials
 from lab.report.artefacts import Artefacts
-from lab.report.summary import Summary, summarize
+from lab.report.summary import Summary, summary_of
 from lab.spec.space import Value
 from lab.spec.study import StudySpec
-from lab.stages import explore
+from lab.stages import TRAINS, explore
 from lab.stages.stage import Skipped, Stage
 
 _RUN = "wandb_run.json"
@@ -97,7 +97,9 @@ class WandbTracker:
     def finish(self, record: Record) -> None:
         """The answer as the run's summary, the report's page, and the files as artifacts; then the run ends."""
         artefacts = Artefacts.of(record)
-        for name, value in _answer(summarize(self._spec, record), artefacts).items():
+        trials = read_stages(record, TRAINS, self._spec.store)
+        summary = summary_of(self._spec, record.folder, artefacts, trials)
+        for name, value in _answer(summary, artefacts).items():
             self._run.summary[name] = value
         page = record.folder / Record.REPORT
         if page.exists():

@@ -18,6 +18,7 @@ from lab.spec.study import StudySpec
 from lab.stages import confirm
 from lab.stages.explain import Withheld
 from lab.stages.explanation import Fitted, fitted
+from lab.stages.job import best_first
 
 LEVEL = 0.8
 """The probability with which the score of a further trial lies within the interval."""
@@ -107,6 +108,4 @@ def _base(spec: StudySpec, record: Record, of_search: Fitted) -> Params:
     confirmed = confirm.STAGE.if_any(record)
     if confirmed is not None:
         return {name: v for name, v in confirmed.chosen.one_cycle.params.items() if name in of_search.space}
-    sign = -1.0 if objective_of(spec)[1] == "maximize" else 1.0  # the forest may explain something else than scores
-    scored = [row for row in of_search.trials if row.score is not None]
-    return dict(min(scored, key=lambda row: sign * (row.score or 0.0)).params)
+    return dict(best_first(of_search.trials, objective_of(spec)[1])[0].params)
