@@ -22,8 +22,10 @@ from lab.tasks.description import Description, some
 from lab.tasks.ratings.options import RatingsOptions
 from lab.tasks.scored import check_defined
 from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
+from lab.tasks.table.columns import Category
+from lab.tasks.table.encoding import Notes, to_codes
 from lab.tasks.table.frame import need_columns, read_frame
-from lab.tasks.table.levels import as_text, codes_among, levels_among
+from lab.tasks.table.levels import levels_among
 from lab.tasks.table.values import row_number
 
 _MOST_KEPT = 5_000_000
@@ -61,7 +63,11 @@ class Fitted:
 
     def codes(self, users: pd.Series[Any], items: pd.Series[Any]) -> NDArray[np.int64]:
         """Codes of pairs [n, 2]."""
-        return np.stack([_codes(self.users, users), _codes(self.items, items)], axis=1)
+        return np.stack([self.codes_of_users(users), _codes(self.items, items)], axis=1)
+
+    def codes_of_users(self, users: pd.Series[Any]) -> NDArray[np.int64]:
+        """Codes of users [n]."""
+        return _codes(self.users, users)
 
     def pairs(self) -> NDArray[np.int64]:
         """The training pairs' codes [n, 2]; none where they are not kept."""
@@ -73,6 +79,7 @@ class Rated:
 
     def __init__(self, options: RatingsOptions) -> None:
         self.options = options
+        self._ratings: dict[str, NDArray[np.float32]] = {}
         self.plan = SplitPlan.parse(options.split)
         if self.plan.kind == "stratified":
             raise SpecError("task.split.kind", "'stratified' needs classes; use random, time, grouped or declared")
@@ -101,20 +108,23 @@ class Rated:
     @cached_property
     def rows(self) -> Rows:
         """Row numbers of each split; test rows of a `test_path` count from 0 in it."""
-        by = None
-        if self.plan.by is not None:
-            need_columns(self.frame, [self.plan.by], "task.split.by")
-            by = self.frame[self.plan.by].to_numpy()
         apart = self._test is not None
-        rows_of = make_split(self.plan, len(self.frame), None, by, with_test=not apart)
+        rows_of = make_split(self.plan, len(self.frame), None, self._by, with_test=not apart)
         if self._test is not None:
             rows_of["test"] = np.arange(len(self._test))
         return rows_of
 
     @cached_property
     def folds(self) -> NDArray[np.int64] | None:
-        by = None if self.plan.by is None else self.frame[self.plan.by].to_numpy()
-        return make_folds(self.plan, self.rows, None, by)
+        return make_folds(self.plan, self.rows, None, self._by)
+
+    @cached_property
+    def _by(self) -> NDArray[Any] | None:
+        """The column by which rows are split, where one is."""
+        if self.plan.by is None:
+            return None
+        need_columns(self.frame, [self.plan.by], "task.split.by")
+        return self.frame[self.plan.by].to_numpy()
 
     def part(self, split: str) -> pd.DataFrame:
         """A split's rows."""
@@ -123,7 +133,9 @@ class Rated:
 
     def ratings(self, split: str) -> NDArray[np.float32]:
         """A split's ratings [n, 1]."""
-        return numbers(self.part(split)[self.options.rating], self.options.path)
+        if split not in self._ratings:  # they are asked for several times, and texts take long to be read
+            self._ratings[split] = numbers(self.part(split)[self.options.rating], self.options.path)
+        return self._ratings[split]
 
     @cached_property
     def fitted(self) -> Fitted:
@@ -210,16 +222,16 @@ def numbers(values: pd.Series[Any], path: str | Path) -> NDArray[np.float32]:
     return as_numbers.to_numpy(np.float32)[:, None]
 
 
-def unseen(fitted: Fitted, codes: NDArray[np.int64], names: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Notes on users and items that training has not.
+def unseen(what: str, codes: NDArray[np.int64], names: Sequence[str]) -> Iterator[str]:
+    """A note on the users or items [n] that training has not, where there are some.
 
     Args:
-        names: of users and of items, as the file writes them.
+        what: "users" or "items".
+        names: as the file writes them, [n].
     """
-    for column, what in enumerate(("users", "items")):
-        new = list(dict.fromkeys(np.array(names[column], dtype=object)[codes[:, column] == 0]))
-        if new:
-            yield f"{len(new)} {what} are not in training and are taken for the mean of all: {some(new, 5)}"
+    new = list(dict.fromkeys(np.array(names, dtype=object)[codes == 0]))
+    if new:
+        yield f"{len(new)} {what} are not in training and are taken for the mean of all: {some(new, 5)}"
 
 
 def unrated(fitted: Fitted, users: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -234,10 +246,9 @@ def describe(options: Mapping[str, Any]) -> Description:
     return Rated(RatingsOptions.parse(options)).describe()
 
 
-def _codes(levels: Sequence[str], values: pd.Series[Any]) -> NDArray[np.int64]:
-    texts = as_text(values)
-    code_of, _ = codes_among(levels, list(dict.fromkeys(texts)))
-    return np.array([code_of.get(text, 0) for text in texts], dtype=np.int64)
+def _codes(levels: tuple[str, ...], values: pd.Series[Any]) -> NDArray[np.int64]:
+    """Codes [n], as a table has them of a category's."""
+    return to_codes(Category(str(values.name), levels), values, Notes())
 
 
 def _packed(pairs: NDArray[np.int64]) -> str:

@@ -109,7 +109,10 @@ class Ratings(ScoredTask):
             return self._to_rank(path, levels_among(frame[options.user]))
         codes = fitted.codes(frame[options.user], frame[options.item])
         names = {name: tuple(map(str, frame[name])) for name in (options.user, options.item)}
-        notes = tuple(unseen(fitted, codes, [*names.values()]))
+        notes = (
+            *unseen("users", codes[:, 0], names[options.user]),
+            *unseen("items", codes[:, 1], names[options.item]),
+        )
         y = None
         if options.rating in frame.columns:
             try:
@@ -123,14 +126,14 @@ class Ratings(ScoredTask):
         if len(users) * len(fitted.items) > _MOST_RANKED:
             most = _MOST_RANKED // len(fitted.items)
             raise TaskError(f"{path}: {len(users)} users times {len(fitted.items)} items; take at most {most} at once")
-        of_users = fitted.codes(pd.Series(users), pd.Series(fitted.items[:1] * len(users)))
-        ranked = unrated(fitted, of_users[:, 0])
+        of_users = fitted.codes_of_users(pd.Series(users))
+        ranked = unrated(fitted, of_users)
         codes = np.concatenate(ranked)
         names = {
             options.user: tuple(user for user, of_user in zip(users, ranked, strict=True) for _ in range(len(of_user))),
             options.item: tuple(fitted.items[item - 1] for item in codes[:, 1]),
         }
-        notes = [*unseen(fitted, of_users, [users, users])]
+        notes = [*unseen("users", of_users, users)]
         if fitted.rated is None:
             notes.append("training has too many ratings to keep: what was rated may be among what is recommended")
         return Given(torch.from_numpy(codes), notes=tuple(notes), beside=names, ranked_within=options.user)
