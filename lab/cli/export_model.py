@@ -7,19 +7,18 @@ from typing import Annotated
 
 import typer
 
+from lab.cli.predict import Finished, TrustCode
 from lab.cli.say import say
 
 
 def export_model(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study's folder.", show_default=False)],
+    folder: Finished,
     output: Annotated[Path, typer.Option("--output", metavar="FOLDER", help="The folder to write.")],
     input: Annotated[  # noqa: A002
         Path | None,
         typer.Option(metavar="PATH", help="Inputs to check it with, as `lab predict` reads them; default: test data."),
     ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Trust a study that another user has begun: its code. Once for all.")
-    ] = False,
+    trust: TrustCode = False,
 ) -> None:
     """Write the nets as one PyTorch program with a model card; it runs without lab."""
     from lab.study.model_folder import CARD, PROGRAM, export_model

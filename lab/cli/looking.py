@@ -139,7 +139,7 @@ def _log_whole(study: Study) -> None:
         StudyError: the service refuses, or does not answer.
     """
     from lab.report.wandb import WandbTracker, check_wandb
-    from lab.study.tracking import log_whole
+    from lab.study.tracking import in_a_line, log_whole
 
     if study.spec.task.foreign:
         raise RecordError(f"--to wandb: {study.record.folder} is sent nowhere, and you have not begun it here; {TRUST}")
@@ -150,8 +150,7 @@ def _log_whole(study: Study) -> None:
     except LabError:
         raise
     except Exception as error:  # whatever is wrong with a service, the network or a key
-        said = " ".join(str(error).split())[:200]
-        raise StudyError(f"W&B: {type(error).__name__}: {said}; the report itself is written") from error
+        raise StudyError(f"W&B: {in_a_line(error)}; the report itself is written") from error
     say(f"tracking  {logger.where}")
 
 

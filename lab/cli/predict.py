@@ -20,8 +20,14 @@ _TOP = 10
 """Rows for each user where a task ranks."""
 
 
+Finished = Annotated[Path, typer.Argument(metavar="DIR", help="A finished study's folder.", show_default=False)]
+TrustCode = Annotated[
+    bool, typer.Option("--trust", help="Trust a study that another user has begun: its code. Once for all.")
+]
+
+
 def predict(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study's folder.", show_default=False)],
+    folder: Finished,
     input: Annotated[  # noqa: A002
         Path,
         typer.Option(metavar="PATH", help="What the task reads: a table, images, an npz, a CSV of numbers."),
@@ -32,9 +38,7 @@ def predict(
     top: Annotated[
         int | None, typer.Option("--top", min=1, help="Where items are ranked: as many for each user; default: 10.")
     ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Trust a study that another user has begun: its code. Once for all.")
-    ] = False,
+    trust: TrustCode = False,
 ) -> None:
     """Predict with a finished study's ensemble; one CSV row per input. Scores it where the input holds the target."""
     from lab.record.folder import write_bytes

@@ -9,6 +9,9 @@ from lab.record.folder import Record
 from lab.stages import STAGES
 from lab.stages.stage import Skipped, Stage
 
+_LONGEST = 200
+"""Letters of what a service says."""
+
 
 class Logger(Protocol):
     """Logs a study. Any of its methods may raise anything."""
@@ -23,6 +26,11 @@ class Logger(Protocol):
 
     def finish(self, record: Record) -> None:
         """The study is complete, or pauses."""
+
+
+def in_a_line(error: Exception) -> str:
+    """What a service has raised, as far as anybody reads it."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}"
 
 
 def log_whole(record: Record, logger: Logger) -> None:
@@ -62,6 +70,5 @@ class Tracker:
             return call()
         except Exception as error:  # whatever is wrong with a service, the network or a key
             self._logger = None
-            said = " ".join(str(error).split())[:200]
-            self._say(f"warning   tracking: {type(error).__name__}: {said}; the study goes on without it")
+            self._say(f"warning   tracking: {in_a_line(error)}; the study goes on without it")
             return None

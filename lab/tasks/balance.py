@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lab.errors import TaskError
 from lab.tasks.balance_options import BALANCE
-from lab.tasks.task import Kind
+from lab.tasks.task import Task
 
 
 def shares_of(y: Tensor, classes: int) -> Tensor:
@@ -39,14 +39,15 @@ def balanced(target: Tensor, exponent: Tensor, shares: Tensor) -> Tensor:
     return target * (weights / (shares * weights).sum(dim=-1, keepdim=True))
 
 
-def exponent_of(params: Mapping[str, Any], option: float, kind: Kind) -> float | None:
-    """What a trial says of it, or the option; None where nothing is to be weighted in any trial.
+def exponent_of(task: Task, params: Mapping[str, Any], option: float) -> float | None:
+    """What a trial says of it, or the option; None where nothing is to be weighted in any trial. Every slot asks at
+    every step, so nothing more is looked at then.
 
     Raises:
         TaskError: the target is none of classes.
     """
     if BALANCE not in params and not option:
         return None
-    if kind != "classification":
-        raise TaskError(f"{BALANCE}: is for a target of classes; this one is {kind}")
+    if task.kind != "classification":
+        raise TaskError(f"{BALANCE}: is for a target of classes; this one is {task.kind}")
     return float(params.get(BALANCE, option))

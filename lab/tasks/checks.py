@@ -138,10 +138,9 @@ def _check_kind(task: Task, output: Any, target: Tensor) -> None:
         if target.is_floating_point():
             raise TaskError(f"{name}.data: classification needs whole-number targets [n]; got {got}; {wanted}")
         parts = "".join(f", {size}" for size in target.shape[1:])
-        if not isinstance(output, Tensor) or output.ndim != target.ndim + 1 or output.shape[1] < 2:
+        shaped = isinstance(output, Tensor) and output.ndim > 1 and output.shape[2:] == target.shape[1:]
+        if not shaped or output.shape[1] < 2:
             raise TaskError(f"{name}.model: classification needs logits [n, c{parts}], c >= 2; got {shape}; {wanted}")
-        if output.shape[2:] != target.shape[1:]:
-            raise TaskError(f"{name}.model: classification needs logits [n, c{parts}] for targets {got}; got {shape}")
         if int(target.max()) >= output.shape[1] or int(target.min()) < 0:
             values = f"{int(target.min())} to {int(target.max())}"
             raise TaskError(f"{name}.data: classes {values} do not fit the model's {output.shape[1]} logits")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -46,15 +47,18 @@ def test_a_class_that_training_lacks_is_no_reason_to_fail():
 
 
 def test_a_trials_own_value_wins_and_other_targets_are_refused():
-    assert exponent_of({}, 0.0, "regression") is None
-    assert exponent_of({}, 0.5, "classification") == 0.5
-    assert exponent_of({"balance": 0.0}, 0.5, "classification") == 0.0
+    of_kind: dict[str, Any] = {
+        kind: SimpleNamespace(kind=kind) for kind in ("classification", "multilabel", "regression")
+    }
+    assert exponent_of(of_kind["regression"], {}, 0.0) is None
+    assert exponent_of(of_kind["classification"], {}, 0.5) == 0.5
+    assert exponent_of(of_kind["classification"], {"balance": 0.0}, 0.5) == 0.0
     with pytest.raises(TaskError, match=r"^balance: is for a target of classes; this one is multilabel$"):
-        exponent_of({"balance": 0.5}, 0.0, "multilabel")
+        exponent_of(of_kind["multilabel"], {"balance": 0.5}, 0.0)
 
 
 def _recalls(task: Any, balance: float | None) -> list[float]:
-    """Of each class, after a short training of two slots: one with the value and one that is not asked about."""
+    """Each class's recall by the first of two slots that were trained for a short while."""
     params = {} if balance is None else {"balance": balance}
     trainer = ModelTrainer(task, Training({"kind": "adamw"}, 32, path="stacked"), 2, params)
     for slot in range(2):

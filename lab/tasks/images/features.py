@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lab.tasks.keeping import keep
+from lab.tasks.rows_read import content_of
 
 _BATCH = 64
 """Images at a time: what a large net keeps of them stays within a gigabyte."""
@@ -49,7 +50,7 @@ def kept_features(path: Path | None, make: Callable[[], Tensor]) -> Tensor:
 def digest_of(pixels: Tensor, *said: str) -> str:
     """By which the features of pixels are known again, beside what else they depend on."""
     digest = hashlib.sha256(" ".join([*said, *map(str, pixels.shape)]).encode())
-    digest.update(pixels.contiguous().numpy().data)
+    digest.update(content_of(pixels))
     return digest.hexdigest()[:24]
 
 

@@ -178,7 +178,7 @@ class Images(ScoredTask):
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
         fitted = self._learned
         options: ImageOptions = self._options
-        exponent = exponent_of(params, options.balance, self.kind)
+        exponent = exponent_of(self, params, options.balance)
         weighed = [] if exponent is None else [np.full((examples, 1), exponent, dtype=np.float32)]
         if options.trains_head:
             return weighed[0] if weighed else None

@@ -126,7 +126,7 @@ class Table(ScoredTask):
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
         """How much more rare classes count [b, 1]; nothing is drawn at random."""
-        exponent = exponent_of(params, self._options.balance, self.kind)
+        exponent = exponent_of(self, params, self._options.balance)
         return None if exponent is None else np.full((examples, 1), exponent, dtype=np.float32)
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:

@@ -12,12 +12,11 @@ import ray
 import torch
 
 from lab.lanes.ray.data_transfer import DataTransfer, OpenedTask
-from lab.spec.plan import Job, Recipe, TaskRef, Training
-from lab.spec.space import Float, Space
-from lab.spec.trial import Trial
+from lab.spec.plan import TaskRef
 from lab.tasks import mapped
 from lab.tasks.images.task import Images
 from lab.tasks.load import load_task
+from tests.lanes.test_engines import job
 from tests.own_data import write_folders
 
 
@@ -42,8 +41,7 @@ def test_a_lane_has_the_splits_that_the_driver_read(
     task = load_task(ref)
     assert isinstance(task, Images)
     assert task.mapped == large
-    job = _job(replace(ref, opened=task))
-    handed = DataTransfer().in_job(job)
+    handed = DataTransfer().in_job(replace(job(tmp_path), task=replace(ref, opened=task)))
     assert (store[0].tensors is None) == large
     if not large:
         monkeypatch.setattr(Images, "_data", property(lambda _: pytest.fail("it read the images again")))
@@ -53,20 +51,3 @@ def test_a_lane_has_the_splits_that_the_driver_read(
     for split in ("train", "valid"):
         for one, other in zip(arrived.data(split), task.data(split), strict=True):
             assert torch.equal(one, other)
-
-
-def _job(ref: TaskRef) -> Job:
-    return Job(
-        stage="explore",
-        folder=Path(ref.root),
-        task=ref,
-        space=Space(max_lr=Float(1e-4, 1.0, log=True)),
-        recipe=Recipe(),
-        training=Training({"kind": "adamw"}, 8),
-        direction="maximize",
-        metric="accuracy",
-        seed=1,
-        width=1,
-        lanes=1,
-        plan=(Trial({"max_lr": 0.1}, 0, 1, "x"),),
-    )
