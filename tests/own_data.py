@@ -82,3 +82,25 @@ def rated_pairs(users: int = 12, items: int = 10) -> pd.DataFrame:
 def write_ratings(path: Path, rows: pd.DataFrame | None = None) -> Path:
     (rated_pairs(16, 12) if rows is None else rows).to_csv(path, index=False)
     return path
+
+
+_FILLING = (
+    *("the", "film", "was", "its", "story", "and", "actors", "music", "plot"),
+    *("scene", "camera", "over", "under", "never", "always", "very", "so", "this"),
+)
+
+
+def reviews(n: int = 90, seed: int = 0) -> pd.DataFrame:
+    """Short texts that are good or bad by one of their words, of a few lengths."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for number in range(n):
+        label = "good" if number % 2 else "bad"
+        said = random.choice(["lovely", "great", "warm"] if number % 2 else ["dull", "awful", "cold"])
+        padding = random.choice(_FILLING, size=random.integers(4, 9))
+        rows.append({"text": f"It is {said} , number {number} {' '.join(padding)}", "label": label})
+    return pd.DataFrame(rows)
+
+
+def write_texts(path: Path, rows: pd.DataFrame | None = None) -> Path:
+    return write_table(path, reviews() if rows is None else rows)

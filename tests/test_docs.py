@@ -21,7 +21,7 @@ import lab.tasks.checks
 from lab.cli import main
 from lab.record.spec_file import load_yaml, read_spec
 from tests import forked
-from tests.own_data import table, write_folders, write_ratings, write_table
+from tests.own_data import table, write_folders, write_ratings, write_table, write_texts
 from tests.small import ROOT, environment
 
 README = (ROOT / "README.md").read_text()
@@ -56,6 +56,7 @@ def test_the_shipped_specs_take_sixty_rows_or_images(
         "table": write_table(tmp_path / "t.csv", table()),
         "images": write_folders(tmp_path / "x", each=30),
         "ratings": write_ratings(tmp_path / "r.csv"),
+        "text": write_texts(tmp_path / "texts.csv"),
     }
     for name, path in data.items():
         command = ["lab", "study", "check", str(ROOT / f"studies/{name}.yaml"), "--set", f"task.path={path}"]
@@ -75,6 +76,7 @@ def write_data(folder: Path) -> None:
     sales.to_csv(folder / "sales.csv", index=False)
     sales.drop(columns="units").head(5).to_csv(folder / "new.csv", index=False)
     write_ratings(folder / "ratings.csv")
+    write_texts(folder / "reviews.csv")
     pd.DataFrame({"user": ["u1", "u2"]}).to_csv(folder / "users.csv", index=False)
     for name, shade in (("cat", 60), ("dog", 180)):
         (folder / "photos" / name).mkdir(parents=True)

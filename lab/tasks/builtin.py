@@ -12,6 +12,7 @@ from lab.tasks.images.options import ImageOptions
 from lab.tasks.options import Options, Range, absolute
 from lab.tasks.ratings.options import RatingsOptions
 from lab.tasks.table.options import TableOptions
+from lab.tasks.text.options import TextOptions
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ BUILTIN: dict[str, Builtin] = {
         RatingsOptions,
         "lab.tasks.ratings.task:Ratings",
         describe="lab.tasks.ratings.rated:describe",
+    ),
+    "text": Builtin(
+        "texts of your own: a column of a table, or a folder of files per class; classes, labels",
+        TextOptions,
+        "lab.tasks.text.task:Text",
+        describe="lab.tasks.text.corpus:describe",
     ),
 }
 

@@ -250,9 +250,9 @@ class Task(ABC):
         except Exception:  # it may raise anything; the contract's check says what is wrong with its data
             return Description()
 
-    def features(self, x: Tensor) -> NDArray[Any]:
-        """Inputs [n, ...], as `data` gives them, as numbers [n, f] that `baselines` learn from: by default what the
-        model takes, flat, images brought down to few pixels."""
+    def features(self, x: Tensor) -> Any:
+        """Inputs [n, ...], as `data` gives them, as numbers [n, f] that `baselines` learn from, or a sparse matrix of
+        SciPy's: by default what the model takes, flat, images brought down to few pixels."""
         from lab.tasks.baselines import flat_features
 
         return flat_features(self, x)

@@ -36,7 +36,8 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"search": {"sampler": {"kind": "forest", "start": 1}}}, "search.sampler.start: is unknown"),
     (
         {"task": {"kind": "digit"}},
-        "task.kind: 'digit' is unknown (did you mean 'digits'?); choices: digits, table, images, ratings, FILE.py:NAME",
+        "task.kind: 'digit' is unknown (did you mean 'digits'?); "
+        "choices: digits, table, images, ratings, text, FILE.py:NAME",
     ),
     ({"task": {"kind": "digits", "modl": "mlp"}}, "task.modl: is unknown (did you mean 'model'?)"),
     ({"task": "nowhere.py:Task"}, "nowhere.py does not exist"),

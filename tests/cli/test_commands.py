@@ -20,7 +20,7 @@ from lab.study.estimate import estimate
 from lab.study.study import Study
 from lab.tasks.builtin import BUILTIN
 from tests.cli.refusal import refuse
-from tests.own_data import table, write_folders, write_ratings, write_table
+from tests.own_data import table, write_folders, write_ratings, write_table, write_texts
 from tests.small import ROOT, environment, lab, small
 
 HELP = (
@@ -65,12 +65,13 @@ def test_check_of_a_builtin_task_imports_neither_torch_nor_ray() -> None:
     assert not modules_after("study", "check", str(ROOT / "studies/digits.yaml")) & {"torch", "ray", "wandb"}
 
 
-@pytest.mark.parametrize("kind", ["table", "images", "ratings"])
+@pytest.mark.parametrize("kind", ["table", "images", "ratings", "text"])
 def test_check_of_the_users_own_data_imports_neither_torch_nor_ray(kind: str, tmp_path: Path) -> None:
     path = {
         "table": lambda: write_table(tmp_path / "t.csv", table()),
         "images": lambda: write_folders(tmp_path / "x", each=30),
         "ratings": lambda: write_ratings(tmp_path / "r.csv"),
+        "text": lambda: write_texts(tmp_path / "texts.csv"),
     }[kind]()
     settings = ["--set", f"task.path={path}", *(["--set", "task.target=answer"] if kind == "table" else [])]
     loaded = modules_after("study", "check", str(ROOT / f"studies/{kind}.yaml"), *settings)

@@ -80,7 +80,8 @@ def test_a_task_given_as_an_object_is_taken_as_it_is():
     [
         (
             "digit",
-            r"task\.kind: 'digit' is unknown \(did you mean 'digits'\?\); choices: digits, table, images, ratings, F",
+            r"task\.kind: 'digit' is unknown \(did you mean 'digits'\?\); "
+            r"choices: digits, table, images, ratings, text, F",
         ),
         ("mine.py", r"task\.kind: 'mine\.py' is unknown"),
         ("mine.py:", r"task\.kind: 'mine\.py:' is unknown"),

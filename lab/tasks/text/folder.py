@@ -1,0 +1,75 @@
+"""A folder of text files as tables: a folder per class, perhaps below train, valid and test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lab.errors import TaskError
+from lab.tasks.table.held import Held, held
+
+TEXT, LABEL, FILE = "text", "label", "file"
+"""The columns."""
+_SPLITS = ("train", "valid", "test")
+_SUFFIX = ".txt"
+
+
+def read_folder(folder: Path) -> dict[str, Held]:
+    """Each split's texts, their classes and their files; the split is `train` where the folder names none.
+
+    Raises:
+        TaskError: no texts in a folder per class, or a file that is not UTF-8.
+    """
+    below = _folders(folder)
+    named = [split for split in _SPLITS if folder / split in below]
+    if named and "train" not in named:
+        raise TaskError(f"{folder}: has a folder {named[0]!r} and none that is called 'train'")
+    parts = {split: _classes(folder / split) for split in named} if named else {"train": _classes(folder)}
+    return {split: _table(rows) for split, rows in parts.items()}
+
+
+def texts_in(folder: Path) -> Held:
+    """The texts of a folder, without classes.
+
+    Raises:
+        TaskError: there are none, or a file is not UTF-8.
+    """
+    files = _files(folder)
+    if not files:
+        raise TaskError(f"{folder}: has no {_SUFFIX} files")
+    return _table([(_read(file), None, file.name) for file in files])
+
+
+def _classes(folder: Path) -> list[tuple[str, str, str]]:
+    rows = list(_rows(folder))
+    if not rows:
+        raise TaskError(f"{folder}: has no {_SUFFIX} files in a folder per class")
+    return rows
+
+
+def _rows(folder: Path) -> Iterator[tuple[str, str, str]]:
+    for of_class in _folders(folder):
+        for file in _files(of_class):
+            yield _read(file), of_class.name, str(file.relative_to(folder))
+
+
+def _table(rows: Sequence[tuple[str, str | None, str]]) -> Held:
+    frame = pd.DataFrame(rows, columns=[TEXT, LABEL, FILE], dtype=object)
+    return held((name, frame[name]) for name in (TEXT, LABEL, FILE))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(below for below in folder.iterdir() if below.is_dir() and not below.name.startswith((".", "__")))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() == _SUFFIX and file.is_file())
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{file}: is not UTF-8 at byte {error.start}; save it as UTF-8") from None

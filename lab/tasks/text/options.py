@@ -1,0 +1,97 @@
+"""What a spec says of texts, refused where it is impossible. Needs neither torch nor pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from lab.errors import SpecError
+from lab.tasks.balance_options import Balanced
+from lab.tasks.options import PATH, SHARE, Allowed, Range, one_of, option, whole
+from lab.tasks.scored import Scored
+from lab.tasks.splits import SPLIT_MEANING
+from lab.tasks.table.dialect import Dialect
+
+BAG, CNN, TRANSFORMER = "bag", "cnn", "transformer"
+MODELS = (BAG, CNN, TRANSFORMER)
+WORDS, BPE, UNIGRAM = "words", "bpe", "unigram"
+TOKENS = (WORDS, BPE, UNIGRAM)
+
+MOST_TOKENS = 8192
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+_COLUMN = Allowed("is not a column's name", _is_name)
+_TARGET = Allowed(
+    "is neither a column's name nor a list of them",
+    lambda value: (
+        _is_name(value) or (isinstance(value, (list, tuple)) and len(value) > 0 and all(map(_is_name, value)))
+    ),
+)
+
+
+class TextOptions(Dialect, Scored, Balanced):
+    """What a spec may say of texts."""
+
+    hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType({"dropout": SHARE.range})
+
+    path: str = option(
+        "a table with a text in each row: .csv, .tsv or .parquet; or a folder of .txt files, in a folder per class, "
+        "which may lie below train, valid and test",
+        PATH,
+    )
+    text: str = option("the column that holds the texts", _COLUMN, default="text")
+    target: str | list[str] = option("the column of classes, or several columns of 0 and 1", _TARGET, default="label")
+    valid_path: str | None = option("texts to validate on; without it they are taken from `path`", PATH, default=None)
+    test_path: str | None = option("texts to test on; without it they are taken from `path`", PATH, default=None)
+    split: Any = option(SPLIT_MEANING, default="auto")
+    model: str = option(
+        f"{BAG}: the mean of the tokens' embeddings; {CNN}: convolutions over 3, 4 and 5 tokens; {TRANSFORMER}",
+        one_of(*MODELS),
+        default=BAG,
+    )
+    tokens: str = option(
+        f"what is learned of the training texts: whole {WORDS}, or pieces of words, by {BPE} or {UNIGRAM}",
+        one_of(*TOKENS),
+        default=WORDS,
+    )
+    tokenizer: str | None = option(
+        "a tokenizer that is there already, in place of one that is learned: Hugging Face's tokenizer.json",
+        PATH,
+        default=None,
+    )
+    vocabulary: int = option("at most so many different tokens are learned", whole(2, 1_000_000), default=20_000)
+    max_tokens: int | None = option(
+        "where texts are cut; without it where 1 training text in 100 is longer, 256 at most",
+        whole(1, MOST_TOKENS),
+        default=None,
+    )
+    width: int = option("numbers of each token's embedding", whole(1, 4096), default=64, searched=True)
+    hidden: int = option(
+        "units of a hidden layer before the last; 0: there is none", whole(0, 65536), default=0, searched=True
+    )
+    layers: int = option(f"layers of the {TRANSFORMER}", whole(1, 48), default=2, searched=True)
+    heads: int = option(f"heads of attention of the {TRANSFORMER}", whole(1, 128), default=4)
+    word_dropout: float = option(
+        "share of the tokens that are left out of each training text, others at each step",
+        SHARE,
+        default=0.0,
+        searched=True,
+    )
+
+    def check(self) -> None:
+        super().check()
+        if len(set(self.targets)) < len(self.targets):
+            raise SpecError("task.target", f"{self.target!r} names a column twice")
+        if self.text in self.targets:
+            raise SpecError("task.text", f"{self.text!r} is the target as well")
+        if self.model == TRANSFORMER and self.width % self.heads:
+            raise SpecError("task.width", f"{self.width} does not divide into {self.heads} heads")
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
