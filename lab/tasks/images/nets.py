@@ -5,8 +5,6 @@ Shapes: b examples, c channels, h and w pixels, n classes.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import Tensor, nn
 
 from lab.errors import SpecError, TaskError, install_extra, nearest
@@ -55,22 +53,6 @@ def _timms() -> list[str]:
 
     names: list[str] = timm.list_models()
     return names
-
-
-def head(features: int, classes: int, dropout: float, hidden: int) -> nn.Sequential:
-    """From a body's features [b, f], brought to one scale, to logits [b, n]: dropout and a linear layer, and with
-    `hidden` units another before it, as in fastai 2.8 `create_head`."""
-    layers: dict[str, nn.Module] = {}
-    if hidden:
-        first = {"dropout0": nn.Dropout(dropout), "linear0": nn.Linear(features, hidden)}
-        layers |= first | {"relu": nn.ReLU(), "norm0": nn.BatchNorm1d(hidden)}
-    layers |= {"dropout": nn.Dropout(dropout), "linear": nn.Linear(hidden or features, classes)}
-    return nn.Sequential(OrderedDict(layers))
-
-
-def with_head(body: nn.Module, features: int, head: nn.Module) -> nn.Sequential:
-    """A body [b, c, h, w] to [b, f] with a head on it; batch norm brings its features to one scale."""
-    return nn.Sequential(OrderedDict(body=body, norm=nn.BatchNorm1d(features), head=head))
 
 
 def small_cnn(channels: int, classes: int, dropout: float) -> nn.Module:

@@ -24,15 +24,16 @@ from lab.tasks.images import nets
 from lab.tasks.images.augment import augment
 from lab.tasks.images.augmentation import COLUMNS
 from lab.tasks.images.decode import decode
-from lab.tasks.images.features import digest_of, features, kept_features, scale_of
 from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions
-from lab.tasks.images.pretrained import Body, kept_body, layers_of
+from lab.tasks.images.pretrained import Body, kept_body
 from lab.tasks.images.source import Source, open_source, plain_images, relabelled
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.task import TRAIN_AND_VALID, Data, Given, Split
+from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of
+from lab.tasks.transfer.head import head, layers_of, with_head
 
 
 class Images(ScoredTask):
@@ -151,10 +152,10 @@ class Images(ScoredTask):
         classes, dropout = len(fitted.class_names), float(params.get("dropout", 0.0))
         if not options.transfers:
             return nets.build(options.model, fitted.channels, classes, dropout)
-        head = nets.head(fitted.features, classes, dropout, int(params.get("hidden", options.hidden)))
+        new = head(fitted.features, classes, dropout, int(params.get("hidden", options.hidden)))
         if options.trains_head:
-            return head
-        return nets.with_head(copy.deepcopy(self._body.net), fitted.features, head)
+            return new
+        return with_head(copy.deepcopy(self._body.net), fitted.features, new)
 
     def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
         """Where a pretrained body is trained: its parameters, in as many groups as asked for, and those of the head."""
@@ -163,8 +164,8 @@ class Images(ScoredTask):
             return ()
         names = [name for name, p in model.named_parameters() if p.requires_grad]
         body = [name for name in names if name.startswith("body.")]
-        head = [name for name in names if not name.startswith("body.")]
-        return [*layers_of(body, options.layer_groups - 1), head]
+        rest = [name for name in names if not name.startswith("body.")]
+        return [*layers_of(body, options.layer_groups - 1), rest]
 
     def model_input(self, x: Tensor) -> Tensor:
         """Normalised pixels [..., c, h, w], by the training images' statistics or those of the weights that the net

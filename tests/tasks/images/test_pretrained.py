@@ -15,9 +15,9 @@ from lab.spec.study import parse_spec
 from lab.study.study import Study
 from lab.tasks.build import build_model
 from lab.tasks.checks import check_task
-from lab.tasks.images.features import features
 from lab.tasks.images.task import Images
 from lab.tasks.task import Split
+from lab.tasks.transfer.features import features
 from tests.own_data import pixels
 from tests.own_studies import own_spec
 from tests.tasks.images.fake_timm import FEATURES, MEAN, STD, install, trained

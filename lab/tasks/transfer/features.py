@@ -1,6 +1,6 @@
-"""Features that a frozen body makes of images, made once and kept.
+"""Features that a frozen body makes of examples, made once and kept.
 
-Shapes: n images, c channels, h and w pixels, f features.
+Shapes: n examples, b of a batch, f features.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from lab.tasks.keeping import keep
 from lab.tasks.rows_read import content_of
 
 _BATCH = 64
-"""Images at a time: what a large net keeps of them stays within a gigabyte."""
+"""Examples at a time: what a large net keeps of them stays within a gigabyte."""
 _CONSTANT = 1e-6
 
 
-def features(body: nn.Module, see: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
-    """What a body makes of pixels uint8 [n, c, h, w]: float32 [n, f], on the host.
+def features(body: nn.Module, see: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """What a body makes of inputs [n, ...], pixels say: float32 [n, f], on the host.
 
     Args:
-        see: pixels as the body takes them.
+        see: a batch of inputs as the body takes them.
     """
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     body = body.to(device).eval()
     with torch.inference_mode():
-        made = [body(see(batch.to(device))).float().cpu() for batch in torch.split(pixels, _BATCH)]
+        made = [body(see(batch.to(device))).float().cpu() for batch in torch.split(inputs, _BATCH)]
     body.to("cpu")
     return torch.cat(made)
 
@@ -47,10 +47,10 @@ def kept_features(path: Path | None, make: Callable[[], Tensor]) -> Tensor:
     return made
 
 
-def digest_of(pixels: Tensor, *said: str) -> str:
-    """By which the features of pixels are known again, beside what else they depend on."""
-    digest = hashlib.sha256(" ".join([*said, *map(str, pixels.shape)]).encode())
-    digest.update(content_of(pixels))
+def digest_of(inputs: Tensor, *said: str) -> str:
+    """By which the features of inputs are known again, beside what else they depend on."""
+    digest = hashlib.sha256(" ".join([*said, *map(str, inputs.shape)]).encode())
+    digest.update(content_of(inputs))
     return digest.hexdigest()[:24]
 
 
