@@ -6,7 +6,7 @@ Shapes: n texts, t tokens, c labels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,25 @@ _MOST = 256
 
 
 @dataclass(frozen=True)
+class Begun:
+    """The body that a net begins with."""
+
+    digest: str
+    """By which its weights are known again."""
+    config: str
+    """By which its library makes it again, as JSON."""
+    features: int
+    """How many it makes of a text."""
+    center: tuple[float, ...] = ()
+    """Each feature's mean over the training texts, where the body is frozen."""
+    spread: tuple[float, ...] = ()
+
+    @classmethod
+    def load(cls, value: Mapping[str, Any]) -> Begun:
+        return cls(**{**value, "center": tuple(value["center"]), "spread": tuple(value["spread"])})
+
+
+@dataclass(frozen=True)
 class Fitted:
     """What was learned from the training texts."""
 
@@ -41,9 +60,11 @@ class Fitted:
     """The tokenizer as it saves itself."""
     length: int
     """Where texts are cut."""
+    body: Begun | None = None
 
     def dump(self) -> dict[str, Any]:
-        return {"target": self.target.dump(), "tokens": self.tokens, "length": self.length}
+        body = None if self.body is None else asdict(self.body)
+        return {"target": self.target.dump(), "tokens": self.tokens, "length": self.length, "body": body}
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> Fitted:
@@ -53,7 +74,8 @@ class Fitted:
             TaskError: it is something else.
         """
         try:
-            return cls(Target.load(value["target"]), str(value["tokens"]), int(value["length"]))
+            body = None if value.get("body") is None else Begun.load(value["body"])
+            return cls(Target.load(value["target"]), str(value["tokens"]), int(value["length"]), body)
         except (KeyError, TypeError, ValueError) as error:
             raise TaskError(f"what was fitted to the texts is damaged ({error})") from error
 
@@ -157,15 +179,21 @@ class Corpus:
         options, texts = self.options, self.texts("train")
         if not any(text.strip() for text in texts):
             raise TaskError(f"{options.path}: all training texts are empty")
-        tokens = (
-            learned(texts, options.tokens, options.vocabulary)
-            if options.tokenizer is None
-            else from_file(Path(options.tokenizer))
-        )
+        tokens = self._tokens(texts)
         length = options.max_tokens
         if length is None:
             length = min(max(int(np.quantile(tokens.lengths(texts), _WHOLE, method="higher")), 1), _MOST)
         return Fitted(self.target, tokens.dump(), length)
+
+    def _tokens(self, texts: list[str]) -> Tokens:
+        options = self.options
+        if options.transfers:
+            from lab.tasks.text.pretrained import body_tokens  # it brings torch, as the library does
+
+            return body_tokens(options)
+        if options.tokenizer is not None:
+            return from_file(Path(options.tokenizer))
+        return learned(texts, options.tokens, options.vocabulary)
 
     def codes(self, split: str, fitted: Fitted) -> NDArray[np.int32]:
         """A split's codes [n, t]."""

@@ -15,6 +15,9 @@ from lab.tasks.table.dialect import Dialect
 
 BAG, CNN, TRANSFORMER = "bag", "cnn", "transformer"
 MODELS = (BAG, CNN, TRANSFORMER)
+"""Nets that begin with nothing."""
+HF = "hf:"
+"""What begins the name of a net of the Hugging Face Hub; alone it stands for one in a folder."""
 WORDS, BPE, UNIGRAM = "words", "bpe", "unigram"
 TOKENS = (WORDS, BPE, UNIGRAM)
 
@@ -26,6 +29,10 @@ def _is_name(value: object) -> bool:
 
 
 _COLUMN = Allowed("is not a column's name", _is_name)
+_MODEL = Allowed(
+    f"is unknown; choices: {', '.join(MODELS)}, {HF}NAME, or {HF} with task.weights",
+    lambda value: value in MODELS or (isinstance(value, str) and value.startswith(HF)),
+)
 _TARGET = Allowed(
     "is neither a column's name nor a list of them",
     lambda value: (
@@ -50,9 +57,23 @@ class TextOptions(Dialect, Scored, Balanced):
     test_path: str | None = option("texts to test on; without it they are taken from `path`", PATH, default=None)
     split: Any = option(SPLIT_MEANING, default="auto")
     model: str = option(
-        f"{BAG}: the mean of the tokens' embeddings; {CNN}: convolutions over 3, 4 and 5 tokens; {TRANSFORMER}",
-        one_of(*MODELS),
+        f"{BAG}: the mean of the tokens' embeddings; {CNN}: convolutions over 3, 4 and 5 tokens; {TRANSFORMER}; or one "
+        f"that was trained before: {HF}NAME of Hugging Face's Hub, or {HF} with task.weights",
+        _MODEL,
         default=BAG,
+    )
+    weights: str | None = option(
+        f"a folder with a net of Hugging Face's `transformers` to begin with, for model {HF}", PATH, default=None
+    )
+    train: str = option(
+        "all, or head: of a net that was trained before, whose body then makes features of all texts once",
+        one_of("all", "head"),
+        default="all",
+    )
+    layer_groups: int = option(
+        "parameter groups of a net that was trained before and is trained whole: its body's, by depth, and the head's",
+        whole(2, 64),
+        default=2,
     )
     tokens: str = option(
         f"what is learned of the training texts: whole {WORDS}, or pieces of words, by {BPE} or {UNIGRAM}",
@@ -91,6 +112,28 @@ class TextOptions(Dialect, Scored, Balanced):
             raise SpecError("task.text", f"{self.text!r} is the target as well")
         if self.model == TRANSFORMER and self.width % self.heads:
             raise SpecError("task.width", f"{self.width} does not divide into {self.heads} heads")
+        self._check_transfer()
+
+    def _check_transfer(self) -> None:
+        if (self.model == HF) != (self.weights is not None):
+            raise SpecError(
+                "task.weights", f"is {'needed' if self.model == HF else 'not used'} with model {self.model}"
+            )
+        if self.trains_head and not self.transfers:
+            raise SpecError("task.train", f"'head' needs a body that was trained before: task.model: {HF}NAME")
+        if self.transfers and self.tokenizer is not None:
+            raise SpecError("task.tokenizer", f"is not used with model {self.model}, which brings its own")
+        if self.trains_head and self.word_dropout:
+            raise SpecError("task.word_dropout", "has no effect where task.train is 'head': features are made once")
+
+    @property
+    def transfers(self) -> bool:
+        """Whether the net was trained before, and has a new head."""
+        return self.model.startswith(HF)
+
+    @property
+    def trains_head(self) -> bool:
+        return self.train == "head"
 
     @property
     def targets(self) -> tuple[str, ...]:

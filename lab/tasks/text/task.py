@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,15 @@ from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.table.frame import read_table
 from lab.tasks.task import Baseline, Data, Given, Split
-from lab.tasks.text.corpus import Corpus, Fitted, texts_of
+from lab.tasks.text.corpus import Begun, Corpus, Fitted, texts_of
 from lab.tasks.text.counts import counts
 from lab.tasks.text.folder import FILE, TEXT, texts_in
 from lab.tasks.text.nets import Bag, Convolutions, Transformer
 from lab.tasks.text.options import BAG, CNN, TextOptions
+from lab.tasks.text.pretrained import Body, kept_body
 from lab.tasks.text.tokens import Tokens
+from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of
+from lab.tasks.transfer.head import head, layers_of, with_head
 
 _SHOWN = 600
 """Characters of an example that a page shows."""
@@ -55,35 +60,82 @@ class Text(ScoredTask):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travels as its options: a worker reads the texts itself."""
-        return _rebuilt, (type(self), dict(self.options), self._fitted)
+        return _rebuilt, (type(self), dict(self.options), self.cache, self._fitted)
+
+    @property
+    def _of_texts(self) -> Fitted:
+        return self._fitted or self._corpus.fitted
 
     @property
     def _learned(self) -> Fitted:
-        return self._fitted or self._corpus.fitted
+        """What was learned from the texts and, beside it, what is known of the body that the net begins with."""
+        return self._fitted or (self._with_body if self._options.transfers else self._corpus.fitted)
+
+    @cached_property
+    def _body(self) -> Body:
+        begun = self._of_texts.body
+        digest, config = ("", "") if begun is None else (begun.digest, begun.config)
+        return kept_body(self._options, self.cache, digest, config)
+
+    @cached_property
+    def _with_body(self) -> Fitted:
+        texts, body = self._corpus.fitted, self._body
+        begun = Begun(body.digest, body.config, body.features_of(texts.length))
+        if self._options.trains_head:
+            made = self._made(self._coded_split("train"), begun)
+            center, spread = scale_of(made)
+            begun = replace(begun, center=center, spread=spread)
+            self._tensors["train"] = _scaled(made, begun), torch.from_numpy(self._corpus.labels("train"))
+        return replace(texts, body=begun)
 
     @cached_property
     def _size(self) -> int:
         """How many codes there are."""
-        return Tokens(self._learned.tokens).size
+        return Tokens(self._of_texts.tokens).size
 
     # What the target decides; read-only where the contract has plain attributes, as it is known only with the data.
 
     @property
     def kind(self) -> Any:  # type: ignore[override]
-        return self._learned.target.kind
+        return self._of_texts.target.kind
 
     @property
     def class_names(self) -> Any:  # type: ignore[override]
-        return self._learned.target.class_names
+        return self._of_texts.target.class_names
 
     # The contract.
 
     def data(self, split: Split) -> Data:
-        """Codes int32 [n, t], and classes [n] or labels [n, c]."""
+        """Codes int32 [n, t], or features [n, f] where the head alone is trained; classes [n] or labels [n, c]."""
+        if self._options.trains_head and not self._tensors:
+            _ = self._learned  # for which the training texts' features may have to be made
         if split not in self._tensors:  # a lane has no use for the test texts
-            x = torch.from_numpy(self._corpus.codes(split, self._learned))
+            x = self._inputs(self._coded_split(split))
             self._tensors[split] = x, torch.from_numpy(self._corpus.labels(split))
         return self._tensors[split]
+
+    def _coded_split(self, split: Split) -> Tensor:
+        return torch.from_numpy(self._corpus.codes(split, self._of_texts))
+
+    def _inputs(self, codes: Tensor) -> Tensor:
+        """What is trained on: codes, or features of one scale."""
+        if not self._options.trains_head:
+            return codes
+        begun = self._learned.body
+        assert begun is not None  # there is a body whose head is trained
+        return _scaled(self._made(codes, begun), begun)
+
+    def _made(self, codes: Tensor, begun: Begun) -> Tensor:
+        """Features of the frozen body [n, f], made once, of texts of like lengths together: a batch costs what its
+        longest text does."""
+        name = f"features-{digest_of(codes, begun.digest)}.safetensors"
+
+        def make() -> Tensor:
+            order = (codes > 0).sum(dim=1).argsort(stable=True)
+            made = features(self._body.net, Tensor.long, codes[order])
+            return torch.empty_like(made).index_copy_(0, order, made)
+
+        return kept_features(self.cache / name if self.cache else None, make)
 
     def fold_of_rows(self) -> NDArray[np.int64] | None:
         return self._corpus.folds
@@ -95,6 +147,9 @@ class Text(ScoredTask):
         options, fitted = self._options, self._learned
         classes, dropout = len(self.class_names), float(params.get("dropout", 0.0))
         width, hidden = int(params.get("width", options.width)), int(params.get("hidden", options.hidden))
+        if fitted.body is not None:
+            new = head(fitted.body.features, classes, dropout, hidden)
+            return new if options.trains_head else with_head(copy.deepcopy(self._body.net), fitted.body.features, new)
         if options.model in (BAG, CNN):
             net = Bag if options.model == BAG else Convolutions
             return net(self._size, classes, width, hidden, dropout)
@@ -103,15 +158,25 @@ class Text(ScoredTask):
         layers = int(params.get("layers", options.layers))
         return Transformer(self._size, fitted.length, classes, width, layers, options.heads, hidden, dropout)
 
+    def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
+        """Where a pretrained body is trained: its parameters, in as many groups as asked for, and those of the head."""
+        options = self._options
+        if not options.transfers or options.trains_head:
+            return ()
+        names = [name for name, p in model.named_parameters() if p.requires_grad]
+        body = [name for name in names if name.startswith("body.")]
+        rest = [name for name in names if not name.startswith("body.")]
+        return [*layers_of(body, options.layer_groups - 1), rest]
+
     def model_input(self, x: Tensor) -> Tensor:
-        return x.long()
+        return x if self._options.trains_head else x.long()
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
         """How much more rare classes count [b, 1], and for each token whether it is left out [b, t]."""
         options: TextOptions = self._options
         exponent = exponent_of(self, params, options.balance)
         drawn = [] if exponent is None else [np.full((examples, 1), exponent, dtype=np.float32)]
-        if "word_dropout" in params or options.word_dropout:
+        if not options.trains_head and ("word_dropout" in params or options.word_dropout):
             rate = float(params.get("word_dropout", options.word_dropout))
             drawn.append((random.random((examples, self._learned.length)) < rate).astype(np.float32))
         return np.concatenate(drawn, axis=1) if drawn else None
@@ -134,7 +199,7 @@ class Text(ScoredTask):
 
     def prepare(self, raw: NDArray[Any]) -> Tensor:
         """Texts [n]."""
-        return torch.from_numpy(self._coded([str(text) for text in raw.tolist()])[0])
+        return self._coded([str(text) for text in raw.tolist()])[0]
 
     def read(self, path: Path) -> Given:
         """Texts of a table like the training one, of a folder of .txt files, or of one .txt file, a line each."""
@@ -142,10 +207,10 @@ class Text(ScoredTask):
         if path.is_dir():
             table = texts_in(path)
             x, notes = self._coded(texts_of(table, TEXT))
-            return Given(torch.from_numpy(x), names=tuple(map(str, table[FILE])), notes=notes)
+            return Given(x, names=tuple(map(str, table[FILE])), notes=notes)
         if path.suffix.lower() == ".txt":
             x, notes = self._coded(_lines(path))
-            return Given(torch.from_numpy(x), notes=notes)
+            return Given(x, notes=notes)
         table = read_table(path, options, {options.text: options.missing})
         if options.text not in table.columns:
             raise TaskError(f"{path}: has no column {options.text!r}")
@@ -156,9 +221,10 @@ class Text(ScoredTask):
                 y = torch.from_numpy(fitted.target.values(table))
             except TaskError as error:  # what is to be predicted is often there and empty
                 notes += (f"is not scored: {error}",)
-        return Given(torch.from_numpy(x), y, notes=notes)
+        return Given(x, y, notes=notes)
 
-    def _coded(self, texts: list[str]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    def _coded(self, texts: list[str]) -> tuple[Tensor, tuple[str, ...]]:
+        """Texts as the net takes them, and what was odd about them."""
         fitted = self._learned
         codes, cut = Tokens(fitted.tokens).codes(texts, fitted.length)
         empty, notes = int((codes == 0).all(axis=1).sum()), []
@@ -166,7 +232,7 @@ class Text(ScoredTask):
             notes.append(f"{empty} of {len(texts)} texts are empty; what is said of them is said of nothing")
         if cut.any():
             notes.append(f"{int(cut.sum())} of {len(texts)} texts are cut after {fitted.length} tokens")
-        return codes, tuple(notes)
+        return self._inputs(torch.from_numpy(codes)), tuple(notes)
 
     def fitted(self) -> Mapping[str, Any]:
         return self._learned.dump()
@@ -175,14 +241,23 @@ class Text(ScoredTask):
         self._fitted = Fitted.load(fitted)
 
     def describe(self) -> Description:
-        return self._corpus.describe()
+        described, fitted = self._corpus.describe(), self._learned
+        if fitted.body is None:
+            return described
+        began = f"the net begins with {self._options.weights or self._options.model}, and has a new head"
+        frozen = f"; its body makes {fitted.body.features} features of each text once, and is not trained"
+        return replace(described, facts=(*described.facts, began + (frozen if self._options.trains_head else "")))
 
     def features(self, x: Tensor) -> Any:
-        """How often each token, and each pair of neighbours, stands in a text: a sparse matrix [n, f]."""
-        return counts(x.cpu().numpy(), self._size)
+        """How often each token, and each pair of neighbours, stands in a text: a sparse matrix [n, f]; or the frozen
+        body's features [n, f]."""
+        return super().features(x) if self._options.trains_head else counts(x.cpu().numpy(), self._size)
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
-        """A constant, and logistic regression on tf-idf of tokens and pairs of them."""
+        """A constant, and logistic regression on tf-idf of tokens and pairs of them, or on the frozen body's
+        features."""
+        if self._options.trains_head:
+            return super().baselines(seed)
         from sklearn.feature_extraction.text import TfidfTransformer
         from sklearn.pipeline import make_pipeline
 
@@ -206,7 +281,13 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _rebuilt(cls: type[Text], options: dict[str, Any], fitted: Fitted | None) -> Text:
+def _scaled(made: Tensor, begun: Begun) -> Tensor:
+    """Features of the body [n, f], each with mean 0 and standard deviation 1 over the training texts."""
+    return (made - torch.tensor(begun.center)) / torch.tensor(begun.spread)
+
+
+def _rebuilt(cls: type[Text], options: dict[str, Any], cache: Path | None, fitted: Fitted | None) -> Text:
     task = cls(**options)
+    task.cache = cache
     task._fitted = fitted
     return task

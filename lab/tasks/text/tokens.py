@@ -67,25 +67,22 @@ class Tokens:
     def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """How many tokens each text has, [n]."""
         self._tokenizer.no_truncation()
-        return np.fromiter(map(len, self._encoded(texts)), np.int64, len(texts))
+        return np.fromiter((len(encoding.ids) for encoding in self._encoded(texts)), np.int64, len(texts))
 
     def codes(self, texts: Sequence[str], length: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Codes [n, t] of the first `length` tokens, and which texts were cut there, [n]."""
-        # One more than is kept tells whether there is more.
-        self._tokenizer.enable_truncation(length + 1)
+        self._tokenizer.enable_truncation(length)
         codes, cut = np.zeros((len(texts), length), np.int32), np.zeros(len(texts), np.bool_)
-        for row, numbers in enumerate(self._encoded(texts)):
-            cut[row] = len(numbers) > length
-            kept = numbers[:length]
-            codes[row, : len(kept)] = kept
-            codes[row, : len(kept)] += 1
+        for row, encoding in enumerate(self._encoded(texts)):
+            cut[row] = bool(encoding.overflowing)
+            codes[row, : len(encoding.ids)] = encoding.ids
+            codes[row, : len(encoding.ids)] += 1
         return codes, cut
 
-    def _encoded(self, texts: Sequence[str]) -> Iterator[Sequence[int]]:
+    def _encoded(self, texts: Sequence[str]) -> Iterator[Any]:
         for begin in range(0, len(texts), _BATCH):
             batch = [text[:_PIECE_CHARACTERS] for text in texts[begin : begin + _BATCH]]
-            for encoding in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False):
-                yield encoding.ids
+            yield from self._tokenizer.encode_batch_fast(batch)
 
 
 def learned(texts: Sequence[str], kind: str, most: int) -> Tokens:

@@ -125,7 +125,11 @@ def _frame(**columns: Any) -> pd.DataFrame:
         (_frame(label=range(90)), {}, r"target 'label': 90 classes in 90 training rows are more than half"),
         (_frame(text=[f"w{n}" for n in range(90)]), {}, r"no two different tokens that repeat; is it the column of t"),
         (_frame(), {"max_tokens": 0}, r"task\.max_tokens: 0 is not a whole number from 1 to 8192$"),
-        (_frame(), {"model": "lstm"}, r"task\.model: 'lstm' is unknown; choices: bag, cnn, transformer$"),
+        (
+            _frame(),
+            {"model": "lstm"},
+            r"task\.model: 'lstm' is unknown; choices: bag, cnn, transformer, hf:NAME, or hf: with task.weights$",
+        ),
         (_frame(), {"model": "transformer", "width": 6}, r"task\.width: 6 does not divide into 4 heads$"),
         (_frame(), {"tokenizer": "no.json"}, r"no\.json: cannot be read"),
         (_frame(), {"valid_path": "no.csv"}, r"no\.csv: does not exist$"),
