@@ -170,6 +170,11 @@ class Ensemble:
         """What inputs are made ready by, as the task keeps it."""
         return self._task.fitted()
 
+    @property
+    def recipe(self) -> str:
+        """How inputs are made of raw ones in plain Python, as the task says it."""
+        return self._task.recipe
+
     def test_data(self) -> Data:
         """Inputs and targets of the test split."""
         return tried(f"{type(self._task).__name__}.data('test')", lambda: self._task.data("test"))

@@ -153,6 +153,7 @@ def _card(ensemble: Ensemble, summary: Summary, x: Tensor, written: ModelFolder)
         "",
         "```python",
         "import torch",
+        *ensemble.recipe.splitlines(),
         "",
         f'model = torch.export.load("{PROGRAM}").module()',
         f"{gives} = model(x)  # x: {dtype} [{shape}]",

@@ -233,6 +233,12 @@ class Task(ABC):
         return False
 
     @property
+    def recipe(self) -> str:
+        """Lines of Python, without this package, that make inputs `x` of raw ones by `config`, a JSON whose
+        `preprocessing` is what `fitted` gave; empty where that takes no more than a sentence."""
+        return ""
+
+    @property
     def undecided(self) -> Mapping[str, Undecided]:
         """Options that may help or harm, and that nobody has decided: a study tries each as a hyperparameter."""
         return {}

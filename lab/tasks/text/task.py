@@ -31,6 +31,20 @@ from lab.tasks.text.tokens import Tokens
 from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of
 from lab.tasks.transfer.head import head, layers_of, with_head
 
+_RECIPE = """\
+import json
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+made = json.loads(Path("config.json").read_text(encoding="utf-8"))["preprocessing"]
+tokenizer = Tokenizer.from_str(made["tokens"])
+tokenizer.enable_truncation(made["length"])
+texts = ["a text", "another one"]
+x = torch.zeros(len(texts), made["length"], dtype=torch.int32)
+for row, encoding in enumerate(tokenizer.encode_batch(texts)):
+    x[row, : len(encoding.ids)] = torch.tensor(encoding.ids) + 1
+"""
 _SHOWN = 600
 """Characters of an example that a page shows."""
 
@@ -239,6 +253,10 @@ class Text(ScoredTask):
 
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)
+
+    @property
+    def recipe(self) -> str:
+        return "" if self._options.trains_head else _RECIPE
 
     def describe(self) -> Description:
         described, fitted = self._corpus.describe(), self._learned

@@ -16,6 +16,7 @@ import torch
 from lab.cli.main import main
 from lab.errors import TaskError
 from lab.spec.study import parse_spec
+from lab.study.model_folder import CARD, export_model
 from lab.study.study import Study
 from lab.tasks.checks import contract_suite
 from lab.tasks.text.options import MODELS
@@ -159,3 +160,12 @@ def test_a_study_hands_out_what_reads_later_texts(
     assert predicted.iloc[:, 0].tolist() == ["good", "bad"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert "tf-idf" in page
+    ensemble = study.result.ensemble
+    x = ensemble.read(tmp_path / "new.txt").x
+    export_model(ensemble, study.result.summary, tmp_path / "model", x)
+    snippet = (tmp_path / "model" / CARD).read_text().split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path / "model")
+    made: dict[str, Any] = {}
+    exec(snippet, made)
+    assert torch.equal(made["x"], Text.prepare(ensemble._task, np.array(made["texts"])))  # type: ignore[arg-type]
+    torch.testing.assert_close(made["probabilities"], ensemble.predict_by_nets(made["x"]), rtol=1e-5, atol=1e-6)
