@@ -1,9 +1,9 @@
-# make study: from nothing to a report.   make test: all checks and tests.
+# make study: from nothing to a report.   make test: all checks and tests.   make docs: the manual.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: study test check clean
+.PHONY: study test docs clean
 
 study: $(VENV)/.installed
 	$(BIN)/lab study run studies/digits.yaml
@@ -23,5 +23,9 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
+docs: $(VENV)/.installed-test
+	$(BIN)/mkdocs build --quiet
+	@echo "manual: site/index.html"
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from lab.study.range_test import lr_range
     from lab.study.study import Study
     from lab.tasks.images.task import Images
+    from lab.tasks.ratings.task import Ratings
     from lab.tasks.table.task import Table
     from lab.tasks.task import Task, trial_function
+    from lab.tasks.text.task import Text
 
 __version__ = "0.1.0"
 
@@ -34,7 +36,9 @@ _HOME = {
     "LabError": "lab.errors",
     "Task": "lab.tasks.task",
     "Images": "lab.tasks.images.task",
+    "Ratings": "lab.tasks.ratings.task",
     "Table": "lab.tasks.table.task",
+    "Text": "lab.tasks.text.task",
     "Trial": "lab.spec.trial",
     "trial_function": "lab.tasks.task",
 }
@@ -47,10 +51,12 @@ __all__ = [
     "Images",
     "Int",
     "LabError",
+    "Ratings",
     "Space",
     "Study",
     "Table",
     "Task",
+    "Text",
     "Trial",
     "errors",
     "lr_range",

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 import lab
 import lab.tasks.checks
@@ -24,12 +25,19 @@ from tests import forked
 from tests.own_data import table, write_folders, write_ratings, write_table, write_texts
 from tests.small import ROOT, environment
 
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+DOCUMENTS = (
+    README,
+    *(ROOT / "docs" / f"{name}.md" for name in ("study", "data", "tour", "tasks", "report", "cluster")),
+)
+"""In the order in which their commands run, one after the other."""
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^ *```{language}\n(.*?)```", README, flags=re.DOTALL | re.MULTILINE)
-    return [textwrap.dedent(block) for block in found]
+def blocks(language: str, *documents: Path) -> list[str]:
+    """What stands in these documents in a language; in all of them where none is named."""
+    texts = [document.read_text() for document in documents or DOCUMENTS]
+    shown = (re.findall(rf"^ *```{language}\n(.*?)```", text, flags=re.DOTALL | re.MULTILINE) for text in texts)
+    return [textwrap.dedent(block) for of_document in shown for block in of_document]
 
 
 def run(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -37,7 +45,7 @@ def run(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_study_shown_is_the_study_shipped() -> None:
-    shown = load_yaml(blocks("yaml")[0], "README")
+    shown = load_yaml(blocks("yaml", README)[0], "README")
     shipped = load_yaml((ROOT / "studies/digits.yaml").read_text(), "digits")
     assert shown == shipped
 
@@ -68,7 +76,8 @@ def test_the_shipped_specs_take_sixty_rows_or_images(
 
 
 def write_data(folder: Path) -> None:
-    """The files that the commands shown are about: a table of sales, rows to predict, photos of two classes."""
+    """The files that the commands shown are about: digits and rows to predict, a table of sales, photos, texts."""
+    np.savez(folder / "digits.npz", x=load_digits().images[:3])
     random = np.random.default_rng(0)
     days = pd.date_range("2024-01-01", periods=400).strftime("%Y-%m-%d")
     sales = pd.DataFrame({"day": days, "price": random.uniform(1, 9, 400), "shop": random.choice(["a", "b", "c"], 400)})
@@ -115,7 +124,9 @@ def test_the_make_targets_shown_exist() -> None:
 
 
 def test_the_python_example_runs_as_shown(tmp_path: Path) -> None:
-    task, study = (block for block in blocks("python") if "Wine" in block)
+    task, study = (block for block in blocks("python", ROOT / "docs/tasks.md") if "Wine" in block)
+    begun = next(block for block in blocks("python", README) if "Wine" in block)
+    assert study.startswith(begun)
     (tmp_path / "my_task.py").write_text(task)
     (tmp_path / "study.py").write_text(study)
     command = [sys.executable, "study.py"]
@@ -156,6 +167,24 @@ def test_what_is_public_shows_an_example_that_runs(
 
 
 def test_every_file_named_in_the_documents_exists() -> None:
-    for name in ("README.md", "CONTRIBUTING.md"):
-        for path in re.findall(r"\(((?:reports|studies)/[^)]+)\)", (ROOT / name).read_text()):
-            assert (ROOT / path).exists(), f"{name} names {path}"
+    for document in (*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "docs/figures.md", ROOT / "docs/how-it-works.md"):
+        for path in re.findall(r"\(((?:\.\./)?(?:reports|studies|docs)/[^)#]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / path).exists(), f"{document.name} names {path}"
+
+
+def test_the_readme_is_a_screen_and_a_half() -> None:
+    assert len(README.read_text().splitlines()) <= 90
+
+
+@pytest.mark.slow
+def test_the_manual_is_built_strictly(tmp_path: Path) -> None:
+    """Links and references that lead nowhere are errors."""
+    command = [sys.executable, "-W", "ignore", "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("index.html")}
+    assert {"index.html", "data/index.html", "reference/cli/index.html", "reference/python/index.html"} <= pages
+    said = (tmp_path / "site/reference/cli/index.html").read_text()
+    assert "lab study run" in said
+    assert "word_dropout" in (tmp_path / "site/reference/tasks/index.html").read_text()
+    assert "OneCycle" in (tmp_path / "site/reference/python/index.html").read_text()
