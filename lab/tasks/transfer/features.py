@@ -6,6 +6,8 @@ Shapes: n examples, b of a batch, f features.
 from __future__ import annotations
 
 import hashlib
+import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from lab.tasks.rows_read import content_of
 _BATCH = 64
 """Examples at a time: what a large net keeps of them stays within a gigabyte."""
 _CONSTANT = 1e-6
+_SAY_EVERY_S = 10.0
+_LOG = logging.getLogger(__name__)
 
 
 def features(body: nn.Module, see: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
@@ -29,8 +33,14 @@ def features(body: nn.Module, see: Callable[[Tensor], Tensor], inputs: Tensor) -
     """
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     body = body.to(device).eval()
+    made: list[Tensor] = []
+    said = time.monotonic()
     with torch.inference_mode():
-        made = [body(see(batch.to(device))).float().cpu() for batch in torch.split(inputs, _BATCH)]
+        for batch in torch.split(inputs, _BATCH):
+            if time.monotonic() - said > _SAY_EVERY_S:
+                said = time.monotonic()
+                _LOG.info("data      features of %d of %d examples are made", len(made) * _BATCH, len(inputs))
+            made.append(body(see(batch.to(device))).float().cpu())
     body.to("cpu")
     return torch.cat(made)
 
