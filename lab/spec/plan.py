@@ -176,6 +176,8 @@ class Training:
     """Those of which each trial leaves one out, and is validated on it. None: all are trained on the same rows."""
     precision: str = "float32"
     """Precision of forward and backward passes: `float32` or `bf16`. Weights and the optimizer are always float32."""
+    micro_batch: int | None = None
+    """Examples of a batch that are computed at once, where a whole one is larger than the memory; None: all."""
 
 
 @dataclass(frozen=True)

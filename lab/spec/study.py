@@ -188,6 +188,9 @@ class ExecutionSpec(Section):
     """Threads that share a step. `auto`: one or all `cpus_per_lane` on Ray, and as many as help in this process."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: forward passes under PyTorch's autocast, with weights and optimizer in float32."""
+    micro_batch: Many | None = None
+    """Examples of a batch that are computed at once, where a whole one is larger than the memory. Gradients of the
+    parts are added up before the optimizer's step, so that schedule and range test stay as they are."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     cpus_per_lane: Annotated[float, Field(gt=0)] = 1
     gpus_per_lane: Annotated[float, Field(ge=0)] = 0
@@ -302,6 +305,7 @@ class StudySpec(Section):
             threads=execution.threads if isinstance(execution.threads, int) else 1,
             device=execution.device,
             precision=execution.precision,
+            micro_batch=execution.micro_batch,
         )
 
     @property

@@ -28,8 +28,8 @@ from lab.training.batches import Examples, open_splits
 from lab.training.device import check_precision, pick_device, to_device
 from lab.training.evaluation import evaluate, evaluate_each
 from lab.training.fault import Fault, fault_of
+from lab.training.gradients import Gradients
 from lab.training.interface import EpochResult, Trainer
-from lab.training.loss import isolated_losses
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, clip, step_all
 from lab.training.parameter_groups import ParameterGroups, parameter_groups
@@ -118,6 +118,8 @@ class ModelTrainer(Trainer):
         check_packable(template)
         parameter_groups(task, template)  # what does not fit is refused here
         self._models: SlotModels = build_models(training.path, template, width, self._examples, self._device)
+        at_once = min(training.micro_batch or self._batch, self._batch)
+        self._gradients = Gradients(task, self._models, at_once, self._device)
         self._slots: dict[int, _Slot] = {}
 
     def takes(self, module: nn.Module) -> bool:
@@ -186,22 +188,18 @@ class ModelTrainer(Trainer):
         losses = torch.zeros(self._steps, self.width, device=self._device)
         faults: dict[int, Fault] = {}
         trained = dict.fromkeys(active, self._steps)
-        chosen = to_device(torch.tensor(active), self._device)  # once: a GPU would wait for a list at every step
         for step, (x, y) in enumerate(self._train_data.batches(order, self._batch)):
             self._freeze(active)
             x, y = self._augmented(task.model_input(x), y, active)
-            output = self._forward(x, active)
-            loss, raised = isolated_losses(task, output, y, active)  # [k]
-            for slot, error in raised.items():
-                faults[slot] = fault_of(error, output[slot], f"at step {self._slots[slot].step}")
+            learned = self._gradients.of(partial(self._forward, active=active), x, y, active)
+            for slot, (error, output) in learned.raised.items():
+                faults[slot] = fault_of(error, output, f"at step {self._slots[slot].step}")
                 trained[slot] = step
-            if raised:
-                active = [slot for slot in active if slot not in raised]
+            if learned.raised:
+                active = [slot for slot in active if slot not in learned.raised]
                 if not active:
                     break
-                chosen = to_device(torch.tensor(active), self._device)
-            models.backward((loss if len(active) == self.width else loss[chosen]).sum(), active)
-            losses[step] = loss.detach()
+            losses[step] = learned.losses
             self._update(active)
         rows = losses.tolist()  # [s][k]
         return {slot: [row[slot] for row in rows[:steps]] for slot, steps in trained.items()}, faults

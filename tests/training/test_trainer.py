@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Mapping
@@ -249,6 +250,19 @@ def test_both_paths_train_the_same_without_dropout():
         trainer.start(Assignment(0, Trial({}, 5, 3, own_schedule=OneCycle(max_lr=0.01)), 0, 0))
         results.append(_run(trainer, 0)[-1].metrics)
     assert results[0] == pytest.approx(results[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_batch_in_parts_is_one_step(path: str, monkeypatch: pytest.MonkeyPatch):
+    """Without batch norm, which sees the parts."""
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    monkeypatch.setattr(Blobs, "model", lambda self, params: copy.deepcopy(net))
+    results = []
+    for micro_batch in (None, 3):
+        trainer = _trainer(path, micro_batch=micro_batch)
+        trainer.start(Assignment(0, Trial({}, 5, 3, own_schedule=OneCycle(max_lr=0.01)), 0, 0))
+        results.append(_run(trainer, 0)[-1].metrics)
+    assert results[0] == pytest.approx(results[1], rel=1e-4)
 
 
 @pytest.mark.parametrize("path", PATHS)
