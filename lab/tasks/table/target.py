@@ -107,7 +107,7 @@ def fit_target(frame: Table, names: tuple[str, ...], asked: str | None) -> Targe
     if len(names) > 1:
         kinds = ", ".join(f"{name} ({kind})" for name, kind in types.items())
         raise TaskError(f"targets of different kinds: {kinds}; several targets are all numbers or all 0 and 1")
-    return _classes(frame[names[0]])
+    return _classes(frame[names[0]], asked)
 
 
 def with_target(frame: Held, names: tuple[str, ...]) -> Held:
@@ -156,12 +156,14 @@ def are_labels(frame: Table, names: tuple[str, ...]) -> bool:
     return len(names) > 1 and all(set(as_text(typed_column(frame, n))) <= {"0", "1", "false", "true"} for n in names)
 
 
-def _classes(values: pd.Series[Any]) -> Target:
+def _classes(values: pd.Series[Any], asked: str | None) -> Target:
     levels = levels_among(values)
     counts = pd.Series(as_text(typed(values))).value_counts()
     if len(levels) > len(values) // 2:
         dressed = dressed_number(values)
         advice = "for numbers say target_type: number" if dressed is None else f"write {dressed!r} as a plain number"
+        if asked is not None:
+            advice = "leave rare ones out"
         raise TaskError(
             f"target {values.name!r}: {len(levels)} classes in {len(values)} training rows are more than half "
             f"as many; {advice}"

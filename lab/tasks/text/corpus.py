@@ -22,6 +22,7 @@ from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
 from lab.tasks.table.frame import need_columns, read_table
 from lab.tasks.table.held import Held
 from lab.tasks.table.target import Target, fit_target, with_target
+from lab.tasks.table.values import is_nested
 from lab.tasks.text.folder import FILE, LABEL, TEXT, read_folder
 from lab.tasks.text.options import TextOptions
 from lab.tasks.text.tokens import Tokens, from_file, learned
@@ -108,6 +109,8 @@ class Corpus:
             return read_folder(Path(path))
         table = read_table(Path(path), options, {options.text: options.missing})
         need_columns(table, [options.text], "task.text")
+        if is_nested(table[options.text]):
+            raise TaskError(f"{path}: column {options.text!r} holds lists or mappings; a text is one value in each row")
         need_columns(table, options.targets, "task.target")
         return {"train": with_target(table, options.targets)}
 
@@ -147,8 +150,9 @@ class Corpus:
 
     @cached_property
     def _classes(self) -> NDArray[Any]:
-        """The class [n] or labels [n, c] of every row of the first table."""
-        return self.target.values(self._tables["train"]).astype(np.int64)
+        """The class [n], by its name, or labels [n, c] of every row of the first table."""
+        values = self.target.values(self._tables["train"]).astype(np.int64)
+        return np.array(self.target.class_names)[values] if values.ndim == 1 else values
 
     @cached_property
     def _by(self) -> NDArray[Any] | None:
