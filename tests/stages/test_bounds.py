@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from lab.errors import StudyError
+from lab.record.trials import read_trials
 from lab.spec.study import parse_spec
 from lab.stages import bounds
 from lab.stages.bounds import Bounds
@@ -49,6 +51,31 @@ def test_the_range_covers_every_optimizer_and_the_suggestion_is_the_specs(
 
 def test_no_more_steps_are_trained_than_were_asked_for(of_one: dict[str, Bounds]) -> None:
     assert of_one["adamw"].steps == 60, "of four epochs, which have 16 each"
+
+
+_SHORT = {"bounds": {**BOUNDS, "steps": 12}, "search": {"trials": 60, "epochs": 3}}
+
+
+def test_a_test_that_says_nothing_is_followed_by_longer_ones(tmp_path: Path) -> None:
+    spec = parse_spec(small(space={"max_lr": {"from": "bounds"}}, **_SHORT))
+    study = Study.from_spec(spec, tmp_path)
+    study.run(until="bounds")
+    longer = bounds.STAGE.need(study.record)
+    assert longer.steps in (36, 108)
+    assert longer.trials - longer.short_trainings == 2 * (1 + (longer.steps >= 36) + (longer.steps == 108))
+    assert all(reading.says_something for reading in longer.runs)
+    # Were it interrupted now, it would take up what has ended.
+    trials = len(read_trials(study.record, "bounds"))
+    (tmp_path / "bounds.json").unlink()
+    Study.open(tmp_path).run(until="bounds")
+    assert bounds.STAGE.need(study.record) == longer
+    assert len(read_trials(study.record, "bounds")) == trials
+
+
+def test_longer_tests_than_the_search_can_afford_are_not_made(tmp_path: Path) -> None:
+    spec = parse_spec(small(space={"max_lr": {"from": "bounds"}}, **{**_SHORT, "search": {"trials": 1, "epochs": 2}}))
+    with pytest.raises(StudyError, match="range test: the loss never falls"):
+        Study.from_spec(spec, tmp_path).run(until="bounds")
 
 
 def test_a_batch_size_that_is_not_searched_is_not_tested(tmp_path: Path) -> None:
