@@ -128,7 +128,8 @@ def importances(
         redrawn[:, column] = shuffle.permutation(redrawn[:, column])
         after = forest.predict(encoding.features(redrawn)).mean
         change = (after - before)[sign * after >= least]  # who has left the region says nothing of it
-        shares[name] = 0.5 * float((change**2).mean()) / variance if variance > 0 and len(change) else 0.0
+        share = 0.5 * float((change**2).mean()) / variance if variance > 0 and len(change) else 0.0
+        shares[name] = min(share, 1.0)  # of a sample, and of a region that is no box, the estimate may be more
     return shares
 
 

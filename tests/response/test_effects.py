@@ -45,6 +45,15 @@ def test_an_interaction_counts_for_each_that_takes_part():
     assert found["c"] == 0
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_no_share_is_more_than_all(seed: int):
+    """In the good region of a ridge, which is a band, redrawing a parameter changes more than there is variance."""
+    ridge = _Exact(lambda x: -np.abs(x[:, 0] - x[:, 1]))
+    shares = importances(ridge, ENCODING, seed=seed, sample=256, best=0.25)
+    assert 0.9 < max(shares.values()) <= 1.0
+    assert shares["c"] == 0
+
+
 def test_a_flat_response_has_no_importances():
     assert importances(_Exact(lambda x: np.full(len(x), 0.3)), ENCODING, seed=0) == {"a": 0, "b": 0, "c": 0}
 
