@@ -6,8 +6,8 @@ Stacking of predictive distributions (Yao et al. 2018): the mixture under which 
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from lab.response.encode import Encoding
 from lab.response.forest import Forest, Prediction
@@ -69,11 +69,11 @@ def expected_improvement(predicted: Prediction, best: float) -> Floats:
     """Expected improvement below `best` of a normal, [n]."""
     std = np.maximum(predicted.std, 1e-9)
     z = (best - predicted.mean) / std
-    return np.asarray((best - predicted.mean) * norm.cdf(z) + std * norm.pdf(z))
+    return np.asarray((best - predicted.mean) * scipy.stats.norm.cdf(z) + std * scipy.stats.norm.pdf(z))
 
 
 def _density(y: Floats, mean: Floats, std: Floats) -> Floats:
-    return np.asarray(norm.pdf(y, mean, std + 0.05 * float(y.std()) + 1e-9)) + 1e-12
+    return np.asarray(scipy.stats.norm.pdf(y, mean, std + 0.05 * float(y.std()) + 1e-9)) + 1e-12
 
 
 def _sample(target: Floats, most: int, seed: int) -> NDArray[np.int64]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesClassifier
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import ExtraTreesClassifier
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +25,8 @@ class Divergence:
         # As if one more had ended well: where all are alike no place is certain, and none as good as another.
         self._share = float(diverged.sum()) / (len(diverged) + 1)
         if 0 < diverged.sum() < len(diverged):
+            from sklearn.ensemble import ExtraTreesClassifier  # here: in most searches no trial diverges
+
             self._model = ExtraTreesClassifier(
                 self._trees, min_samples_leaf=2, bootstrap=True, random_state=self._seed
             ).fit(features.astype(np.float32), diverged)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from scipy.stats import qmc
 
 from lab.response.encode import Encoding
 from lab.response.findings import Effect
@@ -36,7 +36,8 @@ class Response(Protocol):
 
 def sobol(n: int, d: int, seed: int) -> Floats:
     """n points of a scrambled Sobol sequence in the unit cube [n, d]; n is rounded up to a power of two."""
-    return np.asarray(qmc.Sobol(d, scramble=True, rng=np.random.default_rng(seed)).random_base2((n - 1).bit_length()))
+    sequence = scipy.stats.qmc.Sobol(d, scramble=True, rng=np.random.default_rng(seed))
+    return np.asarray(sequence.random_base2((n - 1).bit_length()))
 
 
 def partial_dependence(

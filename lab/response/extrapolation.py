@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.metrics import roc_auc_score
 
 from lab.response.effects import sobol
 from lab.response.encode import Encoding
@@ -29,6 +27,8 @@ class Reach:
 
     def __init__(self, encoding: Encoding, units: Floats, seed: int, trees: int = 100) -> None:
         """From trials in the unit cube [n, d]; n >= 1."""
+        from sklearn.ensemble import ExtraTreesClassifier
+
         self._encoding = encoding
         self._even = encoding.snap(sobol(max(len(units), _FEWEST), len(encoding), seed))
         features = encoding.features(np.concatenate([units, self._even])).astype(np.float32)
@@ -47,6 +47,8 @@ class Reach:
 
     def read(self) -> Extrapolation:
         """What it says of the search as a whole."""
+        from sklearn.metrics import roc_auc_score
+
         votes = np.stack([tree.tree_.predict(self._features)[:, 1] for tree in self._model.estimators_])
         for row, drawn in zip(votes, self._model.estimators_samples_, strict=True):
             row[drawn] = np.nan

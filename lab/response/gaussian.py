@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
 
 from lab.response.encode import Encoding
 from lab.response.forest import Prediction
@@ -60,8 +59,8 @@ class GaussianProcess:
         inputs = self._scaled(self._inputs)
         covariance = self._covariance(inputs, inputs)
         covariance[np.diag_indices(len(y))] += np.exp(self.scales.noise) + _JITTER
-        self._root = cholesky(covariance, lower=True)
-        self._alpha = cho_solve((self._root, True), y)
+        self._root = scipy.linalg.cholesky(covariance, lower=True)
+        self._alpha = scipy.linalg.cho_solve((self._root, True), y)
         return self
 
     def predict(self, units: Floats) -> Prediction:
@@ -69,13 +68,13 @@ class GaussianProcess:
         inputs, _ = _inputs(self._encoding, units)
         covariance = self._covariance(self._scaled(inputs), self._scaled(self._inputs))
         mean = covariance @ self._alpha
-        solved = solve_triangular(self._root, covariance.T, lower=True, overwrite_b=True)
+        solved = scipy.linalg.solve_triangular(self._root, covariance.T, lower=True, overwrite_b=True)
         variance = np.exp(self.scales.variance) - (solved**2).sum(axis=0)
         return Prediction(self._mean + self._std * mean, self._std * np.sqrt(np.maximum(variance, 1e-12)))
 
     def left_out(self) -> Prediction:
         """What it would have predicted for each score without having seen it, noise included; each [n]."""
-        inverse = cho_solve((self._root, True), np.eye(len(self._alpha)))
+        inverse = scipy.linalg.cho_solve((self._root, True), np.eye(len(self._alpha)))
         variance = 1 / np.diag(inverse)
         y = self._root @ (self._root.T @ self._alpha)
         return Prediction(self._mean + self._std * (y - self._alpha * variance), self._std * np.sqrt(variance))
@@ -111,7 +110,10 @@ class GaussianProcess:
 
         limits = [(-12.0, 8.0)] * d + [(-4.0, 4.0), (-12.0, 2.0)]
         starts = [center, np.concatenate([np.full(d, 0.0), [0.0, -1.0]])]
-        fits = [minimize(loss, s, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 40}) for s in starts]
+        fits = [
+            scipy.optimize.minimize(loss, s, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 40})
+            for s in starts
+        ]
         return Scales.of(np.asarray(min(fits, key=lambda f: float(f.fun)).x))
 
 
@@ -163,8 +165,8 @@ def _negative_likelihood(theta: Floats, gaps: Floats, y: Floats) -> tuple[float,
     covariance = _matern(squares, theta[-2])
     noisy = covariance.copy()
     noisy[np.diag_indices(n)] += noise + _JITTER
-    root = cholesky(noisy, lower=True, check_finite=False)
-    inverse = cho_solve((root, True), np.eye(n), check_finite=False)
+    root = scipy.linalg.cholesky(noisy, lower=True, check_finite=False)
+    inverse = scipy.linalg.cho_solve((root, True), np.eye(n), check_finite=False)
     alpha = inverse @ y
     outer = inverse - np.outer(alpha, alpha)
     by_weight = 0.5 * np.tensordot(gaps, outer * derivative, axes=2) * weights

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
-from scipy.stats import qmc
 
 from lab.response.encode import Encoding
 
@@ -17,7 +17,7 @@ _WIDTHS = (0.3, 0.1, 0.03)
 
 def sobol_point(d: int, index: int, seed: int) -> Floats:
     """Point `index` of a scrambled Sobol sequence [d]."""
-    engine = qmc.Sobol(d, scramble=True, rng=np.random.default_rng(seed))
+    engine = scipy.stats.qmc.Sobol(d, scramble=True, rng=np.random.default_rng(seed))
     if index:
         engine.fast_forward(index)
     return np.asarray(engine.random(1)[0])

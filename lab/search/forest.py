@@ -19,7 +19,6 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from threadpoolctl import threadpool_limits
 
 from lab.response.blend import Blend
 from lab.response.encode import Conditions, Encoding
@@ -28,6 +27,7 @@ from lab.search.candidates import among, apart, around, everywhere, sobol_point
 from lab.search.fidelity import Lessons, lessons
 from lab.search.history import History, even_costs, read_history, sign_of
 from lab.search.prior import Prior
+from lab.search.threads import on_one_thread
 
 Floats = NDArray[np.float64]
 
@@ -162,8 +162,7 @@ class ForestSampler(BaseSampler):
         key = (taught.units.tobytes(), taught.cost.tobytes(), history.failed.tobytes())
         offer = self._offered
         if offer is None or offer.key != key:
-            # Sums in another order differ in their last digits: a proposal must not depend on the process's threads.
-            with threadpool_limits(limits=1):
+            with on_one_thread():
                 self._offered = offer = self._search(encoding, history, taught, key)
         return offer
 

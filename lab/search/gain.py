@@ -11,7 +11,6 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
-from threadpoolctl import threadpool_limits
 
 from lab.response.encode import Conditions, Encoding
 from lab.search.acquisition import Acquisition
@@ -19,6 +18,7 @@ from lab.search.candidates import around, everywhere
 from lab.search.fidelity import lessons
 from lab.search.history import read_history, sign_of
 from lab.search.prior import Prior
+from lab.search.threads import on_one_thread
 
 _FEWEST, _FEWEST_PER_DIMENSION = 16, 4
 """Scores below which nothing is said: a model of so few takes everything for noise, or nothing."""
@@ -57,7 +57,7 @@ def gain_of_next(
     history = read_history(trials, encoding, direction)
     if (~history.diverged).sum() < max(_FEWEST, _FEWEST_PER_DIMENSION * len(encoding)) or not len(encoding):
         return None
-    with threadpool_limits(limits=1):
+    with on_one_thread():
         acquisition = Acquisition(seed, history, lessons(history, encoding, sign_of(direction)), Prior(None))
         rng = np.random.default_rng([seed, len(history)])
         best_first = np.argsort(acquisition.means, kind="stable")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import boxcox, boxcox_llf, yeojohnson, yeojohnson_llf
 
 from lab.response.encode import Encoding
 from lab.spec.outcomes import OUTCOME
@@ -94,10 +94,10 @@ def even_costs(cost: Floats) -> Floats:
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         ratio = near / middle
     if low > 0 and np.isfinite(ratio).all():
-        shaped = _power(boxcox_llf, boxcox, ratio)
+        shaped = _power(scipy.stats.boxcox_llf, scipy.stats.boxcox, ratio)
     else:
         width = float(near.std()) or float(np.ptp(near))  # squares of very small differences vanish
-        shaped = _power(yeojohnson_llf, yeojohnson, (near - middle) / width)
+        shaped = _power(scipy.stats.yeojohnson_llf, scipy.stats.yeojohnson, (near - middle) / width)
     evened = np.full(len(cost), shaped.max())
     evened[finite] = shaped
     spread = float(evened.std())

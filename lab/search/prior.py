@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
-from scipy.stats import truncnorm
 
 from lab.response.encode import Encoding
 
@@ -58,7 +58,7 @@ class Prior:
         moved = units.copy()
         for column, center, spread in self._columns(encoding):
             ends = (0 - center) / spread, (1 - center) / spread
-            moved[:, column] = truncnorm.ppf(units[:, column], *ends, loc=center, scale=spread)
+            moved[:, column] = scipy.stats.truncnorm.ppf(units[:, column], *ends, loc=center, scale=spread)
         return moved
 
     def weight(self, encoding: Encoding, units: Floats, trials: int) -> Floats:

@@ -13,11 +13,10 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+import scipy
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn.functional import logsigmoid
-from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from lab.tasks.beside import Beside
 from lab.tasks.metrics import Decided
@@ -93,7 +92,7 @@ def fit_temperature(probabilities: Tensor, target: Tensor, kind: Kind = "classif
         return float(-((1 - doubt) * right + doubt * wrong).mean())
 
     low, high = (float(np.log(t)) for t in _TEMPERATURES)
-    return float(np.exp(minimize_scalar(nll, bounds=(low, high), method="bounded").x))
+    return float(np.exp(scipy.optimize.minimize_scalar(nll, bounds=(low, high), method="bounded").x))
 
 
 @dataclass(frozen=True)
@@ -207,6 +206,9 @@ def scores(
 
 
 def _calibration_error(prediction: Tensor, target: Tensor, kind: Kind) -> float:
+    # Here, not above: it takes as long to load as NumPy, and no training needs it.
+    from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
+
     if kind == "classification":
         error = multiclass_calibration_error(prediction, target, num_classes=prediction.shape[1], n_bins=15)
     else:

@@ -11,7 +11,7 @@ from math import prod
 from typing import TypeAlias
 
 import numpy as np
-from scipy.stats import binom
+import scipy
 
 from lab.lanes.engine import Probe
 from lab.lanes.speed.thresholds import GAIN
@@ -32,7 +32,7 @@ class Packing:
 def filled(width: int, stack: int, groups: int) -> float:
     """Expected share of rows that train, where each of `width` trials is equally likely to be of any group."""
     counts = np.arange(width + 1)
-    chance = binom.pmf(counts, width, 1 / groups)
+    chance = scipy.stats.binom.pmf(counts, width, 1 / groups)
     rows = groups * stack * float(np.ceil(counts / stack) @ chance)
     return width / rows
 
