@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.inspection import partial_dependence as sklearn_partial_dependence
 
 from lab.response.effects import crowded, edge, importances, partial_dependence, sobol
@@ -75,11 +76,12 @@ def test_a_choice_counts_as_one_parameter():
 
 def test_partial_dependence_is_scikit_learns_brute_force_over_the_space():
     x = sobol(128, 3, seed=1)
-    forest = Forest(seed=0, trees=16).fit(x, 3 * x[:, 0] + np.sin(6 * x[:, 1]))
-    effect = partial_dependence(forest, ENCODING, "b", x, seed=5, grid=9, sample=64)
+    y = 3 * x[:, 0] + np.sin(6 * x[:, 1])
+    effect = partial_dependence(Forest(seed=0, trees=16).fit(x, y), ENCODING, "b", x, seed=5, grid=9, sample=64)
+    same = ExtraTreesRegressor(16, min_samples_leaf=2, bootstrap=True, random_state=0).fit(x, y)
     base = sobol(64, 3, seed=5)
     reference = sklearn_partial_dependence(
-        forest._model, base, features=[1], method="brute", custom_values={1: np.linspace(0, 1, 9)}
+        same, base, features=[1], method="brute", custom_values={1: np.linspace(0, 1, 9)}
     )
     np.testing.assert_allclose(effect.mean, reference["average"][0], rtol=1e-9)
     np.testing.assert_allclose(effect.values, np.linspace(0, 1, 9), atol=1e-12)

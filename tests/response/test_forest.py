@@ -28,6 +28,18 @@ def test_out_of_bag_predictions_are_scikit_learns(data: tuple[Floats, Floats]):
     np.testing.assert_allclose(forest.predict(x).mean, reference.predict(x), rtol=1e-12)
 
 
+@pytest.mark.parametrize("count", [1, 2, 12, 1500])
+def test_its_trees_are_scikit_learns_to_the_last_bit(count: int):
+    rng = np.random.default_rng(count)
+    x, y = rng.random((count, 5)), rng.normal(size=count)
+    reference = ExtraTreesRegressor(
+        20, min_samples_leaf=2, bootstrap=True, max_samples=min(count, 1024), random_state=7
+    ).fit(x, y)
+    points = rng.random((200, 5))
+    trees = [tree.predict(points) for tree in reference.estimators_]
+    np.testing.assert_array_equal(Forest(seed=7, trees=20).fit(x, y).trees(points), trees)
+
+
 def test_out_of_bag_predictions_of_some_rows_are_those_of_all(data: tuple[Floats, Floats]):
     x, y = data
     forest = Forest(seed=3).fit(x, y)
