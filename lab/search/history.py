@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy
@@ -94,30 +93,41 @@ def even_costs(cost: Floats) -> Floats:
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         ratio = near / middle
     if low > 0 and np.isfinite(ratio).all():
-        shaped = _power(scipy.stats.boxcox_llf, scipy.stats.boxcox, ratio)
+        shaped = _box_cox(ratio)
     else:
         width = float(near.std()) or float(np.ptp(near))  # squares of very small differences vanish
-        shaped = _power(scipy.stats.yeojohnson_llf, scipy.stats.yeojohnson, (near - middle) / width)
+        shaped = _yeo_johnson((near - middle) / width)
     evened = np.full(len(cost), shaped.max())
     evened[finite] = shaped
     spread = float(evened.std())
     return np.asarray((evened - evened.mean()) / spread if spread > 0 else evened - evened.mean())
 
 
-_POWERS = np.linspace(-2, 2, 33)
+_POWERS = np.linspace(-2, 2, 33)[:, None]
+"""Those that are tried: scipy's search for the best gives up on values that hardly differ."""
 
 
-def _power(likelihood: Callable[..., Any], apply: Callable[..., Any], values: Floats) -> Floats:
-    """The values [n] to the power at which they look most normal.
+def _box_cox(values: Floats) -> Floats:
+    """Values [n] above 0 to the power at which they look most normal."""
+    return _most_normal(values, lambda: scipy.special.boxcox(values, _POWERS), np.log(values))
 
-    Of a fixed few: scipy's search for the best gives up on values that hardly differ.
+
+def _yeo_johnson(values: Floats) -> Floats:
+    """The same for values [n] of either sign."""
+    size, sign = np.abs(values), np.sign(values)
+    powers = np.where(values < 0, 2 - _POWERS, _POWERS)
+    return _most_normal(values, lambda: sign * scipy.special.boxcox1p(size, powers), sign * np.log1p(size))
+
+
+def _most_normal(values: Floats, shaped: Callable[[], Floats], log_slope: Floats) -> Floats:
+    """Of values [n] shaped by each power [powers, n] the likeliest to be normal, by the logarithm [n] of the slope at
+    the power 2; the values as they are where no power makes numbers of them that differ.
     """
     with np.errstate(all="ignore"):
-        likelihoods = np.array([float(likelihood(power, values)) for power in _POWERS])
-        shaped = np.asarray(
-            apply(values, float(_POWERS[np.nan_to_num(likelihoods, nan=-np.inf, posinf=-np.inf).argmax()]))
-        )
-    return shaped if np.isfinite(shaped).all() and np.ptp(shaped) > 0 else values
+        rows = shaped()
+        likelihoods = (_POWERS[:, 0] - 1) * log_slope.sum() - len(values) / 2 * np.log(rows.var(axis=1))
+    best = rows[np.nan_to_num(likelihoods, nan=-np.inf, posinf=-np.inf).argmax()]
+    return best if np.isfinite(best).all() and np.ptp(best) > 0 else values
 
 
 def _failed(trial: FrozenTrial) -> bool:

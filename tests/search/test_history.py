@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
+from scipy.stats import boxcox, boxcox_llf, yeojohnson, yeojohnson_llf
 
 from lab.response.encode import Encoding
 from lab.search.history import even_costs, read_history
@@ -43,6 +44,18 @@ def test_a_cluster_of_near_equal_trials_stays_together():
     cost = np.array([0.4, 0.9, 0.2, 0.7, 0.5, *(0.1 + 1e-4 * np.arange(20))])
     even = even_costs(cost)
     assert np.ptp(even[5:]) < 0.05 * np.ptp(even)
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["Box and Cox", "Yeo and Johnson"])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_power_is_the_one_that_scipy_finds_likeliest(sign: int, seed: int):
+    cost = sign * np.exp(np.random.default_rng(seed).normal(0, 0.3, 20))  # none is so far off that it is drawn up
+    middle = float(np.median(cost))
+    values = cost / middle if sign > 0 else (cost - middle) / cost.std()
+    likelihood, power = (boxcox_llf, boxcox) if sign > 0 else (yeojohnson_llf, yeojohnson)
+    best = max(np.linspace(-2, 2, 33), key=lambda one: likelihood(one, values))
+    shaped = power(values, best)
+    np.testing.assert_allclose(even_costs(cost), (shaped - shaped.mean()) / shaped.std(), rtol=1e-9)
 
 
 @pytest.mark.parametrize(("cost", "expected"), [([0.5, 0.5], [0, 0]), ([1.0, np.inf], [-1, 1]), ([np.inf], [1])])
