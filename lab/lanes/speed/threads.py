@@ -23,7 +23,7 @@ def on_more_threads(job: Job, probed: Probe, widest: int, most: int) -> Probe:
             times = {("sequential", 1): time_alone(there)}
         else:
             times = {("sequential", 1): probed.milliseconds["sequential", 1]}
-            time_rows(probed.path, there, doubled(best.stack, widest), times)
+            time_rows(probed.path, there, doubled(best.stack, widest), times, min(best.milliseconds.values()))
         faster = fastest(times, widest, probed.groups, probed.refused, threads)
         if faster.path != probed.path or step_ms(best) < GAIN * step_ms(faster):
             break

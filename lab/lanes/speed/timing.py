@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -25,6 +26,9 @@ _ROUND_S = 0.2
 
 A net of 50 ms a step was timed for a third as long as its search took.
 """
+_MOST_S = 2 * _ROUNDS * _ROUND_S
+"""Seconds after which no further round begins: threads that wait for a core of their own may take fifty times as long
+as was expected."""
 
 
 def time_alone(job: Job) -> float:
@@ -32,9 +36,14 @@ def time_alone(job: Job) -> float:
     return _milliseconds(job, "sequential", 1, _enough(_milliseconds(job, "sequential", 1, steps=1)))
 
 
-def time_rows(path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, int], float]) -> None:
+def time_rows(
+    path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, int], float], best_ms: float = math.inf
+) -> None:
     """Add milliseconds per row and step of stacked models with ever more rows: as long as they fit into memory and are
     not clearly slower than what has been timed.
+
+    Args:
+        best_ms: what has been timed on other threads.
 
     Raises:
         NotStackable: the path is not to be had in the job's precision.
@@ -54,7 +63,7 @@ def time_rows(path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, i
                 raise
             return
         times[path, width] = row_ms
-        if row_ms > SLOWER * min(times.values()) and width > 1:
+        if row_ms > SLOWER * min(best_ms, *times.values()) and width > 1:
             return
 
 
@@ -72,8 +81,8 @@ def _milliseconds(job: Job, path: str, width: int, steps: int) -> float:
     for slot in range(width):
         trial = Trial(params, slot, _ROUNDS + 1, own_schedule=Constant(max_lr=1e-4))
         trainer.start(Assignment(slot, trial, slot, 0))
-    rounds_s = []
-    for _ in range(_ROUNDS + 1):
+    rounds_s: list[float] = []
+    while len(rounds_s) <= _ROUNDS and (len(rounds_s) < 2 or sum(rounds_s) < _MOST_S):
         begin = time.perf_counter()
         try:
             results = trainer.epoch()

@@ -17,6 +17,7 @@ from tests.lanes.speed.test_probe import Noise, job_of
 from tests.small import small_spec
 from tests.training.zoo import Residual
 
+Times = dict[tuple[str, int], float]
 SEQUENTIAL = Probe("sequential", 1, "nothing else is open", {("sequential", 1): 8.0})
 STACKED = Probe("stacked", 4, "timed", {("sequential", 1): 8.0, ("stacked", 4): 1.0, ("stacked", 8): 1.1}, 4)
 
@@ -28,7 +29,9 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Job:
     def pace(job: Job) -> float:
         return 1 / min(job.training.threads, 4)
 
-    def time_rows(path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, int], float]) -> None:
+    def time_rows(
+        path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, int], float], best_ms: float
+    ) -> None:
         times.update({(path, k): pace(job) * (0.5 if k == 8 else 1.0) for k in rows})
 
     monkeypatch.setattr("lab.lanes.speed.threads.time_alone", lambda job: 8 * pace(job))
