@@ -159,7 +159,7 @@ def _curves(folder: Path) -> dict[int, Any]:
 def test_a_job_is_sent_stopped_sent_again_and_fetched(cluster: Head, spec_path: Path, tmp_path: Path) -> None:
     at, env = ["--address", cluster.jobs], cluster.env
     there, longer = tmp_path / "on the cluster", ["--set", f"search.epochs={EPOCHS}", "--until", "explore"]
-    send = ["cluster", "submit", spec_path, *at, "--dir", str(there), *longer]
+    send = ["cluster", "submit", spec_path, *at, "--dir", str(there), "--lanes", "1", *longer]
     (tmp_path / "slow").touch()  # so that there is something left to stop
     detached = lab(*send, "--detach", **env)
     assert detached.returncode == 0, detached.stderr
