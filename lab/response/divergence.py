@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from sklearn.ensemble import ExtraTreesClassifier
+from lab.response.forest import grown
 
 Floats = NDArray[np.float64]
 
@@ -17,25 +16,24 @@ class Divergence:
     """P(diverge) from extra trees on the same features as the response; 0 where no trial has diverged."""
 
     def __init__(self, seed: int, trees: int = 64) -> None:
-        self._seed, self._trees = seed, trees
-        self._model: ExtraTreesClassifier | None = None
+        self._seed, self._count = seed, trees
+        self._trees: list[Any] = []
 
     def fit(self, features: Floats, diverged: NDArray[np.bool_]) -> Divergence:
         """Fit to features [n, f] and how the trials ended [n]."""
         # As if one more had ended well: where all are alike no place is certain, and none as good as another.
         self._share = float(diverged.sum()) / (len(diverged) + 1)
         if 0 < diverged.sum() < len(diverged):
-            from sklearn.ensemble import ExtraTreesClassifier  # here: in most searches no trial diverges
+            from sklearn.tree import ExtraTreeClassifier  # here: in most searches no trial diverges
 
-            self._model = ExtraTreesClassifier(
-                self._trees, min_samples_leaf=2, bootstrap=True, random_state=self._seed
-            ).fit(features.astype(np.float32), diverged)
+            model = ExtraTreeClassifier(min_samples_leaf=2)
+            self._trees, _ = grown(model, features, diverged, self._seed, self._count, len(diverged))
         return self
 
     def probability(self, features: Floats) -> Floats:
         """P(diverge), [n]."""
-        if self._model is None:
+        if not self._trees:
             return np.full(len(features), self._share)
         x = features.astype(np.float32)
-        chances = [tree.tree_.predict(x)[:, 1] for tree in self._model.estimators_]
+        chances = [tree.predict(x)[:, 1] for tree in self._trees]
         return np.asarray(np.mean(chances, axis=0))

@@ -7,10 +7,13 @@ the forest comes from (out-of-bag R2, calibrated intervals).
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sklearn.tree import BaseDecisionTree
 
 Floats = NDArray[np.float64]
 Variance = Literal["trees", "total"]
@@ -36,29 +39,11 @@ class Forest:
         self._seed, self._count = seed, trees
 
     def fit(self, features: Floats, target: Floats) -> Forest:
-        """Fit to features [n, f], all of them numbers, and target [n]; n >= 1.
+        """Fit to features [n, f], all of them numbers, and target [n]; n >= 1."""
+        from sklearn.tree import ExtraTreeRegressor  # here: the first trials of a search need no forest
 
-        The trees are those of scikit-learn's `ExtraTreesRegressor` to the last bit. It spends three quarters of its
-        time on copying estimators and checking their parameters, which are the same for all trees.
-        """
-        import sklearn  # here: the first trials of a search need no forest
-        from sklearn.tree import ExtraTreeRegressor
-
-        x, y = np.ascontiguousarray(features, dtype=np.float32), np.array(target, dtype=np.float64)[:, None]
-        count = len(y)
-        random = np.random.RandomState(self._seed)
-        seeds = random.randint(np.iinfo(np.int32).max, size=self._count)
-        tree = ExtraTreeRegressor(min_samples_leaf=2, random_state=random)
-        self._trees = []
-        self._unseen = np.empty((self._count, count), dtype=bool)
-        """By tree, which of the trials it was not shown."""
-        with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-            for seed, unseen in zip(seeds, self._unseen, strict=True):
-                random.seed(seed)
-                times = np.bincount(random.randint(count, size=min(count, _MOST_DRAWN)), minlength=count)
-                np.equal(times, 0, out=unseen)
-                random.seed(seed)
-                self._trees.append(tree.fit(x, y, sample_weight=times.astype(np.float64), check_input=False).tree_)
+        model = ExtraTreeRegressor(min_samples_leaf=2)
+        self._trees, self._unseen = grown(model, features, target, self._seed, self._count, _MOST_DRAWN)
         self._features, self._target = features, target
         return self
 
@@ -149,6 +134,37 @@ class Forest:
     def _floor(self) -> float:
         """Where leaves agree by chance the spread is 0, and no factor could widen it."""
         return 1e-3 * float(self._target.std()) + 1e-12
+
+
+def grown(
+    model: BaseDecisionTree, features: Floats, target: NDArray[Any], seed: int, count: int, most: int
+) -> tuple[list[Any], NDArray[np.bool_]]:
+    """Trees on bootstrap samples of n points, and for each of them which points it was not shown [count, n].
+
+    They are those of scikit-learn's ensembles to the last bit, which spend three quarters of their time on copying the
+    model and checking its parameters, the same for all trees.
+
+    Args:
+        model: how a tree is grown; it is given the random state.
+        features: [n, f], all of them numbers.
+        target: [n]
+        most: points of a sample.
+    """
+    import sklearn
+
+    x, y = np.ascontiguousarray(features, dtype=np.float32), np.array(target, dtype=np.float64)[:, None]
+    n = len(y)
+    model.random_state = random = np.random.RandomState(seed)
+    seeds = random.randint(np.iinfo(np.int32).max, size=count)
+    trees, unseen = [], np.empty((count, n), dtype=bool)
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        for seed_of_tree, not_shown in zip(seeds, unseen, strict=True):
+            random.seed(seed_of_tree)
+            times = np.bincount(random.randint(n, size=min(n, most)), minlength=n)
+            np.equal(times, 0, out=not_shown)
+            random.seed(seed_of_tree)
+            trees.append(model.fit(x, y, sample_weight=times.astype(np.float64), check_input=False).tree_)
+    return trees, unseen
 
 
 def _mean_where(mask: NDArray[np.bool_], values: Floats, count: NDArray[np.int64]) -> Floats:

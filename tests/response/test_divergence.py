@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.ensemble import ExtraTreesClassifier
 
 from lab.response.divergence import Divergence
 
@@ -14,6 +15,18 @@ def test_it_finds_the_edge():
     found = model.probability(np.array([[0.95, 0.5], [0.3, 0.5], [0.1, 0.9]]))
     assert found[0] > 0.8
     assert found[1:].max() < 0.2
+
+
+@pytest.mark.parametrize("count", [2, 12, 300])
+def test_its_trees_are_scikit_learns_to_the_last_bit(count: int):
+    x = np.random.default_rng(count).random((count, 3))
+    diverged = x[:, 0] > np.median(x[:, 0])
+    points = np.random.default_rng(0).random((50, 3))
+    reference = ExtraTreesClassifier(64, min_samples_leaf=2, bootstrap=True, random_state=5).fit(x, diverged)
+    np.testing.assert_array_equal(
+        Divergence(seed=5).fit(x, diverged).probability(points),
+        np.mean([tree.predict_proba(points)[:, 1] for tree in reference.estimators_], axis=0),
+    )
 
 
 @pytest.mark.parametrize(("ended", "expected"), [([False] * 5, 0), ([True] * 5, 5 / 6), ([], 0)])
