@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import os
 import sys
 from pathlib import Path
@@ -49,6 +51,8 @@ def root(
 
 def main() -> None:
     """Run the command line; errors of ours end in one line on stderr and their exit code."""
+    # The interpreter looks for garbage as it ends, in all that torch has loaded: half a second, for memory that goes.
+    atexit.register(gc.freeze)
     try:
         Path.cwd()
     except FileNotFoundError:
