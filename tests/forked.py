@@ -37,6 +37,7 @@ _IMPORTED = (
     "lab.cli.main",
     "lab.lanes.local",
     "lab.report.page",
+    "lab.stages.explanation",
     "lab.study.estimate",
     "lab.study.extend",
     "lab.study.study",
@@ -53,6 +54,7 @@ _IMPORTED = (
     "sklearn.model_selection",
     "sqlalchemy",
     "torch",
+    "torchmetrics.functional.classification",
 )
 """What most commands import sooner or later."""
 _LONGEST = 2**20

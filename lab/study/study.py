@@ -319,7 +319,7 @@ def check_components(spec: StudySpec) -> None:
     Raises:
         SpecError: with the choices.
     """
-    # Here, not above: whoever looks at a study needs no sampler, and scikit-learn takes a second to come.
+    # Here, not above: whoever looks at a study needs no sampler, nor SciPy.
     from lab.search.by_name import build_pruner, sampler_source
 
     if spec.task.instance is None:

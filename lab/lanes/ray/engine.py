@@ -289,6 +289,7 @@ class RayEngine:
 
     def close(self) -> None:
         try:
+            self._lifeline.check(at_once=True)  # where Ray is gone nobody answers, and nothing is waited for
             ray.get(self._coordinator.leave.remote(), timeout=5)
             self._tune.join(timeout=5)
         except Exception:  # noqa: S110 - closing after a failure: there may be nothing left to close

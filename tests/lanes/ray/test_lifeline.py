@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import ray
@@ -111,6 +112,25 @@ def test_a_coordinator_that_dies_is_one_line(clock: Clock, tmp_path: Path, monke
     raised = ray.exceptions.RayTaskError("call", "traceback", ValueError("ours"))
     with pytest.raises(ray.exceptions.RayTaskError):
         _answer(raised, lifeline(clock), monkeypatch)
+
+
+def test_a_ray_that_is_gone_is_asked_nothing_when_it_is_closed(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question would be waited for."""
+    asked, ended = Mock(), Mock()
+    monkeypatch.setattr(ray_engine.ray, "shutdown", ended)
+    monkeypatch.setattr(ray_engine.ray, "get", asked)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon:
+        daemon.bind(str(tmp_path / "raylet"))
+        daemon.listen()
+        for path, questions in (("raylet", 1), ("none", 1)):
+            engine = ray_engine.RayEngine.__new__(ray_engine.RayEngine)
+            engine._lifeline, engine._scratch = lifeline(clock, str(tmp_path / path)), tmp_path / "scratch"
+            engine._coordinator, engine._tune = Mock(), Mock()
+            engine.close()
+            assert asked.call_count == questions
+    assert ended.call_count == 2
 
 
 @pytest.mark.slow
