@@ -61,4 +61,5 @@ def make_job(
         max_failed_share=spec.search.max_failed_share,
         checkpoint_s=spec.execution.checkpoint_s,
         store=spec.store,
+        epoch_metrics=spec.execution.epoch_metrics,
     )

@@ -360,6 +360,8 @@ class Ledger:
         if score is not None and math.isfinite(score) and report.epoch not in trial.curve:
             trial = self._trials.score(number, report.epoch, score)
             new = True
+        if self._job.epoch_metrics and report.metrics and not trial.keeps_epoch(report.epoch):
+            self._trials.keep_epoch(number, report.epoch, report.metrics)
         if new or report.outcome is not None:
             self._blame.progressed(lane)
             self._takeover.progressed(number)

@@ -28,6 +28,8 @@ REPLACES = "replaces"
 DETAIL = "detail"
 END_TICK = "end_tick"
 METRICS = "metrics"
+EPOCH = "epoch "
+"""The metrics of an epoch stand under this and its number, where the study keeps them."""
 STEP_LOSSES = "step_losses"
 _FIXED_PARAMS = "fixed_params"
 """Optuna's own name, among the system attributes, for the parameters of a trial that waits."""
@@ -133,8 +135,24 @@ class StoredTrial:
         return None if duration is None else duration.total_seconds()
 
     @property
+    def ended_at(self) -> float | None:
+        """When it ended, in seconds since 1970; None while it runs."""
+        ended = self.frozen.datetime_complete
+        return None if ended is None else ended.timestamp()
+
+    @property
     def metrics(self) -> dict[str, float | None]:
         return dict(self.frozen.user_attrs.get(METRICS, {}))
+
+    @property
+    def epoch_metrics(self) -> dict[int, dict[str, float | None]]:
+        """Metrics by epoch, of those whose metrics are kept."""
+        kept = {k: v for k, v in self.frozen.user_attrs.items() if k.startswith(EPOCH)}
+        return {int(name.removeprefix(EPOCH)): dict(metrics) for name, metrics in kept.items()}
+
+    def keeps_epoch(self, epoch: int) -> bool:
+        """Whether the metrics of an epoch are kept already."""
+        return f"{EPOCH}{epoch}" in self.frozen.user_attrs
 
     @property
     def step_losses(self) -> list[float | None]:
@@ -159,8 +177,16 @@ def measured_attrs(metrics: Mapping[str, float], step_losses: Sequence[float]) -
     Metrics are as precise as the score, which is one of them; losses, one a step, have seven digits.
     """
     losses = [float(f"{loss:.7g}") if math.isfinite(loss) else None for loss in step_losses]
-    finite = {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
-    return ({STEP_LOSSES: losses} if losses else {}) | {METRICS: finite}
+    return ({STEP_LOSSES: losses} if losses else {}) | {METRICS: _finite(metrics)}
+
+
+def epoch_attrs(epoch: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """The attribute of what a trial has measured after an epoch."""
+    return {f"{EPOCH}{epoch}": _finite(metrics)}
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def end_attrs(outcome: Outcome, detail: str, end_tick: int | None) -> dict[str, Any]:

@@ -52,6 +52,10 @@ class TrialWriter:
         self._storage.set_trial_intermediate_value(storage_id, epoch, score)
         return self._observe(storage_id)
 
+    def keep_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Keep what a trial has measured after an epoch."""
+        self._set(self._counts.storage_id(number), schema.epoch_attrs(epoch, metrics))
+
     def measure(self, number: int, metrics: Mapping[str, float], step_losses: Sequence[float]) -> None:
         """Keep what a trial has measured; `end` has to follow."""
         self._set(self._counts.storage_id(number), schema.measured_attrs(metrics, step_losses))

@@ -109,6 +109,10 @@ class TrialRow:
     plan_index: int | None = None
     step_losses: list[float | None] = field(default_factory=list, repr=False)
     metrics: dict[str, float | None] = field(default_factory=dict)
+    epoch_metrics: dict[int, dict[str, float | None]] = field(default_factory=dict, repr=False)
+    """Metrics by epoch, where the study keeps them."""
+    ended_at: float | None = None
+    """Seconds since 1970; None while it runs."""
 
     @property
     def params(self) -> Params:
@@ -156,7 +160,7 @@ def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[st
             stored = {stage: _stored(opened, study_name(store, stage)) for stage in stages}
         finally:
             close_storage(opened)
-        rows = {stage: [_row(trial) for trial in trials if trial.is_planned] for stage, trials in stored.items()}
+        rows = {stage: [row_of(trial) for trial in trials if trial.is_planned] for stage, trials in stored.items()}
     return {s: [row for row in have if row.outcome is not Outcome.PREEMPTED] for s, have in rows.items()}
 
 
@@ -204,7 +208,8 @@ def _stored(storage: BaseStorage, name: str) -> list[StoredTrial]:
     return [StoredTrial(trial) for trial in study.get_trials(deepcopy=False)]
 
 
-def _row(stored: StoredTrial) -> TrialRow:
+def row_of(stored: StoredTrial) -> TrialRow:
+    """A trial of the storage as the stages read it."""
     return TrialRow(
         number=stored.number,
         trial=stored.trial,
@@ -216,4 +221,6 @@ def _row(stored: StoredTrial) -> TrialRow:
         plan_index=stored.plan_index,
         step_losses=stored.step_losses,
         metrics=stored.metrics,
+        epoch_metrics=stored.epoch_metrics,
+        ended_at=stored.ended_at,
     )

@@ -206,6 +206,8 @@ class Job:
     working_folder: Path | None = None
     """The driver's, for lanes in other processes: what a user's task opens by a relative path lies there. None: this
     process's own."""
+    epoch_metrics: bool = False
+    """Whether the ledger keeps every metric of every epoch, and not the score alone."""
 
     @property
     def trials(self) -> int:

@@ -199,6 +199,9 @@ class ExecutionSpec(Section):
     """A lane on Ray that finishes nothing for so long, and for 20 times its longest epoch, is restarted."""
     beside_s: Annotated[float, Field(ge=0)] = 300.0
     """Most seconds for all baselines together. One that has not come by then is left out."""
+    epoch_metrics: bool = False
+    """Whether every metric of every epoch is kept, and not the score alone: `--track` with runs for trials asks for it.
+    Trials then take twice the room."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:

@@ -196,6 +196,30 @@ def test_losses_are_kept_short_and_finite_and_metrics_as_precise_as_the_score(jo
     assert diverged.metrics == {"accuracy": None}
 
 
+def test_every_metric_of_an_epoch_is_kept_where_it_is_asked_for(job: Job):
+    for folder, keeps in (("kept", True), ("left", False)):
+        (job.folder / folder).mkdir()
+        ledger = Ledger(replace(job, folder=job.folder / folder, epoch_metrics=keeps))
+        ledger.attach(0)
+        ledger.next(0, 0, (0,))
+        for epoch in (1, 2, 2):  # a lane that replays reports again
+            report = Report(0, epoch, {"accuracy": epoch / 4, "train_loss": 1 / epoch if epoch == 1 else float("inf")})
+            ledger.report(0, epoch - 1, (report,))
+        ledger.report(0, 2, (_report(0, 3, 0.75, Outcome.COMPLETED),))
+        ledger.release()
+        (row,) = read_trials(Record(job.folder / folder), "explore")
+        assert row.epoch_metrics == (
+            {
+                1: {"accuracy": 0.25, "train_loss": 1.0},
+                2: {"accuracy": 0.5, "train_loss": None},
+                3: {"accuracy": 0.75},
+            }
+            if keeps
+            else {}
+        )
+        assert row.curve == {1: 0.25, 2: 0.5, 3: 0.75}
+
+
 # -- what goes wrong -----------------------------------------------------------------------------------------------
 
 
