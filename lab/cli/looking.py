@@ -138,7 +138,7 @@ def _log_whole(study: Study) -> None:
         RecordError: another user has begun the study; what it holds is not sent in this user's name.
         StudyError: the service refuses, or does not answer.
     """
-    from lab.report.wandb import WandbTracker, check_wandb
+    from lab.report.wandb_runs.study_run import WandbTracker, check_wandb
     from lab.study.tracking import in_a_line, log_whole
 
     if study.spec.task.foreign:

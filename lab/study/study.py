@@ -384,12 +384,12 @@ def _on_machine_of(asked: StudySpec, stored: StudySpec) -> StudySpec:
 def _check_tracking(kind: str) -> None:
     if kind != "wandb":
         raise SpecError("--track", f"{kind!r} is unknown; choices: wandb")
-    from lab.report.wandb import check_wandb
+    from lab.report.wandb_runs.study_run import check_wandb
 
     check_wandb()
 
 
 def _tracker(spec: StudySpec, record: Record, display: Display) -> Tracker:
-    from lab.report.wandb import WandbTracker
+    from lab.report.wandb_runs.study_run import WandbTracker
 
     return Tracker(lambda: WandbTracker(spec, record), display.say)

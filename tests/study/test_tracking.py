@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.record.folder import Record
-from lab.report import wandb
+from lab.report.wandb_runs import study_run
 from lab.stages import STAGES
 from lab.study.study import Study
 from lab.study.tracking import Tracker
@@ -60,7 +60,7 @@ def test_a_key_that_is_none_does_not_keep_a_study_from_running(
         raise ValueError("API key must have 40+ characters, has 3.")
 
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr(wandb, "WandbTracker", refused)
+    monkeypatch.setattr(study_run, "WandbTracker", refused)
     spec = small_spec(space={"max_lr": {"low": 0.01, "high": 0.1}})
     Study.from_spec(spec, tmp_path / "run").run(until="bounds", track="wandb", quiet=False)
     assert (tmp_path / "run" / "bounds.json").exists()
