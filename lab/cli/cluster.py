@@ -30,6 +30,9 @@ def submit(
     lanes: Annotated[int | None, typer.Option(min=1, help="Lanes; default: as many as the cluster has.")] = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
     track: Annotated[str | None, typer.Option(metavar="wandb", help="Log the study to W&B, from the cluster.")] = None,
+    track_trials: Annotated[
+        str | None, typer.Option("--track-trials", metavar="best|all|none", help="Trials with runs of their own there.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the spec; repeatable.")
     ] = None,
@@ -45,7 +48,7 @@ def submit(
     read = read_spec(spec, dict(parse_override(text) for text in set_ or []))
     check_components(read)
     jobs = _jobs(address)
-    options = {"--lanes": lanes, "--until": until, "--track": track}
+    options = {"--lanes": lanes, "--until": until, "--track": track, "--track-trials": track_trials}
     flags = [part for name, value in options.items() if value is not None for part in (name, str(value))]
     job = jobs.submit(read, flags, dir)
     say(job)

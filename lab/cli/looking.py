@@ -118,6 +118,9 @@ def report(
     to: Annotated[
         Literal["html", "wandb"], typer.Option("--to", help="wandb: log the study to W&B as well, as far as it came.")
     ] = "html",
+    track_trials: Annotated[
+        str, typer.Option("--track-trials", metavar="best|all|none", help="Trials with runs of their own in W&B.")
+    ] = "best",
     trust: Trust = False,
 ) -> None:
     """Write a study's report anew."""
@@ -127,10 +130,10 @@ def report(
     study = Study.open(folder, trust=trust)
     say(write_report(study.spec, study.record))
     if to == "wandb":
-        _log_whole(study)
+        _log_whole(study, track_trials)
 
 
-def _log_whole(study: Study) -> None:
+def _log_whole(study: Study, track_trials: str) -> None:
     """Log a study to W&B at once.
 
     Raises:
@@ -138,14 +141,16 @@ def _log_whole(study: Study) -> None:
         RecordError: another user has begun the study; what it holds is not sent in this user's name.
         StudyError: the service refuses, or does not answer.
     """
-    from lab.report.wandb_runs.study_run import WandbTracker, check_wandb
-    from lab.study.tracking import in_a_line, log_whole
+    from lab.report.wandb_runs.service import check_wandb
+    from lab.report.wandb_runs.study_run import WandbTracker
+    from lab.study.tracking import in_a_line, log_whole, trials_tracked
 
     if study.spec.task.foreign:
         raise RecordError(f"--to wandb: {study.record.folder} is sent nowhere, and you have not begun it here; {TRUST}")
+    which = trials_tracked(track_trials)
     check_wandb()
     try:
-        logger = WandbTracker(study.spec, study.record)
+        logger = WandbTracker(study.spec, study.record, which, whole=True)
         log_whole(study.record, logger)
     except LabError:
         raise

@@ -35,6 +35,9 @@ Lanes = Annotated[int | None, typer.Option(min=1, help="Lanes (workers); default
 Width = Annotated[str | None, typer.Option(metavar="auto|K", help="Trials that a lane trains as one.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the spec; repeatable.")]
 Track = Annotated[str | None, typer.Option(metavar="wandb", help="Log the study to W&B.")]
+TrackTrials = Annotated[
+    str, typer.Option("--track-trials", metavar="best|all|none", help="Trials with runs of their own there.")
+]
 WarmStart = Annotated[
     Path | None,
     typer.Option("--warm-start", metavar="DIR", help="Another study of the same task, to learn from at the start."),
@@ -56,6 +59,7 @@ def run(
     width: Width = None,
     set_: Sets = None,
     track: Track = None,
+    track_trials: TrackTrials = "best",
     until: Until = None,
     warm_start: WarmStart = None,
     budget: BudgetLimit = None,
@@ -67,7 +71,7 @@ def run(
     study = Study.from_spec(_read(spec, set_, budget), dir)
     if trust and study.record.exists():
         Study.open(study.record.folder, trust=True)
-    _go(study, engine, address, lanes, width, track, until, warm_start)
+    _go(study, engine, address, lanes, width, track, track_trials, until, warm_start)
 
 
 @app.command()
@@ -77,6 +81,7 @@ def resume(
     address: Address = None,
     lanes: Lanes = None,
     track: Track = None,
+    track_trials: TrackTrials = "best",
     until: Until = None,
     trust: Trust = False,
     set_: Annotated[
@@ -92,7 +97,7 @@ def resume(
         study.require_own()  # what is made of its spec is the caller's own
         overrides = dict(parse_override(text) for text in set_)
         study = Study.from_spec(read_spec(study.record.spec_path, overrides), folder)
-    _go(study, engine, address, lanes, None, track, until)
+    _go(study, engine, address, lanes, None, track, track_trials, until)
 
 
 @app.command()
@@ -104,6 +109,7 @@ def extend(
     address: Address = None,
     lanes: Lanes = None,
     track: Track = None,
+    track_trials: TrackTrials = "best",
     trust: Trust = False,
 ) -> None:
     """Go on searching where a study ended, also in a wider space (--set space.x.high=...); then conclude anew."""
@@ -121,7 +127,7 @@ def extend(
     open_data(new, study.record)  # refuses what would stop the study after its conclusions were put aside
     aside = extend(study.record, new)
     say(f"what was concluded before is kept in {aside}")
-    _go(Study.open(folder), engine, address, lanes, None, track, None)
+    _go(Study.open(folder), engine, address, lanes, None, track, track_trials, None)
 
 
 def _more(text: str, have: int) -> int:
@@ -138,6 +144,7 @@ def _go(
     lanes: int | None,
     width: str | None,
     track: str | None,
+    track_trials: str,
     until: str | None,
     warm_start: Path | None = None,
 ) -> None:
@@ -149,6 +156,7 @@ def _go(
             width=_width(width),
             until=until,
             track=track,
+            track_trials=track_trials,
             warm_start=warm_start,
             quiet=False,
         )

@@ -7,12 +7,13 @@ from typing import TypeAlias
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
+from optuna.study import StudyDirection
 
 from lab.record.folder import Record
 from lab.record.journal import FollowedJournal
 from lab.record.trial_schema import StoredTrial
 from lab.record.trials import TrialRow, close_storage, readable, row_of, storage_to_read
-from lab.spec.plan import Store, study_name
+from lab.spec.plan import Direction, Store, study_name
 
 _Seen: TypeAlias = tuple[int, bool, int]
 """A trial's id in the storage, whether it has ended, and how many epochs of it were seen."""
@@ -43,6 +44,13 @@ class FollowedTrials:
                 return {stage: [] for stage in stages}
             return {stage: self._changed(storage, stage) for stage in stages}
 
+    def direction(self, stage: str) -> Direction:
+        """Whether more of a stage's score is better; the stage has trials."""
+        assert self._storage is not None  # somebody has looked
+        study_id = self._storage.get_study_id_from_name(study_name(self._store, stage))
+        maximized = self._storage.get_study_directions(study_id)[0] == StudyDirection.MAXIMIZE
+        return "maximize" if maximized else "minimize"
+
     def close(self) -> None:
         if self._storage is not None:
             close_storage(self._storage)
@@ -63,6 +71,8 @@ class FollowedTrials:
         changed = []
         for frozen in storage.get_all_trials(study_id, deepcopy=False):
             stored = StoredTrial(frozen)
+            if stored.outcome is not None and not stored.state.is_finished():
+                continue  # a database has no transactions: it is being ended just now
             seen = (frozen._trial_id, stored.state.is_finished(), len(frozen.intermediate_values))
             if stored.is_planned and self._seen.get((stage, stored.number)) != seen:
                 self._seen[stage, stored.number] = seen

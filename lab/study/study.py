@@ -32,7 +32,7 @@ from lab.study.progress import Display
 from lab.study.results import Result, write_trials
 from lab.study.same import difference, moved
 from lab.study.stop import stop_on_interrupt
-from lab.study.tracking import Tracker
+from lab.study.tracking import Tracker, trials_tracked
 from lab.study.undecided import lines, with_undecided
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.load import check_reference
@@ -40,6 +40,7 @@ from lab.tasks.to_spec import spec_value
 from lab.tasks.user_code import said_by
 
 if TYPE_CHECKING:
+    from lab.report.wandb_runs.trial_runs import Which
     from lab.tasks.task import Task, TrialFunction
 
 
@@ -143,6 +144,7 @@ class Study:
         width: int | None = None,
         until: str | None = None,
         track: str | None = None,
+        track_trials: str = "best",
         warm_start: str | Path | None = None,
         quiet: bool = True,
     ) -> Result:
@@ -155,6 +157,8 @@ class Study:
             lanes, width: instead of what is found automatically.
             until: the last stage to run.
             track: `wandb` to log there.
+            track_trials: trials that have runs of their own there: `best` (the ten best of the search, those of it that
+                are raced, and the final models), `all` of search, race and final models, or `none`.
             warm_start: folder of another study of the same task, whose trials teach the search of this one from the
                 start; they are read once, and none of them is counted as this study's.
 
@@ -176,8 +180,11 @@ class Study:
         if until is not None and until not in names:
             raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(names)}")
         fresh = not self.record.folder.exists()
+        which = trials_tracked(track_trials)
         if track:
             _check_tracking(track)
+            if which != "none":
+                self.spec = self.spec.changed(execution={"epoch_metrics": True})
         with self.record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
             with undone_if_refused(self.record.folder, fresh):
                 if not self.record.begun:
@@ -204,10 +211,15 @@ class Study:
                     display.say(f"warm      {self._start_warm(Path(warm_start))}")
             for doubt in doubts:
                 display.say(f"warning   {doubt}")
-            tracker = _tracker(self.spec, self.record, display) if track else None
-            with contextlib.ExitStack() as stack:
-                self._run_stages(stack, display, address, ahead, tracker)
-            self._finish(display, until, tracker)
+            tracker = _tracker(self.spec, self.record, which, display) if track else None
+            try:
+                with contextlib.ExitStack() as stack:
+                    self._run_stages(stack, display, address, ahead, tracker)
+                self._finish(display, until, tracker)
+            except BaseException:
+                if tracker is not None:
+                    tracker.leave()
+                raise
         return self.result
 
     def _take_trials_along(self) -> None:
@@ -384,12 +396,12 @@ def _on_machine_of(asked: StudySpec, stored: StudySpec) -> StudySpec:
 def _check_tracking(kind: str) -> None:
     if kind != "wandb":
         raise SpecError("--track", f"{kind!r} is unknown; choices: wandb")
-    from lab.report.wandb_runs.study_run import check_wandb
+    from lab.report.wandb_runs.service import check_wandb
 
     check_wandb()
 
 
-def _tracker(spec: StudySpec, record: Record, display: Display) -> Tracker:
+def _tracker(spec: StudySpec, record: Record, which: Which, display: Display) -> Tracker:
     from lab.report.wandb_runs.study_run import WandbTracker
 
-    return Tracker(lambda: WandbTracker(spec, record), display.say)
+    return Tracker(lambda: WandbTracker(spec, record, which), display.say, record.folder)

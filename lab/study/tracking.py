@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 from collections.abc import Callable
-from typing import Any, Protocol
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import Any, Protocol, TypeAlias, cast, get_args
 
+from lab.errors import SpecError
 from lab.record.folder import Record
+from lab.report.wandb_runs.trial_runs import Which
 from lab.stages import STAGES
 from lab.stages.stage import Skipped, Stage
 
-_LONGEST = 200
+_LONGEST = 150
 """Letters of what a service says."""
+_EVERY_S = 2.0
+_LEAVE_WITHIN_S = 5.0
+"""Seconds that a service is waited for when the user stops the study. What it has not taken by then is logged when the
+study goes on."""
 
 
 class Logger(Protocol):
@@ -21,11 +32,31 @@ class Logger(Protocol):
         """Where it is looked at."""
         ...
 
+    def look(self) -> None:
+        """Log what the record has come to meanwhile."""
+
     def stage(self, stage: Stage[Any], artefact: Any | Skipped) -> None:
         """A stage is complete."""
 
     def finish(self, record: Record) -> None:
-        """The study is complete, or pauses."""
+        """The study is complete, or ends behind the stage that it was to end with."""
+
+    def leave(self) -> None:
+        """The study stops in the middle of a stage."""
+
+
+_Call: TypeAlias = Callable[[Logger], None]
+
+
+def trials_tracked(which: str) -> Which:
+    """Which trials are to have runs of their own.
+
+    Raises:
+        SpecError: there is no such choice.
+    """
+    if which not in get_args(Which):
+        raise SpecError("--track-trials", f"{which!r} is unknown; choices: {', '.join(get_args(Which))}")
+    return cast(Which, which)
 
 
 def in_a_line(error: Exception) -> str:
@@ -44,31 +75,58 @@ def log_whole(record: Record, logger: Logger) -> None:
 class Tracker:
     """Logs a study for as long as that works, and says once when it works no more.
 
+    A thread of its own does so: training waits for no server.
+
     Args:
         begin: makes the logger. It may raise anything.
         say: shows the user a line.
+        folder: the study's.
     """
 
-    def __init__(self, begin: Callable[[], Logger], say: Callable[[str], None]) -> None:
-        self._say = say
-        self._logger: Logger | None = self._tried(begin)
-        self._do(lambda logger: say(f"tracking  {logger.where}"))
+    def __init__(self, begin: Callable[[], Logger], say: Callable[[str], None], folder: Path) -> None:
+        self._begin, self._say, self._folder = begin, say, folder
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        """None: nothing more comes."""
+        self._over = Event()
+        """Nothing more is logged, or can be."""
+        Thread(target=self._log, name="tracking", daemon=True).start()
 
     def stage(self, stage: Stage[Any], artefact: Any | Skipped) -> None:
-        self._do(lambda logger: logger.stage(stage, artefact))
+        self._calls.put(lambda logger: logger.stage(stage, artefact))
 
     def finish(self, record: Record) -> None:
-        self._do(lambda logger: logger.finish(record))
+        """Log the rest, and wait until it has gone out."""
+        self._end(lambda logger: logger.finish(record), None)
 
-    def _do(self, call: Callable[[Logger], None]) -> None:
-        logger = self._logger
-        if logger is not None:
-            self._tried(lambda: call(logger))
+    def leave(self) -> None:
+        """Let go of a study that goes on another time; not wait for long."""
+        self._end(lambda logger: logger.leave(), _LEAVE_WITHIN_S)
 
-    def _tried(self, call: Callable[[], Any]) -> Any:
+    def _end(self, call: _Call, within_s: float | None) -> None:
+        self._calls.put(call)
+        self._calls.put(None)
+        self._over.wait(within_s)
+
+    def _log(self) -> None:
+        """What the thread does."""
+        logger: Logger | None = None
         try:
-            return call()
+            logger = self._begin()
+            self._say(f"tracking  {logger.where}")
+            while (call := self._next()) is not None:
+                call(logger)
         except Exception as error:  # whatever is wrong with a service, the network or a key
-            self._logger = None
-            self._say(f"warning   tracking: {in_a_line(error)}; the study goes on without it")
-            return None
+            later = f"lab study report {shlex.quote(str(self._folder))} --to wandb"
+            self._say(f"warning   tracking: {in_a_line(error)}; the study goes on without it; catch up by: {later}")
+            self._over.set()
+            if logger is not None:  # now, while the study goes on, and not when the process ends
+                with contextlib.suppress(Exception):
+                    logger.leave()
+        finally:
+            self._over.set()
+
+    def _next(self) -> _Call | None:
+        try:
+            return self._calls.get(timeout=_EVERY_S)
+        except Empty:
+            return lambda logger: logger.look()

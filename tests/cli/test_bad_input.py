@@ -114,6 +114,8 @@ def test_bad_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypat
     assert "'trials' is not of the form key=value" in refuse(capsys, monkeypatch, *run, "--set", "trials")
     assert "search.trials: 0" in refuse(capsys, monkeypatch, *run, "--set", "search.trials=0")
     assert "'tensorboard' is unknown; choices: wandb" in refuse(capsys, monkeypatch, *run, "--track", "tensorboard")
+    some = refuse(capsys, monkeypatch, *run, "--track", "wandb", "--track-trials", "some")
+    assert "--track-trials: 'some' is unknown; choices: best, all, none" in some
     assert "'explor' is unknown" in refuse(capsys, monkeypatch, *run, "--until", "explor")
     assert not (tmp_path / "run").exists()
 

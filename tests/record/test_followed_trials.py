@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 
 from lab.errors import RecordError
@@ -58,6 +60,29 @@ def test_each_look_gives_what_has_changed(tmp_path: Path, database: bool):
     assert look() == []
     followed.close()
     ledger.release()
+
+
+def test_a_trial_that_is_being_ended_is_not_seen_half_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A database shows what is written of an end one after the other."""
+    store = Store(f"sqlite:///{tmp_path / 'trials.db'}", "followed")
+    followed = FollowedTrials(Record(tmp_path), store)
+    ledger = Ledger(replace(_job(tmp_path), store=store))
+    ledger.attach(0)
+    ledger.next(0, 0, (0,))
+    seen = []
+    tell = optuna.Study.tell
+
+    def told(*arguments: Any, **more: Any) -> Any:
+        seen.extend(followed.look(("explore",))["explore"])
+        return tell(*arguments, **more)
+
+    monkeypatch.setattr(optuna.Study, "tell", told)
+    ledger.report(0, 0, (Report(0, 1, {"accuracy": 0.5}, Outcome.COMPLETED),))
+    ledger.release()
+    assert seen == []
+    (row,) = followed.look(("explore",))["explore"]
+    assert (row.outcome, row.score) == (Outcome.COMPLETED, 0.5)
+    followed.close()
 
 
 def test_a_damaged_journal_is_one_line(tmp_path: Path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from lab.record.folder import Record
 from lab.report.wandb_runs import study_run
 from lab.stages import STAGES
+from lab.study import tracking
 from lab.study.study import Study
 from lab.study.tracking import Tracker
 from tests.small import small_spec
@@ -31,17 +34,23 @@ class Broken:
         self._ask("where")
         return "elsewhere"
 
+    def look(self) -> None:
+        self._ask("look")
+
     def stage(self, stage: Any, artefact: Any) -> None:
         self._ask("stage")
 
     def finish(self, record: Record) -> None:
         self._ask("finish")
 
+    def leave(self) -> None:
+        self._ask("leave")
+
 
 @pytest.mark.parametrize("at", ["begin", "where", "stage", "finish"])
 def test_a_service_that_breaks_is_told_once_and_asked_no_more(at: str, tmp_path: Path):
     said: list[str] = []
-    tracker = Tracker(lambda: Broken(at), said.append)
+    tracker = Tracker(lambda: Broken(at), said.append, Path("runs/a study"))
     for stage in STAGES[:2]:
         tracker.stage(stage, None)
     tracker.finish(Record(tmp_path))
@@ -49,8 +58,34 @@ def test_a_service_that_breaks_is_told_once_and_asked_no_more(at: str, tmp_path:
     *where, warning = said
     assert where == ([] if at in ("begin", "where") else ["tracking  elsewhere"])
     assert warning.startswith(f"warning   tracking: ConnectionError: {at}: no route to host")
-    assert warning.endswith("; the study goes on without it")
+    later = "lab study report 'runs/a study' --to wandb"
+    assert warning.endswith(f"; the study goes on without it; catch up by: {later}")
     assert len(warning) < 300
+
+
+def test_a_service_that_breaks_between_stages_is_told_as_it_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Nobody has to end a stage for it to be seen."""
+    monkeypatch.setattr(tracking, "_EVERY_S", 0.01)
+    said: SimpleQueue[str] = SimpleQueue()
+    Tracker(lambda: Broken("look"), said.put, tmp_path)
+    assert said.get(timeout=60) == "tracking  elsewhere"
+    assert said.get(timeout=60).startswith("warning   tracking: ConnectionError: look: no route")
+
+
+def test_a_service_that_does_not_answer_is_not_waited_for_when_a_study_stops(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(tracking, "_LEAVE_WITHIN_S", 0.01)
+    answers = Event()
+
+    class Slow(Broken):
+        def leave(self) -> None:
+            answers.wait()
+
+    tracker = Tracker(lambda: Slow(""), lambda line: None, tmp_path)
+    tracker.leave()
+    assert not answers.is_set()
+    answers.set()
 
 
 def test_a_key_that_is_none_does_not_keep_a_study_from_running(
@@ -64,5 +99,5 @@ def test_a_key_that_is_none_does_not_keep_a_study_from_running(
     spec = small_spec(space={"max_lr": {"low": 0.01, "high": 0.1}})
     Study.from_spec(spec, tmp_path / "run").run(until="bounds", track="wandb", quiet=False)
     assert (tmp_path / "run" / "bounds.json").exists()
-    line = "tracking: ValueError: API key must have 40+ characters, has 3.; the study goes on without it"
+    line = "tracking: ValueError: API key must have 40+ characters, has 3.; the study goes on without it; "
     assert line in capsys.readouterr().err
