@@ -36,7 +36,7 @@ def test_it_is_named_and_numbered_as_the_package_says(wheel: zipfile.ZipFile):
     metadata = Parser().parsestr(wheel.read(name).decode())
     assert (metadata["Name"], metadata["Version"]) == (DISTRIBUTION, lab.__version__)
     extras = metadata.get_all("Provides-Extra") or []
-    assert {"hub", "png", "cluster", "dashboard", "wandb"} <= set(extras)
+    assert {"hub", "png", "cluster", "dashboard", "wandb", "wandb-report"} <= set(extras)
     assert install_extra("hub") == f"pip install '{DISTRIBUTION}[hub]'"
 
 

@@ -25,6 +25,7 @@ class WandbServer(ThreadingHTTPServer):
         self.begun: dict[str, dict[str, Any]] = {}
         """What each run was begun with."""
         self.history: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.reports: dict[str, dict[str, Any]] = {}
         self.exit_codes: dict[str, list[int]] = defaultdict(list)
         self.requests = 0
         self.then: tuple[int, Callable[[], object]] | None = None
@@ -74,6 +75,25 @@ class WandbServer(ThreadingHTTPServer):
                 return {"viewer": {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
             case "ArtifactType":
                 return {"project": {"artifactType": None, "artifact": None}}
+            case "GetProjects":
+                project = {
+                    "id": "p",
+                    "name": "lab",
+                    "entityName": "me",
+                    "createdAt": "",
+                    "isBenchmark": False,
+                    "user": None,
+                }
+                page = {"endCursor": None, "hasNextPage": False}
+                return {"models": {"pageInfo": page, "edges": [{"node": project}]}}
+            case "ProjectInternalId":
+                return {"project": {"internalId": "UHJvamVjdDox"}}
+            case "upsertView":
+                report = {**asked, "id": asked["id"] or f"Vmlldzo{len(self.reports)}"}
+                self.reports[report["id"]] = report
+                project = {"id": "p", "name": "lab", "entityName": "me"}
+                kept = {name: report[name] for name in ("id", "type", "name", "displayName", "description", "spec")}
+                return {"upsertView": {"view": {**kept, "project": project, "updatedAt": None}, "inserted": True}}
         return {}
 
     @property

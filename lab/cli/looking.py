@@ -116,7 +116,10 @@ def dashboard(
 def report(
     folder: Folder,
     to: Annotated[
-        Literal["html", "wandb"], typer.Option("--to", help="wandb: log the study to W&B as well, as far as it came.")
+        Literal["html", "wandb", "wandb-report"],
+        typer.Option(
+            "--to", help="wandb: log the study to W&B as well, as far as it came; wandb-report: and report there."
+        ),
     ] = "html",
     track_trials: Annotated[
         str, typer.Option("--track-trials", metavar="best|all|none", help="Trials with runs of their own in W&B.")
@@ -129,11 +132,11 @@ def report(
 
     study = Study.open(folder, trust=trust)
     say(write_report(study.spec, study.record))
-    if to == "wandb":
-        _log_whole(study, track_trials)
+    if to != "html":
+        _log_whole(study, track_trials, reports=to == "wandb-report")
 
 
-def _log_whole(study: Study, track_trials: str) -> None:
+def _log_whole(study: Study, track_trials: str, reports: bool) -> None:
     """Log a study to W&B at once.
 
     Raises:
@@ -143,20 +146,26 @@ def _log_whole(study: Study, track_trials: str) -> None:
     """
     from lab.report.wandb_runs.service import check_wandb
     from lab.report.wandb_runs.study_run import WandbTracker
+    from lab.report.wandb_runs.workspace_report import check_workspaces
     from lab.study.tracking import in_a_line, log_whole, trials_tracked
 
     if study.spec.task.foreign:
         raise RecordError(f"--to wandb: {study.record.folder} is sent nowhere, and you have not begun it here; {TRUST}")
     which = trials_tracked(track_trials)
     check_wandb()
+    if reports:
+        check_workspaces()
     try:
         logger = WandbTracker(study.spec, study.record, which, whole=True)
         log_whole(study.record, logger)
+        address = logger.save_report() if reports else None
     except LabError:
         raise
     except Exception as error:  # whatever is wrong with a service, the network or a key
         raise StudyError(f"W&B: {in_a_line(error)}; the report itself is written") from error
     say(f"tracking  {logger.where}")
+    if address is not None:
+        say(f"report    {address}")
 
 
 def prune(

@@ -13,6 +13,7 @@ from lab.spec.study import StudySpec
 
 _FILE = "wandb_run.json"
 _ID = re.compile(r"[0-9a-f]{16}")
+_REPORT = re.compile(r"[A-Za-z0-9_:=-]{1,100}")
 _LETTERS = 16
 
 
@@ -26,7 +27,7 @@ class Identity:
         self._path = record.folder / _FILE
         kept = read_json(self._path) if self._path.exists() else {}
         given = kept.get("id")
-        self._sent = _sent(kept.get("sent"))
+        self._sent, self._reports = _sent(kept.get("sent")), _reports(kept.get("reports"))
         if isinstance(given, str) and _ID.fullmatch(given):
             self.study = given
         else:
@@ -50,8 +51,18 @@ class Identity:
         self._sent[where] = sorted({*self._sent.get(where, ()), *ids})
         self._write()
 
+    def report(self, where: str) -> str:
+        """The id of the W&B Report that was made there; empty where there is none."""
+        return self._reports.get(where, "")
+
+    def note_report(self, where: str, report_id: str) -> None:
+        """Note that a report was made there."""
+        self._reports[where] = report_id
+        self._write()
+
     def _write(self) -> None:
-        write_json(self._path, {"id": self.study} | ({"sent": self._sent} if self._sent else {}))
+        more = {"sent": self._sent, "reports": self._reports}
+        write_json(self._path, {"id": self.study} | {name: value for name, value in more.items() if value})
 
 
 def _sent(kept: object) -> dict[str, list[str]]:
@@ -60,3 +71,8 @@ def _sent(kept: object) -> dict[str, list[str]]:
         return {}
     lists = {where: ids for where, ids in kept.items() if isinstance(ids, list)}
     return {where: [one for one in ids if isinstance(one, str) and _ID.fullmatch(one)] for where, ids in lists.items()}
+
+
+def _reports(kept: object) -> dict[str, str]:
+    given = kept.items() if isinstance(kept, dict) else ()
+    return {where: one for where, one in given if isinstance(one, str) and _REPORT.fullmatch(one)}

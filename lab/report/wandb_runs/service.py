@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,8 +43,7 @@ def check_wandb() -> None:
         import wandb  # noqa: F401
     except ImportError:
         raise SpecError("--track", f"wandb is not installed; {install_extra('wandb')}") from None
-    offline = os.environ.get("WANDB_MODE", "") in ("offline", "disabled", "dryrun")
-    if not offline and not _has_key():
+    if not is_offline() and not _has_key():
         raise SpecError("--track", "W&B has no key; run 'wandb login', set WANDB_API_KEY, or WANDB_MODE=offline")
 
 
@@ -136,6 +136,25 @@ class _Said:
             self.lost = self.lost or message.removeprefix("wandb: ").removeprefix("WARNING ")
 
     error = warning
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing that W&B would print meanwhile is printed."""
+    import wandb
+    from wandb.errors import term
+
+    wandb.setup()
+    term.termsetup(wandb.Settings(silent=True), None)
+    try:
+        yield
+    finally:
+        term.termsetup(wandb.setup().settings, None)
+
+
+def is_offline() -> bool:
+    """Whether what is logged stays on this machine."""
+    return os.environ.get("WANDB_MODE", "") in ("offline", "disabled", "dryrun")
 
 
 def where_to(run: Run) -> str:

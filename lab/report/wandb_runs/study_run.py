@@ -15,9 +15,11 @@ from lab.record.trials import TrialRow
 from lab.report.artefacts import Artefacts
 from lab.report.summary import Summary, summary_of
 from lab.report.wandb_runs.identity import Identity
-from lab.report.wandb_runs.service import Service, where_to
+from lab.report.wandb_runs.service import Service, quiet, where_to
 from lab.report.wandb_runs.study_curves import StudyCurves
+from lab.report.wandb_runs.tables import tables_of
 from lab.report.wandb_runs.trial_runs import SHOWN, TrialRuns, Which
+from lab.report.wandb_runs.workspace_report import report_of
 from lab.spec.space import Value
 from lab.spec.study import StudySpec
 from lab.spec.trial import Outcome
@@ -47,7 +49,7 @@ class WandbTracker:
 
     def __init__(self, spec: StudySpec, record: Record, which: Which = "best", whole: bool = False) -> None:
         self._spec, self._record, self._which = spec, record, which
-        identity = Identity(spec, record)
+        identity = self._identity = Identity(spec, record)
         self._service = Service(record.folder, identity.group)
         self._run = self._service.begin(
             identity.study,
@@ -74,6 +76,19 @@ class WandbTracker:
             return f"wandb sync {shlex.quote(str(folder))}"
         return f"wandb sync {shlex.quote(str(folder.parent))}/offline-run-*"
 
+    def save_report(self) -> str:
+        """Make the W&B Report of the study, or make it anew; its address. The study has been logged to a server."""
+        artefacts, where = Artefacts.of(self._record), where_to(self._run)
+        trials = {stage: self._rows_of(stage) for stage in TRAINS}
+        summary = summary_of(self._spec, self._record.folder, artefacts, trials)
+        home = self._run.entity, self._run.project, self._identity.group
+        with quiet():
+            report = report_of(self._spec.space, summary, artefacts, *home)
+            report.id = self._identity.report(where)
+            report.save()
+        self._identity.note_report(where, report.id)
+        return str(report.url)
+
     def look(self) -> None:
         """Log what has changed in the record."""
         changed = self._followed.look(TRAINS)
@@ -99,6 +114,9 @@ class WandbTracker:
                 for row in rows
             ]
             self._curves.note({f"{stage.name}/table": self._service.table(columns, table)})
+        for name, shown in tables_of(Artefacts.of(self._record)).items():
+            if name.startswith(f"{stage.name}/"):
+                self._curves.note({name: self._service.table(shown.columns, shown.rows)})
 
     def finish(self, record: Record) -> None:
         """The answer as the run's summary, the report's page, and the files as artifacts; then the run ends."""
