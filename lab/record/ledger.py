@@ -357,11 +357,12 @@ class Ledger:
         score = report.metrics.get(self._job.metric)
         # A lane that replays reports again: the pruner has let that epoch pass, and is not asked with more history.
         new = False
+        if self._job.epoch_metrics and report.metrics and not trial.keeps_epoch(report.epoch):
+            # Before the score, by which whoever follows a database's trials knows that an epoch has ended.
+            self._trials.keep_epoch(number, report.epoch, report.metrics)
         if score is not None and math.isfinite(score) and report.epoch not in trial.curve:
             trial = self._trials.score(number, report.epoch, score)
             new = True
-        if self._job.epoch_metrics and report.metrics and not trial.keeps_epoch(report.epoch):
-            self._trials.keep_epoch(number, report.epoch, report.metrics)
         if new or report.outcome is not None:
             self._blame.progressed(lane)
             self._takeover.progressed(number)

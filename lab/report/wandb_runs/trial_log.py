@@ -33,7 +33,9 @@ def tags_of(spec: StudySpec, stage: str, row: TrialRow) -> list[str]:
 def epochs_of(spec: StudySpec, row: TrialRow, after: int) -> Iterator[tuple[int, Epoch]]:
     """The epochs that a trial has had beyond the first `after`, with what is known of each: its score, lr and momentum
     at its end, and its metrics where the study keeps them."""
-    had = sorted(epoch for epoch in {*row.curve, *row.epoch_metrics} if epoch > after)
+    # While it trains, what has no score yet is about to have one.
+    ended = row.epoch_metrics if row.outcome is not None else ()
+    had = sorted(epoch for epoch in {*row.curve, *ended} if epoch > after)
     rates = _rates(spec, row, had)
     for epoch in had:
         measured = {**row.epoch_metrics.get(epoch, {}), "score": row.curve.get(epoch)}

@@ -26,6 +26,12 @@ MIDDLE = 4
 """Runs after which the server changes its mind: that of the study and some of trials."""
 
 
+@pytest.fixture(autouse=True)
+def _service_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that are started here do not share the one of W&B's that other tests have begun."""
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
+
+
 @pytest.fixture
 def server() -> Iterator[WandbServer]:
     server = WandbServer()
@@ -47,7 +53,8 @@ def _run(folder: Path, server: WandbServer, **env: str) -> str:
 def _report(folder: Path, server: WandbServer) -> None:
     logged = "study", "report", folder / "run", "--to=wandb", "--track-trials=all"
     done = lab(*logged, **server.environment)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stderr == ""
+    assert done.returncode == 0
     assert done.stdout.splitlines()[-1].startswith(f"tracking  {server.environment['WANDB_BASE_URL']}/me/lab/runs/")
 
 

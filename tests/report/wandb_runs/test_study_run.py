@@ -38,7 +38,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study that was logged with all of its trials, and paused once; not to be written to."""
     folder = tmp_path_factory.mktemp("tracked") / "run"
-    spec = small_spec(**CHANGES, storage=f"sqlite:///{folder.parent / 'trials.db'}")
+    spec = small_spec(**CHANGES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
         Study.from_spec(spec, folder).run(track="wandb", track_trials="all", until="explore")
@@ -134,9 +134,15 @@ def test_the_run_of_a_study_has_its_answer_and_its_files(tracked: Study) -> None
 def test_no_secret_is_sent(tracked: Study) -> None:
     files = [path for path in (tracked.record.folder / "wandb").rglob("*") if path.is_file()]
     assert not any(SECRET.encode() in path.read_bytes() for path in files)
-    study = _of(kept_runs(tracked.record.folder), "study")[0]
-    assert "storage" not in study.config
-    assert "trials.db" not in json.dumps(study.config)
+
+
+def test_a_database_is_not_named(tmp_path: Path) -> None:
+    spec = small_spec(**CHANGES, storage=f"sqlite:///{tmp_path / 'trials.db'}")
+    Study.from_spec(spec, tmp_path / "run").run(track="wandb", track_trials="all", until="explore")
+    runs = kept_runs(tmp_path / "run")
+    assert Counter(run.job_type for run in runs) == {"study": 1, "trial": 6}
+    assert not any("storage" in run.config or "trials.db" in json.dumps(run.config) for run in runs)
+    assert all({"score", "train_loss"} <= point.keys() for run in _of(runs, "trial") for point in run.history)
 
 
 def test_a_finished_study_is_logged_whole_in_the_run_that_its_folder_names(

@@ -20,6 +20,12 @@ from tests.small import lab
 from tests.wandb_server import WandbServer
 
 
+@pytest.fixture(autouse=True)
+def _service_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that are started here do not share the one of W&B's that other tests have begun."""
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
+
+
 def _filters(grid: dict[str, Any]) -> dict[str, str]:
     (runs,) = grid["metadata"]["runSets"]
     return {f"{one['key']['section']}:{one['key']['name']}": one["value"] for one in runs["filters"]["filters"]}
