@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +34,19 @@ class KeptRun:
 
 
 def kept_runs(folder: Path) -> list[KeptRun]:
-    """The runs below a study's folder; one that was gone on with stands there more than once."""
-    return [_run(path) for path in sorted((folder / "wandb").glob("*run-*/*.wandb"))]
+    """The runs below a study's folder; one that was gone on with stands there more than once.
+
+    W&B's own process may write for a moment after a run has ended.
+    """
+    until = time.monotonic() + _WRITTEN_WITHIN_S
+    while True:
+        runs = [_run(path) for path in sorted((folder / "wandb").glob("*run-*/*.wandb"))]
+        if time.monotonic() > until or all(run.exit_code is not None for run in runs):
+            return runs
+        time.sleep(0.1)
 
 
+_WRITTEN_WITHIN_S = 10.0
 _BLOCK = 2**15
 _HEADER = struct.Struct("<IHB")
 _FILE_HEADER = 7

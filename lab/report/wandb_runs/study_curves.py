@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -45,9 +44,11 @@ class StudyCurves:
                 self._log(self._point(stage, row, direction), ended_at)
 
     def note(self, values: Mapping[str, Any]) -> None:
-        """Log something else that is known from now on."""
-        self._origin = self._origin or time.time()
-        self._log(values, time.time())
+        """Log something else that is known from now on, beside the last point.
+
+        When it is said is not in the record, and must not move the points that follow.
+        """
+        self._run.log(dict(values), step=max(self._last, self._run.starting_step))
 
     def _point(self, stage: str, row: TrialRow, direction: Callable[[str], Direction]) -> dict[str, Any]:
         self._ended[stage] += 1
