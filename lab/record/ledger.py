@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import cast
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from lab.errors import LabError
@@ -25,14 +26,16 @@ from lab.record.checkpoints import Checkpoints
 from lab.record.counts import Counts
 from lab.record.folder import Record
 from lab.record.journal import QueueStorage
+from lab.record.seen import SeenStorage
 from lab.record.snapshots import Snapshots
 from lab.record.takeover import Takeover
 from lab.record.trial_schema import Seat, StoredTrial
 from lab.record.trial_storage import open_to_write
 from lab.record.trial_writer import TrialWriter
 from lab.record.trials import readable
+from lab.record.turns import Turns
 from lab.record.widths import Widths
-from lab.search.by_name import SamplerSource, build_pruner, sampler_source
+from lab.search.by_name import SamplerSource, build_pruner, free_proposals, sampler_source
 from lab.search.ending import Ending
 from lab.search.observed import as_trials
 from lab.spec.distributions import conditions, distributions, suggest
@@ -90,12 +93,15 @@ class Ledger:
                 self._checkpoints.clear()
                 optuna.delete_study(study_name=self._study.study_name, storage=self._storage)
                 self._study, trials = self._stage(), []
+            self._turns = self._order(trials)
+            self._seen = self._study if self._turns is None else self._as_seen(self._turns)
+            """The study as the next proposal sees it."""
             if isinstance(job.plan, SearchPlan):
                 space = distributions(job.space)
                 when = conditions(job.space)
-                self._ending = Ending(job.plan.until, self._study, space, job.seed, self._observed, when)
+                self._ending = Ending(job.plan.until, self._seen, space, job.seed, self._observed, when)
             self._counts = Counts(job.direction, trials)
-            self._trials = TrialWriter(self._study, self._storage, self._counts)
+            self._trials = TrialWriter(self._study, self._storage, self._counts, self._turns)
             if isinstance(self._storage, QueueStorage):
                 self._storage.any_waits = lambda: self._counts.waiting > 0
             if not isinstance(job.plan, SearchPlan):
@@ -130,6 +136,21 @@ class Ledger:
             direction=self._job.direction,
             load_if_exists=True,
         )
+
+    def _order(self, trials: Sequence[StoredTrial]) -> Turns | None:
+        """The order of proposals; None where they see whatever has finished."""
+        plan = self._job.plan
+        if not isinstance(plan, SearchPlan) or plan.concurrency is None:
+            return None
+        free = free_proposals(self._samplers(0), plan.trials) if plan.until.reads_no_score else 0
+        turns = Turns(plan.concurrency, free)
+        for trial in trials:
+            turns.observe(trial)
+        return turns
+
+    def _as_seen(self, turns: Turns) -> optuna.Study:
+        storage = cast(BaseStorage, SeenStorage(self._study._storage, turns))
+        return optuna.Study(self._study.study_name, storage, pruner=self._pruner)
 
     def release(self) -> None:
         """Give the folder's lock back; the ledger must not be used afterwards."""
@@ -320,12 +341,19 @@ class Ledger:
             return None
 
     def _ask(self) -> optuna.Trial | None:
-        if self._left() and self._ending is not None:
-            self._ending.look(self._counts.best)
-        if not self._left():
+        if not self._counts.waiting and not self._may_propose():
             return None
-        self._study.sampler = self._samplers(self._counts.total)
-        return self._study.ask()
+        number = self._counts.total if self._turns is None else self._turns.next
+        self._study.sampler = self._seen.sampler = self._samplers(number)
+        return self._seen.ask()
+
+    def _may_propose(self) -> bool:
+        """Whether a new trial is due, and the search does not end before it."""
+        if not self._left() or (self._turns is not None and not self._turns.is_due):
+            return False
+        if self._ending is not None:
+            self._ending.look()
+        return bool(self._left())
 
     def _assign(self, asked: optuna.Trial, seat: Seat) -> Assignment:
         job = self._job

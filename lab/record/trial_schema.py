@@ -87,6 +87,11 @@ class StoredTrial:
         return self.frozen.system_attrs.get(_FIXED_PARAMS)
 
     @property
+    def replaces(self) -> int | None:
+        """The number of the preempted trial that this one runs again."""
+        return self.frozen.user_attrs.get(REPLACES)
+
+    @property
     def epochs(self) -> int:
         return int(self.frozen.user_attrs[PLANNED]["epochs"])
 

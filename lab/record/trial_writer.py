@@ -12,18 +12,19 @@ from optuna.trial import FrozenTrial, TrialState
 from lab.record import trial_schema as schema
 from lab.record.counts import Counts
 from lab.record.trial_schema import Seat, StoredTrial
+from lab.record.turns import Turns
 from lab.spec.outcomes import state_of
 from lab.spec.trial import Outcome, Trial
 
 
 class TrialWriter:
-    """A stage's trials in the storage; the counts see whatever changes them.
+    """A stage's trials in the storage; counts, and turns where there are any, see whatever changes them.
 
     Callers see to it that what belongs together is one transaction.
     """
 
-    def __init__(self, study: optuna.Study, storage: BaseStorage, counts: Counts) -> None:
-        self._study, self._storage, self._counts = study, storage, counts
+    def __init__(self, study: optuna.Study, storage: BaseStorage, counts: Counts, turns: Turns | None = None) -> None:
+        self._study, self._storage, self._counts, self._turns = study, storage, counts, turns
 
     def get(self, number: int) -> StoredTrial:
         """A trial as it stands now."""
@@ -89,4 +90,6 @@ class TrialWriter:
     def _observe(self, storage_id: int) -> StoredTrial:
         stored = StoredTrial(self._storage.get_trial(storage_id))
         self._counts.observe(stored)
+        if self._turns is not None:
+            self._turns.observe(stored)
         return stored

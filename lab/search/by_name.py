@@ -71,6 +71,13 @@ def sampler_source(
     return _source("search.sampler", cls, lambda number: {"seed": (seed * 1_000_003 + number) % 2**31, **options})
 
 
+def free_proposals(sampler: BaseSampler, trials: int) -> int:
+    """How many of a search's `trials` proposals, the first ones, depend on no result of it."""
+    if isinstance(sampler, ForestSampler):
+        return sampler.startup
+    return trials if isinstance(sampler, optuna.samplers.RandomSampler) else 0
+
+
 def _source(path: str, cls: Any, options: Callable[[int], Mapping[str, Any]]) -> SamplerSource:
     _build(path, cls, options(0))  # refused now rather than at the first proposal
     return lambda number: cast(BaseSampler, _build(path, cls, options(number)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from lab.response.encode import Conditions
 from lab.search.gain import Gain, gain_of_next
@@ -42,14 +42,10 @@ class Ending:
         self._before_s, self._begun_s = float(attrs.get(_WORKED, 0.0)), time.monotonic()
         self._looked_after = -1
 
-    def look(self, best: float | None) -> str:
-        """Why nothing is to be proposed any more; empty while the search goes on.
-
-        Args:
-            best: score so far.
-        """
+    def look(self) -> str:
+        """Why nothing is to be proposed any more; empty while the search goes on."""
         if not self.reason:
-            self.reason = self._late() or self._reached(best) or self._gained()
+            self.reason = self._late() or self._reached() or self._gained()
             if self.reason:
                 self._study.set_user_attr(ENDED, self.reason)
         return self.reason
@@ -62,11 +58,16 @@ class Ending:
         self._study.set_user_attr(_WORKED, worked_s)
         return f"{self._until.hours:g} hours are over" if worked_s >= 3600 * self._until.hours else ""
 
-    def _reached(self, best: float | None) -> str:
+    def _reached(self) -> str:
         target = self._until.target_score
-        if target is None or best is None:
+        if target is None:
+            return ""
+        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        scores = [trial.value for trial in complete if trial.value is not None]
+        if not scores:
             return ""
         maximize = self._study.direction == StudyDirection.MAXIMIZE
+        best = max(scores) if maximize else min(scores)
         reached = best >= target if maximize else best <= target
         return f"score {best:.4g} has reached {target:g}" if reached else ""
 

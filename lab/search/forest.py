@@ -79,7 +79,8 @@ class ForestSampler(BaseSampler):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"{name} {value!r} is not a whole number of at least {least}")
         self._seed = seed
-        self._startup = max(startup - len(observed), 0)
+        self.startup = max(startup - len(observed), 0)
+        """Proposals, the first ones, that depend on no trial's result."""
         self._observed = tuple(observed)
         self._explore_every = explore_every
         self._space = dict(space) if space is not None else None
@@ -108,7 +109,7 @@ class ForestSampler(BaseSampler):
         encoding = Encoding(search_space, self._when)
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         history = read_history([*self._observed, *trials], encoding, study.direction)
-        round_number, step = divmod(trial.number - self._startup, self._explore_every)
+        round_number, step = divmod(trial.number - self.startup, self._explore_every)
         if len(history) < 2 or round_number < 0:
             point = self._even(encoding, 0, trial.number)
             if len(history) < 2 or not among(point, history.pending)[0]:

@@ -61,6 +61,11 @@ class Until(Section):
     """Hours of searching; breaks do not count."""
     target_score: float | None = None
 
+    @property
+    def reads_no_score(self) -> bool:
+        """Whether trials end it by their number and time alone."""
+        return not self.gain_below_noise and self.target_score is None
+
 
 @dataclass(frozen=True)
 class TaskRef:
@@ -150,6 +155,8 @@ class SearchPlan:
     until: Until = field(default_factory=Until)
     observed: tuple[Observed, ...] = ()
     """Trials of another study: they teach the sampler and count as none of this one's."""
+    concurrency: int | None = None
+    """Trials that may be open at once; None: proposals see whatever has finished."""
 
 
 @dataclass(frozen=True)

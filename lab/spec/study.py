@@ -111,6 +111,10 @@ class SearchSpec(Section):
     sampler: dict[str, Any] = Field(default_factory=lambda: {"kind": "forest"})
     pruner: dict[str, Any] = Field(default_factory=lambda: {"kind": "none"})
     trials: Many = 64
+    concurrency: Many | Literal["auto"] | None = "auto"
+    """Trials that may be open at once, on however many lanes: it and the order of their numbers say which results each
+    proposal is made from. `auto`: a quarter of the trials, and null with a pruner, whose decisions depend on who is
+    first. null: proposals are made from whatever has finished, so that another machine makes others."""
     epochs: Many = 27
     max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     objective: Literal["metric", "loss", "auto"] = "metric"
@@ -119,10 +123,27 @@ class SearchSpec(Section):
     default: on ten splits of wine and breast cancer the loss of what was handed over was 35 and 9 % higher by it, its
     accuracy the same (`reports/outcome`)."""
 
+    @model_validator(mode="after")
+    def _has_as_many(self) -> Self:
+        if isinstance(self.concurrency, int) and self.concurrency > self.trials:
+            raise SpecError("search.concurrency", f"{self.concurrency} is above search.trials {self.trials}")
+        return self
+
     @property
-    def concurrency(self) -> int:
-        """Trials that may run at once. The search could learn nothing before its end if all of them did."""
+    def most_open(self) -> int:
+        """Trials that train at once at most. The search could learn nothing before its end if all of them did."""
+        return self.concurrency if isinstance(self.concurrency, int) else self.quarter
+
+    @property
+    def quarter(self) -> int:
         return max(self.trials // _FRESHNESS, 1)
+
+    def settled(self) -> SearchSpec:
+        """The section with `concurrency: auto` replaced, once its trials are counted."""
+        if self.concurrency != "auto":
+            return self
+        prunes = self.pruner.get("kind", "none") != "none"
+        return self.model_copy(update={"concurrency": None if prunes else self.most_open})
 
 
 class ConfirmSpec(Section):
@@ -230,7 +251,7 @@ class StudySpec(Section):
     execution: ExecutionSpec = ExecutionSpec()
     storage: str | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
-    """Written by `lab` into a resolved spec: versions, commit, probe. Not read."""
+    """Written by `lab` into a resolved spec: versions, commit, probe. Read to know one of an earlier version."""
 
     @model_validator(mode="before")
     @classmethod
@@ -242,6 +263,16 @@ class StudySpec(Section):
         until = value.get("until", {})
         ends = {"gain_below_noise": True, **until} if isinstance(until, Mapping) else until  # else it is refused
         return {**value, "search": {**search, "trials": _MOST_TRIALS}, "until": ends}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, value: Any) -> Any:
+        """A study that began when proposals were made from whatever had finished goes on so."""
+        resolved = value.get("provenance") if isinstance(value, Mapping) else None
+        search = value.get("search", {}) if isinstance(resolved, Mapping) and "machine" in resolved else None
+        if not isinstance(search, Mapping) or "concurrency" in search:
+            return value
+        return {**value, "search": {**search, "concurrency": None}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -328,6 +359,8 @@ class StudySpec(Section):
             del said["until"]
         if self.budget is None:
             del said["budget"]
+        if self.search.concurrency in (None, "auto", self.search.quarter):
+            del said["search"]["concurrency"]
         for section, kind, name in _LATER:
             if said[section][name] == kind.model_fields[name].default:
                 del said[section][name]

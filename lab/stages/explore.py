@@ -66,7 +66,15 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Explored:
     search = spec.search
     space = space_of(spec, record)
     observed = warm_start.observed_before(record, space)
-    plan = SearchPlan(sampler_of(spec, record), search.pruner, search.trials, search.epochs, spec.until, observed)
+    plan = SearchPlan(
+        sampler_of(spec, record),
+        search.pruner,
+        search.trials,
+        search.epochs,
+        spec.until,
+        observed,
+        search.concurrency if isinstance(search.concurrency, int) else None,
+    )
     job = make_job(spec, record, engine, "explore", plan, space)
     rows = run_job(spec, record, engine, job)
     ended = why_ended(record, "explore", spec.store)

@@ -82,6 +82,8 @@ def within(spec: StudySpec, epochs: float, epoch_steps: float | None) -> StudySp
     assert spec.budget is not None  # whoever calls has one
     plan, shortened = _smallest(spec, epochs, epoch_steps)
     plan = _filled(spec, plan, lambda candidate: cost(candidate, epoch_steps) <= epochs)
+    if isinstance(plan.search.concurrency, int):
+        plan = plan.changed(search={"concurrency": min(plan.search.concurrency, plan.search.trials)})
     decisions = [*_decisions(spec, plan, shortened), f"at most {cost(plan, epoch_steps):.0f} of {epochs:.0f} epochs"]
     asked = {name: getattr(spec, name).model_dump(mode="json") for name in _PLANNED}
     trials = epochs - (cost(plan, epoch_steps) - cost(plan, None))

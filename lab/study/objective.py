@@ -51,8 +51,9 @@ def _without_loss(spec: StudySpec) -> StudySpec:
 
 
 def as_stored(asked: StudySpec, stored: StudySpec) -> StudySpec:
-    """A spec that leaves the objective open, with what a folder has of it."""
-    return _with(asked, stored.search.objective) if asked.search.objective == "auto" else asked
+    """A spec with what a folder has of that which it leaves open: the objective, the concurrency."""
+    left_open = [name for name in ("objective", "concurrency") if getattr(asked.search, name) == "auto"]
+    return asked.changed(search={name: getattr(stored.search, name) for name in left_open})
 
 
 def rows_that_tell(task: Task) -> int | None:

@@ -42,7 +42,7 @@ def pace_of(spec: StudySpec) -> Pace:
         plan=(),
     )
     local = LocalEngine(1, lambda progress: True)
-    return find_pace(spec, local, job, spec.search.concurrency, partial(steps_of, spec, TRAINS))
+    return find_pace(spec, local, job, spec.search.most_open, partial(steps_of, spec, TRAINS))
 
 
 def steps_of_epoch(spec: StudySpec) -> float | None:

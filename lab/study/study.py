@@ -199,6 +199,7 @@ class Study:
                         self._write_spec()
                         for decision in planned.budget.decisions if planned.budget else ():
                             display.say(f"budget    {decision}")
+                    self.spec = self.spec.model_copy(update={"search": self.spec.search.settled()})
                     for line in lines(self.spec):
                         display.say(f"space     {line}")
                     if ranked is not None:

@@ -346,3 +346,38 @@ def test_trials_pruned_by_the_forest_end_at_rungs_and_the_same_way_again(engine:
     pruned = [r for r in rows(folders[0]) if r.outcome is Outcome.PRUNED]
     assert pruned
     assert {max(r.curve) for r in pruned} <= {1, 2}
+
+
+ORDERED = SearchPlan({"kind": "forest", "startup": 4}, {}, 14, 3, concurrency=4)
+
+
+@pytest.fixture(scope="module")
+def in_order(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """A search in order, on one lane of one slot."""
+    folder = tmp_path_factory.mktemp("in order")
+    LocalEngine(1, WATCH).run(job(folder, plan=ORDERED, width=1))
+    return table(folder)
+
+
+@pytest.mark.parametrize(("lanes", "width"), [(1, 8), (2, 1), (2, 3)])
+def test_the_same_seed_gives_the_same_trials_to_the_last_bit_whatever_the_lanes(
+    engine: Engine, in_order: list[tuple[Any, ...]], lanes: int, width: int, tmp_path: Path
+) -> None:
+    engine.run(job(tmp_path, plan=ORDERED, lanes=lanes, width=width))
+    assert table(tmp_path) == in_order
+
+
+def test_four_lanes_one_after_the_other_give_them_too(in_order: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    LocalEngine(4, WATCH).run(job(tmp_path, plan=ORDERED, lanes=4, width=1))
+    assert table(tmp_path) == in_order
+
+
+def test_a_stop_and_other_lanes_afterwards_change_none_of_them(
+    engine: Engine, in_order: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    WATCH.stop_after = 5
+    with contextlib.suppress(Interrupted):  # a fast engine may have finished before it was told
+        engine.run(job(tmp_path, plan=ORDERED, lanes=2, width=2))
+    WATCH.stop_after = None
+    LocalEngine(1, WATCH).run(job(tmp_path, plan=ORDERED, width=3))
+    assert table(tmp_path) == in_order

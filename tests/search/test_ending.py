@@ -24,7 +24,7 @@ class Clock:
 
 def test_without_a_reason_it_never_ends():
     study = optuna.create_study()
-    assert Ending(Until(), study, SPACE, 0).look(best=0.0) == ""
+    assert Ending(Until(), study, SPACE, 0).look() == ""
     assert study.user_attrs == {}
 
 
@@ -35,18 +35,20 @@ def test_without_a_reason_it_never_ends():
 def test_a_target_is_reached_from_the_right_side(direction: str, best: float, ends: bool):
     study = optuna.create_study(direction=direction)
     one = Ending(Until(target_score=0.95), study, SPACE, 0)
-    assert one.look(best=None) == ""
-    assert bool(one.look(best=best)) is ends
+    assert one.look() == ""
+    study.add_trial(optuna.trial.create_trial(value=best))
+    assert bool(one.look()) is ends
     assert bool(study.user_attrs.get(ENDED)) is ends
 
 
 def test_what_has_ended_stays_ended_and_may_be_let_go_on():
     study = optuna.create_study(direction="maximize")
-    reason = Ending(Until(target_score=0.5), study, SPACE, 0).look(best=0.6)
+    study.add_trial(optuna.trial.create_trial(value=0.6))
+    reason = Ending(Until(target_score=0.5), study, SPACE, 0).look()
     again = Ending(Until(target_score=0.5), study, SPACE, 0)
-    assert again.reason == again.look(best=0.1) == reason == "score 0.6 has reached 0.5"
+    assert again.reason == again.look() == reason == "score 0.6 has reached 0.5"
     forget(study)
-    assert Ending(Until(target_score=0.7), study, SPACE, 0).look(best=0.6) == ""
+    assert Ending(Until(target_score=0.7), study, SPACE, 0).look() == ""
 
 
 def test_hours_are_those_of_work_and_not_of_breaks(monkeypatch: pytest.MonkeyPatch):
@@ -54,13 +56,13 @@ def test_hours_are_those_of_work_and_not_of_breaks(monkeypatch: pytest.MonkeyPat
     study = optuna.create_study()
     first = Ending(Until(hours=1), study, SPACE, 0)
     clock.now_s += 2000
-    assert first.look(None) == ""
+    assert first.look() == ""
     clock.now_s += 100_000  # the machine was off
     second = Ending(Until(hours=1), study, SPACE, 0)
     clock.now_s += 1500
-    assert second.look(None) == ""
+    assert second.look() == ""
     clock.now_s += 200
-    assert second.look(None) == "1 hours are over"
+    assert second.look() == "1 hours are over"
 
 
 def _tell(study: optuna.Study, count: int, noise: float) -> None:
@@ -76,7 +78,7 @@ def _ends_after(study: optuna.Study, until: Until, noise: float, most: int, anew
     """Trials told when it ends."""
     one = Ending(until, study, SPACE, 0)
     while len(study.trials) < most:
-        if (Ending(until, study, SPACE, 0) if anew else one).look(None):
+        if (Ending(until, study, SPACE, 0) if anew else one).look():
             break
         _tell(study, 1, noise)
     return len(study.trials)
@@ -103,7 +105,7 @@ def test_nobody_looks_twice_after_the_same_trials(monkeypatch: pytest.MonkeyPatc
     study = optuna.create_study()
     one = Ending(Until(gain_below_noise=True), study, SPACE, 0)
     for _ in range(3):
-        one.look(None)
+        one.look()
     _tell(study, 1, 0.0)
-    one.look(None)
+    one.look()
     assert asked == [0, 1]

@@ -76,7 +76,7 @@ def _on_ray_s(spec: StudySpec, pace: Pace) -> float:
     """Seconds of training on Ray, with lanes on all cores."""
     assert pace.plain_s is not None  # it is set wherever the other time is
     cores = max(int((os.cpu_count() or 1) / spec.execution.cpus_per_lane), 1)
-    lanes = _number(spec.execution.lanes) or min(cores, spec.search.concurrency)
+    lanes = _number(spec.execution.lanes) or min(cores, spec.search.most_open)
     return pace.plain_s / (lanes * (BESIDE if lanes > 1 else 1.0)) + RAY_START_S
 
 
@@ -93,7 +93,7 @@ def _open_ray(spec: StudySpec, record: Record, watch: Watch, say: Callable[[str]
         execution.cpus_per_lane,
         execution.gpus_per_lane,
         execution.device,
-        most_lanes=spec.search.concurrency,
+        most_lanes=spec.search.most_open,
         hang_s=execution.hang_s,
         task=spec.task,
     )
@@ -105,7 +105,7 @@ def _open_ray(spec: StudySpec, record: Record, watch: Watch, say: Callable[[str]
 def _to_probe(spec: StudySpec, record: Record, engine: Engine) -> tuple[Job, int]:
     """The job to be probed, and the most slots that it may have."""
     plan = SearchPlan({}, {}, spec.search.trials, spec.search.epochs)
-    widest = _number(spec.execution.width) or max(spec.search.concurrency // engine.lanes, 1)
+    widest = _number(spec.execution.width) or max(spec.search.most_open // engine.lanes, 1)
     return make_job(spec, record, engine, "explore", plan, spec.space), widest
 
 
