@@ -107,6 +107,8 @@ class TrialRow:
     detail: str = ""
     seconds: float | None = None
     plan_index: int | None = None
+    proposed_as: int | None = None
+    """The number under which it was proposed; another than its own where it was preempted and ran again."""
     step_losses: list[float | None] = field(default_factory=list, repr=False)
     metrics: dict[str, float | None] = field(default_factory=dict)
     epoch_metrics: dict[int, dict[str, float | None]] = field(default_factory=dict, repr=False)
@@ -118,9 +120,15 @@ class TrialRow:
     def params(self) -> Params:
         return self.trial.params
 
+    @property
+    def turn(self) -> int:
+        """What trials are in order by, whatever was preempted."""
+        return self.number if self.proposed_as is None else self.proposed_as
+
 
 def read_trials(record: Record, stage: str, store: Store | None = None) -> list[TrialRow]:
-    """A stage's trials, read without disturbing a ledger that is writing them; preempted ones are left out.
+    """A stage's trials in the order in which they were proposed, read without disturbing a ledger that is writing
+    them; preempted ones are left out.
 
     Raises:
         RecordError: the journal is damaged, or holds fewer trials than the complete stage had.
@@ -160,7 +168,7 @@ def _read(record: Record, stages: Sequence[str], store: Store | None) -> dict[st
             stored = {stage: _stored(opened, study_name(store, stage)) for stage in stages}
         finally:
             close_storage(opened)
-        rows = {stage: [row_of(trial) for trial in trials if trial.is_planned] for stage, trials in stored.items()}
+        rows = {stage: _rows(trials) for stage, trials in stored.items()}
     return {s: [row for row in have if row.outcome is not Outcome.PREEMPTED] for s, have in rows.items()}
 
 
@@ -208,7 +216,16 @@ def _stored(storage: BaseStorage, name: str) -> list[StoredTrial]:
     return [StoredTrial(trial) for trial in study.get_trials(deepcopy=False)]
 
 
-def row_of(stored: StoredTrial) -> TrialRow:
+def _rows(trials: Iterable[StoredTrial]) -> list[TrialRow]:
+    proposed: dict[int, int] = {}
+    for trial in trials:
+        replaces = trial.replaces
+        proposed[trial.number] = trial.number if replaces is None else proposed[replaces]
+    rows = [row_of(trial, proposed[trial.number]) for trial in trials if trial.is_planned]
+    return sorted(rows, key=lambda row: row.turn)
+
+
+def row_of(stored: StoredTrial, proposed_as: int | None = None) -> TrialRow:
     """A trial of the storage as the stages read it."""
     return TrialRow(
         number=stored.number,
@@ -219,6 +236,7 @@ def row_of(stored: StoredTrial) -> TrialRow:
         detail=stored.detail,
         seconds=stored.seconds,
         plan_index=stored.plan_index,
+        proposed_as=proposed_as,
         step_losses=stored.step_losses,
         metrics=stored.metrics,
         epoch_metrics=stored.epoch_metrics,

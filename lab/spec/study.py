@@ -138,6 +138,13 @@ class SearchSpec(Section):
     def quarter(self) -> int:
         return max(self.trials // _FRESHNESS, 1)
 
+    @property
+    def promise(self) -> str:
+        """What can be said of the proposals of another run, as a line of text."""
+        if self.concurrency is None:
+            return "made from whatever has finished: other lanes, widths and speeds give other trials"
+        return f"the same on any lanes, widths and engine; at most {self.most_open} trials are open"
+
     def settled(self) -> SearchSpec:
         """The section with `concurrency: auto` replaced, once its trials are counted."""
         if self.concurrency != "auto":

@@ -22,7 +22,7 @@ def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[T
     engine.run(job)
     Checkpoints(job.folder, job.stage).clear()  # all trials have ended: nothing goes on from them any more
     rows = read_trials(record, job.stage, spec.store)
-    return sorted(rows, key=lambda row: row.plan_index if row.plan_index is not None else row.number)
+    return sorted(rows, key=lambda row: row.plan_index if row.plan_index is not None else row.turn)
 
 
 def folds_in(spec: StudySpec) -> Folds | None:
@@ -57,7 +57,7 @@ def no_trial(rows: list[TrialRow], what: str, advice: str) -> StudyError:
 def best_first(rows: list[TrialRow], direction: str) -> list[TrialRow]:
     """Completed trials, best score first; earlier trials first among equals."""
     sign = -1.0 if direction == "maximize" else 1.0
-    return sorted(rows, key=lambda row: (sign * (row.score if row.score is not None else np.inf), row.number))
+    return sorted(rows, key=lambda row: (sign * (row.score if row.score is not None else np.inf), row.turn))
 
 
 def with_cycles(params: Params, cycles: int) -> Params:

@@ -3,9 +3,10 @@
     python studies/benchmarks/concurrency.py --tables FILE... --out FOLDER
 
 A rule (open trials, step) lets proposal n see the trials before `step * (n // step) - (open - step)`, whoever finished
-first. (W, W) is also what one lane of W slots gives where proposals see whatever has finished, (W, 1) what W lanes at
-their own pace give. FOLDER receives `runs.jsonl` (a line per table, rule, seed and number of evaluations; searched
-once) and `result.json`. Regret is 0 at a table's optimum and 1 at its median.
+first. `lab` takes half blocks, a step of half as many trials as may be open. (W, W) is also what one lane of W slots
+gives where proposals see whatever has finished, (W, 1) what W lanes at their own pace give. FOLDER receives
+`runs.jsonl` (a line per table, rule, seed and number of evaluations; searched once) and `result.json`. Regret is 0 at a
+table's optimum and 1 at its median.
 
 Slots idle where the next trial must wait for an older one. Simulated lanes train epochs of unequal length, once with
 each rule and once with none; what counts is how much later the last trial ends.
@@ -34,7 +35,7 @@ from search_summary import Row, summarise
 from lab.record.folder import write_bytes
 from lab.search import ForestSampler
 
-RULES = ((16, 16), (16, 8), (16, 1), (8, 8), (8, 4), (24, 8), (32, 32))
+RULES = ((16, 16), (16, 8), (16, 1), (8, 8), (8, 4), (32, 32))
 POINTS = (25, 64, 100)
 
 
@@ -101,9 +102,12 @@ MACHINES = (
     Machine("1 lane x 16, 256 trials", 1, 16, 256, 16),
     Machine("2 lanes x 8, alike", 2, 8, 64, 16, speeds=0.05),
     Machine("2 lanes x 8, unequal", 2, 8, 64, 16, speeds=0.2),
+    Machine("16 lanes x 1, alike", 16, 1, 64, 16, lengths=0.05),
     Machine("16 lanes x 1", 16, 1, 64, 16, lengths=0.2),
+    Machine("4 lanes x 1 of 16 open, very unequal", 4, 1, 64, 16, lengths=0.4),
     Machine("8 lanes x 1 of 16 open", 8, 1, 64, 16, lengths=0.2),
     Machine("8 lanes x 1 of 16 open, very unequal", 8, 1, 64, 16, lengths=0.4),
+    Machine("200 lanes x 1, alike", 200, 1, 800, 200, lengths=0.05),
     Machine("200 lanes x 1", 200, 1, 800, 200, lengths=0.2),
     Machine("100 lanes x 1 of 200 open", 100, 1, 800, 200, lengths=0.2),
     Machine("200 lanes x 1 of 400 open", 200, 1, 1600, 400, lengths=0.2),

@@ -20,6 +20,13 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"serch": {"trials": 3}}, "serch: is unknown (did you mean 'search'?); allowed: name, seed"),
     ({"search": {"trails": 3}}, "search.trails: is unknown (did you mean 'trials'?)"),
     ({"search": {"trials": 0}}, "search.trials: 0: input should be greater than or equal to 1"),
+    (
+        {"search": {"concurrency": 13}},
+        "search.concurrency: 13 is above search.trials 12",
+    ),
+    ({"search": {"concurrency": 0}}, "search.concurrency: 0: input should be greater than or equal to 1"),
+    ({"search": {"concurrency": 2.5}}, "search.concurrency: 2.5: input should be a valid integer"),
+    ({"search": {"concurrency": "all"}}, "search.concurrency: 'all': input should be a valid integer"),
     ({"search": {"trials": "many"}}, "search.trials: 'many': input should be a valid integer"),
     (
         {"search": {"sampler": {"kind": "forrest"}}},

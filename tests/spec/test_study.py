@@ -10,7 +10,7 @@ import pytest
 from lab.errors import SpecError
 from lab.spec.plan import Until
 from lab.spec.space import Float, Space
-from lab.spec.study import BoundsSpec, StudySpec, parse_spec
+from lab.spec.study import BoundsSpec, SearchSpec, StudySpec, parse_spec
 from tests.small import small
 
 MAX_LR = {"low": 1e-4, "high": 1.0, "log": True}
@@ -181,3 +181,32 @@ def test_a_value_that_holds_itself_is_refused():
     optimizer["betas"] = optimizer
     with pytest.raises(SpecError, match=r"^optimizer\.betas.* is nested more than 64 deep, or within itself"):
         parse_spec(small(optimizer=optimizer))
+
+
+def test_a_quarter_of_the_trials_may_be_open_unless_a_pruner_looks_at_who_is_first():
+    assert [small_search(trials=t).settled().concurrency for t in (1, 3, 16, 64)] == [1, 1, 4, 16]
+    assert small_search(trials=64, concurrency=5).settled().concurrency == 5
+    assert small_search(pruner={"kind": "forest"}).settled().concurrency is None
+    assert small_search(pruner={"kind": "forest"}, concurrency=3).settled().concurrency == 3
+    assert small_search(trials=16, concurrency=None).settled().most_open == 4
+
+
+def small_search(**search: Any) -> SearchSpec:
+    return parse_spec(small(search=search)).search
+
+
+def test_a_study_that_an_earlier_version_began_is_proposed_from_whatever_has_finished():
+    resolved = {"machine": "a", "torch": "2"}
+    assert parse_spec(small(provenance=resolved)).search.concurrency is None
+    assert parse_spec(small(search={"concurrency": 3}, provenance=resolved)).search.concurrency == 3
+    assert parse_spec(small(provenance={})).search.concurrency == "auto"
+
+
+def test_trials_in_a_database_keep_the_name_that_they_had_before_there_was_a_concurrency():
+    def name(**search: Any) -> str:
+        store = parse_spec(small(storage="sqlite:///trials.db", search={"trials": 16, **search})).store
+        assert store is not None
+        return store.study
+
+    assert name() == name(concurrency=None) == name(concurrency=4) == "small-3ec6c179e2df"
+    assert name(concurrency=5) != name()

@@ -145,6 +145,8 @@ def _settled(
     if execution.gpus_per_lane > 1 and updates.get("path", execution.path) != "function":
         reason = f"{execution.gpus_per_lane:g}: a task's models train on one GPU; more are for a trial function"
         raise SpecError("execution.gpus_per_lane", reason)
+    provenance["proposals"] = spec.search.promise
+    say(f"proposals {spec.search.promise}")
     settled = spec.model_copy(update={"execution": execution.model_copy(update=updates), "provenance": provenance})
     return settled if settled.execution.path == "function" else _promised(settled, record, engine, say)
 
