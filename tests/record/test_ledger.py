@@ -235,7 +235,8 @@ def test_a_preempted_trial_waits_again_and_names_the_old(job: Job):
     assert (again.number, again.trial) == (2, first.trial)
     handed = [a.number for tick in range(2, 9) for a in ledger.next(0, tick, (0,)).assignments]
     assert handed == [3, 4, 5, 6], "six trials beside the preempted one"
-    assert [r.number for r in read_trials(Record(job.folder), job.stage)] == [1, 2, 3, 4, 5, 6]
+    rows = read_trials(Record(job.folder), job.stage)
+    assert [r.number for r in rows] == [2, 1, 3, 4, 5, 6], "the one that ran again keeps its turn"
 
 
 def test_a_preempted_trial_keeps_its_place_in_the_plan(job: Job):
