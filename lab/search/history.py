@@ -120,8 +120,12 @@ def _yeo_johnson(values: Floats) -> Floats:
 
 
 def _most_normal(values: Floats, shaped: Callable[[], Floats], log_slope: Floats) -> Floats:
-    """Of values [n] shaped by each power [powers, n] the likeliest to be normal, by the logarithm [n] of the slope at
-    the power 2; the values as they are where no power makes numbers of them that differ.
+    """Values [n] to the power at which they are likeliest to be normal; as they are where no power leaves numbers that
+    differ.
+
+    Args:
+        shaped: the values to each power, [powers, n].
+        log_slope: the logarithm of the slope at the power 2, [n].
     """
     with np.errstate(all="ignore"):
         rows = shaped()

@@ -19,7 +19,7 @@ def on_one_thread() -> AbstractContextManager[object]:
 
 @cache
 def _controller() -> ThreadpoolController:
-    """Of the libraries that are loaded, which takes a seventh of a proposal to find out."""
+    """The libraries that are loaded; to find them out takes a seventh of a proposal."""
     import scipy.linalg  # noqa: F401 - so that they are
     import sklearn.tree  # noqa: F401
 

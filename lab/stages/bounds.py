@@ -125,7 +125,7 @@ class _Tested:
     """That of the job: the tests of all lengths, one after the other."""
     steps: int
     agreements: tuple[Agreement, ...]
-    """Of each optimizer, that of the spec first."""
+    """One for each optimizer, that of the spec first."""
     readings: tuple[Reading, ...]
     """Those of the spec's optimizer."""
 

@@ -87,7 +87,7 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
     if missing:
         raise TaskError(f"{ref.kind}: lacks {', '.join(missing)}")
     task = _construct(ref, named, own)
-    task.assumed = ref.assumed
+    task.assumed, task.fetches = ref.assumed, not ref.foreign
     if ref.cache:
         task.cache = Path(ref.cache)
     return task

@@ -118,6 +118,9 @@ class Task(ABC):
     """Which options name files or folders; a spec's are looked for beside it."""
     cache: Path | None = None
     """A folder of the study's where the task may keep what is costly to read again; set by whoever runs it."""
+    fetches: bool = True
+    """Whether it may ask a network for what the study's folder lacks: not where that comes from somebody else. Set by
+    whoever runs it."""
     assumed: Mapping[str, Value] = MappingProxyType({})
     """What holds for options of `undecided` that no trial of a study says, where that is not the first value of each:
     the study was begun before they were tried. Set by whoever runs it."""

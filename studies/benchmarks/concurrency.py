@@ -88,9 +88,9 @@ class Machine:
     trials: int
     open: int
     speeds: float = 0.0
-    """Of the lanes' speeds."""
+    """The spread of the lanes' speeds."""
     lengths: float = 0.0
-    """Of the trials' lengths; for lanes of one slot."""
+    """The spread of the trials' lengths, for lanes of one slot."""
     diverge: float = 0.05
     """Share of trials that end in the first third of their epochs."""
 

@@ -17,7 +17,7 @@ from torch import nn
 from lab.errors import SpecError, TaskError
 from lab.tasks.images.nets import check_library
 from lab.tasks.images.options import ImageOptions
-from lab.tasks.transfer.weights import digest_of, keep_weights, kept_at, load_weights, read_weights
+from lab.tasks.transfer.weights import check_may_fetch, digest_of, keep_weights, kept_at, load_weights, read_weights
 from lab.tasks.user_code import said_by
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -60,12 +60,15 @@ class Body:
         return int(made.shape[1])
 
 
-def kept_body(options: ImageOptions, size: tuple[int, int], folder: Path | None, digest: str) -> Body:
+def kept_body(
+    options: ImageOptions, size: tuple[int, int], folder: Path | None, digest: str, fetches: bool = True
+) -> Body:
     """The body that a spec asks for, from a study's folder where it was kept; the process's random state stays.
 
     Args:
         size: the images' height and width.
         digest: that of the body which the study began with, or empty before it has begun.
+        fetches: whether a library may be asked for weights that are not there.
 
     Raises:
         SpecError: there is no such net, no head to replace, no weights for it, or its library is not installed.
@@ -73,6 +76,8 @@ def kept_body(options: ImageOptions, size: tuple[int, int], folder: Path | None,
     """
     with torch.random.fork_rng(devices=[]):
         path = kept_at(folder, digest) or (None if options.weights is None else Path(options.weights))
+        if path is None:
+            check_may_fetch(options.model, fetches)
         body, head = _opened(options.model, size, pretrained=path is None)
         if path is not None:
             load_weights(

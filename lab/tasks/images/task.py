@@ -69,7 +69,7 @@ class Images(ScoredTask):
     @cached_property
     def _body(self) -> Body:
         images = self._of_images
-        return kept_body(self._options, (images.height, images.width), self.cache, images.body)
+        return kept_body(self._options, (images.height, images.width), self.cache, images.body, self.fetches)
 
     @property
     def _of_images(self) -> Fitted:

@@ -20,7 +20,7 @@ from lab.errors import SpecError, TaskError, install_extra
 from lab.tasks.text.nets import mean_of_tokens
 from lab.tasks.text.options import HF, TextOptions
 from lab.tasks.text.tokens import Tokens
-from lab.tasks.transfer.weights import digest_of, keep_weights, kept_at
+from lab.tasks.transfer.weights import check_may_fetch, digest_of, keep_weights, kept_at
 from lab.tasks.user_code import said_by
 
 _T = TypeVar("_T")
@@ -94,20 +94,22 @@ def body_tokens(options: TextOptions) -> Tokens:
     return Tokens(backend.to_str())
 
 
-def kept_body(options: TextOptions, folder: Path | None, digest: str, config: str) -> Body:
+def kept_body(options: TextOptions, folder: Path | None, digest: str, config: str, fetches: bool = True) -> Body:
     """The body that a spec asks for, from a study's folder where it was kept; the process's random state stays.
 
     Args:
         digest, config: those of the body which the study began with, or empty before it has begun.
+        fetches: whether weights that are not there may be asked for.
 
     Raises:
         SpecError: there is no such net, or its library is not installed.
-        TaskError: the weights have changed since the study began.
+        TaskError: the weights have changed since the study began, or may not be asked for.
     """
     transformers = _library()
     with torch.random.fork_rng(devices=[]):
         path = kept_at(folder, digest)
         if path is None:
+            check_may_fetch(_name(options), fetches)
             net = _had(options, lambda: transformers.AutoModel.from_pretrained(_name(options), dtype=torch.float32))
             body = _body(net)
         else:

@@ -89,7 +89,7 @@ class Text(ScoredTask):
     def _body(self) -> Body:
         begun = self._of_texts.body
         digest, config = ("", "") if begun is None else (begun.digest, begun.config)
-        return kept_body(self._options, self.cache, digest, config)
+        return kept_body(self._options, self.cache, digest, config, self.fetches)
 
     @cached_property
     def _with_body(self) -> Fitted:

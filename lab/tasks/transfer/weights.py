@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from lab.errors import TaskError
+from lab.errors import TRUST, TaskError
 from lab.tasks.keeping import keep
 from lab.tasks.rows_read import content_of
 from lab.tasks.user_code import said_by
@@ -59,6 +59,16 @@ def kept_at(folder: Path | None, digest: str) -> Path | None:
     """The file in a study's folder that keeps the weights of a body; None where there is none."""
     path = folder / f"body-{digest}.safetensors" if folder and digest else None
     return path if path is not None and path.exists() else None
+
+
+def check_may_fetch(name: str, fetches: bool) -> None:
+    """Refuse to ask a network for weights.
+
+    Raises:
+        TaskError: the study comes from somebody else.
+    """
+    if not fetches:
+        raise TaskError(f"the study's folder lacks the weights of {name!r}, and you have not begun it here; {TRUST}")
 
 
 def keep_weights(net: nn.Module, folder: Path | None, digest: str) -> None:

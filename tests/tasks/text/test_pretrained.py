@@ -15,10 +15,12 @@ import torch
 
 from lab.cli.main import main
 from lab.errors import LabError
+from lab.spec.plan import TaskRef
 from lab.spec.study import parse_spec
 from lab.study.study import Study
 from lab.tasks.build import build_model
 from lab.tasks.checks import contract_suite
+from lab.tasks.load import load_task
 from lab.tasks.text.pretrained import Pooled
 from lab.tasks.text.task import Text
 from tests.own_data import write_texts
@@ -108,6 +110,22 @@ def test_other_weights_than_the_study_began_with_are_refused(path: str, folder: 
     later.restore(fitted)
     with pytest.raises(LabError, match=r"the weights of '.*other' are not those that the study began with$"):
         later.model({})
+
+
+def test_a_study_from_elsewhere_asks_no_network_for_weights(path: str, folder: str, tmp_path: Path):
+    task = _task(path, folder)
+    task.cache = tmp_path / "data"
+    fitted = dict(task.fitted())
+    later = load_task(TaskRef("text", dict(task.options), cache=str(tmp_path / "data"), foreign=True))
+    assert isinstance(later, Text)
+    later.restore(fitted)
+    later.model({})  # those that the folder keeps are taken
+    shutil.rmtree(tmp_path / "data")
+    bare = load_task(TaskRef("text", dict(task.options), cache=str(tmp_path / "data"), foreign=True))
+    assert isinstance(bare, Text)
+    bare.restore(fitted)
+    with pytest.raises(LabError, match=r"the study's folder lacks the weights of '.*bert', and you have not begun it"):
+        bare.model({})
 
 
 @pytest.mark.parametrize(
