@@ -69,13 +69,13 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         study = Study.from_spec(parse_spec(spec), Path(folder) / "run")
         result = study.run()
+        used = resource.getrusage(resource.RUSAGE_SELF)
         chosen = json.loads((study.record.folder / "ensemble.json").read_text())
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    handed = result.summary.handed
-    assert handed is not None
+        setup = {setting["name"]: setting["value"] for setting in to_json(result.best)["settings"]}
+        handed = result.summary.handed
+        assert handed is not None
     rows = {control["name"]: control["test"]["accuracy"]["mean"] for control in chosen["controls"]}
     rows |= {b["name"]: (b.get("with_valid") or b["test"])["accuracy"] for b in chosen["baselines"]}
-    setup = {setting["name"]: setting["value"] for setting in to_json(result.best)["settings"]}
     return {"accuracy": handed.score, "cpu_s": used.ru_utime + used.ru_stime, "rows": rows, "setup": setup}
 
 

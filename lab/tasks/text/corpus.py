@@ -23,7 +23,7 @@ from lab.tasks.table.frame import need_columns, read_table
 from lab.tasks.table.held import Held
 from lab.tasks.table.target import Target, fit_target, with_target
 from lab.tasks.table.values import is_nested
-from lab.tasks.text.folder import FILE, LABEL, TEXT, read_folder
+from lab.tasks.text.folder import read_folder
 from lab.tasks.text.options import TextOptions
 from lab.tasks.text.tokens import Tokens, from_file, learned
 
@@ -106,7 +106,9 @@ class Corpus:
     def _read(self, split: str, path: str) -> dict[str, Held]:
         options = self.options
         if Path(path).is_dir():
-            return read_folder(Path(path))
+            if len(options.targets) > 1:
+                raise SpecError("task.target", f"{path}: a folder per class says one target; got {options.target}")
+            return read_folder(Path(path), options.text, options.targets[0])
         table = read_table(Path(path), options, {options.text: options.missing})
         need_columns(table, [options.text], "task.text")
         if is_nested(table[options.text]):
@@ -115,15 +117,9 @@ class Corpus:
         return {"train": with_target(table, options.targets)}
 
     @cached_property
-    def _columns(self) -> tuple[str, tuple[str, ...]]:
-        """The column of texts and those of the target."""
-        of_folder = FILE in self._tables["train"] and Path(self.options.path).is_dir()
-        return (TEXT, (LABEL,)) if of_folder else (self.options.text, self.options.targets)
-
-    @cached_property
     def target(self) -> Target:
         """The classes, or labels, of the rows to learn from."""
-        _, names = self._columns
+        names = self.options.targets
         target = fit_target(self._tables["train"], names, "category" if len(names) == 1 else None)
         if target.kind == "regression":
             raise SpecError("task.target", f"{', '.join(names)}: several targets of a text are columns of 0 and 1")
@@ -167,7 +163,7 @@ class Corpus:
 
     def texts(self, split: str) -> list[str]:
         """A split's texts [n]."""
-        return texts_of(self.part(split), self._columns[0])
+        return texts_of(self.part(split), self.options.text)
 
     def labels(self, split: str) -> NDArray[Any]:
         """A split's classes int64 [n], or labels float32 [n, c]."""

@@ -10,14 +10,17 @@ import pandas as pd
 from lab.errors import TaskError
 from lab.tasks.table.held import Held, held
 
-TEXT, LABEL, FILE = "text", "label", "file"
-"""The columns."""
+FILE = "file"
+"""The column of files' names."""
 _SPLITS = ("train", "valid", "test")
 _SUFFIX = ".txt"
 
 
-def read_folder(folder: Path) -> dict[str, Held]:
+def read_folder(folder: Path, text: str, label: str) -> dict[str, Held]:
     """Each split's texts, their classes and their files; the split is `train` where the folder names none.
+
+    Args:
+        text, label: what the columns are called.
 
     Raises:
         TaskError: no texts in a folder per class, or a file that is not UTF-8.
@@ -27,10 +30,10 @@ def read_folder(folder: Path) -> dict[str, Held]:
     if named and "train" not in named:
         raise TaskError(f"{folder}: has a folder {named[0]!r} and none that is called 'train'")
     parts = {split: _classes(folder / split) for split in named} if named else {"train": _classes(folder)}
-    return {split: _table(rows) for split, rows in parts.items()}
+    return {split: _table(rows, text, label) for split, rows in parts.items()}
 
 
-def texts_in(folder: Path) -> Held:
+def texts_in(folder: Path, text: str) -> Held:
     """The texts of a folder, without classes.
 
     Raises:
@@ -39,7 +42,7 @@ def texts_in(folder: Path) -> Held:
     files = _files(folder)
     if not files:
         raise TaskError(f"{folder}: has no {_SUFFIX} files")
-    return _table([(_read(file), None, file.name) for file in files])
+    return _table([(_read(file), None, file.name) for file in files], text, "")
 
 
 def _classes(folder: Path) -> list[tuple[str, str, str]]:
@@ -55,9 +58,11 @@ def _rows(folder: Path) -> Iterator[tuple[str, str, str]]:
             yield _read(file), of_class.name, str(file.relative_to(folder))
 
 
-def _table(rows: Sequence[tuple[str, str | None, str]]) -> Held:
-    frame = pd.DataFrame(rows, columns=[TEXT, LABEL, FILE], dtype=object)
-    return held((name, frame[name]) for name in (TEXT, LABEL, FILE))
+def _table(rows: Sequence[tuple[str, str | None, str]], text: str, label: str) -> Held:
+    columns = zip(*rows, strict=True)
+    return held(
+        (name, pd.Series(values, dtype=object)) for name, values in zip((text, label, FILE), columns, strict=True)
+    )
 
 
 def _folders(folder: Path) -> list[Path]:

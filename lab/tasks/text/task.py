@@ -23,7 +23,7 @@ from lab.tasks.table.frame import read_table
 from lab.tasks.task import Baseline, Data, Given, Split
 from lab.tasks.text.corpus import Begun, Corpus, Fitted, texts_of
 from lab.tasks.text.counts import counts
-from lab.tasks.text.folder import FILE, TEXT, texts_in
+from lab.tasks.text.folder import FILE, texts_in
 from lab.tasks.text.nets import Bag, Convolutions, Transformer
 from lab.tasks.text.options import BAG, CNN, TextOptions
 from lab.tasks.text.pretrained import Body, kept_body
@@ -219,8 +219,8 @@ class Text(ScoredTask):
         """Texts of a table like the training one, of a folder of .txt files, or of one .txt file, a line each."""
         options, fitted = self._options, self._learned
         if path.is_dir():
-            table = texts_in(path)
-            x, notes = self._coded(texts_of(table, TEXT))
+            table = texts_in(path, options.text)
+            x, notes = self._coded(texts_of(table, options.text))
             return Given(x, names=tuple(map(str, table[FILE])), notes=notes)
         if path.suffix.lower() == ".txt":
             x, notes = self._coded(_lines(path))

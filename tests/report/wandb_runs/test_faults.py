@@ -18,11 +18,11 @@ pytestmark = pytest.mark.slow
 
 CHANGES: dict[str, Any] = {
     "space": {"max_lr": {"low": 0.01, "high": 0.1, "log": True}, "dropout": {"low": 0.0, "high": 0.5}},
-    "search": {"trials": 8, "epochs": 2},
+    "search": {"trials": 4, "epochs": 2},
     "confirm": {"one_cycle": 1, "several": 0, "seeds": 2},
     "final": {"epochs": 2, "seeds": 1, "controls": "none", "refit_seeds": 1},
 }
-MIDDLE = 4
+MIDDLE = 3
 """Runs after which the server changes its mind: that of the study and some of trials."""
 
 

@@ -58,6 +58,12 @@ def test_a_folder_per_class_is_a_table(tmp_path: Path):
     assert [len(rows) for rows in whole.rows.values()] == [54, 18, 18]
     for split, part in (("train", frame[:60]), ("test", frame[60:])):
         _write_folder(tmp_path / "parted" / split, part)
+    beside = write_texts(tmp_path / "valid.csv", reviews(20, seed=1).rename(columns={"text": "words"}))
+    both = _corpus(tmp_path / "whole", text="words", valid_path=str(beside))
+    assert [len(both.rows[split]) for split in ("train", "valid", "test")] == [72, 20, 18]
+    assert both.texts("valid")[0].startswith("It is")
+    with pytest.raises(LabError, match=r"task\.target: .*whole: a folder per class says one target; got \['a', 'b'\]$"):
+        _corpus(tmp_path / "whole", target=["a", "b"]).describe()
     parted = _corpus(tmp_path / "parted")
     assert [len(parted.rows[split]) for split in ("train", "valid", "test")] == [48, 12, 30]
     assert sorted(parted.texts("test")) == sorted(frame["text"][60:])
