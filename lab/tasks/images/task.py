@@ -32,8 +32,8 @@ from lab.tasks.images.source import Source, open_source, plain_images, relabelle
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.task import TRAIN_AND_VALID, Data, Given, Split
-from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of
-from lab.tasks.transfer.head import head, layers_of, with_head
+from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of, scaled
+from lab.tasks.transfer.head import groups_of, head, with_head
 
 
 class Images(ScoredTask):
@@ -90,7 +90,8 @@ class Images(ScoredTask):
         made = self._made(self._pixels("train"), fitted)
         center, spread = scale_of(made)
         fitted = replace(fitted, center=center, spread=spread)
-        self._tensors["train"] = _scaled(made, fitted), torch.from_numpy(self._data.labels("train"))  # they are here
+        labels = torch.from_numpy(self._data.labels("train"))
+        self._tensors["train"] = scaled(made, center, spread), labels  # they are here
         return fitted
 
     # What the labels decide; read-only where the contract has plain attributes, as it is known only with the data.
@@ -129,7 +130,8 @@ class Images(ScoredTask):
         """What is trained on: pixels, or features of one scale."""
         if not self._options.trains_head:
             return pixels
-        return _scaled(self._made(pixels, self._learned), self._learned)
+        fitted = self._learned
+        return scaled(self._made(pixels, fitted), fitted.center, fitted.spread)
 
     def _made(self, pixels: Tensor, fitted: Fitted) -> Tensor:
         """Features of the frozen body [n, f], made once."""
@@ -160,12 +162,7 @@ class Images(ScoredTask):
     def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
         """Where a pretrained body is trained: its parameters, in as many groups as asked for, and those of the head."""
         options = self._options
-        if not options.transfers or options.trains_head:
-            return ()
-        names = [name for name, p in model.named_parameters() if p.requires_grad]
-        body = [name for name in names if name.startswith("body.")]
-        rest = [name for name in names if not name.startswith("body.")]
-        return [*layers_of(body, options.layer_groups - 1), rest]
+        return groups_of(model, options.layer_groups) if options.transfers and not options.trains_head else ()
 
     def model_input(self, x: Tensor) -> Tensor:
         """Normalised pixels [..., c, h, w], by the training images' statistics or those of the weights that the net
@@ -273,11 +270,6 @@ def normalised(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor
     """Pixels uint8 [..., c, h, w] by the mean and standard deviation of channels, of pixels in 0..1."""
     center, spread = (torch.tensor(values, device=x.device).view(-1, 1, 1) for values in (mean, std))
     return (x.to(torch.float32) / 255 - center) / spread
-
-
-def _scaled(made: Tensor, fitted: Fitted) -> Tensor:
-    """Features of the body [n, f], each with mean 0 and standard deviation 1 over the training images."""
-    return (made - torch.tensor(fitted.center)) / torch.tensor(fitted.spread)
 
 
 def _rebuilt(cls: type[Images], options: dict[str, Any], cache: Path | None, fitted: Fitted | None) -> Images:

@@ -28,8 +28,8 @@ from lab.tasks.text.nets import Bag, Convolutions, Transformer
 from lab.tasks.text.options import BAG, CNN, TextOptions
 from lab.tasks.text.pretrained import Body, kept_body
 from lab.tasks.text.tokens import Tokens
-from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of
-from lab.tasks.transfer.head import head, layers_of, with_head
+from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of, scaled
+from lab.tasks.transfer.head import groups_of, head, with_head
 
 _RECIPE = """\
 import json
@@ -99,7 +99,8 @@ class Text(ScoredTask):
             made = self._made(self._coded_split("train"), begun)
             center, spread = scale_of(made)
             begun = replace(begun, center=center, spread=spread)
-            self._tensors["train"] = _scaled(made, begun), torch.from_numpy(self._corpus.labels("train"))
+            labels = torch.from_numpy(self._corpus.labels("train"))
+            self._tensors["train"] = scaled(made, center, spread), labels
         return replace(texts, body=begun)
 
     @cached_property
@@ -137,7 +138,7 @@ class Text(ScoredTask):
             return codes
         begun = self._learned.body
         assert begun is not None  # there is a body whose head is trained
-        return _scaled(self._made(codes, begun), begun)
+        return scaled(self._made(codes, begun), begun.center, begun.spread)
 
     def _made(self, codes: Tensor, begun: Begun) -> Tensor:
         """Features of the frozen body [n, f], made once, of texts of like lengths together: a batch costs what its
@@ -175,12 +176,7 @@ class Text(ScoredTask):
     def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
         """Where a pretrained body is trained: its parameters, in as many groups as asked for, and those of the head."""
         options = self._options
-        if not options.transfers or options.trains_head:
-            return ()
-        names = [name for name, p in model.named_parameters() if p.requires_grad]
-        body = [name for name in names if name.startswith("body.")]
-        rest = [name for name in names if not name.startswith("body.")]
-        return [*layers_of(body, options.layer_groups - 1), rest]
+        return groups_of(model, options.layer_groups) if options.transfers and not options.trains_head else ()
 
     def model_input(self, x: Tensor) -> Tensor:
         return x if self._options.trains_head else x.long()
@@ -297,11 +293,6 @@ def _lines(path: Path) -> list[str]:
     if not lines:
         raise TaskError(f"{path}: has no lines")
     return lines
-
-
-def _scaled(made: Tensor, begun: Begun) -> Tensor:
-    """Features of the body [n, f], each with mean 0 and standard deviation 1 over the training texts."""
-    return (made - torch.tensor(begun.center)) / torch.tensor(begun.spread)
 
 
 def _rebuilt(cls: type[Text], options: dict[str, Any], cache: Path | None, fitted: Fitted | None) -> Text:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -62,6 +62,11 @@ def digest_of(inputs: Tensor, *said: str) -> str:
     digest = hashlib.sha256(" ".join([*said, *map(str, inputs.shape)]).encode())
     digest.update(content_of(inputs))
     return digest.hexdigest()[:24]
+
+
+def scaled(made: Tensor, center: Sequence[float], spread: Sequence[float]) -> Tensor:
+    """Features [n, f] by what `scale_of` gave of the training examples."""
+    return (made - torch.tensor(center)) / torch.tensor(spread)
 
 
 def scale_of(made: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

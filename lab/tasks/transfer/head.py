@@ -28,6 +28,13 @@ def with_head(body: nn.Module, features: int, head: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(body=body, norm=nn.BatchNorm1d(features), head=head))
 
 
+def groups_of(model: nn.Module, count: int) -> list[Sequence[str]]:
+    """The trained parameters of a body with a head: the body's in `count` - 1 groups, by depth, then the rest."""
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    body = [name for name in names if name.startswith("body.")]
+    return [*layers_of(body, count - 1), [name for name in names if not name.startswith("body.")]]
+
+
 def layers_of(names: Sequence[str], count: int) -> list[Sequence[str]]:
     """Parameters of a body, in their order, in so many parts of about as many layers each: a layer's stay together.
 
