@@ -34,8 +34,8 @@ class SeenStorage:
         if states == (TrialState.WAITING,):  # Optuna looks for one to run again, before it asks for another
             return self._storage.get_all_trials(study_id, deepcopy, states)
         trials = self._storage.get_all_trials(study_id, deepcopy=False)
-        found = [trial for trial in self._seen(trials) if states is None or trial.state in states]
-        return copy.deepcopy(found) if deepcopy else found
+        asked = [trial for trial in self._seen(trials) if states is None or trial.state in states]
+        return copy.deepcopy(asked) if deepcopy else asked
 
     def _seen(self, trials: list[FrozenTrial]) -> Iterator[FrozenTrial]:
         taught = self._turns.taught

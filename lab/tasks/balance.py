@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab.errors import TaskError
 from lab.tasks.balance_options import BALANCE
@@ -37,6 +37,12 @@ def balanced(target: Tensor, exponent: Tensor, shares: Tensor) -> Tensor:
     """
     weights = shares.clamp_min(torch.finfo(shares.dtype).tiny).pow(-exponent[..., None])
     return target * (weights / (shares * weights).sum(dim=-1, keepdim=True))
+
+
+def balanced_classes(y: Tensor, exponent: Tensor, shares: Tensor) -> Tensor:
+    """As `balanced`, of classes [k, b]."""
+    shares = shares.to(y.device)
+    return balanced(nn.functional.one_hot(y, len(shares)).to(shares.dtype), exponent, shares)
 
 
 def exponent_of(task: Task, params: Mapping[str, Any], option: float) -> float | None:

@@ -118,8 +118,7 @@ class ModelTrainer(Trainer):
         check_packable(template)
         parameter_groups(task, template)  # what does not fit is refused here
         self._models: SlotModels = build_models(training.path, template, width, self._examples, self._device)
-        at_once = min(training.micro_batch or self._batch, self._batch)
-        self._gradients = Gradients(task, self._models, at_once, self._device)
+        self._gradients = Gradients(task, self._models, training.micro_batch or self._batch, self._device)
         self._slots: dict[int, _Slot] = {}
 
     def takes(self, module: nn.Module) -> bool:

@@ -26,10 +26,10 @@ class Identity:
     def __init__(self, spec: StudySpec, record: Record) -> None:
         self._path = record.folder / _FILE
         kept = read_json(self._path) if self._path.exists() else {}
-        given = kept.get("id")
+        study_id = kept.get("id")
         self._sent, self._reports = _sent(kept.get("sent")), _reports(kept.get("reports"))
-        if isinstance(given, str) and _ID.fullmatch(given):
-            self.study = given
+        if isinstance(study_id, str) and _ID.fullmatch(study_id):
+            self.study = study_id
         else:
             self.study = hashlib.sha256(f"{spec.name}\0{record.folder.resolve()}".encode()).hexdigest()[:_LETTERS]
             self._write()
@@ -74,5 +74,5 @@ def _sent(kept: object) -> dict[str, list[str]]:
 
 
 def _reports(kept: object) -> dict[str, str]:
-    given = kept.items() if isinstance(kept, dict) else ()
-    return {where: one for where, one in given if isinstance(one, str) and _REPORT.fullmatch(one)}
+    reports = kept.items() if isinstance(kept, dict) else ()
+    return {where: one for where, one in reports if isinstance(one, str) and _REPORT.fullmatch(one)}

@@ -81,7 +81,7 @@ class Service:
         """A run, which goes on where it is there already. Any number of them may be open."""
         settings = {"silent": True, "console": "off", **_PATIENCE, **(_LEAN if lean else {})}
         open_ = [name for name in settings if f"WANDB_{name.upper()}" not in os.environ]
-        known = {name: settings[name] for name in open_ if name in self._wandb.Settings.model_fields}
+        supported = {name: settings[name] for name in open_ if name in self._wandb.Settings.model_fields}
         return self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", "lab"),
             name=name,
@@ -93,7 +93,7 @@ class Service:
             reinit="create_new",
             dir=str(self._folder),
             config=dict(config),
-            settings=self._wandb.Settings(**known),
+            settings=self._wandb.Settings(**supported),
         )
 
     def check(self) -> None:

@@ -78,6 +78,15 @@ class Target:
             raise TaskError(f"targets {', '.join(self.names[:6])}: hold something else than 0 and 1")
         return columns.astype(np.float32)
 
+    def values_in(self, frame: Table) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
+        """As `values`, of a table that need not hold them: None, and why, where they cannot be scored by."""
+        if not set(self.names) <= set(frame.columns):
+            return None, ()
+        try:
+            return self.values(frame), ()
+        except TaskError as error:  # what is to be predicted is often there and empty
+            return None, (f"is not scored: {error}",)
+
 
 def fit_target(frame: Table, names: tuple[str, ...], asked: str | None) -> Target:
     """Learn the target from the training rows; `asked` is `number` or `category`, or None to infer it.

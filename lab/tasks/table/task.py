@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.balance import balanced, exponent_of, shares_of
+from lab.tasks.balance import balanced_classes, exponent_of, shares_of
 from lab.tasks.description import Description
 from lab.tasks.metrics import pinball_each
 from lab.tasks.options import constructed_by
@@ -130,8 +130,7 @@ class Table(ScoredTask):
         return None if exponent is None else np.full((examples, 1), exponent, dtype=np.float32)
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
-        target = nn.functional.one_hot(y, len(self.class_names)).to(torch.float32)
-        return x, balanced(target, draws[..., 0], self._shares.to(y.device))
+        return x, balanced_classes(y, draws[..., 0], self._shares)
 
     @cached_property
     def _shares(self) -> Tensor:
@@ -168,13 +167,8 @@ class Table(ScoredTask):
             x = torch.from_numpy(encode(fitted.form, frame, notes))
         except TaskError as error:
             raise TaskError(f"{path}: {error}") from error
-        y = None
-        if set(fitted.target.names) <= set(frame.columns):
-            try:
-                y = torch.from_numpy(fitted.target.values(frame))
-            except TaskError as error:  # what is to be predicted is often there and empty
-                notes.lines.append(f"is not scored: {error}")
-        return Given(x, y, notes=tuple(notes.lines))
+        y, why_not = fitted.target.values_in(frame)
+        return Given(x, None if y is None else torch.from_numpy(y), notes=(*notes.lines, *why_not))
 
     def fitted(self) -> Mapping[str, Any]:
         return {**self._learned.dump(), "layers": list(self._options.layers)}

@@ -87,8 +87,7 @@ class Corpus:
     def __init__(self, options: TextOptions) -> None:
         self.options = options
         self.plan = SplitPlan.parse(options.split)
-        self.cut: dict[str, int] = {}
-        """How many of a split's texts were cut, of the splits that were asked for."""
+        self._coded: dict[tuple[str, str, int], tuple[NDArray[np.int32], int]] = {}
 
     @cached_property
     def _tables(self) -> dict[str, Held]:
@@ -197,9 +196,15 @@ class Corpus:
 
     def codes(self, split: str, fitted: Fitted) -> NDArray[np.int32]:
         """A split's codes [n, t]."""
-        codes, cut = Tokens(fitted.tokens).codes(self.texts(split), fitted.length)
-        self.cut[split] = int(cut.sum())
-        return codes
+        return self._codes_and_cut(split, fitted)[0]
+
+    def _codes_and_cut(self, split: str, fitted: Fitted) -> tuple[NDArray[np.int32], int]:
+        """A split's codes, and how many of its texts were cut: made once, as they are described and trained on."""
+        key = split, fitted.tokens, fitted.length
+        if key not in self._coded:
+            codes, cut = Tokens(fitted.tokens).codes(self.texts(split), fitted.length)
+            self._coded[key] = codes, int(cut.sum())
+        return self._coded[key]
 
     def describe(self) -> Description:
         """What was found and what is doubtful, for people."""
@@ -215,7 +220,7 @@ class Corpus:
             f"{'labels' if target.kind == 'multilabel' else 'classes'} ({len(names)}): {some(names)}",
             f"texts {sizes} (split: {made})",
             f"{tokens.size - 1} different tokens; a training text has {np.median(lengths):g} (median), and is cut "
-            f"at {fitted.length} ({self.cut['train']} of {len(lengths)} are)",
+            f"at {fitted.length} ({self._codes_and_cut('train', fitted)[1]} of {len(lengths)} are)",
             *(() if self.folds is None else (described(self.folds),)),
             *facts_of(labels["train"], labels["valid"], names),
         )

@@ -57,7 +57,7 @@ class Body:
 
     net: Pooled
     config: str
-    """Of `transformers`, as JSON."""
+    """The configuration of `transformers`, as JSON."""
 
     @cached_property
     def digest(self) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.balance import balanced, exponent_of, shares_of
+from lab.tasks.balance import balanced_classes, exponent_of, shares_of
 from lab.tasks.description import Description
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
@@ -197,8 +197,7 @@ class Text(ScoredTask):
         if draws.shape[-1] >= length:
             x = x.masked_fill(draws[..., -length:] > 0, 0)
         if draws.shape[-1] in (1, length + 1):
-            target = nn.functional.one_hot(y, len(self.class_names)).to(torch.float32)
-            y = balanced(target, draws[..., 0], self._shares.to(y.device))
+            y = balanced_classes(y, draws[..., 0], self._shares)
         return x, y
 
     @cached_property
@@ -225,13 +224,8 @@ class Text(ScoredTask):
         if options.text not in table.columns:
             raise TaskError(f"{path}: has no column {options.text!r}")
         x, notes = self._coded(texts_of(table, options.text))
-        y = None
-        if set(fitted.target.names) <= set(table.columns):
-            try:
-                y = torch.from_numpy(fitted.target.values(table))
-            except TaskError as error:  # what is to be predicted is often there and empty
-                notes += (f"is not scored: {error}",)
-        return Given(x, y, notes=notes)
+        y, why_not = fitted.target.values_in(table)
+        return Given(x, None if y is None else torch.from_numpy(y), notes=(*notes, *why_not))
 
     def _coded(self, texts: list[str]) -> tuple[Tensor, tuple[str, ...]]:
         """Texts as the net takes them, and what was odd about them."""
