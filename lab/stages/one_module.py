@@ -30,12 +30,19 @@ def predicted(task: Task, output: Tensor) -> Tensor:
     return task.predict(output if task.kind == "regression" else output.double())
 
 
+def output_of(task: Task, net: nn.Module, inputs: Tensor) -> Tensor:
+    """A net's output for inputs [n, ...] that are made ready, the mean over the views that its task has of them. For
+    classes and labels that is the mean of log-probabilities."""
+    views = task.views(inputs)
+    return net(views[0]) if len(views) == 1 else torch.stack([net(view) for view in views]).mean(dim=0)
+
+
 class OneModule(nn.Module):
     """From inputs [n, ...], as a task's `data` holds them, to calibrated probabilities or values: the weighted mean of
     several nets.
 
     Args:
-        task: whose `model_input` and `predict` become part of it.
+        task: whose `model_input`, `views` and `predict` become part of it.
         nets: as `Task.model` builds them, trained.
         weights: of the nets, together 1.
         temperatures: of each net's own predictions.
@@ -59,7 +66,7 @@ class OneModule(nn.Module):
         task = self._task
         inputs = task.model_input(inputs_for(self.nets, x))
         predictions = [
-            with_temperature(predicted(task, net(inputs)), temperature, task.kind)
+            with_temperature(predicted(task, output_of(task, net, inputs)), temperature, task.kind)
             for net, temperature in zip(self.nets, self._temperatures, strict=True)
         ]
         mean = weighted(torch.stack(predictions), self._weights)

@@ -17,7 +17,7 @@ from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import ensemble, refit
 from lab.stages.ensemble import BASELINE, Member
-from lab.stages.one_module import OneModule, inputs_for, narrowed, predicted
+from lab.stages.one_module import OneModule, inputs_for, narrowed, output_of, predicted
 from lab.stages.stage import Skipped
 from lab.tasks.baselines import prediction_of
 from lab.tasks.beside import Beside
@@ -71,7 +71,7 @@ def model_outputs(task: Task, model: nn.Module, x: Tensor) -> Tensor:
 def _computed(task: Task, model: nn.Module, x: Tensor, device: torch.device) -> Tensor:
     model.to(device)
     size = min(_MOST_EXAMPLES, examples_at_once(x, 1))
-    return torch.cat([_call(model, task.model_input(to_device(part, device))).cpu() for part in torch.split(x, size)])
+    return torch.cat([_call(task, model, to_device(part, device)).cpu() for part in torch.split(x, size)])
 
 
 def mean_prediction(task: Task, folder: Path, members: Sequence[Member], x: Tensor, temperature: float) -> Tensor:
@@ -101,9 +101,10 @@ def _own_name(folder: Path, member: Member) -> str:
     return member.file
 
 
-def _call(model: nn.Module, x: Tensor) -> Tensor:
+def _call(task: Task, model: nn.Module, part: Tensor) -> Tensor:
+    x = task.model_input(part)
     try:
-        output = model(x)
+        output = output_of(task, model, x)
     except Exception as error:  # a number of a word that training had not, say
         raise TaskError(f"the model does not take inputs of shape {tuple(x.shape)}: {first_line(error)}") from error
     assert isinstance(output, Tensor)  # part of the task contract

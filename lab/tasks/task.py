@@ -191,6 +191,11 @@ class Task(ABC):
             return output
         return output.softmax(dim=1) if self.kind == "classification" else output.sigmoid()
 
+    def views(self, x: Tensor) -> Sequence[Tensor]:
+        """Examples [n, ...], as `model_input` makes them ready, seen in several ways, mirrored say. What is handed out
+        predicts the mean of a net's outputs for all of them; training and its validation see none of them."""
+        return (x,)
+
     # What a user's later files and the report need; each has a default.
 
     def prepare(self, raw: NDArray[Any]) -> Tensor:

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from typing import Any
 from measured import keep, machine, median_and_span, told, versions
 
 from lab.record.spec_file import read_spec
+from lab.record.trials import TrialRow
 from lab.spec.study import StudySpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,15 @@ class Workload:
 
 WORKLOADS = {
     "digits": Workload("digits.yaml", {"search.trials": 64, "search.epochs": 27}, (1e-3, 0.6)),
+    "noisy": Workload(
+        "digits.yaml",
+        {
+            "search.trials": 64,
+            "search.epochs": 27,
+            "task": str(ROOT / "studies/benchmarks/noisy_digits.py:NoisyDigits"),
+        },
+        (1e-3, 0.6),
+    ),
     "adult": Workload(
         "table.yaml",
         {
@@ -96,7 +106,17 @@ def by_lab(spec: StudySpec) -> dict[str, Any]:
             "epochs": sum(len(row.curve) for row in rows),
             "lanes": explore["lanes"],
             "width": explore["width"],
+            "bests": bests(rows),
         }
+
+
+def bests(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
+    """What would be handed out, from when on: the setting with the best score of the trials that have ended."""
+    best: list[dict[str, Any]] = []
+    for row in sorted((row for row in rows if row.score is not None), key=lambda row: row.ended_at or 0.0):
+        if not best or row.score > best[-1]["score"]:
+            best.append({"at": row.ended_at, "score": row.score, "params": dict(row.params)})
+    return best
 
 
 def confirmed(spec: StudySpec, params: Mapping[str, Any], seeds: int) -> list[float]:
@@ -121,13 +141,13 @@ def timed(name: str, side: str, data: Path, seed: int) -> dict[str, Any]:
     """Run one side in a process of its own."""
     command = [sys.executable, __file__, "--only", name, "--side", side, "--data", str(data), "--seed", str(seed)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
-    begin = time.perf_counter()
+    began_at, begin = time.time(), time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     seconds = time.perf_counter() - begin
     if done.returncode:
         raise SystemExit(f"{name}, {side}: failed\n{done.stderr}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
-    return {"workload": name, "side": side, "seed": seed, "seconds": seconds, **found}
+    return {"workload": name, "side": side, "seed": seed, "seconds": seconds, "began_at": began_at, **found}
 
 
 def measure(name: str, data: Path, rounds: int, seed: int) -> list[dict[str, Any]]:
@@ -178,7 +198,7 @@ def main() -> None:
     """Run all sides in turn and write what was found, or, with `--side`, run one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path())
-    parser.add_argument("--only", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS))
+    parser.add_argument("--only", nargs="+", choices=list(WORKLOADS), default=["digits", "adult", "cifar10"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--side", choices=SIDES)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -102,6 +103,17 @@ def train(config: dict[str, Any], text: str, epochs_of: Epochs, epochs: int) -> 
         tune.report({"score": score})
 
 
+class Bests(tune.Callback):  # type: ignore[misc]  # Ray has no types
+    """What would be handed out, from when on: the setting with the best score that any trial has reported."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        if not self.seen or result["score"] > self.seen[-1]["score"]:
+            self.seen.append({"at": time.time(), "score": result["score"], "params": dict(trial.config)})
+
+
 def search(spec: StudySpec, rates: tuple[float, float], side: str) -> dict[str, Any]:
     """Search the spec's space for `search.trials` trials with TPE; `asha` is `tuned` with early stopping.
 
@@ -124,6 +136,7 @@ def search(spec: StudySpec, rates: tuple[float, float], side: str) -> dict[str, 
     trainable = tune.with_parameters(
         train, text=spec.model_dump_json(), epochs_of=typical if side == "typical" else tuned, epochs=epochs
     )
+    bests = Bests()
     with tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1}),
@@ -137,13 +150,19 @@ def search(spec: StudySpec, rates: tuple[float, float], side: str) -> dict[str, 
                 scheduler=asha,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[bests]),
         )
         results = tuner.fit()
         whole = [result for result in results if result.metrics.get("training_iteration") == epochs]
         best = max(whole, key=lambda result: result.metrics["score"])
         done = sum(result.metrics.get("training_iteration", 0) for result in results)
-        return {"best": best.metrics["score"], "params": best.config, "trials": len(results), "epochs": done}
+        return {
+            "best": best.metrics["score"],
+            "params": best.config,
+            "trials": len(results),
+            "epochs": done,
+            "bests": bests.seen,
+        }
 
 
 def _domain(dimension: Dimension, rates: tuple[float, float]) -> Any:

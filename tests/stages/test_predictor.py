@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import RecordError, TaskError
+from lab.stages.one_module import OneModule
 from lab.stages.predictor import member_outputs
 from lab.tasks.task import Data, Split, Task
 from lab.training.snapshots import pack
@@ -51,6 +52,23 @@ def test_a_members_precision_is_its_models(given: torch.dtype, dtype: torch.dtyp
     found = member_outputs(Plain(dtype, lazy), tmp_path / NAME, {}, x)
     assert found.dtype == torch.float64  # in which members are averaged
     torch.testing.assert_close(found, (x.to(dtype) @ weight.T).double().softmax(dim=1))
+
+
+def test_views_of_an_example_are_averaged_in_their_log_probabilities(tmp_path: Path):
+    class Turned(Plain):
+        def views(self, x: Tensor) -> Sequence[Tensor]:
+            return x, x.flip(-1)
+
+    weight = _saved(tmp_path, torch.float32)["weight"]
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    logs = [(view @ weight.T).double().log_softmax(dim=1) for view in (x, x.flip(-1))]
+    expected = (sum(logs[1:], logs[0]) / 2).softmax(dim=1)
+    task = Turned(torch.float32)
+    torch.testing.assert_close(member_outputs(task, tmp_path / NAME, {}, x), expected)
+    net = task.model({})
+    net.load_state_dict({"weight": weight, "bias": torch.zeros(2)})
+    exported = torch.export.export(OneModule(task, [net], [1.0], [1.0], 1.0), (x,)).module()
+    torch.testing.assert_close(exported(x), expected.float())
 
 
 def test_inputs_of_another_shape_and_weights_that_are_gone_are_named(tmp_path: Path):

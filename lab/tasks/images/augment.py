@@ -31,6 +31,20 @@ def augment(x: Tensor, y: Tensor, draws: Tensor, classes: int) -> tuple[Tensor, 
     return images, target
 
 
+def views_of(x: Tensor, flip: bool, shift: int) -> list[Tensor]:
+    """Normalised images [n, c, h, w] as they are, mirrored if `flip`, and each of these moved by `shift` pixels up,
+    down, left and right where that is more than 0, the border reflected."""
+    straight = [x, x.flip(-1)] if flip else [x]
+    moves = ((-shift, 0), (shift, 0), (0, -shift), (0, shift)) if shift else ()
+    return straight + [_moved(image, down, right) for down, right in moves for image in straight]
+
+
+def _moved(x: Tensor, down: int, right: int) -> Tensor:
+    height, width = x.shape[-2:]
+    rows = _reflected(torch.arange(height, device=x.device) - down, height)
+    return x[..., rows, :][..., _reflected(torch.arange(width, device=x.device) - right, width)]
+
+
 def _any(said: Tensor) -> bool:
     """Whether anything is to be done, where asking is cheaper than doing it: an accelerator would be waited for."""
     return said.device.type != "cpu" or bool(said.any())

@@ -78,6 +78,13 @@ class ImageOptions(Augmentation, Scored, Balanced):
         default=0,
         searched=True,
     )
+    views: int = option(
+        "views of an image that are averaged where the ensemble predicts: as it is, mirrored where flip is true, and "
+        "each of these moved by `shift` pixels up, down, left and right",
+        whole(1),
+        default=1,
+    )
+    """Test-time augmentation; fastai's `Learner.tta` draws its views, these are the same for every image."""
     layer_groups: int = option(
         "parameter groups of a net that begins with weights and is trained whole: its body's, by depth, and the head's",
         whole(2, 64),
@@ -93,6 +100,11 @@ class ImageOptions(Augmentation, Scored, Balanced):
     def trains_head(self) -> bool:
         return self.train == "head"
 
+    @property
+    def most_views(self) -> int:
+        """How many views of an image there are."""
+        return (2 if self.flip is True else 1) * (5 if self.shift else 1)
+
     def undecided(self) -> dict[str, Undecided]:
         return {} if self.trains_head else super().undecided()
 
@@ -104,6 +116,11 @@ class ImageOptions(Augmentation, Scored, Balanced):
             raise SpecError("task.size", f"{self.size} is above {MAX_SIZE} pixels")
         if self.class_names is not None and len(set(self.class_names)) < len(self.class_names):
             raise SpecError("task.class_names", f"{self.class_names!r} has a name twice")
+        if self.views > 1 and self.trains_head:
+            raise SpecError("task.views", "has no effect where task.train is 'head': features are made once")
+        if self.views > self.most_views:
+            more = "" if self.shift and self.flip is True else "; task.flip: true and task.shift give more"
+            raise SpecError("task.views", f"{self.views} is above {self.most_views}, as many as there are{more}")
 
     def _check_transfer(self) -> None:
         if self.pretrained and self.weights is not None:

@@ -21,7 +21,7 @@ from lab.errors import TaskError
 from lab.tasks.balance import balanced, exponent_of, shares_of
 from lab.tasks.description import Description
 from lab.tasks.images import nets
-from lab.tasks.images.augment import augment
+from lab.tasks.images.augment import augment, views_of
 from lab.tasks.images.augmentation import COLUMNS
 from lab.tasks.images.decode import decode
 from lab.tasks.images.files import folders_in
@@ -190,6 +190,11 @@ class Images(ScoredTask):
         if draws.shape[-1] in (1, COLUMNS + 1):
             target = balanced(target, draws[..., -1], self._shares.to(y.device))
         return x, target
+
+    def views(self, x: Tensor) -> Sequence[Tensor]:
+        """As many as the option `views` says."""
+        options: ImageOptions = self._options
+        return views_of(x, options.flip is True, options.shift)[: options.views] if options.views > 1 else (x,)
 
     @cached_property
     def _shares(self) -> Tensor:

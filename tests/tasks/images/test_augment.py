@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lab.errors import SpecError
-from lab.tasks.images.augment import augment
+from lab.tasks.images.augment import augment, views_of
 from lab.tasks.images.augmentation import (
     CUT_SIDE,
     CUT_X,
@@ -147,6 +147,23 @@ def test_draws_have_their_ranges_and_follow_the_seed():
     assert len(set(found[:, SHARE])) == 1
     assert 0 <= found[0, SHARE] <= 1
     assert sorted(found[:, PARTNER]) == list(range(4000))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("shift", [0, 2])
+def test_views_are_what_training_may_see(flip: bool, shift: int):
+    x = _x()[0]
+    views = views_of(x, flip, shift)
+    moves = [(0, 0), (-shift, 0), (shift, 0), (0, -shift), (0, shift)] if shift else [(0, 0)]
+    expected = [
+        # What is mirrored has been moved before, so the other way.
+        augment(x[None], _y()[:1], _draws(FLIP=mirrored, DOWN=down, RIGHT=-right if mirrored else right)[:1], N)[0][0]
+        for down, right in moves
+        for mirrored in ((0, 1) if flip else (0,))
+    ]
+    assert len(views) == len(expected)
+    for view, image in zip(views, expected, strict=True):
+        assert torch.equal(view, image)
 
 
 def test_a_trials_hyperparameters_win():

@@ -238,6 +238,8 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     ([0, 1] * 9, {"class_names": "ab"}, "task.class_names: 'ab' is not a list of names"),
     ([0, 1] * 9, {"class_names": ["a"]}, "task.class_names: 1 names for the 2 classes of "),
     ([0, 1] * 9, {"class_names": ["a", "a"]}, "task.class_names: ['a', 'a'] has a name twice"),
+    ([0, 1] * 9, {"views": 2}, "task.views: 2 is above 1, as many as there are; task.flip: true and task.shift give"),
+    ([0, 1] * 9, {"views": 11, "flip": True, "shift": 1}, "task.views: 11 is above 10, as many as there are"),
     ([0, 1] * 9, {"class_names": [1, 2]}, "task.class_names: [1, 2] is not a list of names"),
     ([0, 1] * 9, {"test_path": 3}, "task.test_path: 3 is not a path"),
     ([0, 1] * 9, {"test_path": "/nowhere"}, "/nowhere: does not exist"),

@@ -1,0 +1,169 @@
+"""How long until a search knows a setting that is worth what plain Ray Tune with ASHA knows at its end?
+
+The searches of `study_throughput.py`: `lab study run` up to the end of its explore stage, and by hand on plain Ray
+Tune, TPE (`tuned`) and TPE with ASHA (`asha`), each a process of its own, run in turn. Each keeps when it would have
+handed out which setting: the one with the best score so far. Afterwards, untimed, every such setting is trained anew on
+fresh seeds, all in the same way, and the mean of these is what it is worth.
+
+Workloads beside those of `study_throughput.py`: `noisy`, digits with a fifth of the training labels wrong.
+
+    python studies/benchmarks/time_to_quality.py --data FOLDER [--only digits noisy adult cifar10] [--rounds 3]
+        [--output reports/time_to_quality]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from measured import keep, machine, median_and_span, told, versions, write_figure
+from study_throughput import WORKLOADS, confirmed, timed
+
+SIDES = ("lab", "tuned", "asha")
+_NAMES = {"lab": "lab", "tuned": "Ray Tune, TPE", "asha": "Ray Tune, TPE and ASHA"}
+_SEEDS = 4
+_MOMENTS = 200
+
+
+def measure(name: str, data: Path, rounds: int, seed: int) -> list[dict[str, Any]]:
+    """All sides in turn, then what their settings are worth."""
+    runs = []
+    for number in range(rounds):
+        for side in SIDES:
+            run = timed(name, side, data, seed + number)
+            runs.append(run)
+            print(f"{name} {side}: {run['seconds']:.1f} s, best {run['best']:.4f}", flush=True)
+    for run in runs:
+        spec = WORKLOADS[name].study(data, seed)
+        for best in run["bests"]:
+            best["after_s"] = best.pop("at") - run["began_at"]
+            best["confirmed"] = confirmed(spec, best["params"], _SEEDS)
+    return runs
+
+
+def worth(run: Mapping[str, Any], second: float) -> float | None:
+    """The mean confirmed score of the setting that a run would have handed out at a time; None before there is one."""
+    known = [best for best in run["bests"] if best["after_s"] <= second]
+    return statistics.mean(known[-1]["confirmed"]) if known else None
+
+
+def mean_worth(runs: Sequence[Mapping[str, Any]], second: float) -> float | None:
+    """The same over runs; None before all of them have one. A run that has ended keeps what it had."""
+    each = [worth(run, second) for run in runs]
+    have = [score for score in each if score is not None]
+    return statistics.mean(have) if len(have) == len(runs) else None
+
+
+def reached(runs: Sequence[Mapping[str, Any]], score: float) -> float | None:
+    """The first second at which these runs are worth a score on the mean; None where they never are."""
+    moments = sorted(best["after_s"] for run in runs for best in run["bests"])
+    return next((s for s in moments if (have := mean_worth(runs, s)) is not None and have >= score), None)
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.1f}"
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """What was measured, on what, as Markdown."""
+    runs = content["runs"]
+    text = f"""# Time until the answer is as good
+
+Wall time of whole processes, imports, Ray's start, the range test and reading the data included, sides in turn.
+`python studies/benchmarks/time_to_quality.py --data FOLDER --output reports/time_to_quality`.
+{told(content["versions"])}; {content["machine"]}.
+
+Each side would hand out the setting with its best score so far. What that is worth is its mean score on {_SEEDS} fresh
+seeds, and for a side the mean over its rounds. The target is what ASHA's setting is worth at ASHA's end; the standard
+error is that of the target over rounds. `ratio` is the time until `lab` is worth the target, to ASHA's whole time.
+
+"""
+    text += "| workload | n | target (standard error) | s until it: lab | TPE | ASHA | ASHA ends at s | ratio"
+    text += " | lab ends, worth | TPE ends, worth |\n"
+    text += "|---|---|---|---|---|---|---|---|---|---|\n"
+    for name in dict.fromkeys(run["workload"] for run in runs):
+        by_side = {side: [r for r in runs if r["workload"] == name and r["side"] == side] for side in SIDES}
+        ends = {side: statistics.mean(r["seconds"] for r in by_side[side]) for side in SIDES}
+        finals = [statistics.mean(r["bests"][-1]["confirmed"]) for r in by_side["asha"]]
+        target = statistics.mean(finals)
+        error = statistics.stdev(finals) / len(finals) ** 0.5 if len(finals) > 1 else float("nan")
+        until = {side: reached(by_side[side], target) for side in SIDES}
+        ratio = "never" if until["lab"] is None else f"{until['lab'] / ends['asha']:.2f}"
+        worths = {side: mean_worth(by_side[side], float("inf")) for side in SIDES}
+        text += (
+            f"| {name} | {len(finals)} | {target:.4f} ({error:.4f}) | {_seconds(until['lab'])}"
+            f" | {_seconds(until['tuned'])} | {_seconds(until['asha'])} | {ends['asha']:.1f} | {ratio}"
+            f" | {ends['lab']:.1f}, {worths['lab']:.4f} | {ends['tuned']:.1f}, {worths['tuned']:.4f} |\n"
+        )
+    ratios = {
+        name: [
+            other["seconds"] / own["seconds"]
+            for own in runs
+            for other in runs
+            if (own["side"], other["side"]) == ("lab", "asha")
+            and own["workload"] == other["workload"] == name
+            and own["seed"] == other["seed"]
+        ]
+        for name in dict.fromkeys(run["workload"] for run in runs)
+    }
+    text += "\nWhole searches, ASHA's time to lab's, round by round: "
+    return text + "; ".join(f"{name} {median_and_span(of_name)}" for name, of_name in ratios.items()) + ".\n"
+
+
+def figure(content: Mapping[str, Any]) -> Any:
+    """Worth against time, a panel per workload."""
+    from plotly.subplots import make_subplots
+
+    runs = content["runs"]
+    names = list(dict.fromkeys(run["workload"] for run in runs))
+    drawn = make_subplots(rows=1, cols=len(names), subplot_titles=names)
+    for column, name in enumerate(names, 1):
+        last = max(run["seconds"] for run in runs if run["workload"] == name)
+        moments = [last * (i + 1) / _MOMENTS for i in range(_MOMENTS)]
+        for side, color in zip(SIDES, ("#1f77b4", "#2ca02c", "#d62728"), strict=True):
+            of_side = [run for run in runs if run["workload"] == name and run["side"] == side]
+            drawn.add_scatter(
+                x=moments,
+                y=[mean_worth(of_side, second) for second in moments],
+                name=_NAMES[side],
+                legendgroup=side,
+                showlegend=column == 1,
+                line={"shape": "hv", "color": color},
+                row=1,
+                col=column,
+            )
+        drawn.update_xaxes(title_text="seconds", row=1, col=column)
+    drawn.update_yaxes(title_text="score on fresh seeds", row=1, col=1)
+    drawn.update_layout(template="plotly_white", legend={"orientation": "h", "y": -0.2})
+    return drawn
+
+
+def main() -> None:
+    """Run all sides in turn and write what was found; workloads that are not named stay as they were written before."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path())
+    parser.add_argument("--only", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    kept = arguments.output / "result.json" if arguments.output else None
+    content: dict[str, Any] = {
+        "machine": machine(),
+        "versions": versions("lab", "torch", "ray", "optuna", "scikit-learn"),
+        "runs": json.loads(kept.read_text())["runs"] if kept is not None and kept.exists() else [],
+    }
+    for name in arguments.only:
+        measured = measure(name, arguments.data.resolve(), arguments.rounds, arguments.seed)
+        content["runs"] = [run for run in content["runs"] if run["workload"] != name] + measured
+        keep(arguments.output, content, page(content))
+    if arguments.output:
+        write_figure(arguments.output / "curves.png", figure(content), width=360 * len(WORKLOADS), height=420)
+
+
+if __name__ == "__main__":
+    main()
