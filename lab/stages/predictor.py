@@ -24,6 +24,7 @@ from lab.tasks.beside import Beside
 from lab.tasks.build import build_model
 from lab.tasks.checks import tried
 from lab.tasks.load import load_task
+from lab.tasks.several import are_several, packed
 from lab.tasks.task import Data, Given, Kind, Task
 from lab.training.device import pick_device, to_device
 from lab.training.ensemble import scores, weighted, with_temperature
@@ -223,7 +224,7 @@ class Ensemble:
         Returns:
             Calibrated probabilities [n, c] for classification, values otherwise.
         """
-        inputs = torch.as_tensor(x)
+        inputs = packed(self._task, x, "predict") if are_several(x) else torch.as_tensor(x)
         if not len(inputs):
             raise TaskError("there are no inputs to predict for")
         return self._mean(self._members, inputs)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lab.errors import TaskError
 from lab.tasks.memory import check_fits
+from lab.tasks.several import Row
 
 _MOST_NAMES = 20
 
@@ -30,7 +31,30 @@ def read_array(path: Path) -> NDArray[Any]:
     array = read_npz(path, "x") if path.suffix == ".npz" else _read_csv(path)
     if array.ndim < 2 or len(array) == 0:
         raise TaskError(f"{path}: inputs of shape {array.shape} are not [n, ...] with n of at least 1")
-    if not np.issubdtype(array.dtype, np.floating) and not np.issubdtype(array.dtype, np.integer):
+    return _real(path, array)
+
+
+def read_arrays(path: Path, row: Row) -> dict[str, NDArray[Any]] | tuple[NDArray[Any], ...]:
+    """The arrays of an npz that are several inputs [n, ...], as the model takes them.
+
+    Raises:
+        TaskError: missing, of another kind, without one of them, not numeric, or with missing values.
+    """
+    if not path.is_file():
+        raise TaskError(f"{path}: is not a file")
+    if path.suffix != ".npz":
+        raise TaskError(f"{path}: is not .npz, which holds several inputs")
+    arrays = {name: _real(path, read_npz(path, name, alone=False)) for name in row.arrays}
+    return arrays if row.names else tuple(arrays.values())
+
+
+def _real(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    """An array of real numbers [n, ...].
+
+    Raises:
+        TaskError: it has others, or missing ones.
+    """
+    if not any(np.issubdtype(array.dtype, kind) for kind in (np.floating, np.integer, np.bool_)):
         raise TaskError(f"{path}: inputs of type {array.dtype} are not real numbers")
     bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if bad.any():
@@ -38,8 +62,8 @@ def read_array(path: Path) -> NDArray[Any]:
     return array
 
 
-def read_npz(path: Path, name: str) -> NDArray[Any]:
-    """Array `name` of an npz, or its only array; never unpickles.
+def read_npz(path: Path, name: str, alone: bool = True) -> NDArray[Any]:
+    """Array `name` of an npz, or, if `alone`, its only array; never unpickles.
 
     Raises:
         TaskError: there is none, or the file cannot be read.
@@ -47,7 +71,7 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = arrays.files
-            if name not in names and len(names) != 1:
+            if name not in names and not (alone and len(names) == 1):
                 raise TaskError(f"{path}: has arrays {names[:_MOST_NAMES]}; one named '{name}' is needed")
             chosen = name if name in names else names[0]
             _check_size(path, arrays.zip, chosen)

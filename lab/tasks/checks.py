@@ -19,7 +19,8 @@ from lab.errors import LabError, TaskError
 from lab.tasks.build import build_model
 from lab.tasks.folds import folds_of
 from lab.tasks.pairing import check_own_loss, check_own_scores, telling_rows
-from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task
+from lab.tasks.several import row_of
+from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task, defines
 
 Point: TypeAlias = Callable[[Task, Mapping[str, Any]], str]
 """A point of the contract: says what it found, or raises what is wrong."""
@@ -52,6 +53,11 @@ def check_task(task: Task, params: Mapping[str, Any]) -> None:
     for split in TRAIN_AND_VALID:
         check_data(task, split)
     x, y = task.data("train")
+    for method in ("model_input", "augment"):
+        if row_of(task) is not None and defines(task, method):
+            raise TaskError(
+                f"{name}.{method}: is for one input, and the data has several; do it in the model's forward"
+            )
     few = min(_FEW, len(x))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         model = tried(f"{name}.model", lambda: task.model(dict(params)))

@@ -18,9 +18,12 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from lab.errors import TaskError
 from lab.tasks.rows_read import RowsRead
+from lab.tasks.several import are_several, packed
 
 Read: TypeAlias = "tuple[Tensor, Tensor]"
 _BATCH = 256
+_TARGETS = ("labels", "label")
+"""Which column of examples with several is the target, as data sets of Hugging Face call it."""
 _KEPT = "_read_splits"
 """Under what a task keeps what it has read."""
 
@@ -33,7 +36,8 @@ class _Kept(dict[tuple[str, Any], Read]):
 
 
 def reads(data: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """A task's `data`, whose data sets and loaders are read into tensors."""
+    """A task's `data`, whose data sets and loaders are read into tensors, and whose inputs become one where they are
+    several."""
 
     @functools.wraps(data)
     def read(self: Any, split: Any) -> Any:
@@ -41,16 +45,19 @@ def reads(data: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         key = data.__qualname__, split
         if key in kept:
             return kept[key]
-        given = data(self, split)
-        if not _is_set(given):
+        given, where = data(self, split), f"{type(self).__name__}.data({split!r})"
+        if _is_set(given):
+            kept[key] = as_tensors(given, where, self.cache, self)
+        elif isinstance(given, tuple) and len(given) == 2 and are_several(given[0]):
+            kept[key] = packed(self, given[0], where), given[1]
+        else:
             return given
-        kept[key] = as_tensors(given, f"{type(self).__name__}.data({split!r})", self.cache)
         return kept[key]
 
     return read
 
 
-def as_tensors(given: Any, where: str, folder: Path | None = None) -> Read:
+def as_tensors(given: Any, where: str, folder: Path | None = None, task: Any = None) -> Read:
     """Inputs [n, ...] and targets [n, ...] of a `Dataset`, an `IterableDataset` that ends, a `DataLoader`, or a data
     set of Hugging Face in PyTorch's format with two columns. Examples come in the order of their data set, also from a
     loader that shuffles: every process must see the same, and training shuffles by itself.
@@ -58,6 +65,7 @@ def as_tensors(given: Any, where: str, folder: Path | None = None) -> Read:
     Args:
         where: what gives it, for messages.
         folder: on whose disk they lie where they would take much of the memory.
+        task: whose several inputs become one; without it there must be one.
 
     Raises:
         TaskError: it gives nothing, no pairs, or examples of several shapes or types.
@@ -66,7 +74,7 @@ def as_tensors(given: Any, where: str, folder: Path | None = None) -> Read:
     inputs, targets = RowsRead(folder), RowsRead(folder)
     try:
         for batch in loader:
-            for rows, values in zip((inputs, targets), _pair(batch, where), strict=True):
+            for rows, values in zip((inputs, targets), _pair(batch, where, task), strict=True):
                 rows.add(values)
     except TaskError as error:
         raise error if str(error).startswith(where) else TaskError(f"{where}: {error}") from None
@@ -101,8 +109,12 @@ def _batches(given: Any) -> Iterator[Any]:
         yield default_collate(batch)
 
 
-def _pair(batch: Any, where: str) -> Read:
+def _pair(batch: Any, where: str, task: Any) -> Read:
     values = list(batch.values()) if isinstance(batch, dict) else batch
+    if isinstance(batch, dict) and len(batch) > 2 and (target := next((n for n in _TARGETS if n in batch), "")):
+        values = [{name: value for name, value in batch.items() if name != target}, batch[target]]
+    if task is not None and isinstance(values, (list, tuple)) and len(values) == 2 and are_several(values[0]):
+        values = [packed(task, values[0], where), values[1]]
     if not isinstance(values, (list, tuple)) or len(values) != 2 or not all(isinstance(v, Tensor) for v in values):
         raise TaskError(f"{where}: must give pairs of an input and a target, as tensors or numbers")
     return values[0], values[1]

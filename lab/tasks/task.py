@@ -24,6 +24,7 @@ from lab.spec.space import Value
 from lab.spec.trial import Trial
 from lab.tasks.description import Description
 from lab.tasks.reading import reads
+from lab.tasks.several import are_several, names_apart, packed, recipe_of, row_of, takes_apart
 from lab.tasks.undecided import Undecided
 
 Split: TypeAlias = Literal["train", "valid", "test"]
@@ -129,6 +130,10 @@ class Task(ABC):
         super().__init_subclass__(**more)
         if "data" in vars(cls):
             cls.data = reads(cls.data)  # type: ignore[assignment, method-assign]
+        if "model" in vars(cls):
+            cls.model = takes_apart(cls.model)  # type: ignore[assignment, method-assign]
+        if "groups" in vars(cls):
+            cls.groups = names_apart(cls.groups)  # type: ignore[assignment, method-assign]
 
     @abstractmethod
     def model(self, params: Mapping[str, Any]) -> nn.Module:
@@ -145,7 +150,8 @@ class Task(ABC):
         """Inputs [n, ...] and targets [n, ...] of a split; the same whenever it is asked.
 
         A `Dataset`, an `IterableDataset` that ends, or a `DataLoader` may be given instead: it is read into tensors
-        once, in the order of its data set.
+        once, in the order of its data set. Inputs may be several tensors, as a tuple or by name, which the model takes
+        as arguments; `model_input` and `augment` are for one.
         """
 
     def fold_of_rows(self) -> Sequence[int] | NDArray[np.int64] | None:
@@ -198,18 +204,22 @@ class Task(ABC):
 
     # What a user's later files and the report need; each has a default.
 
-    def prepare(self, raw: NDArray[Any]) -> Tensor:
-        """Raw inputs [n, ...] as a user's file holds them, made ready for the model as `data` makes them.
+    def prepare(self, raw: Any) -> Tensor:
+        """Raw inputs, an array [n, ...] as a user's file holds them, made ready for the model as `data` makes them.
 
-        By default they are taken as they are, in the type that the training inputs have.
+        By default they are taken as they are, in the type that the training inputs have; several become one.
         """
-        return torch.as_tensor(raw).to(self.data("train")[0].dtype)
+        dtype = self.data("train")[0].dtype
+        several = packed(self, raw, f"{type(self).__name__}.prepare") if are_several(raw) else raw
+        return torch.as_tensor(several).to(dtype)
 
     def read(self, path: Path) -> Given:
         """Inputs to predict for, from a user's file: by default an npz, or a CSV of numbers, through `prepare`."""
-        from lab.tasks.arrays import read_array
+        from lab.tasks.arrays import read_array, read_arrays
 
-        return Given(self.prepare(read_array(path)))
+        self.data("train")  # by which it is known whether there are several inputs
+        row = row_of(self)
+        return Given(self.prepare(read_array(path) if row is None else read_arrays(path, row)))
 
     def fitted(self) -> Mapping[str, Any] | None:
         """What was learned from the training data to make inputs ready (statistics, levels, class names), as JSON can
@@ -232,7 +242,7 @@ class Task(ABC):
     @property
     def takes(self) -> bool:
         """Whether it may be handed its tensors."""
-        return type(self).take is not Task.take
+        return type(self).take is not Task.take and row_of(self) is None
 
     @property
     def mapped(self) -> bool:
@@ -244,7 +254,8 @@ class Task(ABC):
     def recipe(self) -> str:
         """Lines of Python, without this package, that make inputs `x` of raw ones by `config`, a JSON whose
         `preprocessing` is what `fitted` gave; empty where that takes no more than a sentence."""
-        return ""
+        row = row_of(self)
+        return "" if row is None else recipe_of(row)
 
     @property
     def undecided(self) -> Mapping[str, Undecided]:

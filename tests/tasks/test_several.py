@@ -1,0 +1,199 @@
+"""Inputs that are several tensors: read, trained and predicted from as one."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+import lab
+from lab.errors import TaskError
+from lab.study.model_folder import export_model
+from lab.study.study import Study
+from lab.tasks.build import build_model
+from lab.tasks.checks import check_task
+from lab.tasks.several import Unpacked, apart, are_several, packed, row_of
+from lab.tasks.task import Task
+from lab.training.models import build_models
+
+WORDS = 50
+
+
+def _inputs(n: int, seed: int = 0) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    return {
+        "ids": torch.randint(0, WORDS, (n, 5), generator=random),
+        "image": torch.randn(n, 2, 3, generator=random),
+        "weight": torch.rand(n, generator=random),
+    }
+
+
+def _classes(inputs: Mapping[str, Tensor]) -> Tensor:
+    return ((inputs["ids"] < WORDS // 2).sum(dim=1) > 2).long()
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.last = nn.Embedding(WORDS, 4), nn.Linear(10, 2)
+
+    def forward(self, ids: Tensor, image: Tensor, weight: Tensor) -> Tensor:
+        words = (self.words(ids) * weight[:, None, None]).mean(dim=1)
+        output: Tensor = self.last(torch.cat([words, image.flatten(1)], dim=1))
+        return output
+
+
+class Named(Task):
+    """Words, an image and a number of each example, by name."""
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return Net()
+
+    def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
+        return [["words.weight"], [name for name, _ in model.named_parameters() if name != "words.weight"]]
+
+    def data(self, split: Any) -> Any:
+        inputs = _inputs(120, ["train", "valid", "test"].index(split))
+        return inputs, _classes(inputs)
+
+
+class InOrder(Named):
+    def data(self, split: Any) -> Any:
+        inputs = _inputs(120, ["train", "valid", "test"].index(split))
+        return tuple(inputs.values()), _classes(inputs)
+
+
+class _Rows(Dataset[Any]):
+    """Examples as data sets of Hugging Face have them: columns, one of which is the target."""
+
+    def __init__(self, inputs: Mapping[str, Tensor]) -> None:
+        self._inputs, self._labels = inputs, _classes(inputs)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: part[index] for name, part in self._inputs.items()} | {"labels": self._labels[index]}
+
+
+class FromRows(Named):
+    def data(self, split: Any) -> Any:
+        return _Rows(_inputs(120, ["train", "valid", "test"].index(split)))
+
+
+@pytest.mark.parametrize("kind", [Named, InOrder, FromRows])
+def test_the_model_is_given_what_the_data_gave(kind: type[Task]):
+    task = kind()
+    x, y = task.data("train")
+    assert x.shape == (120, 5 + 6 + 1)
+    assert torch.equal(x, task.data("train")[0])
+    inputs = _inputs(120)
+    assert torch.equal(y, _classes(inputs))
+    model = build_model(task, {}, 0)
+    assert isinstance(model, Unpacked)
+    assert torch.equal(model(x), model.net(**inputs))
+    assert {name for group in task.groups(model) for name in group} == dict(model.named_parameters()).keys()
+    check_task(task, {})
+    again = pickle.loads(pickle.dumps(task))
+    assert isinstance(again.model({}), Unpacked), "also where it has not read its data yet"
+
+
+def test_models_of_several_inputs_are_stacked():
+    task = Named()
+    x, models = task.data("train")[0][:6], [build_model(task, {}, seed) for seed in range(2)]
+    stacked = build_models("stacked", build_model(task, {}, 0), 2, x, torch.device("cpu"))
+    for slot, model in enumerate(models):
+        stacked.load(slot, model, 0)
+    output = stacked.forward(x.expand(2, *x.shape), [0, 1])
+    torch.testing.assert_close(output, torch.stack([model(x) for model in models]))
+
+
+def test_what_is_for_one_input_is_refused():
+    class Scaled(Named):
+        def model_input(self, x: Tensor) -> Tensor:
+            return x / 2
+
+    with pytest.raises(TaskError, match=r"Scaled\.model_input: is for one input, and the data has several; do it in"):
+        check_task(Scaled(), {})
+
+
+_DTYPES = st.sampled_from([torch.uint8, torch.int16, torch.int64, torch.bool, torch.float32, torch.float64])
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(1, 3), max_size=2), _DTYPES), min_size=1, max_size=4), st.integers(1, 4))
+@settings(max_examples=40)
+def test_every_number_comes_back(parts: list[tuple[list[int], torch.dtype]], n: int):
+    random = torch.Generator().manual_seed(0)
+    inputs = tuple((torch.randn(n, *shape, generator=random) * 9).abs().to(dtype) for shape, dtype in parts)
+    task = Named()
+    x = packed(task, inputs, "x")
+    row = row_of(task)
+    assert row is not None
+    for part, back in zip(inputs, apart(x, row.shapes, row.dtypes), strict=True):
+        assert part.shape == back.shape
+        if not part.is_floating_point():
+            assert part.dtype == back.dtype
+        assert torch.equal(part.to(torch.float32), back.to(torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ((torch.zeros(3, 2), torch.zeros(4)), r"several inputs must have as many rows each; got \(3, 2\), \(4,\)"),
+        ((torch.zeros(()), torch.zeros(4)), "several inputs must have as many rows each"),
+        ((torch.zeros(2, 2), torch.tensor([1, 2**24 + 1])), "input 'arr_1' has whole numbers above 16,777,216 beside"),
+    ],
+)
+def test_what_cannot_be_one_is_refused(inputs: Any, message: str):
+    with pytest.raises(TaskError, match=f"^x: {message}"):
+        packed(Named(), inputs, "x")
+
+
+def test_later_inputs_must_lie_alike():
+    task = Named()
+    task.data("train")
+    with pytest.raises(
+        TaskError, match=r"^x: gives inputs ids \[4\]; others of this task are ids \[5\], image \[2, 3\]"
+    ):
+        packed(task, {"ids": torch.zeros(2, 4)}, "x")
+    assert not are_several([1.0, 2.0])
+    assert not are_several(torch.zeros(2))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    space = lab.Space(max_lr=lab.Float(1e-3, 1e-1, log=True))
+    folder = tmp_path_factory.mktemp("several") / "run"
+    study = Study(task=Named(), space=space, trials=2, epochs=1, batch_size=16, folder=folder)
+    study.run(engine="local")
+    return study
+
+
+def test_a_study_predicts_from_several_inputs(study: Study, tmp_path: Path):
+    ensemble, inputs = study.result.ensemble, _inputs(6, 7)
+    expected = ensemble.predict(inputs)
+    np.savez(tmp_path / "new.npz", **{name: part.numpy() for name, part in inputs.items()})
+    assert torch.allclose(ensemble.predict(ensemble.read(tmp_path / "new.npz").x), expected)
+    np.savez(tmp_path / "less.npz", ids=inputs["ids"].numpy())
+    with pytest.raises(TaskError, match=r"less\.npz: has arrays \['ids'\]; one named 'image' is needed"):
+        ensemble.read(tmp_path / "less.npz")
+    with pytest.raises(TaskError, match=r"x\.csv: is not"):
+        ensemble.read(tmp_path / "x.csv")
+
+
+def test_its_model_folder_says_how_inputs_are_laid_out(study: Study, tmp_path: Path):
+    ensemble = study.result.ensemble
+    export_model(ensemble, study.result.summary, tmp_path / "model", ensemble.test_data()[0])
+    made: dict[str, Any] = {"torch": torch}
+    exec(ensemble.recipe, made)
+    assert made["x"].shape == (2, 12)
+    assert ensemble.predict(made["x"]).shape == (2, 2)
