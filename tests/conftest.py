@@ -54,6 +54,14 @@ def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_stills() -> Iterator[None]:
+    """A page's still pictures cost more than all else of it, and few tests look at them: those let them be drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lab.report.drawn.can_draw", lambda: False)
+        yield
+
+
 @pytest.fixture
 def quiet_optuna() -> Iterator[None]:
     """Optuna says nothing of trials that fail."""

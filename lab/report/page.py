@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lab.errors import RecordError, plain
+from lab.errors import RecordError, install_extra, plain
 from lab.record.folder import Record, write_bytes
 from lab.record.spec_file import dump_spec
-from lab.record.trials import TrialRow, failures, read_stages
+from lab.record.trials import failures, read_stages
 from lab.report.artefacts import Artefacts
+from lab.report.drawn import TOP, best_of, drawn
 from lab.report.number import number
+from lab.report.plots import INK, MOST
 from lab.report.search_gain import search_gain
 from lab.report.summary import summary_of
-from lab.schedules import Schedule
 from lab.spec.space import ends
 from lab.spec.study import StudySpec
 from lab.stages import TRAINS
 from lab.stages.bounds import Bounds
 from lab.stages.confirm import Confirmed
-from lab.stages.ensemble import ChosenEnsemble, Ensembled
-from lab.stages.explore import Explored
-from lab.stages.job import best_first
-from lab.stages.refit import Refitted
 from lab.tasks.beside import Beside
 
 try:
     from plotly.offline import get_plotlyjs
-
-    from lab.report import plots, trial_plots
 except ImportError:  # a machine without plotly still gets its page
     get_plotlyjs = None
-
-_TOP = 5
 
 
 def write_report(spec: StudySpec, record: Record) -> Path:
@@ -74,7 +63,7 @@ def render(spec: StudySpec, record: Record) -> str:
         data=record.task(),
         extended=len(list(record.folder.glob("before-*-trials*"))),
         summary=summary,
-        ink=plots.INK if get_plotlyjs else "",
+        ink=INK,
         strayed=_strayed(spec, artefacts.bounds, artefacts.confirm),
         bounds=artefacts.bounds,
         short_trainings=_short_trainings(spec, artefacts.bounds),
@@ -88,12 +77,14 @@ def render(spec: StudySpec, record: Record) -> str:
         refit=artefacts.refit,
         handed=artefacts.handed,
         skipped=artefacts.skipped,
-        plots=_figures(spec, artefacts, artefacts.explore, rows, beside),
+        plots=drawn(spec, artefacts, artefacts.explore, rows, beside) if get_plotlyjs else {},
+        stills_need=install_extra("pictures"),
+        most=MOST,
         lacks=(*artefacts.lacks, *beside.lacks),
         plotlyjs=get_plotlyjs() if get_plotlyjs else None,
         folder=plain(str(record.folder.resolve())),
         failures=failures(rows),
-        best_rows=_best(rows, artefacts.explore.direction)[:_TOP],
+        best_rows=best_of(rows, artefacts.explore.direction)[:TOP],
         param_names=list(spec.space),
     )
 
@@ -130,60 +121,3 @@ def _strayed(spec: StudySpec, tested: Bounds | None, confirmed: Confirmed | None
     if 0.1 <= ratio <= 10 or not searched or not min(searched) <= suggestion <= max(searched):
         return None
     return _Strayed(max_lr, round(max(ratio, 1 / ratio)), "large" if ratio > 1 else "small")
-
-
-def _best(rows: list[TrialRow], direction: str) -> list[TrialRow]:
-    return best_first([row for row in rows if row.score is not None], direction)
-
-
-def _figures(
-    spec: StudySpec, artefacts: Artefacts, explored: Explored, rows: list[TrialRow], beside: Beside
-) -> dict[str, Any]:
-    """Each plot as plotly JSON by the id of its place on the page; one that cannot be drawn is left out."""
-    if get_plotlyjs is None:
-        return {}
-    metric, direction = explored.metric, explored.direction
-    best = _best(rows, direction)[:_TOP]
-    made: dict[str, Any] = {}
-
-    def add(name: str, make: Callable[[], Any]) -> None:
-        drawn = beside.made(f"plot {name}", lambda: json.loads(make().to_json()), None)
-        if drawn is not None:
-            made[name] = drawn
-
-    if artefacts.bounds and artefacts.bounds.runs:
-        add("range-test", partial(plots.range_test_figure, artefacts.bounds))
-    add("history", lambda: plots.history_figure(rows, metric, direction))
-    if best:
-        add("parallel", lambda: trial_plots.parallel_figure(rows, list(spec.space), metric, direction))
-        add("slices", lambda: trial_plots.slice_figure(rows, list(spec.space), metric))
-    explained = artefacts.explained
-    if explained and explained.measures:
-        add("importances", partial(plots.importance_figure, explained.measures))
-    if explained and not explained.withheld:
-        for effect in explained.effects:
-            add(f"effect-{effect.name}", partial(plots.effect_figure, effect, explained.explains))
-        if explained.surface:
-            add("surface", partial(plots.surface_figure, explained.surface, explained.explains))
-    add("curves", lambda: plots.curves_figure(rows, metric, [row.number for row in best]))
-    schedules = _schedules(spec, artefacts, best)
-    if schedules:
-        add("schedules", lambda: plots.schedules_figure(schedules, spec.search.epochs))
-    ensembled, handed = artefacts.ensemble, artefacts.handed
-    if ensembled and handed:
-        add("controls", _controls(ensembled, handed))
-    return made
-
-
-def _controls(ensembled: Ensembled, handed: Refitted | ChosenEnsemble) -> Callable[[], Any]:
-    metric = ensembled.metric
-    return partial(plots.controls_figure, ensembled.controls, handed.test[metric], metric)
-
-
-def _schedules(spec: StudySpec, artefacts: Artefacts, best: list[TrialRow]) -> dict[str, Schedule]:
-    """The confirmed setups' schedules, else the best trials'."""
-    recipe = spec.schedule
-    chosen = artefacts.confirm.chosen.all if artefacts.confirm else ()
-    names = {"one_cycle": "best 1cycle", "several": "best cyclical"}
-    confirmed = {names[candidate.kind]: recipe.schedule(candidate.params) for candidate in chosen}
-    return confirmed or {f"trial {row.number}": recipe.schedule(row.params) for row in best}

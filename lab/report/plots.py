@@ -14,12 +14,20 @@ from lab.response.findings import Effect, Importance, Surface
 from lab.schedules import Schedule
 from lab.stages.bounds import Bounds
 from lab.stages.ensemble import Control
+from lab.stages.job import best_first
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-INK, ACCENT, SOFT, WARN = "#1f2933", "#2563eb", "#94a3b8", "#dc2626"
-_PALETTE = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#db2777", "#0891b2")
+INK, ACCENT, SOFT, WARN = "#1f2933", "#2563eb", "#64748b", "#dc2626"
+PALETTE = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#db2777", "#0891b2")
+"""All but INK, which the page sets anew on dark, can be told from white as well as from the page's dark paper."""
+SURFACE = [[0.0, "#fef3c7"], [0.5, "#5eead4"], [1.0, "#38bdf8"]]
+ON_SURFACE = "#111827"
+"""Letters on a surface of these colours, which are light on any page."""
+MOST = 2000
+"""Trials that a plot shows one by one: more are a blot that a browser is slow with."""
+_MOST_CURVES = 300
 
 
 def blank(x: str, y: str, **layout: Any) -> Figure:
@@ -45,6 +53,16 @@ def are_numbers(values: Sequence[Any]) -> bool:
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
 
 
+def sampled(rows: Sequence[TrialRow], direction: str, most: int = MOST) -> Sequence[TrialRow]:
+    """At most so many of the trials, in their order: a tenth of them the best, the others evenly over the search."""
+    if len(rows) <= most:
+        return rows
+    best = {row.number for row in best_first([row for row in rows if row.score is not None], direction)[: most // 10]}
+    rest = [row for row in rows if row.number not in best]
+    evenly = {rest[int(at)].number for at in np.linspace(0, len(rest) - 1, most - len(best))}
+    return [row for row in rows if row.number in best or row.number in evenly]
+
+
 def _band(figure: Figure, x: Sequence[Any], low: Sequence[float], high: Sequence[float], color: str) -> None:
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     figure.add_scatter(
@@ -68,7 +86,7 @@ def range_test_figure(bounds: Bounds) -> Figure:
         mine = [run for run in runs if run.weight_decay == decay and run.smoothed]
         if not mine:
             continue
-        color = _PALETTE[index % len(_PALETTE)]
+        color = PALETTE[index % len(PALETTE)]
         length = min(len(run.smoothed) for run in mine)
         losses = np.array([run.smoothed[:length] for run in mine])
         lrs = mine[0].lrs[:length]
@@ -127,14 +145,23 @@ def _add_short_trainings(figure: Figure, tried: Sequence[Tried]) -> None:
     )
     figure.update_layout(
         margin={"r": 64},
-        yaxis2={"title": {"text": "score"}, "overlaying": "y", "side": "right", "showgrid": False, "zeroline": False},
+        yaxis2={
+            "title": {"text": "score"},
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "zeroline": False,
+            "tickformat": ".3g",
+        },
     )
 
 
 def history_figure(rows: Sequence[TrialRow], metric: str, direction: str) -> Figure:
     """Every trial's score in the order of proposal, the best so far, and diverged trials at the foot."""
     figure = blank("trial", metric)
-    scored = [row for row in rows if row.score is not None]
+    completed = [row for row in rows if row.score is not None]
+    every = [row.score for row in completed if row.score is not None]
+    scored = sampled(completed, direction)
     scores = [row.score for row in scored if row.score is not None]
     text = ["<br>".join(f"{k} = {number(v)}" for k, v in row.params.items()) for row in scored]
     figure.add_scatter(
@@ -148,9 +175,13 @@ def history_figure(rows: Sequence[TrialRow], metric: str, direction: str) -> Fig
     )
     best = (np.maximum if direction == "maximize" else np.minimum).accumulate(np.array(scores))
     figure.add_scatter(
-        x=[r.number for r in scored], y=best.tolist(), name="best so far", line={"color": INK, "shape": "hv"}
+        x=[r.number for r in scored],
+        y=best.tolist(),
+        mode="lines",
+        name="best so far",
+        line={"color": INK, "shape": "hv"},
     )
-    rest = [row for row in rows if row.score is None]
+    rest = sampled([row for row in rows if row.score is None], direction)
     if rest:
         foot = min(scores, default=0.0) if direction == "maximize" else max(scores, default=0.0)
         figure.add_scatter(
@@ -162,7 +193,7 @@ def history_figure(rows: Sequence[TrialRow], metric: str, direction: str) -> Fig
             hovertemplate="trial %{x}: %{text}<extra></extra>",
             marker={"color": WARN, "symbol": "x", "size": 8},
         )
-    _focus(figure, scores, direction)
+    _focus(figure, every, direction)
     return figure
 
 
@@ -232,8 +263,7 @@ def effect_figure(effect: Effect, metric: str) -> Figure:
                 x=values,
                 y=curve,
                 mode="lines",
-                line={"color": SOFT, "width": 1},
-                opacity=0.4,
+                line={"color": SOFT, "width": 0.7},
                 hoverinfo="skip",
                 showlegend=False,
             )
@@ -284,9 +314,9 @@ def surface_figure(surface: Surface, metric: str) -> Figure:
         x=axes[0],
         y=axes[1],
         z=surface.mean,
-        colorscale="Viridis",
+        colorscale=SURFACE,
         line={"width": 0.5},
-        contours={"showlabels": True, "labelfont": {"size": 11, "color": "white"}},
+        contours={"showlabels": True, "labelfont": {"size": 11, "color": ON_SURFACE}},
         colorbar={"title": {"text": metric}},
         customdata=surface.support,
         hovertemplate=f"{x_name} %{{x}}<br>{y_name} %{{y}}<br>%{{z:.4g}}, %{{customdata}} trials near<extra></extra>",
@@ -298,7 +328,7 @@ def surface_figure(surface: Surface, metric: str) -> Figure:
             y=axes[1],
             z=thin,
             contours={"type": "constraint", "operation": "<", "value": 0.5},  # plotly greys what does not meet it
-            fillcolor="rgba(226,232,240,0.8)",
+            fillcolor="rgba(203,213,225,0.85)",
             line={"width": 0},
             showscale=False,
             showlegend=False,
@@ -317,21 +347,25 @@ def surface_figure(surface: Surface, metric: str) -> Figure:
 def curves_figure(rows: Sequence[TrialRow], metric: str, best: Sequence[int]) -> Figure:
     """Score after every epoch; the best trials in colour, so that it shows how early they could be told."""
     figure = blank("epoch", metric)
-    for row in rows:
-        if row.curve and row.number not in best:
-            figure.add_scatter(
-                x=list(row.curve),
-                y=list(row.curve.values()),
-                line={"color": SOFT, "width": 1},
-                opacity=0.35,
-                hoverinfo="skip",
-                showlegend=False,
-            )
+    others = [row for row in rows if row.curve and row.number not in best]
+    for row in others[:: -(-len(others) // _MOST_CURVES) or 1]:
+        figure.add_scatter(
+            x=list(row.curve),
+            y=list(row.curve.values()),
+            mode="lines",
+            line={"color": SOFT, "width": 0.7},
+            hoverinfo="skip",
+            showlegend=False,
+        )
     for rank, trial in enumerate(best):
         row = next(r for r in rows if r.number == trial)
-        color = _PALETTE[rank % len(_PALETTE)]
+        color = PALETTE[rank % len(PALETTE)]
         figure.add_scatter(
-            x=list(row.curve), y=list(row.curve.values()), name=f"trial {trial}", line={"color": color, "width": 2}
+            x=list(row.curve),
+            y=list(row.curve.values()),
+            mode="lines" if len(row.curve) > 1 else "lines+markers",
+            name=f"trial {trial}",
+            line={"color": color, "width": 2},
         )
     finals = [list(row.curve.values())[-1] for row in rows if row.curve]
     _focus(figure, finals, "maximize" if np.median(finals or [0]) >= np.mean(finals or [0]) else "minimize")
@@ -345,7 +379,7 @@ def schedules_figure(schedules: Mapping[str, Schedule], epochs: int) -> Figure:
     for index, (name, schedule) in enumerate(schedules.items()):
         lr = schedule.curves(None, total).lr
         x = np.linspace(0, epochs, total)
-        color = _PALETTE[index % len(_PALETTE)]
+        color = PALETTE[index % len(PALETTE)]
         figure.add_scatter(x=x.tolist(), y=lr.tolist(), name=name, line={"color": color, "width": 2})
     return figure
 
@@ -364,5 +398,15 @@ def controls_figure(rows: Sequence[Control], handed: float, metric: str) -> Figu
         hovertemplate="%{y}: %{x:.4f}<extra></extra>",
         showlegend=False,
     )
-    figure.add_vline(x=handed, line={"color": INK, "dash": "dot", "width": 1}, annotation_text="handed out")
-    return figure
+    ends = [handed, *(t.mean + side * (t.std or 0) for t in tests for side in (-1, 1))]
+    low, high = min(ends), max(ends)
+    room = 0.06 * ((high - low) or abs(high) or 1.0)
+    left = handed > (low + high) / 2  # where the label has room: beside the line it would widen the range
+    figure.add_vline(
+        x=handed,
+        line={"color": INK, "dash": "dot", "width": 1},
+        annotation_text="handed out",
+        annotation_position="top left" if left else "top right",
+    )
+    figure.update_layout(margin={"t": 36})  # the label's
+    return figure.update_xaxes(range=[low - room, high + room], nticks=6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,8 @@ class Summary:
     """
 
     name: str
+    date: str | None
+    """The day on which its last training ended, in UTC, as ISO 8601 writes it."""
     data: str
     metric: str
     test_metric: str | None
@@ -126,6 +129,7 @@ def summary_of(
     ensembled = artefacts.ensemble
     return Summary(
         name=spec.name,
+        date=_date(trials),
         data=data_name(spec),
         metric=_ranked_by(artefacts),
         test_metric=ensembled.metric if ensembled else None,
@@ -142,6 +146,11 @@ def data_name(spec: StudySpec) -> str:
     """What the data are called: their file or folder, else the task."""
     path = spec.task.options.get("path")
     return Path(path).name if isinstance(path, str) and path else spec.task.kind
+
+
+def _date(trials: Mapping[str, Sequence[TrialRow]]) -> str | None:
+    ends = [row.ended_at for of_stage in trials.values() for row in of_stage if row.ended_at is not None]
+    return datetime.fromtimestamp(max(ends), UTC).date().isoformat() if ends else None
 
 
 def _ranked_by(artefacts: Artefacts) -> str:
@@ -235,7 +244,8 @@ def summary_lines(summary: Summary) -> list[str]:
     if said is not None:
         lines += [f"matters   {said.matters}", f"sure      {said.sure}"]
     cost = summary.cost
-    lines.append(f"cost      {cost.trainings} trainings, {cost.epochs} epochs")
+    ended = f"; ended {summary.date}" if summary.date else ""
+    lines.append(f"cost      {cost.trainings} trainings, {cost.epochs} epochs{ended}")
     lines += [f"next      {command}" for command in summary.commands]
     return lines
 

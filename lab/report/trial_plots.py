@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from lab.record.trials import TrialRow
 from lab.report.number import number
-from lab.report.plots import ACCENT, SOFT, are_numbers, blank
+from lab.report.plots import ACCENT, SOFT, are_numbers, blank, sampled
 from lab.spec.space import Value
 from lab.stages.job import best_first
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_SCALE = [[0.0, "#cbd5e1"], [0.5, "#60a5fa"], [1.0, "#1d4ed8"]]
-"""From the worst score to the best."""
+SCALE = [[0.0, "#8291a5"], [1.0, ACCENT]]
+"""From the worst score to the best: from grey to blue, since on dark the darker one would be the fainter."""
 _DECADES = 1.0
 """Numbers that span as many decades are drawn on a log scale."""
 _COLUMNS = 3
@@ -25,7 +25,7 @@ _MOST_LINES = 200
 
 
 def parallel_figure(rows: Sequence[TrialRow], names: Sequence[str], metric: str, direction: str) -> Figure:
-    """A line for each trial with a score, through its value of each hyperparameter to its score; the best are darkest.
+    """A line for each trial with a score, through its value of each hyperparameter to its score; the best are blue.
 
     A hyperparameter that some of them lack, since others decide whether it exists, has no axis. Where trials are very
     many the best are drawn. Lines are plain ones: plotly's own parallel coordinates need WebGL, which not every browser
@@ -39,7 +39,7 @@ def parallel_figure(rows: Sequence[TrialRow], names: Sequence[str], metric: str,
     axes.append(_axis(metric, [row.score or 0.0 for row in drawn]))
     figure = blank("", "", height=360)
     # By rank, since one bad trial would make all others of one colour; the best lie above the others.
-    colors = sample_colorscale(_SCALE, [1 - i / max(len(drawn) - 1, 1) for i in range(len(drawn))])
+    colors = sample_colorscale(SCALE, [1 - i / max(len(drawn) - 1, 1) for i in range(len(drawn))])
     for index in reversed(range(len(drawn))):
         row = drawn[index]
         setting = "<br>".join(f"{name} = {number(row.params[name])}" for name in everywhere)
@@ -63,11 +63,11 @@ def parallel_figure(rows: Sequence[TrialRow], names: Sequence[str], metric: str,
     return figure
 
 
-def slice_figure(rows: Sequence[TrialRow], names: Sequence[str], metric: str) -> Figure:
-    """Every trial's score by each hyperparameter in turn; later trials are darker."""
+def slice_figure(rows: Sequence[TrialRow], names: Sequence[str], metric: str, direction: str) -> Figure:
+    """Every trial's score by each hyperparameter in turn; later trials are bluer."""
     from plotly.subplots import make_subplots
 
-    scored = [row for row in rows if row.score is not None]
+    scored = sampled([row for row in rows if row.score is not None], direction)
     columns = min(len(names), _COLUMNS)
     lines = math.ceil(len(names) / columns)
     figure = make_subplots(rows=lines, cols=columns, shared_yaxes=True, vertical_spacing=0.3 / lines)
@@ -79,9 +79,8 @@ def slice_figure(rows: Sequence[TrialRow], names: Sequence[str], metric: str) ->
             x=values if are_numbers(values) else [str(value) for value in values],
             y=[row.score for row in mine],
             mode="markers",
-            marker={"color": [row.number for row in mine], "colorscale": [[0.0, SOFT], [1.0, ACCENT]], "size": 7},
-            text=[f"trial {row.number}" for row in mine],
-            hovertemplate="%{text}: %{x} gives %{y:.4f}<extra></extra>",
+            marker={"color": [row.number for row in mine], "colorscale": SCALE, "size": 7},
+            hovertemplate="trial %{marker.color}: %{x} gives %{y:.4f}<extra></extra>",
             showlegend=False,
             row=line,
             col=column,

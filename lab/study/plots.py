@@ -49,7 +49,7 @@ class Plots:
         """Every trial's score by each hyperparameter in turn."""
         from lab.report.trial_plots import slice_figure
 
-        return slice_figure(self._trials, self._names, self._explored.metric)
+        return slice_figure(self._trials, self._names, self._explored.metric, self._explored.direction)
 
     def importances(self) -> Figure:
         """The share of each hyperparameter by several measures.

@@ -13,7 +13,7 @@ import pytest
 from lab.errors import RecordError
 from lab.range_test import Tried
 from lab.record.folder import Record
-from lab.report import page
+from lab.report import page, plots
 from lab.report.page import render, write_report
 from lab.stages import bounds, confirm, explain
 from lab.stages.explain import Explained
@@ -194,7 +194,7 @@ def test_a_plot_that_cannot_be_drawn_is_left_out_and_told(study: Study, monkeypa
     def broken(*arguments: object) -> None:
         raise ValueError("nothing to draw")
 
-    monkeypatch.setattr(page.plots, "history_figure", broken)
+    monkeypatch.setattr(plots, "history_figure", broken)
     html = render(study.spec, study.record)
     assert "plot history: left out (ValueError: nothing to draw)." in html
     assert 'id="history"' not in html

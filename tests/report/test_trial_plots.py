@@ -53,7 +53,7 @@ def test_of_very_many_trials_the_best_are_drawn():
 
 
 def test_a_slice_has_each_trial_at_its_value():
-    figure = slice_figure(ROWS, ["max_lr", "dropout", "flip", "beta2"], "accuracy")
+    figure = slice_figure(ROWS, ["max_lr", "dropout", "flip", "beta2"], "accuracy", "maximize")
     assert [list(points.x) for points in figure.data] == [
         [0.001, 0.1, 0.01],
         [0.2, 0.4, 0.3],
