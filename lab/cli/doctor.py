@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 import lab
+from lab.cli.say import AsJson, say_json
 from lab.errors import DISTRIBUTION
 from lab.record.provenance import processor
 from lab.training.arithmetic import SETTING, branch_in_force, describe_setting
@@ -19,26 +20,36 @@ _PACKAGES = ("torch", "ray", "optuna", "scikit-learn", "pandas", "plotly", "wand
 _OPTIONAL = ("plotly", "wandb")
 
 
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Print versions, CPU, GPU, Ray, W&B and whether the folder is writable; exit 1 where a study could not run."""
+    facts = {
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        "lab": f"{lab.__version__} ({DISTRIBUTION})",
+    }
     fine = True
-    print(f"python    {platform.python_version()} on {platform.platform()}")
-    print(f"lab       {lab.__version__} ({DISTRIBUTION})")
     for package in _PACKAGES:
         try:
-            print(f"{package:9} {version(package)}")
+            facts[package] = version(package)
         except PackageNotFoundError:
             needed = package not in _OPTIONAL
             fine = fine and not needed
-            print(f"{package:9} missing{'' if needed else ' (optional)'}")
-    print(f"cpu       {os.cpu_count()} cores, {processor()}")
-    print(f"numbers   {_arithmetic()}")
-    print(f"gpu       {_gpu()}")
-    print(f"ray       {_ray()}")
-    print(f"W&B       {_wandb()}")
+            facts[package] = f"missing{'' if needed else ' (optional)'}"
     problem = _unwritable(Path.cwd())
-    print(f"folder    {Path.cwd()} {problem or 'is writable'}")
-    if problem or not fine:
+    facts |= {
+        "cpu": f"{os.cpu_count()} cores, {processor()}",
+        "numbers": _arithmetic(),
+        "gpu": _gpu(),
+        "ray at": _ray(),
+        "W&B": _wandb(),
+        "folder": f"{Path.cwd()} {problem or 'is writable'}",
+    }
+    fine = fine and not problem
+    if as_json:
+        say_json({"fine": fine, **facts})
+    else:
+        for name, fact in facts.items():
+            print(f"{name:9} {fact}")
+    if not fine:
         raise typer.Exit(1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lab.cli.say import say
+from lab.cli.say import AsJson, say, say_json
 from lab.errors import TRUST, LabError, RecordError, SpecError, StudyError
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ Trust = Annotated[
 
 def status(
     folder: Folder,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing nodes, lanes and pace until it ends.")] = False,
     trust: Trust = False,
 ) -> None:
@@ -33,17 +32,20 @@ def status(
     from lab.study.status import describe_status, status_of, watch_status
     from lab.study.study import Study
 
+    if watch and as_json:
+        raise SpecError("--watch", "shows lines as they change; --json is one object")
     study = Study.open(folder, trust=trust)
     if watch:
         watch_status(study)
+    elif as_json:
+        say_json(status_of(study))
     else:
-        status_now = status_of(study)
-        say(json.dumps(status_now, indent=1) if as_json else describe_status(status_now))
+        say(describe_status(status_of(study)))
 
 
 def show(
     folder: Folder,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
     trust: Trust = False,
 ) -> None:
     """What a study has found: the best setup, what it is worth, what is handed out, what matters, what to do next."""
@@ -52,7 +54,10 @@ def show(
     from lab.study.study import Study
 
     summary = Study.open(folder, trust=trust).result.summary
-    say(json.dumps(to_json(summary), indent=1) if as_json else "\n".join(summary_lines(summary)))
+    if as_json:
+        say_json(to_json(summary))
+    else:
+        say("\n".join(summary_lines(summary)))
 
 
 def ask(
@@ -60,7 +65,7 @@ def ask(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter; else the confirmed one.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
     trust: Trust = False,
 ) -> None:
     """What the forest expects of a setting, how sure that is, and the trials nearest to it."""
@@ -72,7 +77,7 @@ def ask(
 
     answer = Study.open(folder, trust=trust).result.response.predict(dict(map(parse_override, set_ or [])))
     if as_json:
-        say(json.dumps(to_json(answer), indent=1))
+        say_json(to_json(answer))
         return
     settings = ", ".join(f"{name} {number(value)}" for name, value in answer.params.items())
     say(f"setting   {settings}")
@@ -86,13 +91,18 @@ def ask(
 
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="Study folders.", show_default=False)],
+    as_json: AsJson = False,
     trust: Trust = False,
 ) -> None:
     """Studies side by side: what was confirmed, what it is worth, what it cost."""
+    from lab.record.artefact import to_json
     from lab.report.summary import comparison
     from lab.study.study import Study
 
     summaries = {str(folder): Study.open(folder, trust=trust).result.summary for folder in folders}
+    if as_json:
+        say_json({"studies": {folder: to_json(summary) for folder, summary in summaries.items()}})
+        return
     say(comparison(summaries).to_string())
 
 
@@ -182,6 +192,7 @@ def prune(
 
 def list_(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where studies lie.")] = Path("runs"),
+    as_json: AsJson = False,
 ) -> None:
     """List the studies in a folder."""
     from lab.record.folder import Record
@@ -194,9 +205,13 @@ def list_(
     except OSError as error:
         raise SpecError(str(folder), f"cannot be read ({error.strerror})") from error
     records = [Record(path) for path in paths if os.access(path, os.X_OK) and Record(path).exists()]
-    for record in records:
-        done = [stage for stage in STAGES if stage.is_complete(record)]
-        state = "complete" if len(done) == len(STAGES) else f"{len(done)} of {len(STAGES)} stages"
+    done = [(record, [stage.name for stage in STAGES if stage.is_complete(record)]) for record in records]
+    if as_json:
+        states = [{"folder": r.folder, "complete": len(s) == len(STAGES), "stages": s} for r, s in done]
+        say_json({"studies": states})
+        return
+    for record, stages in done:
+        state = "complete" if len(stages) == len(STAGES) else f"{len(stages)} of {len(STAGES)} stages"
         say(f"{record.folder}  {state}")
     if not records:
         say(f"no studies in {folder}")

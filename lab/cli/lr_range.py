@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.say import say
+from lab.cli.say import AsJson, say, say_json
 
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the spec; repeatable.")]
 
@@ -17,6 +17,7 @@ def lr_range(
     seeds: Annotated[int, typer.Option(min=1, help="Runs for each weight decay.")] = 5,
     set_: Sets = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.html|png", help="Draw it.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Test the learning rates of a study's task in this process, and suggest one with its interval."""
     from lab.record.spec_file import parse_override, read_spec
@@ -27,6 +28,11 @@ def lr_range(
         check_ending(plot)
     overrides = {"bounds.seeds": seeds} | dict(parse_override(text) for text in set_ or [])
     tested = lr_range_of(read_spec(spec, overrides), quiet=False)
+    if plot is not None:
+        write_figure(tested.plot(), plot)
+    if as_json:
+        say_json(tested.answer)
+        return
     sure = "one run told, so no interval"
     if tested.sure is not None:
         sure = "between runs: {:.3g} to {:.3g}".format(*tested.sure)
@@ -43,5 +49,3 @@ def lr_range(
     if tested.weight_decay is not None:
         say(f"weight decay  {tested.weight_decay:g}  (the largest that costs no loss)")
     say("other rules   " + ", ".join(f"{name} {lr:.3g}" for name, lr in tested.rules.items()))
-    if plot is not None:
-        write_figure(tested.plot(), plot)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.cli.say import say
+from lab.cli.say import AsJson, say, say_json
 from lab.errors import SpecError, plain
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def predict(
     top: Annotated[
         int | None, typer.Option("--top", min=1, help="Where items are ranked: as many for each user; default: 10.")
     ] = None,
+    as_json: AsJson = False,
     trust: TrustCode = False,
 ) -> None:
     """Predict with a finished study's ensemble; one CSV row per input. Scores it where the input holds the target."""
@@ -54,12 +55,18 @@ def predict(
             "--top", f"nothing is ranked in {input}: a study of ratings does, where there is no item column"
         )
     prediction = ensemble.predict(inputs.x)
+    answer: dict[str, Any] = {"kind": ensemble.kind, "examples": len(prediction), "scores": None}
     if output is not None and output.suffix == ".npz":
         write_bytes(output, as_arrays(prediction.numpy(), ensemble.kind, inputs.names))
+    elif as_json and output is None and prediction.ndim > 2:
+        answer["predictions"] = prediction  # parts of each input, for which a row is no good form
     else:
         rows = as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, inputs.names, ensemble.thresholds)
-        table, formulas = harmless(_ranked(_beside(rows, inputs.beside), inputs.ranked_within, top or _TOP))
-        if output is None:
+        ranked = _ranked(_beside(rows, inputs.beside), inputs.ranked_within, top or _TOP)
+        table, formulas = (ranked, 0) if as_json and output is None else harmless(ranked)
+        if as_json and output is None:
+            answer["predictions"] = table.to_dict("split", index=False)  # as `pd.DataFrame(**it)` takes it
+        elif output is None:
             text = table.to_csv(index=False)
             print(plain(text) if sys.stdout.isatty() else text, end="")
         else:
@@ -81,8 +88,11 @@ def predict(
         scores = ensemble.scores(prediction, inputs.y, beside)
         for line in beside.lacks:
             say(f"{input}: {line}", file=sys.stderr)
+        answer["scores"] = scores
         scored = ", ".join(f"{name} {value:.6g}" for name, value in scores.items())
         say(f"{input}: {scored} on {len(inputs.y)} examples", file=sys.stderr)
+    if as_json:
+        say_json(answer if output is None else {**answer, "output": output})
 
 
 def as_arrays(prediction: Any, kind: str, names: tuple[str, ...] = ()) -> bytes:

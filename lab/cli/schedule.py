@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from lab.cli.say import AsJson, say_json
+from lab.errors import SpecError
+
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A field; repeatable.")]
 
 
@@ -17,6 +20,7 @@ def schedule(
     steps: Annotated[int, typer.Option(max=10_000_000, help="Optimizer steps in all.")] = 100,
     csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Write every step as CSV.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.html|png", help="Draw it.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a schedule does at every step: lr, momentum, weight decay."""
     from lab import plugins
@@ -26,11 +30,18 @@ def schedule(
     from lab.schedules import KINDS, parse_schedule
 
     if kind == "list":
-        for name, cls in KINDS.items():
-            print(f"{name}: {(cls.__doc__ or '').splitlines()[0]}")
-        for name, package in plugins.registered("lab.schedules").items():
+        known = {name: (cls.__doc__ or "").splitlines()[0] for name, cls in KINDS.items()}
+        others = plugins.registered("lab.schedules")
+        if as_json:
+            say_json({"schedules": known, "of_packages": others})
+            return
+        for name, meaning in known.items():
+            print(f"{name}: {meaning}")
+        for name, package in others.items():
             print(f"{name}: of package {package}")
         return
+    if as_json and csv == "-":
+        raise SpecError("--csv", "'-' is standard output, which --json has for itself")
     if plot is not None:
         check_ending(plot)
     made = parse_schedule({"kind": kind, **dict(parse_override(text) for text in set_ or [])})
@@ -41,7 +52,10 @@ def schedule(
         write_bytes(Path(csv), table.to_csv(index=False).encode())
     if plot is not None:
         write_figure(made.plot(steps), plot)
-    if csv is None and plot is None:
+    if as_json:
+        columns = {name: table[name].tolist() for name in table.columns}
+        say_json({"schedule": made.to_dict(), "steps": steps, "cycle_ends": made.cycle_ends(steps), "table": columns})
+    elif csv is None and plot is None:
         print(made.picture())
         print(f"lr {table.lr.iloc[0]:.4g} -> {table.lr.max():.4g} -> {table.lr.iloc[-1]:.4g} over {steps} steps")
         print(f"cycle ends at steps {', '.join(map(str, made.cycle_ends(steps)))}")

@@ -12,7 +12,7 @@ import typer
 
 from lab.cli import looking
 from lab.cli.looking import Folder, Trust
-from lab.cli.say import say
+from lab.cli.say import AsJson, say, say_json
 from lab.errors import EngineLost, Interrupted, SpecError
 
 if TYPE_CHECKING:
@@ -186,6 +186,7 @@ def check(
     set_: Sets = None,
     probe: Annotated[bool, typer.Option("--probe", help="Build the task and time it on this machine.")] = False,
     budget: BudgetLimit = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the resolved spec, the number of trainings and an estimate of the cost; trains nothing."""
     from lab.record.spec_file import dump_spec
@@ -199,9 +200,12 @@ def check(
     read = with_undecided(read, load=probe)
     with logged(partial(say, file=sys.stderr)):
         cost = estimate(read, probe)
+    if as_json:
+        say_json({"spec": read.model_dump(mode="json"), **cost.answer})
+        return
     say(dump_spec(read).rstrip())
     say()
-    for line in cost:
+    for line in cost.lines:
         say(line)
 
 

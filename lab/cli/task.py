@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import keyword
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from lab.cli.say import say
+from lab.cli.say import AsJson, say, say_json
 from lab.errors import SpecError, TaskError
 
 if TYPE_CHECKING:
@@ -26,11 +27,28 @@ def root() -> None:
 
 
 @app.command("list")
-def list_() -> None:
+def list_(as_json: AsJson = False) -> None:
     """List the built-in tasks with their options, and tasks of other packages."""
     from lab import plugins
     from lab.tasks.builtin import BUILTIN
 
+    if as_json:
+        builtin = {
+            kind: {
+                "summary": task.summary,
+                "options": {
+                    name: {
+                        "meaning": option.meaning,
+                        "required": task.options.requires(name),
+                        "default": None if task.options.requires(name) else task.options.default(name),
+                    }
+                    for name, option in task.options.declared().items()
+                },
+            }
+            for kind, task in BUILTIN.items()
+        }
+        say_json({"tasks": builtin, "of_packages": plugins.registered("lab.tasks")})
+        return
     for kind, task in BUILTIN.items():
         say(f"{kind}: {task.summary}")
         for name, option in task.options.declared().items():
@@ -92,6 +110,7 @@ def check(
         list[str] | None,
         typer.Option("--param", metavar="KEY=VALUE", help="A hyperparameter to try it with; repeatable."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Try a task against the contract, point by point, and say in plain words what is wrong."""
     from lab.record.spec_file import parse_override
@@ -99,6 +118,7 @@ def check(
     from lab.stages.rehearsal import rehearsed
     from lab.tasks.builtin import rooted
     from lab.tasks.checks import contract_suite
+    from lab.tasks.description import Description
     from lab.tasks.load import load_task
     from lab.tasks.task import Task, TrialFunction
 
@@ -107,14 +127,20 @@ def check(
     loaded = load_task(ref)
     if isinstance(loaded, TrialFunction):
         raise TaskError(f"{task}: is a trial function; the contract is that of a lab.Task")
-    failed = 0
     params = _PARAMS | dict(parse_override(text) for text in param or [])
     again = lambda: cast(Task, load_task(ref))  # noqa: E731
+    findings = []
     for finding in contract_suite(loaded, params, again, {"a study can end with it": rehearsed}):
-        say(f"{'ok  ' if finding.passed else 'FAIL'} {finding.name}: {finding.said}")
-        failed += not finding.passed
-    description = loaded.describe() if not failed else None
-    for line in (description.facts + description.warnings) if description else ():
-        say(f"     {line}")
+        findings.append(finding)
+        if not as_json:  # each as it is known: a task may take long
+            say(f"{'ok  ' if finding.passed else 'FAIL'} {finding.name}: {finding.said}")
+    failed = sum(not finding.passed for finding in findings)
+    description = loaded.describe() if not failed else Description()
+    if as_json:
+        told = {"facts": description.facts, "warnings": description.warnings}
+        say_json({"task": task, "passed": not failed, "findings": list(map(asdict, findings)), **told})
+    else:
+        for line in description.facts + description.warnings:
+            say(f"     {line}")
     if failed:
         raise TaskError(f"{task}: {failed} point{'s' if failed > 1 else ''} of the contract failed")

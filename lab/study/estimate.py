@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 from lab.errors import TaskError
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes, whole_batches
 from lab.spec.points import template_params
 from lab.spec.study import StudySpec
+from lab.stages.stage import Trainings
 from lab.study import undecided
 from lab.study.budget import divided
 from lab.study.cost import trainings
@@ -21,8 +24,34 @@ from lab.tasks.description import Description
 from lab.tasks.load import describe, load_task
 
 
-def estimate(spec: StudySpec, probe: bool) -> list[str]:
-    """Lines for the user: what the data look like, trainings by stage, optimizer steps, and, probed, seconds.
+@dataclass(frozen=True)
+class Estimate:
+    """What the data look like, and what a study of them will cost."""
+
+    lines: tuple[str, ...]
+    """All of it, for people."""
+    facts: tuple[str, ...]
+    """Of the data."""
+    warnings: tuple[str, ...]
+    stages: Mapping[str, Trainings]
+    """Those that train."""
+    trainings: int
+    epochs: int
+    steps: int | None
+    """Optimizer steps; None where nobody knows how many examples there are."""
+    seconds: float | None
+    """On one lane of this machine; None where it was not probed, or is not known."""
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """Its numbers, as plain values."""
+        stages = {name: {"trainings": of.trainings, "epochs": of.epochs} for name, of in self.stages.items()}
+        names = ("facts", "warnings", "trainings", "epochs", "steps", "seconds")
+        return {"stages": stages, **{name: getattr(self, name) for name in names}}
+
+
+def estimate(spec: StudySpec, probe: bool) -> Estimate:
+    """What the data look like, trainings by stage, optimizer steps, and, probed, seconds.
 
     Raises:
         TaskError: the task cannot be trained on, or probing has shown that it breaks its contract.
@@ -35,6 +64,7 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     if description.folds is not None:
         check_folds(spec, description.folds)
     lines = [f"data     {fact}" for fact in description.facts]
+    warnings = list(description.warnings)
     lines += [f"warning  {doubt}" for doubt in description.warnings]
     if spec.budget is not None:
         if probe or (spec.budget.limit_epochs is not None and spec.task.kind in BUILTIN):
@@ -58,13 +88,23 @@ def estimate(spec: StudySpec, probe: bool) -> list[str]:
     if steps_each is not None:
         steps = round(epochs * steps_each) + sum(of_stage.steps for of_stage in by_stage.values())
     lines.append(f"in all   {total:5} trainings, {epochs:6} epochs" + (f", {steps} optimizer steps" if steps else ""))
+
+    def told(seconds: float | None) -> Estimate:
+        trained = {name: of for name, of in by_stage.items() if of.trainings}
+        facts = description.facts
+        return Estimate(tuple(lines), facts, tuple(warnings), trained, total, epochs, steps, seconds)
+
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")
-        return lines
+        return told(None)
     spec = spec.model_copy(update={"task": replace(spec.task, opened=load_task(spec.task))})  # its data are read once
-    lines += [f"warning  {doubt}" for doubt in hyperparameter_doubts(spec)]
+    doubts = hyperparameter_doubts(spec)
+    warnings += doubts
+    lines += [f"warning  {doubt}" for doubt in doubts]
     lines += _on_disk(spec, sum(of_stage.snapshots for of_stage in by_stage.values()))
-    return [*lines, *_probed(spec)]
+    timed, seconds = _probed(spec)
+    lines += timed
+    return told(seconds)
 
 
 def _on_disk(spec: StudySpec, snapshots: int) -> list[str]:
@@ -90,19 +130,21 @@ def _described(spec: StudySpec) -> Description:
     return Description() if isinstance(task, TrialFunction) else task.describe()
 
 
-def _probed(spec: StudySpec) -> list[str]:
+def _probed(spec: StudySpec) -> tuple[list[str], float | None]:
+    """Lines on how long it takes, and the seconds."""
     pace = pace_of(spec)
     result, seconds = pace.fastest, pace.seconds
     if seconds is None:
-        return [f"path {result.path}: {result.reason}; its time is not known before it runs"]
+        return [f"path {result.path}: {result.reason}; its time is not known before it runs"], None
     if not seconds > 0:
         raise TaskError("the probe measured no time")
     timed = ", ".join(f"{name} {ms:.3f}" for name, ms in result.timed.items())
     stacks = f" in stacks of {result.stack}" if result.stack < result.width else ""
     threads = f" on {result.threads} threads" if result.threads > 1 else ""
     alike = ", if a step takes as long at every batch size" if BATCH_SIZE in result.groups else ""
-    return [
+    lines = [
         f"path {result.path}, width {result.width}{stacks}: {result.reason}",
         f"milliseconds per trial and step: {timed}",
         f"about {seconds:.0f} s on one lane of this machine{threads}, without Ray's start" + alike,
     ]
+    return lines, seconds

@@ -78,6 +78,20 @@ class RangeTest:
         readings = [run.rules for run in self.read.runs if run.rules]
         return {name: float(np.exp(np.median([np.log(rules[name]) for rules in readings]))) for name in readings[0]}
 
+    @property
+    def answer(self) -> dict[str, Any]:
+        """What it says, without the curves."""
+        return {
+            "max_lr": self.suggestion,
+            "by_curve": self.by_curve,
+            "sure": self.sure,
+            "marks": self.marks,
+            "search": self.bounds,
+            "tried": {one.lr: one.scores for one in self.tried},
+            "weight_decay": self.weight_decay,
+            "rules": self.rules,
+        }
+
     def plot(self) -> Figure:
         """Loss against learning rate, a band over seeds per weight decay, and the marks."""
         from lab.report.plots import range_test_figure

@@ -102,7 +102,7 @@ def test_check_says_what_is_trained_in_models_of_its_own() -> None:
     value = small(
         space={"max_lr": {"low": 0.01, "high": 0.1}, "batch_size": {"choice": [32, 128]}}, search={"trials": 4}
     )
-    lines = estimate(parse_spec(value), probe=True)
+    lines = estimate(parse_spec(value), probe=True).lines
     assert "groups   by batch_size 32, 128: each is trained in stacked models of its own" in lines
     epochs = 4 * 3 + 8 * 3 + (17 * 4 + 2 * 3) + 3 * 3 * 4
     steps = epochs * (1077 // 32 + 1077 // 128) // 2

@@ -107,7 +107,7 @@ def test_a_tables_folds_are_told_and_checked_before_anything_trains(tmp_path: Pa
     path = write_table(tmp_path / "table.csv", table(80))
     task = {"kind": "table", "path": str(path), "target": "answer", "split": {"folds": 4}}
     spec = parse_spec(own_spec(task) | {"final": {"epochs": 4, "seeds": 4}})
-    (line,) = [line for line in estimate(spec, probe=False) if "folds" in line]
+    (line,) = [line for line in estimate(spec, probe=False).lines if "folds" in line]
     assert line.startswith("data     folds of train and valid: 16, 16, 16, 16 rows; ")
     with pytest.raises(SpecError, match=r"^final.seeds: 1 is below the 4 folds"):
         estimate(parse_spec(own_spec(task)), probe=False)
