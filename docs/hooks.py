@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from lab.study.schema import spec_schema
 from lab.tasks.builtin import BUILTIN
 
 _OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./((?:reports|studies|cluster)/[^)]*)\)")
@@ -19,6 +21,7 @@ _OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./((?:reports|studies|cluster)/[^)]*)\)
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "reference/cli.md", content=commands()))
     files.append(File.generated(config, "reference/tasks.md", content=tasks()))
+    files.append(File.generated(config, "reference/study.schema.json", content=json.dumps(spec_schema(), indent=1)))
     return files
 
 

@@ -209,5 +209,13 @@ def check(
         say(line)
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a study's YAML file, for editors that complete and check as you type."""
+    from lab.study.schema import spec_schema
+
+    say_json(spec_schema())
+
+
 for name, command in looking.COMMANDS.items():  # behind those that begin something
     app.command(name)(command)

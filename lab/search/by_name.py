@@ -30,6 +30,8 @@ _SAMPLERS = {
     "gp": "GPSampler",
     "qmc": "QMCSampler",
 }
+_OF_THE_STUDY = {"space", "seed", "known", "when"}
+"""What the forest takes from the study, and not from the spec."""
 SAMPLERS = ("forest", *_SAMPLERS, "optuna:CLASS")
 PRUNERS = ("none", "forest", "optuna:CLASS")
 
@@ -53,7 +55,7 @@ def sampler_source(
     options = dict(spec)
     kind = options.pop("kind", "forest")
     if kind == "forest":
-        _check_options("search.sampler", ForestSampler, options, hidden={"space", "seed", "known", "when"})
+        _check_options("search.sampler", ForestSampler, options, hidden=_OF_THE_STUDY)
         fixed = {"seed": seed, "space": space, "observed": observed, "when": when}
         forest = _build("search.sampler", ForestSampler, {**fixed, **options})
         return lambda number: forest
@@ -69,6 +71,22 @@ def sampler_source(
         fixed = {"seed": seed, "warn_independent_sampling": False, **options}
         return _source("search.sampler", cls, lambda number: fixed)
     return _source("search.sampler", cls, lambda number: {"seed": (seed * 1_000_003 + number) % 2**31, **options})
+
+
+def sampler_options() -> dict[str, tuple[str, ...]]:
+    """The options of each kind of sampler that a spec names in a word."""
+    own = {"forest": _options(ForestSampler, _OF_THE_STUDY)}
+    return own | {kind: _options(getattr(optuna.samplers, cls), {"seed"}) for kind, cls in _SAMPLERS.items()}
+
+
+def pruner_options() -> dict[str, tuple[str, ...]]:
+    """The options of each kind of pruner that a spec names in a word."""
+    return {"none": _options(NopPruner, None), "forest": _options(ForestPruner, {"epochs", "seed"})}
+
+
+def _options(cls: Any, hidden: set[str] | None) -> tuple[str, ...]:
+    """What a class may be made with, but for what the study gives it."""
+    return tuple(name for name in inspect.signature(cls).parameters if name not in (hidden or set()))
 
 
 def free_proposals(sampler: BaseSampler, trials: int) -> int:
@@ -135,7 +153,7 @@ def _build(path: str, cls: Any, options: Mapping[str, Any]) -> Any:
 
 
 def _check_options(path: str, cls: Any, options: Mapping[str, Any], hidden: set[str] | None = None) -> None:
-    allowed = set(inspect.signature(cls).parameters) - (hidden or set())
+    allowed = set(_options(cls, hidden))
     for name in options:
         if name not in allowed:
             hint = nearest(name, allowed)

@@ -58,7 +58,7 @@ class SGDOptions(Options):
             raise SpecError("optimizer.nesterov", f"{self.nesterov!r} is not true or false")
 
 
-_KINDS: Mapping[str, type[AdamWOptions] | type[SGDOptions]] = {"adamw": AdamWOptions, "sgd": SGDOptions}
+KINDS: Mapping[str, type[AdamWOptions] | type[SGDOptions]] = {"adamw": AdamWOptions, "sgd": SGDOptions}
 
 
 def optimizer_options(spec: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -72,7 +72,7 @@ def optimizer_options(spec: Mapping[str, Any], params: Mapping[str, Any]) -> tup
     own = _checked_kind("optimizer.kind", spec.get("kind", "adamw"))
     kind = _checked_kind("optimizer.kind", params.get(OPTIMIZER, own))
     options = {name: value for name, value in spec.items() if name != "kind"}
-    allowed = _names(*(_KINDS if OPTIMIZER in params else (own,)))
+    allowed = _names(*(KINDS if OPTIMIZER in params else (own,)))
     for name in options:
         if name not in allowed:
             raise SpecError(f"optimizer.{name}", f"is unknown{nearest(name, allowed)}; allowed: {', '.join(allowed)}")
@@ -90,12 +90,12 @@ def check_optimizer(spec: Mapping[str, Any], space: Mapping[str, Dimension]) -> 
     kinds = _kinds_searched(space) or (_checked_kind("optimizer.kind", spec.get("kind", "adamw")),)
     for kind in kinds:
         _, options = optimizer_options(spec, {OPTIMIZER: kind} if OPTIMIZER in space else {})
-        _KINDS[kind](**options)
+        KINDS[kind](**options)
         for name in _names(kind):
             for value in ends(space[name]) if name in space else ():
                 option: dict[str, Any] = {name: value}
                 try:
-                    _KINDS[kind](**option)
+                    KINDS[kind](**option)
                 except SpecError as error:
                     raise SpecError(f"space.{name}", error.message) from None
 
@@ -115,18 +115,18 @@ def _kinds_searched(space: Mapping[str, Dimension]) -> tuple[str, ...]:
     if dimension is None:
         return ()
     if not isinstance(dimension, Choice):
-        raise SpecError(f"space.{OPTIMIZER}", f"is a range; give a choice of {', '.join(_KINDS)}")
+        raise SpecError(f"space.{OPTIMIZER}", f"is a range; give a choice of {', '.join(KINDS)}")
     return tuple(_checked_kind(f"space.{OPTIMIZER}", option) for option in dimension.options)
 
 
 def _checked_kind(path: str, kind: object) -> str:
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise SpecError(path, f"{kind!r} is unknown{nearest(str(kind), _KINDS)}; choices: {', '.join(_KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise SpecError(path, f"{kind!r} is unknown{nearest(str(kind), KINDS)}; choices: {', '.join(KINDS)}")
     return kind
 
 
 def _names(*kinds: str) -> list[str]:
-    return sorted({option.name for kind in kinds for option in fields(_KINDS[kind])})
+    return sorted({option.name for kind in kinds for option in fields(KINDS[kind])})
 
 
 def _is_number(value: object) -> bool:

@@ -33,6 +33,8 @@ class Allowed:
     holds: Callable[[Any], bool]
     range: Range = (-math.inf, math.inf)
     """As of a hyperparameter of the same name."""
+    choices: tuple[str, ...] = ()
+    """All of them, where they are a few words."""
 
 
 def _is_number(value: object, kind: type | tuple[type, ...]) -> bool:
@@ -60,7 +62,7 @@ def number(low: float, high: float) -> Allowed:
 
 def one_of(*choices: str) -> Allowed:
     """These words."""
-    return Allowed(f"is unknown; choices: {', '.join(choices)}", lambda value: value in choices)
+    return Allowed(f"is unknown; choices: {', '.join(choices)}", lambda value: value in choices, choices=choices)
 
 
 ANYTHING = Allowed("", lambda value: True)
