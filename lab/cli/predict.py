@@ -12,13 +12,7 @@ from lab.cli.say import AsJson, say, say_json
 from lab.errors import SpecError, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import pandas as pd
-
-_TOP = 10
-"""Rows for each user where a task ranks."""
-
 
 Finished = Annotated[Path, typer.Argument(metavar="DIR", help="A finished study's folder.", show_default=False)]
 TrustCode = Annotated[
@@ -43,6 +37,7 @@ def predict(
 ) -> None:
     """Predict with a finished study's ensemble; one CSV row per input. Scores it where the input holds the target."""
     from lab.record.folder import write_bytes
+    from lab.stages.prediction_table import TOP, prediction_table
     from lab.study.study import Study
     from lab.tasks.beside import Beside
 
@@ -54,15 +49,14 @@ def predict(
         raise SpecError(
             "--top", f"nothing is ranked in {input}: a study of ratings does, where there is no item column"
         )
-    prediction = ensemble.predict(inputs.x)
+    prediction: Any = ensemble.predict(inputs.x)
     answer: dict[str, Any] = {"kind": ensemble.kind, "examples": len(prediction), "scores": None}
     if output is not None and output.suffix == ".npz":
         write_bytes(output, as_arrays(prediction.numpy(), ensemble.kind, inputs.names))
     elif as_json and output is None and prediction.ndim > 2:
         answer["predictions"] = prediction  # parts of each input, for which a row is no good form
     else:
-        rows = as_table(prediction.numpy(), ensemble.kind, ensemble.class_names, inputs.names, ensemble.thresholds)
-        ranked = _ranked(_beside(rows, inputs.beside), inputs.ranked_within, top or _TOP)
+        ranked = prediction_table(prediction.numpy(), ensemble, inputs, top or TOP)
         table, formulas = (ranked, 0) if as_json and output is None else harmless(ranked)
         if as_json and output is None:
             answer["predictions"] = table.to_dict("split", index=False)  # as `pd.DataFrame(**it)` takes it
@@ -107,61 +101,6 @@ def as_arrays(prediction: Any, kind: str, names: tuple[str, ...] = ()) -> bytes:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     return content.getvalue()
-
-
-def as_table(
-    prediction: Any,
-    kind: str,
-    class_names: tuple[str, ...],
-    names: tuple[str, ...] = (),
-    thresholds: tuple[float, ...] = (),
-) -> pd.DataFrame:
-    """Predictions [n, c] or [n, ...] as a table: the class, or the labels, and every probability; or the values.
-
-    Where one is no finite number there is no class and no label.
-
-    Raises:
-        SpecError: each part of an input has a class, for which a row is no good form.
-    """
-    import numpy as np
-    import pandas as pd
-
-    if kind == "classification" and prediction.ndim > 2:
-        raise SpecError("--output", "each part of an input has a class here; write the probabilities to FILE.npz")
-    flat = prediction.reshape(len(prediction), -1)
-    if kind == "regression":
-        fitting = class_names if len(class_names) == flat.shape[1] else ()
-        table = pd.DataFrame(flat, columns=list(fitting) or [f"value{i}" for i in range(flat.shape[1])])
-    else:
-        labels = class_names or tuple(str(i) for i in range(flat.shape[1]))
-        table = pd.DataFrame(flat, columns=[f"p_{name}" for name in labels])
-        if kind == "classification":
-            column, chosen = "class", [labels[i] for i in flat.argmax(axis=1)]
-        else:
-            column = "labels"
-            least = thresholds or (0.5,) * len(labels)
-            chosen = [" ".join(name for name, p, t in zip(labels, row, least, strict=True) if p > t) for row in flat]
-        sure = np.isfinite(flat).all(axis=1)
-        table.insert(0, column, [text if s else "" for text, s in zip(chosen, sure, strict=True)])
-    if names:
-        table.insert(0, "name", list(names))
-    return table
-
-
-def _beside(table: pd.DataFrame, columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """A table of predictions behind columns of the user's own."""
-    for index, (name, values) in enumerate(columns.items()):
-        table.insert(index, name, list(values), allow_duplicates=True)
-    return table
-
-
-def _ranked(table: pd.DataFrame, within: str, top: int) -> pd.DataFrame:
-    """The rows with the largest predictions among those that have one value of a column, best first."""
-    if not within:
-        return table
-    best = table.sort_values(table.columns[-1], ascending=False, kind="stable").groupby(within, sort=False).head(top)
-    order = {value: index for index, value in enumerate(dict.fromkeys(table[within]))}
-    return best.sort_values(within, key=lambda values: values.map(order), kind="stable")
 
 
 def harmless(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import RecordError, StudyError, TaskError, first_line
@@ -18,6 +20,7 @@ from lab.spec.study import StudySpec
 from lab.stages import ensemble, refit
 from lab.stages.ensemble import BASELINE, Member
 from lab.stages.one_module import OneModule, inputs_for, narrowed, output_of, predicted
+from lab.stages.prediction_table import prediction_table
 from lab.stages.stage import Skipped
 from lab.tasks.baselines import prediction_of
 from lab.tasks.beside import Beside
@@ -25,6 +28,7 @@ from lab.tasks.build import build_model
 from lab.tasks.checks import tried
 from lab.tasks.load import load_task
 from lab.tasks.several import are_several, packed
+from lab.tasks.table.given_frame import is_frame
 from lab.tasks.task import Data, Given, Kind, Task
 from lab.training.device import pick_device, to_device
 from lab.training.ensemble import scores, weighted, with_temperature
@@ -115,6 +119,14 @@ def _call(task: Task, model: nn.Module, part: Tensor) -> Tensor:
 def as_thresholds(thresholds: Sequence[float], prediction: Tensor) -> Tensor | None:
     """The thresholds of labels [c] that an artefact holds, for a prediction [n, c]; None where it holds none."""
     return prediction.new_tensor(thresholds) if thresholds else None
+
+
+def _is_raw(x: Any) -> bool:
+    """Whether inputs are as Python has them, rather than numbers that are made ready."""
+    if isinstance(x, (Tensor, np.ndarray)):
+        return False
+    first = x[0] if isinstance(x, (list, tuple)) and x else x
+    return is_frame(x) or isinstance(first, (str, Path)) or hasattr(first, "getbands")  # as Pillow's images have
 
 
 class Ensemble:
@@ -218,12 +230,42 @@ class Ensemble:
         """
         return self._mean(self._nets(), x)
 
-    def predict(self, x: Any) -> Tensor:
-        """Predictions for inputs [n, ...], prepared as the task's `data` prepares them.
+    def given(self, raw: Any) -> Given:
+        """Inputs to predict for, as Python has them: a pandas frame, texts, images or paths, as the task says."""
+        return tried(f"{type(self._task).__name__}.given", lambda: self._task.given(raw))
+
+    def predict(self, x: Any) -> Any:
+        """Predictions for a pandas frame, a list of texts, of Pillow's images or of paths; or for tensors.
 
         Returns:
-            Calibrated probabilities [n, c] for classification, values otherwise.
+            For these a pandas frame with a row for each, as `lab predict` writes it: the class, or the labels, and the
+            probability `p_...` of each; or the values. It has the index of the frame that was given, but where items
+            are ranked. For inputs [n, ...] prepared as the task's `data` prepares them a tensor: calibrated
+            probabilities [n, c] for classification, values otherwise.
+
+        Raises:
+            TaskError: they are not what the task learned from.
+            SpecError: each part of an input has a class, for which a row is no good form; `predict_proba` has all.
         """
+        if not _is_raw(x):
+            return self._predicted(x)
+        inputs = self.given(x)
+        table = prediction_table(self._predicted(inputs.x).numpy(), self, inputs)
+        if is_frame(x) and len(table) == len(x) and not inputs.ranked_within:
+            table.index = x.index
+        return table
+
+    def predict_proba(self, x: Any) -> NDArray[np.float32]:
+        """The probabilities [n, c] of the classes or labels in the order of `class_names`, for what `predict` takes.
+
+        Raises:
+            StudyError: values are predicted, which have none.
+        """
+        if self.kind == "regression":
+            raise StudyError("values are predicted here, not classes; they have no probabilities")
+        return self._predicted(self.given(x).x if _is_raw(x) else x).numpy()
+
+    def _predicted(self, x: Any) -> Tensor:
         inputs = packed(self._task, x, "predict") if are_several(x) else torch.as_tensor(x)
         if not len(inputs):
             raise TaskError("there are no inputs to predict for")

@@ -26,7 +26,7 @@ from lab.spec.budget import Budget
 from lab.spec.optimizer import KINDS as OPTIMIZERS
 from lab.spec.study import StudySpec
 from lab.tasks.builtin import BUILTIN
-from lab.tasks.options import Options
+from lab.tasks.options import METRIC, PATH, Options
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VALUE = {"type": ["number", "string", "boolean"]}
@@ -201,6 +201,8 @@ def _options(options: type[Options]) -> dict[str, Any]:
         if schema.get("type") in ("integer", "number") and not schema.keys() & {"anyOf"}:
             schema |= {"minimum": low} if math.isfinite(low) else {}
             schema |= {"exclusiveMaximum": high} if math.isfinite(high) else {}
+        if entry.allowed in (PATH, METRIC):
+            schema = {"type": "string"}
         if entry.allowed.choices:
             schema = {"enum": list(entry.allowed.choices)}
         if not options.requires(name) and schema:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import LabError, RecordError, SpecError
@@ -27,6 +28,7 @@ from lab.study.budget import divided
 from lab.study.check import always_read, check_read, unread
 from lab.study.cost import steps_of
 from lab.study.data import open_data, undone_if_refused
+from lab.study.kept_files import keep_files, kept_at
 from lab.study.objective import settled
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
@@ -77,12 +79,17 @@ class Study:
         **settings: Any,
     ) -> None:
         search = {"trials": trials, "epochs": epochs, **settings.pop("search", {})}
-        value = {"name": name, "task": spec_value(task), "space": space, "search": search, **settings}
-        self._set(parse_spec(value), Path(folder) if folder else Path("runs") / name)
+        at = Path(folder) if folder else Path("runs") / name
+        files = dict[str, Path](getattr(task, "frame_files", {}))
+        own = {**spec_value(task), **{option: str(kept_at(at, option)) for option in files}}
+        value = {"name": name, "task": own, "space": space, "search": search, **settings}
+        self._set(parse_spec(value), at, files)
 
-    def _set(self, spec: StudySpec, folder: Path) -> None:
+    def _set(self, spec: StudySpec, folder: Path, files: Mapping[str, Path] = MappingProxyType({})) -> None:
         self.spec = spec
         self.record = Record(folder)
+        self._files = files
+        """Tables that were given as frames, by option; the folder keeps them."""
 
     @property
     def is_foreign(self) -> bool:
@@ -172,7 +179,7 @@ class Study:
         self._refuse_another_study()
         if self.record.exists() and (finish(self.record) or self.record.begun):
             stored = Study.open(self.record.folder)._with_task(self.spec)
-            self._set(_on_machine_of(self.spec, stored), self.record.folder)
+            self._set(_on_machine_of(self.spec, stored), self.record.folder, self._files)
         else:
             self.spec = with_undecided(self.spec)
         self.spec = _with_flags(self.spec, engine, lanes, width, address)
@@ -189,6 +196,7 @@ class Study:
             with undone_if_refused(self.record.folder, fresh):
                 if not self.record.begun:
                     self._write_spec()
+                keep_files(self.record.folder, self._files)
                 ahead = self._ahead(until)
                 doubts: tuple[str, ...] = ()
                 if ahead:  # what is complete needs its data no more

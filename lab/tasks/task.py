@@ -221,6 +221,11 @@ class Task(ABC):
         row = row_of(self)
         return Given(self.prepare(read_array(path) if row is None else read_arrays(path, row)))
 
+    def given(self, raw: Any) -> Given:
+        """Inputs to predict for, as Python has them: what `read` reads of a file. By default arrays, through
+        `prepare`."""
+        return Given(self.prepare(np.asarray(raw)))
+
     def fitted(self) -> Mapping[str, Any] | None:
         """What was learned from the training data to make inputs ready (statistics, levels, class names), as JSON can
         hold it; kept in the study folder, so that predictions later need no training data. None: nothing."""

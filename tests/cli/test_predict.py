@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from lab.cli.main import main
-from lab.cli.predict import as_arrays, as_table, harmless
+from lab.cli.predict import as_arrays, harmless
 from lab.errors import SpecError
+from lab.stages.prediction_table import as_table
 from lab.stages.predictor import Ensemble
 from lab.study.study import Study
 from tests.cli.test_bad_input import refuse

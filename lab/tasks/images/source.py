@@ -5,6 +5,7 @@ Shapes: n images, c labels. Nothing is decoded here.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from lab.errors import SpecError, TaskError, install_extra
 from lab.tasks.arrays import npz_names, read_npz
@@ -24,6 +26,8 @@ from lab.tasks.options import HUB
 Raw: TypeAlias = Path | bytes | NDArray[np.uint8]
 """A file, a file's content, or pixels [h, w] or [h, w, channels]."""
 
+_IN_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
+"""Modes of Pillow that a PNG keeps as they are."""
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("valid", "val", "validation"), "valid"),
@@ -82,6 +86,23 @@ def open_source(path: str, labelled: bool = True) -> Source:
     if where.suffix == ".npz":
         return _from_npz(where, labelled)
     raise TaskError(f"{path}: is neither a folder, .parquet nor .npz")
+
+
+def raw_of(image: Any) -> Raw:
+    """An image as Python has it, of Pillow or as the path of a file, as one that has not been decoded.
+
+    Raises:
+        TaskError: it is neither, or there is no such file.
+    """
+    if isinstance(image, (str, Path)):
+        if not Path(image).is_file():
+            raise TaskError(f"{image}: does not exist")
+        return Path(image)
+    if not isinstance(image, Image.Image):
+        raise TaskError(f"a {type(image).__name__} is no image; give images of Pillow, or paths")
+    content, turned = io.BytesIO(), ImageOps.exif_transpose(image)
+    (turned if turned.mode in _IN_PNG else turned.convert("RGB")).save(content, format="PNG")
+    return content.getvalue()
 
 
 def plain_images(path: Path) -> Source:

@@ -28,7 +28,7 @@ from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.pretrained import Body, kept_body
-from lab.tasks.images.source import Source, open_source, plain_images, relabelled
+from lab.tasks.images.source import Source, open_source, plain_images, raw_of, relabelled
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.task import TRAIN_AND_VALID, Data, Given, Split
@@ -223,6 +223,14 @@ class Images(ScoredTask):
         if names is not None and len(names) == len(source.class_names):
             source = replace(source, class_names=tuple(names))
         return self._to_predict(source)
+
+    def given(self, raw: Any) -> Given:
+        """Images of Pillow, or paths of image files."""
+        images = [raw] if isinstance(raw, (str, Path)) else list(raw)
+        if not images:
+            raise TaskError("there are no inputs to predict for")
+        names = tuple(str(one) if isinstance(one, (str, Path)) else f"image {i}" for i, one in enumerate(images))
+        return self._to_predict(Source([raw_of(one) for one in images], names, None))
 
     def _to_predict(self, source: Source) -> Given:
         fitted = self._learned

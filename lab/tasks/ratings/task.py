@@ -21,6 +21,7 @@ from lab.tasks.ratings.options import DOT, RatingsOptions
 from lab.tasks.ratings.rated import Fitted, Rated, numbers, unrated, unseen
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.table.frame import read_frame
+from lab.tasks.table.given_frame import as_file, frame_of
 from lab.tasks.table.levels import levels_among
 from lab.tasks.task import Baseline, Data, Given, Split
 
@@ -120,6 +121,11 @@ class Ratings(ScoredTask):
             except TaskError as error:  # what is to be predicted is often there and empty
                 notes += (f"is not scored: {error}",)
         return Given(torch.from_numpy(codes), y, notes=notes, beside=names)
+
+    def given(self, raw: Any) -> Given:
+        """Rows of a pandas frame like the table of ratings."""
+        with as_file(frame_of(raw)) as path:
+            return self.read(path)
 
     def _to_rank(self, path: Path, users: tuple[str, ...]) -> Given:
         fitted, options = self._learned, self._options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -12,6 +13,7 @@ from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Range, one_of, option,
 from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING
 from lab.tasks.table.dialect import Dialect
+from lab.tasks.table.given_frame import file_for, is_frame
 from lab.tasks.undecided import AUTO, Undecided
 
 Type: TypeAlias = Literal["number", "category", "date"]
@@ -63,9 +65,13 @@ class TableOptions(Dialect, Scored, Balanced):
         {"dropout": SHARE.range, "embedding_dropout": SHARE.range}
     )
 
-    path: str = option("the table: .csv, .tsv or .parquet", PATH)
+    files: ClassVar[Mapping[str, Path]] = MappingProxyType({})
+    """Of options that were given as frames: a study keeps them, since these go when the task does."""
+
+    path: Any = option("the table: .csv, .tsv or .parquet", PATH)
+    """In Python also a pandas frame, of which a file is made: `given_frame`."""
     target: str | list[str] = option("the column to predict, or a list of columns", _TARGET)
-    test_path: str | None = option("a table of test rows; without it they are taken from the first", PATH, default=None)
+    test_path: Any = option("a table of test rows; without it they are taken from the first", PATH, default=None)
     split: Any = option(SPLIT_MEANING, default="auto")
     ignore: Sequence[str] = option("columns not to learn from", _COLUMNS, default=())
     types: Mapping[str, Type] = option(
@@ -88,7 +94,15 @@ class TableOptions(Dialect, Scored, Balanced):
     def __post_init__(self) -> None:
         if isinstance(self.ignore, str):
             object.__setattr__(self, "ignore", [self.ignore])  # one column, as `target` may be one
+        files = {name: file_for(self, name, value) for name, value in self._places.items() if is_frame(value)}
+        for name, file in files.items():
+            object.__setattr__(self, name, str(file))
+        object.__setattr__(self, "files", MappingProxyType(files))
         super().__post_init__()
+
+    @property
+    def _places(self) -> dict[str, Any]:
+        return {"path": self.path, "test_path": self.test_path}
 
     def check(self) -> None:
         super().check()

@@ -26,6 +26,7 @@ from lab.tasks.table.encoding import Form, Notes, bins_of, categories_of, encode
 from lab.tasks.table.expansion import Expansion
 from lab.tasks.table.fitted import Fitted
 from lab.tasks.table.frame import read_table
+from lab.tasks.table.given_frame import as_file, frame_of
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData
@@ -38,6 +39,8 @@ class Table(ScoredTask):
 
     The parameters are those of `TableOptions`, and hyperparameters it knows `dropout` of the hidden layers,
     `embedding_dropout`, `balance`, and `bins`: those of the options, or 0.
+
+    In Python the table may be a pandas frame, `Table(frame, target="units")`; a study keeps it in its folder.
 
     >>> rows = [f"{n % 7},{'ab'[n % 2]},{n * n % 37}" for n in range(60)]
     >>> _ = Path("sales.csv").write_text("\\n".join(["price,shop,units", *rows]))
@@ -169,6 +172,17 @@ class Table(ScoredTask):
             raise TaskError(f"{path}: {error}") from error
         y, why_not = fitted.target.values_in(frame)
         return Given(x, None if y is None else torch.from_numpy(y), notes=(*notes.lines, *why_not))
+
+    def given(self, raw: Any) -> Given:
+        """Rows of a pandas frame like the training table."""
+        with as_file(frame_of(raw)) as path:
+            return self.read(path)
+
+    @property
+    def frame_files(self) -> Mapping[str, Path]:
+        """Files of frames that were given, by the options that name them: they go when the task does."""
+        files: Mapping[str, Path] = self._options.files
+        return files
 
     def fitted(self) -> Mapping[str, Any]:
         return {**self._learned.dump(), "layers": list(self._options.layers)}

@@ -20,6 +20,7 @@ from lab.tasks.description import Description
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.table.frame import read_table
+from lab.tasks.table.given_frame import as_file, is_frame
 from lab.tasks.task import Baseline, Data, Given, Split
 from lab.tasks.text.corpus import Begun, Corpus, Fitted, texts_of
 from lab.tasks.text.counts import counts
@@ -226,6 +227,20 @@ class Text(ScoredTask):
         x, notes = self._coded(texts_of(table, options.text))
         y, why_not = fitted.target.values_in(table)
         return Given(x, None if y is None else torch.from_numpy(y), notes=(*notes, *why_not))
+
+    def given(self, raw: Any) -> Given:
+        """Texts, or rows of a pandas frame like the training table."""
+        if is_frame(raw):
+            with as_file(raw) as path:
+                return self.read(path)
+        texts = [raw] if isinstance(raw, str) else list(raw)
+        strange = next((text for text in texts if not isinstance(text, str)), None)
+        if strange is not None:
+            raise TaskError(f"a {type(strange).__name__} is no text; give a list of str, or a pandas DataFrame")
+        if not texts:
+            raise TaskError("there are no inputs to predict for")
+        x, notes = self._coded(texts)
+        return Given(x, notes=notes)
 
     def _coded(self, texts: list[str]) -> tuple[Tensor, tuple[str, ...]]:
         """Texts as the net takes them, and what was odd about them."""
