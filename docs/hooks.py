@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -21,12 +22,26 @@ _OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./((?:reports|studies|cluster)/[^)]*)\)
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "reference/cli.md", content=commands()))
     files.append(File.generated(config, "reference/tasks.md", content=tasks()))
+    for path in sorted(Path(config.docs_dir, "notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=notebook(path)))
     files.append(File.generated(config, "reference/study.schema.json", content=json.dumps(spec_schema(), indent=1)))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     return _OUTSIDE.sub(r"\1", markdown)
+
+
+def notebook(path: Path) -> str:
+    """A notebook as a page; it is kept without outputs, so that its cells are all there is to show."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    parts = ["".join(cell["source"]) for cell in cells]
+    shown = [
+        f"```python\n{part}\n```" if cell["cell_type"] == "code" else part.replace(".ipynb)", ".md)")
+        for cell, part in zip(cells, parts, strict=True)
+    ]
+    title, *rest = shown
+    return "\n\n".join([title, f"[Open it as a notebook]({path.name}).", *rest])
 
 
 def commands() -> str:
