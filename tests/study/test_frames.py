@@ -105,6 +105,8 @@ def test_the_same_frame_goes_on(finished: Study) -> None:
     [
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "has column 'a' twice"),
         (pd.DataFrame({"answer": [1, "x", object()]}), "cannot be kept as a parquet"),
+        (table(60).set_index(table(60)["answer"], drop=False), "has 'answer' as a column and as its index"),
+        (table(60).head(0), "has no rows"),
     ],
 )
 def test_a_frame_that_no_file_holds_is_refused(frame: pd.DataFrame, says: str) -> None:

@@ -38,13 +38,18 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame with its columns as text, and its index where that has a name.
 
     Raises:
-        TaskError: it has a column twice, or one of values that no file of a table holds.
+        TaskError: it has no rows, a column twice, or one of values that no file of a table holds.
     """
     named = frame.set_axis([str(name) for name in frame.columns], axis=1)
     twice = named.columns[named.columns.duplicated()]
     if len(twice):
         raise TaskError(f"the DataFrame has column {twice[0]!r} twice")
     with_index = named.index.names != [None]
+    both = [name for name in named.index.names if str(name) in named.columns]
+    if with_index and both:
+        raise TaskError(f"the DataFrame has {both[0]!r} as a column and as its index")
+    if not len(named):
+        raise TaskError("the DataFrame has no rows")
     try:
         named.to_parquet(path, index=with_index)
     except Exception as error:  # Arrow raises errors of many kinds on objects of any type
