@@ -26,7 +26,11 @@ def test_a_notebook_holds_no_outputs(path: Path) -> None:
 def test_every_notebook_runs(tmp_path: Path) -> None:
     assert len(NOTEBOOKS) >= 3
     kernel = KernelManager(kernel_name="python3")  # one for all of them: to import torch takes as long as a notebook
-    env = environment() | {"OMP_NUM_THREADS": "1", "JUPYTER_RUNTIME_DIR": str(tmp_path / "jupyter")}
+    env = environment() | {
+        "OMP_NUM_THREADS": "1",
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "jupyter"),
+        "TMPDIR": str(tmp_path),
+    }
     kernel.start_kernel(cwd=str(tmp_path), env=env)
     try:
         for path in NOTEBOOKS:
@@ -38,4 +42,4 @@ def test_every_notebook_runs(tmp_path: Path) -> None:
             last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
             assert last.outputs, f"{path.name} ends with what it shows"
     finally:
-        kernel.shutdown_kernel(now=True)
+        kernel.shutdown_kernel()
