@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import lab
-from lab.cli import cluster, doctor, export_model, lr_range, predict, schedule, study, task
+from lab.cli import cluster, distill, doctor, embeddings, export_model, lr_range, predict, schedule, study, task
 from lab.errors import LabError, one_line
 
 app = typer.Typer(
@@ -30,7 +30,9 @@ app.add_typer(cluster.app, name="cluster")
 app.command("lr-range")(lr_range.lr_range)
 app.command("schedule")(schedule.schedule)
 app.command("predict")(predict.predict)
+app.command("embeddings")(embeddings.embeddings)
 app.command("export-model")(export_model.export_model)
+app.command("distill")(distill.distill)
 app.command("doctor")(doctor.doctor)
 
 

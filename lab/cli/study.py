@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.cli import looking
+from lab.cli import looking, suspects
 from lab.cli.looking import Folder, Trust
 from lab.cli.say import AsJson, say, say_json
 from lab.errors import EngineLost, Interrupted, SpecError
@@ -217,5 +217,6 @@ def schema() -> None:
     say_json(spec_schema())
 
 
+app.command("suspects")(suspects.suspects)
 for name, command in looking.COMMANDS.items():  # behind those that begin something
     app.command(name)(command)

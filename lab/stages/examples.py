@@ -32,8 +32,8 @@ def telling_examples(
         name: tuple(
             Example(
                 index=index,
-                said=_said(task, prediction[index], None, thresholds),
-                true=_said(task, prediction[index], target[index]),
+                said=in_words(task, prediction[index], None, thresholds),
+                true=in_words(task, prediction[index], target[index]),
                 shown={str(name): str(text) for name, text in task.show("test", index).items()},
             )
             for index in values.argsort(descending=True, stable=True)[:_SHOWN].tolist()
@@ -50,7 +50,7 @@ def _wrongness(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
     return wrongness(prediction, target, task.kind)
 
 
-def _said(task: Task, prediction: Tensor, target: Tensor | None, thresholds: Tensor | None = None) -> str:
+def in_words(task: Task, prediction: Tensor, target: Tensor | None, thresholds: Tensor | None = None) -> str:
     """A prediction, or with a target the target, in words."""
     names = task.class_names
     if prediction.ndim > 1 and task.kind != "regression":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,11 @@ def as_thresholds(thresholds: Sequence[float], prediction: Tensor) -> Tensor | N
     return prediction.new_tensor(thresholds) if thresholds else None
 
 
+def as_plain(thresholds: Tensor | None) -> tuple[float, ...]:
+    """Thresholds [c] as an artefact holds them."""
+    return () if thresholds is None else tuple(thresholds.tolist())
+
+
 def _is_raw(x: Any) -> bool:
     """Whether inputs are as Python has them, rather than numbers that are made ready."""
     if isinstance(x, (Tensor, np.ndarray)):
@@ -130,10 +135,40 @@ def _is_raw(x: Any) -> bool:
 
 
 class Ensemble:
-    """The models that the study hands out: those trained on training and validation rows where there are, else those
-    that were chosen on the validation rows."""
+    """Trained models as one: those that a study hands out are trained on training and validation rows where there are
+    such, else they are those that were chosen on the validation rows.
 
-    def __init__(self, spec: StudySpec, record: Record) -> None:
+    Args:
+        task: what they were trained for, with what it has learned from the data.
+        folder: where the members' weights lie.
+        temperature: what their mean is calibrated by.
+        thresholds: from which probability on each label is said; none: from a half on.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        folder: Path,
+        members: Sequence[Member],
+        temperature: float,
+        thresholds: tuple[float, ...] = (),
+    ) -> None:
+        self._task, self._folder, self._members = task, folder, tuple(members)
+        self._temperature, self._thresholds = temperature, thresholds
+
+    @classmethod
+    def handed_out(cls, spec: StudySpec, record: Record) -> Ensemble:
+        """That of a finished study; `RecordError` where it has none."""
+        refitted, chosen = refit.STAGE.if_any(record), cls.chosen(spec, record)
+        if refitted is None:
+            return chosen
+        return cls(
+            chosen._task, record.refit_folder, refitted.members, refitted.temperature, thresholds=chosen.thresholds
+        )
+
+    @classmethod
+    def chosen(cls, spec: StudySpec, record: Record) -> Ensemble:
+        """The one that was trained on the training rows alone; `RecordError` where there is none."""
         artefact = ensemble.STAGE.complete(record)
         if isinstance(artefact, Skipped):
             raise RecordError(f"{record.folder}: this study has no ensemble: {artefact.skipped}")
@@ -143,12 +178,16 @@ class Ensemble:
         kept = record.task()
         if kept is not None and kept["fitted"] is not None:
             task.restore(kept["fitted"])
-        self._task = task
-        refitted = refit.STAGE.if_any(record)
-        self._folder = record.final_folder if refitted is None else record.refit_folder
-        self._members = artefact.chosen.members if refitted is None else refitted.members
-        self._thresholds = artefact.chosen.thresholds
-        self._temperature = artefact.chosen.temperature if refitted is None else refitted.temperature
+        chosen = artefact.chosen
+        return cls(task, record.final_folder, chosen.members, chosen.temperature, chosen.thresholds)
+
+    @property
+    def task(self) -> Task:
+        return self._task
+
+    @property
+    def temperature(self) -> float:
+        return self._temperature
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -210,8 +249,11 @@ class Ensemble:
         total = sum(member.weight for member in nets)
         return [replace(member, weight=member.weight / total) for member in nets]
 
-    def as_module(self, x: Tensor) -> OneModule:
+    def as_module(self, x: Tensor, temperature: float | None = None) -> OneModule:
         """The nets as one module; `x` are any inputs [n, ...].
+
+        Args:
+            temperature: what their mean is calibrated by; None: as ever.
 
         Raises:
             StudyError: there are no nets.
@@ -219,8 +261,35 @@ class Ensemble:
         members = self._nets()
         nets = [_net(self._task, self._folder / _own_name(self._folder, m), m.params, x) for m in members]
         weights, temperatures = [m.weight for m in members], [m.temperature for m in members]
-        module = OneModule(self._task, nets, weights, temperatures, self._temperature)
+        calibrated_by = self._temperature if temperature is None else temperature
+        module = OneModule(self._task, nets, weights, temperatures, calibrated_by)
         return module.eval()
+
+    def loaded(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """The members as one function of inputs [n, ...], with all of them in memory; `x` are any inputs.
+
+        Raises:
+            StudyError: there are no nets.
+        """
+        others = [member for member in self._members if member.role == BASELINE]
+        if not others:
+            return self.as_module(x)
+        module = self.as_module(x, temperature=1.0)
+        share = 1.0 - sum(member.weight for member in others) / sum(member.weight for member in self._members)
+        estimators = [(m.weight, load_estimator(self._folder / _own_name(self._folder, m))) for m in others]
+
+        def mean(inputs: Tensor) -> Tensor:
+            total = share * module(inputs)
+            for weight, estimator in estimators:
+                total = total + weight * prediction_of(estimator, self._task, inputs, total.shape[1:])
+            return with_temperature(total, self._temperature, self.kind)
+
+        return mean
+
+    @property
+    def bytes(self) -> int:
+        """Of the files of all members."""
+        return sum((self._folder / _own_name(self._folder, member)).stat().st_size for member in self._members)
 
     def predict_by_nets(self, x: Tensor) -> Tensor:
         """What the nets alone predict for inputs [n, ...].
@@ -229,6 +298,23 @@ class Ensemble:
             StudyError: there are no nets.
         """
         return self._mean(self._nets(), x)
+
+    def embed(self, x: Tensor) -> tuple[Sequence[str], Tensor]:
+        """What the net of the greatest weight makes of inputs [n, ...], for other models to learn from: names [e] and
+        numbers [n, e]; see `Task.embed`. Those of several nets lie along axes of their own, and have no mean.
+
+        Raises:
+            StudyError: there are no nets.
+            TaskError: the net has nothing to show; or there are no inputs.
+        """
+        if not len(x):
+            raise TaskError("there are no inputs to embed")
+        member = max(self._nets(), key=lambda one: one.weight)
+        net = _net(self._task, self._folder / _own_name(self._folder, member), member.params, x).eval()
+        size = min(_MOST_EXAMPLES, examples_at_once(x, 1))
+        with torch.no_grad():
+            made = [self._task.embed(net, inputs_for(net, part)) for part in torch.split(x, size)]
+        return made[0][0], torch.cat([numbers for _, numbers in made])
 
     def given(self, raw: Any) -> Given:
         """Inputs to predict for, as Python has them: a pandas frame, texts, images or paths, as the task says."""

@@ -35,7 +35,7 @@ from lab.stages.ensemble import (
 )
 from lab.stages.examples import telling_examples
 from lab.stages.final import CYCLICAL, LONG, MODELS, MORE, NO_HERO, SHORTER, Run
-from lab.stages.predictor import member_outputs
+from lab.stages.predictor import as_plain, member_outputs
 from lab.stages.statistics import mean_interval
 from lab.tasks.balance_options import BALANCE
 from lab.tasks.beside import Beside
@@ -174,7 +174,7 @@ def conclude(
         chosen=ChosenEnsemble(
             members=tuple(member.member(weight) for member, weight in chosen),
             temperature=decided.temperature,
-            thresholds=() if decided.thresholds is None else tuple(decided.thresholds.tolist()),
+            thresholds=as_plain(decided.thresholds),
             valid_loss=selection.loss,
             epochs=sum(run.epochs for run in runs if run.role in MODELS),
             test=judge.scores(decided),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,20 +50,39 @@ class ModelFolder:
     """The nets' scores on the test split; empty where they were not asked for."""
 
 
-def export_model(ensemble: Ensemble, summary: Summary, folder: Path, x: Tensor, y: Tensor | None = None) -> ModelFolder:
+def check_empty(folder: Path) -> None:
+    """Refuse to write into a folder that holds something.
+
+    Raises:
+        SpecError: it does.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError("--output", f"{folder} exists already and is not empty; choose another folder")
+
+
+def export_model(
+    ensemble: Ensemble,
+    summary: Summary,
+    folder: Path,
+    x: Tensor,
+    y: Tensor | None = None,
+    about: Sequence[str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> ModelFolder:
     """Write a model folder, and load it back to compare it with the study's own predictions.
 
     Args:
         folder: is made; must not be there, or be empty.
         x: inputs [n, ...] as the task's `data` holds them, or as it reads them.
         y: targets [n, ...] of all of them, to score the nets by.
+        about: what the card says of its worth; None: what the study says of what it hands out.
+        more: further facts for `config.json`.
 
     Raises:
         SpecError: the folder is not empty.
         StudyError: the ensemble has no nets, or PyTorch cannot export them as they are.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SpecError("--output", f"{folder} exists already and is not empty; choose another folder")
+    check_empty(folder)
     scores = {} if y is None else ensemble.scores(ensemble.predict_by_nets(x), y)
     x = x[:_CHECKED]
     module, expected = ensemble.as_module(x), ensemble.predict_by_nets(x)
@@ -77,8 +96,10 @@ def export_model(ensemble: Ensemble, summary: Summary, folder: Path, x: Tensor, 
         if again.shape != expected.shape or not difference < _CLOSE * max(float(expected.abs().max()), 1.0):
             raise StudyError(f"the exported model predicts something else: it differs by up to {difference:.3g}")
         written = ModelFolder(folder, len(module.nets), ensemble.left_out, len(x), difference, scores)
-        (made / CONFIG).write_text(json.dumps(_config(ensemble, x, written), indent=1) + "\n")
-        (made / CARD).write_text(_card(ensemble, summary, x, written))
+        (made / CONFIG).write_text(
+            json.dumps({**_config(ensemble, x, written), **json_form(more or {})}, indent=1) + "\n"
+        )
+        (made / CARD).write_text(_card(ensemble, summary, x, written, about))
         if folder.exists():
             folder.rmdir()
         shutil.move(made, folder)
@@ -131,13 +152,14 @@ def _config(ensemble: Ensemble, x: Tensor, written: ModelFolder) -> dict[str, An
     }
 
 
-def _card(ensemble: Ensemble, summary: Summary, x: Tensor, written: ModelFolder) -> str:
+def _card(ensemble: Ensemble, summary: Summary, x: Tensor, written: ModelFolder, about: Sequence[str] | None) -> str:
     shape = ", ".join(map(str, ["n", *x.shape[1:]]))
     dtype = str(x.dtype).removeprefix("torch.")
     gives = "values" if ensemble.kind == "regression" else "probabilities"
     handed, setup, metric = summary.handed, summary.setup, summary.test_metric
-    lines = [f"# {summary.name}", "", f"Trained on {summary.data}: the mean of {written.nets} nets, calibrated.", ""]
-    if handed is not None and metric is not None:
+    nets = f"the mean of {written.nets} nets" if written.nets > 1 else "one net"
+    lines = [f"# {summary.name}", "", f"Trained on {summary.data}: {nets}, calibrated.", "", *(about or ())]
+    if about is None and handed is not None and metric is not None:
         on = f"on {handed.examples} test examples"
         if metric in written.scores:
             lines += [f"- {metric} {number(written.scores[metric])} {on}."]

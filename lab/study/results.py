@@ -187,4 +187,4 @@ class Result:
 
         if ensemble.STAGE.read(self._record) is None:
             raise RecordError(f"{self._record.folder}: has no ensemble yet; resume the study first")
-        return Ensemble(self._spec, self._record)
+        return Ensemble.handed_out(self._spec, self._record)

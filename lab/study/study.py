@@ -182,7 +182,7 @@ class Study:
             self._set(_on_machine_of(self.spec, stored), self.record.folder, self._files)
         else:
             self.spec = with_undecided(self.spec)
-        self.spec = _with_flags(self.spec, engine, lanes, width, address)
+        self.spec = with_flags(self.spec, engine, lanes, width, address)
         names = [stage.name for stage in STAGES]
         if until is not None and until not in names:
             raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(names)}")
@@ -371,9 +371,14 @@ def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
     return tuple(f"space.{name}: the task was not seen to read it; then it is searched to no effect" for name in names)
 
 
-def _with_flags(
+def with_flags(
     spec: StudySpec, engine: str | None, lanes: int | None, width: int | None, address: str | None = None
 ) -> StudySpec:
+    """The spec with the lanes that are asked for; what was settled for another engine is to be settled anew.
+
+    Raises:
+        SpecError: what is asked for cannot be.
+    """
     if address is not None and engine == "local":
         raise SpecError("--address", f"{address} is given, and engine 'local' trains in this process")
     if address is not None and engine is None and spec.execution.engine == "local":

@@ -168,7 +168,7 @@ def make_folds(
         _enough(
             plan.folds, len(np.unique(by[train])) + len(np.unique(by[rows_of["valid"]])), "groups of train and valid"
         )
-        dealt = _dealt_by_group(by[train], others, random)
+        dealt = dealt_by_group(by[train], others, random)
     elif kind == "stratified" and classes is not None and classes.ndim == 2:
         sizes = {str(fold): len(train[fold::others]) for fold in range(others)}
         parts = iterative_stratification(classes[train], sizes, plan.seed)
@@ -188,6 +188,12 @@ def make_folds(
     return np.concatenate([dealt + 1, np.zeros(len(rows_of["valid"]), dtype=np.int64)])
 
 
+def groups_of(plan: SplitPlan, rows_of: Rows, by: NDArray[Any] | None) -> NDArray[Any] | None:
+    """The group of each training row and, behind them, of each validation row; None where the plan keeps none
+    together."""
+    return None if plan.kind != "grouped" or by is None else by[_both(rows_of)]
+
+
 def described(folds: NDArray[np.int64]) -> str:
     """Folds [n] as a fact of the data."""
     sizes = ", ".join(map(str, np.bincount(folds)))
@@ -203,7 +209,7 @@ def _enough(folds: int, there: int, what: str) -> None:
         raise SpecError("task.split.folds", f"{folds} is above the {there} {what}; at most {max(there, 2)}")
 
 
-def _dealt_by_group(by: NDArray[Any], folds: int, random: np.random.Generator) -> NDArray[np.int64]:
+def dealt_by_group(by: NDArray[Any], folds: int, random: np.random.Generator) -> NDArray[np.int64]:
     """A fold of each row [n]: the largest groups first, each to the fold that has fewest rows."""
     _, group_of = np.unique(by, return_inverse=True)
     sizes = np.bincount(group_of)

@@ -162,6 +162,11 @@ class Task(ABC):
         """
         return None
 
+    def group_of_rows(self) -> Sequence[Any] | NDArray[Any] | None:
+        """What each training row and, behind them, each validation row belongs to, where rows of one group must not be
+        parted; None: each row stands for itself."""
+        return None
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Loss of each example, [n], the mean of its labels or parts; never reduced any further, so that trials trained
         together stay apart."""
@@ -190,6 +195,13 @@ class Task(ABC):
         """
         return x, y
 
+    def made_up(self, x: Tensor, random: np.random.Generator) -> Tensor:
+        """An input like each of [n, ...], as `data` holds them, which nobody gave: a teacher says what it is, and a
+        smaller model learns from that. By default it is mixed of two."""
+        from lab.tasks.made_up import made_up
+
+        return made_up(x, random)
+
     def predict(self, output: Tensor) -> Tensor:
         """What members of an ensemble are averaged in: probabilities [n, c, ...] of classes, or of labels [n, ...], or
         plain values."""
@@ -203,6 +215,18 @@ class Task(ABC):
         return (x,)
 
     # What a user's later files and the report need; each has a default.
+
+    def embed(self, model: nn.Module, x: Tensor) -> tuple[Sequence[str], Tensor]:
+        """What a trained model makes of inputs [n, ...], for other models to learn from: names [e] and numbers [n, e].
+        By default what its last linear layer takes: the pooled features before the head.
+
+        Raises:
+            TaskError: it has no such layer.
+        """
+        from lab.tasks.embedding import before_head
+
+        features = before_head(model, self.model_input(x))
+        return [f"feature{i}" for i in range(features.shape[1])], features
 
     def prepare(self, raw: Any) -> Tensor:
         """Raw inputs, an array [n, ...] as a user's file holds them, made ready for the model as `data` makes them.

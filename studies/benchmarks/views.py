@@ -53,7 +53,7 @@ def measure(data: Path, seed: int, images: int, size: int) -> list[dict[str, Any
         study.run(engine="local")
         rows = []
         for views in VIEWS:
-            ensemble = Ensemble(
+            ensemble = Ensemble.handed_out(
                 read_spec(ROOT / "studies/images.yaml", {**settings, "task.views": views}), study.record
             )
             x, y = ensemble.test_data()

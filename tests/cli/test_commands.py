@@ -34,7 +34,10 @@ HELP = (
     ["study", "list"],
     ["study", "export"],
     ["study", "prune"],
+    ["study", "suspects"],
     ["predict"],
+    ["distill"],
+    ["embeddings"],
     ["task", "list"],
     ["doctor"],
 )

@@ -86,6 +86,18 @@ class Form:
             return plain + sum(number.bins > 0 for number in numbers)
         return plain + sum(number.missing for number in numbers) + bins_of(self.columns)
 
+    @property
+    def column_of(self) -> NDArray[np.int64]:
+        """The column [f] that each input is made of: the codes count from 0, the numbers behind them."""
+        numbers = numbers_of(self.columns)
+        first = len(categories_of(self.columns))
+        owner = [*range(first + len(numbers))]
+        if not self.compact:
+            owner += [first + i for i, number in enumerate(numbers) if number.missing]
+        for i, number in enumerate(numbers):
+            owner += [first + i] * (min(number.bins, 1) if self.compact else number.bins)
+        return np.array(owner, dtype=np.int64)
+
 
 def encode(form: Form, table: Table, notes: Notes) -> NDArray[np.float32]:
     """A table's rows as inputs, float32 [n, f], by what was learned; a column that the table lacks counts as missing in

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError, nearest
-from lab.tasks.splits import Rows, SplitPlan, make_folds, make_split
+from lab.tasks.splits import Rows, SplitPlan, groups_of, make_folds, make_split
 from lab.tasks.table import anomalies
 from lab.tasks.table.columns import (
     Column,
@@ -124,6 +124,11 @@ class TableData:
     def folds(self) -> NDArray[np.int64] | None:
         """The fold of each training row and, behind them, of each validation row; None where there are none."""
         return make_folds(self.plan, self.rows, self.classes, self._split_by)
+
+    @property
+    def groups(self) -> NDArray[Any] | None:
+        """The group of each training row and, behind them, of each validation row; None where rows are not grouped."""
+        return groups_of(self.plan, self.rows, self._split_by)
 
     @cached_property
     def classes(self) -> NDArray[Any] | None:

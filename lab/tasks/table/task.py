@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from lab.errors import TaskError
 from lab.tasks.balance import balanced_classes, exponent_of, shares_of
 from lab.tasks.description import Description
+from lab.tasks.made_up import crossed
 from lab.tasks.metrics import pinball_each
 from lab.tasks.options import constructed_by
 from lab.tasks.scored import quantile_of
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.table.columns import Category
 from lab.tasks.table.describe import describe_data
-from lab.tasks.table.encoding import Form, Notes, bins_of, categories_of, encode, features
+from lab.tasks.table.encoding import Form, Notes, bins_of, categories_of, encode, features, numbers_of
 from lab.tasks.table.expansion import Expansion
 from lab.tasks.table.fitted import Fitted
 from lab.tasks.table.frame import read_table
@@ -89,6 +90,9 @@ class Table(ScoredTask):
     def fold_of_rows(self) -> NDArray[np.int64] | None:
         return self._data.folds
 
+    def group_of_rows(self) -> NDArray[Any] | None:
+        return self._data.groups
+
     def take(self, splits: Mapping[Split, Data]) -> None:
         self._tensors.update(splits)
 
@@ -135,6 +139,12 @@ class Table(ScoredTask):
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
         return x, balanced_classes(y, draws[..., 0], self._shares)
 
+    def made_up(self, x: Tensor, random: np.random.Generator) -> Tensor:
+        """Rows whose columns are those of two that are alike."""
+        form = self._learned.form
+        codes = len(categories_of(form.columns))
+        return torch.from_numpy(crossed(x.cpu().numpy(), form.column_of, codes, random))
+
     @cached_property
     def _shares(self) -> Tensor:
         return shares_of(self.data("train")[1], len(self.class_names))
@@ -151,6 +161,21 @@ class Table(ScoredTask):
         return (over.abs() if self.metric == "mae" else over.pow(2)).mean(dim=1)
 
     # A user's later files and the report.
+
+    def embed(self, model: nn.Module, x: Tensor) -> tuple[Sequence[str], Tensor]:
+        """A category's learned numbers in place of it (Guo and Berkhahn 2016, arXiv 1604.06737), then the numbers,
+        standardised, NaN where missing."""
+        if not isinstance(model, TableNet):  # a subclass with its own net
+            return super().embed(model, x)
+        form = self._learned.form
+        made = torch.from_numpy(features(form, x.cpu().numpy()))
+        names: list[str] = []
+        parts = []
+        for i, column in enumerate(categories_of(form.columns)):
+            parts.append(model.embeddings[i](made[:, i].long().to(x.device)).cpu())
+            names += [f"{column.name}.{j}" for j in range(parts[-1].shape[1])]
+        parts.append(made[:, len(parts) :].float())
+        return [*names, *(number.name for number in numbers_of(form.columns))], torch.cat(parts, dim=1)
 
     def read(self, path: Path) -> Given:
         """Rows of a table like the training one; it may lack some columns, and need not hold the target."""

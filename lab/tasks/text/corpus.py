@@ -18,7 +18,7 @@ from lab.errors import SpecError, TaskError
 from lab.tasks.classes import alike_lines, facts_of, lopsided, thin_classes
 from lab.tasks.description import Description, some
 from lab.tasks.scored import check_defined
-from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
+from lab.tasks.splits import Rows, SplitPlan, described, groups_of, make_folds, make_split
 from lab.tasks.table.frame import need_columns, read_table
 from lab.tasks.table.held import Held
 from lab.tasks.table.target import Target, fit_target, with_target
@@ -142,6 +142,11 @@ class Corpus:
         if self.plan.folds is not None and "valid" in self._tables:
             raise SpecError("task.split.folds", f"{self.plan.folds} folds are not possible beside texts to validate on")
         return make_folds(self.plan, self.rows, self._classes, self._by)
+
+    @property
+    def groups(self) -> NDArray[Any] | None:
+        """The group of each training row and, behind them, of each validation row; None where rows are not grouped."""
+        return None if "valid" in self._tables else groups_of(self.plan, self.rows, self._by)
 
     @cached_property
     def _classes(self) -> NDArray[Any]:

@@ -156,6 +156,9 @@ class Text(ScoredTask):
     def fold_of_rows(self) -> NDArray[np.int64] | None:
         return self._corpus.folds
 
+    def group_of_rows(self) -> NDArray[Any] | None:
+        return self._corpus.groups
+
     def take(self, splits: Mapping[Split, Data]) -> None:
         self._tensors.update(splits)
 

@@ -17,7 +17,7 @@ from lab.lanes.speed.choose import open_lanes
 from lab.record.folder import Record
 from lab.record.spec_file import read_spec
 from lab.study.cost import steps_of
-from lab.study.study import Study, _with_flags
+from lab.study.study import Study, with_flags
 from tests.small import small, small_spec
 
 FUNCTION = """
@@ -179,6 +179,6 @@ def test_a_cluster_is_joined_by_a_study_that_was_begun_without_one(tmp_path: Pat
 
 def test_another_engine_has_its_own_lanes() -> None:
     settled = small_spec(execution={"engine": "local", "lanes": 1, "width": 8, "threads": 2})
-    execution = _with_flags(settled, "ray", None, 4).execution
+    execution = with_flags(settled, "ray", None, 4).execution
     assert (execution.engine, execution.lanes, execution.width, execution.threads) == ("ray", "auto", 4, "auto")
-    assert _with_flags(settled, "local", None, None) == settled
+    assert with_flags(settled, "local", None, None) == settled

@@ -1,0 +1,440 @@
+"""One small model that imitates what a study hands out, and what it is worth beside it.
+
+The student learns the ensemble's predictions (Hinton, Vinyals and Dean 2015, arXiv 1503.02531) of the training rows
+and of rows that are made up: what a model says of rows that it has learned is little more than their labels, and what
+it has to teach is said of others (Bucila, Caruana and Niculescu-Mizil 2006, Model Compression). Beside it the same net
+learns the labels alone, for as many optimizer steps; the validation rows decide between them, and the temperature of
+the targets. The test rows are looked at when all is decided.
+Shapes: n rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.errors import SpecError, StudyError
+from lab.record.folder import Record
+from lab.report.number import number
+from lab.spec.plan import TaskRef
+from lab.spec.space import Choice, Params, Space
+from lab.spec.trial import Trial, derive_seed
+from lab.stages import confirm, refit
+from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
+from lab.study.progress import Display
+from lab.study.stop import stop_on_interrupt
+from lab.study.study import Study
+from lab.tasks.builtin import BUILTIN
+from lab.tasks.load import load_task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lab.lanes.engine import Engine
+    from lab.spec.study import StudySpec
+    from lab.stages.predictor import Ensemble
+    from lab.tasks.task import Data, Task
+
+NAME = "distill"
+TAUGHT, LABELS = "taught by the ensemble", "labels alone"
+TEMPERATURES = (1.0, 2.0, 4.0)
+BATCHES = (1, 256)
+"""Rows that are predicted at once where a model is timed."""
+_SEEDS = 2
+"""Models of each kind, by whose mean validation loss kinds are compared."""
+_TIMED_S = 0.3
+_LEAST_TIMES = 5
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a model is worth and what it costs."""
+
+    test: Mapping[str, float]
+    """By metric."""
+    bytes: int
+    """Of its files."""
+    ms_per_row: Mapping[int, float]
+    """Median milliseconds to predict a row, by how many rows are predicted at once."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A way to train the student, judged by the validation rows."""
+
+    name: str
+    temperature: float | None
+    """Of the targets; None: they are the labels."""
+    epochs: int
+    valid_loss: float
+    """Mean over seeds: negative log-likelihood once calibrated, or the task's own loss of values."""
+    test: Mapping[str, float] | None = None
+    """Of the best with a teacher, and of the best without."""
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A student, written as a model folder."""
+
+    folder: Path
+    metric: str
+    student: Worth
+    ensemble: Worth
+    chosen: Tried
+    """How the student was trained."""
+    tried: tuple[Tried, ...]
+    rows: int
+    """What the teacher was asked about: rows given and made up."""
+    threads: int
+    """Of PyTorch, while models were timed."""
+
+
+def distill(
+    study: Study,
+    output: Path,
+    *,
+    model: str | None = None,
+    made_up: int = 4,
+    epochs: int | None = None,
+    temperatures: Sequence[float] = TEMPERATURES,
+    quiet: bool = True,
+) -> Distillation:
+    """Train a student in this process, and write it as `lab export-model` writes an ensemble.
+
+    What is interrupted goes on when it is called again alike.
+
+    Args:
+        output: the folder to write; must not be there, or be empty.
+        model: the student's net: a value of the task's option `model`, or of a table `layers` such as `64,32`. None:
+            one net as the study has them.
+        made_up: rows made up of each row that was given.
+        epochs: on the given and the made-up rows; None: those of the final models.
+        temperatures: of the targets, of which the validation rows choose.
+
+    Raises:
+        SpecError: the folder is not empty, or such a net cannot be.
+        RecordError: another user has begun the study, or it is not finished.
+        StudyError: each part of an example has a class of its own, or no student completed.
+    """
+    import torch
+
+    from lab.stages.predictor import Ensemble
+    from lab.study.model_folder import check_empty, export_model
+
+    check_empty(output)
+    if made_up < 0 or not temperatures or min(temperatures) <= 0:
+        raise SpecError("--made-up", f"{made_up} with temperatures {[*temperatures]}; at least 0, and above 0")
+    study.require_own()
+    spec, record = study.spec, study.record
+    confirmed = confirm.STAGE.need(record)
+    handed, chosen = (make(spec, record) for make in (Ensemble.handed_out, Ensemble.chosen))
+    student = student_task(spec, record, handed.task, model)
+    plan = _Plan(
+        with_cycles(confirmed.chosen.one_cycle.params, 1), epochs or spec.final.epochs, made_up, tuple(temperatures)
+    )
+    with record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
+        asked = repr((model, plan, spec.seed)).encode()
+        work = record.folder / f"{NAME}-{hashlib.sha256(asked).hexdigest()[:12]}"
+        trainer = _Trainer(spec, record, student, plan, work, display)
+        first = trainer.search(chosen)
+        ways = [min((one for one in first if one.name == name), key=lambda one: one.loss) for name in (TAUGHT, LABELS)]
+        refitted = refit.STAGE.if_any(record) is not None
+        models = [trainer.again(way, handed) if refitted else way.best for way in ways]
+        best = min(range(2), key=lambda i: ways[i].loss)
+        x, y = handed.test_data()
+        test = [one.scores(one.predict(x), y) for one in models]
+        of_ways = {id(way): scores for way, scores in zip(ways, test, strict=True)}
+        tried = tuple(replace(way.tried, test=of_ways.get(id(way))) for way in first)
+        found = Distillation(
+            folder=output,
+            metric=student.metric,
+            student=_worth(models[best], test[best], x),
+            ensemble=_worth(handed, handed.scores(handed.predict(x), y), x),
+            chosen=next(one for one, way in zip(tried, first, strict=True) if way is ways[best]),
+            tried=tried,
+            rows=trainer.asked,
+            threads=torch.get_num_threads(),
+        )
+        export_model(models[best], study.result.summary, output, x, about=card(found), more={NAME: facts(found)})
+        shutil.rmtree(work)
+    return found
+
+
+def student_task(spec: StudySpec, record: Record, teacher: Task, model: str | None) -> Task:
+    """The study's task with another net; it must take the same inputs.
+
+    Raises:
+        SpecError: there is no such net, or it takes others.
+    """
+    import torch
+
+    if model is None:
+        return teacher
+    if spec.task.instance is not None:
+        raise SpecError("--model", "the study's task was made in Python, and has one net")
+    name, value = _option_of(spec.task, model)
+    options = {**spec.task.options, name: value}
+    task = load_task(replace(spec.task, options=options, opened=None, instance=None))
+    assert isinstance(task, type(teacher))  # of the same reference
+    task.cache = record.data_folder.resolve()
+    kept = record.task()
+    if kept is not None and kept["fitted"] is not None:
+        task.restore(kept["fitted"])
+    own, others = (one.data("train")[0] for one in (task, teacher))
+    if own.dtype != others.dtype or own.shape != others.shape or not torch.equal(own[:3], others[:3]):
+        raise SpecError("--model", f"{model!r} takes inputs {[*own.shape[1:]]}, the study's nets {[*others.shape[1:]]}")
+    return task
+
+
+def _option_of(ref: TaskRef, model: str) -> tuple[str, Any]:
+    """The task's option that says what net it has, and its value."""
+    known = {"model"} if ref.kind not in BUILTIN else {*BUILTIN[ref.kind].options.__dataclass_fields__}
+    if "model" in known:
+        return "model", model
+    if "layers" not in known:
+        raise SpecError("--model", f"task {ref.kind} has one kind of net")
+    widths = model.split(",")
+    if not all(width.strip().isdecimal() for width in widths):
+        raise SpecError("--model", f"{model!r} is not widths of hidden layers, such as 64,32")
+    return "layers", [int(width) for width in widths]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is trained."""
+
+    params: Params
+    epochs: int
+    made_up: int
+    temperatures: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A way to train a student, with the models that were trained on the training rows alone."""
+
+    name: str
+    temperature: float | None
+    epochs: int
+    models: tuple[Ensemble, ...]
+    """Calibrated on the validation rows."""
+    losses: tuple[float, ...]
+
+    @property
+    def loss(self) -> float:
+        return statistics.fmean(self.losses)
+
+    @property
+    def best(self) -> Ensemble:
+        return self.models[self.losses.index(min(self.losses))]
+
+    @property
+    def tried(self) -> Tried:
+        return Tried(self.name, self.temperature, self.epochs, self.loss)
+
+
+class _Trainer:
+    """Trains students in this process, in a folder of their own."""
+
+    def __init__(
+        self, spec: StudySpec, record: Record, student: Task, plan: _Plan, work: Path, display: Display
+    ) -> None:
+        self._spec, self._record, self._student, self._plan = spec, record, student, plan
+        self._work, self._display = work, display
+        self.asked = 0
+        """Rows that a teacher was asked about."""
+        self._lanes: tuple[Engine, StudySpec] | None = None
+
+    def search(self, teacher: Ensemble) -> list[_Way]:
+        """Every way, on the training rows: taught at each temperature, and the labels alone, for as many steps or for
+        as many epochs."""
+        plan, student = self._plan, self._student
+        train, valid = student.data("train"), student.data("valid")
+        taught = [(temperature, plan.epochs) for temperature in self._temperatures]
+        alone = [(None, epochs) for epochs in dict.fromkeys((plan.epochs * (1 + plan.made_up), plan.epochs))]
+        found = []
+        for name, ways, task in (
+            (TAUGHT, taught, self._taught(teacher, train[0], valid, "search")),
+            (LABELS, alone, student),
+        ):
+            trials = [self._trial(way, seed) for way in ways for seed in range(_SEEDS)]
+            files = self._train(f"{name.split()[0]}", task, trials)
+            for way in ways:
+                mine = [self._judged(trial, file) for trial, file in files if self._is(trial, way)]
+                if not mine:
+                    raise StudyError(f"{NAME}: no student {name} completed; try other --epochs or another --model")
+                found.append(_Way(name, *way, *map(tuple, zip(*mine, strict=True))))
+        return found
+
+    @property
+    def _temperatures(self) -> tuple[float, ...]:
+        """Plain values are not softened."""
+        return self._plan.temperatures if self._student.kind != "regression" else (1.0,)
+
+    def again(self, way: _Way, teacher: Ensemble) -> Ensemble:
+        """A student trained like another one, on training and validation rows."""
+        from lab.stages.predictor import Ensemble
+        from lab.tasks.task import TRAIN_AND_VALID, joined
+
+        student = self._student
+        rows = joined(map(student.data, TRAIN_AND_VALID))
+        alone = way.name == LABELS
+        task = student if alone else self._taught(teacher, rows[0], student.data("valid"), "again")
+        trial = self._trial((way.temperature, way.epochs), _SEEDS)
+        files = self._train(f"{way.name.split()[0]}_again", task, [trial], with_valid=alone)
+        best = way.best
+        return Ensemble(student, *self._member(*files[0]), best.temperature, best.thresholds)
+
+    def _taught(self, teacher: Ensemble, x: Tensor, valid: Data, what: str) -> Task:
+        """The student's task on what a teacher says of inputs [n, ...] and of others made of them."""
+        import numpy as np
+        import torch
+
+        from lab.tasks.distilled import Distilled
+
+        random = np.random.default_rng(derive_seed(self._spec.seed, NAME, what))
+        rows = torch.cat([x, *(self._student.made_up(x, random) for _ in range(self._plan.made_up))])
+        said = teacher.predict(rows)
+        if said.ndim > 2:
+            raise StudyError("each part of an example has a class of its own here, which no student is taught yet")
+        self.asked = len(rows)
+        return Distilled(self._student, (rows, said), valid)
+
+    def _trial(self, way: tuple[float | None, int], seed: int) -> Trial:
+        from lab.tasks.distilled import TEMPERATURE
+
+        temperature, epochs = way
+        softened = {} if temperature is None else {TEMPERATURE: temperature}
+        params = {**self._plan.params, **softened}
+        return Trial(params, derive_seed(self._spec.seed, NAME, seed), epochs, keep=True)
+
+    def _is(self, trial: Trial, way: tuple[float | None, int]) -> bool:
+        from lab.tasks.distilled import TEMPERATURE
+
+        return (trial.params.get(TEMPERATURE), trial.epochs) == way
+
+    def _train(
+        self, stage: str, task: Task, trials: Sequence[Trial], with_valid: bool = False
+    ) -> list[tuple[Trial, Path]]:
+        """The runs that completed, with their weights."""
+        from lab.lanes.job import make_job
+        from lab.record.snapshots import snapshots_of
+        from lab.stages.from_bounds import space_of
+        from lab.tasks.distilled import TEMPERATURE
+
+        space = open_to_cycles(space_of(self._spec, self._record), (1,))
+        space = Space({**space, TEMPERATURE: Choice(self._plan.temperatures)})
+        spec = self._spec.model_copy(
+            update={"task": replace(self._spec.task, opened=task, instance=None), "space": space, "storage": None}
+        )
+        engine, settled = self._open(spec)
+        spec = spec.model_copy(update={"execution": settled.execution})
+        training = replace(spec.training(), weights=stage, with_valid=with_valid)
+        job = replace(
+            make_job(spec, self._record, engine, stage, tuple(trials), space, training), folder=self._work.resolve()
+        )
+        if with_valid:  # as in a refit
+            job = replace(job, metric="train_loss", direction="minimize")
+        rows = completed(run_job(spec, Record(self._work), engine, job), NAME, "try other --epochs or another --model")
+        return [(row.trial, snapshots_of(self._work / stage, row.number)[-1]) for row in rows]
+
+    def _open(self, spec: StudySpec) -> tuple[Engine, StudySpec]:
+        """Lanes in this process, timed once: students differ in what teaches them."""
+        from lab.lanes.speed.choose import open_lanes
+
+        if self._lanes is None:
+            width = _SEEDS * len(self._plan.temperatures)
+            anew = {"engine": "local", "width": width, **dict.fromkeys(("lanes", "path", "stack", "threads"), "auto")}
+            steps = self._plan.epochs * width
+            self._lanes = open_lanes(
+                spec.changed(execution=anew),
+                self._record,
+                self._display.watch,
+                lambda line: None,
+                None,
+                lambda epoch_steps: steps * epoch_steps,
+            )
+        return self._lanes
+
+    def _member(self, trial: Trial, file: Path) -> tuple[Path, list[Any]]:
+        from lab.stages.ensemble import Member
+
+        return file.parent, [Member(file.name, trial.params, 1.0)]
+
+    def _judged(self, trial: Trial, file: Path) -> tuple[Ensemble, float]:
+        """A student, calibrated on the validation rows, and its loss there."""
+        from lab.stages.predictor import Ensemble, as_plain
+        from lab.training.ensemble import fit_temperature, negative_log_likelihood, with_temperature
+        from lab.training.thresholds import thresholds_of
+
+        task = self._student
+        x, y = task.data("valid")
+        prediction = Ensemble(task, *self._member(trial, file), 1.0).predict(x)
+        if task.kind == "regression":
+            return Ensemble(task, *self._member(trial, file), 1.0), float(task.loss(prediction, y).mean())
+        temperature = fit_temperature(prediction, y, task.kind)
+        calibrated = with_temperature(prediction, temperature, task.kind)
+        thresholds = as_plain(thresholds_of(task, calibrated, y))
+        loss = float(negative_log_likelihood(calibrated, y).mean())
+        return Ensemble(task, *self._member(trial, file), temperature, thresholds), loss
+
+
+def _worth(model: Ensemble, test: Mapping[str, float], x: Tensor) -> Worth:
+    """Scores, size and speed; `x` are any inputs."""
+    predict = model.loaded(x)
+    return Worth(test, model.bytes, {rows: ms_per_row(predict, x, rows) for rows in BATCHES})
+
+
+def ms_per_row(predict: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> float:
+    """Median milliseconds to predict a row, of as many at once."""
+    import torch
+
+    batch = x[torch.arange(rows) % len(x)]
+    taken: list[float] = []
+    with torch.inference_mode():
+        for _ in range(3):  # what is done once is no part of it
+            predict(batch)
+        end = time.perf_counter() + _TIMED_S
+        while len(taken) < _LEAST_TIMES or time.perf_counter() < end:
+            begin = time.perf_counter()
+            predict(batch)
+            taken.append(time.perf_counter() - begin)
+    return 1000 * statistics.median(taken) / rows
+
+
+def facts(found: Distillation) -> dict[str, Any]:
+    """What was found, for `config.json`."""
+    from lab.record.artefact import to_json
+
+    return {name: value for name, value in to_json(found).items() if name != "folder"}
+
+
+def card(found: Distillation) -> list[str]:
+    """What was found, in lines of a model card."""
+    metric, chosen, best = found.metric, found.chosen, {}
+    for one in found.tried:
+        if one.test is not None:
+            best[one.name] = one
+    how = chosen.name + ("" if chosen.temperature is None else f" at temperature {chosen.temperature:g}")
+    lines = [f"- One net, {how}: {_told(found.student, metric)}.", f"- The ensemble: {_told(found.ensemble, metric)}."]
+    other = best[LABELS if chosen.name == TAUGHT else TAUGHT]
+    assert other.test is not None  # as above
+    lines.append(f"- The same net, {other.name}: {metric} {number(other.test[metric])}.")
+    lines.append(f"- Validation losses: {'; '.join(_way(one) for one in found.tried)}.")
+    return lines
+
+
+def _told(worth: Worth, metric: str) -> str:
+    times = ", ".join(f"{ms:.3g} ms a row at {rows}" for rows, ms in worth.ms_per_row.items())
+    return f"{metric} {number(worth.test[metric])} on the test examples, {worth.bytes:,} bytes, {times}"
+
+
+def _way(one: Tried) -> str:
+    by = f", {one.epochs} epochs" if one.temperature is None else f", temperature {one.temperature:g}"
+    return f"{one.name}{by}: {one.valid_loss:.4g}"

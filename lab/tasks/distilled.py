@@ -1,0 +1,103 @@
+"""A task whose training targets are what a teacher predicts (Hinton, Vinyals and Dean 2015, arXiv 1503.02531).
+
+Shapes: n examples, c classes, labels or values, k slots, b examples of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lab.errors import TaskError
+from lab.tasks.task import Data, Metric, Split, Task
+
+TEMPERATURE = "temperature"
+"""The hyperparameter by which a trial says how soft its targets are."""
+_LEAST = 1e-7
+
+
+class Distilled(Task):
+    """A student's task with other training data.
+
+    Targets are probabilities or values [n, c] and behind them, [n, 1], the temperature by which outputs and targets are
+    divided: 0 where they are what was given, and not said by a teacher.
+
+    Args:
+        student: whose model is trained; its targets are classes [n], labels [n, c] or values [n, ...].
+        taught: inputs [n, ...] and what the teacher predicts of them [n, c]: probabilities, or values.
+        valid: inputs and given targets to validate on.
+    """
+
+    def __init__(self, student: Task, taught: Data, valid: Data) -> None:
+        self._student = student
+        # What is trained on are values of a loss and metrics of its own, whatever the student's are of.
+        self.kind, self.metric, self.direction = "regression", student.metric, student.direction
+        self._of = student.kind
+        self._shape = tuple(valid[1].shape[1:])
+        self.metrics = {name: self._by_given(metric) for name, metric in student.metrics.items()}
+        said = taught[1].reshape(len(taught[1]), -1).float()
+        self._data = {
+            "train": (taught[0], torch.cat([said, torch.ones(len(said), 1)], dim=1)),
+            "valid": (valid[0], self._given(valid[1], said.shape[1])),
+        }
+
+    def _given(self, y: Tensor, width: int) -> Tensor:
+        if self._of == "classification":
+            values = nn.functional.one_hot(y, width).float()
+        else:
+            values = y.reshape(len(y), -1).float()
+        return torch.cat([values, torch.zeros(len(y), 1)], dim=1)
+
+    def _plain(self, target: Tensor) -> Tensor:
+        """Targets [n, c + 1] as the student's task has them."""
+        values = target[:, :-1]
+        return values.argmax(dim=1) if self._of == "classification" else values.reshape(len(values), *self._shape)
+
+    def _by_given(self, metric: Metric) -> Metric:
+        return lambda output, target: metric(output, self._plain(target))
+
+    def data(self, split: Split) -> Data:
+        if split == "test":
+            raise TaskError("a student is scored on the test split when it has been trained")
+        return self._data[split]
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return self._student.model(params)
+
+    def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
+        return self._student.groups(model)
+
+    def model_input(self, x: Tensor) -> Tensor:
+        return self._student.model_input(x)
+
+    def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
+        """The trial's temperature, [b, 1]; nothing is drawn at random."""
+        return np.full((examples, 1), float(params.get(TEMPERATURE, 1.0)), dtype=np.float32)
+
+    def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
+        return x, torch.cat([y[..., :-1], draws], dim=-1)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Of given targets the student's own loss. Of a teacher's the cross entropy of both at the temperature, times
+        its square, so that gradients stay as large (Hinton et al., section 2); of values the student's own loss."""
+        values, temperature = target[:, :-1], target[:, -1]
+        if self._of == "regression":
+            return self._student.loss(output, self._plain(target))
+        given = temperature == 0
+        divided = torch.where(given, 1.0, temperature)[:, None]
+        if self._of == "classification":
+            said = torch.where(given[:, None], values, (values.clamp_min(_LEAST).log() / divided).softmax(dim=1))
+            losses = -(said * (output / divided).log_softmax(dim=1)).sum(dim=1)
+        else:
+            softened = (values.clamp(_LEAST, 1 - _LEAST).logit() / divided).sigmoid()
+            said = torch.where(given[:, None], values, softened)
+            losses = nn.functional.binary_cross_entropy_with_logits(output / divided, said, reduction="none").mean(1)
+        return losses * divided[:, 0] ** 2
+
+    def predict(self, output: Tensor) -> Tensor:
+        return self._student.predict(output)
