@@ -37,7 +37,7 @@ def predict(
 ) -> None:
     """Predict with a finished study's ensemble; one CSV row per input. Scores it where the input holds the target."""
     from lab.record.folder import write_bytes
-    from lab.stages.prediction_table import TOP, prediction_table
+    from lab.stages.prediction_table import TOP, prediction_table, readable
     from lab.study.study import Study
     from lab.tasks.beside import Beside
 
@@ -50,13 +50,14 @@ def predict(
             "--top", f"nothing is ranked in {input}: a study of ratings does, where there is no item column"
         )
     prediction: Any = ensemble.predict(inputs.x)
+    values, columns = readable(prediction, ensemble, inputs)
     answer: dict[str, Any] = {"kind": ensemble.kind, "examples": len(prediction), "scores": None}
     if output is not None and output.suffix == ".npz":
-        write_bytes(output, as_arrays(prediction.numpy(), ensemble.kind, inputs.names))
+        write_bytes(output, as_arrays(values, ensemble.kind, inputs.names))
     elif as_json and output is None and prediction.ndim > 2:
         answer["predictions"] = prediction  # parts of each input, for which a row is no good form
     else:
-        ranked = prediction_table(prediction.numpy(), ensemble, inputs, top or TOP)
+        ranked = prediction_table(values, columns, ensemble, inputs, top or TOP)
         table, formulas = (ranked, 0) if as_json and output is None else harmless(ranked)
         if as_json and output is None:
             answer["predictions"] = table.to_dict("split", index=False)  # as `pd.DataFrame(**it)` takes it

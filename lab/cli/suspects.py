@@ -52,7 +52,7 @@ def suspects(
         found = find(study, folds=folds, seeds=seeds, engine=engine, address=address, lanes=lanes, quiet=False)
     except (Interrupted, EngineLost) as error:
         raise type(error)(f"{error}; the same command goes on with it") from None
-    table = found.told(top)
+    table = found.shown(top)
     write_bytes(path, harmless(table)[0].to_csv(index=False).encode())
     say(_readable(table.head(_SHOWN)))
     if "suspect" in table:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lab.errors import RecordError
+from lab.spec.folder_names import FINAL, REFIT, TASK_FILE, artefact_file
 
 UNFINISHED = ".part"
 """The ending of a file that is being written, and that a kill leaves half-written."""
@@ -186,11 +187,11 @@ class Record:
 
     @property
     def final_folder(self) -> Path:
-        return self.folder / "final"
+        return self.folder / FINAL
 
     @property
     def refit_folder(self) -> Path:
-        return self.folder / "refit"
+        return self.folder / REFIT
 
     @property
     def lanes_folder(self) -> Path:
@@ -204,7 +205,7 @@ class Record:
 
     @property
     def task_path(self) -> Path:
-        return self.folder / "task.json"
+        return self.folder / TASK_FILE
 
     def task(self) -> dict[str, Any] | None:
         """The task's description of its data and what it learned from them; None where they have not been read yet."""
@@ -240,7 +241,7 @@ class Record:
         return self
 
     def artefact_path(self, name: str) -> Path:
-        return self.folder / f"{name}.json"
+        return self.folder / artefact_file(name)
 
     def artefact(self, name: str) -> dict[str, Any] | None:
         """What lies there as it stands; None where nothing does. Its stage reads it as what it is."""

@@ -28,12 +28,22 @@ def telling_examples(
     unsure = uncertainty(prediction, task.kind)
     if unsure is not None:
         ranked["most uncertain"] = unsure
+    instead = task.readable(prediction, target)
+
+    def said(index: int) -> tuple[str, str]:
+        """A prediction and its target in words; where a task says something instead, that alone."""
+        if instead:
+            return ", ".join(f"{name} {float(values[index]):.4g}" for name, values in instead.items()), ""
+        return (
+            in_words(task, prediction[index], None, thresholds),
+            in_words(task, prediction[index], target[index]),
+        )
+
     return {
         name: tuple(
             Example(
-                index=index,
-                said=in_words(task, prediction[index], None, thresholds),
-                true=in_words(task, prediction[index], target[index]),
+                index,
+                *said(index),
                 shown={str(name): str(text) for name, text in task.show("test", index).items()},
             )
             for index in values.argsort(descending=True, stable=True)[:_SHOWN].tolist()

@@ -9,6 +9,8 @@ from lab.errors import SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
+    from torch import Tensor
 
     from lab.stages.predictor import Ensemble
     from lab.tasks.task import Given
@@ -17,14 +19,26 @@ TOP = 10
 """Rows for each user where a task ranks."""
 
 
-def prediction_table(prediction: Any, ensemble: Ensemble, inputs: Given, top: int = TOP) -> pd.DataFrame:
-    """What an ensemble predicts [n, ...] for inputs, behind their names and columns of the user's own; where items are
+def readable(prediction: Tensor, ensemble: Ensemble, inputs: Given) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """What a user reads of predictions [n, ...], and what its columns are called: what the task says instead of them,
+    or the predictions."""
+    import numpy as np
+
+    if instead := ensemble.readable(prediction, inputs.y):
+        return np.stack([values.numpy() for values in instead.values()], axis=1), tuple(instead)
+    return prediction.numpy(), ensemble.class_names
+
+
+def prediction_table(
+    values: NDArray[Any], columns: tuple[str, ...], ensemble: Ensemble, inputs: Given, top: int = TOP
+) -> pd.DataFrame:
+    """What `readable` gives of predictions, behind the inputs' names and columns of the user's own; where items are
     ranked, the best `top` within each.
 
     Raises:
         SpecError: as `as_table`.
     """
-    rows = as_table(prediction, ensemble.kind, ensemble.class_names, inputs.names, ensemble.thresholds)
+    rows = as_table(values, ensemble.kind, columns, inputs.names, ensemble.thresholds)
     return _ranked(_beside(rows, inputs.beside), inputs.ranked_within, top)
 
 

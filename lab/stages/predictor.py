@@ -20,7 +20,7 @@ from lab.spec.study import StudySpec
 from lab.stages import ensemble, refit
 from lab.stages.ensemble import BASELINE, Member
 from lab.stages.one_module import OneModule, inputs_for, narrowed, output_of, predicted
-from lab.stages.prediction_table import prediction_table
+from lab.stages.prediction_table import prediction_table, readable
 from lab.stages.stage import Skipped
 from lab.tasks.baselines import prediction_of
 from lab.tasks.beside import Beside
@@ -210,6 +210,10 @@ class Ensemble:
         """Inputs to predict for, from a user's file, as the task says."""
         return tried(f"{path}: {type(self._task).__name__}.read", lambda: self._task.read(path))
 
+    def readable(self, prediction: Tensor, target: Tensor | None) -> Mapping[str, Tensor]:
+        """Values [n] by their names that a user reads instead of a prediction of `predict`; none: it is read itself."""
+        return tried(f"{type(self._task).__name__}.readable", lambda: self._task.readable(prediction, target))
+
     def scores(self, prediction: Tensor, y: Tensor, beside: Beside | None = None) -> dict[str, float]:
         """The task's metrics of a prediction of `predict`, as the report has them.
 
@@ -316,9 +320,9 @@ class Ensemble:
             made = [self._task.embed(net, inputs_for(net, part)) for part in torch.split(x, size)]
         return made[0][0], torch.cat([numbers for _, numbers in made])
 
-    def given(self, raw: Any) -> Given:
+    def accept(self, raw: Any) -> Given:
         """Inputs to predict for, as Python has them: a pandas frame, texts, images or paths, as the task says."""
-        return tried(f"{type(self._task).__name__}.given", lambda: self._task.given(raw))
+        return tried(f"{type(self._task).__name__}.accept", lambda: self._task.accept(raw))
 
     def predict(self, x: Any) -> Any:
         """Predictions for a pandas frame, a list of texts, of Pillow's images or of paths; or for tensors.
@@ -335,8 +339,8 @@ class Ensemble:
         """
         if not _is_raw(x):
             return self._predicted(x)
-        inputs = self.given(x)
-        table = prediction_table(self._predicted(inputs.x).numpy(), self, inputs)
+        inputs = self.accept(x)
+        table = prediction_table(*readable(self._predicted(inputs.x), self, inputs), self, inputs)
         if is_frame(x) and len(table) == len(x) and not inputs.ranked_within:
             table.index = x.index
         return table
@@ -349,7 +353,7 @@ class Ensemble:
         """
         if self.kind == "regression":
             raise StudyError("values are predicted here, not classes; they have no probabilities")
-        return self._predicted(self.given(x).x if _is_raw(x) else x).numpy()
+        return self._predicted(self.accept(x).x if _is_raw(x) else x).numpy()
 
     def _predicted(self, x: Any) -> Tensor:
         inputs = packed(self._task, x, "predict") if are_several(x) else torch.as_tensor(x)

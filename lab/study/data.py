@@ -92,7 +92,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
 
 def _check_places(task: TaskRef, record: Record) -> None:
     """Say how a study goes on whose data have moved."""
-    for name in paths_of(task):
+    for name in paths_of(task, needed=True):
         value = task.options.get(name)
         if not isinstance(value, str) or not is_path(name, value):
             continue

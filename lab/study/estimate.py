@@ -89,14 +89,14 @@ def estimate(spec: StudySpec, probe: bool) -> Estimate:
         steps = round(epochs * steps_each) + sum(of_stage.steps for of_stage in by_stage.values())
     lines.append(f"in all   {total:5} trainings, {epochs:6} epochs" + (f", {steps} optimizer steps" if steps else ""))
 
-    def told(seconds: float | None) -> Estimate:
+    def estimated(seconds: float | None) -> Estimate:
         trained = {name: of for name, of in by_stage.items() if of.trainings}
         facts = description.facts
         return Estimate(tuple(lines), facts, tuple(warnings), trained, total, epochs, steps, seconds)
 
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")
-        return told(None)
+        return estimated(None)
     spec = spec.model_copy(update={"task": replace(spec.task, opened=load_task(spec.task))})  # its data are read once
     doubts = hyperparameter_doubts(spec)
     warnings += doubts
@@ -104,7 +104,7 @@ def estimate(spec: StudySpec, probe: bool) -> Estimate:
     lines += _on_disk(spec, sum(of_stage.snapshots for of_stage in by_stage.values()))
     timed, seconds = _probed(spec)
     lines += timed
-    return told(seconds)
+    return estimated(seconds)
 
 
 def _on_disk(spec: StudySpec, snapshots: int) -> list[str]:

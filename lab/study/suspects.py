@@ -57,7 +57,7 @@ class Suspects:
         """How many labels are probably wrong."""
         return int(self.rows["suspect"].sum()) if "suspect" in self.rows else 0
 
-    def told(self, most: int | None = None) -> pd.DataFrame:
+    def shown(self, most: int | None = None) -> pd.DataFrame:
         """The first rows with what the task shows of each: where it stands in the file, its name, its text.
 
         Args:

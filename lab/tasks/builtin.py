@@ -12,7 +12,7 @@ from lab.tasks.images.options import ImageOptions
 from lab.tasks.options import Options, Range, absolute
 from lab.tasks.ratings.options import RatingsOptions
 from lab.tasks.table.options import TableOptions
-from lab.tasks.text.options import TextOptions
+from lab.tasks.text.options import LanguageOptions, TextOptions
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ BUILTIN: dict[str, Builtin] = {
         TextOptions,
         "lab.tasks.text.task:Text",
         describe="lab.tasks.text.corpus:describe",
+    ),
+    "language_model": Builtin(
+        "the next token of texts of your own, without anything said of them; a classifier may begin with it",
+        LanguageOptions,
+        "lab.tasks.text.language_model:LanguageModel",
+        describe="lab.tasks.text.stream:describe",
     ),
 }
 

@@ -116,14 +116,18 @@ def undecided_of(ref: TaskRef, load: bool = True) -> Mapping[str, Undecided]:
     return task.undecided if hasattr(task, "undecided") else {}
 
 
-def paths_of(ref: TaskRef) -> tuple[str, ...]:
+def paths_of(ref: TaskRef, needed: bool = False) -> tuple[str, ...]:
     """The options of a spec's task that may name files or folders; a user's own code is imported to know.
+
+    Args:
+        needed: without those of which a study's folder keeps what it needs.
 
     Raises:
         LabError: as `load_task`.
     """
     if ref.kind in BUILTIN:
-        return BUILTIN[ref.kind].options.paths()
+        options = BUILTIN[ref.kind].options
+        return tuple(name for name in options.paths() if not (needed and name in options.kept_paths()))
     made = ref.opened or ref.instance
     if made is None:
         check_reference(ref)

@@ -72,6 +72,8 @@ SHARE = Allowed(
 FLAG = Allowed("is not true or false", lambda value: isinstance(value, bool), (0, 2))
 FLAG_OR_AUTO = Allowed(f"{FLAG.refusal}, or {AUTO}", lambda value: FLAG.holds(value) or value == AUTO, FLAG.range)
 PATH = Allowed("is not a path", lambda value: isinstance(value, str) and value != "")
+KEPT_PATH = Allowed("is not a path of a study's folder", PATH.holds)
+"""Of what it names all that is needed is kept in the study's folder: it may be gone when a study goes on."""
 METRIC = Allowed("is not a metric's name", PATH.holds)
 """A function of one's own is FILE.py:NAME, and that file is looked for as a path is."""
 
@@ -169,7 +171,12 @@ class Options:
     @classmethod
     def paths(cls) -> tuple[str, ...]:
         """The options that name files or folders, or may."""
-        return tuple(name for name, entry in cls.declared().items() if entry.allowed in (PATH, METRIC))
+        return tuple(name for name, entry in cls.declared().items() if entry.allowed in (PATH, KEPT_PATH, METRIC))
+
+    @classmethod
+    def kept_paths(cls) -> tuple[str, ...]:
+        """Those of them of which a study's folder keeps what is needed."""
+        return tuple(name for name, entry in cls.declared().items() if entry.allowed == KEPT_PATH)
 
     @classmethod
     def reads(cls) -> dict[str, Range]:

@@ -245,10 +245,15 @@ class Task(ABC):
         row = row_of(self)
         return Given(self.prepare(read_array(path) if row is None else read_arrays(path, row)))
 
-    def given(self, raw: Any) -> Given:
+    def accept(self, raw: Any) -> Given:
         """Inputs to predict for, as Python has them: what `read` reads of a file. By default arrays, through
         `prepare`."""
         return Given(self.prepare(np.asarray(raw)))
+
+    def readable(self, prediction: Tensor, target: Tensor | None) -> Mapping[str, Tensor]:
+        """What a user reads of predictions [n, ...], whose targets [n, ...] may be known: values [n] by their names.
+        By default there are none, and the predictions themselves are read."""
+        return {}
 
     def fitted(self) -> Mapping[str, Any] | None:
         """What was learned from the training data to make inputs ready (statistics, levels, class names), as JSON can

@@ -25,8 +25,18 @@ NETS: dict[str, dict[str, Any]] = {
     "CNN": {"model": "cnn", "width": 48},
     "transformer": {"model": "transformer", "width": 32, "layers": 1},
     "frozen body, new head": {"model": "hf:", "train": "head"},
+    "AWD-LSTM from a language model (ULMFiT)": {"model": "awd_lstm", "hidden": 50},
+    "AWD-LSTM from a language model, 1cycle": {"model": "awd_lstm", "hidden": 50},
+    "AWD-LSTM from nothing": {"model": "awd_lstm", "width": 128, "layers": 1, "hidden": 50},
 }
 FROZEN = "frozen body, new head"
+ULMFIT, ONE_CYCLE = "AWD-LSTM from a language model (ULMFiT)", "AWD-LSTM from a language model, 1cycle"
+NOTHING = "AWD-LSTM from nothing"
+_SHORT = {
+    "search": {"trials": 1, "epochs": 1, "sampler": {"kind": "random"}},
+    "confirm": {"one_cycle": 1, "several": 0, "seeds": 2},
+}
+"""A search of an AWD-LSTM that has hardly any: an epoch of it costs as much as twenty of the bag."""
 
 
 def spec_of(net: str, data: Path, body: Path | None, seed: int) -> dict[str, Any]:
@@ -60,6 +70,85 @@ def spec_of(net: str, data: Path, body: Path | None, seed: int) -> dict[str, Any
     }
 
 
+def spec_of_lstm(net: str, data: Path, seed: int, language_model: Path) -> dict[str, Any]:
+    """The study of an AWD-LSTM, which begins with the language model of a folder or with nothing."""
+    spec = spec_of(net, data, None, seed) | _SHORT
+    rate, schedule = {"low": 0.005, "high": 0.02, "log": True}, {}
+    if net != NOTHING:
+        spec["task"]["from_study"] = str(language_model)
+    if net == ULMFIT:
+        rate = {"low": 0.01, "high": 0.03, "log": True}
+        schedule = {"schedule": {"one": {"kind": "fine_tune", "gradual": True, "lr_divisor": 2.6}}}
+    final = {"epochs": 2, "seeds": 1, "snapshots": 1, "refit_seeds": 1, "controls": "none"}
+    space = {"max_lr": rate, "dropout": {"low": 0.1, "high": 0.4}}
+    return spec | schedule | {"space": space, "final": final}
+
+
+def spec_of_language_model(sentences: Path, seed: int) -> dict[str, Any]:
+    """The study of what a classifier begins with."""
+    return _SHORT | {
+        "name": "sst2-language-model",
+        "seed": seed,
+        "task": {
+            "kind": "language_model",
+            "path": str(sentences),
+            "split": {"kind": "random", "valid": 0.1, "test": 0.05},
+            "width": 128,
+            "layers": 1,
+        },
+        "space": {"max_lr": {"low": 0.005, "high": 0.02, "log": True}, "dropout": {"low": 0.1, "high": 0.4}},
+        "batch_size": 32,
+        "final": {"epochs": 6, "seeds": 1, "snapshots": 1, "refit": False, "controls": "none"},
+        "execution": {"engine": "local"},
+    }
+
+
+def sentences_of(data: Path) -> str:
+    """The sentences, a line each, whose phrases train and validate: those phrases that are part of no other."""
+    files = [data / f"sst2_{split}.tsv" for split in ("train", "dev")]
+    rows = {tuple(row.split("\t")[0].split()) for file in files for row in file.read_text().splitlines()[1:]}
+    parts: set[tuple[str, ...]] = set()
+    lines = []
+    for row in sorted(rows, key=lambda row: (-len(row), row)):
+        if row not in parts:
+            lines.append(" ".join(row))
+            parts |= {row[i:j] for i in range(len(row)) for j in range(i + 1, len(row) + 1)}
+    return "\n".join(sorted(lines))
+
+
+def run_lstm(net: str, data: Path, seed: int, models: Path) -> dict[str, Any]:
+    """The study of an AWD-LSTM, and before it that of the language model, if it begins with one.
+
+    Args:
+        models: a folder where language models lie; one that is not there is trained, and its seconds noted.
+    """
+    from lab.spec.study import parse_spec
+    from lab.study.study import Study
+
+    model, seconds = models / f"model-{seed}", models / f"model-{seed}.s"
+    if net == NOTHING:
+        return run(spec_of_lstm(net, data, seed, model))
+    if not seconds.exists():
+        sentences = models / "sentences.txt"
+        sentences.write_text(sentences_of(data))
+        Study.from_spec(parse_spec(spec_of_language_model(sentences, seed)), model).run()
+        seconds.write_text(f"{cpu_s():.0f}")
+        used_s = 0.0
+    else:
+        used_s = float(seconds.read_text())
+    handed = Study.open(model).result.summary.handed
+    assert handed is not None
+    found = run(spec_of_lstm(net, data, seed, model))
+    said = f"language model: test perplexity {handed.score:.4g}, {seconds.read_text()} s of these"
+    return found | {"cpu_s": found["cpu_s"] + used_s, "language_model": said}
+
+
+def cpu_s() -> float:
+    """Processor seconds of this process so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
 def run(spec: dict[str, Any]) -> dict[str, Any]:
     """A whole study, in this process."""
     from lab.record.artefact import to_json
@@ -69,14 +158,14 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         study = Study.from_spec(parse_spec(spec), Path(folder) / "run")
         result = study.run()
-        used = resource.getrusage(resource.RUSAGE_SELF)
+        used_s = cpu_s()
         chosen = json.loads((study.record.folder / "ensemble.json").read_text())
         setup = {setting["name"]: setting["value"] for setting in to_json(result.best)["settings"]}
         handed = result.summary.handed
         assert handed is not None
     rows = {control["name"]: control["test"]["accuracy"]["mean"] for control in chosen["controls"]}
     rows |= {b["name"]: (b.get("with_valid") or b["test"])["accuracy"] for b in chosen["baselines"]}
-    return {"accuracy": handed.score, "cpu_s": used.ru_utime + used.ru_stime, "rows": rows, "setup": setup}
+    return {"accuracy": handed.score, "cpu_s": used_s, "rows": rows, "setup": setup}
 
 
 def page(measured: dict[str, list[dict[str, Any]]]) -> str:
@@ -90,6 +179,7 @@ def page(measured: dict[str, list[dict[str, Any]]]) -> str:
             for name, accuracy in one["rows"].items():
                 beside.setdefault(name, []).append(accuracy)
         shown = "; ".join(f"{name} {statistics.mean(values):.4f}" for name, values in beside.items())
+        shown += f"; {runs[0]['language_model']}" if runs[0].get("language_model") else ""
         scores = [one["accuracy"] for one in runs]
         spread = f" ({min(scores):.4f} to {max(scores):.4f})" if len(scores) > 1 else ""
         seconds = statistics.median(one["cpu_s"] for one in runs)
@@ -117,25 +207,32 @@ def main() -> None:
     parser.add_argument("--body", type=Path, help="a folder of transformers")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--models", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--net", choices=NETS, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.net:
-        print(json.dumps(run(spec_of(arguments.net, arguments.data, arguments.body, arguments.seed))))
+        if arguments.net in (ULMFIT, ONE_CYCLE, NOTHING):
+            found = run_lstm(arguments.net, arguments.data, arguments.seed, arguments.models)
+        else:
+            found = run(spec_of(arguments.net, arguments.data, arguments.body, arguments.seed))
+        print(json.dumps(found))
         return
     from measured import keep
 
     measured: dict[str, list[dict[str, Any]]] = {}
-    for net in NETS:
-        if net == FROZEN and arguments.body is None:
-            continue
-        for seed in range(arguments.seeds):
-            command = [sys.executable, str(Path(__file__).resolve()), "--data", str(arguments.data), "--net", net]
-            command += ["--seed", str(seed), *(["--body", str(arguments.body)] if arguments.body else [])]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            measured.setdefault(net, []).append(json.loads(done.stdout.strip().splitlines()[-1]))
-            print(net, seed, measured[net][-1], flush=True)
-            keep(arguments.out, measured, page(measured))
+    with tempfile.TemporaryDirectory() as models:
+        for net in NETS:
+            if net == FROZEN and arguments.body is None:
+                continue
+            for seed in range(arguments.seeds):
+                command = [sys.executable, str(Path(__file__).resolve()), "--data", str(arguments.data), "--net", net]
+                command += ["--seed", str(seed), "--models", models]
+                command += ["--body", str(arguments.body)] if arguments.body else []
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                measured.setdefault(net, []).append(json.loads(done.stdout.strip().splitlines()[-1]))
+                print(net, seed, measured[net][-1], flush=True)
+                keep(arguments.out, measured, page(measured))
 
 
 if __name__ == "__main__":

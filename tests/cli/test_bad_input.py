@@ -44,7 +44,7 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     (
         {"task": {"kind": "digit"}},
         "task.kind: 'digit' is unknown (did you mean 'digits'?); "
-        "choices: digits, table, images, ratings, text, FILE.py:NAME",
+        "choices: digits, table, images, ratings, text, language_model, FILE.py:NAME",
     ),
     ({"task": {"kind": "digits", "modl": "mlp"}}, "task.modl: is unknown (did you mean 'model'?)"),
     ({"task": "nowhere.py:Task"}, "nowhere.py does not exist"),

@@ -77,7 +77,7 @@ _LABELS: dict[str, Callable[[random.Random], object]] = {
     "rare": lambda draw: "rare" if draw.random() < 0.03 else "common",
 }
 _OPTIONS: list[tuple[str, list[Any]]] = [
-    ("model", ["cnn", "transformer", "lstm"]),
+    ("model", ["cnn", "transformer", "awd_lstm", "lstm"]),
     ("tokens", ["bpe", "unigram", "letters"]),
     ("vocabulary", [2, 50, 1]),
     ("max_tokens", [1, 8192, 0]),

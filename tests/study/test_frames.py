@@ -133,7 +133,7 @@ def test_a_study_that_is_refused_leaves_no_frame_behind(tmp_path: Path) -> None:
 
 def _alike(task: Any, raw: Any, path: Path) -> None:
     """A task makes the same inputs of what Python holds as of the file that says the same."""
-    given, read = task.given(raw), task.read(path)
+    given, read = task.accept(raw), task.read(path)
     np.testing.assert_array_equal(given.x.numpy(), read.x.numpy())
 
 
@@ -146,7 +146,7 @@ def test_texts_are_given_as_a_list_or_a_frame(tmp_path: Path) -> None:
     _alike(task, list(frame["text"][:5]), texts)
     _alike(task, frame, path)
     with pytest.raises(TaskError, match="a int is no text"):
-        task.given(["a", 3])
+        task.accept(["a", 3])
 
 
 def test_images_are_given_as_those_of_pillow_or_as_paths(tmp_path: Path) -> None:
@@ -155,11 +155,11 @@ def test_images_are_given_as_those_of_pillow_or_as_paths(tmp_path: Path) -> None
     paths = sorted((folder / "bright").iterdir())
     _alike(task, [str(path) for path in paths], folder / "bright")
     _alike(task, [Image.open(path) for path in paths], folder / "bright")
-    assert task.given(paths[:2]).names == tuple(map(str, paths[:2]))
+    assert task.accept(paths[:2]).names == tuple(map(str, paths[:2]))
     with pytest.raises(TaskError, match=r"nowhere\.png: does not exist"):
-        task.given(["nowhere.png"])
+        task.accept(["nowhere.png"])
     with pytest.raises(TaskError, match="a ndarray is no image"):
-        task.given([pixels()[0]])
+        task.accept([pixels()[0]])
 
 
 def test_ratings_are_given_as_a_frame(tmp_path: Path) -> None:

@@ -81,10 +81,12 @@ def test_planted_errors_come_first(found: Suspects) -> None:
 
 
 def test_what_the_task_shows_of_a_row_stands_beside_it(found: Suspects) -> None:
-    told = found.told(7)
-    assert list(told["name"]) == [f"{split} {index}" for split, index in zip(told["split"], told["index"], strict=True)]
-    assert list(told.columns[-2:]) == ["name", "given (input)"]
-    assert len(found.told()) == module.FEWEST
+    shown = found.shown(7)
+    assert list(shown["name"]) == [
+        f"{split} {index}" for split, index in zip(shown["split"], shown["index"], strict=True)
+    ]
+    assert list(shown.columns[-2:]) == ["name", "given (input)"]
+    assert len(found.shown()) == module.FEWEST
 
 
 def test_each_row_is_judged_by_models_that_did_not_see_it(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

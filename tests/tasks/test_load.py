@@ -81,7 +81,7 @@ def test_a_task_given_as_an_object_is_taken_as_it_is():
         (
             "digit",
             r"task\.kind: 'digit' is unknown \(did you mean 'digits'\?\); "
-            r"choices: digits, table, images, ratings, text, F",
+            r"choices: digits, table, images, ratings, text, language_model, F",
         ),
         ("mine.py", r"task\.kind: 'mine\.py' is unknown"),
         ("mine.py:", r"task\.kind: 'mine\.py:' is unknown"),

@@ -224,7 +224,7 @@ class Images(ScoredTask):
             source = replace(source, class_names=tuple(names))
         return self._to_predict(source)
 
-    def given(self, raw: Any) -> Given:
+    def accept(self, raw: Any) -> Given:
         """Images of Pillow, or paths of image files."""
         images = [raw] if isinstance(raw, (str, Path)) else list(raw)
         if not images:

@@ -122,7 +122,7 @@ class Ratings(ScoredTask):
                 notes += (f"is not scored: {error}",)
         return Given(torch.from_numpy(codes), y, notes=notes, beside=names)
 
-    def given(self, raw: Any) -> Given:
+    def accept(self, raw: Any) -> Given:
         """Rows of a pandas frame like the table of ratings."""
         with as_file(frame_of(raw)) as path:
             return self.read(path)

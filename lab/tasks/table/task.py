@@ -198,7 +198,7 @@ class Table(ScoredTask):
         y, why_not = fitted.target.values_in(frame)
         return Given(x, None if y is None else torch.from_numpy(y), notes=(*notes.lines, *why_not))
 
-    def given(self, raw: Any) -> Given:
+    def accept(self, raw: Any) -> Given:
         """Rows of a pandas frame like the training table."""
         with as_file(frame_of(raw)) as path:
             return self.read(path)

@@ -5,27 +5,24 @@ Shapes: n texts, t tokens, c labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.errors import SpecError, TaskError
+from lab.errors import TaskError
 from lab.tasks.classes import alike_lines, facts_of, lopsided, thin_classes
 from lab.tasks.description import Description, some
 from lab.tasks.scored import check_defined
-from lab.tasks.splits import Rows, SplitPlan, described, groups_of, make_folds, make_split
-from lab.tasks.table.frame import need_columns, read_table
-from lab.tasks.table.held import Held
-from lab.tasks.table.target import Target, fit_target, with_target
-from lab.tasks.table.values import is_nested
-from lab.tasks.text.folder import read_folder
+from lab.tasks.splits import described
+from lab.tasks.table.target import Target
+from lab.tasks.text.delivered import delivered
 from lab.tasks.text.options import TextOptions
-from lab.tasks.text.tokens import Tokens, from_file, learned
+from lab.tasks.text.reading import Texts
+from lab.tasks.text.tokens import Tokens
 
 _WHOLE = 0.99
 """Share of the training texts that are not cut, where the spec does not say where texts are cut."""
@@ -81,93 +78,19 @@ class Fitted:
             raise TaskError(f"what was fitted to the texts is damaged ({error})") from error
 
 
-class Corpus:
-    """Texts, targets and splits; each made when it is first asked for."""
+class Corpus(Texts):
+    """Texts, targets and splits; each made when it is first asked for.
 
-    def __init__(self, options: TextOptions) -> None:
-        self.options = options
-        self.plan = SplitPlan.parse(options.split)
+    Args:
+        brought: the tokens that a body brings, as it saves them; None: they are learned.
+    """
+
+    options: TextOptions
+
+    def __init__(self, options: TextOptions, brought: Callable[[], Tokens] | None = None) -> None:
+        super().__init__(options)
+        self._brought = brought
         self._coded: dict[tuple[str, str, int], tuple[NDArray[np.int32], int]] = {}
-
-    @cached_property
-    def _tables(self) -> dict[str, Held]:
-        """The rows of each split that has a table of its own; those of `train` are split where others lack."""
-        options = self.options
-        tables = self._read("train", options.path)
-        for split, path in (("valid", options.valid_path), ("test", options.test_path)):
-            if path is None:
-                continue
-            if split in tables:
-                raise SpecError(f"task.{split}_path", f"is given beside the folder {split!r} of {options.path}")
-            tables[split] = self._read(split, path)["train"]
-        return tables
-
-    def _read(self, split: str, path: str) -> dict[str, Held]:
-        options = self.options
-        if Path(path).is_dir():
-            if len(options.targets) > 1:
-                raise SpecError("task.target", f"{path}: a folder per class says one target; got {options.target}")
-            return read_folder(Path(path), options.text, options.targets[0])
-        table = read_table(Path(path), options, {options.text: options.missing})
-        need_columns(table, [options.text], "task.text")
-        if is_nested(table[options.text]):
-            raise TaskError(f"{path}: column {options.text!r} holds lists or mappings; a text is one value in each row")
-        need_columns(table, options.targets, "task.target")
-        return {"train": with_target(table, options.targets)}
-
-    @cached_property
-    def target(self) -> Target:
-        """The classes, or labels, of the rows to learn from."""
-        names = self.options.targets
-        target = fit_target(self._tables["train"], names, "category" if len(names) == 1 else None)
-        if target.kind == "regression":
-            raise SpecError("task.target", f"{', '.join(names)}: several targets of a text are columns of 0 and 1")
-        return target
-
-    @cached_property
-    def rows(self) -> Rows:
-        """Row numbers of each split, in its table."""
-        tables, main = self._tables, self._tables["train"]
-        rows_of = {split: np.arange(len(table)) for split, table in tables.items()}
-        lacking = [split for split in ("valid", "test") if split not in tables]
-        if not lacking:
-            return rows_of
-        made = make_split(self.plan, len(main), self._classes, self._by, with_test="test" in lacking)
-        if "valid" not in lacking:
-            made["train"] = np.sort(np.concatenate([made["train"], made.pop("valid")]))
-        return rows_of | made
-
-    @cached_property
-    def folds(self) -> NDArray[np.int64] | None:
-        if self.plan.folds is not None and "valid" in self._tables:
-            raise SpecError("task.split.folds", f"{self.plan.folds} folds are not possible beside texts to validate on")
-        return make_folds(self.plan, self.rows, self._classes, self._by)
-
-    @property
-    def groups(self) -> NDArray[Any] | None:
-        """The group of each training row and, behind them, of each validation row; None where rows are not grouped."""
-        return None if "valid" in self._tables else groups_of(self.plan, self.rows, self._by)
-
-    @cached_property
-    def _classes(self) -> NDArray[Any]:
-        """The class [n], by its name, or labels [n, c] of every row of the first table."""
-        values = self.target.values(self._tables["train"]).astype(np.int64)
-        return np.array(self.target.class_names)[values] if values.ndim == 1 else values
-
-    @cached_property
-    def _by(self) -> NDArray[Any] | None:
-        if self.plan.by is None:
-            return None
-        need_columns(self._tables["train"], [self.plan.by], "task.split.by")
-        return self._tables["train"][self.plan.by].to_numpy()
-
-    def part(self, split: str) -> Held:
-        """A split's rows."""
-        return self._tables.get(split, self._tables["train"]).take(self.rows[split])
-
-    def texts(self, split: str) -> list[str]:
-        """A split's texts [n]."""
-        return texts_of(self.part(split), self.options.text)
 
     def labels(self, split: str) -> NDArray[Any]:
         """A split's classes int64 [n], or labels float32 [n, c]."""
@@ -183,21 +106,11 @@ class Corpus:
         options, texts = self.options, self.texts("train")
         if not any(text.strip() for text in texts):
             raise TaskError(f"{options.path}: all training texts are empty")
-        tokens = self._tokens(texts)
+        tokens = self._tokens(texts) if self._brought is None else self._brought()
         length = options.max_tokens
         if length is None:
             length = min(max(int(np.quantile(tokens.lengths(texts), _WHOLE, method="higher")), 1), _MOST)
         return Fitted(self.target, tokens.dump(), length)
-
-    def _tokens(self, texts: list[str]) -> Tokens:
-        options = self.options
-        if options.transfers:
-            from lab.tasks.text.pretrained import body_tokens  # it brings torch, as the library does
-
-            return body_tokens(options)
-        if options.tokenizer is not None:
-            return from_file(Path(options.tokenizer))
-        return learned(texts, options.tokens, options.vocabulary)
 
     def codes(self, split: str, fitted: Fitted) -> NDArray[np.int32]:
         """A split's codes [n, t]."""
@@ -270,14 +183,22 @@ class Corpus:
             yield f"{len(other)} training texts stand there several times with different {self.options.target}"
 
 
-def texts_of(table: Held, name: str) -> list[str]:
-    """The texts of a column [n]; an empty one where there is none."""
-    values = table[name]
-    return [
-        "" if missing else str(value) for value, missing in zip(values.tolist(), values.isna().tolist(), strict=True)
-    ]
-
-
 def describe(options: Mapping[str, Any]) -> Description:
     """What a spec's options for the task `text` come to."""
-    return Corpus(TextOptions.parse(options)).describe()
+    parsed = TextOptions.parse(options)
+    return Corpus(parsed, brought(parsed)).describe()
+
+
+def brought(options: TextOptions) -> Callable[[], Tokens] | None:
+    """How the tokens of the body are had that a spec's net begins with; None: it begins with none."""
+    if options.from_study is not None:
+        return lambda: Tokens(delivered(options).tokens)
+    if not options.transfers:
+        return None
+
+    def of_body() -> Tokens:
+        from lab.tasks.text.pretrained import body_tokens  # it brings torch, as the library does
+
+        return body_tokens(options)
+
+    return of_body

@@ -1,4 +1,4 @@
-"""A folder of text files as tables: a folder per class, perhaps below train, valid and test."""
+"""Text files as tables: a folder per class, perhaps below train, valid and test; a folder of files; lines of one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.tasks.table.held import Held, held
 FILE = "file"
 """The column of files' names."""
 _SPLITS = ("train", "valid", "test")
-_SUFFIX = ".txt"
+SUFFIX = ".txt"
 
 
 def read_folder(folder: Path, text: str, label: str) -> dict[str, Held]:
@@ -41,14 +41,34 @@ def texts_in(folder: Path, text: str) -> Held:
     """
     files = _files(folder)
     if not files:
-        raise TaskError(f"{folder}: has no {_SUFFIX} files")
+        raise TaskError(f"{folder}: has no {SUFFIX} files")
     return _table([(_read(file), None, file.name) for file in files], text, "")
+
+
+def has_texts(folder: Path) -> bool:
+    """Whether files of texts lie in a folder itself."""
+    return bool(_files(folder))
+
+
+def lines_in(file: Path, text: str) -> Held:
+    """The lines of a text file.
+
+    Raises:
+        TaskError: there are none, or they are not UTF-8.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskError(f"{file}: cannot be read as UTF-8 ({error})") from None
+    if not lines:
+        raise TaskError(f"{file}: has no lines")
+    return held(iter([(text, pd.Series(lines, dtype=object))]))
 
 
 def _classes(folder: Path) -> list[tuple[str, str, str]]:
     rows = list(_rows(folder))
     if not rows:
-        raise TaskError(f"{folder}: has no {_SUFFIX} files in a folder per class")
+        raise TaskError(f"{folder}: has no {SUFFIX} files in a folder per class")
     return rows
 
 
@@ -70,7 +90,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() == _SUFFIX and file.is_file())
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() == SUFFIX and file.is_file())
 
 
 def _read(file: Path) -> str:

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from lab.errors import SpecError
 from lab.tasks.balance_options import Balanced
-from lab.tasks.options import PATH, SHARE, Allowed, Range, one_of, option, whole
+from lab.tasks.options import KEPT_PATH, PATH, SHARE, Allowed, Range, one_of, option, whole
 from lab.tasks.scored import Scored
-from lab.tasks.splits import SPLIT_MEANING
+from lab.tasks.splits import SPLIT_MEANING, SplitPlan
 from lab.tasks.table.dialect import Dialect
 
-BAG, CNN, TRANSFORMER = "bag", "cnn", "transformer"
-MODELS = (BAG, CNN, TRANSFORMER)
+BAG, CNN, TRANSFORMER, AWD_LSTM = "bag", "cnn", "transformer", "awd_lstm"
+MODELS = (BAG, CNN, TRANSFORMER, AWD_LSTM)
 """Nets that begin with nothing."""
 HF = "hf:"
 """What begins the name of a net of the Hugging Face Hub; alone it stands for one in a folder."""
@@ -22,6 +22,9 @@ WORDS, BPE, UNIGRAM = "words", "bpe", "unigram"
 TOKENS = (WORDS, BPE, UNIGRAM)
 
 MOST_TOKENS = 8192
+
+DROPOUTS = ("dropout", *(f"{kind}_dropout" for kind in ("embedding", "input", "hidden", "output", "weight")))
+"""Of an AWD-LSTM the first multiplies all others, which have usual rates."""
 
 
 def _is_name(value: object) -> bool:
@@ -41,10 +44,8 @@ _TARGET = Allowed(
 )
 
 
-class TextOptions(Dialect, Scored, Balanced):
-    """What a spec may say of texts."""
-
-    hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType({"dropout": SHARE.range})
+class TextSource(Dialect):
+    """What a spec says of where texts come from, and of the tokens that are made of them."""
 
     path: str = option(
         "a table with a text in each row: .csv, .tsv or .parquet; or a folder of .txt files, in a folder per class, "
@@ -52,29 +53,12 @@ class TextOptions(Dialect, Scored, Balanced):
         PATH,
     )
     text: str = option("the column that holds the texts", _COLUMN, default="text")
-    target: str | list[str] = option("the column of classes, or several columns of 0 and 1", _TARGET, default="label")
+    target: str | list[str] | None = option(
+        "the column of classes, or several columns of 0 and 1", _TARGET, default="label"
+    )
     valid_path: str | None = option("texts to validate on; without it they are taken from `path`", PATH, default=None)
     test_path: str | None = option("texts to test on; without it they are taken from `path`", PATH, default=None)
     split: Any = option(SPLIT_MEANING, default="auto")
-    model: str = option(
-        f"{BAG}: the mean of the tokens' embeddings; {CNN}: convolutions over 3, 4 and 5 tokens; {TRANSFORMER}; or one "
-        f"that was trained before: {HF}NAME of Hugging Face's Hub, or {HF} with task.weights",
-        _MODEL,
-        default=BAG,
-    )
-    weights: str | None = option(
-        f"a folder with a net of Hugging Face's `transformers` to begin with, for model {HF}", PATH, default=None
-    )
-    train: str = option(
-        "all, or head: of a net that was trained before, whose body then makes features of all texts once",
-        one_of("all", "head"),
-        default="all",
-    )
-    layer_groups: int = option(
-        "parameter groups of a net that was trained before and is trained whole: its body's, by depth, and the head's",
-        whole(2, 64),
-        default=2,
-    )
     tokens: str = option(
         f"what is learned of the training texts: whole {WORDS}, or pieces of words, by {BPE} or {UNIGRAM}",
         one_of(*TOKENS),
@@ -86,6 +70,53 @@ class TextOptions(Dialect, Scored, Balanced):
         default=None,
     )
     vocabulary: int = option("at most so many different tokens are learned", whole(2, 1_000_000), default=20_000)
+
+    def check(self) -> None:
+        super().check()
+        if len(set(self.targets)) < len(self.targets):
+            raise SpecError("task.target", f"{self.target!r} names a column twice")
+        if self.text in self.targets:
+            raise SpecError("task.text", f"{self.text!r} is the target as well")
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        if self.target is None:
+            return ()
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+
+
+class TextOptions(TextSource, Scored, Balanced):
+    """What a spec may say of texts."""
+
+    hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType(dict.fromkeys(DROPOUTS, SHARE.range))
+
+    model: str = option(
+        f"{BAG}: the mean of the tokens' embeddings; {CNN}: convolutions over 3, 4 and 5 tokens; {TRANSFORMER}; "
+        f"{AWD_LSTM}, which may begin with a language model (from_study); or one that was trained before: {HF}NAME of "
+        f"Hugging Face's Hub, or {HF} with task.weights",
+        _MODEL,
+        default=BAG,
+    )
+    weights: str | None = option(
+        f"a folder with a net of Hugging Face's `transformers` to begin with, for model {HF}", PATH, default=None
+    )
+    from_study: str | None = option(
+        f"a finished study of a language_model, with whose encoder and tokens the {AWD_LSTM} begins; what is needed of "
+        "it is kept in this study's folder",
+        KEPT_PATH,
+        default=None,
+    )
+    train: str = option(
+        "all, or head: of a net that was trained before, whose body then makes features of all texts once",
+        one_of("all", "head"),
+        default="all",
+    )
+    layer_groups: int | None = option(
+        "parameter groups of a net that was trained before and is trained whole: its body's, by depth, and the head's; "
+        f"without it 2, and of the {AWD_LSTM} one for each layer",
+        whole(2, 64),
+        default=None,
+    )
     max_tokens: int | None = option(
         "where texts are cut; without it where 1 training text in 100 is longer, 256 at most",
         whole(1, MOST_TOKENS),
@@ -95,7 +126,13 @@ class TextOptions(Dialect, Scored, Balanced):
     hidden: int = option(
         "units of a hidden layer before the last; 0: there is none", whole(0, 65536), default=0, searched=True
     )
-    layers: int = option(f"layers of the {TRANSFORMER}", whole(1, 48), default=2, searched=True)
+    layers: int = option(f"layers of the {TRANSFORMER} or the {AWD_LSTM}", whole(1, 48), default=2, searched=True)
+    units: int | None = option(
+        f"units of the {AWD_LSTM}'s layers before its last; without it as many as the width, which the last has",
+        whole(1, 8192),
+        default=None,
+        searched=True,
+    )
     heads: int = option(f"heads of attention of the {TRANSFORMER}", whole(1, 128), default=4)
     word_dropout: float = option(
         "share of the tokens that are left out of each training text, others at each step",
@@ -106,10 +143,6 @@ class TextOptions(Dialect, Scored, Balanced):
 
     def check(self) -> None:
         super().check()
-        if len(set(self.targets)) < len(self.targets):
-            raise SpecError("task.target", f"{self.target!r} names a column twice")
-        if self.text in self.targets:
-            raise SpecError("task.text", f"{self.text!r} is the target as well")
         if self.model == TRANSFORMER and self.width % self.heads:
             raise SpecError("task.width", f"{self.width} does not divide into {self.heads} heads")
         self._check_transfer()
@@ -119,9 +152,13 @@ class TextOptions(Dialect, Scored, Balanced):
             raise SpecError(
                 "task.weights", f"is {'needed' if self.model == HF else 'not used'} with model {self.model}"
             )
+        if self.from_study is not None and self.model != AWD_LSTM:
+            raise SpecError("task.from_study", f"is the encoder of an {AWD_LSTM}, and task.model is {self.model}")
         if self.trains_head and not self.transfers:
-            raise SpecError("task.train", f"'head' needs a body that was trained before: task.model: {HF}NAME")
-        if self.transfers and self.tokenizer is not None:
+            raise SpecError(
+                "task.train", f"'head' needs a body that was trained before: task.model: {HF}NAME, or task.from_study"
+            )
+        if self.model.startswith(HF) and self.tokenizer is not None:
             raise SpecError("task.tokenizer", f"is not used with model {self.model}, which brings its own")
         if self.trains_head and self.word_dropout:
             raise SpecError("task.word_dropout", "has no effect where task.train is 'head': features are made once")
@@ -129,12 +166,42 @@ class TextOptions(Dialect, Scored, Balanced):
     @property
     def transfers(self) -> bool:
         """Whether the net was trained before, and has a new head."""
-        return self.model.startswith(HF)
+        return self.model.startswith(HF) or self.from_study is not None
 
     @property
     def trains_head(self) -> bool:
         return self.train == "head"
 
-    @property
-    def targets(self) -> tuple[str, ...]:
-        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+
+class LanguageOptions(TextSource):
+    """What a spec may say of a language model."""
+
+    hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType(dict.fromkeys(DROPOUTS, SHARE.range))
+
+    target: str | list[str] | None = option(
+        "a column of classes to split by, so that the test texts are those of a classifier with the same split; "
+        "nothing is learned of it",
+        _TARGET,
+        default=None,
+    )
+    window: int = option(
+        "tokens through which is learned at once: texts, one behind the other, are cut into windows of so many, each "
+        "of which begins without a state",
+        whole(4, MOST_TOKENS),
+        default=70,
+    )
+    width: int = option(
+        "numbers of each token's embedding, and units of the last layer", whole(1, 4096), default=256, searched=True
+    )
+    units: int | None = option(
+        "units of the layers before the last; without it as many as the width",
+        whole(1, 8192),
+        default=None,
+        searched=True,
+    )
+    layers: int = option("layers", whole(1, 48), default=2, searched=True)
+
+    def check(self) -> None:
+        super().check()
+        if SplitPlan.parse(self.split).folds is not None:
+            raise SpecError("task.split.folds", "are not for a language model, whose windows lie across texts")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lab.errors import SpecError, TaskError, install_extra
+from lab.tasks.text.body import Body
 from lab.tasks.text.nets import mean_of_tokens
 from lab.tasks.text.options import HF, TextOptions
 from lab.tasks.text.tokens import Tokens
-from lab.tasks.transfer.weights import check_may_fetch, digest_of, keep_weights, kept_at
+from lab.tasks.transfer.weights import check_may_fetch, keep_weights, kept_at
 from lab.tasks.user_code import said_by
 
 _T = TypeVar("_T")
@@ -49,35 +48,6 @@ class Pooled(nn.Module):
         heard = there | ~there.any(dim=1, keepdim=True)
         states = self.net(input_ids=numbers, attention_mask=heard.long()).last_hidden_state
         return mean_of_tokens(states, there.to(states.dtype))
-
-
-@dataclass(frozen=True)
-class Body:
-    """A net without a head, and what it takes to make it again from its weights."""
-
-    net: Pooled
-    config: str
-    """The configuration of `transformers`, as JSON."""
-
-    @cached_property
-    def digest(self) -> str:
-        """By which its weights, as they were at first, are known again."""
-        return digest_of(self.net)
-
-    def features_of(self, length: int) -> int:
-        """How many features it makes of texts of so many tokens.
-
-        Raises:
-            TaskError: it does not take texts of that length, or is of another kind.
-        """
-        with torch.no_grad():
-            try:
-                made = self.net.eval()(torch.ones(1, length, dtype=torch.long))
-            except Exception as error:  # a library's net may raise anything
-                raise TaskError(
-                    f"task.max_tokens: the body does not take texts of {length} tokens ({said_by(error)})"
-                ) from None
-        return int(made.shape[1])
 
 
 def body_tokens(options: TextOptions) -> Tokens:

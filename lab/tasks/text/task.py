@@ -19,15 +19,17 @@ from lab.tasks.balance import balanced_classes, exponent_of, shares_of
 from lab.tasks.description import Description
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
-from lab.tasks.table.frame import read_table
 from lab.tasks.table.given_frame import as_file, is_frame
 from lab.tasks.task import Baseline, Data, Given, Split
-from lab.tasks.text.corpus import Begun, Corpus, Fitted, texts_of
+from lab.tasks.text.awd_lstm import OF_CLASSIFIER, ConcatPooled, Rates, classifier, depth
+from lab.tasks.text.body import Body
+from lab.tasks.text.corpus import Begun, Corpus, Fitted, brought
 from lab.tasks.text.counts import counts
-from lab.tasks.text.folder import FILE, texts_in
-from lab.tasks.text.nets import Bag, Convolutions, Transformer
-from lab.tasks.text.options import BAG, CNN, TextOptions
-from lab.tasks.text.pretrained import Body, kept_body
+from lab.tasks.text.encoder import BegunWith, begun_with, kept_encoder
+from lab.tasks.text.from_nothing import net_from_nothing
+from lab.tasks.text.options import AWD_LSTM, TextOptions
+from lab.tasks.text.pretrained import kept_body
+from lab.tasks.text.reading import read_later, texts_of
 from lab.tasks.text.tokens import Tokens
 from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of, scaled
 from lab.tasks.transfer.head import groups_of, head, with_head
@@ -69,7 +71,7 @@ class Text(ScoredTask):
     def __init__(self, options: TextOptions) -> None:
         self._options = options
         self.options = options.plain()
-        self._corpus = Corpus(options)
+        self._corpus = Corpus(options, self._brought if options.from_study else brought(options))
         self._fitted: Fitted | None = None
         self._tensors: dict[Split, Data] = {}
 
@@ -87,8 +89,18 @@ class Text(ScoredTask):
         return self._fitted or (self._with_body if self._options.transfers else self._corpus.fitted)
 
     @cached_property
+    def _language_model(self) -> BegunWith:
+        return begun_with(self._options, self.cache, self.fetches)
+
+    def _brought(self) -> Tokens:
+        return Tokens(self._language_model.tokens)
+
+    @cached_property
     def _body(self) -> Body:
         begun = self._of_texts.body
+        if self._options.from_study:
+            of = begun or self._language_model
+            return kept_encoder(self._options, self.cache, of.digest, of.config, self.fetches)
         digest, config = ("", "") if begun is None else (begun.digest, begun.config)
         return kept_body(self._options, self.cache, digest, config, self.fetches)
 
@@ -164,23 +176,25 @@ class Text(ScoredTask):
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         options, fitted = self._options, self._learned
-        classes, dropout = len(self.class_names), float(params.get("dropout", 0.0))
-        width, hidden = int(params.get("width", options.width)), int(params.get("hidden", options.hidden))
-        if fitted.body is not None:
-            new = head(fitted.body.features, classes, dropout, hidden)
-            return new if options.trains_head else with_head(copy.deepcopy(self._body.net), fitted.body.features, new)
-        if options.model in (BAG, CNN):
-            net = Bag if options.model == BAG else Convolutions
-            return net(self._size, classes, width, hidden, dropout)
-        if width % options.heads:
-            raise TaskError(f"width: {width} does not divide into task.heads: {options.heads}")
-        layers = int(params.get("layers", options.layers))
-        return Transformer(self._size, fitted.length, classes, width, layers, options.heads, hidden, dropout)
+        classes, hidden = len(self.class_names), int(params.get("hidden", options.hidden))
+        if fitted.body is None:
+            return net_from_nothing(options, params, self._size, fitted.length, classes)
+        features, dropout = fitted.body.features, float(params.get("dropout", 0.0))
+        if options.trains_head:
+            return head(features, classes, dropout, hidden)
+        body = copy.deepcopy(self._body.net)
+        if isinstance(body, ConcatPooled):
+            return classifier(body.encoder, Rates.of(params, OF_CLASSIFIER), classes, hidden)
+        return with_head(body, features, head(features, classes, dropout, hidden))
 
     def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
-        """Where a pretrained body is trained: its parameters, in as many groups as asked for, and those of the head."""
+        """Where a pretrained body, or an AWD-LSTM, is trained: its parameters, in as many groups as asked for, and
+        those of the head."""
         options = self._options
-        return groups_of(model, options.layer_groups) if options.transfers and not options.trains_head else ()
+        if options.trains_head or not (options.transfers or options.model == AWD_LSTM):
+            return ()
+        count = options.layer_groups or (2 if options.model != AWD_LSTM else depth(model))
+        return groups_of(model, count)
 
     def model_input(self, x: Tensor) -> Tensor:
         return x if self._options.trains_head else x.long()
@@ -216,22 +230,12 @@ class Text(ScoredTask):
 
     def read(self, path: Path) -> Given:
         """Texts of a table like the training one, of a folder of .txt files, or of one .txt file, a line each."""
-        options, fitted = self._options, self._learned
-        if path.is_dir():
-            table = texts_in(path, options.text)
-            x, notes = self._coded(texts_of(table, options.text))
-            return Given(x, names=tuple(map(str, table[FILE])), notes=notes)
-        if path.suffix.lower() == ".txt":
-            x, notes = self._coded(_lines(path))
-            return Given(x, notes=notes)
-        table = read_table(path, options, {options.text: options.missing})
-        if options.text not in table.columns:
-            raise TaskError(f"{path}: has no column {options.text!r}")
-        x, notes = self._coded(texts_of(table, options.text))
-        y, why_not = fitted.target.values_in(table)
-        return Given(x, None if y is None else torch.from_numpy(y), notes=(*notes, *why_not))
+        table, names = read_later(path, self._options)
+        x, notes = self._coded(texts_of(table, self._options.text))
+        y, why_not = self._learned.target.values_in(table)
+        return Given(x, None if y is None else torch.from_numpy(y), names=names, notes=(*notes, *why_not))
 
-    def given(self, raw: Any) -> Given:
+    def accept(self, raw: Any) -> Given:
         """Texts, or rows of a pandas frame like the training table."""
         if is_frame(raw):
             with as_file(raw) as path:
@@ -270,9 +274,15 @@ class Text(ScoredTask):
         described, fitted = self._corpus.describe(), self._learned
         if fitted.body is None:
             return described
-        began = f"the net begins with {self._options.weights or self._options.model}, and has a new head"
+        options = self._options
+        what = f"the language model of {options.from_study}" if options.from_study else options.weights or options.model
+        began = f"the net begins with {what}, and has a new head"
         frozen = f"; its body makes {fitted.body.features} features of each text once, and is not trained"
-        return replace(described, facts=(*described.facts, began + (frozen if self._options.trains_head else "")))
+        facts = (*described.facts, began + (frozen if options.trains_head else ""))
+        if not options.from_study:
+            return replace(described, facts=facts)
+        doubts = self._language_model.doubts(self._corpus.texts("test"))
+        return replace(described, facts=facts, warnings=(*described.warnings, *doubts))
 
     def features(self, x: Tensor) -> Any:
         """How often each token, and each pair of neighbours, stands in a text: a sparse matrix [n, f]; or the frozen
@@ -295,16 +305,6 @@ class Text(ScoredTask):
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         text = " ".join(self._corpus.texts(split)[index].split())
         return {"text": text if len(text) <= _SHOWN else text[:_SHOWN] + " ..."}
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path}: cannot be read as UTF-8 ({error})") from None
-    if not lines:
-        raise TaskError(f"{path}: has no lines")
-    return lines
 
 
 def _rebuilt(cls: type[Text], options: dict[str, Any], cache: Path | None, fitted: Fitted | None) -> Text:

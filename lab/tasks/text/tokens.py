@@ -79,6 +79,27 @@ class Tokens:
             codes[row, : len(encoding.ids)] += 1
         return codes, cut
 
+    def stream(self, texts: Sequence[str]) -> NDArray[np.int32]:
+        """Codes [t] of all texts, one behind the other, with a 0 before each and behind the last; a text without tokens
+        is left out.
+
+        >>> learned(["a good film", "a bad film", "good"], "words", 100).stream(["a film", "", "good"]).tolist()
+        [0, 2, 3, 0, 4, 0]
+        """
+        self._tokenizer.no_truncation()
+        parts: list[NDArray[np.int32]] = []
+        for text in texts:
+            pieces = [text[begin : begin + _PIECE_CHARACTERS] for begin in range(0, len(text), _PIECE_CHARACTERS)]
+            codes = [np.array(encoding.ids, np.int32) + 1 for encoding in self._encoded(pieces)]
+            if any(map(len, codes)):
+                parts += [np.zeros(1, np.int32), *codes]
+        return np.concatenate([*parts, np.zeros(1, np.int32)])
+
+    def text(self, codes: Sequence[int]) -> str:
+        """What codes stand for, as far as a tokenizer can say it again."""
+        said: str = self._tokenizer.decode([code - 1 for code in codes if code > 0])
+        return said
+
     def _encoded(self, texts: Sequence[str]) -> Iterator[Any]:
         for begin in range(0, len(texts), _BATCH):
             batch = [text[:_PIECE_CHARACTERS] for text in texts[begin : begin + _BATCH]]

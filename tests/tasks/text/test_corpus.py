@@ -134,7 +134,7 @@ def _frame(**columns: Any) -> pd.DataFrame:
         (
             _frame(),
             {"model": "lstm"},
-            r"task\.model: 'lstm' is unknown; choices: bag, cnn, transformer, hf:NAME, or hf: with task.weights$",
+            r"task\.model: 'lstm' is unknown; choices: bag, cnn, transformer, awd_lstm, hf:NAME, or hf: with",
         ),
         (_frame(), {"model": "transformer", "width": 6}, r"task\.width: 6 does not divide into 4 heads$"),
         (_frame(), {"tokenizer": "no.json"}, r"no\.json: cannot be read"),
