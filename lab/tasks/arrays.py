@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from lab.errors import TaskError
 from lab.tasks.memory import check_fits
-from lab.tasks.several import Row
+
+if TYPE_CHECKING:
+    from lab.tasks.several import Row
 
 _MOST_NAMES = 20
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lab.cli.predict import harmless
 from lab.errors import LabError, RecordError, SpecError, TaskError
-from lab.stages.prediction_table import prediction_table
+from lab.stages.prediction_table import prediction_table, readable
 from lab.stages.predictor import Ensemble
 from lab.study.study import Study
 from lab.tasks.images.task import Images
@@ -74,7 +74,7 @@ def test_a_frame_gives_a_frame_that_says_what_the_command_says(finished: Study, 
     assert list(said.index) == list(new.index)
     assert list(said.columns) == ["class", *(f"p_{name}" for name in ensemble.class_names)]
     inputs = ensemble.read(write_table(tmp_path / "new.parquet", new))
-    printed, _ = harmless(prediction_table(ensemble.predict(inputs.x).numpy(), ensemble, inputs))
+    printed, _ = harmless(prediction_table(*readable(ensemble.predict(inputs.x), ensemble, inputs), ensemble, inputs))
     pd.testing.assert_frame_equal(said.reset_index(drop=True), printed)
     probabilities = ensemble.predict_proba(new)
     np.testing.assert_array_equal(probabilities, said.iloc[:, 1:].to_numpy())
