@@ -14,7 +14,7 @@ from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_stages
 from lab.report.artefacts import Artefacts
 from lab.report.number import number
-from lab.report.verdict import Verdict, deciding, good_values, verdict
+from lab.report.verdict import Verdict, deciding, good_values, surely_good, verdict
 from lab.spec.space import Value
 from lab.spec.study import StudySpec
 from lab.stages import TRAINS
@@ -180,7 +180,7 @@ def _setup(artefacts: Artefacts) -> Setup | None:
 def _said(explained: Explained, name: str, value: Value) -> str | None:
     """Which other values are as good as a confirmed one, by the forest; where it is not among those that the forest has
     for the best, the race has found more than the forest, and both are told."""
-    good = good_values(explained, name)
+    good = surely_good(explained, name) or good_values(explained, name)
     if good is None:
         return None
     if name not in deciding(explained):
@@ -242,7 +242,11 @@ def summary_lines(summary: Summary) -> list[str]:
         score = f"{summary.test_metric} {number(handed.score)} on {handed.examples} test examples"
         lines.append(f"handed    {models}: {score}{beside}")
     if said is not None:
-        lines += [f"matters   {said.matters}", f"sure      {said.sure}"]
+        lines += [
+            f"matters   {said.matters}",
+            *([f"good      {said.good}"] if said.good else []),
+            f"sure      {said.sure}",
+        ]
     cost = summary.cost
     ended = f"; ended {summary.date}" if summary.date else ""
     lines.append(f"cost      {cost.trainings} trainings, {cost.epochs} epochs{ended}")

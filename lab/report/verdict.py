@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.report.number import number
-from lab.response.findings import Importance, Interaction
+from lab.response.findings import Importance, Interaction, Side
 from lab.spec.space import Value
 from lab.stages.explain import Explained
 
@@ -23,6 +23,8 @@ class Verdict:
     """Each one or two sentences; `command` is what to type for the last, where there is something."""
 
     matters: str
+    good: str
+    """Which settings are as good as the best; empty where that is not known."""
     sure: str
     next: str
     command: str | None
@@ -30,7 +32,7 @@ class Verdict:
 
 def verdict(explain: Explained, folder: Path) -> Verdict:
     """What an explain artefact says."""
-    return Verdict(_matters(explain), _sure(explain), *_next(explain, folder))
+    return Verdict(_matters(explain), _good(explain), _sure(explain), *_next(explain, folder))
 
 
 def _matters(explain: Explained) -> str:
@@ -68,6 +70,29 @@ def _among_the_best(shares: Mapping[str, Importance], main: list[str]) -> str:
     if first is None or first in main or any(shares[first].low <= shares[n].share for n in shares if n != first):
         return ""
     return f" Among the best quarter of the space it is {first} that matters most ({_span(shares[first])})."
+
+
+def _good(explain: Explained) -> str:
+    region = explain.region
+    if region is None:
+        return ""
+    sides = [f"{side.name} {_values_of(side).text}" for side in region.sides if not side.whole]
+    rest = [side.name for side in region.sides if side.whole]
+    where = _listed([*sides, *([f"any {_listed(rest)}"] if rest else [])])
+    text = f"As good as the best but for {number(region.margin, 2)}, about what another seed changes: {where}"
+    share = "all" if region.share == 1 else f"{100 * region.share:.2g} %"
+    return f"{text}. That is {share} of the space, and {_percent(region.sure)} of it are expected to be as good."
+
+
+def _values_of(side: Side) -> GoodValues:
+    return GoodValues(side.values, side.between and len(side.values) > 1)
+
+
+def surely_good(explain: Explained, name: str) -> GoodValues | None:
+    """The values at which settings are as good as the best, together with those of the others; None where that is not
+    known, or any value is."""
+    sides = explain.region.sides if explain.region else ()
+    return next((_values_of(side) for side in sides if side.name == name and not side.whole), None)
 
 
 def _span(share: Importance | Interaction) -> str:

@@ -44,6 +44,12 @@ class Blend:
         """Expected improvement below `best` [m]: of a mixture it is the mixture's."""
         return np.asarray(sum(w * expected_improvement(p, best) for w, p in self.parts(units)))
 
+    def below(self, units: Floats, bound: float) -> Floats:
+        """How likely the response itself lies below a bound, [m]."""
+        return np.asarray(
+            sum(w * scipy.stats.norm.cdf((bound - p.mean) / np.maximum(p.std, 1e-9)) for w, p in self.parts(units))
+        )
+
     def parts(self, units: Floats) -> list[tuple[float, Prediction]]:
         """The forest and the process with their shares."""
         return [

@@ -64,6 +64,34 @@ class Surface:
 
 
 @dataclass(frozen=True)
+class Side:
+    """What a region says of one hyperparameter."""
+
+    name: str
+    values: tuple[Any, ...]
+    """The lowest and the highest, which may be one; of a choice, every option."""
+    between: bool
+    """Whether all values between these two are meant."""
+    whole: bool
+    """Whether these are all that were searched."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of settings as good as the best; see `lab.response.region`."""
+
+    sides: tuple[Side, ...]
+    share: float
+    """Of the space."""
+    sure: float
+    """How likely a setting in it is as good as the best, on the mean."""
+    margin: float
+    """How much worse than the best, in the score's units, still counts as good: what another seed alone changes."""
+    best: dict[str, Any]
+    """The setting that it lies around."""
+
+
+@dataclass(frozen=True)
 class Coverage:
     """Share of held-out trials whose score lay within the interval of a level, and the intervals' mean width.
 

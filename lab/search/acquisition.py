@@ -60,6 +60,15 @@ class Acquisition:
         """Standard deviation of the score of one setting, on the scale of `even_costs`; 0 where nothing is known."""
         return self._model.gaussian.noise if self._model is not None else 0.0
 
+    def as_good(self, units: Floats, margin: float) -> Floats:
+        """How likely points [n, d] end well and are no more than `margin` worse than the best, as predicted, on the
+        scale of `even_costs`; [n]. 0 where there are too few scores for a model."""
+        if self._model is None:
+            return np.zeros(len(units))
+        points = self._taught.at_full(units)
+        well = 1 - self._divergence.probability(self._taught.encoding.features(points))
+        return well * self._model.below(points, self._best + margin)
+
     def __call__(self, encoding: Encoding, units: Floats, trials: int) -> Floats:
         """Worth of points [n, d] after `trials` trials; [n], at least 0."""
         points = self._taught.at_full(units)

@@ -8,7 +8,7 @@ from lab.errors import LabError
 from lab.lanes.engine import Engine
 from lab.record.folder import Record
 from lab.record.trials import read_trials
-from lab.response.findings import Coverage, Effect, Extrapolation, Importance, Interaction, Surface
+from lab.response.findings import Coverage, Effect, Extrapolation, Importance, Interaction, Region, Surface
 from lab.spec.plan import Direction
 from lab.spec.study import StudySpec
 from lab.stages.stage import Stage
@@ -74,6 +74,9 @@ class Explained:
     """Which end of its range, `low` or `high`, the best values of a hyperparameter lie at."""
     widen: dict[str, str] = field(default_factory=dict)
     """The setting of the spec that widens such a range."""
+    region: Region | None = None
+    """The settings that are as good as the best, which is also told where the forest is not believed; None where there
+    are too few trials to tell, or an earlier version explained."""
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> Explained | Withheld:

@@ -14,12 +14,13 @@ from lab.record.trials import TrialRow, read_trials
 from lab.response.effects import crowded, edge, partial_dependence
 from lab.response.encode import Encoding
 from lab.response.extrapolation import Reach
-from lab.response.findings import Coverage
+from lab.response.findings import Coverage, Region
 from lab.response.forest import Forest
 from lab.response.importance import measures, resampled
 from lab.response.interactions import MOST, interactions, surface
 from lab.response.quality import held_out
 from lab.response.rungs import AtFull, Rows, rows_of
+from lab.search.as_good import as_good_as_the_best
 from lab.search.gain import gain_of_next
 from lab.search.observed import as_trials
 from lab.spec.distributions import conditions, distributions
@@ -83,6 +84,7 @@ def explain(spec: StudySpec, record: Record) -> Explained | Withheld:
     history = np.nan_to_num(units, nan=-1)
     effects = tuple(partial_dependence(fit.forest, encoding, name, history, seed=spec.seed) for name in encoding.names)
     spread = fit.forest.predict(features).std
+    gain, region = _outlook(spec, record, space, direction, trials)
     plain = Explained(
         trials=len(trials),
         diverged=sum(row.outcome is Outcome.DIVERGED for row in trials),
@@ -97,8 +99,9 @@ def explain(spec: StudySpec, record: Record) -> Explained | Withheld:
         tree_std=TreeStd(float(np.median(spread)), float(spread.max())),
         effects=effects,
         extrapolation=Reach(encoding, units, spec.seed).read(),
-        gain=_gain(spec, record, space, direction, trials),
+        gain=gain,
         importances=None,
+        region=region,
     )
     if not fit.believed:
         return plain
@@ -130,14 +133,17 @@ def _crowded(trials: list[TrialRow], direction: str, encoding: Encoding, units: 
     return {name: side for name in encoding.names if (side := crowded(encoding, name, units[scored], cost))}
 
 
-def _gain(spec: StudySpec, record: Record, space: Space, direction: str, trials: list[TrialRow]) -> Gain | None:
-    """The gain of a further trial, from all that the search has seen; None where that is too little."""
+def _outlook(
+    spec: StudySpec, record: Record, space: Space, direction: str, trials: list[TrialRow]
+) -> tuple[Gain | None, Region | None]:
+    """The gain of a further trial and the settings as good as the best, from all that the search has seen; None each
+    where that is too little."""
     dists = distributions(space)
     history = as_trials([*observed_before(record, space), *trials], dists)
-    gain = gain_of_next(
-        history, dists, StudyDirection[direction.upper()], derive_seed(spec.seed, "explore"), conditions(space)
-    )
-    return None if gain is None else Gain(gain.expected, gain.noise, gain.below_noise)
+    seen = history, dists, StudyDirection[direction.upper()], derive_seed(spec.seed, "explore"), conditions(space)
+    gain = gain_of_next(*seen)
+    said = None if gain is None else Gain(gain.expected, gain.noise, gain.below_noise)
+    return said, as_good_as_the_best(*seen)
 
 
 @dataclass(frozen=True)

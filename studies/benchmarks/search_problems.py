@@ -98,6 +98,25 @@ class Table:
         places = zip(self.space.items(), self._codes[row].tolist(), strict=True)
         return {name: d.choices[p] if isinstance(d, CategoricalDistribution) else p for (name, d), p in places}
 
+    @cached_property
+    def means(self) -> Floats:
+        """The cost of every row, the mean over its seeds."""
+        return np.asarray(self._scores.mean(axis=1))
+
+    def mean_of(self, params: Params) -> float:
+        return float(self.means[self._find(params)])
+
+    @cached_property
+    def noise_of_best(self) -> float:
+        """Standard deviation of a cost between seeds, over the best twentieth of the rows."""
+        best = self.means <= np.quantile(self.means, 0.05)
+        return float(np.sqrt(self._scores[best].var(axis=1, ddof=1).mean()))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A hyperparameter's value in every row."""
+        places, dist = self._codes[:, list(self.space).index(name)], self.space[name]
+        return np.array(dist.choices)[places] if isinstance(dist, CategoricalDistribution) else places
+
     def _find(self, params: Params) -> int:
         code = tuple(
             self._places[name][params[name]] if isinstance(dist, CategoricalDistribution) else int(params[name])

@@ -164,5 +164,7 @@ def test_what_is_said_of_a_setting_does_not_contradict_it(name: str, value: floa
     curves = {"max_lr": [-abs(math.log10(x / 0.0178)) for x in steps], "dropout": [0.0] * 21}
     effects = [SimpleNamespace(name=n, values=steps, mean=mean) for n, mean in curves.items()]
     shares = {n: SimpleNamespace(share=share) for n, share in (("max_lr", 0.95), ("dropout", 0.05), ("gamma", 0.0))}
-    explained: Any = SimpleNamespace(effects=effects, measures={"permutation": shares}, explains_direction="maximize")
+    explained: Any = SimpleNamespace(
+        effects=effects, measures={"permutation": shares}, explains_direction="maximize", region=None
+    )
     assert _said(explained, name, value) == said

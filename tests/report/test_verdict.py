@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lab.report.verdict import verdict
-from lab.response.findings import Coverage, Effect, Extrapolation, Importance, Interaction
+from lab.report.verdict import surely_good, verdict
+from lab.response.findings import Coverage, Effect, Extrapolation, Importance, Interaction, Region, Side
 from lab.stages.explain import Explained, Gain, TreeStd
 
 FOLDER = Path("/runs/my study")
@@ -128,3 +128,31 @@ def test_whether_to_go_on_follows_from_the_gain():
     few = verdict(explained(gain=None, trials=6), FOLDER)
     assert few.next.startswith("Too few trials")
     assert few.command == "lab study extend '/runs/my study' --trials +16"
+
+
+REGION = Region(
+    sides=(
+        Side("max_lr", (0.004, 0.03), between=True, whole=False),
+        Side("dropout", (0.0, 0.6), between=True, whole=True),
+        Side("model", ("large",), between=False, whole=False),
+    ),
+    share=0.123,
+    sure=0.91,
+    margin=0.0042,
+    best={"max_lr": 0.01, "dropout": 0.1, "model": "large"},
+)
+
+
+@pytest.mark.parametrize("withheld", [None, "out-of-bag R2 0.05 is below 0.2"])
+def test_what_is_as_good_is_said_also_where_the_forest_is_not_believed(withheld: str | None):
+    explain = explained(region=REGION, withheld=withheld)
+    assert verdict(explain, FOLDER).good == (
+        "As good as the best but for 0.0042, about what another seed changes: max_lr 0.004 to 0.03, model large and "
+        "any dropout. That is 12 % of the space, and 91 % of it are expected to be as good."
+    )
+    assert verdict(explained(), FOLDER).good == ""
+    good = surely_good(explain, "max_lr")
+    assert good is not None
+    assert good.hold(0.01)
+    assert not good.hold(0.1)
+    assert surely_good(explain, "dropout") is None
