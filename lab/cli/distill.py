@@ -30,8 +30,8 @@ def distill(
     trust: TrustCode = False,
 ) -> None:
     """Train one net on what the ensemble predicts, and write it as a model folder that runs without lab."""
-    from lab.study.distill import card
     from lab.study.distill import distill as train
+    from lab.study.distillation import card
     from lab.study.model_folder import CARD
     from lab.study.study import Study
 

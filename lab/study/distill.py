@@ -13,20 +13,19 @@ from __future__ import annotations
 import hashlib
 import shutil
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import SpecError, StudyError
 from lab.record.folder import Record
-from lab.report.number import number
 from lab.spec.plan import TaskRef
 from lab.spec.space import Choice, Params, Space
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import confirm, refit
 from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
+from lab.study.distillation import BATCHES, LABELS, TAUGHT, Distillation, Tried, Worth, card, facts, ms_per_row
 from lab.study.progress import Display
 from lab.study.stop import stop_on_interrupt
 from lab.study.study import Study
@@ -42,57 +41,9 @@ if TYPE_CHECKING:
     from lab.tasks.task import Data, Task
 
 NAME = "distill"
-TAUGHT, LABELS = "taught by the ensemble", "labels alone"
 TEMPERATURES = (1.0, 2.0, 4.0)
-BATCHES = (1, 256)
-"""Rows that are predicted at once where a model is timed."""
 _SEEDS = 2
 """Models of each kind, by whose mean validation loss kinds are compared."""
-_TIMED_S = 0.3
-_LEAST_TIMES = 5
-
-
-@dataclass(frozen=True)
-class Worth:
-    """What a model is worth and what it costs."""
-
-    test: Mapping[str, float]
-    """By metric."""
-    bytes: int
-    """Of its files."""
-    ms_per_row: Mapping[int, float]
-    """Median milliseconds to predict a row, by how many rows are predicted at once."""
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A way to train the student, judged by the validation rows."""
-
-    name: str
-    temperature: float | None
-    """Of the targets; None: they are the labels."""
-    epochs: int
-    valid_loss: float
-    """Mean over seeds: negative log-likelihood once calibrated, or the task's own loss of values."""
-    test: Mapping[str, float] | None = None
-    """Of the best with a teacher, and of the best without."""
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """A student, written as a model folder."""
-
-    folder: Path
-    metric: str
-    student: Worth
-    ensemble: Worth
-    chosen: Tried
-    """How the student was trained."""
-    tried: tuple[Tried, ...]
-    rows: int
-    """What the teacher was asked about: rows given and made up."""
-    threads: int
-    """Of PyTorch, while models were timed."""
 
 
 def distill(
@@ -389,52 +340,3 @@ def _worth(model: Ensemble, test: Mapping[str, float], x: Tensor) -> Worth:
     """Scores, size and speed; `x` are any inputs."""
     predict = model.loaded(x)
     return Worth(test, model.bytes, {rows: ms_per_row(predict, x, rows) for rows in BATCHES})
-
-
-def ms_per_row(predict: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> float:
-    """Median milliseconds to predict a row, of as many at once."""
-    import torch
-
-    batch = x[torch.arange(rows) % len(x)]
-    taken: list[float] = []
-    with torch.inference_mode():
-        for _ in range(3):  # what is done once is no part of it
-            predict(batch)
-        end = time.perf_counter() + _TIMED_S
-        while len(taken) < _LEAST_TIMES or time.perf_counter() < end:
-            begin = time.perf_counter()
-            predict(batch)
-            taken.append(time.perf_counter() - begin)
-    return 1000 * statistics.median(taken) / rows
-
-
-def facts(found: Distillation) -> dict[str, Any]:
-    """What was found, for `config.json`."""
-    from lab.record.artefact import to_json
-
-    return {name: value for name, value in to_json(found).items() if name != "folder"}
-
-
-def card(found: Distillation) -> list[str]:
-    """What was found, in lines of a model card."""
-    metric, chosen, best = found.metric, found.chosen, {}
-    for one in found.tried:
-        if one.test is not None:
-            best[one.name] = one
-    how = chosen.name + ("" if chosen.temperature is None else f" at temperature {chosen.temperature:g}")
-    lines = [f"- One net, {how}: {_told(found.student, metric)}.", f"- The ensemble: {_told(found.ensemble, metric)}."]
-    other = best[LABELS if chosen.name == TAUGHT else TAUGHT]
-    assert other.test is not None  # as above
-    lines.append(f"- The same net, {other.name}: {metric} {number(other.test[metric])}.")
-    lines.append(f"- Validation losses: {'; '.join(_way(one) for one in found.tried)}.")
-    return lines
-
-
-def _told(worth: Worth, metric: str) -> str:
-    times = ", ".join(f"{ms:.3g} ms a row at {rows}" for rows, ms in worth.ms_per_row.items())
-    return f"{metric} {number(worth.test[metric])} on the test examples, {worth.bytes:,} bytes, {times}"
-
-
-def _way(one: Tried) -> str:
-    by = f", {one.epochs} epochs" if one.temperature is None else f", temperature {one.temperature:g}"
-    return f"{one.name}{by}: {one.valid_loss:.4g}"

@@ -21,7 +21,8 @@ from measured import keep, machine, told, versions
 
 from lab.record.artefact import to_json
 from lab.spec.study import parse_spec
-from lab.study.distill import LABELS, TAUGHT, Distillation, distill
+from lab.study.distill import distill
+from lab.study.distillation import LABELS, TAUGHT, Distillation
 from lab.study.study import Study
 
 SPACE: dict[str, dict[str, Any]] = {

@@ -12,7 +12,8 @@ import torch
 from lab.cli.main import main
 from lab.errors import Interrupted, SpecError
 from lab.study import distill as module
-from lab.study.distill import LABELS, TAUGHT, Distillation, distill, ms_per_row
+from lab.study.distill import distill
+from lab.study.distillation import LABELS, TAUGHT, Distillation, ms_per_row
 from lab.study.model_folder import CARD, CONFIG, PROGRAM
 from lab.study.study import Study
 from tests.cli.refusal import refuse
