@@ -37,9 +37,9 @@ def distill(
 
     study = Study.open(folder, trust=trust)
     try:
-        found = train(study, output, model=model, made_up=made_up, epochs=epochs, quiet=False)
+        result = train(study, output, model=model, made_up=made_up, epochs=epochs, quiet=False)
     except Interrupted as error:
         raise Interrupted(f"{error}; the same command goes on with it") from None
-    for line in card(found):
+    for line in card(result):
         say(line.removeprefix("- "))
     say(f"next      see {output / CARD}")

@@ -183,7 +183,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed, and delete nothing.")] = False,
     trust: Trust = False,
 ) -> None:
-    """Delete the weights of a finished study that what it hands out does not need, and say what that frees."""
+    """Delete the weights of a finished study that nothing needs any more, and what was interrupted beside it."""
     from lab.study.prune import prune
     from lab.study.study import Study
 

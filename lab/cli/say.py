@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, TextIO
 
@@ -10,7 +13,31 @@ import typer
 
 from lab.errors import plain
 
-AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON object, and nothing else there.")]
+
+class _Notes(io.TextIOBase):
+    """Standard output while a command's answer is made: what a user's task prints goes where notes go."""
+
+    def __init__(self, answers: TextIO) -> None:
+        self.answers = answers
+        """Where the answer goes."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def _alone(context: typer.Context, chosen: bool) -> bool:
+    """Leave standard output to the answer until the command ends."""
+    if chosen:
+        context.with_resource(contextlib.redirect_stdout(_Notes(sys.stdout)))
+    return chosen
+
+
+AsJson = Annotated[
+    bool, typer.Option("--json", callback=_alone, help="For programs: one JSON object, and nothing else there.")
+]
 
 
 def say(text: object = "", file: TextIO | None = None) -> None:
@@ -22,4 +49,5 @@ def say_json(answer: Mapping[str, Any]) -> None:
     """Print a command's whole answer as one JSON object; what is no finite number is null there."""
     from lab.record.folder import json_form
 
-    say(json.dumps(json_form(answer), indent=1, default=str))
+    file = sys.stdout.answers if isinstance(sys.stdout, _Notes) else None
+    say(json.dumps(json_form(answer), indent=1, default=str), file=file)

@@ -30,12 +30,12 @@ def schedule(
     from lab.schedules import KINDS, parse_schedule
 
     if kind == "list":
-        known = {name: (cls.__doc__ or "").splitlines()[0] for name, cls in KINDS.items()}
+        kinds = {name: (cls.__doc__ or "").splitlines()[0] for name, cls in KINDS.items()}
         others = plugins.registered("lab.schedules")
         if as_json:
-            say_json({"schedules": known, "of_packages": others})
+            say_json({"schedules": kinds, "of_packages": others})
             return
-        for name, meaning in known.items():
+        for name, meaning in kinds.items():
             print(f"{name}: {meaning}")
         for name, package in others.items():
             print(f"{name}: of package {package}")

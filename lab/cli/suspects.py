@@ -10,7 +10,7 @@ import typer
 from lab.cli.looking import Folder, Trust
 from lab.cli.predict import harmless
 from lab.cli.say import say
-from lab.errors import EngineLost, Interrupted
+from lab.errors import EngineLost, Interrupted, SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,17 +46,19 @@ def suspects(
     from lab.study.study import Study
     from lab.study.suspects import suspects as find
 
-    study = Study.open(folder, trust=trust)
     path = output or folder / "suspects.csv"
+    if path.is_dir():  # said now, and not when all is trained
+        raise SpecError("--output", f"{path}: is a folder; give a CSV file")
+    study = Study.open(folder, trust=trust)
     try:
-        found = find(study, folds=folds, seeds=seeds, engine=engine, address=address, lanes=lanes, quiet=False)
+        result = find(study, folds=folds, seeds=seeds, engine=engine, address=address, lanes=lanes, quiet=False)
     except (Interrupted, EngineLost) as error:
         raise type(error)(f"{error}; the same command goes on with it") from None
-    table = found.shown(top)
+    table = result.shown(top)
     write_bytes(path, harmless(table)[0].to_csv(index=False).encode())
     say(_readable(table.head(_SHOWN)))
     if "suspect" in table:
-        say(f"suspects  {found.count} of {len(found.rows)} labels, by {found.models} models on {found.folds} folds")
+        say(f"suspects  {result.count} of {len(result.rows)} labels, by {result.models} models on {result.folds} folds")
     say(f"table     {path}: the {len(table)} most doubtful rows, the worst first; look at them before you change them")
 
 

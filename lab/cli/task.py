@@ -137,8 +137,8 @@ def check(
     failed = sum(not finding.passed for finding in findings)
     description = loaded.describe() if not failed else Description()
     if as_json:
-        told = {"facts": description.facts, "warnings": description.warnings}
-        say_json({"task": task, "passed": not failed, "findings": list(map(asdict, findings)), **told})
+        about = {"facts": description.facts, "warnings": description.warnings}
+        say_json({"task": task, "passed": not failed, "findings": list(map(asdict, findings)), **about})
     else:
         for line in description.facts + description.warnings:
             say(f"     {line}")

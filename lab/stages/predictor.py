@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +29,8 @@ from lab.tasks.beside import Beside
 from lab.tasks.build import build_model
 from lab.tasks.checks import tried
 from lab.tasks.load import load_task
-from lab.tasks.several import are_several, packed
-from lab.tasks.table.given_frame import is_frame
+from lab.tasks.several import as_one, row_of
+from lab.tasks.table.from_frame import is_frame
 from lab.tasks.task import Data, Given, Kind, Task
 from lab.training.device import pick_device, to_device
 from lab.training.ensemble import scores, weighted, with_temperature
@@ -52,9 +54,22 @@ def member_outputs(task: Task, weights: Path, params: Params, x: Tensor) -> Tens
 
 def _net(task: Task, weights: Path, params: Params, x: Tensor) -> nn.Module:
     """A snapshot's net with its weights; `x` are any inputs [n, ...]."""
-    net = build_model(task, params, 0, task.model_input(narrowed(x[:1])))
-    load_weights(net, weights)
-    return net
+
+    def built() -> nn.Module:
+        net = build_model(task, params, 0, task.model_input(narrowed(x[:1])))
+        load_weights(net, weights)
+        return net
+
+    try:
+        return built()
+    except RecordError:
+        if row_of(task) is not None:
+            raise
+        with contextlib.suppress(Exception):  # then the weights are what is wrong
+            task.data("train")  # by which it is known whether there are several inputs
+        if row_of(task) is None:
+            raise
+    return built()
 
 
 @torch.no_grad()
@@ -124,6 +139,21 @@ def as_thresholds(thresholds: Sequence[float], prediction: Tensor) -> Tensor | N
 def as_plain(thresholds: Tensor | None) -> tuple[float, ...]:
     """Thresholds [c] as an artefact holds them."""
     return () if thresholds is None else tuple(thresholds.tolist())
+
+
+def _apart(names: Sequence[str], count: int) -> list[str]:
+    """Names of columns, those that came before with a number: of a table's column and its category's, say.
+
+    Raises:
+        TaskError: there are not so many.
+    """
+    if len(names) != count:
+        raise TaskError(f"embed: gives {len(names)} names for {count} numbers")
+    apart: dict[str, None] = {}
+    for name in map(str, names):
+        further = (f"{name} ({i})" for i in itertools.count(2))
+        apart[next(one for one in itertools.chain((name,), further) if one not in apart)] = None
+    return [*apart]
 
 
 def _is_raw(x: Any) -> bool:
@@ -309,7 +339,7 @@ class Ensemble:
 
         Raises:
             StudyError: there are no nets.
-            TaskError: the net has nothing to show; or there are no inputs.
+            TaskError: the net has nothing to show, or not as many numbers as names; or there are no inputs.
         """
         if not len(x):
             raise TaskError("there are no inputs to embed")
@@ -318,7 +348,8 @@ class Ensemble:
         size = min(_MOST_EXAMPLES, examples_at_once(x, 1))
         with torch.no_grad():
             made = [self._task.embed(net, inputs_for(net, part)) for part in torch.split(x, size)]
-        return made[0][0], torch.cat([numbers for _, numbers in made])
+        numbers = torch.cat([numbers for _, numbers in made])
+        return _apart(made[0][0], numbers.shape[1]), numbers
 
     def accept(self, raw: Any) -> Given:
         """Inputs to predict for, as Python has them: a pandas frame, texts, images or paths, as the task says."""
@@ -356,7 +387,7 @@ class Ensemble:
         return self._predicted(self.accept(x).x if _is_raw(x) else x).numpy()
 
     def _predicted(self, x: Any) -> Tensor:
-        inputs = packed(self._task, x, "predict") if are_several(x) else torch.as_tensor(x)
+        inputs = tried(f"{type(self._task).__name__}.data", lambda: as_one(self._task, x, "predict"))
         if not len(inputs):
             raise TaskError("there are no inputs to predict for")
         return self._mean(self._members, inputs)

@@ -10,7 +10,6 @@ Shapes: n rows.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.errors import SpecError, StudyError
 from lab.record.folder import Record
+from lab.spec.folder_names import DISTILL, side_folder
 from lab.spec.plan import TaskRef
 from lab.spec.space import Choice, Params, Space
 from lab.spec.trial import Trial, derive_seed
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from lab.stages.predictor import Ensemble
     from lab.tasks.task import Data, Task
 
-NAME = "distill"
+NAME = DISTILL
 TEMPERATURES = (1.0, 2.0, 4.0)
 _SEEDS = 2
 """Models of each kind, by whose mean validation loss kinds are compared."""
@@ -90,8 +90,7 @@ def distill(
         with_cycles(confirmed.chosen.one_cycle.params, 1), epochs or spec.final.epochs, made_up, tuple(temperatures)
     )
     with record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
-        asked = repr((model, plan, spec.seed)).encode()
-        work = record.folder / f"{NAME}-{hashlib.sha256(asked).hexdigest()[:12]}"
+        work = record.folder / side_folder(NAME, repr((model, plan, spec.seed)))
         trainer = _Trainer(spec, record, student, plan, work, display)
         first = trainer.search(chosen)
         ways = [min((one for one in first if one.name == name), key=lambda one: one.loss) for name in (TAUGHT, LABELS)]
@@ -102,7 +101,7 @@ def distill(
         test = [one.scores(one.predict(x), y) for one in models]
         of_ways = {id(way): scores for way, scores in zip(ways, test, strict=True)}
         tried = tuple(replace(way.tried, test=of_ways.get(id(way))) for way in first)
-        found = Distillation(
+        result = Distillation(
             folder=output,
             metric=student.metric,
             student=_worth(models[best], test[best], x),
@@ -112,9 +111,9 @@ def distill(
             rows=trainer.asked,
             threads=torch.get_num_threads(),
         )
-        export_model(models[best], study.result.summary, output, x, about=card(found), more={NAME: facts(found)})
+        export_model(models[best], study.result.summary, output, x, about=card(result), more={NAME: facts(result)})
         shutil.rmtree(work)
-    return found
+    return result
 
 
 def student_task(spec: StudySpec, record: Record, teacher: Task, model: str | None) -> Task:
@@ -145,10 +144,10 @@ def student_task(spec: StudySpec, record: Record, teacher: Task, model: str | No
 
 def _option_of(ref: TaskRef, model: str) -> tuple[str, Any]:
     """The task's option that says what net it has, and its value."""
-    known = {"model"} if ref.kind not in BUILTIN else {*BUILTIN[ref.kind].options.__dataclass_fields__}
-    if "model" in known:
+    options = {"model"} if ref.kind not in BUILTIN else {*BUILTIN[ref.kind].options.__dataclass_fields__}
+    if "model" in options:
         return "model", model
-    if "layers" not in known:
+    if "layers" not in options:
         raise SpecError("--model", f"task {ref.kind} has one kind of net")
     widths = model.split(",")
     if not all(width.strip().isdecimal() for width in widths):
@@ -209,7 +208,7 @@ class _Trainer:
         train, valid = student.data("train"), student.data("valid")
         taught = [(temperature, plan.epochs) for temperature in self._temperatures]
         alone = [(None, epochs) for epochs in dict.fromkeys((plan.epochs * (1 + plan.made_up), plan.epochs))]
-        found = []
+        tried = []
         for name, ways, task in (
             (TAUGHT, taught, self._taught(teacher, train[0], valid, "search")),
             (LABELS, alone, student),
@@ -220,8 +219,8 @@ class _Trainer:
                 mine = [self._judged(trial, file) for trial, file in files if self._is(trial, way)]
                 if not mine:
                     raise StudyError(f"{NAME}: no student {name} completed; try other --epochs or another --model")
-                found.append(_Way(name, *way, *map(tuple, zip(*mine, strict=True))))
-        return found
+                tried.append(_Way(name, *way, *map(tuple, zip(*mine, strict=True))))
+        return tried
 
     @property
     def _temperatures(self) -> tuple[float, ...]:

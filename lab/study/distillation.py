@@ -81,32 +81,32 @@ def ms_per_row(predict: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> flo
     return 1000 * statistics.median(taken) / rows
 
 
-def facts(found: Distillation) -> dict[str, Any]:
+def facts(result: Distillation) -> dict[str, Any]:
     """What was found, for `config.json`."""
     from lab.record.artefact import to_json
 
-    return {name: value for name, value in to_json(found).items() if name != "folder"}
+    return {name: value for name, value in to_json(result).items() if name != "folder"}
 
 
-def card(found: Distillation) -> list[str]:
+def card(result: Distillation) -> list[str]:
     """What was found, in lines of a model card."""
-    metric, chosen, best = found.metric, found.chosen, {}
-    for one in found.tried:
+    metric, chosen, best = result.metric, result.chosen, {}
+    for one in result.tried:
         if one.test is not None:
             best[one.name] = one
     how = chosen.name + ("" if chosen.temperature is None else f" at temperature {chosen.temperature:g}")
     lines = [
-        f"- One net, {how}: {_in_words(found.student, metric)}.",
-        f"- The ensemble: {_in_words(found.ensemble, metric)}.",
+        f"- One net, {how}: {_described(result.student, metric)}.",
+        f"- The ensemble: {_described(result.ensemble, metric)}.",
     ]
     other = best[LABELS if chosen.name == TAUGHT else TAUGHT]
     assert other.test is not None  # as above
     lines.append(f"- The same net, {other.name}: {metric} {number(other.test[metric])}.")
-    lines.append(f"- Validation losses: {'; '.join(_way(one) for one in found.tried)}.")
+    lines.append(f"- Validation losses: {'; '.join(_way(one) for one in result.tried)}.")
     return lines
 
 
-def _in_words(worth: Worth, metric: str) -> str:
+def _described(worth: Worth, metric: str) -> str:
     times = ", ".join(f"{ms:.3g} ms a row at {rows}" for rows, ms in worth.ms_per_row.items())
     return f"{metric} {number(worth.test[metric])} on the test examples, {worth.bytes:,} bytes, {times}"
 

@@ -1,7 +1,9 @@
-"""Pruning a finished study: of its weights, those that only served to choose, and what lanes had saved."""
+"""Pruning a finished study: of its weights, those that only served to choose, what lanes had saved, and what was
+trained beside it and interrupted."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from lab.errors import RecordError
 from lab.record.checkpoints import checkpoints_in
 from lab.record.folder import Record
 from lab.record.snapshots import snapshots_in
+from lab.spec.folder_names import DISTILL, SUSPECTS, side_pattern
 from lab.stages import STAGES, ensemble, refit
 from lab.stages.ensemble import Member
 from lab.study.size import shown, size_of
@@ -23,11 +26,14 @@ class Spare:
     files: tuple[Path, ...]
     what: str
     why: str
+    whole: Path | None = None
+    """Their folder, where it goes with them."""
 
     @property
     def line(self) -> str:
         """The same as a line of text."""
-        return f"{self.files[0].parent.name:9} {len(self.files)} {self.what}, {shown(size_of(self.files))}: {self.why}"
+        folder = self.whole or self.files[0].parent
+        return f"{folder.name:9} {len(self.files)} {self.what}, {shown(size_of(self.files))}: {self.why}"
 
 
 def prune(study: Study, say: Callable[[str], object], dry_run: bool = False) -> None:
@@ -50,12 +56,15 @@ def prune(study: Study, say: Callable[[str], object], dry_run: bool = False) -> 
             say(one.line)
         files = [path for one in spare for path in one.files]
         size = shown(size_of(files))
-        if not files:
+        if not spare:
             say("there is nothing to free")
         elif dry_run:
             say(f"{size} would be freed")
         else:
             _delete(files)
+            for one in spare:
+                if one.whole is not None:
+                    shutil.rmtree(one.whole, ignore_errors=True)  # of what is left, no file counts
             say(f"{size} freed")
 
 
@@ -65,7 +74,8 @@ def spare_in(record: Record) -> list[Spare]:
     Raises:
         RecordError: the study is not complete, or its folder is not what it was.
     """
-    for folder in (record.final_folder, record.refit_folder, record.lanes_folder):
+    beside = sorted(path for what in (SUSPECTS, DISTILL) for path in record.folder.glob(side_pattern(what)))
+    for folder in (record.final_folder, record.refit_folder, record.lanes_folder, *beside):
         if folder.is_symlink():
             raise RecordError(f"{folder}: is a link, and nothing is deleted through one")
     if record.extension_path.exists():
@@ -79,7 +89,13 @@ def spare_in(record: Record) -> list[Spare]:
         _unneeded(record.refit_folder, () if refitted is None else refitted.members),
         Spare(tuple(checkpoints_in(record.lanes_folder)), "checkpoints", "of stages that have ended"),
     ]
-    return [spare for spare in spares if spare.files]
+    return [spare for spare in spares if spare.files] + [_interrupted(folder) for folder in beside if folder.is_dir()]
+
+
+def _interrupted(folder: Path) -> Spare:
+    files = tuple(sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()))
+    what = folder.name.rpartition("-")[0]
+    return Spare(files, "files", f"of an interrupted `{what}`, which would begin anew", folder)
 
 
 def _unneeded(folder: Path, members: Iterable[Member]) -> Spare:

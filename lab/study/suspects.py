@@ -7,7 +7,6 @@ Shapes: n rows of training and, behind them, of validation; c classes or labels;
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.errors import SpecError, StudyError
 from lab.record.folder import Record
+from lab.spec.folder_names import SUSPECTS, side_folder
 from lab.spec.folds import Folds
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import confirm
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lab.spec.study import StudySpec
     from lab.tasks.task import Task
 
-NAME = "suspects"
+NAME = SUSPECTS
 FEWEST = 100
 """Rows that are told of at least, however few labels are suspected."""
 
@@ -185,8 +185,7 @@ def _trained(
     from lab.record.snapshots import snapshots_of
     from lab.stages.from_bounds import space_of
 
-    asked = hashlib.sha256(repr((folds.fold_of, plan)).encode()).hexdigest()[:12]
-    work = record.folder / f"{NAME}-{asked}"
+    work = record.folder / side_folder(NAME, repr((folds.fold_of, plan)))
     space = open_to_cycles(space_of(spec, record), (1,))
     job = make_job(spec, record, engine, NAME, plan, space, replace(spec.training(), folds=folds, weights="weights"))
     job = replace(job, folder=work.resolve(), store=None)
@@ -261,11 +260,11 @@ def _of_labels(task: Task, p: Tensor, y: Tensor) -> tuple[dict[str, Any], Tensor
     from lab.training.label_errors import confidently_other
 
     names = task.class_names or [str(i) for i in range(p.shape[1])]
-    given = y > 0.5
-    p_given = torch.where(given, p, 1 - p)
+    labels = y > 0.5
+    p_given = torch.where(labels, p, 1 - p)
     least, worst = p_given.min(dim=1)
     said = [
-        confidently_other(torch.stack([1 - p[:, i], p[:, i]], dim=1), given[:, i].long()) for i in range(len(names))
+        confidently_other(torch.stack([1 - p[:, i], p[:, i]], dim=1), labels[:, i].long()) for i in range(len(names))
     ]
     loss = -least.clamp_min(1e-300).log()
 
@@ -274,7 +273,7 @@ def _of_labels(task: Task, p: Tensor, y: Tensor) -> tuple[dict[str, Any], Tensor
 
     return {
         "of": [names[i] for i in worst.tolist()],
-        "given": words(given),
+        "given": words(labels),
         "predicted": words(p > 0.5),
         "p_given": least.tolist(),
         "loss": loss.tolist(),
@@ -285,15 +284,15 @@ def _of_labels(task: Task, p: Tensor, y: Tensor) -> tuple[dict[str, Any], Tensor
 def _of_values(task: Task, prediction: Tensor, y: Tensor) -> tuple[dict[str, Any], Tensor]:
     from lab.training.label_errors import FAR, standardised
 
-    flat, given = prediction.reshape(len(y), -1).double(), y.reshape(len(y), -1).double()
-    deviations = standardised(given - flat)
+    flat, targets = prediction.reshape(len(y), -1).double(), y.reshape(len(y), -1).double()
+    deviations = standardised(targets - flat)
     worst = deviations.abs().argmax(dim=1, keepdim=True)
     far = deviations.gather(1, worst)[:, 0]
     names = task.class_names if len(task.class_names) == flat.shape[1] else [f"value{i}" for i in range(flat.shape[1])]
     named = {"of": [names[i] for i in worst[:, 0].tolist()]} if flat.shape[1] > 1 else {}
     return {
         **named,
-        "given": given.gather(1, worst)[:, 0].tolist(),
+        "given": targets.gather(1, worst)[:, 0].tolist(),
         "predicted": flat.gather(1, worst)[:, 0].tolist(),
         "deviations": far.tolist(),
         "loss": task.loss(prediction, y).tolist(),

@@ -105,6 +105,12 @@ def option(
     return field(default=default, default_factory=default_factory, metadata=metadata)
 
 
+def _shown(value: object) -> str:
+    """A value as it is written, or, where that takes lines, what it is."""
+    written = repr(value)
+    return f"a {type(value).__name__}" if "\n" in written else written
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(option,))
 class Options:
     """What a spec may say of a task: a subclass per task, a field made by `option` each.
@@ -125,10 +131,13 @@ class Options:
     def __post_init__(self) -> None:
         for name, entry in self.declared().items():
             value = getattr(self, name)
+            if isinstance(value, Path):  # as Python's users have them
+                value = str(value)
+                object.__setattr__(self, name, value)
             if value is None and not self.requires(name):
                 object.__setattr__(self, name, self.default(name))
             elif not entry.allowed.holds(value):
-                raise SpecError(f"task.{name}", f"{value!r} {entry.allowed.refusal}")
+                raise SpecError(f"task.{name}", f"{_shown(value)} {entry.allowed.refusal}")
         self.check()
 
     def check(self) -> None:

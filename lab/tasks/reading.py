@@ -111,8 +111,12 @@ def _batches(given: Any) -> Iterator[Any]:
 
 def _pair(batch: Any, where: str, task: Any) -> Read:
     values = list(batch.values()) if isinstance(batch, dict) else batch
-    if isinstance(batch, dict) and len(batch) > 2 and (target := next((n for n in _TARGETS if n in batch), "")):
-        values = [{name: value for name, value in batch.items() if name != target}, batch[target]]
+    if isinstance(batch, dict) and len(batch) > 1 and (target := next((n for n in _TARGETS if n in batch), "")):
+        inputs = {name: value for name, value in batch.items() if name != target}
+        values = [inputs if len(inputs) > 1 else next(iter(inputs.values())), batch[target]]
+    elif isinstance(batch, dict) and len(batch) > 2:
+        names = ", ".join(map(str, batch))
+        raise TaskError(f"{where}: gives examples of {names}; call the target 'labels' or 'label', or give pairs")
     if task is not None and isinstance(values, (list, tuple)) and len(values) == 2 and are_several(values[0]):
         values = [packed(task, values[0], where), values[1]]
     if not isinstance(values, (list, tuple)) or len(values) != 2 or not all(isinstance(v, Tensor) for v in values):

@@ -24,7 +24,7 @@ from lab.spec.space import Value
 from lab.spec.trial import Trial
 from lab.tasks.description import Description
 from lab.tasks.reading import reads
-from lab.tasks.several import are_several, names_apart, packed, recipe_of, row_of, takes_apart
+from lab.tasks.several import as_one, names_apart, of_each, recipe_of, row_of, takes_apart
 from lab.tasks.undecided import Undecided
 
 Split: TypeAlias = Literal["train", "valid", "test"]
@@ -200,7 +200,10 @@ class Task(ABC):
         smaller model learns from that. By default it is mixed of two."""
         from lab.tasks.made_up import made_up
 
-        return made_up(x, random)
+        if row_of(self) is None:
+            return made_up(x, random)
+        seed = int(random.integers(2**63))  # alike for each input, so that all come from the same other example
+        return of_each(self, x, lambda part: made_up(part, np.random.default_rng(seed)))
 
     def predict(self, output: Tensor) -> Tensor:
         """What members of an ensemble are averaged in: probabilities [n, c, ...] of classes, or of labels [n, ...], or
@@ -234,8 +237,7 @@ class Task(ABC):
         By default they are taken as they are, in the type that the training inputs have; several become one.
         """
         dtype = self.data("train")[0].dtype
-        several = packed(self, raw, f"{type(self).__name__}.prepare") if are_several(raw) else raw
-        return torch.as_tensor(several).to(dtype)
+        return as_one(self, raw, f"{type(self).__name__}.prepare").to(dtype)
 
     def read(self, path: Path) -> Given:
         """Inputs to predict for, from a user's file: by default an npz, or a CSV of numbers, through `prepare`."""

@@ -15,7 +15,7 @@ FAR = 3.5
 and Handle Outliers, section 3.3)."""
 
 
-def confidently_other(probabilities: Tensor, given: Tensor) -> Tensor:
+def confidently_other(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Whether each example [n] is confidently of another class than the given one.
 
     That is the off-diagonal of the confident joint (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068, section 3.1):
@@ -29,11 +29,11 @@ def confidently_other(probabilities: Tensor, given: Tensor) -> Tensor:
         >>> confidently_other(p, torch.tensor([0, 0, 1, 1])).tolist()
         [False, False, False, True]
     """
-    chosen = torch.nn.functional.one_hot(given, probabilities.shape[1]).to(probabilities.dtype)
+    chosen = torch.nn.functional.one_hot(labels, probabilities.shape[1]).to(probabilities.dtype)
     means = (probabilities * chosen).sum(dim=0) / chosen.sum(dim=0)  # NaN, which nothing reaches, for a class of none
     confident = torch.where(probabilities >= means, probabilities, -1.0)
     best, of_class = confident.max(dim=1)
-    return (best >= 0) & (of_class != given)
+    return (best >= 0) & (of_class != labels)
 
 
 def standardised(residuals: Tensor) -> Tensor:

@@ -40,3 +40,11 @@ def test_a_study_of_somebody_else_is_not_trained_on(
     before = sorted(path.name for path in folder.iterdir())
     assert "--trust" in refuse(capsys, monkeypatch, "study", "suspects", folder)
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_file_that_cannot_be_is_refused_before_anything_is_trained(
+    table_study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = table_study.record.folder
+    said = refuse(capsys, monkeypatch, "study", "suspects", folder, "--output", folder)
+    assert said == f"--output: {folder}: is a folder; give a CSV file"

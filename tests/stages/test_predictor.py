@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lab.errors import RecordError, TaskError
 from lab.stages.one_module import OneModule
-from lab.stages.predictor import member_outputs
+from lab.stages.predictor import _apart, member_outputs
 from lab.tasks.task import Data, Split, Task
 from lab.training.snapshots import pack
 
@@ -77,3 +77,9 @@ def test_inputs_of_another_shape_and_weights_that_are_gone_are_named(tmp_path: P
         member_outputs(Plain(torch.float32), tmp_path / NAME, {}, torch.zeros(5, 7))
     with pytest.raises(RecordError, match=r"member\.safetensors: cannot be read \(No such file or directory\)"):
         member_outputs(Plain(torch.float32), tmp_path / "none" / NAME, {}, torch.zeros(5, 3))
+
+
+def test_embedded_numbers_have_names_of_their_own():
+    assert _apart(["a.0", "b", "a.0", "a.0 (2)"], 4) == ["a.0", "b", "a.0 (2)", "a.0 (2) (2)"]
+    with pytest.raises(TaskError, match="embed: gives 1 names for 2 numbers"):
+        _apart(["a"], 2)

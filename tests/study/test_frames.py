@@ -18,6 +18,7 @@ from lab.stages.predictor import Ensemble
 from lab.study.study import Study
 from lab.tasks.images.task import Images
 from lab.tasks.ratings.task import Ratings
+from lab.tasks.table.from_frame import write_frame
 from lab.tasks.table.task import Table
 from lab.tasks.text.task import Text
 from tests.own_data import (
@@ -90,6 +91,15 @@ def test_a_frame_without_the_columns_is_refused_by_its_own_name(finished: Study)
         ensemble.predict(["a text"])
 
 
+def test_what_is_refused_leaves_the_ensemble_as_it_was(finished: Study) -> None:
+    ensemble, new = finished.result.ensemble, table(5, seed=3)
+    before = ensemble.predict_proba(new)
+    for wrong in (new["number"], new.iloc[0], {"number": np.ones(3), "letter": np.ones(3)}, new.to_numpy(), None):
+        with pytest.raises(TaskError, match=r"^predict: .* is no inputs \[n, \.\.\.\]; give"):
+            ensemble.predict(wrong)
+    np.testing.assert_array_equal(ensemble.predict_proba(type("Sub", (pd.DataFrame,), {})(new)), before)
+
+
 def test_another_frame_is_another_study(finished: Study) -> None:
     with pytest.raises(RecordError, match="holds another table than the one given"):
         _study(table(161), finished.record.folder).run()
@@ -114,9 +124,22 @@ def test_a_frame_that_no_file_holds_is_refused(frame: pd.DataFrame, says: str) -
         Table(frame, target="answer")
 
 
+def test_what_no_file_holds_and_says_as_much_as_text_is_kept(tmp_path: Path) -> None:
+    frame = table(60)
+    frame["range"] = pd.cut(frame["number"], 3).where(frame.index > 0)
+    frame.attrs["mine"] = object()
+    write_frame(frame, tmp_path / "kept.parquet")
+    kept = pd.read_parquet(tmp_path / "kept.parquet")["range"]
+    assert kept.isna().tolist() == [True] + [False] * 59
+    assert kept[1:].tolist() == [str(one) for one in frame["range"][1:]]
+    assert "mine" in frame.attrs
+
+
 def test_what_is_no_table_is_refused_as_before() -> None:
     with pytest.raises(SpecError, match=r"task\.path: 3 is not a path"):
         Table(3, target="answer")
+    with pytest.raises(SpecError, match=r"task\.path: a Series is not a path; give a DataFrame, or a file$"):
+        Table(table(60)["answer"], target="answer")
 
 
 def test_a_frame_of_test_rows_is_kept_as_well(tmp_path: Path) -> None:
@@ -145,8 +168,11 @@ def test_texts_are_given_as_a_list_or_a_frame(tmp_path: Path) -> None:
     texts.write_text("\n".join(frame["text"][:5]))
     _alike(task, list(frame["text"][:5]), texts)
     _alike(task, frame, path)
-    with pytest.raises(TaskError, match="a int is no text"):
-        task.accept(["a", 3])
+    for strange, kind in ((3, "int"), (None, "NoneType")):
+        with pytest.raises(TaskError, match=f"a {kind} is no text"):
+            task.accept(["a", strange])
+    half = "\ud800 lovely"  # as what is cut from JSON may be
+    np.testing.assert_array_equal(task.accept([half]).x.numpy(), task.accept(["? lovely"]).x.numpy())
 
 
 def test_images_are_given_as_those_of_pillow_or_as_paths(tmp_path: Path) -> None:
@@ -173,3 +199,10 @@ def test_numbers_made_ready_give_a_tensor_as_before(finished: Study) -> None:
     x = ensemble.test_data()[0]
     assert ensemble.predict(x).shape == (len(x), 2)
     assert ensemble.predict(x.numpy()).shape == (len(x), 2)
+
+
+def test_a_path_of_pythons_is_a_path(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "table.csv", table(60))
+    task = Table(path, target="answer")
+    assert task.options["path"] == str(path)
+    assert Text(write_texts(tmp_path / "texts.csv"), text="text", target="label", model="bag").class_names

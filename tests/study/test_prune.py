@@ -12,6 +12,7 @@ import torch
 
 from lab.errors import LabError, RecordError
 from lab.record.folder import Record, read_json, write_json
+from lab.spec.folder_names import DISTILL, SUSPECTS, side_folder
 from lab.study.prune import prune, spare_in
 from lab.study.size import shown
 from lab.study.status import status_of
@@ -91,6 +92,25 @@ def test_what_is_no_snapshot_stays(study: Study) -> None:
     assert {(study.record.folder / name).read_text() for name in names} == {"mine"}
 
 
+def test_what_was_trained_beside_it_and_interrupted_goes(study: Study) -> None:
+    folder = study.record.folder
+    interrupted = [folder / side_folder(what, "a question") for what in (SUSPECTS, DISTILL)]
+    for work in interrupted:
+        (work / "weights").mkdir(parents=True)
+        (work / "weights" / "0000-0.safetensors").write_bytes(b"weights")
+    kept = [folder / "suspects.csv", folder / "distill-mine" / "model.pt2"]
+    kept[1].parent.mkdir()
+    for path in kept:
+        path.write_text("mine")
+    said = list[str]()
+    prune(study, said.append, dry_run=True)
+    assert all(work.is_dir() for work in interrupted)
+    prune(study, said.append)
+    assert f"{interrupted[0].name} 1 files, 7 B: of an interrupted `suspects`, which would begin anew" in said
+    assert not any(work.exists() for work in interrupted)
+    assert all(path.read_text() == "mine" for path in kept)
+
+
 def _foreign(study: Study) -> None:
     (study.record.folder / Record.TRUST).unlink()
 
@@ -107,6 +127,10 @@ def _linked_folder(study: Study) -> None:
     aside = study.record.folder.with_name("elsewhere")
     study.record.final_folder.rename(aside)
     study.record.final_folder.symlink_to(aside)
+
+
+def _linked_beside(study: Study) -> None:
+    (study.record.folder / side_folder(DISTILL, "a question")).symlink_to(study.record.final_folder)
 
 
 def _linked_file(study: Study) -> None:
@@ -127,6 +151,7 @@ def _lacking(study: Study) -> None:
         (_incomplete, "stage 'ensemble' has not run; only a finished study is pruned"),
         (_half_extended, "is being extended; resume the study first"),
         (_linked_folder, "final: is a link, and nothing is deleted through one"),
+        (_linked_beside, "is a link, and nothing is deleted through one"),
         (_linked_file, "is a link, and would be written through; put a file in its place"),
         (_lacking, "is missing, and is not to be had again; restore it from a copy"),
     ],

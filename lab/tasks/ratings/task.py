@@ -21,7 +21,7 @@ from lab.tasks.ratings.options import DOT, RatingsOptions
 from lab.tasks.ratings.rated import Fitted, Rated, numbers, unrated, unseen
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.table.frame import read_frame
-from lab.tasks.table.given_frame import as_file, frame_of
+from lab.tasks.table.from_frame import as_file, frame_of
 from lab.tasks.table.levels import levels_among
 from lab.tasks.task import Baseline, Data, Given, Split
 

@@ -13,7 +13,7 @@ from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Range, one_of, option,
 from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING
 from lab.tasks.table.dialect import Dialect
-from lab.tasks.table.given_frame import file_for, is_frame
+from lab.tasks.table.from_frame import file_for, is_frame
 from lab.tasks.undecided import AUTO, Undecided
 
 Type: TypeAlias = Literal["number", "category", "date"]
@@ -69,7 +69,7 @@ class TableOptions(Dialect, Scored, Balanced):
     """Of options that were given as frames: a study keeps them, since these go when the task does."""
 
     path: Any = option("the table: .csv, .tsv or .parquet", PATH)
-    """In Python also a pandas frame, of which a file is made: `given_frame`."""
+    """In Python also a pandas frame, of which a file is made: `from_frame`."""
     target: str | list[str] = option("the column to predict, or a list of columns", _TARGET)
     test_path: Any = option("a table of test rows; without it they are taken from the first", PATH, default=None)
     split: Any = option(SPLIT_MEANING, default="auto")
@@ -94,6 +94,9 @@ class TableOptions(Dialect, Scored, Balanced):
     def __post_init__(self) -> None:
         if isinstance(self.ignore, str):
             object.__setattr__(self, "ignore", [self.ignore])  # one column, as `target` may be one
+        for name, value in self._places.items():
+            if type(value).__name__ == "Series":  # of pandas
+                raise SpecError(f"task.{name}", "a Series is not a path; give a DataFrame, or a file")
         files = {name: file_for(self, name, value) for name, value in self._places.items() if is_frame(value)}
         for name, file in files.items():
             object.__setattr__(self, name, str(file))

@@ -27,7 +27,7 @@ from lab.tasks.table.encoding import Form, Notes, bins_of, categories_of, encode
 from lab.tasks.table.expansion import Expansion
 from lab.tasks.table.fitted import Fitted
 from lab.tasks.table.frame import read_table
-from lab.tasks.table.given_frame import as_file, frame_of
+from lab.tasks.table.from_frame import as_file, frame_of
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData

@@ -19,7 +19,7 @@ from lab.tasks.balance import balanced_classes, exponent_of, shares_of
 from lab.tasks.description import Description
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
-from lab.tasks.table.given_frame import as_file, is_frame
+from lab.tasks.table.from_frame import as_file, is_frame
 from lab.tasks.task import Baseline, Data, Given, Split
 from lab.tasks.text.awd_lstm import OF_CLASSIFIER, ConcatPooled, Rates, classifier, depth
 from lab.tasks.text.body import Body
@@ -241,12 +241,13 @@ class Text(ScoredTask):
             with as_file(raw) as path:
                 return self.read(path)
         texts = [raw] if isinstance(raw, str) else list(raw)
-        strange = next((text for text in texts if not isinstance(text, str)), None)
-        if strange is not None:
-            raise TaskError(f"a {type(strange).__name__} is no text; give a list of str, or a pandas DataFrame")
+        strange = [type(text).__name__ for text in texts if not isinstance(text, str)]
+        if strange:
+            raise TaskError(f"a {strange[0]} is no text; give a list of str, or a pandas DataFrame")
         if not texts:
             raise TaskError("there are no inputs to predict for")
-        x, notes = self._coded(texts)
+        readable = [text.encode(errors="replace").decode() for text in texts]  # half a character is no text of a file
+        x, notes = self._coded(readable)
         return Given(x, notes=notes)
 
     def _coded(self, texts: list[str]) -> tuple[Tensor, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import TaskError, first_line
+from lab.errors import TaskError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def is_frame(value: object) -> bool:
     """Whether a value is a pandas frame; asks without importing pandas."""
-    return type(value).__name__ == "DataFrame" and hasattr(value, "to_parquet")
+    return any(kind.__name__ == "DataFrame" for kind in type(value).__mro__) and hasattr(value, "to_parquet")
 
 
 def frame_of(value: Any) -> pd.DataFrame:
@@ -41,6 +41,7 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
         TaskError: it has no rows, a column twice, or one of values that no file of a table holds.
     """
     named = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    named.attrs = {}  # which may hold anything
     twice = named.columns[named.columns.duplicated()]
     if len(twice):
         raise TaskError(f"the DataFrame has column {twice[0]!r} twice")
@@ -50,10 +51,14 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
         raise TaskError(f"the DataFrame has {both[0]!r} as a column and as its index")
     if not len(named):
         raise TaskError("the DataFrame has no rows")
+    for name, dtype in named.dtypes.items():
+        if hasattr(getattr(dtype, "categories", None), "closed"):  # intervals, as of `pandas.cut`
+            named[name] = named[name].cat.rename_categories(str)
     try:
         named.to_parquet(path, index=with_index)
     except Exception as error:  # Arrow raises errors of many kinds on objects of any type
-        raise TaskError(f"the DataFrame cannot be kept as a parquet ({first_line(error)})") from error
+        said = "; ".join(map(str, error.args)).splitlines() or [type(error).__name__]  # Arrow's are tuples of texts
+        raise TaskError(f"the DataFrame cannot be kept as a parquet ({said[0]})") from error
 
 
 def file_for(owner: object, name: str, frame: pd.DataFrame) -> Path:
