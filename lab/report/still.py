@@ -105,8 +105,8 @@ class _Plot:
         if not any(isinstance(value, str) for value in values):
             self.whole[letter] = self.whole[letter] and all(isinstance(value, (int, np.integer)) for value in values)
             return np.array([np.nan if value is None else value for value in values], dtype=float)
-        known = self.categories[letter]
-        return np.array([known.setdefault(value, len(known)) for value in values], dtype=float)
+        ticks = self.categories[letter]
+        return np.array([ticks.setdefault(value, len(ticks)) for value in values], dtype=float)
 
     def _scatter(self, trace: Any) -> None:
         x, y = self._values("x", trace.x), self._values("y", trace.y)
@@ -197,8 +197,8 @@ class _Plot:
         handles, labels = ([one for pair in both for one in pair[at]] for at in (0, 1))
         if labels and figure.layout.showlegend is not False:
             columns = 6 if sum(map(len, labels)) < _LETTERS_IN_A_LINE else 2
-            place = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "ncols": columns, "frameon": False}
-            self.axes.legend(handles, labels, **place)
+            anchor = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "ncols": columns, "frameon": False}
+            self.axes.legend(handles, labels, **anchor)
 
     def _scales(self) -> None:
         if not self.overlays:
@@ -221,8 +221,8 @@ class _Plot:
                 mine.get_major_locator().set_params(integer=True)
             if axis.tickvals is not None:
                 mine.set_ticks(list(axis.tickvals), labels=list(axis.ticktext))
-            elif known := self.categories[letter]:
-                mine.set_ticks(list(known.values()), labels=list(known))
+            elif ticks := self.categories[letter]:
+                mine.set_ticks(list(ticks.values()), labels=list(ticks))
             if axis.showticklabels is False:
                 mine.set_ticks([])
 

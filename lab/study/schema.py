@@ -88,21 +88,21 @@ def _meanings(cls: type) -> Mapping[str, str]:
     """What stands below each field of a class, its first sentences up to a blank line."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(tree, ast.ClassDef)
-    found = {}
+    docs = {}
     for entry, below in zip(tree.body, tree.body[1:], strict=False):
         if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name) and isinstance(below, ast.Expr):
             text = below.value.value if isinstance(below.value, ast.Constant) else None
             if isinstance(text, str):
-                found[entry.target.id] = " ".join(inspect.cleandoc(text).split())
-    return found
+                docs[entry.target.id] = " ".join(inspect.cleandoc(text).split())
+    return docs
 
 
 def _by_kind(kinds: Mapping[str, Mapping[str, Any]], further: str = "") -> dict[str, Any]:
     """A mapping whose `kind` says which other keys it may have; `further`: a pattern of kinds with any."""
-    known: list[dict[str, Any]] = [{"enum": list(kinds)}, *([{"pattern": further}] if further else [])]
+    named: list[dict[str, Any]] = [{"enum": list(kinds)}, *([{"pattern": further}] if further else [])]
     return {
         "type": "object",
-        "properties": {"kind": {"type": "string", "anyOf": known}},
+        "properties": {"kind": {"type": "string", "anyOf": named}},
         "allOf": [
             {
                 "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
@@ -164,8 +164,8 @@ def _dimension() -> dict[str, Any]:
     number, flag = {"type": "number"}, {"type": "boolean"}
     interval = {"low": number, "high": number, "log": flag, "int": flag}
     choice = {"choice": {"type": "array", "items": _VALUE, "minItems": 1, "uniqueItems": True}}
-    found = {"from": {"const": "bounds", "description": "What the range test finds, for max_lr."}}
-    kinds = ((interval, ["low", "high"]), (choice, ["choice"]), (found, ["from"]))
+    from_bounds = {"from": {"const": "bounds", "description": "What the range test finds, for max_lr."}}
+    kinds = ((interval, ["low", "high"]), (choice, ["choice"]), (from_bounds, ["from"]))
     return {
         "anyOf": [
             {

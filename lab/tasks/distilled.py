@@ -83,19 +83,19 @@ class Distilled(Task):
         return x, torch.cat([y[..., :-1], draws], dim=-1)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Of given targets the student's own loss. Of a teacher's the cross entropy of both at the temperature, times
-        its square, so that gradients stay as large (Hinton et al., section 2); of values the student's own loss."""
+        """The student's own loss where the targets are labels, or values. Else the cross entropy of student and teacher
+        at the temperature, times its square, so that gradients stay as large (Hinton et al., section 2)."""
         values, temperature = target[:, :-1], target[:, -1]
         if self._of == "regression":
             return self._student.loss(output, self._plain(target))
-        given = temperature == 0
-        divided = torch.where(given, 1.0, temperature)[:, None]
+        plain = temperature == 0
+        divided = torch.where(plain, 1.0, temperature)[:, None]
         if self._of == "classification":
-            said = torch.where(given[:, None], values, (values.clamp_min(_LEAST).log() / divided).softmax(dim=1))
+            said = torch.where(plain[:, None], values, (values.clamp_min(_LEAST).log() / divided).softmax(dim=1))
             losses = -(said * (output / divided).log_softmax(dim=1)).sum(dim=1)
         else:
             softened = (values.clamp(_LEAST, 1 - _LEAST).logit() / divided).sigmoid()
-            said = torch.where(given[:, None], values, softened)
+            said = torch.where(plain[:, None], values, softened)
             losses = nn.functional.binary_cross_entropy_with_logits(output / divided, said, reduction="none").mean(1)
         return losses * divided[:, 0] ** 2
 

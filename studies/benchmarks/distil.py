@@ -2,7 +2,7 @@
 
     python studies/benchmarks/distil.py --data FOLDER [--seeds 2] --out reports/distil
 
-FOLDER holds tabular/adult_train.csv and tabular/adult_test.csv. Of each study two students are taught: one on given and
+FOLDER holds tabular/adult_train.csv and tabular/adult_test.csv. Two students of each study are taught: one on given and
 made-up rows, and one on the given rows alone, for as many steps.
 """
 

@@ -2,7 +2,7 @@
 
     python studies/benchmarks/suspects.py --data FOLDER [--seeds 2] --out reports/suspects
 
-FOLDER holds tabular/adult_train.csv and tabular/bike_sharing_hour.csv. Of the labels, 5 % are replaced: a class by
+FOLDER holds tabular/adult_train.csv and tabular/bike_sharing_hour.csv. 5 % of the labels are replaced: a class by
 another one, a number by that of another row. All ways rank the same rows of training and validation; precision is that
 among as many rows as errors were planted there.
 """

@@ -63,9 +63,9 @@ def begun_with(options: TextOptions, folder: Path | None, fetches: bool) -> Begu
     if kept is not None and (kept.study == asked or not fetches or not Path(asked).is_dir()):
         return kept
     check_may_fetch(asked, fetches)
-    found = delivered(options)
-    body = _body_of(found)
-    made = BegunWith(asked, found.tokens, found.seen, body.digest, body.config)
+    taken = delivered(options)
+    body = _body_of(taken)
+    made = BegunWith(asked, taken.tokens, taken.seen, body.digest, body.config)
     if folder is not None:
         keep_weights(body.net, folder, body.digest)
         keep(folder / _KEPT, lambda file: file.write(json.dumps(asdict(made)).encode()))
@@ -100,18 +100,18 @@ def _kept(folder: Path | None) -> BegunWith | None:
         return None
 
 
-def _body_of(found: Delivered) -> Body:
-    tensors = read_weights(found.weights)
+def _body_of(taken: Delivered) -> Body:
+    tensors = read_weights(taken.weights)
     own = {n.removeprefix(_OF_MODEL): tensor for n, tensor in tensors.items() if n.startswith(_OF_MODEL)}
     try:
         sizes = Sizes.of({name: tuple(tensor.shape) for name, tensor in own.items()})
     except (KeyError, ValueError):
-        raise TaskError(f"{found.weights}: are no weights of an AWD-LSTM") from None
-    codes = Tokens(found.tokens).size
+        raise TaskError(f"{taken.weights}: are no weights of an AWD-LSTM") from None
+    codes = Tokens(taken.tokens).size
     if sizes.codes != codes:
-        raise TaskError(f"{found.weights}: has embeddings of {sizes.codes} codes, and its tokens have {codes}")
+        raise TaskError(f"{taken.weights}: has embeddings of {sizes.codes} codes, and its tokens have {codes}")
     body = _body(sizes)
-    load_weights(body.net.encoder, own, frozenset(), str(found.weights))  # type: ignore[arg-type]
+    load_weights(body.net.encoder, own, frozenset(), str(taken.weights))  # type: ignore[arg-type]
     return body
 
 

@@ -44,16 +44,16 @@ class Texts:
         return tables
 
     def _read(self, split: str, path: str) -> dict[str, Held]:
-        options, place = self.options, Path(path)
-        if not options.targets and place.suffix.lower() == SUFFIX and place.is_file():
-            return {"train": lines_in(place, options.text)}
-        if place.is_dir():
+        options, where = self.options, Path(path)
+        if not options.targets and where.suffix.lower() == SUFFIX and where.is_file():
+            return {"train": lines_in(where, options.text)}
+        if where.is_dir():
             if len(options.targets) > 1:
                 raise SpecError("task.target", f"{path}: a folder per class says one target; got {options.target}")
-            if not options.targets and has_texts(place):
-                return {"train": texts_in(place, options.text)}
-            return read_folder(place, options.text, options.targets[0] if options.targets else _CLASS)
-        table = read_table(place, options, {options.text: options.missing})
+            if not options.targets and has_texts(where):
+                return {"train": texts_in(where, options.text)}
+            return read_folder(where, options.text, options.targets[0] if options.targets else _CLASS)
+        table = read_table(where, options, {options.text: options.missing})
         need_columns(table, [options.text], "task.text")
         if is_nested(table[options.text]):
             raise TaskError(f"{path}: column {options.text!r} holds lists or mappings; a text is one value in each row")
