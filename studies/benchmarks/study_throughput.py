@@ -35,6 +35,7 @@ from measured import keep, machine, median_and_span, told, versions
 from lab.record.spec_file import read_spec
 from lab.record.trials import TrialRow
 from lab.spec.study import StudySpec
+from lab.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDES = ("lab", "typical", "tuned", "asha")
@@ -92,7 +93,6 @@ WORKLOADS = {
 def by_lab(spec: StudySpec) -> dict[str, Any]:
     """`lab study run` up to the end of its explore stage."""
     from lab.record.trials import read_trials
-    from lab.study.study import Study
 
     with tempfile.TemporaryDirectory() as folder:
         study = Study.from_spec(spec, Path(folder) / "run")
@@ -106,8 +106,15 @@ def by_lab(spec: StudySpec) -> dict[str, Any]:
             "epochs": sum(len(row.curve) for row in rows),
             "lanes": explore["lanes"],
             "width": explore["width"],
-            "bests": bests(rows),
+            "bests": bests([*short_trials(study, spec), *rows]),
         }
+
+
+def short_trials(study: Study, spec: StudySpec) -> list[TrialRow]:
+    """The whole trainings by which the range test was decided; its ramps have no such score."""
+    from lab.record.trials import read_trials
+
+    return [row for row in read_trials(study.record, "bounds") if len(row.curve) == spec.search.epochs]
 
 
 def bests(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from lab.tasks.description import Description
 from lab.tasks.options import constructed_by
+from lab.tasks.table.from_frame import as_file, is_frame
 from lab.tasks.task import Baseline, Data, Given, Metric, Split, Task
 from lab.tasks.text.awd_lstm import OF_LANGUAGE_MODEL, NextToken, Rates, Sizes
 from lab.tasks.text.options import MOST_TOKENS, LanguageOptions
-from lab.tasks.text.reading import read_later, texts_of
+from lab.tasks.text.reading import plain_texts, read_later, texts_of
 from lab.tasks.text.stream import FittedLanguage, Stream, each_text
 from lab.tasks.text.tokens import Tokens
 
@@ -138,7 +139,16 @@ class LanguageModel(Task):
     def read(self, path: Path) -> Given:
         """Texts of a table like the training one, of a folder of .txt files, or of one .txt file, a line each."""
         table, names = read_later(path, self._options)
-        texts = texts_of(table, self._options.text)
+        return self._to_predict(texts_of(table, self._options.text), names)
+
+    def accept(self, raw: Any) -> Given:
+        """Texts, or rows of a pandas frame like the training table."""
+        if is_frame(raw):
+            with as_file(raw) as path:
+                return self.read(path)
+        return self._to_predict(plain_texts(raw))
+
+    def _to_predict(self, texts: list[str], names: tuple[str, ...] = ()) -> Given:
         windows, cut = each_text(texts, Tokens(self._learned.tokens))
         notes = (f"{cut} of {len(texts)} texts are cut after {MOST_TOKENS} tokens",) if cut else ()
         return Given(*_data(windows), names=names, notes=notes)

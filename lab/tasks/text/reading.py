@@ -132,6 +132,21 @@ def texts_of(table: Held, name: str) -> list[str]:
     ]
 
 
+def plain_texts(raw: Any) -> list[str]:
+    """Texts [n] as Python has them: a list of str, or one.
+
+    Raises:
+        TaskError: there are none, or one is no text.
+    """
+    texts = [raw] if isinstance(raw, str) else list(raw)
+    strange = [type(text).__name__ for text in texts if not isinstance(text, str)]
+    if strange:
+        raise TaskError(f"a {strange[0]} is no text; give a list of str, or a pandas DataFrame")
+    if not texts:
+        raise TaskError("there are no inputs to predict for")
+    return [text.encode(errors="replace").decode() for text in texts]  # half a character is no text of a file
+
+
 def read_later(path: Path, options: TextSource) -> tuple[Held, tuple[str, ...]]:
     """A user's later texts, and what each is called, where that is known: of a table like the training one, of a
     folder of .txt files, or of one .txt file, a line each.

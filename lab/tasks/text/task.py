@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lab.errors import TaskError
 from lab.tasks.balance import balanced_classes, exponent_of, shares_of
 from lab.tasks.description import Description
 from lab.tasks.options import constructed_by
@@ -29,7 +28,7 @@ from lab.tasks.text.encoder import BegunWith, begun_with, kept_encoder
 from lab.tasks.text.from_nothing import net_from_nothing
 from lab.tasks.text.options import AWD_LSTM, TextOptions
 from lab.tasks.text.pretrained import kept_body
-from lab.tasks.text.reading import read_later, texts_of
+from lab.tasks.text.reading import plain_texts, read_later, texts_of
 from lab.tasks.text.tokens import Tokens
 from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of, scaled
 from lab.tasks.transfer.head import groups_of, head, with_head
@@ -240,14 +239,7 @@ class Text(ScoredTask):
         if is_frame(raw):
             with as_file(raw) as path:
                 return self.read(path)
-        texts = [raw] if isinstance(raw, str) else list(raw)
-        strange = [type(text).__name__ for text in texts if not isinstance(text, str)]
-        if strange:
-            raise TaskError(f"a {strange[0]} is no text; give a list of str, or a pandas DataFrame")
-        if not texts:
-            raise TaskError("there are no inputs to predict for")
-        readable = [text.encode(errors="replace").decode() for text in texts]  # half a character is no text of a file
-        x, notes = self._coded(readable)
+        x, notes = self._coded(plain_texts(raw))
         return Given(x, notes=notes)
 
     def _coded(self, texts: list[str]) -> tuple[Tensor, tuple[str, ...]]:

@@ -140,6 +140,10 @@ def test_later_texts_are_told_their_perplexity(path: str, tmp_path: Path):
         "accuracy": [0.25] * 2,
     }
     assert torch.equal(task.prepare(np.array(["It is great", "a"])), given.x)
+    for raw in (["It is great", "a"], pd.DataFrame({"text": ["It is great", "a"]})):
+        assert torch.equal(task.accept(raw).x, given.x)
+    with pytest.raises(LabError, match="a int is no text; give a list of str"):
+        task.accept(["a", 3])
     with pytest.raises(LabError, match=r"x\.csv: has no column 'text'$"):
         task.read(write_texts(tmp_path / "x.csv", pd.DataFrame({"words": ["a"]})))
 
