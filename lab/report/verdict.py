@@ -101,8 +101,8 @@ def _span(share: Importance | Interaction) -> str:
 
 
 def _where(explain: Explained, name: str) -> str:
-    """Where an effect is best, for people."""
-    good = good_values(explain, name)
+    """Where an effect is best, for people; nothing where a region says what is good of all together."""
+    good = good_values(explain, name) if explain.region is None else None
     return "" if good is None else f", best {good.text}"
 
 

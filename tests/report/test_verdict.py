@@ -150,6 +150,7 @@ def test_what_is_as_good_is_said_also_where_the_forest_is_not_believed(withheld:
         "As good as the best but for 0.0042, about what another seed changes: max_lr 0.004 to 0.03, model large and "
         "any dropout. That is 12 % of the space, and 91 % of it are expected to be as good."
     )
+    assert ", best" not in verdict(explain, FOLDER).matters
     assert verdict(explained(), FOLDER).good == ""
     good = surely_good(explain, "max_lr")
     assert good is not None
