@@ -105,6 +105,14 @@ def npz_names(path: Path) -> list[str]:
         return list(arrays.files)
 
 
+def holds_several(path: Path) -> bool:
+    """Whether a file is an npz of several arrays; one that cannot be read is none."""
+    try:
+        return path.suffix == ".npz" and len(npz_names(path)) > 1
+    except Exception:  # as above; whoever reads it says what is wrong
+        return False
+
+
 def _read_csv(path: Path) -> NDArray[Any]:
     try:
         frame = pd.read_csv(path)

@@ -241,9 +241,11 @@ class Task(ABC):
 
     def read(self, path: Path) -> Given:
         """Inputs to predict for, from a user's file: by default an npz, or a CSV of numbers, through `prepare`."""
-        from lab.tasks.arrays import read_array, read_arrays
+        from lab.tasks.arrays import holds_several, read_array, read_arrays
 
-        self.data("train")  # by which it is known whether there are several inputs
+        # Whether there are several inputs is known by the data, which inputs of a task's own preparing may do without.
+        if not defines(self, "prepare") or holds_several(path):
+            self.data("train")
         row = row_of(self)
         return Given(self.prepare(read_array(path) if row is None else read_arrays(path, row)))
 

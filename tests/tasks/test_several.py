@@ -274,6 +274,18 @@ def test_one_net_is_taught_of_several_inputs(study: Study, tmp_path: Path):
     assert made.rows == 2 * 240
 
 
+def test_what_a_task_prepares_itself_needs_no_training_data_where_inputs_are_one(tmp_path: Path):
+    class Halved(Named):
+        def prepare(self, raw: Any) -> Tensor:
+            return torch.as_tensor(raw) / 2
+
+        def data(self, split: Any) -> Any:
+            raise FileNotFoundError("the training data are gone")
+
+    np.savez(tmp_path / "one.npz", x=np.ones((2, 3)))
+    assert torch.equal(Halved().read(tmp_path / "one.npz").x, torch.full((2, 3), 0.5, dtype=torch.float64))
+
+
 def test_its_model_folder_says_how_inputs_are_laid_out(study: Study, tmp_path: Path):
     ensemble = study.result.ensemble
     export_model(ensemble, study.result.summary, tmp_path / "model", ensemble.test_data()[0])
