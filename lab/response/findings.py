@@ -82,7 +82,7 @@ class Region:
 
     sides: tuple[Side, ...]
     share: float
-    """Of the space."""
+    """Its share of the space."""
     sure: float
     """How likely a setting in it is as good as the best, on the mean."""
     margin: float

@@ -134,14 +134,14 @@ class _Search:
 
     def pasted(self, box: _Box, least: float) -> _Box | None:
         """The box with the slice beside it that is best to add; None where it would not stay good enough."""
-        found: list[tuple[float, _Box]] = []
+        boxes: list[tuple[float, _Box]] = []
         for column, kept in enumerate(box):
             around = range(int(self._sizes[column])) if self._is_choice(column) else (kept[0] - 1, kept[-1] + 1)
             for cell in around:
                 if cell not in kept and 0 <= cell < self._sizes[column]:
                     wider = (*box[:column], tuple(sorted((*kept, cell))), *box[column + 1 :])
-                    found.append((self.points(wider).mean(wider), wider))
-        mean, wider = max(found, default=(0.0, box))
+                    boxes.append((self.points(wider).mean(wider), wider))
+        mean, wider = max(boxes, default=(0.0, box))
         return wider if mean >= least else None
 
     def side(self, box: _Box, column: int) -> Side:

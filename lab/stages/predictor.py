@@ -322,7 +322,7 @@ class Ensemble:
 
     @property
     def bytes(self) -> int:
-        """Of the files of all members."""
+        """The size of all members' files."""
         return sum((self._folder / _own_name(self._folder, member)).stat().st_size for member in self._members)
 
     def predict_by_nets(self, x: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Worth:
     test: Mapping[str, float]
     """By metric."""
     bytes: int
-    """Of its files."""
+    """The size of its files."""
     ms_per_row: Mapping[int, float]
     """Median milliseconds to predict a row, by how many rows are predicted at once."""
 
@@ -39,12 +39,12 @@ class Tried:
 
     name: str
     temperature: float | None
-    """Of the targets; None: they are the labels."""
+    """That of the targets; None: they are the labels."""
     epochs: int
     valid_loss: float
     """Mean over seeds: negative log-likelihood once calibrated, or the task's own loss of values."""
     test: Mapping[str, float] | None = None
-    """Of the best with a teacher, and of the best without."""
+    """None but for the best with a teacher, and the best without."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Distillation:
     rows: int
     """What the teacher was asked about: rows given and made up."""
     threads: int
-    """Of PyTorch, while models were timed."""
+    """PyTorch's, while models were timed."""
 
 
 def ms_per_row(predict: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> float:

@@ -73,7 +73,7 @@ FLAG = Allowed("is not true or false", lambda value: isinstance(value, bool), (0
 FLAG_OR_AUTO = Allowed(f"{FLAG.refusal}, or {AUTO}", lambda value: FLAG.holds(value) or value == AUTO, FLAG.range)
 PATH = Allowed("is not a path", lambda value: isinstance(value, str) and value != "")
 KEPT_PATH = Allowed("is not a path of a study's folder", PATH.holds)
-"""Of what it names all that is needed is kept in the study's folder: it may be gone when a study goes on."""
+"""All that is needed of what it names is kept in the study's folder: it may be gone when a study goes on."""
 METRIC = Allowed("is not a metric's name", PATH.holds)
 """A function of one's own is FILE.py:NAME, and that file is looked for as a path is."""
 

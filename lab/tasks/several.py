@@ -33,7 +33,7 @@ class Row:
     names: tuple[str, ...]
     """By which the model takes them; empty: in their order."""
     shapes: tuple[tuple[int, ...], ...]
-    """Of an example."""
+    """Those of an example."""
     dtypes: tuple[torch.dtype, ...]
 
     @property

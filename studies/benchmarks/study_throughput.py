@@ -33,7 +33,7 @@ from typing import Any
 from measured import keep, machine, median_and_span, told, versions
 
 from lab.record.spec_file import read_spec
-from lab.record.trials import TrialRow
+from lab.record.trials import TrialRow, read_trials
 from lab.spec.study import StudySpec
 from lab.study.study import Study
 
@@ -92,8 +92,6 @@ WORKLOADS = {
 
 def by_lab(spec: StudySpec) -> dict[str, Any]:
     """`lab study run` up to the end of its explore stage."""
-    from lab.record.trials import read_trials
-
     with tempfile.TemporaryDirectory() as folder:
         study = Study.from_spec(spec, Path(folder) / "run")
         explore = study.run(until="explore").artefact("explore")
@@ -112,8 +110,6 @@ def by_lab(spec: StudySpec) -> dict[str, Any]:
 
 def short_trials(study: Study, spec: StudySpec) -> list[TrialRow]:
     """The whole trainings by which the range test was decided; its ramps have no such score."""
-    from lab.record.trials import read_trials
-
     return [row for row in read_trials(study.record, "bounds") if len(row.curve) == spec.search.epochs]
 
 

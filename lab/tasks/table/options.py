@@ -66,7 +66,7 @@ class TableOptions(Dialect, Scored, Balanced):
     )
 
     files: ClassVar[Mapping[str, Path]] = MappingProxyType({})
-    """Of options that were given as frames: a study keeps them, since these go when the task does."""
+    """Those of options that were given as frames: a study keeps them, since these go when the task does."""
 
     path: Any = option("the table: .csv, .tsv or .parquet", PATH)
     """In Python also a pandas frame, of which a file is made: `from_frame`."""

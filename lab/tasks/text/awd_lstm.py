@@ -34,15 +34,15 @@ class Rates:
     """The rates of each kind of dropout."""
 
     embedding: float
-    """Of whole words, wherever they stand in a batch."""
+    """That of whole words, wherever they stand in a batch."""
     input: float
-    """Of an embedding's numbers, the same at each token of a text; so are the next two."""
+    """That of an embedding's numbers, the same at each token of a text; so are the next two."""
     hidden: float
     """Between layers."""
     output: float
     """Behind the last layer; in a classifier, that of its head."""
     weight: float
-    """Of the weights from a layer's state to its next one."""
+    """That of the weights from a layer's state to its next one."""
 
     @classmethod
     def of(cls, params: Mapping[str, Any], usual: Rates) -> Rates:
@@ -66,7 +66,7 @@ class Sizes:
     width: int
     """Numbers of an embedding, and units of the last layer."""
     units: int
-    """Of the layers before the last."""
+    """Units of the layers before the last."""
     layers: int
 
     def dump(self) -> str:

@@ -154,7 +154,7 @@ class LanguageModel(Task):
         return Given(*_data(windows), names=names, notes=notes)
 
     def readable(self, prediction: Tensor, target: Tensor | None) -> Mapping[str, Tensor]:
-        """Of each text its perplexity, and the share of its tokens that were the likeliest."""
+        """Each text's perplexity, and the share of its tokens that were the likeliest."""
         assert target is not None  # a text says itself what follows
         rows = list(zip(torch.split(prediction, 1), torch.split(target, 1), strict=True))
         return {name: torch.stack([metric(*row) for row in rows]).float() for name, metric in self.metrics.items()}

@@ -24,7 +24,7 @@ TOKENS = (WORDS, BPE, UNIGRAM)
 MOST_TOKENS = 8192
 
 DROPOUTS = ("dropout", *(f"{kind}_dropout" for kind in ("embedding", "input", "hidden", "output", "weight")))
-"""Of an AWD-LSTM the first multiplies all others, which have usual rates."""
+"""The first multiplies all others of an AWD-LSTM, which have usual rates."""
 
 
 def _is_name(value: object) -> bool:

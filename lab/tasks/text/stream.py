@@ -146,7 +146,7 @@ def each_text(texts: list[str], tokens: Tokens) -> tuple[NDArray[np.int32], int]
 
 
 def _perplexity_of_shares(train: NDArray[np.int32], valid: NDArray[np.int32], size: int) -> float:
-    """Of a model that knows how often each code is said, by Laplace's rule, and nothing else."""
+    """That of a model that knows how often each code is said, by Laplace's rule, and nothing else."""
     counts = np.bincount(train[1:], minlength=size) + 1.0
     return float(np.exp(-np.log(counts / counts.sum())[valid[1:]].mean()))
 
