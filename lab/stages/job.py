@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from lab.errors import StudyError
@@ -9,12 +12,13 @@ from lab.lanes.engine import Engine
 from lab.lanes.job import task_of
 from lab.record.checkpoints import Checkpoints
 from lab.record.folder import Record
+from lab.record.snapshots import snapshots_of
 from lab.record.trials import TrialRow, read_trials
 from lab.spec.folds import Folds
 from lab.spec.plan import Job
 from lab.spec.space import Choice, Params, Space
 from lab.spec.study import StudySpec
-from lab.spec.trial import Outcome
+from lab.spec.trial import Outcome, Trial
 
 
 def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[TrialRow]:
@@ -23,6 +27,22 @@ def run_job(spec: StudySpec, record: Record, engine: Engine, job: Job) -> list[T
     Checkpoints(job.folder, job.stage).clear()  # all trials have ended: nothing goes on from them any more
     rows = read_trials(record, job.stage, spec.store)
     return sorted(rows, key=lambda row: row.plan_index if row.plan_index is not None else row.turn)
+
+
+def run_aside(
+    spec: StudySpec, work: Path, engine: Engine, job: Job, what: str, advice: str
+) -> list[tuple[Trial, Path]]:
+    """Run a job in a folder of its own, so that nothing of the study changes: the trials that completed, each with the
+    file of its weights. Interrupted, it goes on when it is run again.
+
+    Raises:
+        StudyError: none completed; see `completed`.
+    """
+    alone = spec.model_copy(update={"storage": None})
+    rows = run_job(alone, Record(work), engine, replace(job, folder=work.resolve(), store=None))
+    good = completed(rows, what, advice)
+    weights = work / job.training.weights
+    return [(row.trial, snapshots_of(weights, row.number)[-1]) for row in good]
 
 
 def folds_in(spec: StudySpec) -> Folds | None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lab.errors import RecordError, StudyError, TaskError, first_line
 from lab.record.estimators import load_estimator
 from lab.record.folder import Record
+from lab.spec.plan import TaskRef
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import ensemble, refit
@@ -136,6 +137,17 @@ def as_thresholds(thresholds: Sequence[float], prediction: Tensor) -> Tensor | N
     return prediction.new_tensor(thresholds) if thresholds else None
 
 
+def task_that_learned(ref: TaskRef, record: Record) -> Task:
+    """A study's task, not a trial function, with what it has learned from the data and keeps in the study's folder."""
+    task = load_task(ref)
+    assert isinstance(task, Task)
+    task.cache = record.data_folder.resolve()
+    kept = record.task()
+    if kept is not None and kept["fitted"] is not None:
+        task.restore(kept["fitted"])
+    return task
+
+
 def as_plain(thresholds: Tensor | None) -> tuple[float, ...]:
     """Thresholds [c] as an artefact holds them."""
     return () if thresholds is None else tuple(thresholds.tolist())
@@ -202,12 +214,7 @@ class Ensemble:
         artefact = ensemble.STAGE.complete(record)
         if isinstance(artefact, Skipped):
             raise RecordError(f"{record.folder}: this study has no ensemble: {artefact.skipped}")
-        task = load_task(spec.task)
-        assert isinstance(task, Task)  # a trial function's study has skipped its ensemble
-        task.cache = record.data_folder.resolve()
-        kept = record.task()
-        if kept is not None and kept["fitted"] is not None:
-            task.restore(kept["fitted"])
+        task = task_that_learned(spec.task, record)
         chosen = artefact.chosen
         return cls(task, record.final_folder, chosen.members, chosen.temperature, chosen.thresholds)
 

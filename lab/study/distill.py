@@ -24,13 +24,12 @@ from lab.spec.plan import TaskRef
 from lab.spec.space import Choice, Params, Space
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import confirm, refit
-from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
+from lab.stages.job import open_to_cycles, run_aside, with_cycles
 from lab.study.distillation import BATCHES, LABELS, TAUGHT, Distillation, Tried, Worth, card, facts, ms_per_row
 from lab.study.progress import Display
 from lab.study.stop import stop_on_interrupt
 from lab.study.study import Study
 from lab.tasks.builtin import BUILTIN
-from lab.tasks.load import load_task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -124,18 +123,15 @@ def student_task(spec: StudySpec, record: Record, teacher: Task, model: str | No
     """
     import torch
 
+    from lab.stages.predictor import task_that_learned
+
     if model is None:
         return teacher
     if spec.task.instance is not None:
         raise SpecError("--model", "the study's task was made in Python, and has one net")
     name, value = _option_of(spec.task, model)
     options = {**spec.task.options, name: value}
-    task = load_task(replace(spec.task, options=options, opened=None, instance=None))
-    assert isinstance(task, type(teacher))  # of the same reference
-    task.cache = record.data_folder.resolve()
-    kept = record.task()
-    if kept is not None and kept["fitted"] is not None:
-        task.restore(kept["fitted"])
+    task = task_that_learned(replace(spec.task, options=options, opened=None, instance=None), record)
     own, others = (one.data("train")[0] for one in (task, teacher))
     if own.dtype != others.dtype or own.shape != others.shape or not torch.equal(own[:3], others[:3]):
         raise SpecError("--model", f"{model!r} takes inputs {[*own.shape[1:]]}, the study's nets {[*others.shape[1:]]}")
@@ -274,7 +270,6 @@ class _Trainer:
     ) -> list[tuple[Trial, Path]]:
         """The runs that completed, with their weights."""
         from lab.lanes.job import make_job
-        from lab.record.snapshots import snapshots_of
         from lab.stages.from_bounds import space_of
         from lab.tasks.distilled import TEMPERATURE
 
@@ -286,13 +281,10 @@ class _Trainer:
         engine, settled = self._open(spec)
         spec = spec.model_copy(update={"execution": settled.execution})
         training = replace(spec.training(), weights=stage, with_valid=with_valid)
-        job = replace(
-            make_job(spec, self._record, engine, stage, tuple(trials), space, training), folder=self._work.resolve()
-        )
+        job = make_job(spec, self._record, engine, stage, tuple(trials), space, training)
         if with_valid:  # as in a refit
             job = replace(job, metric="train_loss", direction="minimize")
-        rows = completed(run_job(spec, Record(self._work), engine, job), NAME, "try other --epochs or another --model")
-        return [(row.trial, snapshots_of(self._work / stage, row.number)[-1]) for row in rows]
+        return run_aside(spec, self._work, engine, job, NAME, "try other --epochs or another --model")
 
     def _open(self, spec: StudySpec) -> tuple[Engine, StudySpec]:
         """Lanes in this process, timed once: students differ in what teaches them."""

@@ -19,7 +19,7 @@ from lab.spec.folder_names import SUSPECTS, side_folder
 from lab.spec.folds import Folds
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import confirm
-from lab.stages.job import completed, open_to_cycles, run_job, with_cycles
+from lab.stages.job import open_to_cycles, run_aside, with_cycles
 from lab.study.data import open_data
 from lab.study.progress import Display
 from lab.study.stop import stop_on_interrupt
@@ -133,7 +133,7 @@ def suspects(
             files, work = _trained(spec, study.record, lanes_of, parted, plan)
         finally:
             lanes_of.close()
-        rows = judged(task, _out_of_fold(task, parted, [(trial, work / file) for trial, file in files]))
+        rows = judged(task, _out_of_fold(task, parted, files))
         shutil.rmtree(work)
     return Suspects(rows, parted.count, len(files), task)
 
@@ -175,27 +175,20 @@ def _nothing(line: str) -> None:
 
 def _trained(
     spec: StudySpec, record: Record, engine: Engine, folds: Folds, plan: tuple[Trial, ...]
-) -> tuple[list[tuple[Trial, str]], Path]:
-    """Each completed run with the file of its weights, and the folder of these.
-
-    They lie in a folder of their own, so that nothing of the study changes; it stays when the training is interrupted,
-    and the same question finds it again.
-    """
+) -> tuple[list[tuple[Trial, Path]], Path]:
+    """Each completed run with the file of its weights, and the folder in which all was trained; the same question finds
+    it again."""
     from lab.lanes.job import make_job
-    from lab.record.snapshots import snapshots_of
     from lab.stages.from_bounds import space_of
 
     work = record.folder / side_folder(NAME, repr((folds.fold_of, plan)))
     space = open_to_cycles(space_of(spec, record), (1,))
     job = make_job(spec, record, engine, NAME, plan, space, replace(spec.training(), folds=folds, weights="weights"))
-    job = replace(job, folder=work.resolve(), store=None)
-    rows = run_job(spec.model_copy(update={"storage": None}), Record(work), engine, job)
-    good = completed(rows, NAME, "look at the study's own trials with lab study show")
-    lost = set(range(folds.count)) - {row.trial.fold for row in good}
+    trained = run_aside(spec, work, engine, job, NAME, "look at the study's own trials with lab study show")
+    lost = set(range(folds.count)) - {trial.fold for trial, _ in trained}
     if lost:
         raise StudyError(f"{NAME}: no run without fold {min(lost)} completed; take more --seeds")
-    weights = work / job.training.weights
-    return [(row.trial, f"weights/{snapshots_of(weights, row.number)[-1].name}") for row in good], work
+    return trained, work
 
 
 def _out_of_fold(task: Task, folds: Folds, trained: Sequence[tuple[Trial, Path]]) -> Tensor:

@@ -107,7 +107,7 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(module, "run_job", None)
+    monkeypatch.setattr("lab.stages.job.run_job", None)
     refused = refuse(capsys, monkeypatch, "distill", study.record.folder, "--output", tmp_path, "--model", "wide")
     assert refused == "--model: 'wide' is not widths of hidden layers, such as 64,32"
     with pytest.raises(SpecError, match=r"^--model: 'cnn' takes inputs \[1, 8, 8\], the study's nets \[64\]$"):

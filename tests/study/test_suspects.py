@@ -197,6 +197,6 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(study: Study, monk
     for more, said in (({"folds": 1}, "--folds: 1 is not"), ({"seeds": 0}, "--seeds: 0 is"), ({"folds": 999}, "240")):
         with pytest.raises(SpecError, match=said):
             suspects(study, **more)
-    monkeypatch.setattr(module, "run_job", lambda spec, record, engine, job: [])
+    monkeypatch.setattr("lab.stages.job.run_job", lambda spec, record, engine, job: [])
     with pytest.raises(StudyError, match="no trial completed"):
         suspects(study, folds=2)
