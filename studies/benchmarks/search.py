@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from search_methods import Seen, Trace, run
+from search_methods import APART, Seen, Trace, needs_epochs, run
 from search_problems import Problem, Table, lcbench
 from search_summary import Row, summarise, write_plot, write_readme
 
@@ -39,7 +39,7 @@ class Work:
     seed: int
     budget: int
     checkpoints: tuple[int, ...]
-    smac: Path | None
+    pythons: Mapping[str, Path]
     out: Path
 
     def trace(self) -> Trace:
@@ -47,7 +47,7 @@ class Work:
         path = self.out / "traces" / f"{self.problem.name}-{self.method}-{self.seed}-{self.budget}.json"
         if path.exists():
             return Trace([Seen(**seen) for seen in json.loads(path.read_text())])
-        trace = run(self.method, self.problem, self.budget, self.seed, self.smac)
+        trace = run(self.method, self.problem, self.budget, self.seed, self.pythons)
         write_bytes(path, json.dumps([asdict(seen) for seen in trace.seen]).encode())
         return trace
 
@@ -89,14 +89,15 @@ def _works(arguments: argparse.Namespace, known: set[tuple[str, str, int]]) -> I
     problems: list[Problem] = [Table(path) for path in arguments.tables]
     if arguments.lcbench is not None:
         problems += lcbench(arguments.lcbench, arguments.lcbench_tasks)
+    pythons = {name: path for name in APART if (path := getattr(arguments, f"{name}_python")) is not None}
     points = tuple(sorted({p for p in (*arguments.checkpoints, arguments.budget) if p <= arguments.budget}))
     for seed in range(arguments.seeds):
         for problem in problems:
             for method in arguments.methods:
-                if method == "tpe+hyperband" and problem.epochs == 1:
+                if needs_epochs(method) and problem.epochs == 1:
                     continue
                 if (problem.name, method, seed) not in known:
-                    yield Work(problem, method, seed, arguments.budget, points, arguments.smac_python, arguments.out)
+                    yield Work(problem, method, seed, arguments.budget, points, pythons, arguments.out)
 
 
 def _read(path: Path) -> list[Row]:
@@ -111,7 +112,8 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--lcbench", type=Path, help="folder with model.onnx and encoding.json; needs onnxruntime")
     parser.add_argument("--lcbench-tasks", type=int, default=10)
     parser.add_argument("--methods", nargs="+", default=["random", "tpe", "gp", "tpe+hyperband", "forest"])
-    parser.add_argument("--smac-python", type=Path, help="interpreter with SMAC3, for the method smac")
+    for name in APART:
+        parser.add_argument(f"--{name}-python", type=Path, help=f"interpreter that has it, for the method {name}")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--budget", type=int, default=200, help="full evaluations")
     parser.add_argument("--checkpoints", type=int, nargs="*", default=[10, 25, 50, 75, 100, 150])

@@ -6,7 +6,7 @@ import json
 import subprocess
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from search_problems import Params, Problem
 
-from lab.search import ForestSampler
+from lab.search import ForestPruner, ForestSampler
 
 PLAIN = ("random", "tpe", "gp", "forest")
-SMAC = Path(__file__).with_name("search_smac.py")
+APART = {name: Path(__file__).with_name(f"search_{name}.py") for name in ("smac", "dehb")}
+"""Methods whose versions of libraries are not the project's."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,27 @@ class Trace:
         return self.seen[-1].spent if self.seen else 0.0
 
 
-def run(method: str, problem: Problem, budget: int, seed: int, smac: Path | None = None) -> Trace:
-    """Search a problem until `budget` full evaluations are spent."""
-    if method == "tpe+hyperband":
-        return _hyperband(problem, budget, seed)
-    if method == "smac":
-        if smac is None:
-            raise SystemExit("smac: needs --smac-python, the interpreter of an environment that has it")
-        return _smac(smac, problem, budget, seed)
-    sampler = _sampler(method, seed)
-    return _full_evaluations(sampler, problem, budget, seed)
+def run(method: str, problem: Problem, budget: int, seed: int, pythons: Mapping[str, Path] | None = None) -> Trace:
+    """Search a problem until as many epochs are spent as `budget` full evaluations have.
+
+    Args:
+        pythons: interpreters of the methods that have one of their own.
+    """
+    pythons = pythons or {}
+    if method in APART:
+        python = pythons.get(method)
+        if python is None:
+            raise SystemExit(f"{method}: needs --{method}-python, the interpreter of an environment that has it")
+        return _apart(python, APART[method], problem, budget, seed)
+    kind, _, pruner = method.partition("+")
+    if pruner:
+        return _pruned(_sampler(kind, seed), _pruner(pruner, problem.epochs, seed), problem, budget, seed)
+    return _full_evaluations(_sampler(method, seed), problem, budget, seed)
+
+
+def needs_epochs(method: str) -> bool:
+    """Whether a method ends evaluations early, so that it says nothing where there are no epochs."""
+    return "+" in method or method == "dehb"
 
 
 def _sampler(method: str, seed: int) -> BaseSampler:
@@ -89,10 +102,18 @@ def _full_evaluations(sampler: BaseSampler, problem: Problem, budget: int, seed:
     return trace
 
 
-def _hyperband(problem: Problem, budget: int, seed: int) -> Trace:
+def _pruner(kind: str, epochs: int, seed: int) -> BasePruner:
+    kinds: dict[str, Callable[[], BasePruner]] = {
+        "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
+        "asha": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+        "forecast": lambda: ForestPruner(epochs=epochs, seed=seed),
+    }
+    return kinds[kind]()
+
+
+def _pruned(sampler: BaseSampler, pruner: BasePruner, problem: Problem, budget: int, seed: int) -> Trace:
     rng = np.random.default_rng([seed, 1])
-    pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=problem.epochs, reduction_factor=3)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed), pruner=pruner)
+    study = optuna.create_study(sampler=sampler, pruner=pruner)
     trace = Trace()
     while trace.spent < budget:
         begin = time.perf_counter()
@@ -110,8 +131,8 @@ def _hyperband(problem: Problem, budget: int, seed: int) -> Trace:
     return trace
 
 
-def _smac(python: Path, problem: Problem, budget: int, seed: int) -> Trace:
-    """SMAC3 in an interpreter of its own: a line of JSON each way per evaluation."""
+def _apart(python: Path, script: Path, problem: Problem, budget: int, seed: int) -> Trace:
+    """A method in an interpreter of its own: a line of JSON each way per evaluation, of as many epochs as it asks."""
     rng = np.random.default_rng([seed, 1])
     space: dict[str, Any] = {}
     for name, dist in problem.space.items():
@@ -126,19 +147,24 @@ def _smac(python: Path, problem: Problem, budget: int, seed: int) -> Trace:
                 "int": isinstance(dist, IntDistribution),
             }
     trace = Trace()
-    process = subprocess.Popen([str(python), "-I", str(SMAC)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [str(python), str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={}
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     with process:
-        process.stdin.write(json.dumps({"space": space, "budget": budget, "seed": seed}) + "\n")
+        asked = {"space": space, "budget": budget, "seed": seed, "epochs": problem.epochs}
+        process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
-        for count in range(1, budget + 1):
+        while trace.spent < budget - 1e-9:
             line = process.stdout.readline()
             if not line:
-                raise SystemExit(f"smac: {python} {SMAC.name} ended after {count - 1} evaluations")
+                raise SystemExit(f"{python} {script.name} ended after {len(trace.seen)} evaluations")
             answer = json.loads(line)
-            cost = problem.observe(answer["params"], problem.epochs, rng)
-            trace.seen.append(Seen(answer["params"], cost, True, float(count), answer["seconds"]))
+            epochs = answer.get("epochs", problem.epochs)
+            cost = problem.observe(answer["params"], epochs, rng)
+            spent = trace.spent + epochs / problem.epochs
+            trace.seen.append(Seen(answer["params"], cost, epochs == problem.epochs, spent, answer["seconds"]))
             process.stdin.write(json.dumps(cost) + "\n")
             process.stdin.flush()
     return trace

@@ -13,7 +13,8 @@ import time
 from typing import Any
 
 
-def _space(given: dict[str, dict[str, Any]], seed: int) -> Any:
+def config_space(given: dict[str, dict[str, Any]], seed: int) -> Any:
+    """The space as ConfigSpace has it, which DEHB takes as well."""
     from ConfigSpace import CategoricalHyperparameter as Choice  # type: ignore[import-not-found, unused-ignore]
     from ConfigSpace import ConfigurationSpace, UniformFloatHyperparameter, UniformIntegerHyperparameter
 
@@ -38,7 +39,7 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(
-            _space(asked["space"], asked["seed"]),
+            config_space(asked["space"], asked["seed"]),
             n_trials=asked["budget"],
             seed=asked["seed"],
             deterministic=True,
