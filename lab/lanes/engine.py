@@ -31,6 +31,8 @@ class Probe:
     """Reasons why paths that might be faster are closed."""
     threads: int = 1
     """Threads that share a step."""
+    kept: bool = False
+    """Whether an earlier study on this machine has timed some of it."""
 
     @property
     def timed(self) -> dict[str, float]:

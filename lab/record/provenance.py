@@ -20,17 +20,24 @@ def provenance() -> dict[str, Any]:
         "machine": platform.platform(),
         "processor": processor(),
         **inherited(),
+        **versions(),
     }
-    packages = {"lab": DISTRIBUTION} | {name: name for name in ("torch", "ray", "optuna", "scikit-learn")}
-    for name, distribution in packages.items():
-        with contextlib.suppress(PackageNotFoundError):
-            origins[name] = version(distribution)
     # A machine without git, or an installed package, has no commit to tell.
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         origins["commit"] = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
         ).stdout.strip()
     return origins
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of those that it computes with, by name."""
+    packages = {"lab": DISTRIBUTION} | {name: name for name in ("torch", "ray", "optuna", "scikit-learn")}
+    installed: dict[str, str] = {}
+    for name, distribution in packages.items():
+        with contextlib.suppress(PackageNotFoundError):
+            installed[name] = version(distribution)
+    return installed
 
 
 def processor() -> str:

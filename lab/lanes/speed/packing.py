@@ -78,25 +78,32 @@ def step_ms(probe: Probe) -> float:
     return cost(probe.milliseconds, packing, prod(probe.groups.values()))
 
 
-def fastest(times: Times, widest: int, groups: Mapping[str, int], refused: tuple[str, ...], threads: int = 1) -> Probe:
-    """A probe that takes the fastest of what was timed on so many threads, up to `widest` slots, with the reason."""
+def fastest(
+    times: Times, widest: int, groups: Mapping[str, int], refused: tuple[str, ...], threads: int = 1, kept: bool = False
+) -> Probe:
+    """A probe that takes the fastest of what was timed on so many threads, up to `widest` slots, with the reason.
+
+    Args:
+        kept: whether an earlier study has timed some of it.
+    """
     many = prod(groups.values())
     best = pack(times, widest, many)
     gain = times["sequential", 1] / cost(times, best, many)
+    by = " (by an earlier study on this machine)" if kept else ""
     summary = (
-        f"fastest of {len(times)} timed: {gain:.1f} times sequential" if len(times) > 1 else "nothing else is open"
+        f"fastest of {len(times)} timed{by}: {gain:.1f} times sequential" if len(times) > 1 else "nothing else is open"
     )
     if groups and best.path != "sequential":
         summary += f" with {many} groups ({', '.join(f'{n} by {name}' for name, n in groups.items())})"
     reason = "; ".join([summary, *refused])
-    return Probe(best.path, best.width, reason, dict(times), best.stack, dict(groups), refused, threads)
+    return Probe(best.path, best.width, reason, dict(times), best.stack, dict(groups), refused, threads, kept)
 
 
 def narrowed(probe: Probe, widest: int) -> Probe:
     """The probe that the same times give where lanes are narrower."""
     if probe.path == "function" or probe.width <= widest:
         return probe
-    return fastest(probe.milliseconds, widest, probe.groups, probe.refused, probe.threads)
+    return fastest(probe.milliseconds, widest, probe.groups, probe.refused, probe.threads, probe.kept)
 
 
 def settle(probe: Probe, width: int | None) -> Packing:

@@ -9,6 +9,7 @@ from torch import nn
 
 from lab.lanes.engine import Probe
 from lab.lanes.lane import template_of
+from lab.lanes.speed.kept_times import KeptTimes
 from lab.lanes.speed.packing import doubled, fastest
 from lab.lanes.speed.timing import time_alone, time_rows
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
@@ -50,18 +51,19 @@ def probe(job: Job, widest: int) -> Probe:
     for size in sizes:
         steps_per_epoch(examples, replace(job.training, batch_size=size))
     job = replace(job, task=replace(job.task, opened=task))  # its data are read once, not for every width
-    times = {("sequential", 1): time_alone(job)}
+    kept = KeptTimes(job)
+    times = {("sequential", 1): time_alone(job, kept)}
     groups = {BATCH_SIZE: len(sizes)} if len(sizes) > 1 else {}
     refused: list[str] = []
     asked = job.training.path
     for path in PATHS[:-1] if asked == "auto" else {asked}.intersection(PATHS[:-1]):
         try:
             groups |= _check(path, task, job)
-            time_rows(path, job, doubled(1, widest), times)
+            time_rows(path, job, doubled(1, widest), times, kept)
             break  # the ones after it are slower
         except NotStackable as error:
             refused.append(f"not {path}: {error}")
-    return fastest(times, widest, groups, tuple(refused), job.training.threads)
+    return fastest(times, widest, groups, tuple(refused), job.training.threads, kept.taken)
 
 
 def _check(path: str, task: Task, job: Job) -> dict[str, int]:

@@ -6,10 +6,12 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from statistics import median
 
 from lab.errors import TaskError
 from lab.lanes.lane import make_trainer, template_of
+from lab.lanes.speed.kept_times import KeptTimes
 from lab.lanes.speed.thresholds import SLOWER
 from lab.schedules import Constant
 from lab.spec.exchange import Assignment
@@ -31,18 +33,27 @@ _MOST_S = 2 * _ROUNDS * _ROUND_S
 as was expected."""
 
 
-def time_alone(job: Job) -> float:
+def time_alone(job: Job, kept: KeptTimes) -> float:
     """Milliseconds of an optimizer step, with one trial after the other."""
-    return _milliseconds(job, "sequential", 1, _enough(_milliseconds(job, "sequential", 1, steps=1)))
+    one = "sequential", 1
+    return kept.of(
+        *one, job.training.threads, lambda: _milliseconds(job, *one, _enough(_milliseconds(job, *one, steps=1)))
+    )
 
 
 def time_rows(
-    path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, int], float], best_ms: float = math.inf
+    path: str,
+    job: Job,
+    rows: Iterable[int],
+    times: dict[tuple[str, int], float],
+    kept: KeptTimes,
+    best_ms: float = math.inf,
 ) -> None:
     """Add milliseconds per row and step of stacked models with ever more rows: as long as they fit into memory and are
     not clearly slower than what has been timed.
 
     Args:
+        kept: what has been timed by earlier studies, and is not timed again.
         best_ms: what has been timed on other threads.
 
     Raises:
@@ -51,8 +62,9 @@ def time_rows(
     """
     row_ms = times["sequential", 1]
     for width in rows:
+        timed = partial(_milliseconds, job, path, width, _enough(row_ms * width))
         try:
-            row_ms = _milliseconds(job, path, width, _enough(row_ms * width))
+            row_ms = kept.of(path, width, job.training.threads, timed)
         except TaskError as error:
             if job.training.precision == "float32":
                 raise

@@ -111,7 +111,7 @@ def test_what_is_asked_for_is_kept_where_one_after_the_other_would_be_faster(
 ):
     times = {("sequential", 1): 10.0, ("stacked", 1): 12.0, ("stacked", 2): 12.0}
     monkeypatch.setattr(LocalEngine, "probe", lambda self, job, widest: Probe("sequential", 1, "timed", times))
-    monkeypatch.setattr("lab.lanes.speed.threads.time_alone", lambda job: 10.0 / job.training.threads)
+    monkeypatch.setattr("lab.lanes.speed.threads.time_alone", lambda job, kept: 10.0 / job.training.threads)
     spec = small_spec(execution={"engine": "local", "lanes": "auto", **asked})
     _, settled = open_lanes(spec, Record(tmp_path / "s"), lambda p: True, lambda line: None, None, float)
     assert (settled.execution.path, settled.execution.threads) == ("stacked", 1)

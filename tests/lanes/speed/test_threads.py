@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.lanes.engine import Probe
+from lab.lanes.speed.kept_times import KeptTimes
 from lab.lanes.speed.threads import on_more_threads
 from lab.record.trials import read_trials
 from lab.spec.plan import Job
@@ -29,12 +30,10 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Job:
     def pace(job: Job) -> float:
         return 1 / min(job.training.threads, 4)
 
-    def time_rows(
-        path: str, job: Job, rows: Iterable[int], times: dict[tuple[str, int], float], best_ms: float
-    ) -> None:
+    def time_rows(path: str, job: Job, rows: Iterable[int], times: Times, kept: KeptTimes, best_ms: float) -> None:
         times.update({(path, k): pace(job) * (0.5 if k == 8 else 1.0) for k in rows})
 
-    monkeypatch.setattr("lab.lanes.speed.threads.time_alone", lambda job: 8 * pace(job))
+    monkeypatch.setattr("lab.lanes.speed.threads.time_alone", lambda job, kept: 8 * pace(job))
     monkeypatch.setattr("lab.lanes.speed.threads.time_rows", time_rows)
     return job_of(Noise(lambda params: Residual(), 1, 6, 6), Space({"weight_decay": Float(1e-4, 0.1)}))
 
@@ -55,7 +54,7 @@ def test_with_more_threads_a_lane_may_be_wider(job: Job):
 
 
 def test_threads_that_are_no_faster_are_not_taken(job: Job, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lab.lanes.speed.threads.time_alone", lambda job: 7.9)
+    monkeypatch.setattr("lab.lanes.speed.threads.time_alone", lambda job, kept: 7.9)
     assert on_more_threads(job, SEQUENTIAL, widest=8, most=16) is SEQUENTIAL
 
 

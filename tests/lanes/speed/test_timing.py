@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lab.lanes.speed import timing
+from lab.lanes.speed.kept_times import KeptTimes
 from lab.lanes.speed.timing import time_alone, time_rows
 from lab.spec.plan import Job
 from lab.spec.space import Float, Space
@@ -28,7 +29,7 @@ def test_rows_end_where_other_threads_were_clearly_faster(
 ):
     monkeypatch.setattr(timing, "_milliseconds", lambda path, job, width, steps: 1.0)
     times = {("sequential", 1): 1.0}
-    time_rows("stacked", job, ROWS, times, **best_ms)
+    time_rows("stacked", job, ROWS, times, KeptTimes(job), **best_ms)
     assert tuple(rows for path, rows in times if path == "stacked") == timed
 
 
@@ -47,5 +48,5 @@ def test_slow_rounds_are_fewer(round_s: float, rounds: int, job: Job, monkeypatc
 
     monkeypatch.setattr(timing, "make_trainer", lambda job: Trainer())
     monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
-    time_alone(job)
+    time_alone(job, KeptTimes(job))
     assert len(lasted) == 2 * rounds, "time_alone takes one step first, and then as many as fit"

@@ -1,0 +1,110 @@
+"""Times of a model's steps that an earlier study took on this machine, so that the next one decides as it did.
+
+A timing is a measurement: taken anew it may fall on the other side of a threshold, and the same spec would run in
+another engine or width. Kept times also spare a study the second that timing takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lab.errors import RecordError, first_line
+from lab.lanes.lane import template_of
+from lab.record.folder import json_form, read_json, write_json
+from lab.record.provenance import processor, versions
+from lab.spec.plan import Job
+from lab.tasks.build import build_model
+from lab.tasks.load import load_task
+from lab.tasks.task import Task
+from lab.training.device import pick_device
+
+_LOG = logging.getLogger(__name__)
+_SETTINGS = ("path", "threads", "stop_at", "weights", "folds", "with_valid", "record_losses")
+"""Fields of `Training` that are part of a time's name, or change no step's time."""
+_EXAMPLES = 8
+"""As many as a model is built from wherever one is tried."""
+
+
+class KeptTimes:
+    """The times of one model on one kind of machine, in milliseconds per trial and step.
+
+    A file that cannot be read or is another version's counts as none. One that cannot be written is said once, in one
+    line: the study goes on with what it has timed. Times taken while other processes compute are used and not kept.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.taken = False
+        """Whether one of the times that were asked for is an earlier study's."""
+        self._times: dict[str, float] = {}
+        self._path: Path | None = None
+        try:
+            self._path = _folder() / f"{_name_of(job)}.json"
+            kept = read_json(self._path)["milliseconds"] if self._path.exists() else {}
+            self._times = {str(name): float(ms) for name, ms in kept.items() if float(ms) > 0}
+        except (RecordError, OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError):
+            pass  # damaged, or no home: it is timed anew
+        self._earlier = frozenset(self._times)
+
+    def of(self, path: str, rows: int, threads: int, time: Callable[[], float]) -> float:
+        """The kept time of so many rows on a path, or what `time` measures now."""
+        name = f"{path} x {rows} on {threads}"
+        self.taken |= name in self._earlier
+        if name not in self._times:
+            quiet = _is_quiet()
+            self._times[name] = time()
+            if quiet:
+                self._write()
+        return self._times[name]
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        try:
+            write_json(self._path, {"milliseconds": self._times})
+        except (RecordError, OSError) as error:
+            _LOG.warning("warning: times cannot be kept in %s: %s", self._path.parent, first_line(error))
+            self._path = None
+
+
+def _folder() -> Path:
+    """Where the user's caches lie (XDG Base Directory Specification)."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "onecycle-lab" / "times"
+
+
+def _is_quiet() -> bool:
+    """Whether other processes leave this one the cores that it is going to be timed on."""
+    try:
+        return os.getloadavg()[0] <= (os.cpu_count() or 1)
+    except OSError:  # the system does not say
+        return True
+
+
+def _name_of(job: Job) -> str:
+    """A name for what decides how long a step takes: machine, versions, model, data and how they are trained."""
+    task = load_task(job.task)
+    assert isinstance(task, Task)  # nothing else is timed
+    device = pick_device(job.training.device)
+    data = task.data("train")
+    x, y = (split[:_EXAMPLES] for split in data)
+    model = build_model(task, template_of(job), 0, task.model_input(x))
+    training = {name: value for name, value in asdict(job.training).items() if name not in _SETTINGS}
+    said: dict[str, Any] = {
+        "versions": versions(),
+        "processor": [processor(), os.cpu_count()],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "model": [str(model), {name: list(tensor.shape) for name, tensor in model.state_dict().items()}],
+        "data": [len(data[0]), list(x.shape[1:]), str(x.dtype), list(y.shape[1:]), str(y.dtype)],
+        "task": [job.task.kind, job.task.options],
+        "training": training,
+    }
+    return hashlib.sha256(json.dumps(json_form(said), sort_keys=True, default=str).encode()).hexdigest()[:32]
