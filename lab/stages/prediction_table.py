@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from lab.stages.predictor import Ensemble
+    from lab.stages.predicts import Predicts
     from lab.tasks.task import Given
 
 TOP = 10
 """Rows for each user where a task ranks."""
 
 
-def readable(prediction: Tensor, ensemble: Ensemble, inputs: Given) -> tuple[NDArray[Any], tuple[str, ...]]:
+def readable(prediction: Tensor, predicts: Predicts, inputs: Given) -> tuple[NDArray[Any], tuple[str, ...]]:
     """What a user reads of predictions [n, ...], and what its columns are called: what the task says instead of them,
     or the predictions."""
     import numpy as np
 
-    if instead := ensemble.readable(prediction, inputs.y):
+    if instead := predicts.readable(prediction, inputs.y):
         return np.stack([values.numpy() for values in instead.values()], axis=1), tuple(instead)
-    return prediction.numpy(), ensemble.class_names
+    return prediction.numpy(), predicts.class_names
 
 
 def prediction_table(
-    values: NDArray[Any], columns: tuple[str, ...], ensemble: Ensemble, inputs: Given, top: int = TOP
+    values: NDArray[Any], columns: tuple[str, ...], predicts: Predicts, inputs: Given, top: int = TOP
 ) -> pd.DataFrame:
     """What `readable` gives of predictions, behind the inputs' names and columns of the user's own; where items are
     ranked, the best `top` within each.
@@ -38,7 +38,7 @@ def prediction_table(
     Raises:
         SpecError: as `as_table`.
     """
-    rows = as_table(values, ensemble.kind, columns, inputs.names, ensemble.thresholds)
+    rows = as_table(values, predicts.kind, columns, inputs.names, predicts.thresholds)
     return _ranked(_beside(rows, inputs.beside), inputs.ranked_within, top)
 
 

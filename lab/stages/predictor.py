@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import RecordError, StudyError, TaskError, first_line
@@ -23,18 +20,16 @@ from lab.spec.study import StudySpec
 from lab.stages import ensemble, refit
 from lab.stages.ensemble import BASELINE, Member
 from lab.stages.one_module import OneModule, inputs_for, narrowed, output_of, predicted
-from lab.stages.prediction_table import prediction_table, readable
+from lab.stages.predicts import Predicts
 from lab.stages.stage import Skipped
 from lab.tasks.baselines import prediction_of
-from lab.tasks.beside import Beside
 from lab.tasks.build import build_model
 from lab.tasks.checks import tried
 from lab.tasks.load import load_task
-from lab.tasks.several import as_one, row_of
-from lab.tasks.table.from_frame import is_frame
-from lab.tasks.task import Data, Given, Kind, Task
+from lab.tasks.several import row_of
+from lab.tasks.task import Task
 from lab.training.device import pick_device, to_device
-from lab.training.ensemble import scores, weighted, with_temperature
+from lab.training.ensemble import weighted, with_temperature
 from lab.training.evaluation import examples_at_once
 from lab.training.memory import out_of_memory
 from lab.training.snapshots import load_weights
@@ -132,11 +127,6 @@ def _call(task: Task, model: nn.Module, part: Tensor) -> Tensor:
     return output
 
 
-def as_thresholds(thresholds: Sequence[float], prediction: Tensor) -> Tensor | None:
-    """The thresholds of labels [c] that an artefact holds, for a prediction [n, c]; None where it holds none."""
-    return prediction.new_tensor(thresholds) if thresholds else None
-
-
 def task_that_learned(ref: TaskRef, record: Record) -> Task:
     """A study's task, not a trial function, with what it has learned from the data and keeps in the study's folder."""
     task = load_task(ref)
@@ -168,15 +158,7 @@ def _apart(names: Sequence[str], count: int) -> list[str]:
     return [*apart]
 
 
-def _is_raw(x: Any) -> bool:
-    """Whether inputs are as Python has them, rather than numbers that are made ready."""
-    if isinstance(x, (Tensor, np.ndarray)):
-        return False
-    first = x[0] if isinstance(x, (list, tuple)) and x else x
-    return is_frame(x) or isinstance(first, (str, Path)) or hasattr(first, "getbands")  # as Pillow's images have
-
-
-class Ensemble:
+class Ensemble(Predicts):
     """Trained models as one: those that a study hands out are trained on training and validation rows where there are
     such, else they are those that were chosen on the validation rows.
 
@@ -195,8 +177,12 @@ class Ensemble:
         temperature: float,
         thresholds: tuple[float, ...] = (),
     ) -> None:
-        self._task, self._folder, self._members = task, folder, tuple(members)
-        self._temperature, self._thresholds = temperature, thresholds
+        super().__init__(task, thresholds)
+        self._folder, self._members = folder, tuple(members)
+        self._temperature = temperature
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        return mean_prediction(self._task, self._folder, self._members, x, self._temperature)
 
     @classmethod
     def handed_out(cls, spec: StudySpec, record: Record) -> Ensemble:
@@ -219,59 +205,8 @@ class Ensemble:
         return cls(task, record.final_folder, chosen.members, chosen.temperature, chosen.thresholds)
 
     @property
-    def task(self) -> Task:
-        return self._task
-
-    @property
     def temperature(self) -> float:
         return self._temperature
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self._task.class_names
-
-    @property
-    def kind(self) -> Kind:
-        return self._task.kind
-
-    @property
-    def thresholds(self) -> tuple[float, ...]:
-        """From which probability on each label is said; none: from a half on."""
-        return self._thresholds
-
-    def prepare(self, raw: Any) -> Tensor:
-        """Raw inputs [n, ...] made ready for `predict`, as the task says."""
-        return tried(f"{type(self._task).__name__}.prepare", lambda: self._task.prepare(raw))
-
-    def read(self, path: Path) -> Given:
-        """Inputs to predict for, from a user's file, as the task says."""
-        return tried(f"{path}: {type(self._task).__name__}.read", lambda: self._task.read(path))
-
-    def readable(self, prediction: Tensor, target: Tensor | None) -> Mapping[str, Tensor]:
-        """Values [n] by their names that a user reads instead of a prediction of `predict`; none: it is read itself."""
-        return tried(f"{type(self._task).__name__}.readable", lambda: self._task.readable(prediction, target))
-
-    def scores(self, prediction: Tensor, y: Tensor, beside: Beside | None = None) -> dict[str, float]:
-        """The task's metrics of a prediction of `predict`, as the report has them.
-
-        Args:
-            beside: a score that cannot be had is NaN, and is told there; without it, its error is raised.
-        """
-        thresholds = as_thresholds(self.thresholds, prediction)
-        return scores(prediction, y, self.kind, self._task.metrics, thresholds, beside)
-
-    def fitted(self) -> Mapping[str, Any] | None:
-        """What inputs are made ready by, as the task keeps it."""
-        return self._task.fitted()
-
-    @property
-    def recipe(self) -> str:
-        """How inputs are made of raw ones in plain Python, as the task says it."""
-        return self._task.recipe
-
-    def test_data(self) -> Data:
-        """Inputs and targets of the test split."""
-        return tried(f"{type(self._task).__name__}.data('test')", lambda: self._task.data("test"))
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -338,7 +273,8 @@ class Ensemble:
         Raises:
             StudyError: there are no nets.
         """
-        return self._mean(self._nets(), x)
+        prediction = mean_prediction(self._task, self._folder, self._nets(), x, self._temperature)
+        return prediction.float() if self.kind != "regression" else prediction
 
     def embed(self, x: Tensor) -> tuple[Sequence[str], Tensor]:
         """What the net of the greatest weight makes of inputs [n, ...], for other models to learn from: names [e] and
@@ -357,48 +293,3 @@ class Ensemble:
             made = [self._task.embed(net, inputs_for(net, part)) for part in torch.split(x, size)]
         numbers = torch.cat([numbers for _, numbers in made])
         return _apart(made[0][0], numbers.shape[1]), numbers
-
-    def accept(self, raw: Any) -> Given:
-        """Inputs to predict for, as Python has them: a pandas frame, texts, images or paths, as the task says."""
-        return tried(f"{type(self._task).__name__}.accept", lambda: self._task.accept(raw))
-
-    def predict(self, x: Any) -> Any:
-        """Predictions for a pandas frame, a list of texts, of Pillow's images or of paths; or for tensors.
-
-        Returns:
-            For these a pandas frame with a row for each, as `lab predict` writes it: the class, or the labels, and the
-            probability `p_...` of each; or the values. It has the index of the frame that was given, but where items
-            are ranked. For inputs [n, ...] prepared as the task's `data` prepares them a tensor: calibrated
-            probabilities [n, c] for classification, values otherwise.
-
-        Raises:
-            TaskError: they are not what the task learned from.
-            SpecError: each part of an input has a class, for which a row is no good form; `predict_proba` has all.
-        """
-        if not _is_raw(x):
-            return self._predicted(x)
-        inputs = self.accept(x)
-        table = prediction_table(*readable(self._predicted(inputs.x), self, inputs), self, inputs)
-        if is_frame(x) and len(table) == len(x) and not inputs.ranked_within:
-            table.index = x.index
-        return table
-
-    def predict_proba(self, x: Any) -> NDArray[np.float32]:
-        """The probabilities [n, c] of the classes or labels in the order of `class_names`, for what `predict` takes.
-
-        Raises:
-            StudyError: values are predicted, which have none.
-        """
-        if self.kind == "regression":
-            raise StudyError("values are predicted here, not classes; they have no probabilities")
-        return self._predicted(self.accept(x).x if _is_raw(x) else x).numpy()
-
-    def _predicted(self, x: Any) -> Tensor:
-        inputs = tried(f"{type(self._task).__name__}.data", lambda: as_one(self._task, x, "predict"))
-        if not len(inputs):
-            raise TaskError("there are no inputs to predict for")
-        return self._mean(self._members, inputs)
-
-    def _mean(self, members: Sequence[Member], x: Tensor) -> Tensor:
-        prediction = mean_prediction(self._task, self._folder, members, x, self._temperature)
-        return prediction.float() if self.kind != "regression" else prediction

@@ -73,7 +73,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     from lab.record.estimators import pack_estimator
     from lab.stages.baselines import fit_again
     from lab.stages.examples import telling_examples
-    from lab.stages.predictor import as_thresholds, mean_prediction
+    from lab.stages.predictor import mean_prediction
+    from lab.stages.predicts import as_thresholds
     from lab.tasks.beside import Beside
     from lab.tasks.task import TRAIN_AND_VALID, Task
     from lab.training.ensemble import scores
