@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lab.errors import LabError
     from lab.spec.space import Choice, Float, FromBounds, Int, Space
     from lab.spec.trial import Trial
+    from lab.study.fit import fit_one_cycle
     from lab.study.range_test import lr_range
     from lab.study.study import Study
     from lab.tasks.images.task import Images
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Study": "lab.study.study",
     "lr_range": "lab.study.range_test",
+    "fit_one_cycle": "lab.study.fit",
     "Space": "lab.spec.space",
     "Float": "lab.spec.space",
     "Int": "lab.spec.space",
@@ -59,6 +61,7 @@ __all__ = [
     "Text",
     "Trial",
     "errors",
+    "fit_one_cycle",
     "lr_range",
     "schedules",
     "search",

@@ -28,7 +28,7 @@ from tests.small import ROOT, environment
 README = ROOT / "README.md"
 DOCUMENTS = (
     README,
-    *(ROOT / "docs" / f"{name}.md" for name in ("study", "data", "tour", "tasks", "report", "cluster")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("study", "data", "tour", "tasks", "report", "cluster", "python")),
 )
 """In the order in which their commands run, one after the other."""
 
@@ -141,6 +141,13 @@ def test_the_schedule_drives_an_optimizer_as_shown(tmp_path: Path) -> None:
     done = run(["loop.py"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(0.01 / 1e5)
+
+
+def test_the_page_on_python_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text("\n".join(blocks("python", ROOT / "docs/python.md")))
+    done = run(["page.py"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "validation accuracy" in done.stdout
 
 
 def test_the_custom_task_runs_as_a_script(tmp_path: Path) -> None:

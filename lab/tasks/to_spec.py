@@ -20,6 +20,8 @@ def spec_value(task: object) -> dict[str, Any]:
         return {**task, **rooted(str(task.get("kind")), task, Path.cwd())}
     if isinstance(task, type):
         raise SpecError("task", f"is the class {task.__name__}; give a task made of it: {task.__name__}()")
+    if not (hasattr(task, "data") or hasattr(task, "function")):  # neither a Task nor a trial function, without torch
+        raise SpecError("task", f"{task!r} is no task; give a kind, FILE.py:NAME, a mapping with its kind, or a Task")
     cls = getattr(task, "function", type(task))
     options = dict(getattr(task, "options", {}))
     for kind, builtin in BUILTIN.items():
