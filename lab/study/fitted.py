@@ -79,12 +79,8 @@ class Fitted:
             f'<td style="text-align:left">{escape(text)}</td></tr>'
             for label, text in self._lines()
         )
-        rows = [
-            {"epoch": epoch, **row} for epoch, row in zip(self.curve.index, self.curve.to_dict("records"), strict=True)
-        ]
-        rows = [
-            {str(name): value for name, value in row.items()} for row in self.curve.reset_index().to_dict("records")
-        ]
+        named = self.curve.reset_index().to_dict("records")
+        rows = [{str(name): value for name, value in row.items()} for row in named]
         return f"<table>{cells}</table>{epochs_html(rows)}"
 
     def _lines(self) -> list[tuple[str, str]]:
