@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from lab.errors import LabError
     from lab.spec.space import Choice, Float, FromBounds, Int, Space
     from lab.spec.trial import Trial
+    from lab.study.callbacks import StageEnd, TrialEnd
     from lab.study.fit import fit_one_cycle
     from lab.study.range_test import lr_range
     from lab.study.study import Study
     from lab.tasks.images.task import Images
+    from lab.tasks.own_loop import OwnLoop
     from lab.tasks.ratings.task import Ratings
     from lab.tasks.table.task import Table
     from lab.tasks.task import Task, trial_function
@@ -28,6 +30,9 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Study": "lab.study.study",
+    "OwnLoop": "lab.tasks.own_loop",
+    "TrialEnd": "lab.study.callbacks",
+    "StageEnd": "lab.study.callbacks",
     "lr_range": "lab.study.range_test",
     "fit_one_cycle": "lab.study.fit",
     "Space": "lab.spec.space",
@@ -53,13 +58,16 @@ __all__ = [
     "Images",
     "Int",
     "LabError",
+    "OwnLoop",
     "Ratings",
     "Space",
+    "StageEnd",
     "Study",
     "Table",
     "Task",
     "Text",
     "Trial",
+    "TrialEnd",
     "errors",
     "fit_one_cycle",
     "lr_range",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from lab.lanes.engine import Engine
 from lab.record.folder import Record
 from lab.spec.plan import Direction, Job, SearchPlan, Training
 from lab.spec.space import Space
@@ -15,6 +14,13 @@ from lab.tasks.load import load_task
 
 if TYPE_CHECKING:
     from lab.tasks.task import Task, TrialFunction
+
+
+class Lanes(Protocol):
+    """What a job is made for: so many lanes."""
+
+    @property
+    def lanes(self) -> int: ...
 
 
 def task_of(spec: StudySpec) -> Task | TrialFunction:
@@ -32,7 +38,7 @@ def objective_of(spec: StudySpec) -> tuple[str, Direction]:
 def make_job(
     spec: StudySpec,
     record: Record,
-    engine: Engine,
+    engine: Lanes,
     stage: str,
     plan: tuple[Trial, ...] | SearchPlan,
     space: Space,

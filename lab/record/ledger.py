@@ -118,7 +118,18 @@ class Ledger:
                     self._preempt(trial, "was never handed out")
                 elif not 0 <= seat.lane < job.lanes:
                     self._takeover.lose(seat.lane, math.inf)
+            if isinstance(job.plan, SearchPlan) and job.plan.enqueued:
+                self._enqueue(job.plan)
             self._snapshots.sweep(trials)
+
+    def _enqueue(self, plan: SearchPlan) -> None:
+        """Enter those settings to be tried first that are not there yet, as far as there are trials for them."""
+        trials = [StoredTrial(trial) for trial in self._study.get_trials(deepcopy=False)]
+        # One whose driver died before it was handed out is entered anew.
+        have = {trial.enqueued_as for trial in trials if trial.is_planned or not trial.state.is_finished()}
+        for index, setting in enumerate(plan.enqueued):
+            if index not in have and self._counts.counted < plan.trials:
+                self._trials.enqueue_setting(setting, index)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -361,12 +372,14 @@ class Ledger:
         waiting = StoredTrial(self._storage.get_trial(asked._trial_id))
         for name, dimension in job.space.items():
             # A planned trial has the parameters it was planned with, whatever the space's conditions say of them.
-            if name in waiting.waits_with if waiting.waits_with is not None else job.space.active(name, params):
+            planned = waiting.waits_with if waiting.is_planned else None
+            if name in planned if planned is not None else job.space.active(name, params):
                 params[name] = suggest(asked, name, dimension)
         proposed = None
         if not waiting.is_planned:
             epochs = cast(SearchPlan, job.plan).epochs
-            proposed = Trial(params, derive_seed(job.seed, job.stage, asked.number), epochs, "search")
+            role = "search" if waiting.enqueued_as is None else "enqueued"
+            proposed = Trial(params, derive_seed(job.seed, job.stage, asked.number), epochs, role)
         return self._assignment(self._trials.hand_out(asked, proposed, seat))
 
     def _assignment(self, stored: StoredTrial) -> Assignment:

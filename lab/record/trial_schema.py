@@ -23,6 +23,8 @@ PLANNED = "planned"
 ASSIGNMENT = "assignment"
 """Lane, slot and tick."""
 PLAN_INDEX = "plan_index"
+ENQUEUED = "enqueued"
+"""Index among the settings that a user wants tried first; of a search's trials only."""
 REPLACES = "replaces"
 """The preempted trial that this one runs again."""
 DETAIL = "detail"
@@ -99,6 +101,11 @@ class StoredTrial:
     def plan_index(self) -> int | None:
         """Index in the stage's plan; None for a trial of a search."""
         return self.frozen.user_attrs.get(PLAN_INDEX)
+
+    @property
+    def enqueued_as(self) -> int | None:
+        """Index among the settings that the user wants tried first; None for others."""
+        return self.frozen.user_attrs.get(ENQUEUED)
 
     @property
     def seat(self) -> Seat | None:
@@ -203,6 +210,11 @@ def end_attrs(outcome: Outcome, detail: str, end_tick: int | None) -> dict[str, 
 def waiting(trial: Trial, plan_index: int) -> FrozenTrial:
     """A planned trial, as it is entered to wait for a slot."""
     return _waiting(trial.params, {**planned_attrs(trial), PLAN_INDEX: plan_index})
+
+
+def waiting_with(setting: Mapping[str, Any], index: int) -> FrozenTrial:
+    """A trial of a search that waits with some of its hyperparameters; the sampler proposes the others."""
+    return _waiting(setting, {ENQUEUED: index})
 
 
 def waiting_again(stored: StoredTrial) -> FrozenTrial:

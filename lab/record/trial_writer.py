@@ -14,6 +14,7 @@ from lab.record.counts import Counts
 from lab.record.trial_schema import Seat, StoredTrial
 from lab.record.turns import Turns
 from lab.spec.outcomes import state_of
+from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial
 
 
@@ -33,6 +34,10 @@ class TrialWriter:
     def enqueue(self, trial: Trial, plan_index: int) -> None:
         """Enter a planned trial, which then waits for a slot."""
         self._enter(schema.waiting(trial, plan_index))
+
+    def enqueue_setting(self, setting: Params, index: int) -> None:
+        """Enter a trial of a search with what a user has set of it."""
+        self._enter(schema.waiting_with(setting, index))
 
     def hand_out(self, asked: optuna.Trial, trial: Trial | None, seat: Seat) -> StoredTrial:
         """Note where an asked trial starts, and what is planned of it where that is new."""

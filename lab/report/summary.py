@@ -15,6 +15,7 @@ from lab.record.trials import TrialRow, read_stages
 from lab.report.artefacts import Artefacts
 from lab.report.number import number
 from lab.report.verdict import Verdict, deciding, good_values, surely_good, verdict
+from lab.spec.plan import OWN_LOOP
 from lab.spec.space import Value
 from lab.spec.study import StudySpec
 from lab.stages import TRAINS
@@ -138,7 +139,7 @@ def summary_of(
         verdict=said,
         cost=_cost(trials),
         missing=artefacts.missing,
-        commands=_commands(folder, artefacts, said),
+        commands=_commands(spec.task.kind == OWN_LOOP, folder, artefacts, said),
     )
 
 
@@ -214,8 +215,10 @@ def _cost(trials: Mapping[str, Sequence[TrialRow]]) -> Cost:
     return Cost(len(every), epochs)
 
 
-def _commands(folder: Path, artefacts: Artefacts, said: Verdict | None) -> tuple[str, ...]:
+def _commands(own_loop: bool, folder: Path, artefacts: Artefacts, said: Verdict | None) -> tuple[str, ...]:
     quoted = shlex.quote(str(folder))
+    if own_loop:  # nothing is trained by a command
+        return (f"lab study export {quoted}",)
     if artefacts.missing:
         return (f"lab study resume {quoted}",)
     predict = [f"lab predict {quoted} --input FILE"] if artefacts.ensemble else []

@@ -13,7 +13,7 @@ from lab.errors import SpecError
 from lab.schedules import Schedule, parse_schedule, schedule_class
 from lab.spec.folds import Folds
 from lab.spec.section import Section
-from lab.spec.space import Space, ends
+from lab.spec.space import Params, Space, ends
 from lab.spec.trial import Observed, Trial
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
@@ -89,6 +89,10 @@ class TaskRef:
     """The engine's own reference to the data that the driver read, for lanes elsewhere."""
 
 
+OWN_LOOP = "lab.tasks.own_loop:OwnLoop"
+"""The kind of a task that a loop of the user's own trains: it is asked for trials and told of them."""
+
+
 def parse_task(value: object) -> TaskRef:
     """A task as a spec writes it: a kind, or a mapping of `kind`, `root` and the task's own options.
 
@@ -157,6 +161,8 @@ class SearchPlan:
     """Trials of another study: they teach the sampler and count as none of this one's."""
     concurrency: int | None = None
     """Trials that may be open at once; None: proposals see whatever has finished."""
+    enqueued: tuple[Params, ...] = ()
+    """Settings that are tried before anything is proposed; what one does not say is proposed for it."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from lab.errors import SpecError, nearest
 from lab.spec.budget import Budget, parse_budget
 from lab.spec.plain_values import check_values, shown
-from lab.spec.plan import Recipe, Store, TaskRef, Training, Until, check_recipe, dump_task, parse_task
+from lab.spec.plan import OWN_LOOP, Recipe, Store, TaskRef, Training, Until, check_recipe, dump_task, parse_task
 from lab.spec.section import Section
 from lab.spec.space import Choice, Float, Int, Space, dump_dimension, ends, parse_dimension
 
@@ -270,6 +270,19 @@ class StudySpec(Section):
         until = value.get("until", {})
         ends = {"gain_below_noise": True, **until} if isinstance(until, Mapping) else until  # else it is refused
         return {**value, "search": {**search, "trials": _MOST_TRIALS}, "until": ends}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_a_schedule(cls, value: Any) -> Any:
+        """A loop of the user's own may have no learning rate: then the peak of its schedule is 1, a factor."""
+        if not isinstance(value, Mapping) or "schedule" in value or "max_lr" in (value.get("space") or {}):
+            return value
+        task = value.get("task")
+        kind = task.get("kind") if isinstance(task, Mapping) else getattr(task, "kind", task)
+        if kind != OWN_LOOP:
+            return value
+        kinds = Recipe()
+        return {**value, "schedule": {"one": {**kinds.one, "max_lr": 1.0}, "several": {**kinds.several, "max_lr": 1.0}}}
 
     @model_validator(mode="before")
     @classmethod

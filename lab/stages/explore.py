@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from lab.errors import StudyError
 from lab.lanes.engine import Engine
-from lab.lanes.job import make_job
+from lab.lanes.job import Lanes, make_job
 from lab.record.folder import Record
-from lab.record.trials import why_ended
-from lab.spec.plan import Direction, SearchPlan
+from lab.record.trials import TrialRow, why_ended
+from lab.spec.plan import Direction, Job, SearchPlan
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages.from_bounds import sampler_of, space_of
@@ -61,23 +61,42 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Explored:
     Raises:
         StudyError: not one trial completed, or there was no time for any.
     """
-    from lab.stages import warm_start
+    job = job_of(spec, record, engine)
+    rows = run_job(spec, record, engine, job)
+    return concluded(spec, record, job, rows, why_ended(record, "explore", spec.store))
+
+
+def job_of(spec: StudySpec, record: Record, engine: Lanes) -> Job:
+    """The search as a job."""
+    from lab.stages import enqueued, warm_start
 
     search = spec.search
     space = space_of(spec, record)
-    observed = warm_start.observed_before(record, space)
     plan = SearchPlan(
         sampler_of(spec, record),
         search.pruner,
         search.trials,
         search.epochs,
         spec.until,
-        observed,
+        warm_start.observed_before(record, space),
         search.concurrency if isinstance(search.concurrency, int) else None,
+        enqueued.settings_of(record, space),
     )
-    job = make_job(spec, record, engine, "explore", plan, space)
-    rows = run_job(spec, record, engine, job)
-    ended = why_ended(record, "explore", spec.store)
+    return make_job(spec, record, engine, "explore", plan, space)
+
+
+def concluded(spec: StudySpec, record: Record, job: Job, rows: list[TrialRow], ended: str | None) -> Explored:
+    """What a search came to whose trials have ended.
+
+    Args:
+        ended: why it ended before its last trial.
+
+    Raises:
+        StudyError: as `run`.
+    """
+    from lab.stages import warm_start
+
+    assert isinstance(job.plan, SearchPlan)  # as `job_of` makes it
     if ended and not rows:
         raise StudyError(f"explore: ended before its first trial, since {ended}; a new --dir needs a later end")
     good = completed(
@@ -96,7 +115,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Explored:
         lanes=job.lanes,
         width=job.width,
         ended=ended,
-        warm_start=warm_start.warm_start_of(record, observed),
+        warm_start=warm_start.warm_start_of(record, job.plan.observed),
     )
 
 

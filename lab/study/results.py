@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import RecordError, StudyError, nearest
+from lab.lanes.job import objective_of
 from lab.record.artefact import to_json
 from lab.record.folder import Record, read_json, write_bytes
-from lab.record.trials import TrialRow, read_stages
+from lab.record.trials import TrialRow, read_stages, read_trials
 from lab.report.summary import Setup, Summary, summarize, summary_html, summary_lines
 from lab.response import findings
 from lab.spec.space import Value
 from lab.spec.study import StudySpec
-from lab.stages import STAGES, TRAINS, confirm, ensemble, explain
+from lab.stages import STAGES, TRAINS, confirm, ensemble, explain, explore
 from lab.stages.explain import Explained, Withheld
+from lab.stages.job import best_first
 from lab.study.plots import Plots
 
 if TYPE_CHECKING:
@@ -143,6 +145,18 @@ class Result:
         setup = self.summary.setup
         assert setup is not None  # it is complete
         return setup
+
+    @property
+    def best_trial(self) -> explore.Best | None:
+        """The trial of the search with the best score so far: one seed, chosen for its luck too, so that `best` on
+        fresh seeds is worth less. None before any completed."""
+        _, direction = objective_of(self._spec)
+        rows = [row for row in read_trials(self._record, "explore", self._spec.store) if row.score is not None]
+        if not rows:
+            return None
+        row = best_first(rows, direction)[0]
+        assert row.score is not None  # as above
+        return explore.Best(row.number, row.score, row.params)
 
     @property
     def best_params(self) -> dict[str, Value]:

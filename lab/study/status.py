@@ -15,6 +15,7 @@ from lab.errors import RecordError, plain
 from lab.lanes.live_status import NAME
 from lab.record.folder import read_json
 from lab.record.trials import failures, read_stages
+from lab.spec.plan import OWN_LOOP
 from lab.stages import STAGES, TRAINS
 from lab.study.study import Study
 
@@ -48,6 +49,7 @@ def status_of(study: Study) -> dict[str, Any]:
         "folder": str(study.record.folder),
         "complete": complete,
         "planned_trials": study.spec.search.trials,
+        "own_loop": study.spec.task.kind == OWN_LOOP,
         "stages": stages,
         "now": None if complete else now_of(study),
     }
@@ -84,7 +86,7 @@ def describe_status(status: dict[str, Any]) -> str:
     if status["now"]:
         lines += describe_now(status["now"])
         lines.append(f"trials    in a browser: lab study dashboard {shlex.quote(status['folder'])}")
-    elif not status["complete"]:
+    elif not status["complete"] and not status["own_loop"]:
         lines.append(f"resume with: lab study resume {shlex.quote(status['folder'])}")
     return plain("\n".join(lines))
 

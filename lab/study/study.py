@@ -12,24 +12,27 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import LabError, RecordError, SpecError
-from lab.lanes.engine import Engine
+from lab.errors import Interrupted, LabError, RecordError, SpecError, StudyError
+from lab.lanes.engine import Engine, Watch
 from lab.record.folder import Record, write_bytes
 from lab.record.provenance import provenance
 from lab.record.spec_file import dump_spec, read_spec
 from lab.record.trust import check_files, open_spec, refusal, sign
 from lab.spec.batch_size import batch_sizes
 from lab.spec.optimizer import check_optimizer
-from lab.spec.space import Dimension, Space
+from lab.spec.plan import OWN_LOOP
+from lab.spec.space import Dimension, Params, Space
 from lab.spec.study import StudySpec, parse_spec, without_range_test
-from lab.stages import STAGES, TRAINS
+from lab.stages import STAGES, TRAINS, bounds, enqueued, explain, explore
 from lab.stages.stage import Stage
 from lab.study.budget import divided
+from lab.study.callbacks import Callbacks, OnStageEnd, OnTrialEnd, StageEnd
 from lab.study.check import always_read, check_read, unread
 from lab.study.cost import steps_of
 from lab.study.data import open_data, undone_if_refused
 from lab.study.kept_files import keep_files, kept_at
 from lab.study.objective import settled
+from lab.study.own_loop import Asked, OwnLoop, conclude
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
 from lab.study.same import difference, moved
@@ -53,7 +56,7 @@ class Study:
         task: a kind (`"digits"`), `"file.py:Name"`, a mapping of kind and options, a `Task`, or a trial function.
         space: what is searched.
         name: of the study and of its folder `runs/<name>`.
-        trials, epochs: of the explore stage.
+        trials, epochs: of the explore stage; epochs are 27 if not given, and 1 for a loop of one's own.
         folder: the study folder, if not `runs/<name>`.
         settings: further sections of the spec, e.g. `final={"epochs": 30}`.
 
@@ -74,14 +77,17 @@ class Study:
         *,
         name: str = "study",
         trials: int = 64,
-        epochs: int = 27,
+        epochs: int | None = None,
         folder: str | Path | None = None,
         **settings: Any,
     ) -> None:
+        value_of_task = spec_value(task)
+        if epochs is None:
+            epochs = 1 if value_of_task.get("kind") == OWN_LOOP else 27
         search = {"trials": trials, "epochs": epochs, **settings.pop("search", {})}
         at = Path(folder) if folder else Path("runs") / name
         files = dict[str, Path](getattr(task, "frame_files", {}))
-        own = {**spec_value(task), **{option: str(kept_at(at, option)) for option in files}}
+        own = {**value_of_task, **{option: str(kept_at(at, option)) for option in files}}
         value = {"name": name, "task": own, "space": space, "search": search, **settings}
         self._set(parse_spec(value), at, files)
 
@@ -90,6 +96,11 @@ class Study:
         self.record = Record(folder)
         self._files = files
         """Tables that were given as frames, by option; the folder keeps them."""
+        self._enqueued: list[Params] = []
+        """Settings to be tried first that the folder does not keep yet."""
+        self._display: Display | None = None
+        """Where it is shown what runs; None while nothing does."""
+        self._loop: OwnLoop | None = None
 
     @property
     def is_foreign(self) -> bool:
@@ -153,6 +164,8 @@ class Study:
         track: str | None = None,
         track_trials: str = "best",
         warm_start: str | Path | None = None,
+        on_trial_end: OnTrialEnd | None = None,
+        on_stage_end: OnStageEnd | None = None,
         quiet: bool = True,
     ) -> Result:
         """Run every stage that is not complete yet; a study that was interrupted goes on where it was.
@@ -168,20 +181,18 @@ class Study:
                 are raced, and the final models), `all` of search, race and final models, or `none`.
             warm_start: folder of another study of the same task, whose trials teach the search of this one from the
                 start; they are read once, and none of them is counted as this study's.
+            on_trial_end: is called with a `TrialEnd` for each trial that ends while this runs.
+            on_stage_end: is called with a `StageEnd` for each stage that is complete. Both are called in the thread
+                that runs the study, wherever lanes are; what one raises ends the study, which can be resumed.
 
         Raises:
             LabError: see `lab.errors`; `Interrupted` after Ctrl-C, when everything has been saved.
         """
-        from lab.study.extend import finish  # as in `check_components`
-
-        self.require_own()
-        self.check()
-        self._refuse_another_study()
-        if self.record.exists() and (finish(self.record) or self.record.begun):
-            stored = Study.open(self.record.folder)._with_task(self.spec)
-            self._set(_on_machine_of(self.spec, stored), self.record.folder, self._files)
-        else:
-            self.spec = with_undecided(self.spec)
+        callbacks = Callbacks(self.record, on_trial_end, on_stage_end)
+        self._adopt()
+        if self.spec.task.kind == OWN_LOOP:
+            said = "is trained by a loop of one's own: study.ask(), study.tell() and at last study.conclude()"
+            raise SpecError("task.kind", f"{OWN_LOOP!r} {said}")
         self.spec = with_flags(self.spec, engine, lanes, width, address)
         names = [stage.name for stage in STAGES]
         if until is not None and until not in names:
@@ -194,42 +205,188 @@ class Study:
                 self.spec = self.spec.changed(execution={"epoch_metrics": True})
         with self.record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
             with undone_if_refused(self.record.folder, fresh):
-                if not self.record.begun:
-                    self._write_spec()
-                keep_files(self.record.folder, self._files)
                 ahead = self._ahead(until)
-                doubts: tuple[str, ...] = ()
-                if ahead:  # what is complete needs its data no more
-                    self.spec, data_doubts = open_data(self.spec, self.record)
-                    self.spec, ranked = settled(self.spec)
-                    if (planned := divided(self.spec)) is not self.spec:
-                        self.spec = planned
-                        self._write_spec()
-                        for decision in planned.budget.decisions if planned.budget else ():
-                            display.say(f"budget    {decision}")
-                    self.spec = self.spec.model_copy(update={"search": self.spec.search.settled()})
-                    for line in lines(self.spec):
-                        display.say(f"space     {line}")
-                    if ranked is not None:
-                        display.say(f"search    {ranked}")
-                    doubts = (*data_doubts, *hyperparameter_doubts(self.spec))
-                if self.record.begun:  # not before its data were seen to be the same, where they have moved
-                    self._take_trials_along()
-                    self._write_spec()
+                doubts = self._settle(display, bool(ahead))
                 if warm_start is not None:  # what trials are ranked by is settled
                     display.say(f"warm      {self._start_warm(Path(warm_start))}")
             for doubt in doubts:
                 display.say(f"warning   {doubt}")
             tracker = _tracker(self.spec, self.record, which, display) if track else None
+            self._display = display
             try:
+                callbacks.begin(self.spec.store)
                 with contextlib.ExitStack() as stack:
-                    self._run_stages(stack, display, address, ahead, tracker)
+                    self._run_stages(stack, display, address, ahead, tracker, callbacks)
                 self._finish(display, until, tracker)
             except BaseException:
                 if tracker is not None:
                     tracker.leave()
                 raise
+            finally:
+                self._display = None
+                callbacks.close()
         return self.result
+
+    def stop(self) -> bool:
+        """Stop what `run` does, from a callback or another thread, as Ctrl-C does: running epochs are ended and saved,
+        and `run` raises `Interrupted`.
+
+        Returns:
+            Whether anything ran.
+        """
+        display = self._display
+        if display is not None:
+            display.stop_asked = True
+        return display is not None
+
+    def enqueue(self, setting: Mapping[str, Any]) -> None:
+        """Have a setting tried before anything is proposed, such as what a paper or last year's model has.
+
+        It is one of the search's trials like any other, and may be confirmed. What it leaves out the sampler proposes.
+        One that was enqueued before stays as it is, so that a script may be run again. It is taken up when the study
+        runs next, or at the next `ask`.
+
+        Raises:
+            SpecError: it is no setting of this space.
+        """
+        params = enqueued.checked(with_undecided(self.spec, load=False).space, setting)
+        if explore.STAGE.is_complete(self.record):
+            raise StudyError("enqueue: the search is complete; extend the study by more trials first")
+        self._enqueued.append(params)
+        if self._loop is not None:
+            with self.record.driver_lock():
+                self._keep_enqueued()
+
+    def ask(self) -> Asked | None:
+        """A trial for a loop of one's own to train; None where the search has no more.
+
+        The search's sampler proposes it. Trials are kept in the study's folder as those that lanes train: `run` goes on
+        with them, where the study has a task that lanes can train. One that was asked for and not told of, by a process
+        that has ended, say, is handed out again, to whoever asks next. Where `search.concurrency` is not given, a
+        proposal is made from whatever was told of by then.
+
+        Raises:
+            SpecError: the range test has to run first.
+            StudyError: too many trials failed, or as many are open as may be.
+        """
+        return self._own_loop().ask()
+
+    def report(self, trial: Asked | int, epoch: int, score: float) -> bool:
+        """Tell of a score after an epoch of a trial that was asked for; its curve is kept, and the pruner sees it.
+
+        Returns:
+            Whether it goes on; one that is pruned has ended, and needs no `tell`.
+
+        Raises:
+            SpecError: the trial is not open, or what is told cannot be.
+        """
+        return self._own_loop().report(trial, epoch, score)
+
+    def tell(
+        self,
+        trial: Asked | int,
+        score: float | None = None,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        outcome: str | None = None,
+        detail: str = "",
+    ) -> None:
+        """Tell of a trial's end.
+
+        Args:
+            trial: what `ask` gave, or its number.
+            score: a number that is not finite says that it diverged, which teaches the sampler too.
+            metrics: what else was measured; columns of `result.trials`.
+            outcome: `completed`, `diverged`, `failed`, `out of memory` or `pruned`, where no score says so.
+            detail: why.
+
+        Raises:
+            SpecError: the trial is not open, or what is told cannot be.
+        """
+        self._own_loop().tell(trial, score, metrics, outcome, detail)
+
+    def conclude(self) -> Result:
+        """End a search by a loop of one's own: what it found, the response, the page. `run` goes on from there, where
+        the study has a task that lanes can train.
+
+        Raises:
+            StudyError: no trial completed.
+        """
+        from lab.report.page import write_report
+
+        self._adopt()
+        if not self.record.begun:
+            raise StudyError(f"{self.record.folder}: nothing was asked for yet, so there is nothing to conclude")
+        with self.record.driver_lock():
+            stages: tuple[Stage[Any], ...] = (bounds.STAGE, explore.STAGE, explain.STAGE)
+            for stage in stages:
+                if stage.read(self.record) is None:
+                    nobody: Any = None  # trains anything: these stages look at no engine here
+                    searched = stage is explore.STAGE
+                    found = conclude(self.spec, self.record) if searched else stage.run(self.spec, self.record, nobody)
+                    stage.write(self.record, found)
+            write_trials(self.spec, self.record, TRAINS)
+            write_report(self.spec, self.record)
+        return self.result
+
+    def _own_loop(self) -> OwnLoop:
+        if self._loop is None:
+            self._adopt()
+            if self.spec.space.needs_bounds and bounds.STAGE.if_any(self.record) is None:
+                said = "is to be found by the range test; run(until='bounds') first, or give low and high"
+                raise SpecError("space.max_lr", said)
+            if not self.record.begun and self.spec.search.concurrency == "auto":
+                self.spec = self.spec.changed(search={"concurrency": None})  # a loop has as many open as it likes
+            fresh = not self.record.folder.exists()
+            with self.record.driver_lock(), Display(quiet=True) as display:
+                with undone_if_refused(self.record.folder, fresh):
+                    self._settle(display, ahead=True)
+            self._loop = OwnLoop(self.spec, self.record)
+        return self._loop
+
+    def _adopt(self) -> None:
+        """Go on with what the folder holds, where it has begun; refuse what cannot be gone on with."""
+        from lab.study.extend import finish  # as in `check_components`
+
+        self.require_own()
+        self.check()
+        self._refuse_another_study()
+        self._loop = None
+        if self.record.exists() and (finish(self.record) or self.record.begun):
+            stored = Study.open(self.record.folder)._with_task(self.spec)
+            self.spec = _on_machine_of(self.spec, stored)
+        else:
+            self.spec = with_undecided(self.spec)
+
+    def _settle(self, display: Display, ahead: bool) -> tuple[str, ...]:
+        """Write the spec with all that it leaves open, its data opened where any stage is ahead; what is doubtful."""
+        if not self.record.begun:
+            self._write_spec()
+        keep_files(self.record.folder, self._files)
+        doubts: tuple[str, ...] = ()
+        if ahead:  # what is complete needs its data no more
+            self.spec, data_doubts = open_data(self.spec, self.record)
+            self.spec, ranked = settled(self.spec)
+            if (planned := divided(self.spec)) is not self.spec:
+                self.spec = planned
+                self._write_spec()
+                for decision in planned.budget.decisions if planned.budget else ():
+                    display.say(f"budget    {decision}")
+            self.spec = self.spec.model_copy(update={"search": self.spec.search.settled()})
+            for line in lines(self.spec):
+                display.say(f"space     {line}")
+            if ranked is not None:
+                display.say(f"search    {ranked}")
+            doubts = (*data_doubts, *hyperparameter_doubts(self.spec))
+        if self.record.begun:  # not before its data were seen to be the same, where they have moved
+            self._take_trials_along()
+            self._write_spec()
+        self._keep_enqueued()
+        return doubts
+
+    def _keep_enqueued(self) -> None:
+        enqueued.add(self.record, self.spec.space, self._enqueued)
+        self._enqueued.clear()
 
     def _take_trials_along(self) -> None:
         """A database keeps trials under a name that follows from the spec, folders included."""
@@ -276,13 +433,20 @@ class Study:
         address: str | None,
         ahead: list[Stage[Any]],
         tracker: Tracker | None,
+        callbacks: Callbacks,
     ) -> None:
         engine: Any = None  # until a stage trains: those before it look at none
         for stage in ahead:
+            if display.stop_asked:
+                raise Interrupted(f"stopped before stage '{stage.name}'; all before it is saved")
             begin = time.monotonic()
             if engine is None and stage.trainings:
-                engine = self._open_lanes(stack, display, address)
-            artefact = stage.write(self.record, stage.run(self.spec, self.record, engine))
+                engine = self._open_lanes(stack, display, callbacks.watching(display.watch), address)
+            try:
+                artefact = stage.write(self.record, stage.run(self.spec, self.record, engine))
+            except Interrupted:
+                callbacks.refuse()  # it was one of them that has ended it
+                raise
             if stage.trainings:
                 write_trials(self.spec, self.record, TRAINS)
             display.say(f"{stage.name:9} {time.monotonic() - begin:.1f} s: {stage.said(artefact)}")
@@ -290,15 +454,16 @@ class Study:
                 display.say(f"warning   {line}")
             if tracker is not None:
                 tracker.stage(stage, artefact)
+            callbacks.stage(StageEnd(stage.name, stage.said(artefact), artefact, time.monotonic() - begin))
 
-    def _open_lanes(self, stack: contextlib.ExitStack, display: Display, address: str | None) -> Engine:
+    def _open_lanes(self, stack: contextlib.ExitStack, display: Display, watch: Watch, address: str | None) -> Engine:
         from lab.lanes.speed.choose import open_lanes
 
         # The whole study counts, wherever it pauses this time: what is settled now holds when it goes on.
         stages = [stage.name for stage in STAGES if stage.trainings and stage.read(self.record) is None]
         spec = self.spec
         ahead = partial(steps_of, spec, stages)
-        engine, self.spec = open_lanes(spec, self.record, display.watch, display.say, address, ahead)
+        engine, self.spec = open_lanes(spec, self.record, watch, display.say, address, ahead)
         stack.callback(engine.close)
         self._write_spec()
         display.say(f"trials    in a browser: lab study dashboard {shlex.quote(str(self.record.folder))}")

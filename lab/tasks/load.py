@@ -9,11 +9,11 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab import plugins
 from lab.errors import TRUST, LabError, RecordError, SpecError, TaskError, nearest
-from lab.spec.plan import TaskRef
+from lab.spec.plan import OWN_LOOP, TaskRef
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.description import Description
 from lab.tasks.options import absolute
@@ -23,6 +23,8 @@ from lab.tasks.user_code import home_of, import_file, import_module, line_of, sa
 
 if TYPE_CHECKING:
     from lab.tasks.task import Task, TrialFunction
+
+_Made = TypeVar("_Made")
 
 
 def describe(ref: TaskRef) -> Description:
@@ -81,6 +83,9 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
         if ref.options:
             raise SpecError("task", f"a trial function takes no options; got {sorted(ref.options)}")
         return named
+    if ref.kind == OWN_LOOP:
+        loop: TrialFunction = _construct(ref, named, own)
+        return loop
     if not (inspect.isclass(named) and issubclass(named, Task)):
         raise TaskError(f"{ref.kind}: is neither a subclass of lab.Task nor made by @lab.trial_function")
     missing = sorted(getattr(named, "__abstractmethods__", ()))
@@ -96,6 +101,8 @@ def load_task(ref: TaskRef) -> Task | TrialFunction:
 def runs_code(ref: TaskRef) -> bool:
     """Whether anything but code that is installed here is needed for a task: a file, a module, a net from a hub."""
     metric, model = str(ref.options.get("metric")), str(ref.options.get("model"))
+    if ref.kind == OWN_LOOP:
+        return False
     return ref.kind not in BUILTIN or file_of(metric) is not None or ":" in model.partition(":")[2]
 
 
@@ -155,9 +162,9 @@ def _imported(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _construct(ref: TaskRef, cls: type[Task], own: Path | None) -> Task:
+def _construct(ref: TaskRef, cls: type[_Made], own: Path | None) -> _Made:
     # A task of the user's own that builds on one of ours reads its data beside the spec, as ours do.
-    options = {**ref.options, **absolute(ref.options, cls.paths, Path(ref.root))}
+    options = {**ref.options, **absolute(ref.options, getattr(cls, "paths", ()), Path(ref.root))}
     try:
         inspect.signature(cls).bind(**options)
     except TypeError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import SpecError
+from lab.spec.plan import OWN_LOOP
 from lab.tasks.builtin import BUILTIN, rooted
 from lab.tasks.options import absolute
 
@@ -22,6 +23,8 @@ def spec_value(task: object) -> dict[str, Any]:
         raise SpecError("task", f"is the class {task.__name__}; give a task made of it: {task.__name__}()")
     if not (hasattr(task, "data") or hasattr(task, "function")):  # neither a Task nor a trial function, without torch
         raise SpecError("task", f"{task!r} is no task; give a kind, FILE.py:NAME, a mapping with its kind, or a Task")
+    if f"{type(task).__module__}:{type(task).__qualname__}" == OWN_LOOP:
+        return {"kind": OWN_LOOP, **getattr(task, "options", {}), "given": task}
     cls = getattr(task, "function", type(task))
     options = dict(getattr(task, "options", {}))
     for kind, builtin in BUILTIN.items():
