@@ -113,19 +113,13 @@ def extend(
     trust: Trust = False,
 ) -> None:
     """Go on searching where a study ended, also in a wider space (--set space.x.high=...); then conclude anew."""
-    from lab.record.spec_file import parse_override, read_spec
-    from lab.study.data import open_data
-    from lab.study.extend import extend
-    from lab.study.study import Study, check_components
+    from lab.record.spec_file import parse_override
+    from lab.study.study import Study
 
     study = Study.open(folder, trust=trust)
     study.require_own()
     overrides = dict(parse_override(text) for text in set_ or [])
-    overrides["search.trials"] = _more(trials, study.spec.search.trials)
-    new = read_spec(study.record.spec_path, overrides)
-    check_components(new)
-    open_data(new, study.record)  # refuses what would stop the study after its conclusions were put aside
-    aside = extend(study.record, new)
+    aside = study.extend_to({**overrides, "search.trials": _more(trials, study.spec.search.trials)})
     say(f"what was concluded before is kept in {aside}")
     _go(Study.open(folder), engine, address, lanes, None, track, track_trials, None)
 

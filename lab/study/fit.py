@@ -75,7 +75,7 @@ def fit_one_cycle(
     own = _own_schedule(schedule, max_lr, params)
     given = params if max_lr is None else {"max_lr": max_lr, **params}
     spec = _spec(task, given, own, epochs, batch_size, optimizer, execution)
-    _check_seed(seed)
+    check_seed(seed)
     opened = _opened(spec)
     spec = spec.model_copy(update={"task": replace(spec.task, opened=opened)})
     shown = EpochsShown(epochs, quiet)
@@ -199,7 +199,8 @@ def _named(error: SpecError) -> SpecError:
     return SpecError(path.removesuffix(".choice"), error.message)
 
 
-def _check_seed(seed: object) -> None:
+def check_seed(seed: object) -> None:
+    """Refuse what seeds no generator (`SpecError`)."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise SpecError("seed", f"{seed!r} is not a whole number from 0 to {2**32 - 1}")
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from lab.stages.predictor import Ensemble
     from lab.stages.what_if import Expected
+    from lab.study.fitted import Fitted
+    from lab.study.refitting import Rows
 
 
 def trials_frame(spec: StudySpec, record: Record, stages: Sequence[str]) -> pd.DataFrame:
@@ -193,6 +195,39 @@ class Result:
     def response(self) -> Response:
         """The forest's view; `RecordError` when stage `explain` has not run."""
         return Response(self._spec, self._record, explain.STAGE.need(self._record))
+
+    def refit(
+        self,
+        data: Any = None,
+        *,
+        rows: Rows | None = None,
+        epochs: int | None = None,
+        seed: int | None = None,
+        execution: Mapping[str, Any] | None = None,
+        quiet: bool = False,
+    ) -> Fitted:
+        """Train one model more with the confirmed setup: on all of the study's rows, or on other data.
+
+        Args:
+            data: a task in place of the study's own, in any form that `lab.Study` takes; for a study of a table also a
+                frame of the same columns.
+            rows: `train`, which leaves the validation rows to score by; `train+valid`; or `all`, the test rows too,
+                after which nothing is left that could tell how good the model is. None: `all` of the study's own
+                data, `train` of others.
+            epochs: of its 1cycle; None: those of the final models.
+            seed: of its weights and all that is drawn; None: one that follows from the study's.
+            execution: see `lab.fit_one_cycle`.
+
+        Raises:
+            RecordError: stage `confirm` has not run, or another user has begun the study.
+            SpecError: something cannot be; the message names the argument.
+            StudyError: the training diverged or failed.
+        """
+        from lab.study.refitting import refit
+
+        return refit(
+            self._spec, self._record, data, rows=rows, epochs=epochs, seed=seed, execution=execution, quiet=quiet
+        )
 
     @property
     def ensemble(self) -> Ensemble:

@@ -21,7 +21,7 @@ from lab.record.trust import check_files, open_spec, refusal, sign
 from lab.spec.batch_size import batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import OWN_LOOP
-from lab.spec.space import Dimension, Params, Space
+from lab.spec.space import Dimension, Params, Space, dump_dimension, parse_dimension
 from lab.spec.study import StudySpec, parse_spec, without_range_test
 from lab.stages import STAGES, TRAINS, bounds, enqueued, explain, explore
 from lab.stages.stage import Stage
@@ -226,6 +226,55 @@ class Study:
                 self._display = None
                 callbacks.close()
         return self.result
+
+    def extend(
+        self,
+        trials: int = 0,
+        *,
+        space: Mapping[str, Dimension | Mapping[str, Any]] | None = None,
+        **settings: Mapping[str, Any],
+    ) -> Path:
+        """Give the search more trials, also in a wider space; `run`, `ask` or `conclude` then go on, and conclude anew.
+
+        Args:
+            trials: how many more.
+            space: the dimensions that become wider.
+            settings: fields of the sections `until`, `confirm`, `final`, e.g. `final={"seeds": 5}`.
+
+        Returns:
+            The folder inside the study's that keeps what was concluded before.
+
+        Raises:
+            RecordError: there is no study yet, its ledger is damaged, or another process runs it.
+            SpecError: something else would change, or old trials do not fit into it.
+        """
+        if isinstance(trials, bool) or not isinstance(trials, int) or trials < 0:
+            raise SpecError("trials", f"{trials!r} is not a whole number of at least 0")
+        have = Study.open(self.record.folder).spec.search.trials
+        changes: dict[str, Any] = {"search.trials": have + trials}
+        for name, dimension in (space or {}).items():
+            changes[f"space.{name}"] = dump_dimension(parse_dimension(f"space.{name}", dimension))
+        for section, fields in settings.items():
+            if not isinstance(fields, Mapping):
+                raise SpecError(section, f"{fields!r} is not a mapping of options to values")
+            changes |= {f"{section}.{name}": value for name, value in fields.items()}
+        return self.extend_to(changes)
+
+    def extend_to(self, changes: Mapping[str, Any]) -> Path:
+        """The same, by changes of the spec as `--set` has them; errors as there."""
+        from lab.record.spec_file import read_spec
+        from lab.study.extend import extend
+
+        self.record.require()
+        self.require_own()
+        given = self.spec.task
+        new = read_spec(self.record.spec_path, changes)
+        new = new.model_copy(update={"task": replace(new.task, instance=given.instance, opened=given.opened)})
+        check_components(new)
+        open_data(new, self.record)  # refuses what would stop the study after its conclusions were put aside
+        aside = extend(self.record, new)
+        self.spec, self._loop = new, None
+        return aside
 
     def stop(self) -> bool:
         """Stop what `run` does, from a callback or another thread, as Ctrl-C does: running epochs are ended and saved,
