@@ -54,7 +54,6 @@ _IMPORTED = (
     "sklearn.model_selection",
     "sqlalchemy",
     "torch",
-    "torchmetrics.functional.classification",
 )
 """What most commands import sooner or later."""
 _LONGEST = 2**20

@@ -11,7 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torchmetrics.functional.classification import multilabel_f1_score
+from torchmetrics.functional.classification import (
+    binary_calibration_error,
+    multiclass_calibration_error,
+    multilabel_f1_score,
+)
 
 from lab.tasks.task import micro_f1
 from lab.training.ensemble import (
@@ -191,6 +195,19 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
     assert found["calibration_error"] == pytest.approx((0.2 + 0.05) / 2, abs=1e-6)
     assert found["first"] == pytest.approx(math.log(0.8))  # metrics see what a model would have given
     assert found["nll"] == pytest.approx(-(6 * math.log(0.8) + 4 * math.log(0.2) + 10 * math.log(0.95)) / 20, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_calibration_error_is_that_of_torchmetrics(dtype: torch.dtype):
+    generator = torch.Generator().manual_seed(0)
+    p = torch.randn(500, 4, generator=generator, dtype=dtype).mul(2).softmax(dim=1)
+    p[0] = torch.tensor([1.0, 0.0, 0.0, 0.0])  # the last bin's end
+    target = torch.randint(4, (500,), generator=generator)
+    found = scores(p, target, "classification", {})["calibration_error"]
+    assert found == pytest.approx(float(multiclass_calibration_error(p, target, num_classes=4)), rel=1e-5)
+    labels = torch.bernoulli(p, generator=generator)
+    several = scores(p, labels, "multilabel", {})["calibration_error"]
+    assert several == pytest.approx(float(binary_calibration_error(p.flatten(), labels.flatten().long())), rel=1e-5)
 
 
 def test_regression_has_its_metrics_alone():
