@@ -40,7 +40,11 @@ TrackTrials = Annotated[
 ]
 WarmStart = Annotated[
     Path | None,
-    typer.Option("--warm-start", metavar="DIR", help="Another study of the same task, to learn from at the start."),
+    typer.Option(
+        "--warm-start",
+        metavar="DIR",
+        help="Another study of the same task, to learn from; or a folder of studies, whose settings are tried first.",
+    ),
 ]
 BudgetLimit = Annotated[
     str | None,

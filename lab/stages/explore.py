@@ -36,6 +36,15 @@ class WarmStart:
     read: int
     used: int
     """How many of the trials read lie in this study's space."""
+    settings: int = 0
+    """How many settings of a folder of studies were tried first."""
+
+    @property
+    def line(self) -> str:
+        """What came of it, as a line of text."""
+        if self.settings:
+            return f"{self.settings} settings of the studies in {self.source} were tried first"
+        return f"{self.used} of {self.read} trials of {self.source} lay in this space"
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,7 @@ def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
 def _headline(artefact: Explored) -> str:
     why = f"; ended since {artefact.ended}" if artefact.ended else ""
     warm = artefact.warm_start
-    taught = f"; {warm.used} of {warm.read} trials of {warm.source} lay in this space" if warm else ""
+    taught = f"; {warm.line}" if warm else ""
     failed = artefact.outcomes.get("failed", 0)
     lost = f" ({failed} failed)" if failed else ""
     return f"{artefact.trials} trials{lost}, best {artefact.metric} {artefact.best.score:.4g}{why}{taught}"

@@ -1,6 +1,7 @@
 """A new study that starts from another's trials: read once, kept in the study folder, prior observations and no more.
 
-They teach the sampler. They are none of this study's trials: not counted, not explained, never confirmed.
+They teach the sampler. They are none of this study's trials: not counted, not explained, never confirmed. A folder of
+studies, of whatever tasks, has their settings tried first instead.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lab.spec.distributions import distributions
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
 from lab.spec.trial import Observation, Observed, Outcome
+from lab.stages import earlier_studies, enqueued
 from lab.stages.explore import WarmStart
 from lab.tasks.load import undecided_of
 
@@ -27,23 +29,30 @@ _TEACHES = (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
 
 
 def begin(spec: StudySpec, record: Record, source: Path) -> str:
-    """Read another study's trials into this one's folder; what was read, in a few words.
+    """Read another study's trials, or the settings of a folder of studies, into this one's; what was read, in words.
 
     A study that has begun goes on with what it read then, whatever has become of the source.
 
     Raises:
-        SpecError: the source's scores are not this study's, or none of its trials lies in this space.
+        SpecError: the source's scores are not this study's, none of its trials lies in this space, or the sampler
+            takes none.
         RecordError: this study has begun without, or from another.
     """
     if path_of(record).exists() and record.begun:
         kept = _kept(record)
         if kept["source"] != str(source.resolve()):
             raise RecordError(f"{path_of(record)}: this study has started warm from {kept['source']}; leave {_PLACE}")
-        return f"as begun, from {len(kept['trials'])} trials of {kept['source']}"
+        settings = kept.get("settings", 0)
+        what = f"with {settings} settings tried first" if settings else f"from {len(kept['trials'])} trials"
+        return f"as begun, {what} of {kept['source']}"
     if record.begun:
         raise RecordError(f"{record.folder}: has begun without {_PLACE}; choose another --dir")
     if source.resolve() == record.folder.resolve():
         raise SpecError(_PLACE, f"{source} is this study itself; to go on with it use 'lab study extend'")
+    if earlier_studies.holds_studies(source):
+        return _try_first(spec, record, source)
+    if (kind := spec.search.sampler.get("kind", "forest")) != "forest":
+        raise SpecError(_PLACE, f"the sampler {kind!r} takes no other study's trials; choose 'forest'")
     other = open_spec(Record(source).require())
     _same_score(spec, other, source)
     # A version that did not try undecided options trained with a value that its trials do not say.
@@ -61,6 +70,17 @@ def begin(spec: StudySpec, record: Record, source: Path) -> str:
     return f"from {len(rows)} trials of {source}"
 
 
+def _try_first(spec: StudySpec, record: Record, folder: Path) -> str:
+    earlier = earlier_studies.earlier_in(folder, spec.space, spec.search, record)
+    if not earlier:
+        names = ", ".join(spec.space)
+        raise SpecError(_PLACE, f"no study in {folder} has ended its search with a setting of {names} in their ranges")
+    enqueued.add(record, spec.space, [one.setting for one in earlier])
+    write_json(path_of(record), {"source": str(folder.resolve()), "trials": [], "settings": len(earlier)})
+    shown = ", ".join(one.folder.name for one in earlier)
+    return f"with {len(earlier)} settings tried first, those of {shown}"
+
+
 def observed_before(record: Record, space: Space) -> tuple[Observed, ...]:
     """What was read and lies in the space; nothing where the study starts cold."""
     if not path_of(record).exists():
@@ -73,7 +93,7 @@ def warm_start_of(record: Record, used: Sequence[Observed]) -> WarmStart | None:
     if not path_of(record).exists():
         return None
     kept = _kept(record)
-    return WarmStart(kept["source"], len(kept["trials"]), len(used))
+    return WarmStart(kept["source"], len(kept["trials"]), len(used), kept.get("settings", 0))
 
 
 def path_of(record: Record) -> Path:
@@ -86,7 +106,7 @@ def _same_score(spec: StudySpec, other: StudySpec, source: Path) -> None:
     for name, value in mine.items():
         if theirs[name] != value:
             what = f"{source} has {name} {theirs[name]!r}, this study {value!r}: its scores tell nothing of this one's"
-            raise SpecError(_PLACE, what)
+            raise SpecError(_PLACE, f"{what}; a folder of studies, such as {source.parent}, gives their settings")
 
 
 def _meaning(spec: StudySpec) -> dict[str, Any]:

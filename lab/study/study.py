@@ -180,7 +180,8 @@ class Study:
             track_trials: trials that have runs of their own there: `best` (the ten best of the search, those of it that
                 are raced, and the final models), `all` of search, race and final models, or `none`.
             warm_start: folder of another study of the same task, whose trials teach the search of this one from the
-                start; they are read once, and none of them is counted as this study's.
+                start; they are read once, and none of them is counted as this study's. Or a folder of studies of
+                any tasks, whose settings are tried first.
             on_trial_end: is called with a `TrialEnd` for each trial that ends while this runs.
             on_stage_end: is called with a `StageEnd` for each stage that is complete. Both are called in the thread
                 that runs the study, wherever lanes are; what one raises ends the study, which can be resumed.
@@ -449,9 +450,6 @@ class Study:
     def _start_warm(self, source: Path) -> str:
         from lab.stages import warm_start
 
-        if self.spec.search.sampler.get("kind", "forest") != "forest":
-            kind = self.spec.search.sampler["kind"]
-            raise SpecError("--warm-start", f"the sampler {kind!r} takes no other study's trials; choose 'forest'")
         return warm_start.begin(self.spec, self.record, source)
 
     def _with_task(self, spec: StudySpec) -> StudySpec:

@@ -1,0 +1,88 @@
+"""What other studies ended with, tried first by a new one: what was best on like work is seldom bad.
+
+A study of another task teaches nothing by its scores, which mean something else. The setting that it ended with is
+worth a trial all the same (`reports/earlier_studies`). The search goes on from them as from any trial, so they fade by
+themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import RecordError, SpecError
+from lab.record.folder import Record
+from lab.spec.space import Params, Space
+from lab.spec.study import SearchSpec
+from lab.stages import confirm, enqueued, explore
+
+_MOST = 10
+"""As many as a cold search begins with from a Sobol sequence, whose turn they take."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A study of a folder, and what of its setting the new space has."""
+
+    folder: Path
+    setting: Params
+
+
+def holds_studies(folder: Path) -> bool:
+    """Whether a folder is no study itself and has some in it."""
+    return folder.is_dir() and not Record(folder).exists() and any(True for _ in _records(folder))
+
+
+def earlier_in(folder: Path, space: Space, search: SearchSpec, own: Record) -> tuple[Earlier, ...]:
+    """The last studies of a folder that have a setting for this space, each setting once, the last one first.
+
+    Args:
+        own: the new study, which may lie there too.
+    """
+    found: list[Earlier] = []
+    for record in sorted(_records(folder), key=_ended_at, reverse=True):
+        best = None if record.folder.resolve() == own.folder.resolve() else _best_of(record)
+        setting = {} if best is None else _within(space, best)
+        if setting and setting not in [one.setting for one in found]:
+            found.append(Earlier(record.folder, setting))
+    return tuple(found[: min(_MOST, search.quarter)])
+
+
+def _records(folder: Path) -> Iterator[Record]:
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise RecordError(f"{folder}: cannot be read ({error.strerror})") from error
+    yield from (Record(path) for path in paths if os.access(path, os.X_OK) and Record(path).exists())
+
+
+def _ended_at(record: Record) -> float:
+    """When its search was over, or 0."""
+    path = record.artefact_path(explore.STAGE.name)
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def _best_of(record: Record) -> Params | None:
+    """What was confirmed, else the best trial; None where there is neither, or it cannot be read."""
+    try:
+        confirmed = confirm.STAGE.if_any(record)
+        if confirmed is not None:
+            return confirmed.chosen.one_cycle.params
+        explored = explore.STAGE.if_any(record)
+    except RecordError:  # another study's damage is no matter of this one
+        return None
+    return None if explored is None else explored.best.params
+
+
+def _within(space: Space, params: Params) -> Params:
+    """What of a setting can be tried in a space; the sampler proposes the rest."""
+    setting: Params = {}
+    for name in space:  # parents come before what hangs on them
+        if name in params:
+            try:
+                setting = enqueued.checked(space, {**setting, name: params[name]})
+            except SpecError:
+                continue
+    return setting
