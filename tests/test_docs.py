@@ -101,7 +101,7 @@ def test_the_commands_run_as_shown(
     (tmp_path / "studies").symlink_to(ROOT / "studies")
     write_data(tmp_path)
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
-    commands = [shlex.split(line)[1:] for line in lines if line.startswith("lab ")]
+    commands = [shlex.split(line)[1:] for line in dict.fromkeys(lines) if line.startswith("lab ")]
     assert len(commands) >= 14
     monkeypatch.chdir(tmp_path)
     for command in commands:

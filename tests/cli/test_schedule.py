@@ -74,7 +74,8 @@ def test_bad_input_is_one_line(case: str, tmp_path: Path) -> None:
 
 def test_a_range_test_from_the_command_line(tmp_path: Path) -> None:
     spec = ROOT / "studies/digits.yaml"
-    done = lab("lr-range", spec, "--seeds", "2", "--plot", tmp_path / "range.html", "--set", "bounds.steps=60")
+    short = ("--set", "bounds.steps=60", "--set", "search.epochs=4")
+    done = lab("lr-range", spec, "--seeds", "2", "--plot", tmp_path / "range.html", *short)
     assert done.returncode == 0, done.stderr
     assert "between runs: " in done.stdout
     assert "other rules   valley" in done.stdout
