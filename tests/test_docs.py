@@ -26,10 +26,8 @@ from tests.own_data import table, write_folders, write_ratings, write_table, wri
 from tests.small import ROOT, environment
 
 README = ROOT / "README.md"
-DOCUMENTS = (
-    README,
-    *(ROOT / "docs" / f"{name}.md" for name in ("study", "data", "tour", "tasks", "report", "cluster", "python")),
-)
+_NAMED = ("study", "data", "tour", "tasks", "report", "cluster", "python", "cost", "wandb")
+DOCUMENTS = (README, *(ROOT / "docs" / f"{name}.md" for name in _NAMED))
 """In the order in which their commands run, one after the other."""
 
 
@@ -99,6 +97,7 @@ def test_the_commands_run_as_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "studies").symlink_to(ROOT / "studies")
+    monkeypatch.setenv("WANDB_MODE", "offline")
     write_data(tmp_path)
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in dict.fromkeys(lines) if line.startswith("lab ")]
