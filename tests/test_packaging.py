@@ -17,6 +17,8 @@ from lab.errors import DISTRIBUTION, install_extra
 from tests.small import ROOT
 
 pytestmark = pytest.mark.slow
+MOST_BYTES = 1_500_000
+"""Of the wheel: twice what it has today, and less than a data set or a library of plots would take."""
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 
 
@@ -45,6 +47,20 @@ def test_every_file_of_the_package_is_in_it(wheel: zipfile.ZipFile):
     assert {name for name in files if "__pycache__" not in name} == {
         n for n in wheel.namelist() if n.startswith("lab/")
     }
+
+
+def test_templates_and_the_mark_of_its_types_are_in_it(wheel: zipfile.ZipFile):
+    """Whoever adds a kind of template names it in `pyproject.toml`, or it is missing where the package is installed."""
+    found = [path.relative_to(ROOT) for path in (ROOT / "lab").rglob("templates/*") if path.is_file()]
+    templates = {path.as_posix() for path in found}
+    assert {"lab/report/templates/page.html.j2", "lab/tasks/templates/task.py.txt"} <= templates
+    assert templates | {"lab/py.typed"} <= set(wheel.namelist())
+
+
+def test_it_holds_code_and_no_data(wheel: zipfile.ZipFile):
+    assert Path(str(wheel.filename)).stat().st_size < MOST_BYTES
+    endings = {Path(name).suffix for name in wheel.namelist() if name.startswith("lab/")}
+    assert endings == {".py", ".j2", ".txt", ".typed"}
 
 
 def test_the_command_runs_from_it(wheel: zipfile.ZipFile, tmp_path: Path):

@@ -11,7 +11,8 @@ from pathlib import Path
 import typer
 
 import lab
-from lab.cli.say import AsJson, say_json
+from lab.cli.answers import Doctor
+from lab.cli.say import AsJson, say_answer
 from lab.errors import DISTRIBUTION
 from lab.record.provenance import processor
 from lab.training.arithmetic import SETTING, branch_in_force, describe_setting
@@ -45,7 +46,7 @@ def doctor(as_json: AsJson = False) -> None:
     }
     fine = fine and not problem
     if as_json:
-        say_json({"fine": fine, **facts})
+        say_answer(Doctor(fine, facts))
     else:
         for name, fact in facts.items():
             print(f"{name:9} {fact}")

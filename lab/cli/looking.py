@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lab.cli.say import AsJson, say, say_json
+from lab.cli.answers import ListedStudy, StudyList
+from lab.cli.say import AsJson, say, say_answer
 from lab.errors import TRUST, LabError, RecordError, SpecError, StudyError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def status(
     if watch:
         watch_status(study)
     elif as_json:
-        say_json(status_of(study))
+        say_answer(status_of(study))
     else:
         say(describe_status(status_of(study)))
 
@@ -49,13 +50,12 @@ def show(
     trust: Trust = False,
 ) -> None:
     """What a study has found: the best setup, what it is worth, what is handed out, what matters, what to do next."""
-    from lab.record.artefact import to_json
     from lab.report.summary import summary_lines
     from lab.study.study import Study
 
     summary = Study.open(folder, trust=trust).result.summary
     if as_json:
-        say_json(to_json(summary))
+        say_answer(summary)
     else:
         say("\n".join(summary_lines(summary)))
 
@@ -69,7 +69,6 @@ def ask(
     trust: Trust = False,
 ) -> None:
     """What the forest expects of a setting, how sure that is, and the trials nearest to it."""
-    from lab.record.artefact import to_json
     from lab.record.spec_file import parse_override
     from lab.report.number import number
     from lab.stages.what_if import LEVEL
@@ -77,7 +76,7 @@ def ask(
 
     answer = Study.open(folder, trust=trust).result.response.predict(dict(map(parse_override, set_ or [])))
     if as_json:
-        say_json(to_json(answer))
+        say_answer(answer)
         return
     settings = ", ".join(f"{name} {number(value)}" for name, value in answer.params.items())
     say(f"setting   {settings}")
@@ -95,13 +94,12 @@ def compare(
     trust: Trust = False,
 ) -> None:
     """Studies side by side: what was confirmed, what it is worth, what it cost."""
-    from lab.record.artefact import to_json
-    from lab.report.summary import comparison
+    from lab.report.summary import Comparison, comparison
     from lab.study.study import Study
 
     summaries = {str(folder): Study.open(folder, trust=trust).result.summary for folder in folders}
     if as_json:
-        say_json({"studies": {folder: to_json(summary) for folder, summary in summaries.items()}})
+        say_answer(Comparison(summaries))
         return
     say(comparison(summaries).to_string())
 
@@ -207,8 +205,7 @@ def list_(
     records = [Record(path) for path in paths if os.access(path, os.X_OK) and Record(path).exists()]
     done = [(record, [stage.name for stage in STAGES if stage.is_complete(record)]) for record in records]
     if as_json:
-        states = [{"folder": r.folder, "complete": len(s) == len(STAGES), "stages": s} for r, s in done]
-        say_json({"studies": states})
+        say_answer(StudyList([ListedStudy(str(r.folder), len(s) == len(STAGES), s) for r, s in done]))
         return
     for record, stages in done:
         state = "complete" if len(stages) == len(STAGES) else f"{len(stages)} of {len(STAGES)} stages"

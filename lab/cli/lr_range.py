@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.say import AsJson, say, say_json
+from lab.cli.say import AsJson, say, say_answer
 
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the spec; repeatable.")]
 
@@ -31,7 +31,7 @@ def lr_range(
     if plot is not None:
         write_figure(tested.plot(), plot)
     if as_json:
-        say_json(tested.answer)
+        say_answer(tested.answer)
         return
     sure = "one run told, so no interval"
     if tested.sure is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.cli.say import AsJson, say, say_json
+from lab.cli.answers import Predictions
+from lab.cli.say import AsJson, say, say_answer
 from lab.errors import SpecError, plain
 
 if TYPE_CHECKING:
@@ -51,16 +53,17 @@ def predict(
         )
     prediction: Any = ensemble.predict(inputs.x)
     values, columns = readable(prediction, ensemble, inputs)
-    answer: dict[str, Any] = {"kind": ensemble.kind, "examples": len(prediction), "scores": None}
+    answer = Predictions(ensemble.kind, len(prediction), None, output=None if output is None else str(output))
     if output is not None and output.suffix == ".npz":
         write_bytes(output, as_arrays(values, ensemble.kind, inputs.names))
     elif as_json and output is None and prediction.ndim > 2:
-        answer["predictions"] = prediction  # parts of each input, for which a row is no good form
+        answer = replace(answer, predictions=prediction.tolist())  # of parts of each input: a row is no good form
     else:
         ranked = prediction_table(values, columns, ensemble, inputs, top or TOP)
         table, formulas = (ranked, 0) if as_json and output is None else harmless(ranked)
         if as_json and output is None:
-            answer["predictions"] = table.to_dict("split", index=False)  # as `pd.DataFrame(**it)` takes it
+            split = table.to_dict("split", index=False)  # as `pd.DataFrame(**it)` takes it
+            answer = replace(answer, predictions=split)
         elif output is None:
             text = table.to_csv(index=False)
             print(plain(text) if sys.stdout.isatty() else text, end="")
@@ -83,11 +86,11 @@ def predict(
         scores = ensemble.scores(prediction, inputs.y, beside)
         for line in beside.lacks:
             say(f"{input}: {line}", file=sys.stderr)
-        answer["scores"] = scores
+        answer = replace(answer, scores=scores)
         scored = ", ".join(f"{name} {value:.6g}" for name, value in scores.items())
         say(f"{input}: {scored} on {len(inputs.y)} examples", file=sys.stderr)
     if as_json:
-        say_json(answer if output is None else {**answer, "output": output})
+        say_answer(answer)
 
 
 def as_arrays(prediction: Any, kind: str, names: tuple[str, ...] = ()) -> bytes:

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -43,6 +44,23 @@ AsJson = Annotated[
 def say(text: object = "", file: TextIO | None = None) -> None:
     """Print a line without what a terminal would take for commands; a study's folder may come from anybody."""
     print(plain(str(text)), file=file, flush=True)
+
+
+def say_answer(answer: object) -> None:
+    """Print a command's answer, a dataclass of `lab.cli.answers.ANSWERS`, as one JSON object."""
+    from lab.cli.answers import FLAT, OMITTED
+
+    assert is_dataclass(answer)
+    assert not isinstance(answer, type)
+    plainly = asdict(answer)
+    said: dict[str, Any] = {}
+    for entry in fields(answer):
+        value = plainly[entry.name]
+        if entry.metadata.get(FLAT):
+            said |= value
+        elif value is not None or not entry.metadata.get(OMITTED):
+            said[entry.name] = value
+    say_json(said)
 
 
 def say_json(answer: Mapping[str, Any]) -> None:

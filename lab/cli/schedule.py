@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.say import AsJson, say_json
+from lab.cli.answers import ScheduleKinds, ScheduleTable
+from lab.cli.say import AsJson, say_answer
 from lab.errors import SpecError
 
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A field; repeatable.")]
@@ -33,7 +34,7 @@ def schedule(
         kinds = {name: (cls.__doc__ or "").splitlines()[0] for name, cls in KINDS.items()}
         others = plugins.registered("lab.schedules")
         if as_json:
-            say_json({"schedules": kinds, "of_packages": others})
+            say_answer(ScheduleKinds(kinds, others))
             return
         for name, meaning in kinds.items():
             print(f"{name}: {meaning}")
@@ -54,7 +55,7 @@ def schedule(
         write_figure(made.plot(steps), plot)
     if as_json:
         columns = {name: table[name].tolist() for name in table.columns}
-        say_json({"schedule": made.to_dict(), "steps": steps, "cycle_ends": made.cycle_ends(steps), "table": columns})
+        say_answer(ScheduleTable(made.to_dict(), steps, made.cycle_ends(steps), columns))
     elif csv is None and plot is None:
         print(made.picture())
         print(f"lr {table.lr.iloc[0]:.4g} -> {table.lr.max():.4g} -> {table.lr.iloc[-1]:.4g} over {steps} steps")

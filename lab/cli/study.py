@@ -12,7 +12,7 @@ import typer
 
 from lab.cli import looking, suspects
 from lab.cli.looking import Folder, Trust
-from lab.cli.say import AsJson, say, say_json
+from lab.cli.say import AsJson, say, say_answer, say_json
 from lab.errors import EngineLost, Interrupted, SpecError
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def check(
     with logged(partial(say, file=sys.stderr)):
         cost = estimate(read, probe)
     if as_json:
-        say_json({"spec": read.model_dump(mode="json"), **cost.answer})
+        say_answer(cost.checked(read.model_dump(mode="json")))
         return
     say(dump_spec(read).rstrip())
     say()
@@ -208,11 +208,17 @@ def check(
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON schema of a study's YAML file, for editors that complete and check as you type."""
+def schema(
+    of: Annotated[
+        str, typer.Option("--of", metavar="spec|COMMAND", help="A study's file, or what a command answers with --json.")
+    ] = "spec",
+) -> None:
+    """Print the JSON schema of a study's YAML file, for editors that complete and check as you type; or of an answer of
+    a command, for programs."""
+    from lab.cli.answer_schema import answer_schema
     from lab.study.schema import spec_schema
 
-    say_json(spec_schema())
+    say_json(spec_schema() if of == "spec" else answer_schema(of))
 
 
 app.command("suspects")(suspects.suspects)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import keyword
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from lab.cli.say import AsJson, say, say_json
+from lab.cli.answers import BuiltinTask, Point, TaskCheck, TaskList, TaskOption
+from lab.cli.say import AsJson, say, say_answer
 from lab.errors import SpecError, TaskError
 
 if TYPE_CHECKING:
@@ -34,20 +34,20 @@ def list_(as_json: AsJson = False) -> None:
 
     if as_json:
         builtin = {
-            kind: {
-                "summary": task.summary,
-                "options": {
-                    name: {
-                        "meaning": option.meaning,
-                        "required": task.options.requires(name),
-                        "default": None if task.options.requires(name) else task.options.default(name),
-                    }
+            kind: BuiltinTask(
+                task.summary,
+                {
+                    name: TaskOption(
+                        option.meaning,
+                        task.options.requires(name),
+                        None if task.options.requires(name) else task.options.default(name),
+                    )
                     for name, option in task.options.declared().items()
                 },
-            }
+            )
             for kind, task in BUILTIN.items()
         }
-        say_json({"tasks": builtin, "of_packages": plugins.registered("lab.tasks")})
+        say_answer(TaskList(builtin, plugins.registered("lab.tasks")))
         return
     for kind, task in BUILTIN.items():
         say(f"{kind}: {task.summary}")
@@ -137,8 +137,8 @@ def check(
     failed = sum(not finding.passed for finding in findings)
     description = loaded.describe() if not failed else Description()
     if as_json:
-        about = {"facts": description.facts, "warnings": description.warnings}
-        say_json({"task": task, "passed": not failed, "findings": list(map(asdict, findings)), **about})
+        points = [Point(finding.name, finding.passed, finding.said) for finding in findings]
+        say_answer(TaskCheck(task, not failed, points, description.facts, description.warnings))
     else:
         for line in description.facts + description.warnings:
             say(f"     {line}")

@@ -112,6 +112,14 @@ class Summary:
     """What to do next."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Studies side by side."""
+
+    studies: Mapping[str, Summary]
+    """By folder."""
+
+
 def summarize(spec: StudySpec, record: Record) -> Summary:
     """The summary of a study's folder.
 

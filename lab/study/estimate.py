@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -25,6 +25,34 @@ from lab.tasks.load import describe, load_task
 
 
 @dataclass(frozen=True)
+class StageCost:
+    """What a stage trains, if no trial ends early."""
+
+    trainings: int
+    epochs: int
+    """Epochs of all trainings together."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A spec as it would run, and what that would cost."""
+
+    spec: Mapping[str, Any]
+    """As resolved; `lab study schema` has its schema."""
+    stages: Mapping[str, StageCost]
+    """Those that train."""
+    facts: Sequence[str]
+    """Of the data."""
+    warnings: Sequence[str]
+    trainings: int
+    epochs: int
+    steps: int | None
+    """Optimizer steps; null where nobody knows how many examples there are."""
+    seconds: float | None
+    """On one lane of this machine; null where it was not probed, or is not known."""
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What the data look like, and what a study of them will cost."""
 
@@ -42,12 +70,11 @@ class Estimate:
     seconds: float | None
     """On one lane of this machine; None where it was not probed, or is not known."""
 
-    @property
-    def answer(self) -> dict[str, Any]:
-        """Its numbers, as plain values."""
-        stages = {name: {"trainings": of.trainings, "epochs": of.epochs} for name, of in self.stages.items()}
+    def checked(self, spec: Mapping[str, Any]) -> Checked:
+        """Its numbers beside the resolved spec."""
+        stages = {name: StageCost(of.trainings, of.epochs) for name, of in self.stages.items()}
         names = ("facts", "warnings", "trainings", "epochs", "steps", "seconds")
-        return {"stages": stages, **{name: getattr(self, name) for name in names}}
+        return Checked(spec, stages, **{name: getattr(self, name) for name in names})
 
 
 def estimate(spec: StudySpec, probe: bool) -> Estimate:

@@ -26,6 +26,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Suggested:
+    """What range tests suggest; see `RangeTest`."""
+
+    max_lr: float
+    by_curve: float
+    """What the range tests alone suggest, whatever short trainings decided."""
+    sure: tuple[float, float] | None
+    """Between which rates `by_curve` lies over runs drawn anew; null for a single run."""
+    marks: tuple[float, float]
+    """The two readings whose geometric mean `by_curve` is."""
+    search: tuple[float, float]
+    """The range worth searching."""
+    tried: Mapping[str, Sequence[float | None]]
+    """By rate, the scores of short 1cycle trainings; null where one diverged."""
+    weight_decay: float | None
+    """The largest of the grid that costs no loss; null where there was no grid."""
+    rules: Mapping[str, float]
+    """What each classical rule would have said."""
+
+
+@dataclass(frozen=True)
 class RangeTest:
     """What several range tests of a task say together."""
 
@@ -79,18 +100,18 @@ class RangeTest:
         return {name: float(np.exp(np.median([np.log(rules[name]) for rules in readings]))) for name in readings[0]}
 
     @property
-    def answer(self) -> dict[str, Any]:
+    def answer(self) -> Suggested:
         """What it says, without the curves."""
-        return {
-            "max_lr": self.suggestion,
-            "by_curve": self.by_curve,
-            "sure": self.sure,
-            "marks": self.marks,
-            "search": self.bounds,
-            "tried": {one.lr: one.scores for one in self.tried},
-            "weight_decay": self.weight_decay,
-            "rules": self.rules,
-        }
+        return Suggested(
+            max_lr=self.suggestion,
+            by_curve=self.by_curve,
+            sure=self.sure,
+            marks=self.marks,
+            search=self.bounds,
+            tried={str(one.lr): one.scores for one in self.tried},
+            weight_decay=self.weight_decay,
+            rules=self.rules,
+        )
 
     def plot(self) -> Figure:
         """Loss against learning rate, a band over seeds per weight decay, and the marks."""

@@ -28,7 +28,7 @@ from lab.spec.study import StudySpec
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.options import METRIC, PATH, Options
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VALUE = {"type": ["number", "string", "boolean"]}
 _WHEN = {"type": "object", "description": "Other hyperparameters, and the values of theirs at which this one exists."}
 _PRESET = {"type": "string", "description": "Constants of a library or a paper."}
@@ -46,7 +46,7 @@ def spec_schema() -> dict[str, Any]:
     for model in {StudySpec, *(f.annotation for f in StudySpec.model_fields.values())}:
         if isinstance(model, type) and issubclass(model, BaseModel):
             of_model = properties if model is StudySpec else definitions[model.__name__]["properties"]
-            for name, meaning in _meanings(model).items():
+            for name, meaning in meanings(model).items():
                 of_model[name]["description"] = meaning
     properties["task"] = _task()
     properties["space"] = {
@@ -56,7 +56,7 @@ def spec_schema() -> dict[str, Any]:
         "description": "The hyperparameters searched, and where.",
     }
     properties["optimizer"] = _by_kind({kind: _of_class(cls) for kind, cls in OPTIMIZERS.items()})
-    limit = {"type": ["string", "number"], "description": _meanings(Budget)["limit"]}
+    limit = {"type": ["string", "number"], "description": meanings(Budget)["limit"]}
     properties["budget"] |= {"anyOf": [limit, {"type": "object"}, {"type": "null"}]}
     properties["schedule"] = _recipe()
     definitions.pop("Recipe", None)
@@ -71,7 +71,7 @@ def spec_schema() -> dict[str, Any]:
     definitions["schedule"] = _by_kind(
         {kind: _schedule(cls) for kind, cls in SCHEDULES.items()} | {kind: {} for kind in registered("lab.schedules")}
     )
-    return {"$schema": _DIALECT, "title": "A study of lab", **{k: v for k, v in schema.items() if k != "title"}}
+    return {"$schema": DIALECT, "title": "A study of lab", **{k: v for k, v in schema.items() if k != "title"}}
 
 
 class _Generator(GenerateJsonSchema):
@@ -84,8 +84,8 @@ class _Generator(GenerateJsonSchema):
 
 
 @cache
-def _meanings(cls: type) -> Mapping[str, str]:
-    """What stands below each field of a class, its first sentences up to a blank line."""
+def meanings(cls: type) -> Mapping[str, str]:
+    """What stands below each field of a class, in a line."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(tree, ast.ClassDef)
     docs = {}

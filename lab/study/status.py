@@ -7,9 +7,10 @@ import shlex
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lab.errors import RecordError, plain
 from lab.lanes.live_status import NAME
@@ -24,35 +25,63 @@ _FRESH_S = 15.0
 """What a driver has not written anew for so long is not what happens now."""
 
 
-def status_of(study: Study) -> dict[str, Any]:
-    """Each stage's state, its trials by outcome, and the best score so far; plain values."""
-    stages: dict[str, Any] = {}
+@dataclass(frozen=True)
+class StageStatus:
+    """Where a stage is."""
+
+    state: Literal["complete", "begun", "not begun"]
+    trials: Mapping[str, int]
+    """By outcome; `waiting or running` are those that have none."""
+    scores: tuple[float, float] | None
+    """The least and the largest score of a completed trial."""
+    failures: Sequence[str] = ()
+    """Reasons why trials failed, with their counts, the most frequent first."""
+    found: str | None = None
+    """What the stage came to, in a few words; null until it is complete."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a study is."""
+
+    name: str
+    folder: str
+    complete: bool
+    planned_trials: int
+    """Of the search."""
+    own_loop: bool
+    """Whether a loop of the user's own trains it, and no command."""
+    stages: Mapping[str, StageStatus]
+    now: Mapping[str, Any] | None
+    """What its driver last said of stage, trials, pace and lanes; null where it does not run."""
+
+
+def status_of(study: Study) -> Status:
+    """Each stage's state, its trials by outcome, and the best score so far."""
+    stages: dict[str, StageStatus] = {}
     trials = read_stages(study.record, TRAINS, study.spec.store)
     for stage in STAGES:
         artefact = stage.read(study.record)
         rows = trials.get(stage.name, [])
         counts = Counter("waiting or running" if row.outcome is None else str(row.outcome) for row in rows)
         scores = [row.score for row in rows if row.score is not None]
-        state = "complete" if artefact is not None else ("begun" if rows else "not begun")
-        stages[stage.name] = {
-            "state": state,
-            "trials": dict(counts),
-            "scores": [min(scores), max(scores)] if scores else None,
-        }
-        if reasons := failures(rows):
-            stages[stage.name]["failures"] = reasons
-        if artefact is not None:
-            stages[stage.name]["found"] = stage.said(artefact)
-    complete = all(stage["state"] == "complete" for stage in stages.values())
-    return {
-        "name": study.spec.name,
-        "folder": str(study.record.folder),
-        "complete": complete,
-        "planned_trials": study.spec.search.trials,
-        "own_loop": study.spec.task.kind == OWN_LOOP,
-        "stages": stages,
-        "now": None if complete else now_of(study),
-    }
+        stages[stage.name] = StageStatus(
+            state="complete" if artefact is not None else ("begun" if rows else "not begun"),
+            trials=dict(counts),
+            scores=(min(scores), max(scores)) if scores else None,
+            failures=failures(rows),
+            found=None if artefact is None else stage.said(artefact),
+        )
+    complete = all(stage.state == "complete" for stage in stages.values())
+    return Status(
+        name=study.spec.name,
+        folder=str(study.record.folder),
+        complete=complete,
+        planned_trials=study.spec.search.trials,
+        own_loop=study.spec.task.kind == OWN_LOOP,
+        stages=stages,
+        now=None if complete else now_of(study),
+    )
 
 
 def now_of(study: Study) -> dict[str, Any] | None:
@@ -74,20 +103,20 @@ def _may_live(driver: Mapping[str, Any]) -> bool:
     return driver.get("host") != socket.gethostname() or Path(f"/proc/{driver.get('process')}").exists()
 
 
-def describe_status(status: dict[str, Any]) -> str:
+def describe_status(status: Status) -> str:
     """The same as lines of text."""
-    lines = [f"{status['name']} in {status['folder']}: {'complete' if status['complete'] else 'not complete'}"]
-    for stage, entry in status["stages"].items():
-        trials = ", ".join(f"{n} {outcome}" for outcome, n in entry["trials"].items())
-        scores = f"; scores {entry['scores'][0]:.4g} to {entry['scores'][1]:.4g}" if entry["scores"] else ""
-        headline = entry.get("found", "")
-        lines.append(f"  {stage:9} {entry['state']:9} {headline or trials}{scores if not headline else ''}".rstrip())
-        lines += [f"            {reason}" for reason in entry.get("failures", [])[:_MOST_REASONS]]
-    if status["now"]:
-        lines += describe_now(status["now"])
-        lines.append(f"trials    in a browser: lab study dashboard {shlex.quote(status['folder'])}")
-    elif not status["complete"] and not status["own_loop"]:
-        lines.append(f"resume with: lab study resume {shlex.quote(status['folder'])}")
+    lines = [f"{status.name} in {status.folder}: {'complete' if status.complete else 'not complete'}"]
+    for stage, entry in status.stages.items():
+        trials = ", ".join(f"{n} {outcome}" for outcome, n in entry.trials.items())
+        scores = f"; scores {entry.scores[0]:.4g} to {entry.scores[1]:.4g}" if entry.scores else ""
+        headline = entry.found or ""
+        lines.append(f"  {stage:9} {entry.state:9} {headline or trials}{scores if not headline else ''}".rstrip())
+        lines += [f"            {reason}" for reason in entry.failures[:_MOST_REASONS]]
+    if status.now:
+        lines += describe_now(status.now)
+        lines.append(f"trials    in a browser: lab study dashboard {shlex.quote(status.folder)}")
+    elif not status.complete and not status.own_loop:
+        lines.append(f"resume with: lab study resume {shlex.quote(status.folder)}")
     return plain("\n".join(lines))
 
 
@@ -103,13 +132,13 @@ def watch_status(study: Study, every_s: float = 2.0) -> None:
             began = time.monotonic()
             status = status_of(study)
             live.update(Text(describe_status(status)), refresh=True)
-            if status["complete"]:
+            if status.complete:
                 break
             time.sleep(max(every_s, 5 * (time.monotonic() - began)))
     console.print(Text(describe_status(status)))
 
 
-def describe_now(now: dict[str, Any]) -> list[str]:
+def describe_now(now: Mapping[str, Any]) -> list[str]:
     """Stage, pace, and each node with its lanes, as lines of text."""
     trials, driver, lanes = now["trials"], now["driver"], now["lanes"]
     pace = [

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from jsonschema import Draft202012Validator
+from typer.main import get_command
+from typer.testing import CliRunner
 
+from lab.cli.answer_schema import answer_schema
+from lab.cli.answers import ANSWERS
+from lab.cli.main import app
+from lab.record.folder import json_form
+from lab.study.status import status_of
 from lab.study.study import Study
 from tests.cli.refusal import refuse
 from tests.own_data import table, write_table
@@ -40,6 +50,60 @@ SAYS: dict[str, Callable[[dict[str, Any]], bool]] = {
 }
 
 
+def validator_of(command: str) -> Draft202012Validator:
+    """Of the longest name of a command that this one begins with."""
+    schema = answer_schema(_name(command))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def _name(command: str) -> str:
+    return max((name for name in ANSWERS if command.startswith(name)), key=len)
+
+
+def test_every_command_with_json_has_a_schema_and_is_tried_here() -> None:
+    found = {" ".join(path) for path, command in _commands(get_command(app), ()) if "--json" in _options(command)}
+    assert found == ANSWERS.keys() - {"schedule list"}  # `list` is a kind there
+    assert {_name(command) for command in SAYS} == set(ANSWERS)
+
+
+def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, (*path, name))
+
+
+def _options(command: Any) -> list[str]:
+    return [option for parameter in command.params for option in parameter.opts]
+
+
+EARLIER = sorted(path.parent for path in (ROOT / "tests/golden/studies").glob("*/study.yaml"))
+
+
+@pytest.mark.parametrize("folder", EARLIER, ids=lambda folder: folder.name)
+def test_what_earlier_versions_wrote_is_answered_alike(folder: Path, tmp_path: Path) -> None:
+    study = Study.open(shutil.copytree(folder, tmp_path / "study"))
+    validator_of("study show").validate(json_form(asdict(study.result.summary)))
+    validator_of("study status").validate(json_form(asdict(status_of(study))))
+
+
+@pytest.mark.parametrize("broken", ["study status", "predict", "doctor"])
+def test_a_schema_refuses_what_lacks_a_key(broken: str) -> None:
+    validator = validator_of(broken)
+    assert not validator.is_valid({})
+    assert not validator.is_valid(dict.fromkeys(answer_schema(broken)["required"], object))
+
+
+def test_the_command_prints_a_schema_or_refuses_in_one_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = CliRunner().invoke(app, ["study", "schema", "--of", "study show"])
+    assert json.loads(done.output) == answer_schema("study show")
+    assert "'study shw' is unknown (did you mean 'study show'?)" in refuse(
+        capfd, monkeypatch, "study", "schema", "--of", "study shw"
+    )
+
+
 @pytest.mark.parametrize("command", SAYS)
 def test_a_command_says_one_json_object_and_nothing_else(command: str, table_study: Study, tmp_path: Path) -> None:
     folder = table_study.record.folder
@@ -55,6 +119,7 @@ def test_a_command_says_one_json_object_and_nothing_else(command: str, table_stu
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout, parse_constant=pytest.fail)  # NaN is Python's, not JSON's
     assert SAYS[command](said), said
+    validator_of(command).validate(said)
 
 
 @pytest.mark.parametrize(

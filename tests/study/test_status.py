@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,10 @@ def test_what_a_dead_driver_said_is_not_now(study: Study) -> None:
     said = json.loads(path.read_text())
     path.write_text(json.dumps({**said, "written_at": said["written_at"] - 60}))
     found = status_of(study)
-    assert found["now"] is None
+    assert found.now is None
     assert "resume with" in describe_status(found)
     path.write_text("{")
-    assert status_of(study)["now"] is None
+    assert status_of(study).now is None
 
 
 def test_a_glance_is_taken_every_two_seconds_and_at_the_end(study: Study) -> None:
@@ -79,14 +80,14 @@ def test_a_watch_ends_with_the_study(
 ) -> None:
     looks = iter([False, True])
     real = status_of
-    monkeypatch.setattr("lab.study.status.status_of", lambda study: {**real(study), "complete": next(looks)})
+    monkeypatch.setattr("lab.study.status.status_of", lambda study: replace(real(study), complete=next(looks)))
     watch_status(study, every_s=0.01)
     assert "small in" in capsys.readouterr().out
 
 
 def test_a_driver_whose_process_has_ended_is_not_at_work(study: Study) -> None:
     LiveStatus().write(study.record.folder, progress(), LANES)
-    assert status_of(study)["now"] is not None
+    assert status_of(study).now is not None
     path = study.record.folder / NAME
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -94,4 +95,4 @@ def test_a_driver_whose_process_has_ended_is_not_at_work(study: Study) -> None:
     path.write_text(json.dumps(found | {"driver": {**found["driver"], "process": ended.pid}}))
     assert "resume with: lab study resume" in describe_status(status_of(study))
     path.write_text(json.dumps(found | {"driver": {"host": "another", "process": ended.pid}}))
-    assert status_of(study)["now"] is not None
+    assert status_of(study).now is not None
