@@ -43,7 +43,7 @@ def submit(
     The same study sent again goes on where it was.
     """
     from lab.record.spec_file import parse_override, read_spec
-    from lab.study.study import check_components
+    from lab.study.check import check_components
 
     read = read_spec(spec, dict(parse_override(text) for text in set_ or []))
     check_components(read)

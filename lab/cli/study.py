@@ -188,9 +188,9 @@ def check(
 ) -> None:
     """Print the resolved spec, the number of trainings and an estimate of the cost; trains nothing."""
     from lab.record.spec_file import dump_spec
+    from lab.study.check import check_components
     from lab.study.estimate import estimate
     from lab.study.progress import logged
-    from lab.study.study import check_components
     from lab.study.undecided import with_undecided
 
     read = _read(spec, set_, budget)

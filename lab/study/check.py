@@ -1,5 +1,5 @@
-"""Which hyperparameters anything reads: one that nothing does is a slip of the pen, and would be searched to no
-effect."""
+"""What is refused of a spec before anything starts: components that there are not, and hyperparameters that nothing
+reads. Such a one is a slip of the pen, and would be searched to no effect."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 
 from lab.errors import SpecError, nearest
 from lab.schedules import schedule_class
-from lab.spec.batch_size import BATCH_SIZE
-from lab.spec.optimizer import optimizer_names
+from lab.spec.batch_size import BATCH_SIZE, batch_sizes
+from lab.spec.optimizer import check_optimizer, optimizer_names
 from lab.spec.plan import Recipe
 from lab.spec.space import Dimension, ends
+from lab.spec.study import StudySpec, without_range_test
 from lab.tasks.builtin import BUILTIN
+from lab.tasks.load import check_reference
 
 if TYPE_CHECKING:
     from lab.tasks.task import Task
@@ -64,6 +66,43 @@ def unread(task: Task, settings: Iterable[Mapping[str, Any]], always: tuple[str,
     except (Exception, SystemExit):  # it may raise anything; the contract's check says what
         return ()
     return tuple(name for name in names if name not in asked and name not in always)
+
+
+def check_components(spec: StudySpec) -> None:
+    """Refuse unknown tasks, samplers and pruners, and optimizers and batch sizes that cannot be.
+
+    Raises:
+        SpecError: with the choices.
+    """
+    # Here, not above: whoever looks at a study needs no sampler, nor SciPy.
+    from lab.search.by_name import build_pruner, sampler_source
+
+    if spec.task.instance is None:
+        check_reference(spec.task)
+    if spec.storage is not None:
+        from lab.record.database import check_url  # SQLAlchemy takes .1 s, and most studies have no database
+
+        check_url(spec.storage)
+    sampler_source(without_range_test(spec.search.sampler), spec.seed, {})
+    build_pruner(spec.search.pruner, spec.search.epochs, spec.seed)
+    # A trial function's hyperparameters may be called anything; what a user's file holds is known when it is read.
+    searched = spec.space if spec.task.kind in BUILTIN else {}
+    check_optimizer(spec.optimizer, searched)
+    batch_sizes(spec.batch_size, searched)
+    check_read(searched, always_read(spec.schedule, spec.optimizer, searched), spec.task.kind)
+
+
+def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
+    """Lines on hyperparameters that a task of the user's own was not seen to read."""
+    from lab.spec.points import corner_params
+    from lab.tasks.load import load_task
+    from lab.tasks.task import Task
+
+    task = None if spec.task.kind in BUILTIN else load_task(spec.task)
+    if not isinstance(task, Task):
+        return ()
+    names = unread(task, corner_params(spec.space), always_read(spec.schedule, spec.optimizer, spec.space))
+    return tuple(f"space.{name}: the task was not seen to read it; then it is searched to no effect" for name in names)
 
 
 class _Watched(dict[str, Any]):

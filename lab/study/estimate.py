@@ -14,11 +14,11 @@ from lab.spec.study import StudySpec
 from lab.stages.stage import Trainings
 from lab.study import undecided
 from lab.study.budget import divided
+from lab.study.check import hyperparameter_doubts
 from lab.study.cost import trainings
 from lab.study.data import check_folds
 from lab.study.pace import pace_of
 from lab.study.size import shown
-from lab.study.study import hyperparameter_doubts
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.description import Description
 from lab.tasks.load import describe, load_task

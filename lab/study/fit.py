@@ -14,11 +14,10 @@ from lab.spec.batch_size import batch_size_of
 from lab.spec.space import Choice, Params, Value
 from lab.spec.study import StudySpec, parse_spec
 from lab.spec.trial import Trial
-from lab.study.check import always_read, unread
+from lab.study.check import always_read, check_components, unread
 from lab.study.epochs_shown import EpochsShown
 from lab.study.fitted import Fitted
 from lab.study.range_test import RangeTest, lr_range_of
-from lab.study.study import check_components
 from lab.tasks.load import load_task
 from lab.tasks.to_spec import spec_value
 

@@ -18,19 +18,18 @@ from lab.record.folder import Record, write_bytes
 from lab.record.provenance import provenance
 from lab.record.spec_file import dump_spec, read_spec
 from lab.record.trust import check_files, open_spec, refusal, sign
-from lab.spec.batch_size import batch_sizes
-from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import OWN_LOOP
 from lab.spec.space import Dimension, Params, Space, dump_dimension, parse_dimension
-from lab.spec.study import StudySpec, parse_spec, without_range_test
+from lab.spec.study import StudySpec, parse_spec
 from lab.stages import STAGES, TRAINS, bounds, enqueued, explain, explore
 from lab.stages.stage import Stage
 from lab.study.budget import divided
 from lab.study.callbacks import Callbacks, OnStageEnd, OnTrialEnd, StageEnd
-from lab.study.check import always_read, check_read, unread
+from lab.study.check import check_components, hyperparameter_doubts
 from lab.study.cost import steps_of
 from lab.study.data import open_data, undone_if_refused
 from lab.study.kept_files import keep_files, kept_at
+from lab.study.machines import on_machine_of, with_flags
 from lab.study.objective import settled
 from lab.study.own_loop import Asked, OwnLoop, conclude
 from lab.study.progress import Display
@@ -39,8 +38,6 @@ from lab.study.same import difference, moved
 from lab.study.stop import stop_on_interrupt
 from lab.study.tracking import Tracker, trials_tracked
 from lab.study.undecided import lines, with_undecided
-from lab.tasks.builtin import BUILTIN
-from lab.tasks.load import check_reference
 from lab.tasks.to_spec import spec_value
 from lab.tasks.user_code import said_by
 
@@ -404,7 +401,7 @@ class Study:
         self._loop = None
         if self.record.exists() and (finish(self.record) or self.record.begun):
             stored = Study.open(self.record.folder)._with_task(self.spec)
-            self.spec = _on_machine_of(self.spec, stored)
+            self.spec = on_machine_of(self.spec, stored)
         else:
             self.spec = with_undecided(self.spec)
 
@@ -544,79 +541,6 @@ class Study:
                 display.say(f"warning   the report could not be written ({said_by(error)}); the study is complete")
         if tracker is not None:
             tracker.finish(self.record)
-
-
-def check_components(spec: StudySpec) -> None:
-    """Refuse unknown tasks, samplers and pruners, and optimizers and batch sizes that cannot be.
-
-    Raises:
-        SpecError: with the choices.
-    """
-    # Here, not above: whoever looks at a study needs no sampler, nor SciPy.
-    from lab.search.by_name import build_pruner, sampler_source
-
-    if spec.task.instance is None:
-        check_reference(spec.task)
-    if spec.storage is not None:
-        from lab.record.database import check_url  # SQLAlchemy takes .1 s, and most studies have no database
-
-        check_url(spec.storage)
-    sampler_source(without_range_test(spec.search.sampler), spec.seed, {})
-    build_pruner(spec.search.pruner, spec.search.epochs, spec.seed)
-    # A trial function's hyperparameters may be called anything; what a user's file holds is known when it is read.
-    searched = spec.space if spec.task.kind in BUILTIN else {}
-    check_optimizer(spec.optimizer, searched)
-    batch_sizes(spec.batch_size, searched)
-    check_read(searched, always_read(spec.schedule, spec.optimizer, searched), spec.task.kind)
-
-
-def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
-    """Lines on hyperparameters that a task of the user's own was not seen to read."""
-    from lab.spec.points import corner_params
-    from lab.tasks.load import load_task
-    from lab.tasks.task import Task
-
-    task = None if spec.task.kind in BUILTIN else load_task(spec.task)
-    if not isinstance(task, Task):
-        return ()
-    names = unread(task, corner_params(spec.space), always_read(spec.schedule, spec.optimizer, spec.space))
-    return tuple(f"space.{name}: the task was not seen to read it; then it is searched to no effect" for name in names)
-
-
-def with_flags(
-    spec: StudySpec, engine: str | None, lanes: int | None, width: int | None, address: str | None = None
-) -> StudySpec:
-    """The spec with the lanes that are asked for; what was settled for another engine is to be settled anew.
-
-    Raises:
-        SpecError: what is asked for cannot be.
-    """
-    if address is not None and engine == "local":
-        raise SpecError("--address", f"{address} is given, and engine 'local' trains in this process")
-    if address is not None and engine is None and spec.execution.engine == "local":
-        engine = "auto"  # settled before there was a cluster
-    for name, count in (("lanes", lanes), ("width", width)):
-        if count is not None and count < 1:
-            raise SpecError(name, f"{count!r} is not at least 1")
-    # What was settled for one engine is no guide to another.
-    other = engine is not None and spec.execution.engine not in ("auto", engine)
-    anew = {"lanes": "auto", "width": "auto", "threads": "auto"} if engine == "auto" or other else {}
-    flags = {"engine": engine, "lanes": lanes, "width": width}
-    updates: dict[str, Any] = anew | {name: value for name, value in flags.items() if value is not None}
-    if engine is not None and engine not in ("auto", "ray", "local"):
-        raise SpecError("--engine", f"{engine!r} is unknown; choices: auto, ray, local")
-    return spec.changed(execution=updates)
-
-
-_OF_MACHINE = ("device", "cpus_per_lane", "gpus_per_lane", "checkpoint_s", "hang_s")
-"""What `execution` says of machines alone: it may be put right whenever the study goes on."""
-
-
-def _on_machine_of(asked: StudySpec, stored: StudySpec) -> StudySpec:
-    """A study that has begun, on the machines of the spec that it is run by this time."""
-    said = asked.execution.model_fields_set
-    updates = {name: getattr(asked.execution, name) for name in _OF_MACHINE if name in said}
-    return stored.changed(execution=updates)
 
 
 def _check_tracking(kind: str) -> None:

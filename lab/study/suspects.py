@@ -21,9 +21,10 @@ from lab.spec.trial import Trial, derive_seed
 from lab.stages import confirm
 from lab.stages.job import open_to_cycles, run_aside, with_cycles
 from lab.study.data import open_data
+from lab.study.machines import with_flags
 from lab.study.progress import Display
 from lab.study.stop import stop_on_interrupt
-from lab.study.study import Study, with_flags
+from lab.study.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd

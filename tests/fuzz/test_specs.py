@@ -12,7 +12,7 @@ import pytest
 
 from lab.record.spec_file import dump_spec, parse_override, read_spec
 from lab.stages import STAGES
-from lab.study.study import check_components
+from lab.study.check import check_components
 from lab.study.undecided import with_undecided
 from tests.fuzz.outcome import faults
 from tests.small import SMALL

@@ -18,9 +18,10 @@ from lab.record.folder import UNFINISHED, Record
 from lab.record.spec_file import dump_spec
 from lab.record.trials import read_trials
 from lab.stages import STAGES
+from lab.study.check import hyperparameter_doubts
 from lab.study.cost import trainings
 from lab.study.progress import Display
-from lab.study.study import Study, hyperparameter_doubts
+from lab.study.study import Study
 from tests import forked
 from tests.small import ROOT, environment, small, small_spec
 

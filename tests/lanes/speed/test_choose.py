@@ -17,7 +17,8 @@ from lab.lanes.speed.choose import open_lanes
 from lab.record.folder import Record
 from lab.record.spec_file import read_spec
 from lab.study.cost import steps_of
-from lab.study.study import Study, with_flags
+from lab.study.machines import with_flags
+from lab.study.study import Study
 from tests.small import small, small_spec
 
 FUNCTION = """
