@@ -249,9 +249,9 @@ class Record:
         return read_json(path) if path.exists() else None
 
     @contextmanager
-    def driver_lock(self) -> Iterator[None]:
+    def driver_lock(self, wait_s: float = 0.0) -> Iterator[None]:
         """Only one driver works on a study at a time. What a killed one left half-written is deleted."""
-        with locked(self.folder / self.LOCK, "lab study"):
+        with locked(self.folder / self.LOCK, "lab study", wait_s):
             self._sweep()
             yield
 

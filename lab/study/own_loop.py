@@ -1,14 +1,18 @@
 """A study's search by a loop of the user's own: it asks for trials, trains them wherever it likes, and tells of them.
 
 The ledger is opened for each call and let go of after it, so that a loop that is interrupted holds up nobody, and a
-notebook's cell may be run again. Trials that nobody was told of are handed out again to the next who asks.
+notebook's cell may be run again. What a process asked for that has ended since is handed out again to the next who
+asks; what a living one has is left to it, so that several may share a study.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
+import socket
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +31,10 @@ from lab.spec.trial import Outcome, Trial
 from lab.stages import explore
 from lab.stages.explore import Explored
 
-_LANE = -1
-"""No lane: one that an engine opens takes over what it finds here."""
+WAIT_S = 30.0
+"""For another process of the loop, whose proposal may take seconds; a study that runs holds its folder for longer."""
+_PIDS = 2**22
+"""Process ids are below, on Linux and macOS."""
 _TICK = 0
 """A loop has no clock; all that it does happens at once."""
 _TOLD = (Outcome.COMPLETED, Outcome.DIVERGED, Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.PRUNED)
@@ -78,22 +84,24 @@ class OwnLoop:
         if explore.STAGE.is_complete(self._record):
             return None
         with self._opened() as (ledger, job):
-            running = ledger.attach(_LANE).running
-            lost = [assignment for assignment in running if assignment.number not in self._asked]
+            mine = _lane_of(os.getpid())
+            lost = [one for one in ledger.attach(mine).running if one.number not in self._asked]
             if lost:
                 return self._hand_out(lost[0])
-            work = ledger.next(_LANE, _TICK, (0,))
+            for lane in ledger.lanes():
+                if _may_live(lane):  # else what it has is taken over
+                    ledger.heard(lane)
+            work = ledger.next(mine, _TICK, (0,))
             if work.assignments:
                 return self._hand_out(work.assignments[0])
             progress = ledger.progress()
             if progress.abort:
                 raise StudyError(f"{job.stage}: {progress.abort}")
-            if work.done:
-                return None
             most = self._spec.search.concurrency
-            raise StudyError(
-                f"ask: {len(running)} trials are open, and search.concurrency is {most}; tell of one first"
-            )
+            if work.done or not isinstance(most, int) or progress.closed + progress.running >= progress.planned:
+                return None
+            said = f"{progress.running} trials are open, and search.concurrency is {most}"
+            raise StudyError(f"ask: {said}; tell of one first")
 
     def _hand_out(self, assignment: Assignment) -> Asked:
         self._asked.add(assignment.number)
@@ -104,13 +112,13 @@ class OwnLoop:
         number = _number(asked)
         score = _as_number("report.score", score)
         with self._opened() as (ledger, job):
-            last = self._open_trial(ledger, number).trial.epochs
+            lane, last = self._open_trial(ledger, number)
             if isinstance(epoch, bool) or not isinstance(epoch, int) or not 1 <= epoch <= last:
                 raise SpecError("report.epoch", f"{epoch!r} is not a whole number from 1 to {last}")
             if not math.isfinite(score):
-                self._end(ledger, Report(number, epoch, {}, Outcome.DIVERGED, f"{job.metric} is {score}"))
+                self._end(ledger, lane, Report(number, epoch, {}, Outcome.DIVERGED, f"{job.metric} is {score}"))
                 return False
-            (decision,) = ledger.report(_LANE, _TICK - 1, (Report(number, epoch, {job.metric: score}),))
+            (decision,) = ledger.report(lane, _TICK - 1, (Report(number, epoch, {job.metric: score}),))
             if not decision.keep:
                 self._asked.discard(number)
             return decision.keep
@@ -129,27 +137,33 @@ class OwnLoop:
         ended = _outcome(score, outcome)
         measured = {str(name): _as_number(f"tell.metrics.{name}", value) for name, value in (metrics or {}).items()}
         with self._opened() as (ledger, job):
-            epochs = self._open_trial(ledger, number).trial.epochs
+            lane, epochs = self._open_trial(ledger, number)
             if score is not None:
                 measured[job.metric] = score
             why = detail or (f"{job.metric} is {score}" if ended is Outcome.DIVERGED and score is not None else "")
-            self._end(ledger, Report(number, epochs, measured, ended, why))
+            self._end(ledger, lane, Report(number, epochs, measured, ended, why))
 
-    def _end(self, ledger: Ledger, report: Report) -> None:
-        ledger.report(_LANE, _TICK - 1, (report,))
+    def _end(self, ledger: Ledger, lane: int, report: Report) -> None:
+        ledger.report(lane, _TICK - 1, (report,))
         self._asked.discard(report.number)
 
     @staticmethod
-    def _open_trial(ledger: Ledger, number: int) -> Assignment:
-        running = {assignment.number: assignment for assignment in ledger.attach(_LANE).running}
-        if number not in running:
-            there = ", ".join(map(str, running)) or "none"
-            raise SpecError("trial", f"{number} is not one that was asked for and not told of yet; open are: {there}")
-        return running[number]
+    def _open_trial(ledger: Ledger, number: int) -> tuple[int, int]:
+        """The lane and the epochs of a trial, whichever process has asked for it."""
+        there = {
+            one.number: (lane, one.trial.epochs)
+            for lane in sorted(ledger.lanes())
+            if lane < 0
+            for one in ledger.attach(lane).running
+        }
+        if number not in there:
+            are = ", ".join(map(str, sorted(there))) or "none"
+            raise SpecError("trial", f"{number} is not one that was asked for and not told of yet; open are: {are}")
+        return there[number]
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Ledger, Job]]:
-        with self._mutex, self._record.driver_lock():
+        with self._mutex, self._record.driver_lock(WAIT_S):
             _refuse_ended(self._record)
             job = explore.job_of(self._spec, self._record, _OneLane())
             ledger = Ledger(job)
@@ -173,6 +187,25 @@ def conclude(spec: StudySpec, record: Record) -> Explored:
     if ended is None and len(rows) < spec.search.trials:
         ended = f"the loop told of {len(rows)} of {spec.search.trials} trials"
     return explore.concluded(spec, record, job, rows, ended)
+
+
+def _lane_of(process: int) -> int:
+    """The number under which a process of this machine has trials: no lane's, so that lanes take over what it has."""
+    return -(zlib.crc32(socket.gethostname().encode()) * _PIDS + process % _PIDS) - 1
+
+
+def _may_live(lane: int) -> bool:
+    """Whether the process behind a number may still train what it asked for; one of another machine may."""
+    host, process = divmod(-lane - 1, _PIDS)
+    if lane >= 0 or host != zlib.crc32(socket.gethostname().encode()):
+        return lane < 0
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _refuse_ended(record: Record) -> None:

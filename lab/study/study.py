@@ -31,7 +31,7 @@ from lab.study.data import open_data, undone_if_refused
 from lab.study.kept_files import keep_files, kept_at
 from lab.study.machines import on_machine_of, with_flags
 from lab.study.objective import settled
-from lab.study.own_loop import Asked, OwnLoop, conclude
+from lab.study.own_loop import WAIT_S, Asked, OwnLoop, conclude
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
 from lab.study.same import difference, moved
@@ -301,16 +301,16 @@ class Study:
             raise StudyError("enqueue: the search is complete; extend the study by more trials first")
         self._enqueued.append(params)
         if self._loop is not None:
-            with self.record.driver_lock():
+            with self.record.driver_lock(WAIT_S):
                 self._keep_enqueued()
 
     def ask(self) -> Asked | None:
         """A trial for a loop of one's own to train; None where the search has no more.
 
         The search's sampler proposes it. Trials are kept in the study's folder as those that lanes train: `run` goes on
-        with them, where the study has a task that lanes can train. One that was asked for and not told of, by a process
-        that has ended, say, is handed out again, to whoever asks next. Where `search.concurrency` is not given, a
-        proposal is made from whatever was told of by then.
+        with them, where the study has a task that lanes can train. One that a process of this machine asked for and did
+        not tell of before it ended is handed out again, to whoever asks next; several processes may share a study.
+        Where `search.concurrency` is not given, a proposal is made from whatever was told of by then.
 
         Raises:
             SpecError: the range test has to run first.
@@ -385,8 +385,9 @@ class Study:
             if not self.record.begun and self.spec.search.concurrency == "auto":
                 self.spec = self.spec.changed(search={"concurrency": None})  # a loop has as many open as it likes
             fresh = not self.record.folder.exists()
-            with self.record.driver_lock(), Display(quiet=True) as display:
-                with undone_if_refused(self.record.folder, fresh):
+            with self.record.driver_lock(WAIT_S), Display(quiet=True) as display:
+                # Another process of the loop may have begun it meanwhile.
+                with undone_if_refused(self.record.folder, fresh and not self.record.exists()):
                     self._settle(display, ahead=True)
             self._loop = OwnLoop(self.spec, self.record)
         return self._loop

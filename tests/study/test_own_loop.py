@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from lab.schedules import OneCycle
 from lab.stages.explain import Withheld
 from lab.study.own_loop import Asked
 from lab.study.study import Study
+from tests.small import environment
 from tests.small import lab as command
 
 SPACE = lab.Space(depth=lab.Int(1, 8), rate=lab.Float(1e-3, 1.0, log=True))
@@ -111,6 +114,85 @@ def test_it_goes_on_where_another_process_left_it(tmp_path: Path) -> None:
     assert [(row.number, row.params, row.score) for row in rows] == [
         (row.number, row.params, row.score) for row in whole_rows
     ]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.study.test_own_loop import begin, error_of
+study = begin(Path(sys.argv[1]))
+while (trial := study.ask()) is not None:
+    print(trial.number, flush=True)
+    if sys.stdin.readline().strip() != "go":
+        break
+    study.tell(trial, error_of(trial.params))
+print("end", flush=True)
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder)],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said_by(process: subprocess.Popen[str], answer: str = "") -> str:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    if answer:
+        process.stdin.write(f"{answer}\n")
+        process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+def test_processes_share_a_study_and_a_killed_one_s_trial_is_handed_out_again(tmp_path: Path) -> None:
+    first, second = start(tmp_path / "run"), start(tmp_path / "run")
+    try:
+        numbers = {said_by(first), said_by(second)}
+        assert numbers == {"0", "1"}, "what a living process has is left to it"
+        assert said_by(second, "go") == "2"
+        first.kill()
+        first.wait()
+        left = numbers - {said_by_number(tmp_path / "run")}
+        third = begin(tmp_path / "run").ask()
+        assert third is not None
+        assert {str(third.number)} == left
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate()
+    study = begin(tmp_path / "run")
+    loop(study)
+    whole = begin(tmp_path / "whole")
+    loop(whole)
+    assert len(read_trials(study.record, "explore")) == len(read_trials(whole.record, "explore")) == 12
+    assert {str(row.outcome) for row in read_trials(study.record, "explore")} == {"completed"}
+
+
+def said_by_number(folder: Path) -> str:
+    """The one trial that was told of."""
+    (ended,) = [row.number for row in read_trials(Record(folder), "explore") if row.outcome is not None]
+    return str(ended)
+
+
+def test_another_machine_s_trial_is_left_to_it_and_may_be_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", lambda: "another")
+        there = begin(tmp_path / "run").ask()
+    study = begin(tmp_path / "run")
+    here = study.ask()
+    assert there is not None
+    assert here is not None
+    assert here.number != there.number
+    study.tell(there.number, outcome="failed", detail="its machine is gone")
+    study.tell(here, 1.0)
+    assert [str(row.outcome) for row in read_trials(study.record, "explore")] == ["failed", "completed"]
 
 
 def test_threads_share_a_study_and_tell_in_any_order(tmp_path: Path) -> None:
