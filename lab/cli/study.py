@@ -118,6 +118,7 @@ def extend(
 ) -> None:
     """Go on searching where a study ended, also in a wider space (--set space.x.high=...); then conclude anew."""
     from lab.record.spec_file import parse_override
+    from lab.spec.plan import OWN_LOOP
     from lab.study.study import Study
 
     study = Study.open(folder, trust=trust)
@@ -125,6 +126,9 @@ def extend(
     overrides = dict(parse_override(text) for text in set_ or [])
     aside = study.extend_to({**overrides, "search.trials": _more(trials, study.spec.search.trials)})
     say(f"what was concluded before is kept in {aside}")
+    if study.spec.task.kind == OWN_LOOP:
+        say("trials    the loop that asks and tells may go on")
+        return
     _go(Study.open(folder), engine, address, lanes, None, track, track_trials, None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
 import sys
 import threading
@@ -362,6 +363,10 @@ def test_a_study_of_a_loop_is_looked_at_as_any_other(concluded: Study, tmp_path:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "study.ask(), study.tell()" in done.stderr
+    shutil.copytree(folder, tmp_path / "copy")
+    done = command("study", "extend", tmp_path / "copy", "--trials", "+2", "--trust")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert begin(tmp_path / "copy", trials=22).ask() is not None
     done = command("predict", folder, "--input", "x.npz")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
