@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.errors import SpecError, TaskError
-from lab.spec.folder_names import FINAL, REFIT, TASK_FILE, artefact_file
-from lab.spec.snapshot_file import snapshot_of
+from lab.errors import SpecError
 from lab.tasks.text.options import TextOptions
 from lab.tasks.text.tokens import Tokens, from_file
+from lab.tasks.transfer.finished import finished
 
 _HASH_BYTES = 8
 
@@ -46,53 +42,15 @@ def delivered(options: TextOptions) -> Delivered:
         TaskError: it has not finished, or is damaged.
     """
     assert options.from_study is not None  # whoever asks has seen it
-    folder = Path(options.from_study)
-    if not folder.is_dir():
-        raise SpecError("task.from_study", f"'{folder}' is not a folder")
-    if not (folder / TASK_FILE).exists():
-        raise SpecError("task.from_study", f"'{folder}' holds no study that has begun ({TASK_FILE} is missing)")
-    fitted = _read(folder, TASK_FILE).get("fitted")
-    if not isinstance(fitted, dict) or not {"tokens", "window", "seen"} <= fitted.keys():
-        raise SpecError("task.from_study", f"'{folder}' is no study of a language_model")
-    tokens = Tokens(str(fitted["tokens"])).dump()
+    study = finished(options.from_study)
+    if not {"tokens", "window", "seen"} <= study.fitted.keys():
+        raise SpecError("task.from_study", f"'{study.folder}' is no study of a language_model")
+    tokens = Tokens(str(study.fitted["tokens"])).dump()
     if options.tokenizer is not None and from_file(Path(options.tokenizer)).dump() != tokens:
-        raise SpecError("task.tokenizer", f"has another vocabulary than the language model of '{folder}'; leave it out")
-    return Delivered(tokens, str(fitted["seen"]), _weights(folder))
-
-
-def _weights(folder: Path) -> Path:
-    if not (folder / artefact_file(REFIT)).exists():
-        raise TaskError(f"task.from_study: '{folder}' has not finished; lab study resume {shlex.quote(str(folder))}")
-    try:
-        where, held = REFIT, _read(folder, artefact_file(REFIT))
-        if "skipped" in held:
-            where, held = FINAL, _read(folder, artefact_file("ensemble"))["chosen"]
-        nets = [member for member in held["members"] if snapshot_of(str(member["file"])) is not None]
-        best = max(nets, key=lambda member: float(member["weight"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise TaskError(f"task.from_study: '{folder}' hands out no net ({error})") from None
-    return _inside(folder, Path(where) / str(best["file"]))
-
-
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    path = _inside(folder, Path(name))
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise TaskError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(value, dict):
-        raise TaskError(f"{path}: holds no JSON object")
-    return value
-
-
-def _inside(folder: Path, name: Path) -> Path:
-    """A file of the folder, which may come from anybody: no link out of it is followed, no pipe waited for."""
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise TaskError(f"{path}: is a link out of the study's folder")
-    if not path.is_file():
-        raise TaskError(f"{path}: is missing, or no file")
-    return path
+        raise SpecError(
+            "task.tokenizer", f"has another vocabulary than the language model of '{study.folder}'; leave it out"
+        )
+    return Delivered(tokens, str(study.fitted["seen"]), study.handed_out())
 
 
 def remembered(texts: Sequence[str]) -> str:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
 from lab.errors import TaskError
-from lab.tasks.keeping import keep
 from lab.tasks.text.awd_lstm import ConcatPooled, Encoder, Sizes
 from lab.tasks.text.body import Body
 from lab.tasks.text.delivered import Delivered, delivered, how_many
 from lab.tasks.text.options import TextOptions
 from lab.tasks.text.tokens import Tokens
+from lab.tasks.transfer.begun import begun_with
 from lab.tasks.transfer.weights import check_may_fetch, keep_weights, kept_at, load_weights, read_weights
 
 _OF_MODEL = "encoder."
 """With which the names of a language model's encoder begin."""
-_KEPT = "from-study.json"
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,8 @@ class BegunWith:
         )
 
 
-def begun_with(options: TextOptions, folder: Path | None, fetches: bool) -> BegunWith:
-    """The language model of `task.from_study`: as the study's folder keeps it, where it is still the one that is asked
-    for, or that one is not there; else from its own study.
+def language_model(options: TextOptions, folder: Path | None, fetches: bool) -> BegunWith:
+    """The language model of `task.from_study`, kept as `lab.tasks.transfer.begun` says.
 
     Args:
         fetches: whether anything but the study's folder may be read for it.
@@ -58,18 +55,15 @@ def begun_with(options: TextOptions, folder: Path | None, fetches: bool) -> Begu
     Raises:
         LabError: as `delivered`, or its weights are of no encoder with its tokens.
     """
-    kept = _kept(folder)
     asked = str(options.from_study)
-    if kept is not None and (kept.study == asked or not fetches or not Path(asked).is_dir()):
-        return kept
-    check_may_fetch(asked, fetches)
-    taken = delivered(options)
-    body = _body_of(taken)
-    made = BegunWith(asked, taken.tokens, taken.seen, body.digest, body.config)
-    if folder is not None:
+
+    def take() -> BegunWith:
+        taken = delivered(options)
+        body = _body_of(taken)
         keep_weights(body.net, folder, body.digest)
-        keep(folder / _KEPT, lambda file: file.write(json.dumps(asdict(made)).encode()))
-    return made
+        return BegunWith(asked, taken.tokens, taken.seen, body.digest, body.config)
+
+    return begun_with(BegunWith, asked, folder, fetches, take)
 
 
 def kept_encoder(options: TextOptions, folder: Path | None, digest: str, config: str, fetches: bool) -> Body:
@@ -89,15 +83,6 @@ def kept_encoder(options: TextOptions, folder: Path | None, digest: str, config:
         raise TaskError(f"the weights of '{options.from_study}' are not those that the study began with")
     keep_weights(body.net, folder, digest)
     return body
-
-
-def _kept(folder: Path | None) -> BegunWith | None:
-    if folder is None:
-        return None
-    try:
-        return BegunWith(**json.loads((folder / _KEPT).read_bytes()))
-    except (OSError, ValueError, TypeError):  # there is none yet, or it is damaged
-        return None
 
 
 def _body_of(taken: Delivered) -> Body:

@@ -24,7 +24,7 @@ from lab.tasks.text.awd_lstm import OF_CLASSIFIER, ConcatPooled, Rates, classifi
 from lab.tasks.text.body import Body
 from lab.tasks.text.corpus import Begun, Corpus, Fitted, brought
 from lab.tasks.text.counts import counts
-from lab.tasks.text.encoder import BegunWith, begun_with, kept_encoder
+from lab.tasks.text.encoder import BegunWith, kept_encoder, language_model
 from lab.tasks.text.from_nothing import net_from_nothing
 from lab.tasks.text.options import AWD_LSTM, TextOptions
 from lab.tasks.text.pretrained import kept_body
@@ -89,7 +89,7 @@ class Text(ScoredTask):
 
     @cached_property
     def _language_model(self) -> BegunWith:
-        return begun_with(self._options, self.cache, self.fetches)
+        return language_model(self._options, self.cache, self.fetches)
 
     def _brought(self) -> Tokens:
         return Tokens(self._language_model.tokens)
