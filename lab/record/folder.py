@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lab.errors import RecordError
-from lab.spec.folder_names import FINAL, REFIT, TASK_FILE, artefact_file
+from lab.spec.folder_names import DATA, FINAL, REFIT, TASK_FILE, artefact_file
 
 UNFINISHED = ".part"
 """The ending of a file that is being written, and that a kill leaves half-written."""
@@ -201,7 +201,7 @@ class Record:
     @property
     def data_folder(self) -> Path:
         """The folder in which a task keeps what is costly to read again. It may be deleted at any time."""
-        return self.folder / "data"
+        return self.folder / DATA
 
     @property
     def task_path(self) -> Path:

@@ -7,6 +7,8 @@ import hashlib
 _DIGITS = 12
 FINAL, REFIT = "final", "refit"
 """Folders of weights, by the stage that trained them."""
+DATA = "data"
+"""The folder of what a task keeps."""
 TASK_FILE = "task.json"
 """What the task learned from its data."""
 

@@ -49,7 +49,7 @@ BUILTIN: dict[str, Builtin] = {
         "images of your own: a folder per class, a parquet, an npz, or a data set of the Hub",
         ImageOptions,
         "lab.tasks.images.task:Images",
-        describe="lab.tasks.images.image_data:describe",
+        describe="lab.tasks.images.describe:describe",
     ),
     "ratings": Builtin(
         "ratings of items by users, in a table of your own: what is missing of them, and the best items for a user",

@@ -11,6 +11,11 @@ UNFINISHED = ".part"
 """The end of a file's name while it is written; a study deletes those that are left over."""
 
 
+def weights_file(digest: str) -> str:
+    """The file's name in which a study's folder keeps the weights of a body."""
+    return f"body-{digest}.safetensors"
+
+
 def keep(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Whole or not at all: several lanes may make the same at once."""
     path.parent.mkdir(parents=True, exist_ok=True)

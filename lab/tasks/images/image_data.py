@@ -17,7 +17,7 @@ from lab.tasks.classes import facts_of
 from lab.tasks.description import Description
 from lab.tasks.images.data_warnings import warnings_of
 from lab.tasks.images.decode import Arrangement, decode
-from lab.tasks.images.options import LIBRARIES, ImageOptions
+from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.source import Source, open_source, relabelled
 from lab.tasks.scored import check_defined
 from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
@@ -45,6 +45,10 @@ class Fitted:
     center: tuple[float, ...] = ()
     """Each feature's mean over the training images, where the body is frozen."""
     spread: tuple[float, ...] = ()
+    net: str = ""
+    """What the body is called, where it is frozen."""
+    learned_from: str = ""
+    """By which the images are known again that a head was trained and validated on."""
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
@@ -249,6 +253,19 @@ class ImageData:
         """The images of training and, behind them, of validation, as they lie."""
         return self._main.pixels[: len(self.rows["train"]) + len(self.rows["valid"])]
 
+    @property
+    def learned_from(self) -> str:
+        """By which the images to learn from are known again, with their labels and their split."""
+        digest = hashlib.sha256(repr((self._main.class_names, self.to_learn_from.shape)).encode())
+        for split in ("train", "valid"):
+            digest.update(self.labels(split).tobytes())
+            for image in self.pixels(split):  # one at a time: they may lie in a file, and be more than the memory
+                digest.update(np.ascontiguousarray(image).data)
+            digest.update(split.encode())
+        if self.folds is not None:
+            digest.update(self.folds.tobytes())
+        return digest.hexdigest()[:24]
+
     def labels(self, split: str) -> NDArray[np.int64]:
         """A split's classes [n], or labels [n, classes]."""
         return self._of(split).labels[self.rows[split]]
@@ -326,13 +343,3 @@ def _limited(source: Source, limit: int, seed: int) -> Source:
     splits = None if source.splits is None else tuple(source.splits[i] for i in rows)
     images, names = [source.images[i] for i in rows], tuple(source.names[i] for i in rows)
     return replace(source, images=images, names=names, labels=labels[rows], splits=splits)
-
-
-def describe(options: Mapping[str, Any]) -> Description:
-    """What a spec's options for the task `images` come to."""
-    parsed = ImageOptions.parse(options)
-    if parsed.model.partition(":")[0] in LIBRARIES:
-        from lab.tasks.images.nets import check_library  # it brings torch, as the library does
-
-        check_library(parsed.model)
-    return ImageData(parsed).describe()

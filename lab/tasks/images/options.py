@@ -8,9 +8,9 @@ from typing import Any
 from lab.errors import SpecError, nearest
 from lab.tasks.balance_options import Balanced
 from lab.tasks.images.augmentation import Augmentation
-from lab.tasks.options import FLAG, PATH, SHARE, Allowed, one_of, option, whole
+from lab.tasks.options import FLAG, KEPT_PATH, PATH, SHARE, Allowed, one_of, option, whole
 from lab.tasks.scored import Scored
-from lab.tasks.splits import SPLIT_MEANING
+from lab.tasks.splits import SPLIT_MEANING, SplitPlan
 from lab.tasks.undecided import Undecided
 
 MAX_SIZE = 4096
@@ -67,6 +67,12 @@ class ImageOptions(Augmentation, Scored, Balanced):
     weights: str | None = option(
         "a file with the net's weights to begin with, .safetensors or PyTorch's own", PATH, default=None
     )
+    from_study: str | None = option(
+        "a finished study of the same images with train: head, with whose body and head the net begins and is then "
+        "trained whole; what is needed of it is kept in this study's folder",
+        KEPT_PATH,
+        default=None,
+    )
     train: str = option(
         "all, or head: of a net that begins with weights, whose body then makes features of all images once",
         one_of("all", "head"),
@@ -93,8 +99,8 @@ class ImageOptions(Augmentation, Scored, Balanced):
 
     @property
     def transfers(self) -> bool:
-        """Whether the net begins with weights, and has a new head."""
-        return self.pretrained or self.weights is not None
+        """Whether the net begins with weights: a body's, to which a new head comes, or those of a study's net."""
+        return self.pretrained or self.weights is not None or self.from_study is not None
 
     @property
     def trains_head(self) -> bool:
@@ -123,6 +129,8 @@ class ImageOptions(Augmentation, Scored, Balanced):
             raise SpecError("task.views", f"{self.views} is above {self.most_views}, as many as there are{more}")
 
     def _check_transfer(self) -> None:
+        if self.from_study is not None:
+            self._check_from_study()
         if self.pretrained and self.weights is not None:
             raise SpecError("task.weights", "is given beside task.pretrained; one of them says where weights come from")
         if self.transfers and self.model in BUILT_IN:
@@ -136,3 +144,16 @@ class ImageOptions(Augmentation, Scored, Balanced):
         varied = [f.name for f in fields(Augmentation) if getattr(self, f.name) not in (f.default, False)]
         if self.trains_head and varied:
             raise SpecError(f"task.{varied[0]}", "has no effect where task.train is 'head': features are made once")
+
+    def _check_from_study(self) -> None:
+        for name in ("pretrained", "weights"):
+            if getattr(self, name):
+                raise SpecError(
+                    f"task.{name}", "is given beside task.from_study, which brings the weights; leave it out"
+                )
+        if self.trains_head:
+            raise SpecError("task.train", "'head' is what task.from_study has done; task.train: all goes on from there")
+        if SplitPlan.parse(self.split).folds is not None:
+            raise SpecError(
+                "task.split.folds", "are not for a net with task.from_study, whose head has seen every fold"
+            )

@@ -90,6 +90,15 @@ def kept_body(
     return body
 
 
+def bare_body(name: str, size: tuple[int, int]) -> Body:
+    """A body without trained weights, for those that come from elsewhere.
+
+    Raises:
+        SpecError: there is no such net, or its library is not installed.
+    """
+    return _opened(name, size, pretrained=False)[0]
+
+
 def _opened(name: str, size: tuple[int, int], pretrained: bool) -> tuple[Body, frozenset[str]]:
     """A body, and the names of the weights of the head that it had."""
     check_library(name)

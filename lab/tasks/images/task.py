@@ -24,11 +24,13 @@ from lab.tasks.images import nets
 from lab.tasks.images.augment import augment, views_of
 from lab.tasks.images.augmentation import COLUMNS
 from lab.tasks.images.decode import decode
+from lab.tasks.images.delivered import Delivered, delivered
 from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.pretrained import Body, kept_body
 from lab.tasks.images.source import Source, open_source, plain_images, raw_of, relabelled
+from lab.tasks.images.whole import kept_net, with_dropout
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.task import TRAIN_AND_VALID, Data, Given, Split
@@ -68,8 +70,14 @@ class Images(ScoredTask):
 
     @cached_property
     def _body(self) -> Body:
-        images = self._of_images
-        return kept_body(self._options, (images.height, images.width), self.cache, images.body, self.fetches)
+        options, images = self._options, self._of_images
+        size = images.height, images.width
+        if options.from_study is None:
+            return kept_body(options, size, self.cache, images.body, self.fetches)
+        return kept_net(options, size, self.cache, images.body, self.fetches, self._delivered)
+
+    def _delivered(self) -> Delivered:
+        return delivered(self._options, self._of_images, lambda: self._data.learned_from)
 
     @property
     def _of_images(self) -> Fitted:
@@ -84,12 +92,16 @@ class Images(ScoredTask):
     def _with_body(self) -> Fitted:
         images, body = self._data.fitted, self._body
         features = body.features_of((images.height, images.width), self._options.model)
-        fitted = replace(images, mean=body.mean, std=body.std, body=body.digest, features=features)
+        fitted = replace(images, mean=body.mean, std=body.std, body=body.digest)
+        if self._options.from_study is not None:
+            return fitted
+        fitted = replace(fitted, features=features)
         if not self._options.trains_head:
             return fitted
         made = self._made(self._pixels("train"), fitted)
         center, spread = scale_of(made)
-        fitted = replace(fitted, center=center, spread=spread)
+        learned_from = self._data.learned_from
+        fitted = replace(fitted, center=center, spread=spread, net=self._options.model, learned_from=learned_from)
         labels = torch.from_numpy(self._data.labels("train"))
         self._tensors["train"] = scaled(made, center, spread), labels  # they are here
         return fitted
@@ -154,6 +166,8 @@ class Images(ScoredTask):
         classes, dropout = len(fitted.class_names), float(params.get("dropout", 0.0))
         if not options.transfers:
             return nets.build(options.model, fitted.channels, classes, dropout)
+        if options.from_study is not None:
+            return with_dropout(self._body.net, dropout, params.get("hidden", options.hidden or None))
         new = head(fitted.features, classes, dropout, int(params.get("hidden", options.hidden)))
         if options.trains_head:
             return new
@@ -265,6 +279,9 @@ class Images(ScoredTask):
         if not self._options.transfers:
             return described
         fitted, options = self._learned, self._options
+        if options.from_study is not None:
+            begun = f"{options.model} begins with the body and the head of {options.from_study}"
+            return replace(described, facts=(*described.facts, begun))
         source = "its library's weights" if options.pretrained else "the weights of a file"
         told = f"{options.model} begins with {source}, and has a new head"
         frozen = f"; its body makes {fitted.features} features of each image once, and is not trained"

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lab.errors import TRUST, TaskError
-from lab.tasks.keeping import keep
+from lab.tasks.keeping import keep, weights_file
 from lab.tasks.rows_read import content_of
 from lab.tasks.user_code import said_by
 
@@ -57,7 +57,7 @@ def digest_of(net: nn.Module) -> str:
 
 def kept_at(folder: Path | None, digest: str) -> Path | None:
     """The file in a study's folder that keeps the weights of a body; None where there is none."""
-    path = folder / f"body-{digest}.safetensors" if folder and digest else None
+    path = folder / weights_file(digest) if folder and digest else None
     return path if path is not None and path.exists() else None
 
 
@@ -75,7 +75,7 @@ def keep_weights(net: nn.Module, folder: Path | None, digest: str) -> None:
     """Keep a body's weights in a study's folder, where there is one and they are not there yet."""
     if folder is not None and kept_at(folder, digest) is None:
         tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-        keep(folder / f"body-{digest}.safetensors", lambda file: file.write(save(tensors)))
+        keep(folder / weights_file(digest), lambda file: file.write(save(tensors)))
 
 
 def load_weights(net: nn.Module, tensors: Mapping[str, Tensor], head: frozenset[str], whose: str) -> None:

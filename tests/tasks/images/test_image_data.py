@@ -12,7 +12,8 @@ from PIL import Image
 
 from lab.errors import LabError, SpecError, TaskError
 from lab.tasks import mapped
-from lab.tasks.images.image_data import Fitted, ImageData, describe
+from lab.tasks.images.describe import describe
+from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions
 from tests.own_data import hub_images, pixels, write_folders, write_hub
 

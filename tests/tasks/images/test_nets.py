@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lab.errors import SpecError
-from lab.tasks.images.image_data import describe
+from lab.tasks.images.describe import describe
 from lab.tasks.images.nets import ResNet9, build, check_library, small_cnn
 from lab.tasks.images.options import check_net
 
