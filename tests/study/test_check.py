@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lab.errors import SpecError
-from lab.spec.plan import Recipe
+from lab.spec.plan import Recipe, TaskRef
 from lab.spec.space import Choice, Dimension, Float, Int
-from lab.study.check import always_read, check_read, unread
+from lab.study.check import always_read, check_read, check_settled, unread
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.digits import Digits
 from lab.tasks.images.augmentation import Augmentation
@@ -96,6 +96,22 @@ def test_values_that_a_built_in_task_cannot_take_are_refused_before_a_trial_has_
 ):
     with pytest.raises(SpecError, match=rf"space\.{name}: {message}"):
         check_read({name: dimension}, ALWAYS, kind)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "message"),
+    [
+        ({}, "hidden", r"is for a net that begins with weights"),
+        ({"model": "timm:tiny", "from_study": "runs/heads"}, "hidden", r"is that of the head of task\.from_study"),
+        ({"model": "timm:tiny", "pretrained": True, "train": "head"}, "cutout", r"has no effect where task\.train is"),
+    ],
+)
+def test_what_the_options_leave_nothing_to_search_of_is_refused(options: dict[str, Any], name: str, message: str):
+    ref = TaskRef("images", {"path": "photos", **options})
+    with pytest.raises(SpecError, match=rf"^space\.{name}: {message}"):
+        check_settled({"dropout": Float(0.0, 0.5), name: Choice((0, 8))}, ref)
+    check_settled({"dropout": Float(0.0, 0.5)}, ref)
+    check_settled({name: Choice((0, 8))}, TaskRef("mine.py:Mine"))
 
 
 def test_the_ends_that_are_possible_are_taken():

@@ -18,6 +18,10 @@ MAX_SIZE = 4096
 BUILT_IN = ("small_cnn", "resnet")
 LIBRARIES = ("timm", "torchvision")
 
+_VARIED = tuple(entry.name for entry in fields(Augmentation))
+_MADE_ONCE = "has no effect where task.train is 'head': features are made once"
+_OF_WEIGHTS = "is for a net that begins with weights: task.pretrained: true, or task.weights"
+
 _NAMES = Allowed(
     "is not a list of names",
     lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
@@ -111,6 +115,13 @@ class ImageOptions(Augmentation, Scored, Balanced):
         """How many views of an image there are."""
         return (2 if self.flip is True else 1) * (5 if self.shift else 1)
 
+    def settled(self) -> dict[str, str]:
+        if self.trains_head:
+            return dict.fromkeys(_VARIED, _MADE_ONCE)
+        if self.from_study is not None:
+            return {"hidden": "is that of the head of task.from_study"}
+        return {} if self.transfers else {"hidden": _OF_WEIGHTS}
+
     def undecided(self) -> dict[str, Undecided]:
         return {} if self.trains_head else super().undecided()
 
@@ -123,7 +134,7 @@ class ImageOptions(Augmentation, Scored, Balanced):
         if self.class_names is not None and len(set(self.class_names)) < len(self.class_names):
             raise SpecError("task.class_names", f"{self.class_names!r} has a name twice")
         if self.views > 1 and self.trains_head:
-            raise SpecError("task.views", "has no effect where task.train is 'head': features are made once")
+            raise SpecError("task.views", _MADE_ONCE)
         if self.views > self.most_views:
             more = "" if self.shift and self.flip is True else "; task.flip: true and task.shift give more"
             raise SpecError("task.views", f"{self.views} is above {self.most_views}, as many as there are{more}")
@@ -138,12 +149,10 @@ class ImageOptions(Augmentation, Scored, Balanced):
         if self.trains_head and not self.transfers:
             raise SpecError("task.train", "'head' needs a body with weights: task.pretrained: true, or task.weights")
         if self.hidden and not self.transfers:
-            raise SpecError(
-                "task.hidden", "is for a net that begins with weights: task.pretrained: true, or task.weights"
-            )
-        varied = [f.name for f in fields(Augmentation) if getattr(self, f.name) not in (f.default, False)]
+            raise SpecError("task.hidden", _OF_WEIGHTS)
+        varied = [name for name in _VARIED if getattr(self, name) not in (self.default(name), False)]
         if self.trains_head and varied:
-            raise SpecError(f"task.{varied[0]}", "has no effect where task.train is 'head': features are made once")
+            raise SpecError(f"task.{varied[0]}", _MADE_ONCE)
 
     def _check_from_study(self) -> None:
         for name in ("pretrained", "weights"):

@@ -52,6 +52,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
 
     fake: Any = ModuleType("timm")
     fake.create_model = create_model
-    fake.list_models = lambda: ["tiny", "bare", "offline"]
+    fake.list_models = lambda: ["tiny", "bare", "offline", "resnet18"]
     fake.is_model_pretrained = lambda name: name != "bare"
     monkeypatch.setitem(sys.modules, "timm", fake)
