@@ -1,4 +1,4 @@
-"""Classes of very different sizes: how much more an example of a rare one counts in training.
+"""How much an example counts in training: more where its class is rare, less where a net is sure of it and right.
 
 Shapes: k slots, b examples of a batch, c classes.
 """
@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.balance_options import BALANCE
+from lab.tasks.balance_options import BALANCE, Balanced
+from lab.tasks.focal import gamma_of
 from lab.tasks.task import Task
 
 
@@ -39,10 +42,32 @@ def balanced(target: Tensor, exponent: Tensor, shares: Tensor) -> Tensor:
     return target * (weights / (shares * weights).sum(dim=-1, keepdim=True))
 
 
-def balanced_classes(y: Tensor, exponent: Tensor, shares: Tensor) -> Tensor:
-    """As `balanced`, of classes [k, b]."""
-    shares = shares.to(y.device)
-    return balanced(nn.functional.one_hot(y, len(shares)).to(shares.dtype), exponent, shares)
+def emphasis(task: Task, params: Mapping[str, Any], options: Balanced, examples: int) -> NDArray[np.float32] | None:
+    """What `emphasised` needs of a trial, [b, 1], or [b, 2] where losses are focal; None where examples count alike.
+    Nothing is drawn at random.
+
+    Raises:
+        TaskError: the target is none for which it is.
+    """
+    exponent = exponent_of(task, params, options.balance)
+    gamma = gamma_of(task.kind, params, options.focal_gamma)
+    if exponent is None and gamma is None:
+        return None
+    columns = [0.0 if exponent is None else exponent, *([] if gamma is None else [gamma])]
+    return np.tile(np.asarray(columns, dtype=np.float32), (examples, 1))
+
+
+def emphasised(y: Tensor, columns: Tensor, shares: Tensor | None) -> Tensor:
+    """Targets [k, b, c], or [k, b, c + 1] where losses are focal, by what `emphasis` said [k, b, 1 or 2].
+
+    Args:
+        y: classes [k, b], soft targets or labels [k, b, c].
+        shares: of each class in the training examples [c]; None for labels.
+    """
+    target = y.to(columns.dtype) if y.ndim > 2 or shares is None else nn.functional.one_hot(y, len(shares)).float()
+    if shares is not None:
+        target = balanced(target, columns[..., 0], shares.to(y.device))
+    return target if columns.shape[-1] == 1 else torch.cat([target, columns[..., 1:]], dim=-1)
 
 
 def exponent_of(task: Task, params: Mapping[str, Any], option: float) -> float | None:

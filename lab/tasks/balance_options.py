@@ -1,14 +1,14 @@
-"""What a spec may say of classes of very different sizes. Needs no torch."""
+"""What a spec may say of how much an example counts: by its class, and by how sure a net is of it. Needs no torch."""
 
 from __future__ import annotations
 
 from lab.tasks.options import Options, number, option
 
-BALANCE = "balance"
+BALANCE, FOCAL_GAMMA = "balance", "focal_gamma"
 
 
 class Balanced(Options, kw_only=True):
-    """How much more an example of a rare class counts in training."""
+    """How much an example counts in training."""
 
     balance: float = option(
         "how much more examples of rare classes count in training: 0 not at all, 1 so that all classes count the same",
@@ -17,3 +17,10 @@ class Balanced(Options, kw_only=True):
         searched=True,
     )
     """Validation and test are never weighted. Probabilities are then those of classes of more even sizes."""
+    focal_gamma: float = option(
+        "how much less examples count in training that a net gets right and is sure of: gamma of focal loss; 0 no less",
+        number(0, 10),
+        default=0.0,
+        searched=True,
+    )
+    """Lin et al. 2017, arXiv 1708.02002, eq. 4; with `balance` eq. 5. Validation and test keep the cross entropy."""

@@ -176,6 +176,11 @@ class Task(ABC):
             of_each = nn.functional.cross_entropy(output, target, reduction="none")
         return of_each if of_each.ndim == 1 else of_each.flatten(1).mean(dim=1)
 
+    @property
+    def plain_loss(self) -> bool:
+        """Whether the loss of classes, as `data` gives them, is their cross entropy, however that is computed."""
+        return not defines(self, "loss")
+
     def model_input(self, x: Tensor) -> Tensor:
         """What the model takes, made of inputs as `data` holds them (pixels as bytes, say), on their device.
 

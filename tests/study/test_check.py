@@ -63,7 +63,12 @@ def test_where_the_kind_is_searched_the_options_of_each_are_read():
 def test_the_built_in_tasks_say_what_they_read():
     params = dict.fromkeys(BUILTIN["digits"].reads, 0.1)
     assert unread(Digits(), [{**params, "other": 1}], ()) == ("other",)
-    assert {f.name for f in fields(Augmentation)} == set(BUILTIN["images"].reads) - {"dropout", "hidden", "balance"}
+    assert {f.name for f in fields(Augmentation)} == set(BUILTIN["images"].reads) - {
+        "dropout",
+        "hidden",
+        "balance",
+        "focal_gamma",
+    }
 
 
 def test_a_slip_of_the_pen_is_refused_with_the_name_that_was_meant():

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.balance import balanced, exponent_of, shares_of
+from lab.tasks.balance import emphasis, emphasised
 from lab.tasks.description import Description
 from lab.tasks.images import nets
 from lab.tasks.images.augment import augment, views_of
@@ -190,29 +190,23 @@ class Images(ScoredTask):
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
         fitted = self._learned
         options: ImageOptions = self._options
-        exponent = exponent_of(self, params, options.balance)
-        weighed = [] if exponent is None else [np.full((examples, 1), exponent, dtype=np.float32)]
+        count = emphasis(self, params, options, examples)
         if options.trains_head:
-            return weighed[0] if weighed else None
+            return count
         drawn = options.draw(examples, (fitted.height, fitted.width), random, {**self.assumed, **params})
-        return np.concatenate([drawn, *weighed], axis=1)
+        return drawn if count is None else np.concatenate([drawn, count], axis=1)
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
-        """Varied pixels with their targets; behind the numbers for that there may be how much rare classes count."""
-        classes, varied = len(self._learned.class_names), draws.shape[-1] >= COLUMNS
-        x, target = augment(x, y, draws, classes) if varied else (x, nn.functional.one_hot(y, classes).to(x.dtype))
-        if draws.shape[-1] in (1, COLUMNS + 1):
-            target = balanced(target, draws[..., -1], self._shares.to(y.device))
-        return x, target
+        """Varied pixels with their targets; behind the numbers for that there may be how much examples count."""
+        if draws.shape[-1] >= COLUMNS:
+            x, y = augment(x, y, draws, len(self._learned.class_names))
+            draws = draws[..., COLUMNS:]
+        return x, (emphasised(y, draws, self._shares) if draws.shape[-1] else y)
 
     def views(self, x: Tensor) -> Sequence[Tensor]:
         """As many as the option `views` says."""
         options: ImageOptions = self._options
         return views_of(x, options.flip is True, options.shift)[: options.views] if options.views > 1 else (x,)
-
-    @cached_property
-    def _shares(self) -> Tensor:
-        return shares_of(self.data("train")[1], len(self._learned.class_names))
 
     # A user's later files and the report.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.balance import balanced_classes, exponent_of, shares_of
+from lab.tasks.balance import emphasis, emphasised
 from lab.tasks.description import Description
 from lab.tasks.made_up import crossed
 from lab.tasks.metrics import pinball_each
@@ -132,22 +131,17 @@ class Table(ScoredTask):
         return self._expansions[x.device](x)
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
-        """How much more rare classes count [b, 1]; nothing is drawn at random."""
-        exponent = exponent_of(self, params, self._options.balance)
-        return None if exponent is None else np.full((examples, 1), exponent, dtype=np.float32)
+        """How much examples count; nothing is drawn at random."""
+        return emphasis(self, params, self._options, examples)
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
-        return x, balanced_classes(y, draws[..., 0], self._shares)
+        return x, emphasised(y, draws, self._shares)
 
     def made_up(self, x: Tensor, random: np.random.Generator) -> Tensor:
         """Rows whose columns are those of two that are alike."""
         form = self._learned.form
         codes = len(categories_of(form.columns))
         return torch.from_numpy(crossed(x.cpu().numpy(), form.column_of, codes, random))
-
-    @cached_property
-    def _shares(self) -> Tensor:
-        return shares_of(self.data("train")[1], len(self.class_names))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """As in `Task`; for regression the squared error in standard deviations of each target, [n], or the absolute

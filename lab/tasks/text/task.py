@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lab.tasks.balance import balanced_classes, exponent_of, shares_of
+from lab.tasks.balance import emphasis, emphasised
 from lab.tasks.description import Description
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
@@ -199,27 +199,24 @@ class Text(ScoredTask):
         return x if self._options.trains_head else x.long()
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
-        """How much more rare classes count [b, 1], and for each token whether it is left out [b, t]."""
+        """How much examples count [b, 1 or 2], and for each token whether it is left out [b, t]."""
         options: TextOptions = self._options
-        exponent = exponent_of(self, params, options.balance)
-        drawn = [] if exponent is None else [np.full((examples, 1), exponent, dtype=np.float32)]
-        if not options.trains_head and ("word_dropout" in params or options.word_dropout):
+        count, length = emphasis(self, params, options, examples), self._learned.length
+        drawn = [] if count is None else [count]
+        # Of texts so short, numbers of the one and of the other would be as many.
+        alike = bool(drawn) and length <= 2
+        if not options.trains_head and ("word_dropout" in params or options.word_dropout or alike):
             rate = float(params.get("word_dropout", options.word_dropout))
-            drawn.append((random.random((examples, self._learned.length)) < rate).astype(np.float32))
+            drawn.append((random.random((examples, length)) < rate).astype(np.float32))
         return np.concatenate(drawn, axis=1) if drawn else None
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
-        """Texts that lack some of their tokens, and targets that count by their class."""
+        """Texts that lack some of their tokens, and targets that say how much they count."""
         length = self._learned.length
-        if draws.shape[-1] >= length:
+        if not self._options.trains_head and draws.shape[-1] >= length:
             x = x.masked_fill(draws[..., -length:] > 0, 0)
-        if draws.shape[-1] in (1, length + 1):
-            y = balanced_classes(y, draws[..., 0], self._shares)
-        return x, y
-
-    @cached_property
-    def _shares(self) -> Tensor:
-        return shares_of(self.data("train")[1], len(self.class_names))
+            draws = draws[..., :-length]
+        return x, (emphasised(y, draws, self._shares) if draws.shape[-1] else y)
 
     # A user's later files and the report.
 
