@@ -183,6 +183,9 @@ class Training:
     """A trial ends as diverged when its smoothed loss exceeds this multiple of its best."""
     weights: str = "final"
     """The folder inside the study's in which kept weights are left."""
+    ema_decay: float | None = None
+    """Of trials whose weights are kept and that have one cycle, the moving average of the weights is kept as well, with
+    this decay for each step. None: it is not."""
     with_valid: bool = False
     """Whether the validation rows are trained on as well; then nothing is left to validate on, and nothing is."""
     folds: Folds | None = None

@@ -176,6 +176,9 @@ class FinalSpec(Section):
     refit_seeds: Few = 3
     """Seeds on which each chosen run is then trained: more models of one setup are the cheapest gain that there is.
     Three for one took 16 +- 9 % off the loss on wine, 6 +- 3 % on digits (`reports/outcome`)."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per step of the moving average of each 1cycle run's weights, which may then join the ensemble. None: there
+    is none."""
     controls: Literal["none", "final", "full"] = "final"
     """What is trained beside, to be compared with: plain 1cycle runs, and runs at settings that need no search, each
     for the cost of the final models with one refit of each; `full`: the latter for the cost of the whole study."""
@@ -197,6 +200,7 @@ _LATER = (
     ("final", FinalSpec, "refit"),
     ("final", FinalSpec, "refit_seeds"),
     ("final", FinalSpec, "controls"),
+    ("final", FinalSpec, "ema_decay"),
     ("search", SearchSpec, "objective"),
 )
 """Fields of sections that earlier versions did not have."""

@@ -29,6 +29,8 @@ the search, since longer is not always better."""
 MODELS = (LONG, SHORTER, CYCLICAL)
 _MOST_SEEDS = 9
 """A mean of more gains hardly anything."""
+AVERAGED = "averaged"
+"""The role of the moving average of a 1cycle run's weights, which stands behind its last weights."""
 MORE, NO_HERO = "more", "no_hero"
 """Roles of controls: more 1cycle runs of the confirmed setup, and runs at settings that need no search."""
 
@@ -47,6 +49,17 @@ class Run:
     score: float | None
     snapshots: tuple[str, ...]
     """Files of its weights in `final/`, one per cycle."""
+    averaged: str | None = None
+    """The file of the moving average of its weights."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files of its weights."""
+        return self.snapshots if self.averaged is None else (*self.snapshots, self.averaged)
+
+    def role_of(self, file: str) -> str:
+        """That of one of these files."""
+        return AVERAGED if file == self.averaged else self.role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +97,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
         planned += _controls(spec, confirmed, no_hero(spec, record), short, folds)
     cycles = tuple(dict.fromkeys(int(trial.params["cycles"]) for trial in planned))
     space = open_to_cycles(space_of(spec, record), cycles)
-    training = replace(spec.training(), folds=folds)
+    training = replace(spec.training(), folds=folds, ema_decay=spec.final.ema_decay)
     job = make_job(spec, record, engine, "final", tuple(planned), space, training)
     rows = run_job(spec, record, engine, job)
     models = [row for row, plan in zip(rows, planned, strict=True) if _role(plan) in MODELS]
@@ -200,6 +213,11 @@ def fold_of(seed: int, folds: Folds | None) -> int | None:
     return None if folds is None else folds.of_run(seed)
 
 
+def _is_averaged(spec: StudySpec, role: str, cycles: int) -> bool:
+    """Whether the average of a run's weights is one of the models to choose from. Controls are as they were without."""
+    return spec.final.ema_decay is not None and role in (LONG, SHORTER) and cycles == 1
+
+
 def _role(plan: Trial) -> str:
     return plan.role.partition(":")[0]
 
@@ -215,7 +233,9 @@ def _entry(spec: StudySpec, record: Record, plan: Trial, row: TrialRow) -> Run:
     role, _, seed = plan.role.partition(":")
     files = snapshots_of(record.final_folder, row.number)
     leaves_weights = isinstance(task_of(spec), Task) and row.score is not None
-    if leaves_weights and len(files) < len(_ends(spec, plan)):
+    ends = len(_ends(spec, plan))
+    is_averaged = leaves_weights and _is_averaged(spec, role, ends)
+    if leaves_weights and len(files) < ends + is_averaged:
         raise RecordError(
             f"{record.final_folder}: weights of trial {row.number} are missing; restore them from a copy, "
             "or run the study in a new folder"
@@ -228,7 +248,8 @@ def _entry(spec: StudySpec, record: Record, plan: Trial, row: TrialRow) -> Run:
         epochs=row.trial.epochs,
         outcome=str(row.outcome),
         score=row.score,
-        snapshots=tuple(path.name for path in files) if row.score is not None else (),
+        snapshots=tuple(path.name for path in files[:ends]) if row.score is not None else (),
+        averaged=files[ends].name if is_averaged else None,
     )
 
 
@@ -239,10 +260,11 @@ def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
         before = confirm.trials_at_most(spec) + short_trials.at_most(spec)
         runs += runs_at_most(spec) - final.seeds + _unsearched_runs(spec, before)
     shorter = final.seeds if shorter_epochs(spec) else 0
+    averages = runs - final.cyclical_seeds + shorter if final.ema_decay is not None else 0
     return Trainings(
         runs + shorter,
         runs * final.epochs + shorter * shorter_epochs(spec),
-        snapshots=runs + shorter + snapshots_more(spec),
+        snapshots=runs + shorter + averages + snapshots_more(spec),
     )
 
 

@@ -86,7 +86,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
         return Skipped("final.refit is false")
     task, chosen = task_of(spec), artefact.chosen
     assert isinstance(task, Task)  # a trial function's study has skipped its ensemble
-    source = {file: run for run in final.STAGE.need(record).runs for file in run.snapshots}
+    source = {file: run for run in final.STAGE.need(record).runs for file in run.files}
     nets = chosen.nets
     runs = {source[member.file].trial: source[member.file] for member in nets}
     copies = range(spec.final.refit_seeds)
@@ -137,7 +137,8 @@ def _again(spec: StudySpec, run: final.Run, copy: int) -> Trial:
 
 
 def _train(spec: StudySpec, record: Record, engine: Engine, planned: list[Trial]) -> list[TrialRow]:
-    training = replace(spec.training(), weights=record.refit_folder.name, with_valid=True)
+    ema_decay = spec.final.ema_decay
+    training = replace(spec.training(), weights=record.refit_folder.name, with_valid=True, ema_decay=ema_decay)
     space = open_to_cycles(space_of(spec, record), tuple(int(trial.params["cycles"]) for trial in planned))
     job = make_job(spec, record, engine, "refit", tuple(planned), space, training)
     # There is nothing to validate on: a trial's score is its training loss, which says whether it is sound.
@@ -154,7 +155,8 @@ def _same_snapshot(file: str, trial: int) -> str:
 
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
     runs = final.refits_at_most(spec)
-    snapshots = runs + spec.final.refit_seeds * final.snapshots_more(spec) if runs else 0
+    averages = spec.final.refit_seeds * spec.final.seeds if spec.final.ema_decay is not None else 0
+    snapshots = runs + averages + spec.final.refit_seeds * final.snapshots_more(spec) if runs else 0
     return Trainings(runs, runs * spec.final.epochs, snapshots=snapshots)
 
 

@@ -34,7 +34,7 @@ from lab.stages.ensemble import (
     baseline_file,
 )
 from lab.stages.examples import telling_examples
-from lab.stages.final import CYCLICAL, LONG, MODELS, MORE, NO_HERO, SHORTER, Run
+from lab.stages.final import AVERAGED, CYCLICAL, LONG, MODELS, MORE, NO_HERO, SHORTER, Run
 from lab.stages.predictor import as_plain, member_outputs
 from lab.stages.statistics import mean_interval
 from lab.tasks.balance_options import BALANCE
@@ -80,8 +80,12 @@ class Trained:
     test: Tensor
     fold: int | None = None
 
+    @property
+    def role(self) -> str:
+        return self.run.role_of(self.file)
+
     def member(self, weight: float) -> Member:
-        return Member(self.file, self.run.params, weight, role=self.run.role)
+        return Member(self.file, self.run.params, weight, role=self.role)
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,7 @@ def _predict(
     trained = []
     for run in runs:
         fold = final.fold_of(run.seed, folds)
-        for name in run.snapshots:
+        for name in run.files:
             path = record.final_folder / name
             on_valid, on_test = (member_outputs(task, path, run.params, x) for x in (valid[fold][0], test[0]))
             trained.append(Trained(run, name, on_valid, on_test, fold))
@@ -213,7 +217,7 @@ def _alike(pool: list[Trained]) -> list[list[Trained]]:
     outlast them, since other seeds are trained for what is handed out."""
     groups: dict[tuple[str, int], list[Trained]] = {}
     for member in pool:
-        groups.setdefault((member.run.role, member.run.snapshots.index(member.file)), []).append(member)
+        groups.setdefault((member.run.role, member.run.files.index(member.file)), []).append(member)
     return sorted(groups.values(), key=lambda group: MODELS.index(group[0].run.role))
 
 
@@ -266,7 +270,7 @@ class _Judge:
 
         Two standard errors are asked for, and not one: nothing is added here, the planned runs are given up. By one,
         digits chose the shorter runs in two of six studies, and both lost on the test split."""
-        by_role = {group[0].run.role: group for group in groups}
+        by_role = {group[0].role: group for group in groups}
         if LONG not in by_role or SHORTER not in by_role:
             return groups
         both = self.judges(by_role[LONG]) & self.judges(by_role[SHORTER])
@@ -339,12 +343,14 @@ def _mean_of(fold: int | None, pool: Sequence[_Predicts], weights: Sequence[floa
 def _controls(judge: _Judge, trained: Sequence[Trained]) -> tuple[Control, ...]:
     """Every other way to spend a budget: that of one run, over seeds, and that of all that is handed out."""
     long, shorter, cyclical, more, unsearched = (
-        [t for t in trained if t.run.role == role] for role in (LONG, SHORTER, CYCLICAL, MORE, NO_HERO)
+        [t for t in trained if t.role == role] for role in (LONG, SHORTER, CYCLICAL, MORE, NO_HERO)
     )
+    averaged = [t for t in trained if t.role == AVERAGED and t.run.role == LONG]
     runs = _by_seed(cyclical)
     ways = [
         ("single 1cycle run", [[t] for t in long]),
         ("shorter single 1cycle run", [[t] for t in shorter]),
+        ("average of a 1cycle run's weights", [[t] for t in averaged]),
         ("last snapshot of a run", [snapshots[-1:] for snapshots in runs]),
         ("all snapshots of a run", runs),
         ("single run without a search", [[t] for t in unsearched]),

@@ -24,6 +24,7 @@ from lab.spec.snapshot_file import snapshot_file
 from lab.spec.trial import Outcome
 from lab.tasks.build import build_model
 from lab.tasks.task import Data, Split, Task, defines
+from lab.training.averaged import AveragedWeights
 from lab.training.batches import Examples, open_splits
 from lab.training.device import check_precision, pick_device, to_device
 from lab.training.evaluation import evaluate, evaluate_each
@@ -62,6 +63,8 @@ class _Slot:
     """At each step the lr of each parameter group as a multiple of the curve's; empty where there is one group."""
     snapshots: Mapping[int, str]
     """The file of the snapshot to be taken, by the step after which it is."""
+    averaged: AveragedWeights | None
+    """The moving average of its weights, where that is kept beside its one snapshot."""
     own: _Own | None
     """Where each trial has rows of its own; None: it trains on all that are there."""
     step: int = 0
@@ -148,7 +151,9 @@ class ModelTrainer(Trainer):
         if factors:
             optimizer = replace(optimizer, max_grad_norm=None)
         own = self._own(trial.fold)
-        return _Slot(assignment, groups, optimizer, most, states, curves, factors, snapshots, own)
+        decay = self._training.ema_decay if len(snapshots) == 1 else None
+        averaged = None if decay is None else AveragedWeights(decay, self._models.tensors(assignment.slot))
+        return _Slot(assignment, groups, optimizer, most, states, curves, factors, snapshots, averaged, own)
 
     def _own(self, fold: int | None) -> _Own | None:
         if self._folds is None:
@@ -275,14 +280,24 @@ class ModelTrainer(Trainer):
             else:
                 for step in mine:
                     running.optimizer.step(step)
-            if i in running.snapshots:
+            if i in running.snapshots or running.averaged:
                 kept.append(running)
             running.step = i + 1
         if steps:
             step_all(optimizers, steps)
         for running in kept:
-            i = running.step - 1
-            running.files[running.snapshots[i]] = pack(models.tensors(running.assignment.slot), {"step": str(i)})
+            self._keep(running, running.step - 1, models.tensors(running.assignment.slot))
+
+    def _keep(self, running: _Slot, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Take the snapshot that is due after a step, and the step into the average, which is a snapshot at the end."""
+        if step in running.snapshots:
+            running.files[running.snapshots[step]] = pack(tensors, {"step": str(step)})
+        if running.averaged is None:
+            return
+        running.averaged.update(tensors, step)
+        if running.finished:
+            name = snapshot_file(running.assignment.number, len(running.snapshots))
+            running.files[f"{self._training.weights}/{name}"] = pack(running.averaged.tensors, {"step": str(step)})
 
     def _evaluate(self, active: Sequence[int]) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
         self._models.training = False
@@ -325,6 +340,8 @@ class ModelTrainer(Trainer):
         single = len(running.states) == 1
         for i, state in enumerate(running.states):
             tensors |= {f"optimizer/{name}" if single else f"optimizer/{i}/{name}": t for name, t in state.items()}
+        if running.averaged is not None:
+            tensors |= {f"averaged/{name}": tensor for name, tensor in running.averaged.tensors.items()}
         tensors |= {
             f"file/{name}": torch.frombuffer(bytearray(content), dtype=torch.uint8)
             for name, content in running.files.items()
@@ -369,8 +386,8 @@ class ModelTrainer(Trainer):
 
 
 def _state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of the model and of the optimizer, out of those that `save` returns."""
-    return {name: tensor for name, tensor in tensors.items() if name.startswith(("model/", "optimizer/"))}
+    """The tensors of the model, of the optimizer and of the average, out of those that `save` returns."""
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(("model/", "optimizer/", "averaged/"))}
 
 
 def steps_per_epoch(examples: int, training: Training) -> int:
