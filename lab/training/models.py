@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lab.training.sequential import SequentialModels
 from lab.training.slots import SlotModels
+from lab.training.stacking.layouts import NotStackable
 from lab.training.stacking.model import StackedModels
 from lab.training.stacking.vmapping import VmapModels
 
@@ -15,6 +17,14 @@ __all__ = ["PATHS", "SlotModels", "build_models"]
 
 PATHS = ("stacked", "vmap", "sequential")
 """Fastest first, where a model allows it."""
+
+
+def _holds_norms(template: nn.Module) -> bool:
+    """Whether a batch norm is in evaluation where its model says that it is being trained."""
+    before = template.training
+    held = any(isinstance(part, _BatchNorm) and not part.training for part in template.train().modules())
+    template.train(before)
+    return held
 
 
 def build_models(path: str, template: nn.Module, width: int, example: Tensor, device: torch.device) -> SlotModels:
@@ -26,6 +36,10 @@ def build_models(path: str, template: nn.Module, width: int, example: Tensor, de
     Raises:
         NotStackable: the model cannot be trained on this path; the message names the part.
     """
+    if path != "sequential" and _holds_norms(template):
+        raise NotStackable(
+            "it holds batch norms in evaluation while it is trained, which models that are stacked cannot"
+        )
     if path == "stacked":
         return StackedModels(template, width, example, device)
     if path == "vmap":

@@ -113,7 +113,10 @@ def whole(images: Path, weights: Path, size: int) -> dict[str, Any]:
         spec = {
             "name": "whole",
             "task": {**task_of(images, size), "from_study": str(first.record.folder), "flip": True},
-            "space": {"max_lr": {"low": 5e-4, "high": 8e-3, "log": True}, "lr_divisor": {"low": 1.0, "high": 10.0}},
+            "space": {
+                "max_lr": {"low": 1e-4, "high": 3e-3, "log": True},
+                "lr_divisor": {"low": 1.0, "high": 30.0, "log": True},
+            },
             "search": {"trials": 3, "epochs": 2, "sampler": {"kind": "random"}},
             "confirm": {"one_cycle": 1, "several": 0, "seeds": 2},
             "final": {"epochs": 3, "seeds": 1, "snapshots": 1, "refit_seeds": 1, "controls": "none"},

@@ -95,6 +95,12 @@ class ImageOptions(Augmentation, Scored, Balanced):
         default=1,
     )
     """Test-time augmentation; fastai's `Learner.tta` draws its views, these are the same for every image."""
+    hold_norms: bool | None = option(
+        "whether the batch norms of a net that begins with weights and is trained whole keep the statistics that they "
+        "come with; without it they do with from_study, where a head has learned by them",
+        Allowed(FLAG.refusal, lambda value: value is None or FLAG.holds(value)),
+        default=None,
+    )
     layer_groups: int = option(
         "parameter groups of a net that begins with weights and is trained whole: its body's, by depth, and the head's",
         whole(2, 64),
@@ -105,6 +111,10 @@ class ImageOptions(Augmentation, Scored, Balanced):
     def transfers(self) -> bool:
         """Whether the net begins with weights: a body's, to which a new head comes, or those of a study's net."""
         return self.pretrained or self.weights is not None or self.from_study is not None
+
+    @property
+    def holds_norms(self) -> bool:
+        return self.from_study is not None if self.hold_norms is None else self.hold_norms
 
     @property
     def trains_head(self) -> bool:
@@ -148,6 +158,8 @@ class ImageOptions(Augmentation, Scored, Balanced):
             raise SpecError("task.model", f"{self.model!r} has no weights; choose timm:NAME or torchvision:NAME")
         if self.trains_head and not self.transfers:
             raise SpecError("task.train", "'head' needs a body with weights: task.pretrained: true, or task.weights")
+        if self.hold_norms and (self.trains_head or not self.transfers):
+            raise SpecError("task.hold_norms", "is for a net that begins with weights and is trained whole")
         if self.hidden and not self.transfers:
             raise SpecError("task.hidden", _OF_WEIGHTS)
         varied = [name for name in _VARIED if getattr(self, name) not in (self.default(name), False)]

@@ -171,7 +171,7 @@ class Images(ScoredTask):
         new = head(fitted.features, classes, dropout, int(params.get("hidden", options.hidden)))
         if options.trains_head:
             return new
-        return with_head(copy.deepcopy(self._body.net), fitted.features, new)
+        return with_head(copy.deepcopy(self._body.net), fitted.features, new, options.holds_norms)
 
     def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
         """Where a pretrained body is trained: its parameters, in as many groups as asked for, and those of the head."""

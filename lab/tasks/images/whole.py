@@ -126,6 +126,6 @@ def _whole(options: ImageOptions, size: tuple[int, int], tensors: Mapping[str, T
             hidden = shapes["head.linear0.weight"][0] if "head.linear0.weight" in shapes else 0
         except (KeyError, ValueError):
             raise TaskError(whose) from None
-        net = with_head(body.net, features, head(features, classes, 0.0, hidden))
+        net = with_head(body.net, features, head(features, classes, 0.0, hidden), options.holds_norms)
     load_weights(net, tensors, frozenset(), whose)
     return Body(net.requires_grad_(True).eval(), body.mean, body.std)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import chain, groupby, pairwise
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def head(features: int, classes: int, dropout: float, hidden: int) -> nn.Sequential:
@@ -23,9 +24,26 @@ def head(features: int, classes: int, dropout: float, hidden: int) -> nn.Sequent
     return nn.Sequential(OrderedDict(layers))
 
 
-def with_head(body: nn.Module, features: int, head: nn.Module) -> nn.Sequential:
-    """A body, which makes features [b, f], with a head on it; batch norm brings its features to one scale."""
-    return nn.Sequential(OrderedDict(body=body, norm=nn.BatchNorm1d(features), head=head))
+def with_head(body: nn.Module, features: int, head: nn.Module, held: bool = False) -> nn.Sequential:
+    """A body, which makes features [b, f], with a head on it; batch norm brings its features to one scale.
+
+    Args:
+        held: whether batch norms, but those of the head, keep their statistics while they are trained.
+    """
+    parts = OrderedDict(body=body, norm=nn.BatchNorm1d(features), head=head)
+    return Held(parts) if held else nn.Sequential(parts)
+
+
+class Held(nn.Sequential):
+    """A body with a head, whose batch norms before the head are in evaluation always: their weights are trained, and
+    their statistics stay those by which the head has learned."""
+
+    def train(self, mode: bool = True) -> Held:
+        super().train(mode)
+        for name, part in self.named_modules():
+            if isinstance(part, _BatchNorm) and not name.startswith("head."):
+                part.eval()
+        return self
 
 
 def groups_of(model: nn.Module, count: int) -> list[Sequence[str]]:

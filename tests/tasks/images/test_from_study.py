@@ -16,8 +16,11 @@ import torch
 
 from lab.cli.main import main
 from lab.errors import LabError
-from lab.spec.plan import TaskRef
+from lab.schedules import OneCycle
+from lab.spec.exchange import Assignment
+from lab.spec.plan import TaskRef, Training
 from lab.spec.study import parse_spec
+from lab.spec.trial import Trial
 from lab.stages import ensemble
 from lab.stages.ensemble import BASELINE
 from lab.stages.predictor import member_outputs, task_that_learned
@@ -27,6 +30,8 @@ from lab.tasks.build import build_model
 from lab.tasks.checks import contract_suite
 from lab.tasks.images.task import Images
 from lab.tasks.load import load_task
+from lab.training.stacking.layouts import NotStackable
+from lab.training.trainer import ModelTrainer
 from tests.own_data import pixels
 from tests.small import small, write_yaml
 from tests.tasks.images.fake_timm import install
@@ -109,6 +114,28 @@ def test_it_keeps_the_contract_and_has_groups_by_depth(home: Path):
     assert rates == [0.3, 0.3]
     told = f"timm:tiny begins with the body and the head of {home / 'heads'}"
     assert told in task.describe().facts
+
+
+@pytest.mark.parametrize("hold", [None, True, False])
+def test_batch_norms_keep_the_statistics_by_which_the_head_has_learned(hold: bool | None, home: Path):
+    """Those of the head's own hidden layer go on learning, as they did when it was searched."""
+    task = _task(home, hold_norms=hold, flip=False)
+    trainer = ModelTrainer(task, Training({"kind": "adamw"}, 16, path="sequential"), 1, {})
+    trainer.start(Assignment(0, Trial({}, 0, 1, own_schedule=OneCycle(max_lr=0.01)), 0, 0))
+    before = {name: tensor.clone() for name, tensor in trainer.save(0)[0].items() if name.startswith("model/")}
+    trainer.epoch()
+    after = trainer.save(0)[0]
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {"model/body.norm.weight", "model/norm.weight", "model/head.norm0.running_mean"} <= changed
+    statistics = {"model/body.norm.running_mean", "model/norm.running_var"}
+    assert statistics & changed == (statistics if hold is False else set())
+
+
+@pytest.mark.parametrize("path", ["stacked", "vmap"])
+def test_such_nets_are_not_stacked(path: str, home: Path):
+    task = _task(home, flip=False)
+    with pytest.raises(NotStackable, match=r"it holds batch norms in evaluation while it is trained"):
+        ModelTrainer(task, Training({"kind": "adamw"}, 16, path=path), 2, {})
 
 
 def test_its_folder_needs_the_study_of_heads_no_more(
@@ -266,6 +293,7 @@ def test_a_study_that_hands_out_no_such_head_is_refused_in_a_line(harm: Any, lin
         ({"pretrained": True}, r"^task\.pretrained: is given beside task\.from_study, which brings the weights; leave"),
         ({"weights": "w.pth"}, r"^task\.weights: is given beside task\.from_study"),
         ({"train": "head"}, r"^task\.train: 'head' is what task\.from_study has done; task\.train: all goes on"),
+        ({"hold_norms": "no"}, r"^task\.hold_norms: 'no' is not true or false$"),
         ({"split": {"folds": 3}}, r"^task\.split\.folds: are not for a net with task\.from_study"),
         ({"model": "small_cnn"}, r"^task\.model: 'small_cnn' has no weights; choose timm:NAME or torchvision:NAME"),
         ({"hidden": 7}, r"^task\.hidden: 7 is not 5, which the head of task\.from_study has; leave it out$"),

@@ -49,6 +49,16 @@ def test_a_new_head_is_put_on_the_librarys_body(images: str):
     assert [layer.out_features for layer in hidden if isinstance(layer, torch.nn.Linear)] == [5, len(task.class_names)]
 
 
+def test_a_pretrained_net_may_hold_its_statistics(images: str):
+    held, free = (
+        build_model(Images(images, model="timm:tiny", pretrained=True, hold_norms=hold), {}, seed=0).train()
+        for hold in (True, None)
+    )
+    assert [net.get_submodule("body.norm").training for net in (held, free)] == [False, True]
+    assert held.get_submodule("head.dropout").training
+    assert all(torch.equal(a, b) for a, b in zip(held.state_dict().values(), free.state_dict().values(), strict=True))
+
+
 def test_a_model_is_the_same_whether_its_body_was_there_before_or_not(images: str):
     first, second = (Images(images, model="timm:tiny", pretrained=True) for _ in range(2))
     build_model(first, {}, seed=3)
@@ -152,6 +162,7 @@ def test_weights_of_another_net_are_refused(change: Any, message: str, images: s
         ({"model": "timm:tiny", "pretrained": True, "weights": "x.pth"}, r"task\.weights: is given beside"),
         ({"model": "timm:bare", "pretrained": True}, r"task\.pretrained: timm has no weights for 'timm:bare'"),
         ({"model": "timm:offline", "pretrained": True}, r"'timm:offline' cannot be had \(OSError: no network\); give"),
+        ({"hold_norms": True}, r"task\.hold_norms: is for a net that begins with weights and is trained whole"),
         ({"model": "timm:tiny", "hidden": 4}, r"task\.hidden: is for a net that begins with weights"),
         ({"model": "timm:tiny", "pretrained": True, "train": "head", "shift": 2}, r"task\.shift: has no effect where"),
         ({"model": "timm:tiny", "weights": "none.pth"}, r"none\.pth: weights cannot be read \(FileNotFoundError"),
