@@ -101,7 +101,8 @@ def suspects(
     Raises:
         RecordError: another user has begun the study, or stage `confirm` has not run.
         SpecError: fewer than 2 folds or 1 seed, or more folds than rows.
-        StudyError: a trial function, or a fold without a run that completed.
+        StudyError: a trial function, nets that have learned from the labels before, or a fold without a run that
+            completed.
     """
     from lab.lanes.speed.choose import open_lanes
     from lab.tasks.load import load_task
@@ -119,6 +120,8 @@ def suspects(
         spec, _ = open_data(spec, study.record)
         task = load_task(spec.task)
         assert isinstance(task, Task)  # as above
+        if task.learned_before:
+            raise StudyError(f"{NAME}: {task.learned_before} has learned from all training labels; ask its own study")
         parted = folds_for(task, folds, derive_seed(spec.seed, NAME))
         params = with_cycles(confirmed.chosen.one_cycle.params, 1)
         plan = tuple(

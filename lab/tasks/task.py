@@ -288,6 +288,11 @@ class Task(ABC):
         return type(self).take is not Task.take and row_of(self) is None
 
     @property
+    def learned_before(self) -> str:
+        """What in its nets has learned from the training targets before their first step; empty: nothing has."""
+        return ""
+
+    @property
     def mapped(self) -> bool:
         """Whether its tensors lie in a file of `cache`, being large: a lane finds them there instead of being handed
         them, or reads them again on a machine that does not have the file."""

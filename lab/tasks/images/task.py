@@ -161,6 +161,10 @@ class Images(ScoredTask):
     def mapped(self) -> bool:
         return not self._options.trains_head and isinstance(self._data.to_learn_from, np.memmap)
 
+    @property
+    def learned_before(self) -> str:
+        return "" if self._options.from_study is None else "the head of task.from_study"
+
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         fitted, options = self._learned, self._options
         classes, dropout = len(fitted.class_names), float(params.get("dropout", 0.0))

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from lab.cli.main import main
-from lab.errors import LabError
+from lab.errors import LabError, StudyError
 from lab.schedules import OneCycle
 from lab.spec.exchange import Assignment
 from lab.spec.plan import TaskRef, Training
@@ -26,6 +26,7 @@ from lab.stages.ensemble import BASELINE
 from lab.stages.predictor import member_outputs, task_that_learned
 from lab.study.model_folder import export_model
 from lab.study.study import Study
+from lab.study.suspects import suspects
 from lab.tasks.build import build_model
 from lab.tasks.checks import contract_suite
 from lab.tasks.images.task import Images
@@ -158,6 +159,10 @@ def test_its_folder_needs_the_study_of_heads_no_more(
             main()
         assert ended.value.code in (None, 0)
         assert len(pd.read_csv(io.StringIO(capsys.readouterr().out))) == 3
+    with pytest.raises(
+        StudyError, match=r"^suspects: the head of task\.from_study has learned from all training labels"
+    ):
+        suspects(study)  # models that have not seen them are what it promises
     result = study.result
     export_model(result.ensemble, result.summary, tmp_path / "out", result.ensemble.test_data()[0])
     assert (tmp_path / "out" / "config.json").exists()
