@@ -124,7 +124,7 @@ def _whole(options: ImageOptions, size: tuple[int, int], tensors: Mapping[str, T
         try:
             (classes, _), (features,) = shapes["head.linear.weight"], shapes["norm.weight"]
             hidden = shapes["head.linear0.weight"][0] if "head.linear0.weight" in shapes else 0
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, IndexError):
             raise TaskError(whose) from None
         net = with_head(body.net, features, head(features, classes, 0.0, hidden), options.holds_norms)
     load_weights(net, tensors, frozenset(), whose)
