@@ -21,10 +21,11 @@ from lab.errors import SpecError, StudyError
 from lab.record.folder import Record
 from lab.spec.folder_names import DISTILL, side_folder
 from lab.spec.plan import TaskRef
-from lab.spec.space import Choice, Params, Space
+from lab.spec.space import Choice, Params
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import confirm, refit
-from lab.stages.job import open_to_cycles, run_aside, with_cycles
+from lab.stages.job import with_cycles
+from lab.study.aside import Aside, Judged, judged
 from lab.study.distillation import BATCHES, LABELS, TAUGHT, Distillation, Tried, Worth, card, facts, ms_per_row
 from lab.study.progress import Display
 from lab.study.stop import stop_on_interrupt
@@ -34,7 +35,6 @@ from lab.tasks.builtin import BUILTIN
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lab.lanes.engine import Engine
     from lab.spec.study import StudySpec
     from lab.stages.predictor import Ensemble
     from lab.tasks.task import Data, Task
@@ -43,6 +43,7 @@ NAME = DISTILL
 TEMPERATURES = (1.0, 2.0, 4.0)
 _SEEDS = 2
 """Models of each kind, by whose mean validation loss kinds are compared."""
+_ADVICE = "try other --epochs or another --model"
 
 
 def distill(
@@ -76,6 +77,7 @@ def distill(
 
     from lab.stages.predictor import Ensemble
     from lab.study.model_folder import check_empty, export_model
+    from lab.tasks.distilled import TEMPERATURE
 
     check_empty(output)
     if made_up < 0 or not temperatures or min(temperatures) <= 0:
@@ -90,7 +92,12 @@ def distill(
     )
     with record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
         work = record.folder / side_folder(NAME, repr((model, plan, spec.seed)))
-        trainer = _Trainer(spec, record, student, plan, work, display)
+        width = _SEEDS * len(plan.temperatures)
+        softened = {TEMPERATURE: Choice(plan.temperatures)}
+        aside = Aside(
+            spec, record, work, display, name=NAME, width=width, epochs=plan.epochs, more=softened, advice=_ADVICE
+        )
+        trainer = _Trainer(spec, student, plan, aside)
         first = trainer.search(chosen)
         ways = [min((one for one in first if one.name == name), key=lambda one: one.loss) for name in (TAUGHT, LABELS)]
         refitted = refit.STAGE.if_any(record) is not None
@@ -168,17 +175,15 @@ class _Way:
     name: str
     temperature: float | None
     epochs: int
-    models: tuple[Ensemble, ...]
-    """Calibrated on the validation rows."""
-    losses: tuple[float, ...]
+    models: tuple[Judged, ...]
 
     @property
     def loss(self) -> float:
-        return statistics.fmean(self.losses)
+        return statistics.fmean(one.loss for one in self.models)
 
     @property
     def best(self) -> Ensemble:
-        return self.models[self.losses.index(min(self.losses))]
+        return min(self.models, key=lambda one: one.loss).model
 
     @property
     def tried(self) -> Tried:
@@ -188,14 +193,10 @@ class _Way:
 class _Trainer:
     """Trains students in this process, in a folder of their own."""
 
-    def __init__(
-        self, spec: StudySpec, record: Record, student: Task, plan: _Plan, work: Path, display: Display
-    ) -> None:
-        self._spec, self._record, self._student, self._plan = spec, record, student, plan
-        self._work, self._display = work, display
+    def __init__(self, spec: StudySpec, student: Task, plan: _Plan, aside: Aside) -> None:
+        self._spec, self._student, self._plan, self._aside = spec, student, plan, aside
         self.asked = 0
         """Rows that a teacher was asked about."""
-        self._lanes: tuple[Engine, StudySpec] | None = None
 
     def search(self, teacher: Ensemble) -> list[_Way]:
         """Every way, on the training rows: taught at each temperature, and the labels alone, for as many steps or for
@@ -210,12 +211,12 @@ class _Trainer:
             (LABELS, alone, student),
         ):
             trials = [self._trial(way, seed) for way in ways for seed in range(_SEEDS)]
-            files = self._train(f"{name.split()[0]}", task, trials)
+            runs = self._aside.train(name.split()[0], task, trials)
             for way in ways:
-                mine = [self._judged(trial, file) for trial, file in files if self._is(trial, way)]
+                mine = tuple(judged(student, [run]) for trial, run in runs if self._is(trial, way))
                 if not mine:
-                    raise StudyError(f"{NAME}: no student {name} completed; try other --epochs or another --model")
-                tried.append(_Way(name, *way, *map(tuple, zip(*mine, strict=True))))
+                    raise StudyError(f"{NAME}: no student {name} completed; {_ADVICE}")
+                tried.append(_Way(name, way[0], way[1], mine))
         return tried
 
     @property
@@ -225,7 +226,6 @@ class _Trainer:
 
     def again(self, way: _Way, teacher: Ensemble) -> Ensemble:
         """A student trained like another one, on training and validation rows."""
-        from lab.stages.predictor import Ensemble
         from lab.tasks.task import TRAIN_AND_VALID, joined
 
         student = self._student
@@ -233,9 +233,8 @@ class _Trainer:
         alone = way.name == LABELS
         task = student if alone else self._taught(teacher, rows[0], student.data("valid"), "again")
         trial = self._trial((way.temperature, way.epochs), _SEEDS)
-        files = self._train(f"{way.name.split()[0]}_again", task, [trial], with_valid=alone)
-        best = way.best
-        return Ensemble(student, *self._member(*files[0]), best.temperature, best.thresholds)
+        _, run = self._aside.train(f"{way.name.split()[0]}_again", task, [trial], with_valid=alone)[0]
+        return run.alone(student, way.best.temperature, way.best.thresholds)
 
     def _taught(self, teacher: Ensemble, x: Tensor, valid: Data, what: str) -> Task:
         """The student's task on what a teacher says of inputs [n, ...] and of others made of them."""
@@ -264,67 +263,6 @@ class _Trainer:
         from lab.tasks.distilled import TEMPERATURE
 
         return (trial.params.get(TEMPERATURE), trial.epochs) == way
-
-    def _train(
-        self, stage: str, task: Task, trials: Sequence[Trial], with_valid: bool = False
-    ) -> list[tuple[Trial, Path]]:
-        """The runs that completed, with their weights."""
-        from lab.lanes.job import make_job
-        from lab.stages.from_bounds import space_of
-        from lab.tasks.distilled import TEMPERATURE
-
-        space = open_to_cycles(space_of(self._spec, self._record), (1,))
-        space = Space({**space, TEMPERATURE: Choice(self._plan.temperatures)})
-        spec = self._spec.model_copy(
-            update={"task": replace(self._spec.task, opened=task, instance=None), "space": space, "storage": None}
-        )
-        engine, settled = self._open(spec)
-        spec = spec.model_copy(update={"execution": settled.execution})
-        training = replace(spec.training(), weights=stage, with_valid=with_valid)
-        job = make_job(spec, self._record, engine, stage, tuple(trials), space, training)
-        if with_valid:  # as in a refit
-            job = replace(job, metric="train_loss", direction="minimize")
-        return run_aside(spec, self._work, engine, job, NAME, "try other --epochs or another --model")
-
-    def _open(self, spec: StudySpec) -> tuple[Engine, StudySpec]:
-        """Lanes in this process, timed once: students differ in what teaches them."""
-        from lab.lanes.speed.choose import open_lanes
-
-        if self._lanes is None:
-            width = _SEEDS * len(self._plan.temperatures)
-            anew = {"engine": "local", "width": width, **dict.fromkeys(("lanes", "path", "stack", "threads"), "auto")}
-            steps = self._plan.epochs * width
-            self._lanes = open_lanes(
-                spec.changed(execution=anew),
-                self._record,
-                self._display.watch,
-                lambda line: None,
-                None,
-                lambda epoch_steps: steps * epoch_steps,
-            )
-        return self._lanes
-
-    def _member(self, trial: Trial, file: Path) -> tuple[Path, list[Any]]:
-        from lab.stages.ensemble import Member
-
-        return file.parent, [Member(file.name, trial.params, 1.0)]
-
-    def _judged(self, trial: Trial, file: Path) -> tuple[Ensemble, float]:
-        """A student, calibrated on the validation rows, and its loss there."""
-        from lab.stages.predictor import Ensemble, as_plain
-        from lab.training.ensemble import fit_temperature, negative_log_likelihood, with_temperature
-        from lab.training.thresholds import thresholds_of
-
-        task = self._student
-        x, y = task.data("valid")
-        prediction = Ensemble(task, *self._member(trial, file), 1.0).predict(x)
-        if task.kind == "regression":
-            return Ensemble(task, *self._member(trial, file), 1.0), float(task.loss(prediction, y).mean())
-        temperature = fit_temperature(prediction, y, task.kind)
-        calibrated = with_temperature(prediction, temperature, task.kind)
-        thresholds = as_plain(thresholds_of(task, calibrated, y))
-        loss = float(negative_log_likelihood(calibrated, y).mean())
-        return Ensemble(task, *self._member(trial, file), temperature, thresholds), loss
 
 
 def _worth(model: Ensemble, test: Mapping[str, float], x: Tensor) -> Worth:

@@ -5,7 +5,7 @@ Shapes: n examples, c classes, labels or values, k slots, b examples of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lab.errors import TaskError
-from lab.tasks.task import Data, Metric, Split, Task
+from lab.tasks.other_data import OtherTargets
+from lab.tasks.task import Data, Task
 
 TEMPERATURE = "temperature"
 """The hyperparameter by which a trial says how soft its targets are."""
 _LEAST = 1e-7
 
 
-class Distilled(Task):
+class Distilled(OtherTargets):
     """A student's task with other training data.
 
     Targets are probabilities or values [n, c] and behind them, [n, 1], the temperature by which outputs and targets are
@@ -34,46 +34,14 @@ class Distilled(Task):
     """
 
     def __init__(self, student: Task, taught: Data, valid: Data) -> None:
-        self._student = student
-        # What is trained on are values of a loss and metrics of its own, whatever the student's are of.
-        self.kind, self.metric, self.direction = "regression", student.metric, student.direction
-        self._of = student.kind
-        self._shape = tuple(valid[1].shape[1:])
-        self.metrics = {name: self._by_given(metric) for name, metric in student.metrics.items()}
         said = taught[1].reshape(len(taught[1]), -1).float()
-        self._data = {
-            "train": (taught[0], torch.cat([said, torch.ones(len(said), 1)], dim=1)),
-            "valid": (valid[0], self._given(valid[1], said.shape[1])),
-        }
+        super().__init__(student, (taught[0], torch.cat([said, torch.ones(len(said), 1)], dim=1)), valid, said.shape[1])
 
-    def _given(self, y: Tensor, width: int) -> Tensor:
-        if self._of == "classification":
-            values = nn.functional.one_hot(y, width).float()
-        else:
-            values = y.reshape(len(y), -1).float()
-        return torch.cat([values, torch.zeros(len(y), 1)], dim=1)
+    def _numbers(self, y: Tensor, width: int) -> Tensor:
+        return torch.cat([super()._numbers(y, width), torch.zeros(len(y), 1)], dim=1)
 
     def _plain(self, target: Tensor) -> Tensor:
-        """Targets [n, c + 1] as the student's task has them."""
-        values = target[:, :-1]
-        return values.argmax(dim=1) if self._of == "classification" else values.reshape(len(values), *self._shape)
-
-    def _by_given(self, metric: Metric) -> Metric:
-        return lambda output, target: metric(output, self._plain(target))
-
-    def data(self, split: Split) -> Data:
-        if split == "test":
-            raise TaskError("a student is scored on the test split when it has been trained")
-        return self._data[split]
-
-    def model(self, params: Mapping[str, Any]) -> nn.Module:
-        return self._student.model(params)
-
-    def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
-        return self._student.groups(model)
-
-    def model_input(self, x: Tensor) -> Tensor:
-        return self._student.model_input(x)
+        return super()._plain(target[:, :-1])
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
         """The trial's temperature, [b, 1]; nothing is drawn at random."""
@@ -86,11 +54,11 @@ class Distilled(Task):
         """The student's own loss where the targets are labels, or values. Else the cross entropy of student and teacher
         at the temperature, times its square, so that gradients stay as large (Hinton et al., section 2)."""
         values, temperature = target[:, :-1], target[:, -1]
-        if self._of == "regression":
+        if self._student.kind == "regression":
             return self._student.loss(output, self._plain(target))
         plain = temperature == 0
         divided = torch.where(plain, 1.0, temperature)[:, None]
-        if self._of == "classification":
+        if self._student.kind == "classification":
             said = torch.where(plain[:, None], values, (values.clamp_min(_LEAST).log() / divided).softmax(dim=1))
             losses = -(said * (output / divided).log_softmax(dim=1)).sum(dim=1)
         else:
@@ -98,6 +66,3 @@ class Distilled(Task):
             said = torch.where(plain[:, None], values, softened)
             losses = nn.functional.binary_cross_entropy_with_logits(output / divided, said, reduction="none").mean(1)
         return losses * divided[:, 0] ** 2
-
-    def predict(self, output: Tensor) -> Tensor:
-        return self._student.predict(output)
