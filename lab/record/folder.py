@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lab.errors import RecordError
-from lab.spec.folder_names import DATA, FINAL, REFIT, TASK_FILE, artefact_file
+from lab.spec.folder_names import DATA, FINAL, REFIT, SECOND, TASK_FILE, artefact_file
 
 UNFINISHED = ".part"
 """The ending of a file that is being written, and that a kill leaves half-written."""
@@ -194,6 +194,16 @@ class Record:
         return self.folder / REFIT
 
     @property
+    def second_folder(self) -> Path:
+        """The folder of what a second round has trained."""
+        return self.folder / SECOND
+
+    @property
+    def weight_folders(self) -> tuple[Path, ...]:
+        """The folders of weights, whether they are there or not."""
+        return self.final_folder, self.refit_folder, self.second_folder
+
+    @property
     def lanes_folder(self) -> Path:
         """The folder of what lanes save while a stage runs."""
         return self.folder / "lanes"
@@ -256,7 +266,7 @@ class Record:
             yield
 
     def _sweep(self) -> None:
-        written = (self.folder, self.lanes_folder, self.final_folder, self.refit_folder, self.data_folder)
+        written = (self.folder, self.lanes_folder, *self.weight_folders, self.data_folder)
         for path in (path for folder in written for path in folder.glob(f"*{UNFINISHED}")):
             with contextlib.suppress(OSError):  # it is finished just now, or another user's
                 if time.time() - path.lstat().st_mtime > _STALE_S:

@@ -67,7 +67,7 @@ def check_files(record: Record) -> None:
     Raises:
         RecordError: with the link.
     """
-    for path in _entries((record.folder, record.final_folder, record.refit_folder, record.lanes_folder)):
+    for path in _entries((record.folder, *record.weight_folders, record.lanes_folder)):
         if path.is_symlink() and not path.is_dir():
             raise RecordError(f"{path}: is a link, and would be written through; put a file in its place")
 
@@ -79,7 +79,7 @@ def check_links(record: Record) -> None:
         RecordError: with the link.
     """
     home = record.folder.resolve()
-    folders = (record.folder, record.final_folder, record.refit_folder, record.lanes_folder, record.data_folder)
+    folders = (record.folder, *record.weight_folders, record.lanes_folder, record.data_folder)
     for path in _entries(folders):
         try:
             leads_out = path.is_symlink() and not path.resolve().is_relative_to(home)

@@ -13,6 +13,7 @@ from lab.stages.explain import Explained, Withheld
 from lab.stages.explore import Explored
 from lab.stages.final import Final
 from lab.stages.refit import Refitted
+from lab.stages.second_round import SecondRound, second_round_of
 from lab.stages.stage import Skipped
 
 
@@ -27,6 +28,8 @@ class Artefacts:
     final: Final | None
     ensemble: Ensembled | None
     refit: Refitted | None
+    second: SecondRound | None
+    """What was trained aside on pseudo-labels."""
     skipped: dict[str, str]
     """Why, by stage."""
     missing: tuple[str, ...]
@@ -43,13 +46,19 @@ class Artefacts:
             final.STAGE.if_any(record),
             ensemble.STAGE.if_any(record),
             refit.STAGE.if_any(record),
+            second_round_of(record),
             {name: artefact.skipped for name, artefact in left.items() if isinstance(artefact, Skipped)},
             tuple(name for name, artefact in left.items() if artefact is None),
         )
 
     @property
-    def handed(self) -> Refitted | ChosenEnsemble | None:
+    def handed(self) -> SecondRound | Refitted | ChosenEnsemble | None:
         """What is handed out, on the test split."""
+        return self.second if self.second is not None and self.second.kept else self.first_round
+
+    @property
+    def first_round(self) -> Refitted | ChosenEnsemble | None:
+        """What the stages hand out, on the test split."""
         return self.refit or (self.ensemble.chosen if self.ensemble else None)
 
     @property

@@ -76,6 +76,8 @@ def render(spec: StudySpec, record: Record) -> str:
         final=artefacts.final,
         refit=artefacts.refit,
         handed=artefacts.handed,
+        first_round=artefacts.first_round,
+        second=artefacts.second,
         skipped=artefacts.skipped,
         plots=drawn(spec, artefacts, artefacts.explore, rows, beside) if get_plotlyjs else {},
         stills_need=install_extra("pictures"),

@@ -205,6 +205,9 @@ def _handed(artefacts: Artefacts) -> Handed | None:
     sign = 1 if _direction(artefacts) == "maximize" else -1
     fitted = [Way(b.name, b.like_handed_out[metric], True) for b in ensembled.baselines if isinstance(b, Baseline)]
     controls = [Way(c.name, c.test[metric].mean, False) for c in ensembled.controls]
+    first = artefacts.first_round
+    if first is not None and first is not handed:
+        controls.append(Way("the first round, without pseudo-labels", first.test[metric], False))
     best = tuple(max(ways, key=lambda way: sign * way.score) for ways in (fitted, controls) if ways)
     better = tuple(way for way in best if sign * way.score > sign * score)
     return Handed(len(handed.members), ensembled.test_examples, score, best, better)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 
 _DIGITS = 12
-FINAL, REFIT = "final", "refit"
+FINAL, REFIT, SECOND = "final", "refit", "second"
 """Folders of weights, by the stage that trained them."""
 DATA = "data"
 """The folder of what a task keeps."""
 TASK_FILE = "task.json"
 """What the task learned from its data."""
 
-SUSPECTS, DISTILL = "suspects", "distill"
+SUSPECTS, DISTILL, PSEUDO = "suspects", "distill", "pseudo"
 """What is trained beside a finished study; see `side_folder`."""
 
 

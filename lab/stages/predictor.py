@@ -21,6 +21,7 @@ from lab.stages import ensemble, refit
 from lab.stages.ensemble import BASELINE, Member
 from lab.stages.one_module import OneModule, inputs_for, narrowed, output_of, predicted
 from lab.stages.predicts import Predicts
+from lab.stages.second_round import second_round_of
 from lab.stages.stage import Skipped
 from lab.tasks.baselines import prediction_of
 from lab.tasks.build import build_model
@@ -187,6 +188,14 @@ class Ensemble(Predicts):
     @classmethod
     def handed_out(cls, spec: StudySpec, record: Record) -> Ensemble:
         """That of a finished study; `RecordError` where it has none."""
+        first, second = cls.first_round(spec, record), second_round_of(record)
+        if second is None or not second.kept:
+            return first
+        return cls(first._task, record.second_folder, second.members, second.temperature, second.thresholds)
+
+    @classmethod
+    def first_round(cls, spec: StudySpec, record: Record) -> Ensemble:
+        """That of its stages, whatever was trained aside afterwards; `RecordError` where it has none."""
         refitted, chosen = refit.STAGE.if_any(record), cls.chosen(spec, record)
         if refitted is None:
             return chosen
@@ -207,6 +216,10 @@ class Ensemble(Predicts):
     @property
     def temperature(self) -> float:
         return self._temperature
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return self._members
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from lab.spec.space import Dimension, FromBounds
 from lab.spec.study import StudySpec
 from lab.stages import STAGES, bounds, explore
 from lab.stages.from_bounds import space_of
+from lab.stages.second_round import second_round_path
 from lab.study.same import unequal
 
 _OUTDATED = tuple(stage for stage in STAGES if stage.extended != "stays")
@@ -95,7 +96,8 @@ def _finish(record: Record) -> None:
 
 
 def _conclusions(record: Record) -> list[Path]:
-    return [*(stage.path(record) for stage in _OUTDATED), record.final_folder, record.refit_folder]
+    stages = [stage.path(record) for stage in _OUTDATED]
+    return [*stages, second_round_path(record), *record.weight_folders]
 
 
 def _put_aside(record: Record, aside: Path) -> None:

@@ -12,9 +12,10 @@ from lab.errors import RecordError
 from lab.record.checkpoints import checkpoints_in
 from lab.record.folder import Record
 from lab.record.snapshots import snapshots_in
-from lab.spec.folder_names import DISTILL, SUSPECTS, side_pattern
+from lab.spec.folder_names import DISTILL, PSEUDO, SUSPECTS, side_pattern
 from lab.stages import STAGES, ensemble, refit
 from lab.stages.ensemble import Member
+from lab.stages.second_round import second_round_of
 from lab.study.size import shown, size_of
 from lab.study.study import Study
 
@@ -74,8 +75,8 @@ def spare_in(record: Record) -> list[Spare]:
     Raises:
         RecordError: the study is not complete, or its folder is not what it was.
     """
-    beside = sorted(path for what in (SUSPECTS, DISTILL) for path in record.folder.glob(side_pattern(what)))
-    for folder in (record.final_folder, record.refit_folder, record.lanes_folder, *beside):
+    beside = sorted(path for what in (SUSPECTS, DISTILL, PSEUDO) for path in record.folder.glob(side_pattern(what)))
+    for folder in (*record.weight_folders, record.lanes_folder, *beside):
         if folder.is_symlink():
             raise RecordError(f"{folder}: is a link, and nothing is deleted through one")
     if record.extension_path.exists():
@@ -84,9 +85,11 @@ def spare_in(record: Record) -> list[Spare]:
         if not stage.is_complete(record):
             raise RecordError(f"{record.folder}: stage '{stage.name}' has not run; only a finished study is pruned")
     chosen, refitted = ensemble.STAGE.if_any(record), refit.STAGE.if_any(record)
+    second = second_round_of(record)
     spares = [
         _unneeded(record.final_folder, () if chosen is None else chosen.chosen.members),
         _unneeded(record.refit_folder, () if refitted is None else refitted.members),
+        _unneeded(record.second_folder, second.members if second is not None and second.kept else ()),
         Spare(tuple(checkpoints_in(record.lanes_folder)), "checkpoints", "of stages that have ended"),
     ]
     return [spare for spare in spares if spare.files] + [_interrupted(folder) for folder in beside if folder.is_dir()]

@@ -64,10 +64,15 @@ def emphasised(y: Tensor, columns: Tensor, shares: Tensor | None) -> Tensor:
         y: classes [k, b], soft targets or labels [k, b, c].
         shares: of each class in the training examples [c]; None for labels.
     """
-    target = y.to(columns.dtype) if y.ndim > 2 or shares is None else nn.functional.one_hot(y, len(shares)).float()
+    target = (y if shares is None else soft(y, len(shares))).to(columns.dtype)
     if shares is not None:
         target = balanced(target, columns[..., 0], shares.to(y.device))
     return target if columns.shape[-1] == 1 else torch.cat([target, columns[..., 1:]], dim=-1)
+
+
+def soft(y: Tensor, classes: int) -> Tensor:
+    """Targets [k, b, c] of classes [k, b]; shares of classes, or labels, [k, b, c] as they are."""
+    return nn.functional.one_hot(y, classes) if y.ndim == 2 else y
 
 
 def exponent_of(task: Task, params: Mapping[str, Any], option: float) -> float | None:

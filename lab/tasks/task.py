@@ -122,6 +122,9 @@ class Task(ABC):
     fetches: bool = True
     """Whether it may ask a network for what the study's folder lacks: not where that comes from somebody else. Set by
     whoever runs it."""
+    soft_targets: ClassVar[bool] = False
+    """Whether a `loss` or `augment` of its own takes shares of classes [..., c] in place of classes [...] too, and of
+    labels numbers between 0 and 1; those that are given here do."""
     assumed: Mapping[str, Value] = MappingProxyType({})
     """What holds for options of `undecided` that no trial of a study says, where that is not the first value of each:
     the study was begun before they were tried. Set by whoever runs it."""

@@ -129,7 +129,6 @@ def gated(members: Tensor, count: int, loss: Loss, rounds: int = 30) -> Selectio
         >>> gated(members, 1, lambda prediction: prediction**2).weights
         (0.5, 0.5)
     """
-    folds = torch.arange(members.shape[1]) % _FOLDS
     counts = np.zeros(len(members), dtype=np.int64)
     counts[0] = count
     total = members[0] * count
@@ -138,13 +137,19 @@ def gated(members: Tensor, count: int, loss: Loss, rounds: int = 30) -> Selectio
     for taken in range(count + 1, count + rounds):
         losses = torch.stack([loss((total + member) / taken) for member in members])  # [m, n]
         gains = (current - losses).nan_to_num(nan=-math.inf, posinf=-math.inf)
-        if not surely_positive(_left_out(gains, folds)):
+        if not surely_gains(gains):
             break
         pick = int(gains.mean(dim=1).argmax())
         counts[pick] += 1
         total = total + members[pick]
         current = losses[pick]
     return Selection(tuple(int(c) for c in counts), float(current.mean()), start)
+
+
+def surely_gains(gains: Tensor, errors: float = 1.0) -> bool:
+    """Whether the best of m others surely gains, by gains [m, n] on each example: each is counted by the one that the
+    examples of the other folds choose, and so had no say in which it is. See `surely_positive`."""
+    return surely_positive(_left_out(gains, torch.arange(gains.shape[1]) % _FOLDS), errors)
 
 
 def surely_positive(gains: Tensor, errors: float = 1.0) -> bool:

@@ -25,6 +25,7 @@ from lab.spec.study import StudySpec
 from lab.spec.trial import Outcome
 from lab.stages import TRAINS, confirm, explore
 from lab.stages.job import best_first
+from lab.stages.second_round import SecondRound
 from lab.stages.stage import Skipped, Stage
 
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_.-]+")
@@ -132,6 +133,8 @@ class WandbTracker:
         self._keep("results", [page, record.folder / Record.TRIALS])
         if artefacts.handed is not None:
             folder = record.final_folder if artefacts.refit is None else record.refit_folder
+            if isinstance(artefacts.handed, SecondRound):
+                folder = record.second_folder
             self._keep("model", [folder / member.file for member in artefacts.handed.members])
         self._end(0)
 

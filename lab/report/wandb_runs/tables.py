@@ -11,6 +11,7 @@ from lab.stages.bounds import Bounds
 from lab.stages.ensemble import ChosenEnsemble, Ensembled
 from lab.stages.explain import Explained
 from lab.stages.refit import Refitted
+from lab.stages.second_round import SecondRound
 
 RANGE_TEST, IMPORTANCE, CONTROLS = "bounds/range_test", "explain/importance", "ensemble/controls"
 """The names of the tables."""
@@ -51,7 +52,7 @@ def _importance(explained: Explained) -> Rows:
     return Rows(("hyperparameter", "measure", "share"), shares)
 
 
-def _controls(ensembled: Ensembled, handed: Refitted | ChosenEnsemble) -> Rows:
+def _controls(ensembled: Ensembled, handed: SecondRound | Refitted | ChosenEnsemble) -> Rows:
     metric = ensembled.metric
     ways = [(control.name, control.test[metric].mean) for control in ensembled.controls]
     return Rows(("way", metric), [(HANDED_OUT, handed.test[metric]), *ways])

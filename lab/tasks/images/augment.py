@@ -6,26 +6,27 @@ Shapes: k slots, b examples of a batch, c channels, h and w pixels, n classes; d
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lab.tasks.balance import soft
 from lab.tasks.images.augmentation import CUT_SIDE, CUT_X, CUT_Y, DOWN, FLIP, PARTNER, RIGHT, SHARE, SMOOTHING
 
 
-def augment(x: Tensor, y: Tensor, draws: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+def augment(x: Tensor, y: Tensor, draws: Tensor, classes: int, exclusive: bool | None = None) -> tuple[Tensor, Tensor]:
     """Augmented images and soft targets [k, b, n] for normalised images [k, b, c, h, w].
 
     Args:
-        y: classes [k, b], or labels [k, b, n].
+        y: classes [k, b], or their shares or labels [k, b, n].
+        exclusive: whether an example is of one class; None: where `y` are classes.
     """
     flat = draws.flatten(0, 1)
     images = _move(x.flatten(0, 1), flat)
     if _any(draws[..., CUT_SIDE] > 0):
         images = _cut(images, flat)
     images = images.view(x.shape)
-    soft = nn.functional.one_hot(y, classes) if y.ndim == 2 else y
     smoothing = draws[..., SMOOTHING, None]
-    spread = 1 / classes if y.ndim == 2 else 0.5
-    target = soft.to(x.dtype) * (1 - smoothing) + smoothing * spread
+    spread = 1 / classes if (y.ndim == 2 if exclusive is None else exclusive) else 0.5
+    target = soft(y, classes).to(x.dtype) * (1 - smoothing) + smoothing * spread
     if _any(draws[..., SHARE] < 1):
         images, target = _mixed(images, target, draws)
     return images, target

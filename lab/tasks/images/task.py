@@ -52,6 +52,7 @@ class Images(ScoredTask):
     """
 
     paths = ImageOptions.paths()
+    soft_targets = True
 
     @constructed_by(ImageOptions)
     def __init__(self, options: ImageOptions) -> None:
@@ -203,7 +204,7 @@ class Images(ScoredTask):
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
         """Varied pixels with their targets; behind the numbers for that there may be how much examples count."""
         if draws.shape[-1] >= COLUMNS:
-            x, y = augment(x, y, draws, len(self._learned.class_names))
+            x, y = augment(x, y, draws, len(self._learned.class_names), self.kind == "classification")
             draws = draws[..., COLUMNS:]
         return x, (emphasised(y, draws, self._shares) if draws.shape[-1] else y)
 

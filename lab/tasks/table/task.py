@@ -50,6 +50,7 @@ class Table(ScoredTask):
     """
 
     paths = TableOptions.paths()
+    soft_targets = True
 
     @constructed_by(TableOptions)
     def __init__(self, options: TableOptions) -> None:

@@ -65,6 +65,7 @@ class Text(ScoredTask):
     """
 
     paths = TextOptions.paths()
+    soft_targets = True
 
     @constructed_by(TextOptions)
     def __init__(self, options: TextOptions) -> None:
