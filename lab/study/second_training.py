@@ -71,21 +71,13 @@ class SecondTraining:
         said = self._said(teacher)
         labelled, valid = self.task.data("train"), self.task.data("valid")
         candidates: list[Candidate] = []
-        for name in self._ways:
+        for name in ways_of(self.task):
             mixed, epochs = self._mixed(name, labelled, *said, teacher.thresholds)
             candidates.append(self._candidate(name, self._task(name, mixed, valid), len(mixed[1]), epochs))
         one = candidates[0]
         epochs = max(round(one.epochs * one.examples / len(labelled[1])), 1)
         candidates.append(self._candidate(LABELS, self.task, len(labelled[1]), epochs))
         return candidates
-
-    @property
-    def _ways(self) -> tuple[str, ...]:
-        from lab.tasks.task import defines
-
-        task = self.task
-        own = defines(task, "loss") or defines(task, "augment")
-        return (HARD, SOFT) if task.kind != "regression" and (task.soft_targets or not own) else (HARD,)
 
     def again(self, one: Candidate, teacher: Ensemble) -> Ensemble:
         """Models trained like another way's, on training and validation rows, as many as a refit has."""
@@ -169,6 +161,15 @@ class SecondTraining:
         if name == HARD:
             return OtherData(self.task, mixed, valid)
         return OtherTargets(self.task, mixed, valid, mixed[1].shape[1])
+
+
+def ways_of(task: Task) -> tuple[str, ...]:
+    """How a task can learn what a teacher says: as labels, and as probabilities where there are some and it takes
+    them."""
+    from lab.tasks.task import defines
+
+    own = defines(task, "loss") or defines(task, "augment")
+    return (HARD, SOFT) if task.kind != "regression" and (task.soft_targets or not own) else (HARD,)
 
 
 def confidences(said: Tensor, kind: str) -> Tensor:

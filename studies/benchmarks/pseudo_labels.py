@@ -49,7 +49,12 @@ def task_of(name: str, data: Path, folder: Path, seed: int) -> tuple[dict[str, A
         labelled.to_csv(folder / "labelled.csv", index=False)
         rows.drop(labelled.index).drop(columns="income").to_csv(folder / "others.csv", index=False)
         test = str((data / "tabular/adult_test.csv").resolve())
-        task = {"kind": "table", "path": str(folder / "labelled.csv"), "target": "income", "test_path": test}
+        task: dict[str, Any] = {
+            "kind": "table",
+            "path": str(folder / "labelled.csv"),
+            "target": "income",
+            "test_path": test,
+        }
         return {**task, "split": {"seed": seed}}, folder / "others.csv"
     rows = pd.read_parquet(data / "cifar10/train.parquet").sample(IMAGES, random_state=seed)
     count = int(IMAGES * SHARE)
@@ -125,11 +130,11 @@ def page(measured: dict[str, list[dict[str, Any]]], said: str = "") -> str:
     table, facts = "\n".join(lines), "\n".join(about)
     return f"""# A second round on pseudo-labels
 
-Made by `studies/benchmarks/pseudo_labels.py`, n = {max(map(len, measured.values()))} seeds, each with a labelled tenth of
-its own; {told(versions("lab", "torch", "scikit-learn"))}; {machine()}, {torch.get_num_threads()} thread(s).
+Made by `studies/benchmarks/pseudo_labels.py`, n = {max(map(len, measured.values()))} seeds, each with its own labelled
+tenth; {told(versions("lab", "torch", "scikit-learn"))}; {machine()}, {torch.get_num_threads()} thread(s).
 The first round is what the study hands out: nets, and trees where they surely helped. The second round's nets learn
-labelled and surely predicted rows, half of a batch each; the labels alone are learned for as many steps. All are trained
-on training and validation rows at last. Differences have 95 % intervals over seeds (Student's t).
+labelled and surely predicted rows, half of a batch each; the labels alone are learned for as many steps. All are
+trained on training and validation rows at last. Differences have 95 % intervals over seeds (Student's t).
 
 | data | way | test accuracy (seeds) | more than the first round | negative log-likelihood | more than the first round |
 |---|---|---|---|---|---|

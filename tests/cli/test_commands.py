@@ -35,6 +35,7 @@ HELP = (
     ["study", "export"],
     ["study", "prune"],
     ["study", "suspects"],
+    ["study", "pseudo-label"],
     ["predict"],
     ["distill"],
     ["embeddings"],

@@ -12,7 +12,7 @@ import torch
 
 from lab.errors import LabError, RecordError
 from lab.record.folder import Record, read_json, write_json
-from lab.spec.folder_names import DISTILL, SUSPECTS, side_folder
+from lab.spec.folder_names import DISTILL, PSEUDO, SUSPECTS, side_folder
 from lab.study.prune import prune, spare_in
 from lab.study.size import shown
 from lab.study.status import status_of
@@ -94,7 +94,7 @@ def test_what_is_no_snapshot_stays(study: Study) -> None:
 
 def test_what_was_trained_beside_it_and_interrupted_goes(study: Study) -> None:
     folder = study.record.folder
-    interrupted = [folder / side_folder(what, "a question") for what in (SUSPECTS, DISTILL)]
+    interrupted = [folder / side_folder(what, "a question") for what in (SUSPECTS, DISTILL, PSEUDO)]
     for work in interrupted:
         (work / "weights").mkdir(parents=True)
         (work / "weights" / "0000-0.safetensors").write_bytes(b"weights")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lab.cli.main import main
 from lab.errors import Interrupted, SpecError
@@ -18,10 +20,12 @@ from lab.study import pseudo_labels as module
 from lab.study.extend import extend
 from lab.study.prune import spare_in
 from lab.study.pseudo_labels import pseudo_label
-from lab.study.second_training import HARD, LABELS, SOFT, SecondTraining, confidences, copies, hard
+from lab.study.second_training import HARD, LABELS, SOFT, SecondTraining, confidences, copies, hard, ways_of
 from lab.study.study import Study
+from lab.tasks.table.task import Table
+from lab.tasks.task import Data, Split, Task
 from tests.cli.refusal import refuse
-from tests.own_data import table, write_table
+from tests.own_data import table, write_folders, write_table, write_texts
 from tests.own_studies import own_study
 
 
@@ -190,3 +194,44 @@ def test_the_validation_rows_decide(gain: float, kept: bool) -> None:
     assert module._surely_better(first, [better], better, alone)[0] is kept
     if kept:
         assert not module._surely_better(first, [better], better, better)[0], "as many steps did as much"
+
+
+class _Own(Task):
+    """Whose augmentation may take classes alone."""
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        raise AssertionError
+
+    def data(self, split: Split) -> Data:
+        raise AssertionError
+
+    def augment(self, x: torch.Tensor, y: torch.Tensor, draws: torch.Tensor) -> Data:
+        raise AssertionError
+
+
+class _Soft(_Own):
+    soft_targets = True
+
+
+def test_probabilities_are_learned_by_tasks_that_take_them() -> None:
+    assert ways_of(_Own()) == (HARD,)
+    assert ways_of(_Soft()) == (HARD, SOFT)
+    assert Table.soft_targets
+
+
+@pytest.mark.parametrize("kind", ["images", "text"])
+def test_images_and_texts_learn_from_others(kind: str, tmp_path: Path) -> None:
+    if kind == "images":
+        task: dict[str, Any] = {"kind": "images", "path": str(write_folders(tmp_path / "some", each=20))}
+        task |= {"mixup": 0.2, "balance": 1.0}
+        others = tmp_path / "others"
+        for folder in write_folders(tmp_path / "more", each=10, seed=1).iterdir():
+            shutil.copytree(folder, others, dirs_exist_ok=True)
+    else:
+        task = {"kind": "text", "path": str(write_texts(tmp_path / "texts.csv")), "target": "label"}
+        others = tmp_path / "others.txt"
+        others.write_text("a good film\na bad one\n" * 5)
+    study = own_study(tmp_path / "run", task)
+    found = pseudo_label(study, others, epochs=1, confidence=0.0)
+    assert [way.name for way in found.ways] == [HARD, SOFT, LABELS]
+    assert found.pseudo_labelled == found.unlabelled == 10

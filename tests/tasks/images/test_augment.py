@@ -119,6 +119,11 @@ def test_several_labels_are_smoothed_towards_a_half_each():
     torch.testing.assert_close(y, labels * 0.8 + 0.1)
 
 
+def test_shares_of_classes_are_varied_as_classes_are():
+    draws = _draws(SMOOTHING=0.3, PARTNER=torch.tensor([[1, 0, 3, 2], [3, 2, 1, 0]]), SHARE=0.25)
+    torch.testing.assert_close(augment(_x(), _one_hot(_y()), draws, N, True), augment(_x(), _y(), draws, N))
+
+
 def test_smoothed_cross_entropy_is_that_of_pytorch():
     logits = torch.randn(K * B, N, generator=torch.Generator().manual_seed(1))
     _, y = augment(_x(), _y(), _draws(SMOOTHING=0.2), N)
