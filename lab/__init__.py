@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lab.tasks.images.task import Images
     from lab.tasks.own_loop import OwnLoop
     from lab.tasks.ratings.task import Ratings
+    from lab.tasks.several_targets import SeveralTargets
     from lab.tasks.table.task import Table
     from lab.tasks.task import Task, trial_function
     from lab.tasks.text.task import Text
@@ -44,6 +45,7 @@ _HOME = {
     "Task": "lab.tasks.task",
     "Images": "lab.tasks.images.task",
     "Ratings": "lab.tasks.ratings.task",
+    "SeveralTargets": "lab.tasks.several_targets",
     "Table": "lab.tasks.table.task",
     "Text": "lab.tasks.text.task",
     "Trial": "lab.spec.trial",
@@ -60,6 +62,7 @@ __all__ = [
     "LabError",
     "OwnLoop",
     "Ratings",
+    "SeveralTargets",
     "Space",
     "StageEnd",
     "Study",

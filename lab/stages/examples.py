@@ -32,8 +32,8 @@ def telling_examples(
 
     def said(index: int) -> tuple[str, str]:
         """A prediction and its target in words; where a task says something instead, that alone."""
-        if instead:
-            return ", ".join(f"{name} {float(values[index]):.4g}" for name, values in instead.items()), ""
+        if instead and not task.in_words(prediction[index], None):
+            return ", ".join(f"{name} {_short(values[index])}" for name, values in instead.items()), ""
         return (
             in_words(task, prediction[index], None, thresholds),
             in_words(task, prediction[index], target[index]),
@@ -52,6 +52,10 @@ def telling_examples(
     }
 
 
+def _short(value: Tensor | str) -> str:
+    return value if isinstance(value, str) else f"{float(value):.4g}"
+
+
 def _wrongness(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
     """[n]; by the task's own loss where predicted values and targets differ in shape, as logits [n, l, c] and classes
     [n, l] do."""
@@ -62,6 +66,8 @@ def _wrongness(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
 
 def in_words(task: Task, prediction: Tensor, target: Tensor | None, thresholds: Tensor | None = None) -> str:
     """A prediction, or with a target the target, in words."""
+    if said := task.in_words(prediction, target):
+        return said
     names = task.class_names
     if prediction.ndim > 1 and task.kind != "regression":
         return _of_parts(task, prediction, target)

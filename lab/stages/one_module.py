@@ -71,4 +71,5 @@ class OneModule(nn.Module):
         ]
         mean = weighted(torch.stack(predictions), self._weights)
         calibrated = with_temperature(mean, self._temperature, task.kind)
-        return calibrated.float() if task.kind != "regression" else calibrated
+        outward = task.outward(calibrated)
+        return outward.float() if task.kind != "regression" else outward

@@ -25,7 +25,10 @@ def readable(prediction: Tensor, predicts: Predicts, inputs: Given) -> tuple[NDA
     import numpy as np
 
     if instead := predicts.readable(prediction, inputs.y):
-        return np.stack([values.numpy() for values in instead.values()], axis=1), tuple(instead)
+        columns = [values if isinstance(values, Sequence) else values.numpy() for values in instead.values()]
+        if any(isinstance(values, Sequence) for values in columns):  # words, beside which numbers stay numbers
+            columns = [np.array(values, dtype=object) for values in columns]
+        return np.stack(columns, axis=1), tuple(instead)
     return prediction.numpy(), predicts.class_names
 
 
@@ -64,7 +67,7 @@ def as_table(
     flat = prediction.reshape(len(prediction), -1)
     if kind == "regression":
         fitting = class_names if len(class_names) == flat.shape[1] else ()
-        table = pd.DataFrame(flat, columns=list(fitting) or [f"value{i}" for i in range(flat.shape[1])])
+        table = pd.DataFrame(flat, columns=list(fitting) or [f"value{i}" for i in range(flat.shape[1])]).infer_objects()
     else:
         labels = class_names or tuple(str(i) for i in range(flat.shape[1]))
         table = pd.DataFrame(flat, columns=[f"p_{name}" for name in labels])

@@ -77,7 +77,7 @@ class Predicts(ABC):
         """Inputs to predict for, from a user's file, as the task says."""
         return tried(f"{path}: {type(self._task).__name__}.read", lambda: self._task.read(path))
 
-    def readable(self, prediction: Tensor, target: Tensor | None) -> Mapping[str, Tensor]:
+    def readable(self, prediction: Tensor, target: Tensor | None) -> Mapping[str, Tensor | Sequence[str]]:
         """Values [n] by their names that a user reads instead of a prediction of `predict`; none: it is read itself."""
         return tried(f"{type(self._task).__name__}.readable", lambda: self._task.readable(prediction, target))
 

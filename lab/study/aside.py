@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lab.tasks.task import Task
 
 _ADVICE = "try other --epochs"
+OTHER_OUTPUTS = "predictions have another form than targets here, as those of several kinds; nobody is taught by them"
+"""Why what a teacher says can be nobody's target."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from lab.spec.space import Choice, Params
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import confirm, refit
 from lab.stages.job import with_cycles
-from lab.study.aside import Aside, Judged, judged
+from lab.study.aside import OTHER_OUTPUTS, Aside, Judged, judged
 from lab.study.distillation import BATCHES, LABELS, TAUGHT, Distillation, Tried, Worth, card, facts, ms_per_row
 from lab.study.progress import Display
 from lab.study.stop import stop_on_interrupt
@@ -248,6 +248,8 @@ class _Trainer:
         said = teacher.predict(rows)
         if said.ndim > 2:
             raise StudyError("each part of an example has a class of its own here, which no student is taught yet")
+        if self._student.kind == "regression" and said.shape[1:] != valid[1].shape[1:]:
+            raise StudyError(f"{NAME}: {OTHER_OUTPUTS}")
         self.asked = len(rows)
         return Distilled(self._student, (rows, said), valid)
 

@@ -85,7 +85,7 @@ def export_model(
     check_empty(folder)
     scores = {} if y is None else ensemble.scores(ensemble.predict_by_nets(x), y)
     x = x[:_CHECKED]
-    module, expected = ensemble.as_module(x), ensemble.predict_by_nets(x)
+    module, expected = ensemble.as_module(x), ensemble.task.outward(ensemble.predict_by_nets(x))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         made = Path(temporary) / "model"

@@ -16,7 +16,7 @@ from lab.record.folder import Record
 from lab.spec.space import Params
 from lab.spec.trial import Trial, derive_seed
 from lab.stages.second_round import Way
-from lab.study.aside import Aside, Judged, judged, together
+from lab.study.aside import OTHER_OUTPUTS, Aside, Judged, judged, together
 from lab.study.progress import Display
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ class SecondTraining:
         said = teacher.predict(self._x)
         if said.ndim > 2 and teacher.kind != "regression":
             raise StudyError(f"{NAME}: each part of an example has a class of its own here, which nobody is taught yet")
+        if teacher.kind == "regression" and said.shape[1:] != self.task.data("valid")[1].shape[1:]:
+            raise StudyError(f"{NAME}: {OTHER_OUTPUTS}")
         sure = said.reshape(len(said), -1).isfinite().all(dim=1)
         least = self.plan.confidence
         if least is not None:

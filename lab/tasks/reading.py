@@ -119,6 +119,9 @@ def _pair(batch: Any, where: str, task: Any) -> Read:
         raise TaskError(f"{where}: gives examples of {names}; call the target 'labels' or 'label', or give pairs")
     if task is not None and isinstance(values, (list, tuple)) and len(values) == 2 and are_several(values[0]):
         values = [packed(task, values[0], where), values[1]]
+    targets = getattr(task, "targets", None)
+    if targets is not None and isinstance(values, (list, tuple)) and len(values) == 2 and isinstance(values[1], dict):
+        values = [values[0], targets.packed(values[1])]
     if not isinstance(values, (list, tuple)) or len(values) != 2 or not all(isinstance(v, Tensor) for v in values):
         raise TaskError(f"{where}: must give pairs of an input and a target, as tensors or numbers")
     return values[0], values[1]

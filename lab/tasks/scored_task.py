@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,6 +14,9 @@ from lab.tasks.metrics import metrics_of
 from lab.tasks.scored import Score, Scored, score_of
 from lab.tasks.task import Task
 from lab.tasks.undecided import Undecided
+
+if TYPE_CHECKING:
+    from lab.tasks.several_targets import Targets
 
 
 class ScoredTask(Task):
@@ -25,19 +28,27 @@ class ScoredTask(Task):
     """Labels are said from a probability of a half on, in a study that an earlier version began."""
 
     @property
+    def _several(self) -> Targets | None:
+        """The targets, where they are of different kinds: then these say how they are scored and read."""
+        return None
+
+    @property
     def _score(self) -> Score:
         return score_of(self._options, self.kind)
 
     @property
     def metric(self) -> Any:  # type: ignore[override]
-        return self._score.metric
+        return (self._several or self._score).metric
 
     @property
     def direction(self) -> Any:  # type: ignore[override]
-        return self._score.direction
+        return (self._several or self._score).direction
 
     @property
     def metrics(self) -> Any:  # type: ignore[override]
+        several = self._several
+        if several is not None:
+            return several.metrics
         return metrics_of(self._score, score_of(Scored(), self.kind), self.kind, self._at_half)
 
     @cached_property
@@ -59,3 +70,19 @@ class ScoredTask(Task):
     def undecided(self) -> Mapping[str, Undecided]:
         options: Mapping[str, Undecided] = self._options.undecided()
         return options
+
+    def predict(self, output: Tensor) -> Tensor:
+        several = self._several
+        return super().predict(output) if several is None else several.predict(output)
+
+    def outward(self, prediction: Tensor) -> Tensor:
+        several = self._several
+        return super().outward(prediction) if several is None else several.shares(prediction)
+
+    def readable(self, prediction: Tensor, target: Tensor | None) -> Mapping[str, Tensor | Sequence[str]]:
+        several = self._several
+        return super().readable(prediction, target) if several is None else several.readable(prediction)
+
+    def in_words(self, prediction: Tensor, target: Tensor | None) -> str:
+        several = self._several
+        return super().in_words(prediction, target) if several is None else several.in_words(prediction, target)

@@ -262,10 +262,19 @@ class Task(ABC):
         `prepare`."""
         return Given(self.prepare(np.asarray(raw)))
 
-    def readable(self, prediction: Tensor, target: Tensor | None) -> Mapping[str, Tensor]:
-        """What a user reads of predictions [n, ...], whose targets [n, ...] may be known: values [n] by their names.
-        By default there are none, and the predictions themselves are read."""
+    def readable(self, prediction: Tensor, target: Tensor | None) -> Mapping[str, Tensor | Sequence[str]]:
+        """What a user reads of predictions [n, ...], whose targets [n, ...] may be known: values or words [n] by their
+        names. By default there are none, and the predictions themselves are read."""
         return {}
+
+    def outward(self, prediction: Tensor) -> Tensor:
+        """What an exported model gives of what `predict` gave [n, ...]: by default that."""
+        return prediction
+
+    def in_words(self, prediction: Tensor, target: Tensor | None) -> str:
+        """One example's prediction [...], or, where a target [...] is given, that, in words; empty: as those of its
+        kind are said."""
+        return ""
 
     def fitted(self) -> Mapping[str, Any] | None:
         """What was learned from the training data to make inputs ready (statistics, levels, class names), as JSON can

@@ -5,6 +5,9 @@ They learn from codes, then standardised numbers, NaN where missing (`Table.feat
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lab.tasks.baselines import linear_model, linear_name
@@ -73,3 +76,29 @@ def _loss_of(metric: str) -> dict[str, Any]:
     if quantile is not None:
         return {"loss": "quantile", "quantile": quantile}
     return {"loss": "absolute_error"} if metric == "mae" else {}
+
+
+def of_each_target(fitted: Fitted, seed: int) -> tuple[Baseline, ...]:
+    """The same where targets are of different kinds: a model of its own for each."""
+    from lab.tasks.table.each_target import OfEachTarget
+
+    kinds: dict[str, Callable[[Fitted], Any]] = {
+        "the commonest class and the mean of each target": _constants,
+        f"{linear_name('classification')} and {linear_name('regression')}": _linear,
+        "histogram gradient boosting (scikit-learn)": partial(_boosting, metric="", seed=seed),
+    }
+    parts = [replace(fitted, target=part) for part in fitted.target.parts]
+    classes = [len(part.levels) for part in fitted.target.parts]
+    return tuple(
+        Baseline(name, OfEachTarget([make(one) for one in parts], classes), joins=False) for name, make in kinds.items()
+    )
+
+
+def _linear(fitted: Fitted) -> Any:
+    return linear(fitted).estimator
+
+
+def _constants(fitted: Fitted) -> Any:
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    return DummyRegressor() if fitted.target.kind == "regression" else DummyClassifier(strategy="prior")

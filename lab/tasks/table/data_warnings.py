@@ -105,7 +105,11 @@ def _targets(data: TableData) -> Iterator[str]:
             yield from alike_lines(f"levels of column {column.name!r}", column.levels)
     if target.kind != "regression":
         yield from thin_classes(targets, target.class_names)
-    for name in target.names if target.kind == "regression" else ():
+    for i, part in enumerate(target.parts):
+        if part.kind == "classification":
+            yield from alike_lines(f"classes of {part.names[0]}", part.levels)
+            yield from thin_classes({split: y[:, i].astype(np.int64) for split, y in targets.items()}, part.levels)
+    for name in target.numbers:
         of_rows = data.main.typed(name)
         values = to_numbers(of_rows)
         far = anomalies.far_out(values)
@@ -126,7 +130,7 @@ def _sentinels(data: TableData) -> Iterator[str]:
     for name in numbers:
         if count := sum(infinite(part.typed(name)) for part in parts):
             yield f"column {name!r} holds infinite numbers in {count} of {rows} rows; they count as missing"
-    numbers += data.fitted.target.names if data.fitted.target.kind == "regression" else ()
+    numbers += data.fitted.target.numbers
     for name in numbers:
         for far in anomalies.sentinels(to_numbers(train.typed(name))):
             yield (
@@ -146,7 +150,7 @@ def _codes(data: TableData) -> Iterator[str]:
         if padded is None or (target and options.target_type):
             continue
         count, example = padded
-        number = name in numbers or (target and data.fitted.target.kind == "regression")
+        number = name in numbers or name in data.fitted.target.numbers
         taken = "numbers" if number else "nothing to learn from" if name in data.left_out else "categories"
         other = "category" if number else "number"
         said = f"target_type: {other}" if target else f"types: {{{name}: {other}}}"

@@ -34,15 +34,25 @@ def describe_data(data: TableData) -> Description:
     for split in data.rows:
         data.inputs(split)
     targets = {split: data.targets(split) for split in data.rows}
-    check_defined(data.options, data.fitted.target.kind, targets)
+    target = data.fitted.target
+    if target.parts:
+        from lab.tasks.table.several import targets_of  # here: it needs torch
+
+        targets_of(target, data.options)  # refuses a metric that the primary target has not
+    else:
+        check_defined(data.options, target.kind, targets)
     folds = None if data.folds is None else int(data.folds.max()) + 1
     return Description(tuple(_facts(data)), warnings_of(data), len(data.rows["train"]), folds)
 
 
 def _facts(data: TableData) -> Iterator[str]:
     target, columns = data.fitted.target, data.fitted.columns
-    classes = f" with {len(target.levels)} classes: {some(target.levels)}" if target.levels else ""
-    yield f"target {some(target.names, 6)}: {target.kind}{classes}"
+    for part in target.by_kind:
+        classes = f" with {len(part.levels)} classes: {some(part.levels)}" if part.levels else ""
+        yield f"target {some(part.names, 6)}: {part.kind}{classes}"
+    if target.parts:
+        primary = data.options.primary or target.names[0]
+        yield f"{len(target.parts)} targets of different kinds; trials are compared by the metric of {primary}"
     sizes = ", ".join(f"{len(data.rows[split])} {split}" for split in ("train", "valid", "test"))
     kind = data.plan.resolved(data.classes is not None)
     yield f"rows {sizes} (split: {kind}{' by ' + data.plan.by if data.plan.by else ''})"

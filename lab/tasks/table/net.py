@@ -25,13 +25,14 @@ class TableNet(nn.Module):
         numbers: m.
         outputs: o.
         layers: widths of the hidden layers.
-        bounds: low and high of each output, approached and never left; None: outputs are free.
+        bounds: low and high of each output, approached and never left, None for one that is free; None: all are free.
         mask: [m] of 1 and 0, which numbers are used; None: all. Nets that differ in nothing else are trained as one.
     """
 
     low: Tensor
     span: Tensor
     mask: Tensor
+    free: Tensor
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class TableNet(nn.Module):
         layers: Sequence[int],
         dropout: float,
         embedding_dropout: float,
-        bounds: Sequence[tuple[float, float]] | None = None,
+        bounds: Sequence[tuple[float, float] | None] | None = None,
         mask: Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -59,11 +60,15 @@ class TableNet(nn.Module):
         if mask is not None:
             self.register_buffer("mask", mask)
             _widen(next(self.layers.parameters()), int((mask == 0).sum()))
-        self.bounded = bounds is not None
+        self.bounded, self.partly = bounds is not None, False
         if bounds is not None:
-            low, high = (torch.tensor(ends, dtype=torch.float32) for ends in zip(*bounds, strict=True))
+            ends = [(0.0, 0.0) if pair is None else pair for pair in bounds]
+            low, high = (torch.tensor(end, dtype=torch.float32) for end in zip(*ends, strict=True))
             self.register_buffer("low", low)
             self.register_buffer("span", high - low)
+            self.partly = None in bounds
+            if self.partly:
+                self.register_buffer("free", torch.tensor([float(pair is None) for pair in bounds]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits or values [b, o] for inputs [b, c + m]."""
@@ -76,7 +81,10 @@ class TableNet(nn.Module):
             normed = self.norm(x[:, self.categories :])
             parts.append(normed * self.mask if self.masked else normed)
         output: Tensor = self.layers(torch.cat(parts, dim=1))
-        return self.low + self.span * torch.sigmoid(output) if self.bounded else output
+        if not self.bounded:
+            return output
+        within = self.low + self.span * torch.sigmoid(output)
+        return within + self.free * output if self.partly else within
 
 
 def _widen(weight: Tensor, unused: int) -> None:

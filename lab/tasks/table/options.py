@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from lab.errors import SpecError
 from lab.tasks.balance_options import Balanced
-from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Range, one_of, option, whole
+from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Range, number, one_of, option, whole
 from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING
 from lab.tasks.table.dialect import Dialect
@@ -52,6 +52,16 @@ _WIDTHS = Allowed(
     ),
 )
 
+_WEIGHT = number(0.001, 1000)
+_WEIGHTS = Allowed(
+    f"is not a mapping of targets to numbers from {0.001:g} to {1000:g}",
+    lambda value: (
+        isinstance(value, Mapping)
+        and _are_names(list(value))
+        and all(_WEIGHT.holds(weight) for weight in value.values())
+    ),
+)
+
 _COUNT = whole(0, 256)
 _COUNT_OR_AUTO = Allowed(
     f"{_COUNT.refusal}, or {AUTO}", lambda value: _COUNT.holds(value) or value == AUTO, _COUNT.range
@@ -79,6 +89,17 @@ class TableOptions(Dialect, Scored, Balanced):
     )
     target_type: str | None = option(
         "number or category, where the guess is wrong", one_of("number", "category"), default=None
+    )
+    primary: str | None = option(
+        "of several targets of different kinds, whose metric trials are compared by; default: the first", default=None
+    )
+    target_weights: Mapping[str, float] = option(
+        "how much the loss of each of such targets counts beside the others', 1 if not said",
+        _WEIGHTS,
+        default_factory=dict,
+    )
+    primary_weight: float = option(
+        "times that weight, for the primary of such targets", _WEIGHT, default=1.0, searched=True
     )
     bins: int | Literal["auto"] = option(
         f"of the piecewise-linear encoding beside each number; 0 turns it off; auto tries {_BINS} and none",
@@ -111,14 +132,27 @@ class TableOptions(Dialect, Scored, Balanced):
         super().check()
         if len(set(self.targets)) < len(self.targets):
             raise SpecError("task.target", f"{self.target!r} names a column twice")
+        known = f"is no target; those are {', '.join(self.targets)}"
+        if self.primary is not None and self.primary not in self.targets:
+            raise SpecError("task.primary", f"{self.primary!r} {known}")
+        for name in self.target_weights:
+            if name not in self.targets:
+                raise SpecError("task.target_weights", f"{name!r} {known}")
         for name, kind in self.types.items():
             if kind not in TYPES:
                 raise SpecError(f"task.types.{name}", f"{kind!r} is unknown; choices: {', '.join(TYPES)}")
+            if kind == "date" and name in self.targets and len(self.targets) > 1:
+                raise SpecError(f"task.types.{name}", "'date': a target is a number or a category")
 
     @property
     def most_bins(self) -> int:
         """The bins that stand beside each number in the inputs, whether a trial uses them or not."""
         return _BINS if isinstance(self.bins, str) else self.bins
+
+    @property
+    def several_types(self) -> Mapping[str, Type]:
+        """What is said of the columns of several targets; that of one is said by `target_type`."""
+        return self.types if len(self.targets) > 1 else {}
 
     @property
     def targets(self) -> tuple[str, ...]:

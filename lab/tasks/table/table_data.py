@@ -134,7 +134,7 @@ class TableData:
     def classes(self) -> NDArray[Any] | None:
         """Each row's class [n] where one target has classes, or labels of 0 and 1 [n, c] where several have."""
         options = self.options
-        if are_labels(self.main, options.targets):
+        if are_labels(self.main, options.targets) and not options.several_types.keys() & set(options.targets):
             return np.stack([to_numbers(self.main.typed(name)) for name in options.targets], axis=1).astype(np.int64)
         if len(options.targets) > 1 or options.target_type == "number":
             return None
@@ -175,7 +175,7 @@ class TableData:
         if len(train.columns) >= _WIDE:
             _LOG.info("data      looking at %d columns, %d of them targets", len(train.columns), len(options.targets))
         self._check_targets()
-        target = fit_target(train, options.targets, options.target_type)
+        target = fit_target(train, options.targets, options.target_type, options.several_types)
         columns: list[Column] = []
         left_out: dict[str, str] = dict.fromkeys(options.ignore, "asked to be ignored")
         left_out |= {name: "is a label with one value only" for name in options.targets if name not in target.names}

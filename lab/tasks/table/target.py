@@ -39,14 +39,29 @@ class Target:
     std: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    parts: tuple[Target, ...] = ()
+    """Where the columns are of several kinds, each as a target of its own; to everything else their kind is regression,
+    as it has a loss and metrics of its own."""
 
     def dump(self) -> dict[str, Any]:
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "parts"} | (
+            {"parts": [part.dump() for part in self.parts]} if self.parts else {}
+        )
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> Target:
-        rest = {key: tuple(v) for key, v in value.items() if key != "kind"}
-        return cls(kind=value["kind"], **rest)
+        rest = {key: tuple(v) for key, v in value.items() if key not in ("kind", "parts")}
+        return cls(kind=value["kind"], parts=tuple(map(cls.load, value.get("parts", ()))), **rest)
+
+    @property
+    def by_kind(self) -> tuple[Target, ...]:
+        """The target, or each of several kinds."""
+        return self.parts or (self,)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns that are predicted as numbers."""
+        return tuple(name for part in self.by_kind if part.kind == "regression" for name in part.names)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -67,16 +82,19 @@ class Target:
             TaskError: missing, or a class that training has not seen.
         """
         need_values(frame, self.names)
+        if self.parts:
+            own = [part.values(frame).astype(np.float32).reshape(len(frame)) for part in self.parts]
+            return np.stack(own, axis=1)
         if self.kind == "classification":
             codes = to_codes(Category(self.names[0], self.levels), frame[self.names[0]], Notes())
             if (codes == 0).any():
                 unseen = frame[self.names[0]].iloc[int(np.flatnonzero(codes == 0)[0])]
                 raise TaskError(f"target {self.names[0]!r}: class {unseen!r} is not in the training rows")
             return codes - 1
-        columns = np.stack([to_numbers(typed_column(frame, name)) for name in self.names], axis=1)
-        if self.kind == "multilabel" and not np.isin(columns, (0, 1)).all():
+        numbers = np.stack([to_numbers(typed_column(frame, name)) for name in self.names], axis=1)
+        if self.kind == "multilabel" and not np.isin(numbers, (0, 1)).all():
             raise TaskError(f"targets {', '.join(self.names[:6])}: hold something else than 0 and 1")
-        return columns.astype(np.float32)
+        return numbers.astype(np.float32)
 
     def values_in(self, frame: Table) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
         """As `values`, of a table that need not hold them: None, and why, where they cannot be scored by."""
@@ -88,13 +106,16 @@ class Target:
             return None, (f"is not scored: {error}",)
 
 
-def fit_target(frame: Table, names: tuple[str, ...], asked: str | None) -> Target:
-    """Learn the target from the training rows; `asked` is `number` or `category`, or None to infer it.
+def fit_target(
+    frame: Table, names: tuple[str, ...], asked: str | None, types: Mapping[str, str] | None = None
+) -> Target:
+    """Learn the target from the training rows; `asked` is `number` or `category`, or None to infer it; `types` says it
+    of some columns.
 
     Constant ones among several labels are left out: `Target.names` lacks them.
 
     Raises:
-        TaskError: constant, missing, more classes than make sense, or columns of different kinds.
+        TaskError: constant, missing, or more classes than make sense.
     """
     need_values(frame, names)
     constant = [name for name in names if len(set(as_text(typed_column(frame, name)))) == 1]
@@ -104,18 +125,19 @@ def fit_target(frame: Table, names: tuple[str, ...], asked: str | None) -> Targe
         raise TaskError(
             f"target {constant[0]!r}: is constant ({frame[constant[0]].iloc[0]}); there is nothing to learn"
         )
-    types = {name: asked or _type(frame[name]) for name in names}
-    if are_labels(frame, names):
+    said = types or {}
+    kinds = {name: asked or said.get(name) or _type(frame[name]) for name in names}
+    if are_labels(frame, names) and not said.keys() & set(names):
         return Target(names, "multilabel")
-    if set(types.values()) == {"number"}:
+    if set(kinds.values()) == {"number"}:
         columns = np.stack([to_numbers(typed_column(frame, name)) for name in names], axis=1)
         low, high = columns.min(axis=0), columns.max(axis=0)
-        parts = (columns.mean(axis=0), columns.std(axis=0), low, high)
-        mean, std, low_, high_ = (tuple(float(v) for v in part) for part in parts)
+        of_each = (columns.mean(axis=0), columns.std(axis=0), low, high)
+        mean, std, low_, high_ = (tuple(float(v) for v in of_one) for of_one in of_each)
         return Target(names, "regression", (), mean, std, low_, high_)
     if len(names) > 1:
-        kinds = ", ".join(f"{name} ({kind})" for name, kind in types.items())
-        raise TaskError(f"targets of different kinds: {kinds}; several targets are all numbers or all 0 and 1")
+        parts = tuple(fit_target(frame, (name,), "number" if kinds[name] == "number" else "category") for name in names)
+        return Target(names, "regression", parts=parts)
     return _classes(frame[names[0]], asked)
 
 

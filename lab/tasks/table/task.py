@@ -20,6 +20,7 @@ from lab.tasks.metrics import pinball_each
 from lab.tasks.options import constructed_by
 from lab.tasks.scored import quantile_of
 from lab.tasks.scored_task import ScoredTask
+from lab.tasks.several_targets import Targets
 from lab.tasks.table.columns import Category
 from lab.tasks.table.describe import describe_data
 from lab.tasks.table.encoding import Form, Notes, bins_of, categories_of, encode, features, numbers_of
@@ -29,6 +30,7 @@ from lab.tasks.table.frame import read_table
 from lab.tasks.table.from_frame import as_file, frame_of
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
+from lab.tasks.table.several import targets_of
 from lab.tasks.table.table_data import TableData
 from lab.tasks.table.values import row_number
 from lab.tasks.task import Baseline, Data, Given, Split
@@ -59,6 +61,7 @@ class Table(ScoredTask):
         self._data = TableData(self._options)
         self._fitted: Fitted | None = None
         self._tensors: dict[Split, Data] = {}
+        self._targets: Targets | None = None
         self._expansions: dict[torch.device, Expansion] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -77,7 +80,18 @@ class Table(ScoredTask):
 
     @property
     def class_names(self) -> Any:  # type: ignore[override]
-        return self._learned.target.class_names
+        several = self._several
+        return self._learned.target.class_names if several is None else several.columns
+
+    @property
+    def _several(self) -> Targets | None:
+        """The targets, where they are of different kinds."""
+        target = self._learned.target
+        if not target.parts:
+            return None
+        if self._targets is None:
+            self._targets = targets_of(target, self._options)
+        return self._targets
 
     # The contract.
 
@@ -101,15 +115,18 @@ class Table(ScoredTask):
         columns, target = fitted.columns, fitted.target
         levels = [c.codes for c in categories_of(columns)]
         numbers = Form(columns).width - len(levels)
-        regression = target.kind == "regression"
+        bounds: list[tuple[float, float] | None] = []
+        for part in target.by_kind:
+            free = part.kind != "regression"
+            bounds += [None] * len(part.class_names) if free else [*part.bounds]
         return TableNet(
             levels,
             numbers,
-            len(target.names) if regression else len(target.class_names),
+            len(bounds),
             self._options.layers,
             float(params.get("dropout", 0.0)),
             float(params.get("embedding_dropout", 0.0)),
-            target.bounds if regression else None,
+            bounds if target.kind == "regression" else None,
             self._mask(numbers, params),
         )
 
@@ -132,10 +149,21 @@ class Table(ScoredTask):
         return self._expansions[x.device](x)
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
-        """How much examples count; nothing is drawn at random."""
+        """How much examples count [b, ...], or how much each of several targets does [b, t]; nothing is drawn at
+        random."""
+        several = self._several
+        if several is not None:
+            weighs = {**several.weights}
+            weighs[several.first] = weighs.get(several.first, 1.0) * float(
+                params.get("primary_weight", self._options.primary_weight)
+            )
+            row = [weighs.get(name, 1.0) for name in several.parts]
+            return np.tile(np.array(row, dtype=np.float32), (examples, 1))
         return emphasis(self, params, self._options, examples)
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
+        if self._several is not None:
+            return x, torch.cat([y, draws], dim=-1)
         return x, emphasised(y, draws, self._shares)
 
     def made_up(self, x: Tensor, random: np.random.Generator) -> Tensor:
@@ -147,6 +175,9 @@ class Table(ScoredTask):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """As in `Task`; for regression the squared error in standard deviations of each target, [n], or the absolute
         one or the quantile loss where the metric is that: a mean is no quantile."""
+        several = self._several
+        if several is not None:
+            return several.loss(output, target)
         if self.kind != "regression":
             return super().loss(output, target)
         over = (output - target) / torch.tensor(self._learned.target.std, device=output.device)
@@ -176,7 +207,7 @@ class Table(ScoredTask):
         """Rows of a table like the training one; it may lack some columns, and need not hold the target."""
         fitted, notes = self._learned, Notes()
         levels = {column.name: column.levels for column in fitted.columns if isinstance(column, Category)}
-        levels |= dict.fromkeys(fitted.target.names, fitted.target.levels)
+        levels |= {name: part.levels for part in fitted.target.by_kind for name in part.names}
         frame = read_table(path, self._options, levels)
         features = {column.name for column in fitted.columns}
         lacking = sorted(features - set(frame.columns))
@@ -223,7 +254,10 @@ class Table(ScoredTask):
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
         from lab.tasks.baselines import constant
-        from lab.tasks.table.baselines import forests, linear
+        from lab.tasks.table.baselines import forests, linear, of_each_target
+
+        if self._learned.target.parts:
+            return of_each_target(self._learned, seed)
 
         return constant(self), linear(self._learned), *forests(self._learned, self.metric, seed)
 

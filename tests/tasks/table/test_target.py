@@ -39,6 +39,19 @@ def test_the_columns_say_the_kind(columns: dict[str, Any], kind: str, names: tup
     assert Target.load(json.loads(json.dumps(found.dump()))) == found
 
 
+def test_columns_of_several_kinds_are_targets_of_their_own():
+    columns = _frame(a=["x", "y"] * 10, b=np.arange(20.0) / 3, c=[1, 2] * 10)
+    found = fit_target(columns, ("a", "b", "c"), None)
+    assert [(part.kind, part.names) for part in found.parts] == [
+        ("classification", ("a",)), ("regression", ("b",)), ("classification", ("c",)),
+    ]  # fmt: skip
+    assert found.numbers == ("b",)
+    assert Target.load(json.loads(json.dumps(found.dump()))) == found
+    assert found.values(columns.tail(1)).tolist() == [[1, np.float32(19 / 3), 1]]
+    assert fit_target(columns, ("a", "b", "c"), None, {"c": "number"}).numbers == ("b", "c")
+    assert fit_target(_frame(a=[0, 1] * 10, b=[1, 1, 0, 0] * 5), ("a", "b"), None, {"a": "category"}).parts
+
+
 def test_the_user_may_say_what_numbers_are():
     grades = _frame(a=[1, 2, 3, 4] * 10)
     assert fit_target(grades, ("a",), None).kind == "classification"
@@ -76,9 +89,9 @@ def test_regression_knows_its_statistics_and_reaches_a_tenth_beyond_its_range():
         ({"a": [[1], [2]]}, None, "target 'a': holds lists or mappings; a target is one value in each row"),
         ({"a": ["x", "y"] * 5}, "number", "column 'a': row 1 holds 'x', which is no number"),
         (
-            {"a": ["x", "y"] * 10, "b": RANDOM.normal(size=20)},
+            {"a": [f"c{i}" for i in range(20)], "b": RANDOM.normal(size=20)},
             None,
-            "targets of different kinds: a (category), b (number); several targets are all numbers or all 0 and 1",
+            "target 'a': 20 classes in 20 training rows are more than half as many; leave rare ones out",
         ),
     ],
 )

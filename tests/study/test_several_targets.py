@@ -1,0 +1,117 @@
+"""A table of classes and values together: from the columns to what is predicted, exported and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lab.errors import SpecError, StudyError
+from lab.report.page import render
+from lab.spec.study import parse_spec
+from lab.study.distill import distill
+from lab.study.model_folder import PROGRAM, export_model
+from lab.study.pseudo_labels import pseudo_label
+from lab.study.study import Study
+from lab.tasks.table.task import Table
+from tests.cli.refusal import refuse
+from tests.own_data import table, write_table
+from tests.own_studies import SPACE, own_spec
+from tests.small import write_yaml
+
+
+def _rows(count: int, seed: int = 0) -> pd.DataFrame:
+    frame = table(count, seed)
+    random = np.random.default_rng(seed + 100)
+    size = 50 + 10 * frame["number"] + random.normal(size=count)
+    small = (frame["letter"] == "y") != (random.random(count) < 0.1)
+    return frame.assign(size=size, kind=np.where(small, "small", "large"))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("several")
+    path = write_table(folder / "table.csv", _rows(120))
+    task = {"kind": "table", "path": str(path), "target": ["answer", "size", "kind"], "layers": [16]}
+    spec = own_spec(task) | {"space": {**SPACE, "primary_weight": {"low": 0.5, "high": 2.0}}}
+    made = Study.from_spec(parse_spec(spec), folder / "run")
+    made.run()
+    return made
+
+
+def test_each_target_is_scored_and_the_first_ranks(study: Study) -> None:
+    names = {"accuracy_answer", "rmse_size", "accuracy_kind"}
+    assert names <= set(study.result.trials)
+    assert study.result.summary.metric == study.result.summary.test_metric == "accuracy_answer"
+    assert set(study.result.artefact("refit")["test"]) == names
+    baselines = study.result.artefact("ensemble")["baselines"]
+    assert [set(one["test"]) for one in baselines] == [names] * 3
+    assert "rmse_size" in render(study.spec, study.record)
+
+
+def test_predictions_have_a_column_for_each(study: Study, tmp_path: Path) -> None:
+    new = _rows(5, seed=3).drop(columns=["answer", "size", "kind"])
+    said = study.result.ensemble.predict(new)
+    assert list(said) == [
+        *("answer", "p_answer_no", "p_answer_yes", "size"),
+        *("kind", "p_kind_large", "p_kind_small"),
+    ]
+    np.testing.assert_allclose(said[["p_answer_no", "p_answer_yes"]].sum(axis=1), 1, rtol=1e-5)
+    assert said["size"].dtype.kind == "f"
+    scored = study.result.ensemble.read(write_table(tmp_path / "all.csv", _rows(9, seed=4)))
+    assert scored.y is not None
+    assert scored.y.shape == (9, 3)
+
+
+def test_an_exported_model_gives_probabilities_and_values(study: Study, tmp_path: Path) -> None:
+    ensemble = study.result.ensemble
+    x, y = ensemble.test_data()
+    export_model(ensemble, study.result.summary, tmp_path / "model", x, y)
+    given = torch.export.load(tmp_path / "model" / PROGRAM).module()(x[:5])
+    torch.testing.assert_close(given, ensemble.task.outward(ensemble.predict_by_nets(x[:5])), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(given[:, :2].sum(dim=1), torch.ones(5))
+
+
+def test_nobody_is_taught_by_them(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="distill: predictions have another form than targets"):
+        distill(study, tmp_path / "student")
+    rows = write_table(tmp_path / "rows.csv", _rows(9).drop(columns="answer"))
+    with pytest.raises(StudyError, match="pseudo-label: predictions have another form than targets"):
+        pseudo_label(study, rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"primary": "letter"}, "task.primary: 'letter' is no target; those are answer, size"),
+        ({"target_weights": {"day": 2}}, "task.target_weights: 'day' is no target; those are answer, size"),
+        ({"target_weights": {"size": -1}}, "task.target_weights: {'size': -1} is not a mapping of targets to numbers"),
+        ({"types": {"size": "date"}}, "task.types.size: 'date': a target is a number or a category"),
+        ({"metric": "rmse"}, "task.metric: 'rmse' is not for a target of classification"),
+        ({"metric": "own.py:own", "direction": "maximize"}, "task.metric: the file own.py does not exist"),
+    ],
+)
+def test_what_cannot_be_is_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = write_table(tmp_path / "table.csv", _rows(60))
+    with pytest.raises(SpecError) as caught:
+        Table(str(path), ["answer", "size"], **options).describe()
+    assert str(caught.value).startswith(message)
+
+
+def test_a_class_that_training_lacks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = _rows(60).assign(split=["train"] * 40 + ["valid"] * 10 + ["test"] * 10)
+    frame.loc[45, "kind"] = "huge"
+    path = write_table(tmp_path / "table.csv", frame)
+    task: dict[str, Any] = {"kind": "table", "path": str(path), "target": ["kind", "size"]}
+    task["split"] = {"kind": "declared", "by": "split"}
+
+    spec = write_yaml(tmp_path / "spec.yaml", own_spec(task))
+    said = refuse(capsys, monkeypatch, "study", "run", spec, "--dir", tmp_path / "run")
+    assert said == "target 'kind': class 'huge' is not in the training rows"
+    assert not (tmp_path / "run").exists()
