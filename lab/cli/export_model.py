@@ -1,4 +1,4 @@
-"""`lab export-model`: what a finished study hands out, in files that PyTorch alone reads."""
+"""`lab export-model`: what a finished study hands out, in files that PyTorch alone reads, or any runtime of ONNX."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ def export_model(
         Path | None,
         typer.Option(metavar="PATH", help="Inputs to check it with, as `lab predict` reads them; default: test data."),
     ] = None,
+    to: Annotated[
+        str, typer.Option(metavar="torch|onnx", help="A program of PyTorch's, or of ONNX; checked by what loads it.")
+    ] = "torch",
     trust: TrustCode = False,
 ) -> None:
-    """Write the nets as one PyTorch program with a model card; it runs without lab."""
-    from lab.study.model_folder import CARD, PROGRAM, export_model
+    """Write the nets as one program with a model card; it runs without lab."""
+    from lab.study.model_folder import CARD, export_model
+    from lab.study.program import program_of
     from lab.study.study import Study
 
+    program_of(to)  # what is missing is said first
     result = Study.open(folder, trust=trust).result
     ensemble = result.ensemble
     x, y = ensemble.test_data() if input is None else (ensemble.read(input).x, None)
-    written = export_model(ensemble, result.summary, output, x, y)
+    written = export_model(ensemble, result.summary, output, x, y, to=to)
     say(
-        f"{output}: {PROGRAM}, {written.nets} nets as one; on {written.examples} examples it differs by at most "
-        f"{written.difference:.2g} from the study's"
+        f"{output}: {written.program}, {written.nets} nets as one; on {written.examples} examples it differs by at "
+        f"most {written.difference:.2g} from the study's"
     )
     for name in written.left_out:
         say(f"{output}: left out, since it is no net: {name}")

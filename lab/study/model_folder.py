@@ -1,6 +1,6 @@
-"""A model folder: what a study hands out, in files that PyTorch alone reads.
+"""A model folder: what a study hands out, in files that PyTorch alone reads, or any runtime of ONNX.
 
-`model.pt2` is the whole of it as `torch.export` saves a program: preprocessing of tensors, nets, their mean and its
+`model.pt2`, or `model.onnx`, is the whole of it as a program: preprocessing of tensors, nets, their mean and its
 temperature. `model.safetensors` holds the nets' weights, `config.json` what is known of inputs and outputs, `README.md`
 a model card with a snippet that loads it.
 """
@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import SpecError, StudyError, first_line
+from lab.errors import SpecError, StudyError
 from lab.record.folder import json_form
 from lab.report.number import number
 from lab.report.summary import Summary
+from lab.study.program import Program, TorchProgram, program_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,12 +27,10 @@ if TYPE_CHECKING:
     from lab.stages.predictor import Ensemble
 
 FORMAT = 1
-PROGRAM, WEIGHTS, CONFIG, CARD = "model.pt2", "model.safetensors", "config.json", "README.md"
-_TRACED, _CHECKED = 4, 64
-"""Examples by which a model is traced, and by which it is checked once it is loaded again."""
+PROGRAM, WEIGHTS, CONFIG, CARD = TorchProgram.file, "model.safetensors", "config.json", "README.md"
+_CHECKED = 64
+"""Examples by which a model is checked once it is loaded again."""
 _CLOSE = 1e-4
-_LONGEST = 200
-"""Letters of what PyTorch says."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class ModelFolder:
     """What was written."""
 
     folder: Path
+    program: str
+    """The name of the program's file."""
     nets: int
     left_out: tuple[str, ...]
     """Members that are no nets."""
@@ -68,6 +69,7 @@ def export_model(
     y: Tensor | None = None,
     about: Sequence[str] | None = None,
     more: Mapping[str, Any] | None = None,
+    to: str = TorchProgram.name,
 ) -> ModelFolder:
     """Write a model folder, and load it back to compare it with the study's own predictions.
 
@@ -77,11 +79,13 @@ def export_model(
         y: targets [n, ...] of all of them, to score the nets by.
         about: what the card says of its worth; None: what the study says of what it hands out.
         more: further facts for `config.json`.
+        to: the form of the program: `torch`, or `onnx`.
 
     Raises:
-        SpecError: the folder is not empty.
-        StudyError: the ensemble has no nets, or PyTorch cannot export them as they are.
+        SpecError: the folder is not empty, or what the form needs is not installed.
+        StudyError: the ensemble has no nets, or they cannot be exported as they are.
     """
+    program = program_of(to)
     check_empty(folder)
     scores = {} if y is None else ensemble.scores(ensemble.predict_by_nets(x), y)
     x = x[:_CHECKED]
@@ -90,51 +94,28 @@ def export_model(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         made = Path(temporary) / "model"
         made.mkdir()
-        _save(module, x, made)
-        again = _loaded(made / PROGRAM, x)
+        program.save(module, x, made)
+        _save_weights(module, made)
+        again = program.loaded(made, x)
         difference = float((again.double() - expected.double()).abs().max())
         if again.shape != expected.shape or not difference < _CLOSE * max(float(expected.abs().max()), 1.0):
             raise StudyError(f"the exported model predicts something else: it differs by up to {difference:.3g}")
-        written = ModelFolder(folder, len(module.nets), ensemble.left_out, len(x), difference, scores)
+        written = ModelFolder(folder, program.file, len(module.nets), ensemble.left_out, len(x), difference, scores)
         (made / CONFIG).write_text(
             json.dumps({**_config(ensemble, x, written), **json_form(more or {})}, indent=1) + "\n"
         )
-        (made / CARD).write_text(_card(ensemble, summary, x, written, about))
+        (made / CARD).write_text(_card(ensemble, summary, x, written, about, program))
         if folder.exists():
             folder.rmdir()
         shutil.move(made, folder)
     return written
 
 
-def _save(module: nn.Module, x: Tensor, folder: Path) -> None:
-    import torch
+def _save_weights(module: nn.Module, folder: Path) -> None:
     from safetensors.torch import save_file
 
-    examples = x[:_TRACED] if len(x) > 1 else torch.cat([x, x])  # one alone would be taken for the only number there is
-    try:
-        with torch.no_grad():
-            program = torch.export.export(
-                module, (examples,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False
-            )
-            torch.export.save(program, folder / PROGRAM)
-    except Exception as error:  # it traces a user's code
-        said = first_line(error)[:_LONGEST]
-        raise StudyError(f"PyTorch cannot export this model ({said}); its weights lie in the study") from error
     save_file({name: t.contiguous().clone() for name, t in module.state_dict().items()}, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)
-
-
-def _loaded(path: Path, x: Tensor) -> Tensor:
-    """What the program in a file predicts, in batches of several sizes."""
-    import torch
-
-    model = torch.export.load(path).module()
-    with torch.no_grad():
-        try:
-            return torch.cat([model(part) for part in (x[:1], x[1:4], x[4:]) if len(part)])
-        except Exception as error:
-            said = first_line(error)[:_LONGEST]
-            raise StudyError(f"the exported model takes batches of one size only ({said})") from error
 
 
 def _config(ensemble: Ensemble, x: Tensor, written: ModelFolder) -> dict[str, Any]:
@@ -152,7 +133,9 @@ def _config(ensemble: Ensemble, x: Tensor, written: ModelFolder) -> dict[str, An
     }
 
 
-def _card(ensemble: Ensemble, summary: Summary, x: Tensor, written: ModelFolder, about: Sequence[str] | None) -> str:
+def _card(
+    ensemble: Ensemble, summary: Summary, x: Tensor, written: ModelFolder, about: Sequence[str] | None, program: Program
+) -> str:
     shape = ", ".join(map(str, ["n", *x.shape[1:]]))
     dtype = str(x.dtype).removeprefix("torch.")
     gives = "values" if ensemble.kind == "regression" else "probabilities"
@@ -174,11 +157,7 @@ def _card(ensemble: Ensemble, summary: Summary, x: Tensor, written: ModelFolder,
         f"- Loaded again, it predicted the same on {written.examples} examples, to {written.difference:.2g}.",
         "",
         "```python",
-        "import torch",
-        *ensemble.recipe.splitlines(),
-        "",
-        f'model = torch.export.load("{PROGRAM}").module()',
-        f"{gives} = model(x)  # x: {dtype} [{shape}]",
+        *program.snippet(ensemble.recipe, gives, f"{dtype} [{shape}]"),
         "```",
         "",
         f"Inputs are made as `{CONFIG}` says under `preprocessing`. `{WEIGHTS}` holds the nets' weights by name.",

@@ -17,10 +17,13 @@ from torch import Tensor, nn
 from lab.cli.main import main
 from lab.errors import SpecError, StudyError
 from lab.stages.one_module import OneModule
+from lab.stages.predictor import Ensemble
 from lab.study import model_folder
 from lab.study.model_folder import CARD, CONFIG, PROGRAM, WEIGHTS, export_model
+from lab.study.program import PROGRAMS, OnnxProgram, TorchProgram
 from lab.study.study import Study
 from lab.tasks.digits import Digits
+from tests.cli.refusal import refuse
 
 _ALONE = """
 import sys
@@ -128,7 +131,67 @@ def test_one_that_takes_another_meaning_when_loaded_is_refused(
 ):
     ensemble = small_study.result.ensemble
     x = ensemble.test_data()[0]
-    monkeypatch.setattr(model_folder, "_loaded", lambda path, x: torch.rand(len(x), 10))
+    monkeypatch.setattr(TorchProgram, "loaded", lambda self, folder, x: torch.rand(len(x), 10))
     with pytest.raises(StudyError, match="the exported model predicts something else: it differs by up to 0"):
         export_model(ensemble, small_study.result.summary, tmp_path / "new", x)
     assert not [*tmp_path.iterdir()]
+
+
+def _one_net(ensemble: Ensemble) -> Ensemble:
+    """The first of its nets alone: an exporter takes seconds for each."""
+    return Ensemble(ensemble.task, ensemble._folder, ensemble._nets()[:1], ensemble.temperature)
+
+
+_RUN = """
+import sys
+sys.modules["lab"] = sys.modules["torch"] = None  # they cannot be imported
+import numpy as np
+x = np.load("x.npy")
+{snippet}
+np.save("predicted.npy", {gives})
+"""
+
+
+@pytest.mark.parametrize("which", ["small_study", pytest.param("table_study", marks=pytest.mark.slow)])
+def test_onnx_predicts_the_same_where_there_is_neither_lab_nor_pytorch(
+    which: str, tmp_path: Path, request: pytest.FixtureRequest
+):
+    for package in OnnxProgram.needs:
+        pytest.importorskip(package)
+    study: Study = request.getfixturevalue(which)
+    ensemble = _one_net(study.result.ensemble)
+    x, y = ensemble.test_data()
+    folder = tmp_path / "model"
+    written = export_model(ensemble, study.result.summary, folder, x, y, to="onnx")
+    assert written.difference < 1e-5
+    assert sorted(path.name for path in folder.iterdir()) == sorted([OnnxProgram.file, WEIGHTS, CONFIG, CARD])
+    np.save(folder / "x.npy", x.numpy())
+    snippet = (folder / CARD).read_text().split("```python\n")[1].split("```")[0]
+    script = _RUN.format(snippet=snippet, gives="probabilities")
+    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, capture_output=True)
+    predicted = torch.from_numpy(np.load(folder / "predicted.npy"))
+    torch.testing.assert_close(predicted, ensemble.predict(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_form_that_is_not_there_is_one_line(
+    small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(OnnxProgram, "needs", ("onnx", "a_package_that_nobody_has"))
+    command = ("export-model", small_study.record.folder, "--output", tmp_path / "model", "--to")
+    said = refuse(capsys, monkeypatch, *command, "onnx")
+    assert said.endswith("a_package_that_nobody_has; pip install 'onecycle-lab[onnx]'")
+    assert refuse(capsys, monkeypatch, *command, "tflite") == "--to: 'tflite' is unknown; choices: torch, onnx"
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", list(PROGRAMS))
+def test_what_no_form_takes_is_one_line(name: str, tmp_path: Path):
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * float(x.sum().item() if x.sum() > 0 else 0)
+
+    program = PROGRAMS[name]
+    for package in program.needs:
+        pytest.importorskip(package)
+    with pytest.raises(StudyError, match=rf"^{program.by} cannot export this model \(.*\); its weights lie"):
+        program.save(Odd(), torch.ones(5, 2), tmp_path)
