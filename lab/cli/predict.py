@@ -55,7 +55,7 @@ def predict(
     values, columns = readable(prediction, ensemble, inputs)
     answer = Predictions(ensemble.kind, len(prediction), None, output=None if output is None else str(output))
     if output is not None and output.suffix == ".npz":
-        arrays = values if values.dtype != object else prediction.numpy()  # words lie in a table
+        arrays = values if values.dtype != object else ensemble.task.outward(prediction).numpy()  # words lie in a table
         write_bytes(output, as_arrays(arrays, ensemble.kind, inputs.names))
     elif as_json and output is None and prediction.ndim > 2:
         answer = replace(answer, predictions=prediction.tolist())  # of parts of each input: a row is no good form

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from lab.errors import TaskError
 from lab.spec.plan import Direction
-from lab.tasks.metrics import metrics_of
+from lab.tasks.metrics import metrics_of, pinball_each
 from lab.tasks.reading import reads
-from lab.tasks.scored import Scored, score_of
+from lab.tasks.scored import Scored, quantile_of, score_of
 from lab.tasks.task import Data, Metric, Split, Task
 
 
@@ -45,7 +45,8 @@ class Classes:
 
 @dataclass(frozen=True)
 class Values:
-    """A target that is a number, learned by the squared error in standard deviations."""
+    """A target that is a number, learned by the squared error in standard deviations, or by the absolute one or the
+    quantile loss where the metric is that."""
 
     std: float = 1.0
     metric: str | None = None
@@ -146,7 +147,11 @@ class Targets:
     def _loss(self, part: Part, output: Tensor, target: Tensor) -> Tensor:
         if isinstance(part, Classes):
             return nn.functional.cross_entropy(output, target.long(), reduction="none")
-        return ((output[:, 0] - target) / part.std).pow(2)
+        over = (output[:, 0] - target) / part.std
+        quantile = quantile_of(part.metric or "")
+        if quantile is not None:
+            return pinball_each(over, quantile)
+        return over.abs() if part.metric == "mae" else over.pow(2)
 
     def predict(self, output: Tensor) -> Tensor:
         """Log-probabilities and values [n, w] of outputs [n, w]."""

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from lab.cli.main import main
-from lab.errors import Interrupted, SpecError
+from lab.errors import Interrupted, SpecError, StudyError
 from lab.report.page import render
+from lab.spec.folds import Folds
 from lab.stages.second_round import SecondRound, second_round_of, second_round_path
 from lab.study import pseudo_labels as module
 from lab.study.extend import extend
@@ -156,7 +157,9 @@ def test_what_cannot_be_is_one_line_and_trains_nothing(
     assert "stage 'ensemble' has to run first" in refused
 
 
-def test_values_have_no_confidence_and_folds_leave_nothing_to_judge_by(tmp_path: Path) -> None:
+def test_values_have_no_confidence_and_folds_leave_nothing_to_judge_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frame = table(80).drop(columns="answer")
     path = write_table(tmp_path / "values.csv", frame)
     study = own_study(tmp_path / "run", {"kind": "table", "path": str(path), "target": "number", "layers": [4]})
@@ -167,6 +170,9 @@ def test_values_have_no_confidence_and_folds_leave_nothing_to_judge_by(tmp_path:
     assert [way.name for way in found.ways] == [HARD, LABELS]
     assert found.pseudo_labelled == 30
     assert found.confidence is None
+    monkeypatch.setattr(module, "folds_in", lambda spec: Folds((0, 1)))
+    with pytest.raises(StudyError, match="a study with folds has learned from all validation rows"):
+        pseudo_label(study, rows)
 
 
 def test_shares_of_a_batch_and_what_is_sure() -> None:

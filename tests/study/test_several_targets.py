@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lab.errors import SpecError, StudyError
+from lab.errors import SpecError, StudyError, TaskError
 from lab.report.page import render
 from lab.spec.study import parse_spec
 from lab.study.distill import distill
@@ -91,6 +91,7 @@ def test_nobody_is_taught_by_them(study: Study, tmp_path: Path) -> None:
         ({"target_weights": {"day": 2}}, "task.target_weights: 'day' is no target; those are answer, size"),
         ({"target_weights": {"size": -1}}, "task.target_weights: {'size': -1} is not a mapping of targets to numbers"),
         ({"types": {"size": "date"}}, "task.types.size: 'date': a target is a number or a category"),
+        ({"metric": "r2"}, "task.metric: 'r2' is not for a target of classification"),
         ({"metric": "rmse"}, "task.metric: 'rmse' is not for a target of classification"),
         ({"metric": "own.py:own", "direction": "maximize"}, "task.metric: the file own.py does not exist"),
     ],
@@ -100,6 +101,23 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], message: str, tmp_pa
     with pytest.raises(SpecError) as caught:
         Table(str(path), ["answer", "size"], **options).describe()
     assert str(caught.value).startswith(message)
+
+
+def test_a_metric_that_says_nothing_of_the_primary_target_is_refused(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "table.csv", _rows(60).assign(size=lambda rows: rows["size"].round() - 50))
+    with pytest.raises(SpecError, match=r"task.metric: 'mape' is undefined on the .* examples: .* targets are 0"):
+        Table(str(path), ["answer", "size"], primary="size", metric="mape", types={"size": "number"}).describe()
+
+
+def test_classes_are_not_weighed_beside_values(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "table.csv", _rows(60))
+    task = Table(str(path), ["answer", "size"], balance=0.5)
+    with pytest.raises(TaskError, match="balance: is for a target of classes"):
+        task.draw(4, np.random.default_rng(0), {})
+    weighed = Table(str(path), ["answer", "size"], primary="size", target_weights={"size": 2.0})
+    drawn = weighed.draw(2, np.random.default_rng(0), {"primary_weight": 3.0})
+    assert drawn is not None
+    assert drawn.tolist() == [[1, 6], [1, 6]]
 
 
 def test_a_class_that_training_lacks_is_named(

@@ -50,6 +50,13 @@ def test_each_has_its_metric_of_outputs_and_of_predictions_alike() -> None:
     torch.testing.assert_close(RICE.loss(OUTPUT, y), RICE.loss(RICE.predict(OUTPUT), y))
 
 
+@pytest.mark.parametrize(("metric", "loss"), [("mae", 1.5), ("quantile:0.9", 0.15), ("r2", 2.25)])
+def test_a_value_is_learned_by_the_loss_that_its_metric_asks_for(metric: str, loss: float) -> None:
+    one = Targets({"age": Values(2.0, metric), "disease": Classes(("a", "b"))}, {"disease": 1e-9})
+    y = one.packed({"age": torch.tensor([1.0]), "disease": torch.tensor([0])})
+    assert float(one.loss(torch.tensor([[4.0, 0.0, 0.0]]), y)) == pytest.approx(loss, rel=1e-5)
+
+
 def test_the_primary_says_what_trials_are_compared_by() -> None:
     aged = Targets({**RICE.parts, "age": Values(metric="r2")}, primary="age")
     assert (aged.metric, aged.direction) == ("r2_age", "maximize")

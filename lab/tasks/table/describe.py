@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from lab.tasks.classes import facts_of
 from lab.tasks.description import Description, some
 from lab.tasks.scored import check_defined
@@ -38,7 +40,12 @@ def describe_data(data: TableData) -> Description:
     if target.parts:
         from lab.tasks.table.several import targets_of  # here: it needs torch
 
-        targets_of(target, data.options)  # refuses a metric that the primary target has not
+        targets_of(target, data.options)  # refuses what the options say of other targets
+        at = target.names.index(data.options.primary or target.names[0])
+        part = target.parts[at]
+        classes = part.kind == "classification"
+        own = {split: y[:, at].astype(np.int64) if classes else y[:, [at]] for split, y in targets.items()}
+        check_defined(data.options, part.kind, own)
     else:
         check_defined(data.options, target.kind, targets)
     folds = None if data.folds is None else int(data.folds.max()) + 1

@@ -151,6 +151,7 @@ class Table(ScoredTask):
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
         """How much examples count [b, ...], or how much each of several targets does [b, t]; nothing is drawn at
         random."""
+        counts = emphasis(self, params, self._options, examples)  # refused beside values
         several = self._several
         if several is not None:
             weighs = {**several.weights}
@@ -159,7 +160,7 @@ class Table(ScoredTask):
             )
             row = [weighs.get(name, 1.0) for name in several.parts]
             return np.tile(np.array(row, dtype=np.float32), (examples, 1))
-        return emphasis(self, params, self._options, examples)
+        return counts
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
         if self._several is not None:
