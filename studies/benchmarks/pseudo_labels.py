@@ -34,8 +34,8 @@ SPACE: dict[str, dict[str, Any]] = {
 SHARE = 0.1
 IMAGES = 5_000
 WORKLOADS = {
-    "adult, 10 % labelled": {"trials": 24, "epochs": 6, "final": 12, "batch": 64},
-    "CIFAR-10 part, 10 % labelled": {"trials": 12, "epochs": 12, "final": 36, "batch": 32},
+    "adult, 10 % labelled": {"trials": 24, "epochs": 6, "final": 12, "batch": 64, "seeds": 3, "refit_seeds": 3},
+    "CIFAR-10 part, 10 % labelled": {"trials": 8, "epochs": 6, "final": 12, "batch": 32, "seeds": 2, "refit_seeds": 1},
 }
 ADULT, CIFAR = WORKLOADS
 FIRST, SECOND, ALONE, HANDED = "first round", "second round", "labels alone, as many steps", "handed out"
@@ -79,7 +79,13 @@ def run(name: str, data: Path, seed: int) -> dict[str, Any]:
             "batch_size": of["batch"],
             "search": {"trials": of["trials"], "epochs": of["epochs"]},
             "confirm": {"several": 0},
-            "final": {"epochs": of["final"], "snapshots": 1, "controls": "none"},
+            "final": {
+                "epochs": of["final"],
+                "snapshots": 1,
+                "controls": "none",
+                "seeds": of["seeds"],
+                "refit_seeds": of["refit_seeds"],
+            },
             "execution": {"engine": "local"},
         }
         study = Study.from_spec(parse_spec(spec), folder / "run")
