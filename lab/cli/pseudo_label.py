@@ -51,4 +51,6 @@ def pseudo_label(
         raise Interrupted(f"{error}; the same command goes on with it") from None
     for line in found.lines:
         say(line)
+    if found.longer:
+        say(found.longer)
     say(f"next      lab study report {shlex.quote(str(folder))}")

@@ -74,6 +74,15 @@ class SecondRound:
             f"{'handed out' if self.kept else 'not handed out'}: {self.chosen}; {self.why}",
         ]
 
+    @property
+    def longer(self) -> str:
+        """What to try where the labels alone, learned for as many steps, have the least validation loss of all; else
+        empty."""
+        alone = self.ways[-1]
+        if alone.valid_loss >= min(way.valid_loss for way in (self.first, *self.ways[:-1])):
+            return ""
+        return f"the labels alone, learned longer, are the best on validation: try final.epochs of {alone.epochs}"
+
     def _line(self, way: Way) -> str:
         test = "" if way.test is None else f", test {self.metric} {way.test[self.metric]:.4g}"
         return f"{way.name}: validation loss {way.valid_loss:.4g}{test}"

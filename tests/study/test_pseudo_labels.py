@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,13 @@ def test_values_have_no_confidence_and_folds_leave_nothing_to_judge_by(
     monkeypatch.setattr(module, "folds_in", lambda spec: Folds((0, 1)))
     with pytest.raises(StudyError, match="a study with folds has learned from all validation rows"):
         pseudo_label(study, rows)
+
+
+def test_labels_learned_longer_are_said_to_be_best_where_they_are(found: SecondRound) -> None:
+    *others, alone = found.ways
+    best = replace(alone, valid_loss=-1.0, epochs=39)
+    assert replace(found, ways=(*others, best)).longer.endswith("are the best on validation: try final.epochs of 39")
+    assert replace(found, ways=(*others, replace(alone, valid_loss=99.0))).longer == ""
 
 
 def test_shares_of_a_batch_and_what_is_sure() -> None:
