@@ -41,13 +41,13 @@ def earlier_in(folder: Path, space: Space, search: SearchSpec, own: Record) -> t
     Args:
         own: the new study, which may lie there too.
     """
-    found: list[Earlier] = []
+    earlier: list[Earlier] = []
     for record in sorted(_records(folder), key=_ended_at, reverse=True):
         best = None if record.folder.resolve() == own.folder.resolve() else _best_of(record)
         setting = {} if best is None else _within(space, best)
-        if setting and setting not in [one.setting for one in found]:
-            found.append(Earlier(record.folder, setting))
-    return tuple(found[: min(_MOST, search.quarter)])
+        if setting and setting not in [one.setting for one in earlier]:
+            earlier.append(Earlier(record.folder, setting))
+    return tuple(earlier[: min(_MOST, search.quarter)])
 
 
 def _records(folder: Path) -> Iterator[Record]:

@@ -18,11 +18,11 @@ from lab.record.folder import Record, read_json, write_json
 from lab.spec.distributions import distribution
 from lab.spec.space import Float, FromBounds, Params, Space, Value
 
-_PLACE = "enqueue"
+_OPTION = "enqueue"
 _LOG = logging.getLogger(__name__)
 
 
-def checked(space: Space, setting: Mapping[str, Any], place: str = _PLACE) -> Params:
+def checked(space: Space, setting: Mapping[str, Any], where: str = _OPTION) -> Params:
     """A setting of some or all hyperparameters of a space, in its own types.
 
     Raises:
@@ -30,26 +30,26 @@ def checked(space: Space, setting: Mapping[str, Any], place: str = _PLACE) -> Pa
             beside the others.
     """
     if not isinstance(setting, Mapping) or not setting:
-        raise SpecError(place, f"{setting!r} is not a mapping of hyperparameters to values")
+        raise SpecError(where, f"{setting!r} is not a mapping of hyperparameters to values")
     params: Params = {}
     for name in setting:
         if name not in space:
             names = ", ".join(space)
-            raise SpecError(f"{place}.{name}", f"is not searched{nearest(str(name), space)}; searched are {names}")
+            raise SpecError(f"{where}.{name}", f"is not searched{nearest(str(name), space)}; searched are {names}")
     for name, dimension in space.items():
         if name not in setting:
             continue
         unmet = [parent for parent, values in dimension.when.items() if params.get(parent) not in values]
         if unmet:
             asked = ", ".join(f"{parent} in {list(dimension.when[parent])}" for parent in unmet)
-            raise SpecError(f"{place}.{name}", f"exists only at {asked}; say that too, or leave it out")
+            raise SpecError(f"{where}.{name}", f"exists only at {asked}; say that too, or leave it out")
         value = setting[name]
         if isinstance(dimension, FromBounds):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-                raise SpecError(f"{place}.{name}", f"{value!r} is not a number above 0")
+                raise SpecError(f"{where}.{name}", f"{value!r} is not a number above 0")
             params[name] = float(value)
         else:
-            params[name] = _inside(f"{place}.{name}", distribution(dimension), value)
+            params[name] = _inside(f"{where}.{name}", distribution(dimension), value)
     return params
 
 
@@ -91,7 +91,7 @@ def settings_of(record: Record, space: Space) -> tuple[Params, ...]:
     Raises:
         RecordError: the file is damaged, or not of this study.
     """
-    found = []
+    settings = []
     for setting in _kept(record):
         params = dict(setting)
         max_lr, dimension = params.get("max_lr"), space.get("max_lr")
@@ -100,10 +100,10 @@ def settings_of(record: Record, space: Space) -> tuple[Params, ...]:
             at = f"{dimension.low:.3g} to {dimension.high:.3g}"
             _LOG.info("enqueued  max_lr %.3g lies outside of %s; %.3g is tried", max_lr, at, params["max_lr"])
         try:
-            found.append(checked(space, params))
+            settings.append(checked(space, params))
         except SpecError as error:
             raise RecordError(f"{path_of(record)}: {error}") from None
-    return tuple(found)
+    return tuple(settings)
 
 
 def path_of(record: Record) -> Path:

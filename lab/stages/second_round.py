@@ -103,6 +103,6 @@ def second_round_of(record: Record) -> SecondRound | None:
     return read_artefact(path, (SecondRound,)) if path.exists() else None
 
 
-def write_second_round(record: Record, found: SecondRound) -> None:
+def write_second_round(record: Record, second: SecondRound) -> None:
     """Store it."""
-    write_json(second_round_path(record), to_json(found))
+    write_json(second_round_path(record), to_json(second))

@@ -24,7 +24,7 @@ from lab.stages import earlier_studies, enqueued
 from lab.stages.explore import WarmStart
 from lab.tasks.load import undecided_of
 
-_PLACE = "--warm-start"
+_OPTION = "--warm-start"
 _TEACHES = (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED)
 
 
@@ -41,18 +41,18 @@ def begin(spec: StudySpec, record: Record, source: Path) -> str:
     if path_of(record).exists() and record.begun:
         kept = _kept(record)
         if kept["source"] != str(source.resolve()):
-            raise RecordError(f"{path_of(record)}: this study has started warm from {kept['source']}; leave {_PLACE}")
+            raise RecordError(f"{path_of(record)}: this study has started warm from {kept['source']}; leave {_OPTION}")
         settings = kept.get("settings", 0)
         what = f"with {settings} settings tried first" if settings else f"from {len(kept['trials'])} trials"
         return f"as begun, {what} of {kept['source']}"
     if record.begun:
-        raise RecordError(f"{record.folder}: has begun without {_PLACE}; choose another --dir")
+        raise RecordError(f"{record.folder}: has begun without {_OPTION}; choose another --dir")
     if source.resolve() == record.folder.resolve():
-        raise SpecError(_PLACE, f"{source} is this study itself; to go on with it use 'lab study extend'")
+        raise SpecError(_OPTION, f"{source} is this study itself; to go on with it use 'lab study extend'")
     if earlier_studies.holds_studies(source):
         return _try_first(spec, record, source)
     if (kind := spec.search.sampler.get("kind", "forest")) != "forest":
-        raise SpecError(_PLACE, f"the sampler {kind!r} takes no other study's trials; choose 'forest'")
+        raise SpecError(_OPTION, f"the sampler {kind!r} takes no other study's trials; choose 'forest'")
     other = open_spec(Record(source).require())
     _same_score(spec, other, source)
     # A version that did not try undecided options trained with a value that its trials do not say.
@@ -63,9 +63,9 @@ def begin(spec: StudySpec, record: Record, source: Path) -> str:
         if row.outcome in _TEACHES
     ]
     if not rows:
-        raise SpecError(_PLACE, f"{source} has no finished trial of stage 'explore'")
+        raise SpecError(_OPTION, f"{source} has no finished trial of stage 'explore'")
     if not spec.space.needs_bounds and not _inside(rows, spec.space):
-        raise SpecError(_PLACE, f"none of the {len(rows)} trials of {source} lies in this space")
+        raise SpecError(_OPTION, f"none of the {len(rows)} trials of {source} lies in this space")
     write_json(path_of(record), {"source": str(source.resolve()), "trials": [_as_json(row) for row in rows]})
     return f"from {len(rows)} trials of {source}"
 
@@ -74,7 +74,7 @@ def _try_first(spec: StudySpec, record: Record, folder: Path) -> str:
     earlier = earlier_studies.earlier_in(folder, spec.space, spec.search, record)
     if not earlier:
         names = ", ".join(spec.space)
-        raise SpecError(_PLACE, f"no study in {folder} has ended its search with a setting of {names} in their ranges")
+        raise SpecError(_OPTION, f"no study in {folder} has ended its search with a setting of {names} in their ranges")
     enqueued.add(record, spec.space, [one.setting for one in earlier])
     write_json(path_of(record), {"source": str(folder.resolve()), "trials": [], "settings": len(earlier)})
     shown = ", ".join(one.folder.name for one in earlier)
@@ -106,7 +106,7 @@ def _same_score(spec: StudySpec, other: StudySpec, source: Path) -> None:
     for name, value in mine.items():
         if theirs[name] != value:
             what = f"{source} has {name} {theirs[name]!r}, this study {value!r}: its scores tell nothing of this one's"
-            raise SpecError(_PLACE, f"{what}; a folder of studies, such as {source.parent}, gives their settings")
+            raise SpecError(_OPTION, f"{what}; a folder of studies, such as {source.parent}, gives their settings")
 
 
 def _meaning(spec: StudySpec) -> dict[str, Any]:

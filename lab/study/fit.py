@@ -72,24 +72,26 @@ def fit_one_cycle(
     torch.Size([3, 10])
     """
     own = _own_schedule(schedule, max_lr, params)
-    given = params if max_lr is None else {"max_lr": max_lr, **params}
-    spec = _spec(task, given, own, epochs, batch_size, optimizer, execution)
+    setting = params if max_lr is None else {"max_lr": max_lr, **params}
+    spec = _spec(task, setting, own, epochs, batch_size, optimizer, execution)
     check_seed(seed)
     opened = _opened(spec)
     spec = spec.model_copy(update={"task": replace(spec.task, opened=opened)})
     shown = EpochsShown(epochs, quiet)
     for name in unread(opened, [params], always_read(spec.schedule, spec.optimizer, spec.space)):
         shown.say(f"warning   {name}: the task was not seen to read it; then it changes nothing")
-    found = None
+    range_test = None
     if own is None and max_lr is None:
-        found = _suggested(spec, opened)
-        given = {"max_lr": found.suggestion, **params}
-        shown.say(f"max_lr    {number(found.suggestion)} by range tests on {_RANGE_TEST_SEEDS} seeds")
-    trial = Trial(given, seed, epochs, own_schedule=own or spec.schedule.schedule(given))
-    return fit(opened, trial, training_of(spec, given), shown, found)
+        range_test = _suggested(spec, opened)
+        setting = {"max_lr": range_test.suggestion, **params}
+        shown.say(f"max_lr    {number(range_test.suggestion)} by range tests on {_RANGE_TEST_SEEDS} seeds")
+    trial = Trial(setting, seed, epochs, own_schedule=own or spec.schedule.schedule(setting))
+    return fit(opened, trial, training_of(spec, setting), shown, range_test)
 
 
-def fit(task: Task, trial: Trial, training: Training, shown: EpochsShown, found: RangeTest | None = None) -> Fitted:
+def fit(
+    task: Task, trial: Trial, training: Training, shown: EpochsShown, range_test: RangeTest | None = None
+) -> Fitted:
     """Train a trial that has its schedule, on a path that is resolved; errors as `fit_one_cycle`."""
     import pandas as pd
     import torch
@@ -123,7 +125,7 @@ def fit(task: Task, trial: Trial, training: Training, shown: EpochsShown, found:
         raise StudyError(f"the training {ended.outcome}: {detail}{advice}")
     curve = pd.DataFrame(shown.rows).set_index("epoch")
     score = float(curve[task.metric].iloc[-1]) if task.metric in curve else None
-    return Fitted(task, trial, task.metric, score, curve, ended.model, found)
+    return Fitted(task, trial, task.metric, score, curve, ended.model, range_test)
 
 
 def training_of(spec: StudySpec, params: Params, with_valid: bool = False) -> Training:

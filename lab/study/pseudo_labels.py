@@ -87,10 +87,10 @@ def pseudo_label(
         raise StudyError(f"{NAME}: a study with folds has learned from all validation rows; none is left to decide by")
     if not unlabelled.exists():
         raise SpecError("--unlabelled", f"{unlabelled} does not exist")
-    given = handed.read(unlabelled)
-    for note in given.notes:
+    inputs = handed.read(unlabelled)
+    for note in inputs.notes:
         say(f"{unlabelled}: {note}")
-    if not len(given.x):
+    if not len(inputs.x):
         raise SpecError("--unlabelled", f"{unlabelled} holds no example")
     plan = Plan(
         with_cycles(confirmed.chosen.one_cycle.params, 1),
@@ -100,12 +100,12 @@ def pseudo_label(
         max(spec.final.seeds, _FEWEST_SEEDS),
     )
     with record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
-        work = record.folder / side_folder(PSEUDO, repr((plan, spec.seed, _digest(given.x))))
-        round_ = SecondTraining(spec, record, task, plan, given.x, work, display)
+        work = record.folder / side_folder(PSEUDO, repr((plan, spec.seed, _digest(inputs.x))))
+        round_ = SecondTraining(spec, record, task, plan, inputs.x, work, display)
         candidates = round_.search(chosen)
-        found = _decided(round_, candidates, chosen, handed, unlabelled.name, refit.STAGE.if_any(record) is not None)
-        _put(record, found, work)
-    return found
+        second = _decided(round_, candidates, chosen, handed, unlabelled.name, refit.STAGE.if_any(record) is not None)
+        _put(record, second, work)
+    return second
 
 
 def _digest(x: Tensor) -> str:
@@ -182,15 +182,15 @@ def _surely_better(first: Judged, others: list[Judged], best: Judged, alone: Jud
     return False, f"{why}, and as many steps on the labels alone gain {first.loss - alone.loss:+.4g}"
 
 
-def _put(record: Record, found: SecondRound, work: Path) -> None:
+def _put(record: Record, second: SecondRound, work: Path) -> None:
     """Put a second round into the study. Interrupted on the way, the first one is handed out."""
     with contextlib.suppress(FileNotFoundError):
         second_round_path(record).unlink()
     shutil.rmtree(record.second_folder, ignore_errors=True)
-    if found.kept:
-        stage = STAGES[found.chosen]
+    if second.kept:
+        stage = STAGES[second.chosen]
         again = work / f"{stage}_again"
         weights = again if again.is_dir() else work / stage
         weights.replace(record.second_folder)
-    write_second_round(record, found)
+    write_second_round(record, second)
     shutil.rmtree(work)

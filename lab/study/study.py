@@ -265,9 +265,9 @@ class Study:
 
         self.record.require()
         self.require_own()
-        given = self.spec.task
+        task = self.spec.task
         new = read_spec(self.record.spec_path, changes)
-        new = new.model_copy(update={"task": replace(new.task, instance=given.instance, opened=given.opened)})
+        new = new.model_copy(update={"task": replace(new.task, instance=task.instance, opened=task.opened)})
         check_components(new)
         open_data(new, self.record)  # refuses what would stop the study after its conclusions were put aside
         aside = extend(self.record, new)

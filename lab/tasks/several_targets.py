@@ -191,8 +191,8 @@ class Targets:
 
     @cached_property
     def _scores(self) -> dict[str, tuple[str, Direction]]:
-        found = {name: score_of(Scored(metric=part.metric), part.kind) for name, part in self.parts.items()}
-        return {name: (f"{score.metric}_{name}", score.direction) for name, score in found.items()}
+        of_each = {name: score_of(Scored(metric=part.metric), part.kind) for name, part in self.parts.items()}
+        return {name: (f"{score.metric}_{name}", score.direction) for name, score in of_each.items()}
 
     @cached_property
     def metrics(self) -> dict[str, Metric]:
@@ -295,10 +295,10 @@ class SeveralTargets(Task):
 
 def _packing(data: Any) -> Any:
     def packed(self: SeveralTargets, split: Split) -> Data:
-        given = data(self, split)
-        if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping):
-            return given[0], self.targets.packed(given[1])
-        return given  # type: ignore[no-any-return]
+        loaded = data(self, split)
+        if isinstance(loaded, tuple) and len(loaded) == 2 and isinstance(loaded[1], Mapping):
+            return loaded[0], self.targets.packed(loaded[1])
+        return loaded  # type: ignore[no-any-return]
 
     packed.__qualname__ = data.__qualname__
     return packed

@@ -132,12 +132,12 @@ class TableOptions(Dialect, Scored, Balanced):
         super().check()
         if len(set(self.targets)) < len(self.targets):
             raise SpecError("task.target", f"{self.target!r} names a column twice")
-        known = f"is no target; those are {', '.join(self.targets)}"
+        allowed = f"is no target; those are {', '.join(self.targets)}"
         if self.primary is not None and self.primary not in self.targets:
-            raise SpecError("task.primary", f"{self.primary!r} {known}")
+            raise SpecError("task.primary", f"{self.primary!r} {allowed}")
         for name in self.target_weights:
             if name not in self.targets:
-                raise SpecError("task.target_weights", f"{name!r} {known}")
+                raise SpecError("task.target_weights", f"{name!r} {allowed}")
         for name, kind in self.types.items():
             if kind not in TYPES:
                 raise SpecError(f"task.types.{name}", f"{kind!r} is unknown; choices: {', '.join(TYPES)}")
