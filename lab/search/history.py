@@ -92,7 +92,7 @@ def even_costs(cost: Floats) -> Floats:
         near = finite_cost
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         ratio = near / middle
-    if low > 0 and np.isfinite(ratio).all():
+    if low > 0 and ratio.min() > 0 and np.isfinite(ratio).all():  # the smallest numbers there are become 0
         shaped = _box_cox(ratio)
     else:
         width = float(near.std()) or float(np.ptp(near))  # squares of very small differences vanish

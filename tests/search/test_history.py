@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.study import StudyDirection
@@ -18,6 +18,7 @@ SPACE = {"x": FloatDistribution(0, 1)}
 
 
 @settings(max_examples=200, deadline=None)
+@example([4.0, 5e-324])
 @given(st.lists(st.floats(-1e12, 1e12) | st.just(float("inf")), min_size=1, max_size=40))
 def test_the_order_is_kept_and_everything_is_finite(costs: list[float]):
     cost = np.array(costs)

@@ -131,7 +131,7 @@ def test_one_that_takes_another_meaning_when_loaded_is_refused(
 ):
     ensemble = small_study.result.ensemble
     x = ensemble.test_data()[0]
-    monkeypatch.setattr(TorchProgram, "loaded", lambda self, folder, x: torch.rand(len(x), 10))
+    monkeypatch.setattr(TorchProgram, "loaded", lambda self, folder, x: torch.full((len(x), 10), 0.1))
     with pytest.raises(StudyError, match="the exported model predicts something else: it differs by up to 0"):
         export_model(ensemble, small_study.result.summary, tmp_path / "new", x)
     assert not [*tmp_path.iterdir()]
