@@ -31,7 +31,6 @@ from lab.study.data import open_data, undone_if_refused
 from lab.study.kept_files import keep_files, kept_at
 from lab.study.machines import on_machine_of, with_flags
 from lab.study.objective import settled
-from lab.study.own_loop import WAIT_S, Asked, OwnLoop, conclude
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
 from lab.study.same import difference, moved
@@ -43,6 +42,7 @@ from lab.tasks.user_code import said_by
 
 if TYPE_CHECKING:
     from lab.report.wandb_runs.trial_runs import Which
+    from lab.study.own_loop import Asked, OwnLoop
     from lab.tasks.task import Task, TrialFunction
 
 
@@ -296,6 +296,8 @@ class Study:
         Raises:
             SpecError: it is no setting of this space.
         """
+        from lab.study.own_loop import WAIT_S
+
         params = enqueued.checked(with_undecided(self.spec, load=False).space, setting)
         if explore.STAGE.is_complete(self.record):
             raise StudyError("enqueue: the search is complete; extend the study by more trials first")
@@ -360,6 +362,7 @@ class Study:
             StudyError: no trial completed.
         """
         from lab.report.page import write_report
+        from lab.study.own_loop import conclude
 
         self._adopt()
         if not self.record.begun:
@@ -370,13 +373,15 @@ class Study:
                 if stage.read(self.record) is None:
                     nobody: Any = None  # trains anything: these stages look at no engine here
                     searched = stage is explore.STAGE
-                    found = conclude(self.spec, self.record) if searched else stage.run(self.spec, self.record, nobody)
-                    stage.write(self.record, found)
+                    ended = conclude(self.spec, self.record) if searched else stage.run(self.spec, self.record, nobody)
+                    stage.write(self.record, ended)
             write_trials(self.spec, self.record, TRAINS)
             write_report(self.spec, self.record)
         return self.result
 
     def _own_loop(self) -> OwnLoop:
+        from lab.study.own_loop import WAIT_S, OwnLoop
+
         if self._loop is None:
             self._adopt()
             if self.spec.space.needs_bounds and bounds.STAGE.if_any(self.record) is None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lab.errors import DISTRIBUTION
 from lab.record.folder import write_bytes
+from lab.report.figure_file import png_of
 
 
 def machine() -> str:
@@ -50,7 +51,7 @@ def write_figure(path: Path, figure: Any, **size: int) -> None:
         size: `width` and `height` in pixels, where the figure's layout has none.
     """
     try:
-        write_bytes(path, figure.to_image(format="png", scale=2, **size))
-    except (ValueError, RuntimeError, ImportError) as error:
+        write_bytes(path, png_of(figure, **size))
+    except RuntimeError as error:
         print(f"no {path.name}: {' '.join(str(error).split())[:120]}")
         write_bytes(path.with_suffix(".html"), figure.to_html(include_plotlyjs="cdn").encode())
