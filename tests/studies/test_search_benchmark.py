@@ -6,12 +6,12 @@ import json
 from itertools import product
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
-from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tests.small import ROOT
 
@@ -19,8 +19,13 @@ from tests.small import ROOT
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "studies" / "benchmarks"))
+    import measured
     import search
 
+    def no_browser(figure: Any, **size: int) -> bytes:
+        raise RuntimeError("no browser is needed here")
+
+    monkeypatch.setattr(measured, "png_of", no_browser)  # the page is written instead
     return search
 
 
@@ -105,3 +110,36 @@ def test_it_runs_summarises_and_goes_on(bench: ModuleType, table: Path, tmp_path
 def test_nothing_to_search_is_refused(bench: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         bench.main(["--out", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize("method", ["random+asha", "tpe+hyperband", "forest+forecast"])
+def test_shorter_runs_count_by_their_epochs_and_are_no_answer(bench: ModuleType, method: str) -> None:
+    class Curve:
+        name, epochs = "curve", 9
+        space: ClassVar = {"x": FloatDistribution(0, 1)}
+
+        def observe(self, params: dict[str, Any], epochs: int, rng: np.random.Generator) -> float:
+            return float(params["x"]) + 1 / epochs
+
+    trace = bench.run(method, Curve(), 14, 0)
+    assert 14 <= trace.spent < 15
+    assert any(not seen.full for seen in trace.seen)
+    assert all(seen.cost == pytest.approx(seen.params["x"] + 1 / 9) for seen in trace.seen if seen.full)
+    assert bench.needs_epochs(method)
+
+
+def test_earlier_settings_are_tried_first(bench: ModuleType, tmp_path: Path) -> None:
+    import earlier_studies
+
+    problems = []
+    for name, best in (("toy_a", 2), ("toy_b", 2), ("toy_c", 5)):
+        frame = pd.DataFrame({"x": range(9), "valid_loss_seed0": [float(abs(x - best)) for x in range(9)]})
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+        problems.append(bench.Table(tmp_path / f"{name}.parquet"))
+    (family,) = earlier_studies.families([*problems])
+    rows = list(earlier_studies.measure(family, budget=12, seed=0))
+    first = {row["problem"]: row["regrets"][0] for row in rows if row["side"] == "settings"}
+    assert first["toy_b"] == 0, "the first of the others has the same best"
+    assert all(row["regrets"][-1] == 0 for row in rows if row["side"] == "cold")
+    assert len(earlier_studies.curve(rows, "random")) == 12
+    assert min(earlier_studies.fewer(rows, at=3)) > 0
