@@ -60,7 +60,7 @@ def test_templates_and_the_mark_of_its_types_are_in_it(wheel: zipfile.ZipFile):
 def test_it_holds_code_and_no_data(wheel: zipfile.ZipFile):
     assert Path(str(wheel.filename)).stat().st_size < MOST_BYTES
     endings = {Path(name).suffix for name in wheel.namelist() if name.startswith("lab/")}
-    assert endings == {".py", ".j2", ".txt", ".typed"}
+    assert endings == {".py", ".j2", ".txt", ".typed", ".gz"}
 
 
 def test_the_command_runs_from_it(wheel: zipfile.ZipFile, tmp_path: Path):

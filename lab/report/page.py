@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,10 +27,19 @@ from lab.stages.bounds import Bounds
 from lab.stages.confirm import Confirmed
 from lab.tasks.beside import Beside
 
-try:
-    from plotly.offline import get_plotlyjs
-except ImportError:  # a machine without plotly still gets its page
-    get_plotlyjs = None
+_PLOTLY = "plotly-cartesian.min.js.gz"
+"""plotly.js 4.1.1 with the kinds of plots that a page has: `plotly.js-cartesian-dist-min` of npm, packed by gzip. The
+browser unpacks it. The whole of it, which plotly brings, takes eight times the room: most of a page."""
+
+
+def has_plotly() -> bool:
+    """Whether figures can be made; a machine without plotly still gets its page."""
+    return find_spec("plotly") is not None
+
+
+def packed_plotly() -> str:
+    """The script that draws, packed, in base64."""
+    return base64.b64encode(files("lab.report").joinpath("templates", _PLOTLY).read_bytes()).decode()
 
 
 def write_report(spec: StudySpec, record: Record) -> Path:
@@ -48,7 +60,7 @@ def render(spec: StudySpec, record: Record) -> str:
         raise RecordError(f"{record.folder}: stage 'explore' is not complete; there is nothing to report yet")
     trials = read_stages(record, TRAINS, spec.store)
     rows, summary = trials["explore"], summary_of(spec, record.folder, artefacts, trials)
-    beside = Beside()
+    beside, draws = Beside(), has_plotly()
     environment = Environment(
         loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -79,11 +91,11 @@ def render(spec: StudySpec, record: Record) -> str:
         first_round=artefacts.first_round,
         second=artefacts.second,
         skipped=artefacts.skipped,
-        plots=drawn(spec, artefacts, artefacts.explore, rows, beside) if get_plotlyjs else {},
+        plots=drawn(spec, artefacts, artefacts.explore, rows, beside) if draws else {},
         stills_need=install_extra("pictures"),
         most=MOST,
         lacks=(*artefacts.lacks, *beside.lacks),
-        plotlyjs=get_plotlyjs() if get_plotlyjs else None,
+        plotlyjs=packed_plotly() if draws else None,
         folder=plain(str(record.folder.resolve())),
         failures=failures(rows),
         best_rows=best_of(rows, artefacts.explore.direction)[:TOP],

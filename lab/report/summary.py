@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_stages
 from lab.report.artefacts import Artefacts
+from lab.report.cost import Cost, cost_of
 from lab.report.number import number
 from lab.report.verdict import Verdict, deciding, good_values, surely_good, verdict
 from lab.spec.plan import OWN_LOOP
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _LABEL = 10
 """Letters of a line before its text."""
-_LAST = ("validation ", "test ", "trainings", "epochs")
+_LAST = ("validation ", "test ", "trainings", "epochs", "training_s")
 """How the rows of a comparison begin that come behind the settings, in their order."""
 
 
@@ -78,15 +79,6 @@ class Handed:
     """The best baseline and the best control."""
     better: tuple[Way, ...]
     """Those of them that did better."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Everything that was trained."""
-
-    trainings: int
-    epochs: int
-    """But for those of the range tests, which are parts of one."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +137,7 @@ def summary_of(
         setup=_setup(artefacts),
         handed=_handed(artefacts),
         verdict=said,
-        cost=_cost(trials),
+        cost=cost_of(trials, spec.execution),
         missing=artefacts.missing,
         commands=_commands(spec.task.kind == OWN_LOOP, folder, artefacts, said),
     )
@@ -219,13 +211,6 @@ def _direction(artefacts: Artefacts) -> str:
     return said or (artefacts.explore.direction if artefacts.explore else "maximize")
 
 
-def _cost(trials: Mapping[str, Sequence[TrialRow]]) -> Cost:
-    every = [row for of_stage in trials.values() for row in of_stage]
-    # A refit is not validated, so that nothing tells how far it came; a range test trains a part of an epoch.
-    epochs = sum(max(row.curve, default=0) for row in every) + sum(row.trial.epochs for row in trials.get("refit", ()))
-    return Cost(len(every), epochs)
-
-
 def _commands(own_loop: bool, folder: Path, artefacts: Artefacts, said: Verdict | None) -> tuple[str, ...]:
     quoted = shlex.quote(str(folder))
     if own_loop:  # nothing is trained by a command
@@ -261,9 +246,8 @@ def summary_lines(summary: Summary) -> list[str]:
             *([f"good      {said.good}"] if said.good else []),
             f"sure      {said.sure}",
         ]
-    cost = summary.cost
     ended = f"; ended {summary.date}" if summary.date else ""
-    lines.append(f"cost      {cost.trainings} trainings, {cost.epochs} epochs{ended}")
+    lines.append(f"cost      {summary.cost.line}{ended}")
     lines += [f"next      {command}" for command in summary.commands]
     return lines
 
@@ -283,7 +267,8 @@ def comparison(summaries: Mapping[str, Summary]) -> pd.DataFrame:
             column[f"validation {summary.metric}"] = summary.setup.score
         if summary.handed is not None:
             column[f"test {summary.test_metric}"] = summary.handed.score
-        columns[name] = column | {"trainings": summary.cost.trainings, "epochs": summary.cost.epochs}
+        cost = summary.cost
+        columns[name] = column | {"trainings": cost.trainings, "epochs": cost.epochs, "training_s": cost.training_s}
     rows = dict.fromkeys(row for column in columns.values() for row in column)
     ordered = sorted(rows, key=lambda row: next((i for i, first in enumerate(_LAST, 1) if row.startswith(first)), 0))
     table = {name: [number(column.get(row, "-")) for row in ordered] for name, column in columns.items()}

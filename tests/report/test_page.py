@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import re
 import shutil
 import subprocess
@@ -169,10 +171,17 @@ def test_short_trainings_around_the_suggestion_are_told_with_their_cost(study: S
 
 
 def test_a_machine_without_plotly_still_gets_its_page(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "get_plotlyjs", None)
+    monkeypatch.setattr(page, "has_plotly", lambda: False)
     html = render(study.spec, study.record)
     assert "<script>" not in html
     assert "plot needs plotly" in html
+
+
+def test_the_script_is_of_the_version_that_makes_the_figures() -> None:
+    from plotly.offline import get_plotlyjs_version
+
+    script = gzip.decompress(base64.b64decode(page.packed_plotly())).decode()
+    assert f"plotly.js (cartesian - minified) v{get_plotlyjs_version()}" in script[:200]
 
 
 def test_nothing_explored_is_nothing_to_report(tmp_path: Path) -> None:

@@ -112,7 +112,8 @@ def test_the_page_begins_with_the_answer_of_the_summary(small_study: Study):
     for setting in found.setup.settings:
         assert f'<th scope="row">{setting.name}</th><td><b>{number(setting.value)}</b></td>' in answer
     assert f"Validation accuracy {number(found.setup.score)}" in answer
-    assert f"{found.cost.trainings} trainings, {found.cost.epochs} epochs." in answer
+    assert f"{found.cost.trainings} trainings, {found.cost.epochs} epochs; " in answer
+    assert f"{found.cost.line}." in answer
 
 
 def test_what_a_name_holds_is_no_html(small_study: Study):
@@ -144,7 +145,7 @@ def test_studies_stand_side_by_side(small_study: Study):
     assert list(table.columns) == ["one", "other"]
     names = [setting.name for setting in found.setup.settings]
     scores = [f"validation {found.metric}", f"test {found.test_metric}"]
-    assert list(table.index) == ["data", *names, "beta2", *scores, "trainings", "epochs"]
+    assert list(table.index) == ["data", *names, "beta2", *scores, "trainings", "epochs", "training_s"]
     assert table.loc["beta2"].tolist() == ["-", "0.9"]
     assert table.loc[scores[1], "other"] == "-"
 

@@ -186,7 +186,9 @@ def _answer(summary: Summary, artefacts: Artefacts) -> dict[str, Value]:
     if explained is not None and not explained.withheld:
         shares = explained.measures["permutation"]
         answer |= {f"importance/{name}": share.share for name, share in shares.items()}
-    return {**answer, "cost/trainings": summary.cost.trainings, "cost/epochs": summary.cost.epochs}
+    cost = summary.cost
+    spent = {"trainings": cost.trainings, "epochs": cost.epochs, "training_s": cost.training_s}
+    return {**answer, **{f"cost/{name}": value for name, value in spent.items()}}
 
 
 def _scalars(stage: str, artefact: Mapping[str, Any]) -> dict[str, float | str]:
