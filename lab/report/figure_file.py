@@ -31,6 +31,8 @@ def check_ending(path: Path) -> None:
     """Refuse, before any work, a file that could not be written (`SpecError`)."""
     if path.suffix not in (".html", ".png"):
         raise SpecError(str(path), "ends neither in .html nor in .png")
+    if path.is_dir():
+        raise SpecError(str(path), "is a folder")
 
 
 def write_figure(figure: Figure, path: Path) -> None:

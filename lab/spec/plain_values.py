@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
+from typing import Any
+
+import numpy as np
 
 from lab.errors import SpecError
 
@@ -62,3 +65,12 @@ def shown(value: object) -> str:
         return f"[{inner}]" if len(inner) < 60 else f"a list of {len(value)} values"
     text = repr(value[:60] if isinstance(value, str) else value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def as_plain(value: Any) -> Any:
+    """A number of NumPy's as Python's own; anything else as it is.
+
+    >>> as_plain(np.float32(0.5)), as_plain(np.int64(3)), as_plain("adamw")
+    (0.5, 3, 'adamw')
+    """
+    return value.item() if isinstance(value, np.generic) else value

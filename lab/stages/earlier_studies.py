@@ -7,6 +7,7 @@ themselves.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,14 +67,13 @@ def _ended_at(record: Record) -> float:
 
 def _best_of(record: Record) -> Params | None:
     """What was confirmed, else the best trial; None where there is neither, or it cannot be read."""
-    try:
-        confirmed = confirm.STAGE.if_any(record)
-        if confirmed is not None:
+    with contextlib.suppress(RecordError):  # another study's damage is no matter of this one
+        if (confirmed := confirm.STAGE.if_any(record)) is not None:
             return confirmed.chosen.one_cycle.params
-        explored = explore.STAGE.if_any(record)
-    except RecordError:  # another study's damage is no matter of this one
-        return None
-    return None if explored is None else explored.best.params
+    with contextlib.suppress(RecordError):
+        if (explored := explore.STAGE.if_any(record)) is not None:
+            return explored.best.params
+    return None
 
 
 def _within(space: Space, params: Params) -> Params:

@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from lab.errors import RecordError, SpecError, nearest
 from lab.record.folder import Record, read_json, write_json
 from lab.spec.distributions import distribution
+from lab.spec.plain_values import as_plain
 from lab.spec.space import Float, FromBounds, Params, Space, Value
 
 _OPTION = "enqueue"
@@ -32,6 +33,7 @@ def checked(space: Space, setting: Mapping[str, Any], where: str = _OPTION) -> P
     if not isinstance(setting, Mapping) or not setting:
         raise SpecError(where, f"{setting!r} is not a mapping of hyperparameters to values")
     params: Params = {}
+    setting = {name: as_plain(value) for name, value in setting.items()}
     for name in setting:
         if name not in space:
             names = ", ".join(space)

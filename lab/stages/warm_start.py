@@ -49,7 +49,11 @@ def begin(spec: StudySpec, record: Record, source: Path) -> str:
         raise RecordError(f"{record.folder}: has begun without {_OPTION}; choose another --dir")
     if source.resolve() == record.folder.resolve():
         raise SpecError(_OPTION, f"{source} is this study itself; to go on with it use 'lab study extend'")
-    if earlier_studies.holds_studies(source):
+    try:
+        is_folder_of_studies = earlier_studies.holds_studies(source)
+    except OSError as error:
+        raise SpecError(_OPTION, f"{source} cannot be read ({error.strerror})") from error
+    if is_folder_of_studies:
         return _try_first(spec, record, source)
     if (kind := spec.search.sampler.get("kind", "forest")) != "forest":
         raise SpecError(_OPTION, f"the sampler {kind!r} takes no other study's trials; choose 'forest'")
@@ -74,7 +78,10 @@ def _try_first(spec: StudySpec, record: Record, folder: Path) -> str:
     earlier = earlier_studies.earlier_in(folder, spec.space, spec.search, record)
     if not earlier:
         names = ", ".join(spec.space)
-        raise SpecError(_OPTION, f"no study in {folder} has ended its search with a setting of {names} in their ranges")
+        raise SpecError(
+            _OPTION,
+            f"no study in {folder} that can be read has ended its search with a setting of {names} in their ranges",
+        )
     enqueued.add(record, spec.space, [one.setting for one in earlier])
     write_json(path_of(record), {"source": str(folder.resolve()), "trials": [], "settings": len(earlier)})
     shown = ", ".join(one.folder.name for one in earlier)

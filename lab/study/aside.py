@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lab.record.folder import Record
 from lab.spec.space import Dimension, Params, Space
 from lab.spec.trial import Trial
-from lab.stages.job import open_to_cycles, run_aside
+from lab.stages.job import folds_in, open_to_cycles, run_aside
 from lab.study.progress import Display
 
 if TYPE_CHECKING:
@@ -160,3 +160,9 @@ class Aside:
                 lambda epoch_steps: steps * epoch_steps,
             )
         return self._lanes
+
+
+def learned_by_folds(spec: StudySpec, task: Task) -> bool:
+    """Whether a study's models have learned from all validation rows together: each left out a part of them alone."""
+    opened = spec.model_copy(update={"task": replace(spec.task, opened=task, instance=None)})
+    return folds_in(opened) is not None

@@ -25,7 +25,7 @@ from lab.spec.space import Choice, Params
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import confirm, refit
 from lab.stages.job import with_cycles
-from lab.study.aside import OTHER_OUTPUTS, Aside, Judged, judged
+from lab.study.aside import OTHER_OUTPUTS, Aside, Judged, judged, learned_by_folds
 from lab.study.distillation import BATCHES, LABELS, TAUGHT, Distillation, Tried, Worth, card, facts, ms_per_row
 from lab.study.progress import Display
 from lab.study.stop import stop_on_interrupt
@@ -116,6 +116,7 @@ def distill(
             tried=tried,
             rows=trainer.asked,
             threads=torch.get_num_threads(),
+            folds=learned_by_folds(spec, handed.task),
         )
         export_model(models[best], study.result.summary, output, x, about=card(result), more={NAME: facts(result)})
         shutil.rmtree(work)

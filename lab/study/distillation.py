@@ -62,6 +62,8 @@ class Distillation:
     """What the teacher was asked about: rows given and made up."""
     threads: int
     """PyTorch's, while models were timed."""
+    folds: bool = False
+    """Whether the ensemble has learned from all validation rows, as one of folds has."""
 
 
 def ms_per_row(predict: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> float:
@@ -103,6 +105,8 @@ def card(result: Distillation) -> list[str]:
     assert other.test is not None  # as above
     lines.append(f"- The same net, {other.name}: {metric} {number(other.test[metric])}.")
     lines.append(f"- Validation losses: {'; '.join(_way(one) for one in result.tried)}.")
+    if result.folds:
+        lines.append("- The ensemble is of folds and knows the validation rows; their losses favour what it taught.")
     return lines
 
 

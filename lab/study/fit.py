@@ -11,6 +11,7 @@ from lab.errors import SpecError, StudyError
 from lab.report.number import number
 from lab.schedules import KINDS, Schedule, parse_schedule
 from lab.spec.batch_size import batch_size_of
+from lab.spec.plain_values import as_plain
 from lab.spec.space import Choice, Params, Value
 from lab.spec.study import StudySpec, parse_spec
 from lab.spec.trial import Trial
@@ -71,6 +72,7 @@ def fit_one_cycle(
     >>> fitted.predict(fitted.task.data("test")[0][:3]).shape
     torch.Size([3, 10])
     """
+    max_lr, params = as_plain(max_lr), {name: as_plain(value) for name, value in params.items()}
     own = _own_schedule(schedule, max_lr, params)
     setting = params if max_lr is None else {"max_lr": max_lr, **params}
     spec = _spec(task, setting, own, epochs, batch_size, optimizer, execution)
@@ -179,7 +181,7 @@ def _spec(
         "optimizer": {"kind": optimizer} if isinstance(optimizer, str) else optimizer,
         "batch_size": batch_size,
         "search": {"epochs": epochs},
-        "execution": dict(execution or {}),
+        "execution": {} if execution is None else execution,
     }
     try:
         spec = parse_spec(value)

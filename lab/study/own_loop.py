@@ -135,6 +135,8 @@ class OwnLoop:
         number = _number(asked)
         score = None if score is None else _as_number("tell.score", score)
         ended = _outcome(score, outcome)
+        if score is not None and ended not in (Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED):
+            raise SpecError("tell.score", f"{score} is told beside the outcome '{ended}', which has none")
         measured = {str(name): _as_number(f"tell.metrics.{name}", value) for name, value in (metrics or {}).items()}
         with self._opened() as (ledger, job):
             lane, epochs = self._open_trial(ledger, number)

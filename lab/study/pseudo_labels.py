@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +19,9 @@ from lab.errors import SpecError, StudyError
 from lab.record.folder import Record
 from lab.spec.folder_names import PSEUDO, side_folder
 from lab.stages import confirm, refit
-from lab.stages.job import folds_in, with_cycles
+from lab.stages.job import with_cycles
 from lab.stages.second_round import SecondRound, Way, second_round_path, write_second_round
-from lab.study.aside import Judged, losses_of
+from lab.study.aside import Judged, learned_by_folds, losses_of
 from lab.study.progress import Display
 from lab.study.second_training import NAME, STAGES, Candidate, Plan, SecondTraining
 from lab.study.stop import stop_on_interrupt
@@ -31,12 +30,12 @@ from lab.study.study import Study
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lab.spec.study import StudySpec
     from lab.stages.predictor import Ensemble
-    from lab.tasks.task import Task
 
 FIRST = "the first round"
 CONFIDENCE, SHARE = 0.9, 0.5
+_SHARES = 0.05, 0.95
+"""Rows of the other kind are repeated until the share is right: nearer to 0 or 1 they would fill the memory."""
 _FEWEST_SEEDS = 2
 _ERRORS = 2.0
 """Standard errors of the validation loss's gain that the second round must have: what is handed out changes once, and
@@ -65,15 +64,15 @@ def pseudo_label(
         say: is told what is odd about the file.
 
     Raises:
-        SpecError: an impossible share or confidence, or no example is predicted as surely.
+        SpecError: a share outside of .05 to .95, an impossible confidence, or no example is predicted as surely.
         RecordError: another user has begun the study, or it is not finished.
         TaskError: the file is not read, or holds nothing that the study learned from.
         StudyError: the study has folds, or each part of an example has a class of its own, or nothing completed.
     """
     from lab.stages.predictor import Ensemble
 
-    if not 0 < share < 1:
-        raise SpecError("--share", f"{share} is not between 0 and 1")
+    if not _SHARES[0] <= share <= _SHARES[1]:
+        raise SpecError("--share", f"{share} is not from {_SHARES[0]} to {_SHARES[1]}")
     if confidence is not None and not 0 <= confidence < 1:
         raise SpecError("--confidence", f"{confidence} is not a probability below 1")
     study.require_own()
@@ -83,7 +82,7 @@ def pseudo_label(
     task = handed.task
     if task.kind == "regression" and confidence is not None:
         raise SpecError("--confidence", "is for classes and labels; values are predicted here, of which all are used")
-    if folds_in(_with_open(spec, task)) is not None:
+    if learned_by_folds(spec, task):
         raise StudyError(f"{NAME}: a study with folds has learned from all validation rows; none is left to decide by")
     if not unlabelled.exists():
         raise SpecError("--unlabelled", f"{unlabelled} does not exist")
@@ -113,11 +112,6 @@ def _digest(x: Tensor) -> str:
     from lab.tasks.transfer.features import digest_of
 
     return digest_of(x)
-
-
-def _with_open(spec: StudySpec, task: Task) -> StudySpec:
-    """The spec with its task open."""
-    return spec.model_copy(update={"task": replace(spec.task, opened=task, instance=None)})
 
 
 def _decided(
@@ -183,14 +177,14 @@ def _surely_better(first: Judged, others: list[Judged], best: Judged, alone: Jud
 
 
 def _put(record: Record, second: SecondRound, work: Path) -> None:
-    """Put a second round into the study. Interrupted on the way, the first one is handed out."""
+    """Put a second round into the study. Interrupted on the way, the first one is handed out, and the same command goes
+    on: what was trained stays until all is written."""
     with contextlib.suppress(FileNotFoundError):
         second_round_path(record).unlink()
     shutil.rmtree(record.second_folder, ignore_errors=True)
     if second.kept:
         stage = STAGES[second.chosen]
         again = work / f"{stage}_again"
-        weights = again if again.is_dir() else work / stage
-        weights.replace(record.second_folder)
+        shutil.copytree(again if again.is_dir() else work / stage, record.second_folder)
     write_second_round(record, second)
     shutil.rmtree(work)

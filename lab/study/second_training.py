@@ -125,7 +125,7 @@ class SecondTraining:
                 best = float(surest.nan_to_num(nan=0.0).max())
                 raise SpecError(
                     "--confidence",
-                    f"{least:g} is above that of each of the {len(said)} examples; the surest is said with {best:.3g}",
+                    f"{least} is above that of each of the {len(said)} examples; the surest is said with {best:.3g}",
                 )
         if not sure.any():
             raise StudyError(f"{NAME}: what the study predicts of these examples are no finite numbers")

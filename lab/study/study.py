@@ -187,6 +187,8 @@ class Study:
             LabError: see `lab.errors`; `Interrupted` after Ctrl-C, when everything has been saved.
         """
         callbacks = Callbacks(self.record, on_trial_end, on_stage_end)
+        if not isinstance(warm_start, (str, Path, type(None))):
+            raise SpecError("warm_start", f"{warm_start!r} is not the path of a folder")
         self._adopt()
         if self.spec.task.kind == OWN_LOOP:
             said = "is trained by a loop of one's own: study.ask(), study.tell() and at last study.conclude()"
@@ -249,6 +251,8 @@ class Study:
         if isinstance(trials, bool) or not isinstance(trials, int) or trials < 0:
             raise SpecError("trials", f"{trials!r} is not a whole number of at least 0")
         have = Study.open(self.record.folder).spec.search.trials
+        if space is not None and not isinstance(space, Mapping):
+            raise SpecError("space", f"{space!r} is not a mapping of hyperparameters to dimensions")
         changes: dict[str, Any] = {"search.trials": have + trials}
         for name, dimension in (space or {}).items():
             changes[f"space.{name}"] = dump_dimension(parse_dimension(f"space.{name}", dimension))

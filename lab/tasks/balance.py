@@ -85,5 +85,7 @@ def exponent_of(task: Task, params: Mapping[str, Any], option: float) -> float |
     if BALANCE not in params and not option:
         return None
     if task.kind != "classification":
-        raise TaskError(f"{BALANCE}: is for a target of classes; this one is {task.kind}")
+        value = params.get(BALANCE, option)
+        are = "labels" if task.kind == "multilabel" else "values"
+        raise TaskError(f"task.{BALANCE}: {value} is for a target of classes alone; this one's are {are}")
     return float(params.get(BALANCE, option))

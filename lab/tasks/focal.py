@@ -26,7 +26,8 @@ def gamma_of(kind: Kind, params: Mapping[str, Any], option: float) -> float | No
     if FOCAL_GAMMA not in params and not option:
         return None
     if kind == "regression":
-        raise TaskError(f"{FOCAL_GAMMA}: is for a target of classes or labels; this one is {kind}")
+        value = params.get(FOCAL_GAMMA, option)
+        raise TaskError(f"task.{FOCAL_GAMMA}: {value} is for a target of classes or labels; this one's are values")
     return float(params.get(FOCAL_GAMMA, option))
 
 

@@ -38,6 +38,13 @@ class Classes:
     """As a table's option of that name; None: accuracy."""
     kind: ClassVar[str] = "classification"
 
+    def __post_init__(self) -> None:
+        are_names = isinstance(self.names, Sequence) and not isinstance(self.names, str)
+        if not are_names or not all(isinstance(name, str) for name in self.names):
+            raise TaskError(f"Classes.names: {self.names!r} are not the names of classes")
+        if len(set(self.names)) < len(self.names):
+            raise TaskError(f"Classes.names: {self.names!r} has a name twice")
+
     @property
     def outputs(self) -> int:
         return len(self.names)
@@ -53,6 +60,10 @@ class Values:
     """As a table's option of that name; None: rmse."""
     kind: ClassVar[str] = "regression"
     outputs: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.std, (int, float)) or not 0 < self.std < float("inf"):
+            raise TaskError(f"Values.std: {self.std!r} is not a number above 0")
 
 
 Part: TypeAlias = "Classes | Values"
@@ -83,6 +94,11 @@ class Targets:
     primary: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.parts, Mapping) or not all(isinstance(name, str) for name in self.parts):
+            raise TaskError(f"targets: {self.parts!r} is not a mapping of names to Classes and Values")
+        other = [name for name, part in self.parts.items() if not isinstance(part, (Classes, Values))]
+        if other:
+            raise TaskError(f"target {other[0]!r}: {self.parts[other[0]]!r} is neither Classes nor Values")
         if len(self.parts) < 2:
             raise TaskError(f"targets: {', '.join(self.parts) or 'none'}; several are two at least")
         thin = [name for name, part in self.parts.items() if isinstance(part, Classes) and len(part.names) < 2]
@@ -141,6 +157,10 @@ class Targets:
             weights = target[:, count:]
         else:
             weights = target.new_tensor([self.weights.get(name, 1.0) for name in self.parts]).expand(len(target), -1)
+        if output.shape[1] != self.width:
+            raise TaskError(
+                f"the model has {output.shape[1]} outputs; the targets {', '.join(self.parts)} take {self.width}"
+            )
         losses = torch.stack([self._loss(part, output[:, s], target[:, i]) for i, _, part, s in self._each()], dim=1)
         return (losses * weights).sum(dim=1) / weights.sum(dim=1)
 
@@ -296,9 +316,15 @@ class SeveralTargets(Task):
 def _packing(data: Any) -> Any:
     def packed(self: SeveralTargets, split: Split) -> Data:
         loaded = data(self, split)
-        if isinstance(loaded, tuple) and len(loaded) == 2 and isinstance(loaded[1], Mapping):
-            return loaded[0], self.targets.packed(loaded[1])
-        return loaded  # type: ignore[no-any-return]
+        if not isinstance(loaded, tuple) or len(loaded) != 2:
+            return loaded  # a data set, whose rows are read one by one
+        x, y = loaded
+        if isinstance(y, Mapping):
+            return x, self.targets.packed(y)
+        if isinstance(y, Tensor) and y.ndim == 2 and y.shape[1] == len(self.targets.parts):
+            return x, y  # packed already
+        names = ", ".join(self.targets.parts)
+        raise TaskError(f"{type(self).__name__}.data('{split}'): its targets are no mapping of {names} to tensors [n]")
 
     packed.__qualname__ = data.__qualname__
     return packed

@@ -10,7 +10,7 @@ import pytest
 
 from lab.errors import SpecError
 from lab.report import figure_file
-from lab.report.figure_file import png_of, write_figure
+from lab.report.figure_file import check_ending, png_of, write_figure
 
 
 def test_a_browser_that_does_not_answer_is_given_up_with_all_that_it_started(
@@ -31,6 +31,12 @@ def test_what_kaleido_says_is_one_line_and_nothing_is_written(monkeypatch: pytes
         write_figure(go.Figure(), tmp_path / "x.png")
     assert len(str(error.value).splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "d.png").mkdir()
+    with pytest.raises(SpecError, match=r"d\.png: is a folder$"):
+        check_ending(tmp_path / "d.png")
 
 
 def test_numbers_that_are_none_can_be_drawn(tmp_path: Path) -> None:

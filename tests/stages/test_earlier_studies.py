@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lab.errors import SpecError
-from lab.record.folder import Record
+from lab.record.folder import Record, read_json
 from lab.record.trials import read_trials
 from lab.spec.study import parse_spec
-from lab.stages import explore
+from lab.stages import earlier_studies, explore
 from lab.stages.earlier_studies import earlier_in
 from lab.stages.explore import WarmStart
 from lab.study.study import Study
@@ -110,13 +110,18 @@ def test_at_most_a_quarter_of_the_trials_is_theirs_and_its_own_is_not(home: Path
     assert [one.folder.name for one in others] == ["one"]
 
 
-def test_a_damaged_study_is_passed_over(home: Path, tmp_path: Path) -> None:
+def test_of_a_damaged_study_is_taken_what_can_be_read(home: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    shutil.copytree(home / "runs", runs)
-    Record(runs / "two").artefact_path("confirm").write_text("{")
+    shutil.copytree(home / "runs", runs, copy_function=shutil.copy2)
     spec = parse_spec(value(home, "new", space=SPACE))
-    found = earlier_in(runs, spec.space, spec.search, Record(tmp_path / "run"))
-    assert [one.folder.name for one in found] == ["one"]
+    Record(runs / "two").artefact_path("confirm").write_text("{")
+    best = read_json(Record(runs / "two").artefact_path("explore"))["best"]["params"]
+    two, one = earlier_in(runs, spec.space, spec.search, Record(tmp_path / "run"))
+    assert (two.folder.name, one.folder.name) == ("two", "one")
+    assert two.setting == {"max_lr": best["max_lr"]}
+    Record(runs / "two").artefact_path("explore").write_text("{")
+    (one,) = earlier_in(runs, spec.space, spec.search, Record(tmp_path / "run"))
+    assert one.folder.name == "one"
 
 
 @pytest.mark.parametrize("kind", ["tpe", "random"])
@@ -132,6 +137,24 @@ def test_no_setting_for_the_space_is_one_line_and_leaves_nothing(home: Path, tmp
     with pytest.raises(SpecError, match=r"no study in .* has ended its search with a setting of max_lr in"):
         Study.from_spec(spec, tmp_path / "run").run(warm_start=home / "runs")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_one_line_and_leaves_nothing(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shut(folder: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(earlier_studies, "holds_studies", shut)
+    spec = parse_spec(value(home, "new", space=SPACE))
+    with pytest.raises(SpecError, match=r"^--warm-start: .* cannot be read \(Permission denied\)$"):
+        Study.from_spec(spec, tmp_path / "run").run(warm_start=home / "runs")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_path_is_named(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="warm_start: 3 is not the path of a folder"):
+        Study.from_spec(parse_spec(value(home, "new", space=SPACE)), tmp_path / "run").run(warm_start=3)  # type: ignore[arg-type]
 
 
 def test_the_command_line_says_whose_they_are(home: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lab
@@ -45,7 +46,7 @@ def explore(study: Study, **more: Any) -> list[Any]:
 def test_they_are_tried_first_and_the_rest_is_proposed(tmp_path: Path) -> None:
     study = study_in(tmp_path / "run")
     study.enqueue({"max_lr": 0.5, "depth": 2})
-    study.enqueue({"depth": 4})
+    study.enqueue({"depth": np.int64(4)})
     rows = explore(study)
     assert [row.trial.role for row in rows] == ["enqueued", "enqueued", "search", "search", "search"]
     assert rows[0].params == {"max_lr": 0.5, "depth": 2}

@@ -172,6 +172,8 @@ def test_random_states_and_threads_are_left_as_they_were() -> None:
         ({"optimizer": "adm"}, "optimizer.kind: 'adm' is unknown"),
         ({"seed": -1}, "seed: -1 is not a whole number"),
         ({"execution": {"path": "function"}}, "execution.path: 'function'"),
+        ({"execution": "cpu"}, "execution: "),
+        ({"execution": 3}, "execution: "),
         ({"execution": {"pth": "x"}}, "execution.pth: is unknown"),
         ({"schedule": OneCycle(max_lr=0.1)}, "max_lr: is given beside a schedule"),
         ({"schedule": 3, "max_lr": None}, "schedule: 3 is neither"),

@@ -278,6 +278,7 @@ def test_curves_are_kept_and_the_pruner_sees_them(tmp_path: Path) -> None:
         ({"score": True}, "tell.score: True is not a number"),
         ({"score": torch.ones(3)}, "tell.score: tensor"),
         ({}, "tell.score: is missing"),
+        ({"score": 0.5, "outcome": "failed"}, "tell.score: 0.5 is told beside the outcome 'failed', which has none"),
         ({"outcome": "done"}, "tell.outcome: 'done' is unknown; choices: completed, "),
         ({"outcome": "preempted"}, "tell.outcome: 'preempted' is unknown"),
         ({"outcome": "completed"}, "tell.score: is missing"),

@@ -16,7 +16,6 @@ from torch import nn
 from lab.cli.main import main
 from lab.errors import Interrupted, SpecError, StudyError
 from lab.report.page import render
-from lab.spec.folds import Folds
 from lab.stages.second_round import SecondRound, second_round_of, second_round_path
 from lab.study import pseudo_labels as module
 from lab.study.extend import extend
@@ -131,6 +130,26 @@ def test_an_interrupted_one_goes_on(
     assert seen == [*times.values()], "never written again"
 
 
+def test_a_full_disk_at_the_end_loses_no_training(
+    study: Study, others: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Study.open(shutil.copytree(study.record.folder, tmp_path / "run"))
+    monkeypatch.setattr(module, "_surely_better", lambda *args: (True, "as the test wants it"))
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_second_round", full)
+        with pytest.raises(OSError, match="No space left"):
+            pseudo_label(copy, others, epochs=1, confidence=0.6)
+    assert second_round_of(copy.record) is None, "the first round is handed out"
+    pseudo_label(copy, others, epochs=1, confidence=0.6)
+    second = second_round_of(copy.record)
+    assert second is not None
+    assert {path.name for path in copy.record.second_folder.iterdir()} >= {member.file for member in second.members}
+
+
 def test_what_cannot_be_is_one_line_and_trains_nothing(
     study: Study, others: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,9 +159,14 @@ def test_what_cannot_be_is_one_line_and_trains_nothing(
     (tmp_path / "broken.parquet").write_bytes(b"no parquet")
     folder = study.record.folder
     cases: dict[str, tuple[Any, ...]] = {
-        "the surest is said with": (folder, others, "--confidence", "0.9999999"),
+        "0.9999999 is above that of each of the 90 examples; the surest is said with": (
+            *(folder, others),
+            *("--confidence", "0.9999999"),
+        ),
         "--confidence: 1.5 is not a probability below 1": (folder, others, "--confidence", "1.5"),
-        "--share: 1.0 is not between 0 and 1": (folder, others, "--share", "1"),
+        "--share: 1.0 is not from 0.05 to 0.95": (folder, others, "--share", "1"),
+        "--share: 1e-09 is not from 0.05 to 0.95": (folder, others, "--share", "1e-9"),
+        "--share: nan is not from 0.05 to 0.95": (folder, others, "--share", "nan"),
         "has none of the 3 columns that were learned from": (folder, other),
         "empty.csv": (folder, tmp_path / "empty.csv"),
         "broken.parquet": (folder, tmp_path / "broken.parquet"),
@@ -171,7 +195,7 @@ def test_values_have_no_confidence_and_folds_leave_nothing_to_judge_by(
     assert [way.name for way in found.ways] == [HARD, LABELS]
     assert found.pseudo_labelled == 30
     assert found.confidence is None
-    monkeypatch.setattr(module, "folds_in", lambda spec: Folds((0, 1)))
+    monkeypatch.setattr(module, "learned_by_folds", lambda spec, task: True)
     with pytest.raises(StudyError, match="a study with folds has learned from all validation rows"):
         pseudo_label(study, rows)
 

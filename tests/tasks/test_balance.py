@@ -53,7 +53,7 @@ def test_a_trials_own_value_wins_and_other_targets_are_refused():
     assert exponent_of(of_kind["regression"], {}, 0.0) is None
     assert exponent_of(of_kind["classification"], {}, 0.5) == 0.5
     assert exponent_of(of_kind["classification"], {"balance": 0.0}, 0.5) == 0.0
-    with pytest.raises(TaskError, match=r"^balance: is for a target of classes; this one is multilabel$"):
+    with pytest.raises(TaskError, match=r"^task.balance: .* is for a target of classes alone; this one's are labels$"):
         exponent_of(of_kind["multilabel"], {"balance": 0.5}, 0.0)
 
 
@@ -95,5 +95,5 @@ def test_it_is_refused_where_it_cannot_be(tmp_path: Path):
     with pytest.raises(SpecError, match=r"^task\.balance: 2 is not a number from 0 to 1$"):
         Table("t.csv", "y", balance=2)
     task = Table(str(write_table(tmp_path / "t.csv", table())), "number", target_type="number", balance=0.5)
-    with pytest.raises(TaskError, match="balance: is for a target of classes; this one is regression"):
+    with pytest.raises(TaskError, match=r"task.balance: .* is for a target of classes alone; this one's are values"):
         task.draw(4, np.random.default_rng(0), {})

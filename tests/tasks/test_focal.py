@@ -84,7 +84,9 @@ def test_a_trials_own_value_wins_and_values_are_refused():
     assert gamma_of("classification", {}, 0.0) is None
     assert gamma_of("multilabel", {}, 2.0) == 2.0
     assert gamma_of("classification", {"focal_gamma": 0.0}, 2.0) == 0.0
-    with pytest.raises(TaskError, match=r"^focal_gamma: is for a target of classes or labels; this one is regression$"):
+    with pytest.raises(
+        TaskError, match=r"^task.focal_gamma: .* is for a target of classes or labels; this one's are values$"
+    ):
         gamma_of("regression", {"focal_gamma": 1.0}, 0.0)
 
 

@@ -98,6 +98,44 @@ def test_targets_that_cannot_be_are_refused() -> None:
         Targets({"a": Values(), "b": Classes(("x",))})
     with pytest.raises(TaskError, match="'c' is none of them; there are a, b"):
         Targets({"a": Values(), "b": Values()}, primary="c")
+    with pytest.raises(TaskError, match=r"^targets: \[1\] is not a mapping of names to Classes and Values"):
+        Targets([1])  # type: ignore[arg-type]
+    with pytest.raises(TaskError, match=r"^target 'b': 3 is neither Classes nor Values"):
+        Targets({"a": Values(), "b": 3})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("names", [3, "ny", (1, 2), ("a", "a"), None])
+def test_classes_have_names_of_their_own(names: Any) -> None:
+    with pytest.raises(TaskError, match=r"^Classes.names: "):
+        Classes(names)
+
+
+@pytest.mark.parametrize("std", [0, -1.0, float("nan"), float("inf"), "a", None])
+def test_values_have_a_spread(std: Any) -> None:
+    with pytest.raises(TaskError, match=r"^Values.std: .* is not a number above 0"):
+        Values(std=std)
+
+
+def test_a_model_of_other_outputs_is_told_how_many_there_are() -> None:
+    targets = Targets({"disease": Classes(("blast", "ok")), "age": Values()})
+    with pytest.raises(TaskError, match="the model has 2 outputs; the targets disease, age take 3"):
+        targets.loss(torch.zeros(4, 2), torch.zeros(4, 2))
+
+
+def test_targets_that_are_no_mapping_are_named() -> None:
+    class Bare(SeveralTargets):
+        targets = Targets({"disease": Classes(("blast", "ok")), "age": Values()})
+
+        def model(self, params: Mapping[str, Any]) -> nn.Module:
+            return nn.Linear(2, 3)
+
+        def data(self, split: Split) -> Any:
+            return torch.zeros(6, 2), torch.zeros(6)
+
+    with pytest.raises(
+        TaskError, match=r"^Bare.data\('train'\): its targets are no mapping of disease, age to tensors"
+    ):
+        Bare().data("train")
 
 
 class Rice(SeveralTargets):

@@ -30,6 +30,7 @@ from lab.training.device import pick_device
 _LOG = logging.getLogger(__name__)
 _SETTINGS = ("path", "threads", "stop_at", "weights", "folds", "with_valid", "record_losses")
 """Fields of `Training` that are part of a time's name, or change no step's time."""
+_SHORTEST_MS, _LONGEST_MS = 1e-6, 1e7
 _EXAMPLES = 8
 """As many as a model is built from wherever one is tried."""
 
@@ -49,7 +50,7 @@ class KeptTimes:
         try:
             self._path = _folder() / f"{_name_of(job)}.json"
             kept = read_json(self._path)["milliseconds"] if self._path.exists() else {}
-            self._times = {str(name): float(ms) for name, ms in kept.items() if float(ms) > 0}
+            self._times = {str(name): float(ms) for name, ms in kept.items() if _is_time(ms)}
         except (RecordError, OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError):
             pass  # damaged, or no home: it is timed anew
         self._earlier = frozenset(self._times)
@@ -73,6 +74,11 @@ class KeptTimes:
         except (RecordError, OSError) as error:
             _LOG.warning("warning: times cannot be kept in %s: %s", self._path.parent, first_line(error))
             self._path = None
+
+
+def _is_time(ms: object) -> bool:
+    """Whether it can be the time of a step: what is damaged is timed anew."""
+    return isinstance(ms, (int, float)) and not isinstance(ms, bool) and _SHORTEST_MS <= ms <= _LONGEST_MS
 
 
 def _folder() -> Path:

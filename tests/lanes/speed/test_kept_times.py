@@ -80,7 +80,14 @@ def test_threads_have_times_of_their_own():
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b'{"milliseconds": 3}', b'{"milliseconds": {"stacked x 1 on 1": "x"}}']
+    "content",
+    [
+        *(b"", b"{", b"[]", b"null", b'{"milliseconds": 3}'),
+        *(
+            b'{"milliseconds": {"stacked x 1 on 1": ' + value + b"}}"
+            for value in (b'"x"', b'"5"', b"true", b"-1", b"0", b"NaN", b"Infinity", b"1e300", b"1e-300", b"1" * 400)
+        ),
+    ],
 )
 def test_a_damaged_file_counts_as_none(content: bytes, times_folder: Path):
     KeptTimes(a_job()).of("stacked", 1, 1, lambda: 1.0)
