@@ -12,11 +12,11 @@ study: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	scripts/check
 
-# Torch first and pinned, so that no other requirement picks another build of it.
+# Torch first and pinned, so that no other requirement picks another build of it. Not quiet: it takes a minute or two.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from html import escape
 from numbers import Integral
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -154,6 +155,12 @@ class Schedule(ABC):
         """
         lr = self.curves(None, total).lr
         return "".join("▁▂▃▄▅▆▇█"[round(level)] for level in 7 * lr / lr.max())
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: the curve of the lr, and the fields that are set."""
+        values = {name: value for name, value in self.to_dict().items() if name != "kind"}
+        said = ", ".join(f"{name} {value}" for name, value in values.items())
+        return f"<code>{self.picture()}</code><br>{escape(self.kind)}: {escape(said)}"
 
     def plot(self, total: int, *, log: bool = False) -> Figure:
         """lr (on a log axis if `log`), momentum and weight decay over the steps of a run, with the cycle ends marked.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lab.errors import RecordError, StudyError, TaskError, first_line
 from lab.record.estimators import load_estimator
 from lab.record.folder import Record
+from lab.spec.in_html import rows_html
 from lab.spec.plan import TaskRef
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
@@ -220,6 +221,11 @@ class Ensemble(Predicts):
     @property
     def members(self) -> tuple[Member, ...]:
         return self._members
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        members = {one.name: f"{one.role}, weight {one.weight:.3g}" for one in self._members}
+        return rows_html({"predicts": self.kind, "temperature": f"{self._temperature:.3g}"} | members)
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import SpecError
 from lab.report.number import number
+from lab.spec.in_html import rows_html
 from lab.spec.space import Params
 from lab.spec.trial import Trial
 from lab.study.epochs_shown import epochs_html
@@ -74,14 +74,9 @@ class Fitted:
 
     def _repr_html_(self) -> str:
         """As a notebook shows it."""
-        cells = "".join(
-            f'<tr><th scope="row" style="text-align:left">{escape(label)}</th>'
-            f'<td style="text-align:left">{escape(text)}</td></tr>'
-            for label, text in self._lines()
-        )
         named = self.curve.reset_index().to_dict("records")
         rows = [{str(name): value for name, value in row.items()} for row in named]
-        return f"<table>{cells}</table>{epochs_html(rows)}"
+        return rows_html(dict(self._lines())) + epochs_html(rows)
 
     def _lines(self) -> list[tuple[str, str]]:
         trial, last = self.trial, self.curve.iloc[-1]

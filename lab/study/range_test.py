@@ -12,6 +12,8 @@ import numpy as np
 
 from lab.range_test import Tried
 from lab.record.artefact import to_json
+from lab.report.number import number
+from lab.spec.in_html import rows_html
 from lab.spec.space import FromBounds, Space
 from lab.spec.study import StudySpec, parse_spec
 from lab.stages import bounds
@@ -111,6 +113,15 @@ class RangeTest:
             tried={str(one.lr): one.scores for one in self.tried},
             weight_decay=self.weight_decay,
             rules=self.rules,
+        )
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        scores = {f"{one.lr:.3g}": ", ".join(number(score) for score in one.scores) for one in self.tried}
+        low, high = self.bounds
+        return rows_html(
+            {"max_lr": number(self.suggestion, 3), "search": f"{low:.2g} to {high:.2g}", "verdict": self.read.verdict}
+            | {f"scores at {rate}": said for rate, said in scores.items()}
         )
 
     def plot(self) -> Figure:

@@ -12,7 +12,9 @@ from lab.record.artefact import to_json
 from lab.record.folder import Record, read_json, write_bytes
 from lab.record.trials import TrialRow, read_stages, read_trials
 from lab.report.summary import Setup, Summary, summarize, summary_html, summary_lines
+from lab.report.verdict import verdict
 from lab.response import findings
+from lab.spec.in_html import rows_html
 from lab.spec.space import Value
 from lab.spec.study import StudySpec
 from lab.stages import STAGES, TRAINS, confirm, ensemble, explain, explore
@@ -100,6 +102,14 @@ class Response:
     def importances(self) -> dict[str, float] | None:
         """Total-effect share of each hyperparameter; None where the forest is not to be believed."""
         return self._artefact.importances if isinstance(self._artefact, Explained) else None
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        if isinstance(self._artefact, Withheld):
+            return rows_html({"withheld": self._artefact.withheld})
+        said = verdict(self._artefact, self._record.folder)
+        good = {"good": said.good} if said.good else {}
+        return rows_html({"matters": said.matters} | good | {"sure": said.sure})
 
     def predict(self, changes: Mapping[str, Any] | None = None) -> Expected:
         """What the forest expects of the confirmed setup with these settings changed, with an interval and the nearest

@@ -18,6 +18,7 @@ from lab.record.folder import Record, write_bytes
 from lab.record.provenance import provenance
 from lab.record.spec_file import dump_spec, read_spec
 from lab.record.trust import check_files, open_spec, refusal, sign
+from lab.spec.in_html import rows_html
 from lab.spec.plan import OWN_LOOP
 from lab.spec.space import Dimension, Params, Space, dump_dimension, parse_dimension
 from lab.spec.study import StudySpec, parse_spec
@@ -98,6 +99,15 @@ class Study:
         self._display: Display | None = None
         """Where it is shown what runs; None while nothing does."""
         self._loop: OwnLoop | None = None
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        spec = self.spec
+        done = [stage.name for stage in STAGES if stage.is_complete(self.record)]
+        searched = {name: str(dimension) for name, dimension in spec.space.items()}
+        plan = f"{spec.search.trials} trials of {spec.search.epochs} epochs"
+        said = {"study": spec.name, "task": spec.task.kind, "folder": str(self.record.folder), "search": plan}
+        return rows_html(said | searched | {"complete": ", ".join(done) or "nothing yet"})
 
     @property
     def is_foreign(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import getattr_static
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
+from lab.spec.in_html import rows_html
 from lab.spec.space import Value
 from lab.spec.trial import Trial
 from lab.tasks.description import Description
@@ -137,6 +139,13 @@ class Task(ABC):
             cls.model = takes_apart(cls.model)  # type: ignore[assignment, method-assign]
         if "groups" in vars(cls):
             cls.groups = names_apart(cls.groups)  # type: ignore[assignment, method-assign]
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it, with nothing read for it."""
+        plain = {name: getattr_static(self, name) for name in ("kind", "metric", "direction")}
+        said = {name: value for name, value in plain.items() if isinstance(value, str)}
+        options = {name: str(value) for name, value in self.options.items() if value is not None}
+        return rows_html({"task": type(self).__name__} | said | options)
 
     @abstractmethod
     def model(self, params: Mapping[str, Any]) -> nn.Module:
