@@ -5,6 +5,7 @@ Imports nothing of the project, whose versions DEHB does not share.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -38,8 +39,9 @@ def main() -> None:
             seconds = time.perf_counter() - begin
             params = {k: v.item() if hasattr(v, "item") else v for k, v in dict(job["config"]).items()}
             epochs = max(round(float(job["fidelity"])), 1)
-            talk.write(json.dumps({"params": params, "epochs": epochs, "seconds": seconds}) + "\n")
-            talk.flush()
+            with contextlib.suppress(BrokenPipeError):  # the budget is spent, and nobody asks any more
+                talk.write(json.dumps({"params": params, "epochs": epochs, "seconds": seconds}) + "\n")
+                talk.flush()
             line = sys.stdin.readline()
             if not line:
                 return
