@@ -15,6 +15,7 @@ from lab.record.folder import Record, write_bytes
 from lab.record.spec_file import dump_spec
 from lab.record.trials import failures, read_stages
 from lab.report.artefacts import Artefacts
+from lab.report.contents import with_contents
 from lab.report.drawn import TOP, best_of, drawn
 from lab.report.number import number
 from lab.report.plots import INK, MOST
@@ -67,7 +68,7 @@ def render(spec: StudySpec, record: Record) -> str:
     environment.filters["number"] = number
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["percent"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
-    return environment.get_template("page.html.j2").render(
+    page = environment.get_template("page.html.j2").render(
         spec=spec,
         spec_yaml=dump_spec(spec.model_copy(update={"provenance": {}})),
         provenance={k: v for k, v in spec.provenance.items() if k != "probe"},
@@ -101,6 +102,7 @@ def render(spec: StudySpec, record: Record) -> str:
         best_rows=best_of(rows, artefacts.explore.direction)[:TOP],
         param_names=list(spec.space),
     )
+    return with_contents(page)
 
 
 def _short_trainings(spec: StudySpec, tested: Bounds | None) -> str:

@@ -108,7 +108,7 @@ def test_the_page_and_the_summary_name_the_same_better_ways(small_study: Study):
 def test_the_page_begins_with_the_answer_of_the_summary(small_study: Study):
     found, page = small_study.result.summary, render(small_study.spec, small_study.record)
     assert found.setup is not None
-    answer = page[page.index('<div class="answer">') : page.index("<h2>")]
+    answer = page[page.index('<div class="answer">') : page.index("<h2")]
     for setting in found.setup.settings:
         assert f'<th scope="row">{setting.name}</th><td><b>{number(setting.value)}</b></td>' in answer
     assert f"Validation accuracy {number(found.setup.score)}" in answer
