@@ -45,15 +45,17 @@ class KeptTimes:
     def __init__(self, job: Job) -> None:
         self.taken = False
         """Whether one of the times that were asked for is an earlier study's."""
-        self._times: dict[str, float] = {}
+        self._kept: dict[str, float] = {}
+        """What the file holds, or will."""
         self._path: Path | None = None
         try:
             self._path = _folder() / f"{_name_of(job)}.json"
             kept = read_json(self._path)["milliseconds"] if self._path.exists() else {}
-            self._times = {str(name): float(ms) for name, ms in kept.items() if _is_time(ms)}
+            self._kept = {str(name): float(ms) for name, ms in kept.items() if _is_time(ms)}
         except (RecordError, OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError):
             pass  # damaged, or no home: it is timed anew
-        self._earlier = frozenset(self._times)
+        self._earlier = frozenset(self._kept)
+        self._times = dict(self._kept)
 
     def of(self, path: str, rows: int, threads: int, time: Callable[[], float]) -> float:
         """The kept time of so many rows on a path, or what `time` measures now."""
@@ -63,6 +65,7 @@ class KeptTimes:
             quiet = _is_quiet()
             self._times[name] = time()
             if quiet:
+                self._kept[name] = self._times[name]
                 self._write()
         return self._times[name]
 
@@ -70,7 +73,7 @@ class KeptTimes:
         if self._path is None:
             return
         try:
-            write_json(self._path, {"milliseconds": self._times})
+            write_json(self._path, {"milliseconds": self._kept})
         except (RecordError, OSError) as error:
             _LOG.warning("warning: times cannot be kept in %s: %s", self._path.parent, first_line(error))
             self._path = None

@@ -114,6 +114,15 @@ def test_times_of_a_busy_machine_are_not_kept(monkeypatch: pytest.MonkeyPatch, t
     assert not times_folder.exists()
 
 
+def test_a_quiet_time_does_not_take_a_busy_one_along(monkeypatch: pytest.MonkeyPatch, times_folder: Path):
+    load = iter([1e9, 0.0])
+    monkeypatch.setattr("lab.lanes.speed.kept_times.os.getloadavg", lambda: (next(load), 0.0, 0.0))
+    kept = KeptTimes(a_job())
+    assert [kept.of("stacked", rows, 1, lambda: 1.0) for rows in (1, 2, 1)] == [1.0, 1.0, 1.0]
+    (path,) = times_folder.iterdir()
+    assert json.loads(path.read_text())["milliseconds"] == {"stacked x 2 on 1": 1.0}
+
+
 def test_no_home_is_no_matter(monkeypatch: pytest.MonkeyPatch):
     def homeless() -> Any:
         raise RuntimeError("Could not determine home directory.")
