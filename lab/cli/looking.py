@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -193,16 +192,12 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the studies in a folder."""
-    from lab.record.folder import Record
+    from lab.record.folder import records_in
     from lab.stages import STAGES
 
     if not folder.is_dir():
         raise SpecError(str(folder), "is not a folder")
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise SpecError(str(folder), f"cannot be read ({error.strerror})") from error
-    records = [Record(path) for path in paths if os.access(path, os.X_OK) and Record(path).exists()]
+    records = records_in(folder)
     done = [(record, [stage.name for stage in STAGES if stage.is_complete(record)]) for record in records]
     if as_json:
         say_answer(StudyList([ListedStudy(str(r.folder), len(s) == len(STAGES), s) for r, s in done]))

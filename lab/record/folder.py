@@ -271,3 +271,16 @@ class Record:
             with contextlib.suppress(OSError):  # it is finished just now, or another user's
                 if time.time() - path.lstat().st_mtime > _STALE_S:
                     path.unlink()
+
+
+def records_in(folder: Path) -> list[Record]:
+    """The studies that lie in a folder, by name; those that may not be looked into are left out.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise RecordError(f"{folder}: cannot be read ({error.strerror})") from error
+    return [Record(path) for path in paths if os.access(path, os.X_OK) and Record(path).exists()]

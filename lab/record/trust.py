@@ -21,6 +21,7 @@ from pathlib import Path
 from lab.errors import TRUST, RecordError
 from lab.record.folder import Record, read_json, write_json
 from lab.record.spec_file import read_spec
+from lab.record.user_folder import state_folder
 from lab.spec.plan import TaskRef
 from lab.spec.study import StudySpec
 from lab.tasks.builtin import BUILTIN
@@ -122,8 +123,7 @@ def _signed(record: Record) -> list[str]:
 
 
 def _key_path() -> Path:
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "onecycle-lab" / "key"
+    return state_folder() / "key"
 
 
 def _key() -> bytes | None:

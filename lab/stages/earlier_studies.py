@@ -8,13 +8,11 @@ themselves.
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import RecordError, SpecError
-from lab.record.folder import Record
+from lab.record.folder import Record, records_in
 from lab.spec.space import Params, Space
 from lab.spec.study import SearchSpec
 from lab.stages import confirm, enqueued, explore
@@ -33,7 +31,7 @@ class Earlier:
 
 def holds_studies(folder: Path) -> bool:
     """Whether a folder is no study itself and has some in it."""
-    return folder.is_dir() and not Record(folder).exists() and any(True for _ in _records(folder))
+    return folder.is_dir() and not Record(folder).exists() and bool(records_in(folder))
 
 
 def earlier_in(folder: Path, space: Space, search: SearchSpec, own: Record) -> tuple[Earlier, ...]:
@@ -43,20 +41,12 @@ def earlier_in(folder: Path, space: Space, search: SearchSpec, own: Record) -> t
         own: the new study, which may lie there too.
     """
     earlier: list[Earlier] = []
-    for record in sorted(_records(folder), key=_ended_at, reverse=True):
+    for record in sorted(records_in(folder), key=_ended_at, reverse=True):
         best = None if record.folder.resolve() == own.folder.resolve() else _best_of(record)
         setting = {} if best is None else _within(space, best)
         if setting and setting not in [one.setting for one in earlier]:
             earlier.append(Earlier(record.folder, setting))
     return tuple(earlier[: min(_MOST, search.quarter)])
-
-
-def _records(folder: Path) -> Iterator[Record]:
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise RecordError(f"{folder}: cannot be read ({error.strerror})") from error
-    yield from (Record(path) for path in paths if os.access(path, os.X_OK) and Record(path).exists())
 
 
 def _ended_at(record: Record) -> float:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lab.tasks.task import Task, defines
+from lab.tasks.task import Data, Task, defines
+
+_FEW = 8
 
 
 def build_model(task: Task, params: Mapping[str, Any], seed: int, examples: Tensor | None = None) -> nn.Module:
@@ -27,6 +29,12 @@ def build_model(task: Task, params: Mapping[str, Any], seed: int, examples: Tens
                 module.eval()(examples.cpu())
             module.train()
         return module
+
+
+def first_examples(data: Data) -> Data:
+    """The first inputs [b, ...] and targets [b, ...] of a split: as few as show what a model is built for."""
+    x, y = data
+    return x[:_FEW], y[:_FEW]
 
 
 def group_count(task: Task, params: Mapping[str, Any], examples: Tensor | None = None) -> int:

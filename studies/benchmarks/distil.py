@@ -8,7 +8,6 @@ made-up rows, and one on the given rows alone, for as many steps.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -17,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from measured import keep, machine, told, versions
+from measured import by_seed, machine, told, versions
 
 from lab.record.artefact import to_json
 from lab.spec.study import parse_spec
@@ -130,21 +129,5 @@ CPU seconds of `lab distill` beside those of the study: {seconds}.
 """
 
 
-def main() -> None:
-    """Every data set and seed in turn."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--only", choices=WORKLOADS, nargs="*", default=[*WORKLOADS])
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    measured: dict[str, list[dict[str, Any]]] = {}
-    for name in arguments.only:
-        for seed in range(arguments.seeds):
-            measured.setdefault(name, []).append(run(name, arguments.data, seed))
-            print(name, seed, measured[name][-1], flush=True)
-            keep(arguments.out, measured, page(measured))
-
-
 if __name__ == "__main__":
-    main()
+    by_seed(__doc__, WORKLOADS, 2, run, page)

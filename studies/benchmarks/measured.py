@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,29 @@ def write_figure(path: Path, figure: Any, **size: int) -> None:
     except RuntimeError as error:
         print(f"no {path.name}: {' '.join(str(error).split())[:120]}")
         write_bytes(path.with_suffix(".html"), figure.to_html(include_plotlyjs="cdn").encode())
+
+
+def by_seed(
+    about: str | None,
+    workloads: Collection[str],
+    seeds: int,
+    measure: Callable[[str, Path, int], Any],
+    page: Callable[[dict[str, list[Any]]], str],
+) -> None:
+    """Measure every workload and seed in turn, as the command line asks, and keep each as it comes.
+
+    Args:
+        measure: of a workload's name, the folder with the data, and a seed.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--only", choices=workloads, nargs="*", default=[*workloads])
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    measured: dict[str, list[Any]] = {}
+    for name in arguments.only:
+        for seed in range(arguments.seeds):
+            measured.setdefault(name, []).append(measure(name, arguments.data, seed))
+            print(name, seed, measured[name][-1], flush=True)
+            keep(arguments.out, measured, page(measured))

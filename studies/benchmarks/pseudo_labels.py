@@ -9,7 +9,6 @@ round, the second, and as many steps on the labels alone are scored on the same 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from measured import keep, machine, told, versions
+from measured import by_seed, machine, told, versions
 from scipy.stats import t as student_t
 
 from lab.record.artefact import to_json
@@ -129,7 +128,7 @@ def interval(values: list[float]) -> str:
     return f"{mean:+.4f} +- {half:.4f}"
 
 
-def page(measured: dict[str, list[dict[str, Any]]], said: str = "") -> str:
+def page(measured: dict[str, list[dict[str, Any]]]) -> str:
     """The report."""
     lines, about = [], []
     for name, runs in measured.items():
@@ -164,24 +163,8 @@ trained on training and validation rows at last. Differences have 95 % intervals
 {table}
 
 {facts}
-{said}"""
-
-
-def main() -> None:
-    """Every data set and seed in turn."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", choices=WORKLOADS, nargs="*", default=[*WORKLOADS])
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    measured: dict[str, list[dict[str, Any]]] = {}
-    for name in arguments.only:
-        for seed in range(arguments.seeds):
-            measured.setdefault(name, []).append(run(name, arguments.data, seed))
-            print(name, seed, measured[name][-1], flush=True)
-            keep(arguments.out, measured, page(measured))
+"""
 
 
 if __name__ == "__main__":
-    main()
+    by_seed(__doc__, WORKLOADS, 3, run, page)

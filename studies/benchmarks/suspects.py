@@ -9,7 +9,6 @@ among as many rows as errors were planted there.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from measured import keep, machine, told, versions
+from measured import by_seed, machine, told, versions
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -210,21 +209,5 @@ Precision over seeds: {spread}.
 """
 
 
-def main() -> None:
-    """Every data set and seed in turn."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--only", choices=SEARCH, nargs="*", default=[*SEARCH])
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    measured: dict[str, list[dict[str, float]]] = {}
-    for name in arguments.only:
-        for seed in range(arguments.seeds):
-            measured.setdefault(name, []).append(measure(name, arguments.data, seed))
-            print(name, seed, measured[name][-1], flush=True)
-            keep(arguments.out, measured, page(measured))
-
-
 if __name__ == "__main__":
-    main()
+    by_seed(__doc__, SEARCH, 2, measure, page)

@@ -21,8 +21,9 @@ from lab.errors import RecordError, first_line
 from lab.lanes.lane import template_of
 from lab.record.folder import json_form, read_json, write_json
 from lab.record.provenance import processor, versions
+from lab.record.user_folder import cache_folder
 from lab.spec.plan import Job
-from lab.tasks.build import build_model
+from lab.tasks.build import build_model, first_examples
 from lab.tasks.load import load_task
 from lab.tasks.task import Task
 from lab.training.device import pick_device
@@ -31,8 +32,6 @@ _LOG = logging.getLogger(__name__)
 _SETTINGS = ("path", "threads", "stop_at", "weights", "folds", "with_valid", "record_losses")
 """Fields of `Training` that are part of a time's name, or change no step's time."""
 _SHORTEST_MS, _LONGEST_MS = 1e-6, 1e7
-_EXAMPLES = 8
-"""As many as a model is built from wherever one is tried."""
 
 
 class KeptTimes:
@@ -49,7 +48,7 @@ class KeptTimes:
         """What the file holds, or will."""
         self._path: Path | None = None
         try:
-            self._path = _folder() / f"{_name_of(job)}.json"
+            self._path = cache_folder() / "times" / f"{_name_of(job)}.json"
             kept = read_json(self._path)["milliseconds"] if self._path.exists() else {}
             self._kept = {str(name): float(ms) for name, ms in kept.items() if _is_time(ms)}
         except (RecordError, OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError):
@@ -84,12 +83,6 @@ def _is_time(ms: object) -> bool:
     return isinstance(ms, (int, float)) and not isinstance(ms, bool) and _SHORTEST_MS <= ms <= _LONGEST_MS
 
 
-def _folder() -> Path:
-    """Where the user's caches lie (XDG Base Directory Specification)."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "onecycle-lab" / "times"
-
-
 def _is_quiet() -> bool:
     """Whether other processes leave this one the cores that it is going to be timed on."""
     try:
@@ -104,7 +97,7 @@ def _name_of(job: Job) -> str:
     assert isinstance(task, Task)  # nothing else is timed
     device = pick_device(job.training.device)
     data = task.data("train")
-    x, y = (split[:_EXAMPLES] for split in data)
+    x, y = first_examples(data)
     model = build_model(task, template_of(job), 0, task.model_input(x))
     training = {name: value for name, value in asdict(job.training).items() if name not in _SETTINGS}
     said: dict[str, Any] = {

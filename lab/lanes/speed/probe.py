@@ -17,7 +17,7 @@ from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import Job
 from lab.spec.points import corner_params, end_params
 from lab.spec.space import Choice, Dimension, Int, Params
-from lab.tasks.build import build_model, group_count
+from lab.tasks.build import build_model, first_examples, group_count
 from lab.tasks.checks import check_trainable
 from lab.tasks.load import load_task
 from lab.tasks.task import Task, TrialFunction
@@ -26,7 +26,6 @@ from lab.training.models import PATHS, SlotModels, build_models
 from lab.training.stacking.layouts import NotStackable
 from lab.training.trainer import steps_per_epoch
 
-_EXAMPLES = 8
 _MANY = 1000
 """Number of groups to assume where they cannot be counted."""
 
@@ -99,7 +98,7 @@ class _Met:
 
     def __init__(self, path: str, task: Task) -> None:
         self._path, self._task = path, task
-        x, self._y = (split[:_EXAMPLES] for split in task.data("train"))
+        x, self._y = first_examples(task.data("train"))
         self._x = task.model_input(x)
         self._models: list[SlotModels] = []
 
