@@ -38,7 +38,7 @@ def pseudo_label(
 
     study = Study.open(folder, trust=trust)
     try:
-        found = train(
+        second = train(
             study,
             unlabelled,
             confidence=confidence,
@@ -49,8 +49,8 @@ def pseudo_label(
         )
     except Interrupted as error:
         raise Interrupted(f"{error}; the same command goes on with it") from None
-    for line in found.lines:
+    for line in second.lines:
         say(line)
-    if found.longer:
-        say(found.longer)
+    if second.longer:
+        say(second.longer)
     say(f"next      lab study report {shlex.quote(str(folder))}")

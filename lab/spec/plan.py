@@ -184,8 +184,8 @@ class Training:
     weights: str = "final"
     """The folder inside the study's in which kept weights are left."""
     ema_decay: float | None = None
-    """Of trials whose weights are kept and that have one cycle, the moving average of the weights is kept as well, with
-    this decay for each step. None: it is not."""
+    """Decay per step of the moving average of the weights, which is then kept as well for trials of one cycle whose
+    weights are kept. None: there is none."""
     with_valid: bool = False
     """Whether the validation rows are trained on as well; then nothing is left to validate on, and nothing is."""
     folds: Folds | None = None

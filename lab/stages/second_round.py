@@ -26,7 +26,7 @@ class Way:
     examples: int
     """How many those were, with those that were repeated; 0: as above."""
     valid_loss: Measured
-    """Of the mean of its models: negative log-likelihood once calibrated, or the task's own loss of values."""
+    """Loss of the mean of its models: negative log-likelihood once calibrated, or the task's own loss of values."""
     test: dict[str, Measured] | None = None
     """By metric; None where it was not trained on validation rows, as what is handed out is."""
 

@@ -42,7 +42,7 @@ class Checked:
     stages: Mapping[str, StageCost]
     """Those that train."""
     facts: Sequence[str]
-    """Of the data."""
+    """What is known of the data."""
     warnings: Sequence[str]
     trainings: int
     epochs: int
@@ -59,7 +59,7 @@ class Estimate:
     lines: tuple[str, ...]
     """All of it, for people."""
     facts: tuple[str, ...]
-    """Of the data."""
+    """What is known of the data."""
     warnings: tuple[str, ...]
     stages: Mapping[str, Trainings]
     """Those that train."""

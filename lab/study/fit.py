@@ -196,9 +196,9 @@ def _spec(
 def _named(error: SpecError) -> SpecError:
     """An error of the spec, at the place that the caller has written."""
     path = error.path
-    for place, name in _OF_A_TRIAL.items():
-        if path.startswith(place):
-            path = name + path.removeprefix(place)
+    for in_spec, name in _OF_A_TRIAL.items():
+        if path.startswith(in_spec):
+            path = name + path.removeprefix(in_spec)
     return SpecError(path.removesuffix(".choice"), error.message)
 
 

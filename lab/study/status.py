@@ -48,7 +48,7 @@ class Status:
     folder: str
     complete: bool
     planned_trials: int
-    """Of the search."""
+    """Trials that the search is to have."""
     own_loop: bool
     """Whether a loop of the user's own trains it, and no command."""
     stages: Mapping[str, StageStatus]

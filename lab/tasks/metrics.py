@@ -65,7 +65,8 @@ def label_macro_f1(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _mean_f1(hits: Tensor, total: Tensor) -> Tensor:
-    """Of hits, and of what is said plus what is true, of each class [c]; classes that are neither count as none."""
+    """Mean over classes of F1, from each one's hits [c] and how often it is said plus true [c]; a class that is neither
+    does not count."""
     return (2 * hits / total.clamp_min(1)).sum() / (total > 0).sum().clamp_min(1)
 
 

@@ -53,7 +53,7 @@ class ScoredTask(Task):
 
     @cached_property
     def _shares(self) -> Tensor | None:
-        """Of each class in the training examples [c]; None where the targets are no classes."""
+        """Share of each class in the training examples [c]; None where the targets are no classes."""
         return shares_of(self.data("train")[1], len(self.class_names)) if self.kind == "classification" else None
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

@@ -107,9 +107,9 @@ def run(name: str, data: Path, seed: int) -> dict[str, Any]:
         begin = time.process_time()
         study.run()
         middle = time.process_time()
-        found = pseudo_label(study, others, confidence=of["sure"])
+        second = pseudo_label(study, others, confidence=of["sure"])
         seconds = {"study_cpu_s": middle - begin, "second_cpu_s": time.process_time() - middle}
-        kept = to_json(found)
+        kept = to_json(second)
         return {**{key: kept[key] for key in kept if key not in ("members", "examples")}, **seconds}
 
 

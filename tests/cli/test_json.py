@@ -51,7 +51,7 @@ SAYS: dict[str, Callable[[dict[str, Any]], bool]] = {
 
 
 def validator_of(command: str) -> Draft202012Validator:
-    """Of the longest name of a command that this one begins with."""
+    """The schema of the longest command name that this one begins with."""
     schema = answer_schema(_name(command))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
