@@ -145,9 +145,14 @@ def _digest(task: Task, folds: Folds | None) -> str:
     return digest.hexdigest()[:24]
 
 
+def is_fresh(folder: Path) -> bool:
+    """Whether nothing lies in a study's folder yet, or there is none."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 @contextlib.contextmanager
 def undone_if_refused(folder: Path, fresh: bool) -> Iterator[None]:
-    """Leave no folder of a study that was refused before it began."""
+    """Leave nothing of a study that was refused before it began."""
     try:
         yield
     except LabError:

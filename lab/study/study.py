@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import shlex
-import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import Interrupted, LabError, RecordError, SpecError, StudyError
-from lab.lanes.engine import Engine, Watch
-from lab.record.folder import Record, write_bytes
-from lab.record.provenance import provenance
-from lab.record.spec_file import dump_spec, read_spec
-from lab.record.trust import check_files, open_spec, refusal, sign
+from lab.errors import SpecError, StudyError
+from lab.record.folder import Record
 from lab.spec.in_html import rows_html
 from lab.spec.plan import OWN_LOOP
 from lab.spec.space import Dimension, Params, Space, dump_dimension, parse_dimension
 from lab.spec.study import StudySpec, parse_spec
 from lab.stages import STAGES, TRAINS, bounds, enqueued, explain, explore
 from lab.stages.stage import Stage
-from lab.study.budget import divided
-from lab.study.callbacks import Callbacks, OnStageEnd, OnTrialEnd, StageEnd
-from lab.study.check import check_components, hyperparameter_doubts
-from lab.study.cost import steps_of
-from lab.study.data import open_data, undone_if_refused
-from lab.study.kept_files import keep_files, kept_at
-from lab.study.machines import on_machine_of, with_flags
-from lab.study.objective import settled
+from lab.study.callbacks import Callbacks, OnStageEnd, OnTrialEnd
+from lab.study.check import check_components
+from lab.study.data import is_fresh, open_data, undone_if_refused
+from lab.study.going_on import adopted, require_own, settle, stored_spec
+from lab.study.kept_files import kept_at
+from lab.study.machines import with_flags
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
-from lab.study.same import difference, moved
+from lab.study.stages_run import StagesRun, stages_until
 from lab.study.stop import stop_on_interrupt
-from lab.study.tracking import Tracker, trials_tracked
-from lab.study.undecided import lines, with_undecided
+from lab.study.tracking import check_service, trials_tracked
+from lab.study.undecided import with_undecided
 from lab.tasks.to_spec import spec_value
-from lab.tasks.user_code import said_by
 
 if TYPE_CHECKING:
-    from lab.report.wandb_runs.trial_runs import Which
     from lab.study.own_loop import Asked, OwnLoop
     from lab.tasks.task import Task, TrialFunction
 
@@ -132,14 +120,8 @@ class Study:
         Raises:
             RecordError: the folder holds none, or is another user's and leads out of itself.
         """
-        record = Record(Path(folder)).require()
-        try:
-            if trust:
-                sign(record, read_spec(record.spec_path))
-            spec = open_spec(record)
-        except SpecError as error:
-            raise RecordError(f"{record.spec_path}: is damaged: {error}") from error
-        return cls.from_spec(spec, record.folder)
+        record = Record(Path(folder))
+        return cls.from_spec(stored_spec(record, trust=trust), record.folder)
 
     def require_own(self) -> None:
         """Refuse to change a study that another user has begun, or one whose files are links.
@@ -147,9 +129,7 @@ class Study:
         Raises:
             RecordError: with what to say to trust it.
         """
-        if self.is_foreign:
-            raise refusal(self.record)
-        check_files(self.record)
+        require_own(self.spec, self.record)
 
     @property
     def result(self) -> Result:
@@ -204,37 +184,29 @@ class Study:
             said = "is trained by a loop of one's own: study.ask(), study.tell() and at last study.conclude()"
             raise SpecError("task.kind", f"{OWN_LOOP!r} {said}")
         self.spec = with_flags(self.spec, engine, lanes, width, address)
-        names = [stage.name for stage in STAGES]
-        if until is not None and until not in names:
-            raise SpecError("--until", f"{until!r} is unknown; choices: {', '.join(names)}")
-        fresh = not self.record.folder.exists()
+        asked = stages_until(until)
+        fresh = is_fresh(self.record.folder)
         which = trials_tracked(track_trials)
         if track:
-            _check_tracking(track)
+            check_service(track)
             if which != "none":
                 self.spec = self.spec.changed(execution={"epoch_metrics": True})
         with self.record.driver_lock(), Display(quiet) as display, stop_on_interrupt(display):
             with undone_if_refused(self.record.folder, fresh):
-                ahead = self._ahead(until)
+                ahead = [stage for stage in asked if stage.read(self.record) is None]
                 doubts = self._settle(display, bool(ahead))
                 if warm_start is not None:  # what trials are ranked by is settled
-                    display.say(f"warm      {self._start_warm(Path(warm_start))}")
+                    from lab.stages import warm_start as warm
+
+                    display.say(f"warm      {warm.begin(self.spec, self.record, Path(warm_start))}")
             for doubt in doubts:
                 display.say(f"warning   {doubt}")
-            tracker = _tracker(self.spec, self.record, which, display) if track else None
             self._display = display
             try:
-                callbacks.begin(self.spec.store)
-                with contextlib.ExitStack() as stack:
-                    self._run_stages(stack, display, address, ahead, tracker, callbacks)
-                self._finish(display, until, tracker)
-            except BaseException:
-                if tracker is not None:
-                    tracker.leave()
-                raise
+                run = StagesRun(self.spec, self.record, display, callbacks, which if track else None, address)
+                self.spec = run.through(ahead, is_whole=len(asked) == len(STAGES))
             finally:
                 self._display = None
-                callbacks.close()
         return self.result
 
     def extend(
@@ -403,7 +375,7 @@ class Study:
                 raise SpecError("space.max_lr", said)
             if not self.record.begun and self.spec.search.concurrency == "auto":
                 self.spec = self.spec.changed(search={"concurrency": None})  # a loop has as many open as it likes
-            fresh = not self.record.folder.exists()
+            fresh = is_fresh(self.record.folder)
             with self.record.driver_lock(WAIT_S), Display(quiet=True) as display:
                 # Another process of the loop may have begun it meanwhile.
                 with undone_if_refused(self.record.folder, fresh and not self.record.exists()):
@@ -413,165 +385,14 @@ class Study:
 
     def _adopt(self) -> None:
         """Go on with what the folder holds, where it has begun; refuse what cannot be gone on with."""
-        from lab.study.extend import finish  # as in `check_components`
-
-        self.require_own()
-        self.check()
-        self._refuse_another_study()
         self._loop = None
-        if self.record.exists() and (finish(self.record) or self.record.begun):
-            stored = Study.open(self.record.folder)._with_task(self.spec)
-            self.spec = on_machine_of(self.spec, stored)
-        else:
-            self.spec = with_undecided(self.spec)
+        self.spec = adopted(self.spec, self.record)
 
     def _settle(self, display: Display, ahead: bool) -> tuple[str, ...]:
-        """Write the spec with all that it leaves open, its data opened where any stage is ahead; what is doubtful."""
-        if not self.record.begun:
-            self._write_spec()
-        keep_files(self.record.folder, self._files)
-        doubts: tuple[str, ...] = ()
-        if ahead:  # what is complete needs its data no more
-            self.spec, data_doubts = open_data(self.spec, self.record)
-            self.spec, ranked = settled(self.spec)
-            if (planned := divided(self.spec)) is not self.spec:
-                self.spec = planned
-                self._write_spec()
-                for decision in planned.budget.decisions if planned.budget else ():
-                    display.say(f"budget    {decision}")
-            self.spec = self.spec.model_copy(update={"search": self.spec.search.settled()})
-            for line in lines(self.spec):
-                display.say(f"space     {line}")
-            if ranked is not None:
-                display.say(f"search    {ranked}")
-            doubts = (*data_doubts, *hyperparameter_doubts(self.spec))
-        if self.record.begun:  # not before its data were seen to be the same, where they have moved
-            self._take_trials_along()
-            self._write_spec()
+        self.spec, doubts = settle(self.spec, self.record, self._files, display.say, ahead)
         self._keep_enqueued()
         return doubts
 
     def _keep_enqueued(self) -> None:
         enqueued.add(self.record, self.spec.space, self._enqueued)
         self._enqueued.clear()
-
-    def _take_trials_along(self) -> None:
-        """A database keeps trials under a name that follows from the spec, folders included."""
-        from lab.record.carry_over import copy_stages, go_on
-
-        before, now = Study.open(self.record.folder).spec.store, self.spec.store
-        if before is not None and now is not None and before != now:
-            copy_stages(self.record.folder, before, now, TRAINS)
-            go_on(self.record.folder, now, TRAINS, ())
-
-    def _start_warm(self, source: Path) -> str:
-        from lab.stages import warm_start
-
-        return warm_start.begin(self.spec, self.record, source)
-
-    def _with_task(self, spec: StudySpec) -> StudySpec:
-        """The stored spec, with the task object where the caller has one, and its files where the caller has them."""
-        task = moved(self.spec.task, spec.task)
-        task = replace(task, instance=spec.task.instance, opened=spec.task.opened, foreign=False)
-        return self.spec.model_copy(update={"task": task})
-
-    def _refuse_another_study(self) -> None:
-        folder = self.record.folder
-        if self.record.exists():
-            # What another has begun may be gone on with by whoever asks the same in a spec of their own.
-            stored = Study.open(folder).spec
-            other = difference(stored, self.spec) if self.record.begun else None
-            if other is not None:
-                raise RecordError(f"{folder}: holds another study ('{stored.name}'): {other}; choose another --dir")
-        elif folder.exists() and not (folder.is_dir() and self.record.only_begun()):
-            raise RecordError(f"{folder}: is not empty and holds no study; choose another --dir")
-
-    def _ahead(self, until: str | None) -> list[Stage[Any]]:
-        last = [stage.name for stage in STAGES].index(until) if until else len(STAGES)
-        return [stage for stage in STAGES[: last + 1] if stage.read(self.record) is None]
-
-    def _run_stages(
-        self,
-        stack: contextlib.ExitStack,
-        display: Display,
-        address: str | None,
-        ahead: list[Stage[Any]],
-        tracker: Tracker | None,
-        callbacks: Callbacks,
-    ) -> None:
-        engine: Any = None  # until a stage trains: those before it look at none
-        for stage in ahead:
-            if display.stop_asked:
-                raise Interrupted(f"stopped before stage '{stage.name}'; all before it is saved")
-            begin = time.monotonic()
-            if engine is None and stage.trainings:
-                engine = self._open_lanes(stack, display, callbacks.watching(display.watch), address)
-            try:
-                artefact = stage.write(self.record, stage.run(self.spec, self.record, engine))
-            except Interrupted:
-                callbacks.refuse()  # it was one of them that has ended it
-                raise
-            if stage.trainings:
-                write_trials(self.spec, self.record, TRAINS)
-            display.say(f"{stage.name:9} {time.monotonic() - begin:.1f} s: {stage.said(artefact)}")
-            for line in getattr(artefact, "lacks", ()):
-                display.say(f"warning   {line}")
-            if tracker is not None:
-                tracker.stage(stage, artefact)
-            callbacks.stage(StageEnd(stage.name, stage.said(artefact), artefact, time.monotonic() - begin))
-
-    def _open_lanes(self, stack: contextlib.ExitStack, display: Display, watch: Watch, address: str | None) -> Engine:
-        from lab.lanes.speed.choose import open_lanes
-
-        # The whole study counts, wherever it pauses this time: what is settled now holds when it goes on.
-        stages = [stage.name for stage in STAGES if stage.trainings and stage.read(self.record) is None]
-        spec = self.spec
-        ahead = partial(steps_of, spec, stages)
-        engine, self.spec = open_lanes(spec, self.record, watch, display.say, address, ahead)
-        stack.callback(engine.close)
-        self._write_spec()
-        display.say(f"trials    in a browser: lab study dashboard {shlex.quote(str(self.record.folder))}")
-        return engine
-
-    def _answer(self) -> list[str]:
-        """What has been found, in lines; nothing that was trained depends on them."""
-        from lab.report.summary import summary_lines
-
-        try:
-            return summary_lines(self.result.summary)
-        except Exception as error:
-            return [f"warning   what was found cannot be summed up ({said_by(error)}); lab study show tries again"]
-
-    def _write_spec(self) -> None:
-        self.spec = self.spec.model_copy(update={"provenance": {**self.spec.provenance, **provenance()}})
-        sign(self.record, self.spec)  # first: whoever finds the spec shall know whose it is
-        write_bytes(self.record.spec_path, dump_spec(self.spec).encode())
-
-    def _finish(self, display: Display, until: str | None, tracker: Tracker | None) -> None:
-        for line in self._answer():
-            display.say(line)
-        if until is None or until == STAGES[-1].name:
-            try:
-                from lab.report.page import write_report
-
-                display.say(f"report    {write_report(self.spec, self.record)}")
-            except LabError:
-                raise
-            except Exception as error:  # nothing that was trained depends on the page
-                display.say(f"warning   the report could not be written ({said_by(error)}); the study is complete")
-        if tracker is not None:
-            tracker.finish(self.record)
-
-
-def _check_tracking(kind: str) -> None:
-    if kind != "wandb":
-        raise SpecError("--track", f"{kind!r} is unknown; choices: wandb")
-    from lab.report.wandb_runs.service import check_wandb
-
-    check_wandb()
-
-
-def _tracker(spec: StudySpec, record: Record, which: Which, display: Display) -> Tracker:
-    from lab.report.wandb_runs.study_run import WandbTracker
-
-    return Tracker(lambda: WandbTracker(spec, record, which), display.say, record.folder)

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias, cast, get_args
 from lab.errors import SpecError
 from lab.record.folder import Record
 from lab.report.wandb_runs.trial_runs import Which
+from lab.spec.study import StudySpec
 from lab.stages import STAGES
 from lab.stages.stage import Skipped, Stage
 
@@ -57,6 +58,26 @@ def trials_tracked(which: str) -> Which:
     if which not in get_args(Which):
         raise SpecError("--track-trials", f"{which!r} is unknown; choices: {', '.join(get_args(Which))}")
     return cast(Which, which)
+
+
+def check_service(name: str) -> None:
+    """Refuse what a study cannot be logged to.
+
+    Raises:
+        SpecError: there is no such service, or it is not open to this user.
+    """
+    if name != "wandb":
+        raise SpecError("--track", f"{name!r} is unknown; choices: wandb")
+    from lab.report.wandb_runs.service import check_wandb
+
+    check_wandb()
+
+
+def wandb_tracker(spec: StudySpec, record: Record, which: Which, say: Callable[[str], None]) -> Tracker:
+    """Log a study at W&B from now on."""
+    from lab.report.wandb_runs.study_run import WandbTracker
+
+    return Tracker(lambda: WandbTracker(spec, record, which), say, record.folder)
 
 
 def in_a_line(error: Exception) -> str:

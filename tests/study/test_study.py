@@ -20,7 +20,6 @@ from lab.record.trials import read_trials
 from lab.stages import STAGES
 from lab.study.check import hyperparameter_doubts
 from lab.study.cost import trainings
-from lab.study.progress import Display
 from lab.study.study import Study
 from tests import forked
 from tests.small import ROOT, environment, small, small_spec
@@ -254,6 +253,10 @@ def test_a_test_split_taken_from_validation_is_refused_before_anything_is_traine
     with pytest.raises(TaskError, match=r"final\.refit: 200 of 200 test inputs lie in the validation split"):
         study.run(engine="local")
     assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()  # an empty one is no more a study's than none
+    with pytest.raises(TaskError):
+        study.run(engine="local")
+    assert not (tmp_path / "run").exists()
     honest = {**final, "refit": False, "controls": "none", "seeds": 1}
     Study(Leaking(), space, trials=4, epochs=2, folder=tmp_path / "run", final=honest, **settings).run(engine="local")
 
@@ -344,18 +347,3 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_trained_and_ca
     Study.from_spec(small_spec(space=space, execution={"device": "cpu", "hang_s": 99}), folder).run(until="bounds")
     now = Study.open(folder).spec.execution
     assert (now.device, now.hang_s, now.lanes) == ("cpu", 99, stored.execution.lanes)
-
-
-def test_a_page_that_cannot_be_written_does_not_end_a_complete_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from lab.report import page
-
-    def broken(*arguments: Any) -> Path:
-        raise KeyError("a template's name")
-
-    monkeypatch.setattr(page, "write_report", broken)
-    Study.from_spec(small_spec(), tmp_path)._finish(Display(), None, None)
-    assert 'the report could not be written (KeyError: "a template\'s name"); the study is complete' in (
-        " ".join(capsys.readouterr().err.split())
-    )

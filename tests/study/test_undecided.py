@@ -170,7 +170,7 @@ def test_a_task_of_ones_own_that_takes_no_such_option_too(
     (tmp_path / "mine.py").write_text(OWN)
     value = own_spec({"kind": f"{tmp_path}/mine.py:Mine", "root": "/", "path": str(photos)})
     with monkeypatch.context() as earlier:
-        earlier.setattr("lab.study.study.with_undecided", lambda spec: spec)
+        earlier.setattr("lab.study.going_on.with_undecided", lambda spec: spec)
         Study.from_spec(parse_spec(value), tmp_path / "run").run(until="explore")
     study = Study.from_spec(parse_spec(value), tmp_path / "run")
     study.run(until="confirm")
