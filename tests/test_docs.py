@@ -88,7 +88,7 @@ def write_data(folder: Path) -> None:
     pd.DataFrame({"user": ["u1", "u2"]}).to_csv(folder / "users.csv", index=False)
     for name, shade in (("cat", 60), ("dog", 180)):
         (folder / "photos" / name).mkdir(parents=True)
-        for i in range(120):
+        for i in range(60):
             pixels = random.integers(shade - 40, shade + 40, (40, 48, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.png")
 
