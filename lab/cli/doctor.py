@@ -56,13 +56,11 @@ def doctor(as_json: AsJson = False) -> None:
 
 def _gpu() -> str:
     try:
-        import torch
+        from lab.training.accelerator import accelerator, count, name_of
     except ImportError:
         return "unknown, torch is missing"
-    if not torch.cuda.is_available():
-        return "none seen by torch"
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"{len(names)} x {names[0]}"
+    device = accelerator()
+    return "none seen by torch" if device is None else f"{count()} x {name_of(device)}"
 
 
 def _arithmetic() -> str:

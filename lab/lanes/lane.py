@@ -23,6 +23,7 @@ from lab.spec.trial import Outcome
 from lab.tasks.checks import check_data
 from lab.tasks.load import load_task
 from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
+from lab.training.accelerator import release_memory
 from lab.training.device import check_device
 from lab.training.failure import describe_error
 from lab.training.freed_memory import keep_freed_memory
@@ -261,8 +262,7 @@ class Lane:
         """Give the trials back and go on with half the slots."""
         del self._trainer  # before the next one asks for memory
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()
         self._enter(self._ledger.shrink(self._number))
 
     def _outcome(self, error: BaseException) -> Outcome:

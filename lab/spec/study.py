@@ -223,7 +223,7 @@ class ExecutionSpec(Section):
     micro_batch: Many | None = None
     """Examples of a batch that are computed at once, where a whole one is larger than the memory. Gradients of the
     parts are added up before the optimizer's step, so that schedule and range test stay as they are."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|(cuda|mps|xpu)(:\d+)?)$")] = "auto"
     cpus_per_lane: Annotated[float, Field(gt=0)] = 1
     gpus_per_lane: Annotated[float, Field(ge=0)] = 0
     checkpoint_s: Annotated[float, Field(gt=0)] = 30.0

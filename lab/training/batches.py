@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lab.spec.plan import Training
 from lab.tasks.task import TRAIN_AND_VALID, Data, Split, Task, joined
+from lab.training.accelerator import free_bytes
 from lab.training.device import to_device
 
 T = TypeVar("T")
@@ -89,10 +90,7 @@ def open_splits(task: Task, device: torch.device, training: Training) -> dict[Sp
 
 def fits(x: Tensor, device: torch.device) -> bool:
     """Whether inputs may lie on a device as a whole; on the host itself they do already."""
-    if device.type != "cuda":
-        return True
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    return x.numel() * x.element_size() <= _SHARE * free_bytes
+    return device.type == "cpu" or x.numel() * x.element_size() <= _SHARE * free_bytes(device)
 
 
 def _rows(values: Tensor, places: Tensor) -> Tensor:

@@ -6,27 +6,39 @@ import torch
 from torch import Tensor
 
 from lab.errors import SpecError, first_line
+from lab.training import accelerator
 from lab.training.memory import out_of_memory
 
 _OTHERS = "cpu or auto, also for a study that has begun"
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one."""
+    """`auto` is the GPU where there is one, of whatever kind."""
+    here = accelerator.accelerator()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise SpecError("execution.device", f"'{name}' is asked for, and PyTorch sees no GPU here; choose {_OTHERS}")
+        return here or torch.device("cpu")
     device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        seen = f"PyTorch sees {torch.cuda.device_count()} here, numbered from 0; a lane on Ray sees its own alone"
+    if device.type == "cpu":
+        return device
+    if here is None:
+        raise SpecError("execution.device", f"'{name}' is asked for, and PyTorch sees no GPU here; choose {_OTHERS}")
+    if device.type != here.type:
+        raise SpecError(
+            "execution.device", f"'{name}' is asked for, and the GPU here is '{here.type}'; choose that, {_OTHERS}"
+        )
+    if (device.index or 0) >= accelerator.count():
+        seen = f"PyTorch sees {accelerator.count()} here, numbered from 0; a lane on Ray sees its own alone"
         raise SpecError("execution.device", f"'{name}' is asked for, and {seen}; choose {_OTHERS}")
     return device
 
 
+_PINNED = ("cuda", "xpu")
+"""Apple's GPUs share the host's memory."""
+
+
 def to_device(x: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device; from the host to a GPU by a copy that runs beside the training."""
-    if device.type == "cuda" and x.device.type == "cpu":
+    if device.type in _PINNED and x.device.type == "cpu":
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
 

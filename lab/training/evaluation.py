@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lab.tasks.task import Task
+from lab.training.accelerator import widest_float
 from lab.training.batches import Examples
 from lab.training.fault import Fault, fault_of
 
@@ -85,6 +86,5 @@ def examples_at_once(x: Tensor, width: int) -> int:
 def _scores(task: Task, output: Tensor, target: Tensor) -> Tensor:
     """Every metric, and behind them the loss, of one slot's outputs [n, ...]: [m + 1]."""
     values = [*(metric(output, target) for metric in task.metrics.values()), task.loss(output, target).mean()]
-    return torch.stack(
-        [torch.as_tensor(value, dtype=torch.float64, device=target.device).reshape(()) for value in values]
-    )
+    dtype = widest_float(target.device)
+    return torch.stack([torch.as_tensor(value, dtype=dtype, device=target.device).reshape(()) for value in values])

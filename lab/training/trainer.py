@@ -106,7 +106,7 @@ class ModelTrainer(Trainer):
         self._task = task
         self._training = training
         self._device = pick_device(training.device)
-        self._together = self._device.type == "cuda"  # a call a slot would be a launch a slot
+        self._together = self._device.type != "cpu"  # a call a slot would be a launch a slot
         check_precision(training.precision, self._device)
         data = data or open_splits(task, self._device, training)
         self._train_data, self._valid_data = data["train"], data["valid"]

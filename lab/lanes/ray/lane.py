@@ -22,6 +22,7 @@ from lab.lanes.self_test import self_test
 from lab.lanes.speed.probe import probe
 from lab.spec.exchange import Attachment, Decision, Report, Work
 from lab.spec.plan import Job
+from lab.training.accelerator import accelerator, name_of
 from lab.training.device import DeviceLost
 
 _QUESTIONS: dict[str, Callable[..., Finding]] = {"probe": probe, "self_test": self_test}
@@ -110,7 +111,7 @@ def _location() -> dict[str, Any]:
         "address": ray.util.get_node_ip_address(),
         "process": os.getpid(),
         "gpus": [str(gpu) for gpu in ray.get_gpu_ids()],
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": name_of(accelerator() or torch.device("cpu")),
         "handle": context.current_actor,
     }
 

@@ -15,8 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lab.errors import RecordError, first_line
 from lab.lanes.lane import template_of
 from lab.record.folder import json_form, read_json, write_json
@@ -26,6 +24,7 @@ from lab.spec.plan import Job
 from lab.tasks.build import build_model, first_examples
 from lab.tasks.load import load_task
 from lab.tasks.task import Task
+from lab.training.accelerator import name_of
 from lab.training.device import pick_device
 
 _LOG = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ def _name_of(job: Job) -> str:
     said: dict[str, Any] = {
         "versions": versions(),
         "processor": [processor(), os.cpu_count()],
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": name_of(device),
         "model": [str(model), {name: list(tensor.shape) for name, tensor in model.state_dict().items()}],
         "data": [len(data[0]), list(x.shape[1:]), str(x.dtype), list(y.shape[1:]), str(y.dtype)],
         "task": [job.task.kind, job.task.options],
