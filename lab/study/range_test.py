@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lab.errors import Interrupted
 from lab.range_test import Tried
 from lab.record.artefact import to_json
 from lab.report.number import number
@@ -195,5 +196,8 @@ def lr_range_of(spec: StudySpec, quiet: bool = True) -> RangeTest:
     asks = spec.model_copy(update={"space": Space({**spec.space, "max_lr": FromBounds()})})
     with tempfile.TemporaryDirectory() as folder:
         study = Study.from_spec(asks, Path(folder) / "study")
-        study.run(engine="local", until=bounds.STAGE.name, quiet=quiet)
+        try:
+            study.run(engine="local", until=bounds.STAGE.name, quiet=quiet)
+        except Interrupted:
+            raise Interrupted("stopped; a range test by itself keeps nothing") from None
         return RangeTest(bounds.STAGE.need(study.record))

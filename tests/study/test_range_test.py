@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lab
-from lab.errors import StudyError, TaskError
+from lab.errors import Interrupted, StudyError, TaskError
 from lab.study.range_test import RangeTest
 from lab.tasks.digits import Digits
 
@@ -87,3 +87,12 @@ def test_a_batch_larger_than_the_data_is_refused() -> None:
 def test_one_batch_only_is_enough_for_a_test() -> None:
     found = lab.lr_range("digits", seeds=2, batch_size=1077, steps=60)
     assert found.suggestion > 0
+
+
+def test_one_that_is_interrupted_says_that_it_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise Interrupted("stopped; all finished epochs are saved")
+
+    monkeypatch.setattr("lab.study.range_test.Study.run", stopped)
+    with pytest.raises(Interrupted, match=r"^stopped; a range test by itself keeps nothing$"):
+        lab.lr_range("digits")
