@@ -8,7 +8,8 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,7 +25,7 @@ from lab.tasks.checks import check_data
 from lab.tasks.load import load_task
 from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
 from lab.training.accelerator import release_memory
-from lab.training.device import check_device
+from lab.training.device import DeviceLost, check_device
 from lab.training.failure import describe_error
 from lab.training.freed_memory import keep_freed_memory
 from lab.training.function import FunctionTrainer
@@ -32,6 +33,9 @@ from lab.training.grouped import GroupedTrainer
 from lab.training.interface import EpochResult, Trainer
 from lab.training.memory import out_of_memory
 from lab.training.snapshots import pack, unpack
+
+if TYPE_CHECKING:
+    from lab.training.data_parallel.peers import Peers
 
 _SAVE_EVERY = 10.0
 """Minimum gap between checkpoints, in multiples of the last save's duration.
@@ -42,6 +46,14 @@ Training then keeps nine tenths of the time on slow storage.
 
 def make_trainer(job: Job) -> Trainer:
     """Make the trainer that a job's task and path ask for."""
+    if job.training.processes > 1:
+        from lab.training.data_parallel.trainer import DataParallelTrainer  # here: few want it
+
+        return DataParallelTrainer(job.training.processes, partial(_trainer, job))
+    return _trainer(job)
+
+
+def _trainer(job: Job, peers: Peers | None = None) -> Trainer:
     torch.set_num_threads(job.training.threads)
     task = load_task(job.task)
     if isinstance(task, TrialFunction):
@@ -49,7 +61,7 @@ def make_trainer(job: Job) -> Trainer:
     if job.task.opened is None:
         for split in TRAIN_AND_VALID:
             check_data(task, split)
-    trainer = GroupedTrainer(task, job.training, job.width, job.stack or job.width, template_of(job))
+    trainer = GroupedTrainer(task, job.training, job.width, job.stack or job.width, template_of(job), peers)
     keep_freed_memory()  # from here on: what reading the data took may go
     return trainer
 
@@ -231,6 +243,8 @@ class Lane:
             with self._output.bounded():
                 epochs = self._load(assignment, None)
         # A user's code may raise anything, and even exit; the study goes on.
+        except DeviceLost:
+            raise
         except (Exception, SystemExit) as error:
             report = Report(assignment.number, 0, {}, self._outcome(error), describe_error(error))
             self._ledger.report(self._number, self._tick, (report,))
@@ -241,6 +255,8 @@ class Lane:
         try:
             with self._output.bounded():
                 results = self._trainer.epoch()
+        except DeviceLost:
+            raise
         except (Exception, SystemExit) as error:  # as above
             outcome, detail = self._outcome(error), describe_error(error)
             results = tuple(EpochResult(slot, {}, outcome, detail) for slot in sorted(self._running))

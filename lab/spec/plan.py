@@ -194,6 +194,8 @@ class Training:
     """Precision of forward and backward passes: `float32` or `bf16`. Weights and the optimizer are always float32."""
     micro_batch: int | None = None
     """Examples of a batch that are computed at once, where a whole one is larger than the memory; None: all."""
+    processes: int = 1
+    """Processes among which each batch is divided, with a device each."""
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,8 @@ class ExecutionSpec(Section):
     """Examples of a batch that are computed at once, where a whole one is larger than the memory. Gradients of the
     parts are added up before the optimizer's step, so that schedule and range test stay as they are."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|(cuda|mps|xpu)(:\d+)?)$")] = "auto"
+    processes: Annotated[int, Field(ge=1, le=_MOST_THREADS)] | Literal["auto"] = "auto"
+    """Processes of a lane among which each batch of its one model is divided. `auto`: one for each of its GPUs."""
     cpus_per_lane: Annotated[float, Field(gt=0)] = 1
     gpus_per_lane: Annotated[float, Field(ge=0)] = 0
     checkpoint_s: Annotated[float, Field(gt=0)] = 30.0
@@ -364,6 +366,7 @@ class StudySpec(Section):
             device=execution.device,
             precision=execution.precision,
             micro_batch=execution.micro_batch,
+            processes=execution.processes if isinstance(execution.processes, int) else 1,
         )
 
     @property

@@ -15,6 +15,7 @@ from lab.schedules import schedule_class
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
 from lab.spec.optimizer import check_optimizer, optimizer_names
 from lab.spec.plan import Recipe, TaskRef
+from lab.spec.processes import processes_of
 from lab.spec.space import Dimension, ends
 from lab.spec.study import StudySpec, without_range_test
 from lab.tasks.builtin import BUILTIN
@@ -103,6 +104,8 @@ def check_components(spec: StudySpec) -> None:
     batch_sizes(spec.batch_size, searched)
     check_read(searched, always_read(spec.schedule, spec.optimizer, searched), spec.task.kind)
     check_settled(searched, spec.task)
+    if spec.task.kind in BUILTIN:
+        processes_of(spec)
 
 
 def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:

@@ -68,5 +68,6 @@ def own_random_state(device: torch.device) -> Iterator[None]:
 
 def release_memory() -> None:
     """Give back what the allocator keeps of memory that is free."""
-    if accelerator() is not None:
-        torch.accelerator.empty_cache()
+    here = accelerator()
+    if here is not None:
+        torch.get_device_module(here).empty_cache()

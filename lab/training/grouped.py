@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -18,11 +18,14 @@ from lab.spec.trial import Outcome
 from lab.tasks.build import build_model
 from lab.tasks.task import Task
 from lab.training.batches import open_splits
-from lab.training.device import check_device, pick_device
+from lab.training.device import DeviceLost, check_device, pick_device
 from lab.training.failure import describe_error
 from lab.training.interface import EpochResult, Trainer
 from lab.training.memory import out_of_memory
 from lab.training.trainer import ModelTrainer
+
+if TYPE_CHECKING:
+    from lab.training.data_parallel.peers import Peers
 
 
 @dataclass(frozen=True)
@@ -61,21 +64,30 @@ class GroupedTrainer(Trainer):
         width: number of slots.
         stack: how many of them are trained as one stacked model.
         template_params: of the group that is expected first.
+        peers: see `ModelTrainer`.
 
     Raises:
         NotStackable, TaskError: see `ModelTrainer`.
     """
 
     def __init__(
-        self, task: Task, training: Training, width: int, stack: int, template_params: Mapping[str, Any]
+        self,
+        task: Task,
+        training: Training,
+        width: int,
+        stack: int,
+        template_params: Mapping[str, Any],
+        peers: Peers | None = None,
     ) -> None:
         self.width = width
+        self._peers = peers
         self._task = task
         self._training = training
         # One after the other nothing is gained by being together: what a user's code raises ends its own trial alone,
         # and what one model's backward pass keeps is gone before the next one's forward.
         self._k = 1 if training.path == "sequential" else min(stack, width)
-        self._data = open_splits(task, pick_device(training.device), training)
+        device = pick_device(training.device) if peers is None else peers.device
+        self._data = open_splits(task, device, training)
         self._examples = task.model_input(self._data["train"].first(3))
         self._stacks: dict[Group, list[_Stack]] = {}
         self._architectures = 0
@@ -145,7 +157,7 @@ class GroupedTrainer(Trainer):
 
     def _made(self, group: Group, params: Mapping[str, Any]) -> _Stack:
         training = replace(self._training, batch_size=group.batch_size)
-        return _Stack(ModelTrainer(self._task, training, self._k, params, self._data))
+        return _Stack(ModelTrainer(self._task, training, self._k, params, self._data, self._peers))
 
     def _let_go(self) -> None:
         """Free the memory of stacks that train nothing; until it is needed they wait for their group to come back."""
@@ -174,6 +186,8 @@ class GroupedTrainer(Trainer):
         slots = [assignment.slot if assignment else None for assignment in stack.rows]
         try:
             results = {slots[result.slot]: result for result in stack.trainer.epoch()}
+        except DeviceLost:
+            raise
         except (Exception, SystemExit) as error:  # it may raise anything, and even exit
             if out_of_memory(error):
                 raise

@@ -39,9 +39,7 @@ class SequentialModels(SlotModels):
             parameter.data, parameter.grad = weights, _shaped(grad[part], parameter.shape)
         self._modules[slot], self._flat[slot], self._still[slot] = module, (row, grad), ()
         self.noise[slot] = SlotNoise(seed)
-        with own_random_state(self._device):
-            torch.manual_seed(seed)
-            self._random[slot] = random_state(self._device)
+        self.seed(slot, seed)
 
     def freeze(self, slot: int, names: frozenset[str]) -> None:
         module, (_, grad) = self._module(slot), self._rows(slot)
@@ -85,6 +83,11 @@ class SequentialModels(SlotModels):
         module = self._module(slot)
         named: dict[str, Tensor] = {name: p.detach() for name, p in module.named_parameters()}
         return named | dict(module.named_buffers())
+
+    def seed(self, slot: int, seed: int) -> None:
+        with own_random_state(self._device):
+            torch.manual_seed(seed)
+            self._random[slot] = random_state(self._device)
 
     def random_state(self, slot: int) -> Tensor | None:
         return self._random[slot]

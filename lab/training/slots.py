@@ -64,6 +64,10 @@ class SlotModels(ABC):
         """State of randomness beyond `noise`; None where there is none."""
         return None
 
+    def seed(self, slot: int, seed: int) -> None:
+        """Begin randomness beyond `noise` anew."""
+        raise NotImplementedError(f"{type(self).__name__} has no random state of its own")
+
     def set_random_state(self, slot: int, state: Tensor) -> None:
         """Restore what `random_state` gave."""
         raise NotImplementedError(f"{type(self).__name__} has no random state of its own")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,9 @@ from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, clip, step_all
 from lab.training.parameter_groups import ParameterGroups, parameter_groups
 from lab.training.snapshots import check_packable, pack
+
+if TYPE_CHECKING:
+    from lab.training.data_parallel.peers import Peers
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class ModelTrainer(Trainer):
         width: number of slots.
         template_params: of any trial; the architecture of its model is that of all.
         data: the splits, where they are open already.
+        peers: the other processes of the lane, where each batch is divided among several; then `width` is 1 and the
+            path `sequential`.
 
     Raises:
         NotStackable: the path is `stacked` and the model has no stacked form.
@@ -101,11 +106,13 @@ class ModelTrainer(Trainer):
         width: int,
         template_params: Mapping[str, Any],
         data: Mapping[Split, Examples] | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self.width = width
+        self._peers = peers
         self._task = task
         self._training = training
-        self._device = pick_device(training.device)
+        self._device = pick_device(training.device) if peers is None else peers.device
         self._together = self._device.type != "cpu"  # a call a slot would be a launch a slot
         check_precision(training.precision, self._device)
         data = data or open_splits(task, self._device, training)
@@ -123,6 +130,7 @@ class ModelTrainer(Trainer):
         self._models: SlotModels = build_models(training.path, template, width, self._examples, self._device)
         self._gradients = Gradients(task, self._models, training.micro_batch or self._batch, self._device)
         self._slots: dict[int, _Slot] = {}
+        self._buffers = [name for name, _ in template.named_buffers()]
 
     def takes(self, module: nn.Module) -> bool:
         """Whether a model is of the architecture that is trained here."""
@@ -169,10 +177,10 @@ class ModelTrainer(Trainer):
         active = sorted(self._slots)
         if not active:
             return ()
-        losses, faults = self._train(active)
+        losses, faults = self._train(active) if self._peers is None else self._train_together(self._peers, *active)
         going = [slot for slot in active if slot not in faults]
         scores: dict[int, dict[str, float]] = {}
-        if going and self._validates:
+        if going and self._validates and (self._peers is None or self._peers.rank == 0):
             scores, later = self._evaluate(going)
             faults |= later
         return tuple(self._result(slot, losses[slot], scores.get(slot, {}), faults.get(slot)) for slot in active)
@@ -192,9 +200,16 @@ class ModelTrainer(Trainer):
         losses = torch.zeros(self._steps, self.width, device=self._device)
         faults: dict[int, Fault] = {}
         trained = dict.fromkeys(active, self._steps)
-        for step, (x, y) in enumerate(self._train_data.batches(order, self._batch)):
+        size, peers = self._batch, self._peers
+        if peers is not None:
+            order = peers.share(order, size)
+            size //= peers.size
+        for step, (x, y) in enumerate(self._train_data.batches(order, size)):
             self._freeze(active)
             x, y = self._augmented(task.model_input(x), y, active)
+            if peers is not None:
+                seed = self._slots[active[0]].assignment.trial.seed
+                models.seed(active[0], peers.seed(seed, self._slots[active[0]].step))
             learned = self._gradients.of(partial(self._forward, active=active), x, y, active)
             for slot, (error, output) in learned.raised.items():
                 faults[slot] = fault_of(error, output, f"at step {self._slots[slot].step}")
@@ -203,10 +218,20 @@ class ModelTrainer(Trainer):
                 active = [slot for slot in active if slot not in learned.raised]
                 if not active:
                     break
+            if peers is not None:
+                peers.average(models.grad(active[0]), learned.losses)
             losses[step] = learned.losses
             self._update(active)
         rows = losses.tolist()  # [s][k]
         return {slot: [row[slot] for row in rows[:steps]] for slot, steps in trained.items()}, faults
+
+    def _train_together(self, peers: Peers, slot: int) -> tuple[dict[int, list[float]], dict[int, Fault]]:
+        """The same, of the one trial that all processes of the lane train."""
+        grad, losses = self._models.grad(slot), torch.zeros(self.width, device=self._device)
+        trained = peers.together(lambda: self._train([slot]), self._steps, grad, losses)
+        tensors = self._models.tensors(slot)
+        peers.average_floats(tensors[name] for name in self._buffers)
+        return trained
 
     def _forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
         """Outputs [k, b, ...], in float32 whatever they were computed in: losses and metrics are."""
@@ -224,7 +249,8 @@ class ModelTrainer(Trainer):
             noise = self._models.noise[slot]
             assert noise is not None  # set by load
             drawn[slot] = self._task.draw(self._batch, noise.generator, self._slots[slot].assignment.trial.params)
-        numbers = {slot: row for slot, row in drawn.items() if row is not None}
+        rows = slice(None) if self._peers is None else self._peers.rows(self._batch)
+        numbers = {slot: row[rows] for slot, row in drawn.items() if row is not None}
         if not numbers:
             return x, y
         draws = torch.zeros(self.width, *next(iter(numbers.values())).shape)

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
@@ -21,6 +21,7 @@ from lab.stages import STAGES
 from lab.study.check import hyperparameter_doubts
 from lab.study.cost import trainings
 from lab.study.study import Study
+from lab.tasks.task import Metric, rmse
 from tests import forked
 from tests.small import ROOT, environment, small, small_spec
 
@@ -186,13 +187,35 @@ def test_a_trial_function_is_told_its_schedule_and_seed(tmp_path: Path) -> None:
     assert best["score"] == pytest.approx(min(trial.params["max_lr"] for trial in seen) / 2)
 
 
-def test_several_gpus_are_refused_for_what_trains_on_one(tmp_path: Path) -> None:
-    space = {"max_lr": {"low": 0.1, "high": 1.0, "log": True}}
-    study = Study(
-        "digits", space, folder=tmp_path / "run", execution={"gpus_per_lane": 2, "path": "stacked", "width": 1}
-    )
-    with pytest.raises(SpecError, match=r"^execution\.gpus_per_lane: 2: a task's models train on one GPU"):
-        study.run(engine="local")
+class Sums(lab.Task):
+    """A regression by a net without batch norm, which would see its own share."""
+
+    kind = "regression"
+    metric = "rmse"
+    direction = "minimize"
+    metrics: ClassVar[dict[str, Metric]] = {"rmse": rmse}
+
+    def model(self, params: Any) -> torch.nn.Module:
+        return torch.nn.Linear(3, 1)
+
+    def data(self, split: Any) -> Any:
+        x = torch.randn(128, 3, generator=torch.Generator().manual_seed(len(split)))
+        return x, x.sum(dim=1, keepdim=True)
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output - target).pow(2).mean(dim=1)
+
+
+@pytest.mark.slow
+def test_a_study_whose_batches_are_divided_among_two_processes_ends_as_one_alone(tmp_path: Path) -> None:
+    space = {"max_lr": {"low": 1e-3, "high": 0.03, "log": True}}
+    execution = {"engine": "local", "lanes": 1, "path": "sequential", "width": 1}
+    scores = []
+    for count in (1, 2):
+        said = execution | {"processes": count}
+        study = Study(Sums(), space, trials=2, epochs=2, folder=tmp_path / str(count), execution=said)
+        scores.append(study.run(until="explore").trials["score"].to_list())
+    assert scores[1] == pytest.approx(scores[0], rel=1e-4)  # in float32
 
 
 def test_a_resolved_spec_repeats_the_study(small_study: Study, tmp_path: Path) -> None:

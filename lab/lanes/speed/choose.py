@@ -16,6 +16,7 @@ from lab.lanes.speed.thresholds import BESIDE, LONG_S, RAY_START_S
 from lab.record.folder import Record
 from lab.spec.batch_size import batch_sizes
 from lab.spec.plan import Job, SearchPlan
+from lab.spec.processes import processes_of
 from lab.spec.study import ExecutionSpec, StudySpec
 from lab.tasks.task import TrialFunction
 
@@ -33,6 +34,7 @@ def open_lanes(
     Raises:
         LabError: the engine cannot be started, or the task not be trained.
     """
+    spec = _together(spec)
     execution = spec.execution
     local = LocalEngine(_number(execution.lanes) or 1, watch)
     if execution.engine == "local":
@@ -53,6 +55,21 @@ def open_lanes(
     except BaseException:
         engine.close()
         raise
+
+
+def _together(spec: StudySpec) -> StudySpec:
+    """The spec with the number of processes that train a lane's model together; where they are several, there is no
+    other way to train, and nothing to time.
+
+    Raises:
+        SpecError: see `processes_of`, or a trial function is to be trained so.
+    """
+    count = 1 if spec.execution.processes == "auto" and isinstance(task_of(spec), TrialFunction) else processes_of(spec)
+    if count == 1:
+        return spec.changed(execution={"processes": 1})
+    if isinstance(task_of(spec), TrialFunction):
+        raise SpecError("execution.processes", f"{count}: a trial function trains in one process, on all of its GPUs")
+    return spec.changed(execution={"processes": count, "path": "sequential", "width": 1, "stack": 1})
 
 
 def _number(value: int | str) -> int | None:
@@ -142,9 +159,6 @@ def _settled(
         # Nothing is timed: as many stacks as there are batch sizes fill the slots.
         assert isinstance(execution.width, int)  # else it would have been timed
         updates["stack"] = -(-execution.width // len(batch_sizes(spec.batch_size, spec.space)))
-    if execution.gpus_per_lane > 1 and updates.get("path", execution.path) != "function":
-        reason = f"{execution.gpus_per_lane:g}: a task's models train on one GPU; more are for a trial function"
-        raise SpecError("execution.gpus_per_lane", reason)
     provenance["proposals"] = spec.search.promise
     say(f"proposals {spec.search.promise}")
     settled = spec.model_copy(update={"execution": execution.model_copy(update=updates), "provenance": provenance})

@@ -28,7 +28,7 @@ from lab.training.accelerator import name_of
 from lab.training.device import pick_device
 
 _LOG = logging.getLogger(__name__)
-_SETTINGS = ("path", "threads", "stop_at", "weights", "folds", "with_valid", "record_losses")
+_SETTINGS = ("path", "threads", "stop_at", "weights", "folds", "with_valid", "record_losses", "processes")
 """Fields of `Training` that are part of a time's name, or change no step's time."""
 _SHORTEST_MS, _LONGEST_MS = 1e-6, 1e7
 

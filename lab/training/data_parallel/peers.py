@@ -1,0 +1,185 @@
+"""The processes among which each batch of a lane is divided, as one of them sees them.
+
+As in PyTorch's `DistributedDataParallel`, gradients are averaged over equal shares of a batch, and batch norm sees its
+own share. One vector of all gradients is averaged at once, since the loop keeps them in one row.
+
+Shapes: k slots, b examples of a batch, s optimizer steps of an epoch, p parameters.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lab.errors import TaskError, first_line
+from lab.spec.trial import derive_seed
+from lab.training.accelerator import accelerator, count
+from lab.training.device import DeviceLost
+from lab.training.failure import describe_error
+from lab.training.fault import Fault
+from lab.training.memory import out_of_memory
+
+L = TypeVar("L")
+
+_LOOPBACK = "lo" if sys.platform.startswith("linux") else "lo0"
+_ON_LOOPBACK = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""By which both libraries are told on which interface processes of one machine listen."""
+
+_LONGEST_STEP = timedelta(minutes=15)
+"""How much later one process may come to a step's end than the others; PyTorch's own default is 10 and 30 minutes."""
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How an epoch's steps went in one process."""
+
+    faults: Mapping[int, Fault] = field(default_factory=dict)
+    error: str | None = None
+    is_memory: bool = False
+
+
+class Peers:
+    """This process and the others of its lane, each with a device of its own.
+
+    Args:
+        rank: this one's number; 0 is the lane's own.
+        size: how many there are.
+        meeting: a file that does not exist yet, by which they find each other.
+
+    Raises:
+        DeviceLost: the others did not come.
+    """
+
+    def __init__(self, rank: int, size: int, meeting: Path) -> None:
+        self.rank, self.size = rank, size
+        here = accelerator()
+        on_gpus = here is not None and here.type == "cuda" and count() >= size
+        self.device = torch.device("cuda", rank) if on_gpus else torch.device("cpu")
+        if on_gpus:
+            torch.cuda.set_device(self.device)
+        for name in _ON_LOOPBACK:
+            os.environ.setdefault(name, _LOOPBACK)
+        leave()  # what a lane's former trainer was part of
+        try:
+            dist.init_process_group(
+                "nccl" if on_gpus else "gloo",
+                init_method=f"file://{meeting.resolve()}",
+                rank=rank,
+                world_size=size,
+                timeout=_LONGEST_STEP,
+            )
+        except RuntimeError as error:
+            raise DeviceLost(f"the {size} processes of a lane do not come together: {first_line(error)}") from None
+        self._left = 0
+        """Steps of this epoch whose gradients are not averaged yet."""
+
+    def rows(self, size: int) -> slice:
+        """The rows of a batch of `size` that are this process's.
+
+        Raises:
+            TaskError: a batch cannot be divided equally.
+        """
+        each, rest = divmod(size, self.size)
+        if rest:
+            raise TaskError(f"batch_size: {size} is not divided equally among {self.size} processes")
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def share(self, order: Tensor, size: int) -> Tensor:
+        """This process's part [k, s * b / size] of an order of examples [k, s * b] in batches of `size`."""
+        return order.view(len(order), -1, size)[:, :, self.rows(size)].reshape(len(order), -1)
+
+    def seed(self, trial: int, step: int) -> int:
+        """What is random in a step's forward pass begins with it, so that no two shares have the same noise."""
+        return derive_seed(trial, "share", self.rank, step)
+
+    def average(self, grad: Tensor, losses: Tensor) -> None:
+        """Average gradients [p] and losses [k] of a step over all processes, in place.
+
+        Raises:
+            DeviceLost: a process has died.
+        """
+        total = torch.cat([grad, losses.to(grad.dtype)])
+        self._sum(total)
+        self._left -= 1
+        grad.copy_(total[: len(grad)]).div_(self.size)
+        losses.copy_(total[len(grad) :]).div_(self.size)
+
+    def average_floats(self, tensors: Iterable[Tensor]) -> None:
+        """Average what batch norms have seen; numbers that are counted are the same everywhere."""
+        for tensor in tensors:
+            if tensor.is_floating_point():
+                self._sum(tensor)
+                tensor.div_(self.size)
+
+    def together(
+        self, train: Callable[[], tuple[L, dict[int, Fault]]], steps: int, grad: Tensor, losses: Tensor
+    ) -> tuple[L, dict[int, Fault]]:
+        """Train an epoch's steps in all processes. What ends them in one of them ends them in all.
+
+        A process that cannot go on averages zeros to the epoch's end, so that nobody waits for it, and only then is it
+        asked how it went: to ask at each step would make a GPU wait each time.
+
+        Args:
+            train: calls `average` once a step; gives losses and, by slot, the faults of trials.
+            steps: how many there are.
+            grad, losses: of the shapes that `average` is given.
+
+        Raises:
+            DeviceLost: a process has died.
+            Exception: what `train` has raised here, or what it was elsewhere: `OutOfMemoryError`, else `TaskError`.
+        """
+        self._left = steps
+        done, raised, ended = None, None, _Ended()
+        try:
+            done = train()
+            ended = _Ended(done[1])
+        except DeviceLost:
+            raise
+        except Exception as error:
+            raised = error
+            ended = _Ended(error=describe_error(error), is_memory=out_of_memory(error))
+        while self._left:
+            self.average(torch.zeros_like(grad), torch.zeros_like(losses))
+        every = self._told(ended)
+        if raised is not None:
+            raise raised
+        for other in every:
+            if other.error is not None:
+                raise torch.OutOfMemoryError(other.error) if other.is_memory else TaskError(other.error)
+        assert done is not None  # nothing was raised
+        return done[0], {slot: fault for other in every for slot, fault in other.faults.items()}
+
+    def _sum(self, tensor: Tensor) -> None:
+        try:
+            dist.all_reduce(tensor)
+        except RuntimeError as error:
+            raise _lost(error) from None
+
+    def _told(self, ended: _Ended) -> list[_Ended]:
+        every: list[_Ended] = [ended] * self.size
+        try:
+            dist.all_gather_object(every, ended)
+        except RuntimeError as error:
+            raise _lost(error) from None
+        return every
+
+
+def leave() -> None:
+    """Part from the others, where there are any."""
+    if dist.is_initialized():
+        with suppress(RuntimeError):  # they are gone
+            dist.destroy_process_group()
+
+
+def _lost(error: RuntimeError) -> DeviceLost:
+    return DeviceLost(f"a process of this lane has died ({first_line(error)})")

@@ -1,0 +1,127 @@
+"""A trainer that is several: the lane's own, and one in each of its followers, which do the same on their shares."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import torch
+from torch import Tensor
+
+from lab.errors import TaskError
+from lab.spec.exchange import Assignment
+from lab.training.data_parallel.follower import Begin, Ready, main
+from lab.training.data_parallel.peers import Peers, leave
+from lab.training.device import DeviceLost
+from lab.training.interface import EpochResult, Trainer
+
+_END_WITHIN_S = 5.0
+_PROGRAM = f"from {main.__module__} import main; main()"
+"""Not `-m`: what it sends would be of a module `__main__`, which is another one here."""
+
+
+class DataParallelTrainer(Trainer):
+    """Trains one trial at a time in this process and in others, of which each has its share of every batch.
+
+    Args:
+        size: how many processes there are, this one among them.
+        make: a trainer of one slot that averages its gradients with its peers'.
+
+    Raises:
+        DeviceLost: a follower has died.
+        Exception: what `make` raises.
+    """
+
+    width = 1
+
+    def __init__(self, size: int, make: Callable[[Peers], Trainer]) -> None:
+        folder = tempfile.mkdtemp(prefix="lab-peers-")
+        processes: list[subprocess.Popen[bytes]] = []
+        self._followers: list[Connection] = []
+        self._close = weakref.finalize(self, _close, processes, self._followers, folder)
+        meeting = Path(folder) / "meeting"
+        try:
+            for rank in range(1, size):
+                process, connection = _started()
+                processes.append(process)
+                self._followers.append(connection)
+                connection.send_bytes(cloudpickle.dumps(Begin(rank, size, meeting, make)))
+            self._wait()  # else one that cannot even begin would be waited for at the meeting
+            self._trainer = make(Peers(0, size, meeting))
+            self._wait()
+        except BaseException:
+            self._close()
+            raise
+
+    def start(self, assignment: Assignment) -> None:
+        self._tell("start", assignment)
+        self._trainer.start(assignment)
+
+    def stop(self, slot: int) -> None:
+        self._tell("stop", slot)
+        self._trainer.stop(slot)
+
+    def epoch(self) -> tuple[EpochResult, ...]:
+        self._tell("epoch")
+        return self._trainer.epoch()
+
+    def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        return self._trainer.save(slot)
+
+    def restore(self, assignment: Assignment, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        self._tell("restore", assignment, dict(tensors), dict(meta))
+        self._trainer.restore(assignment, tensors, meta)
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        call = cloudpickle.dumps((method, arguments))  # the pipe's own `send` would share a tensor's memory, or try to
+        for connection in self._followers:
+            try:
+                connection.send_bytes(call)
+            except OSError:
+                raise DeviceLost("a process of this lane has died") from None
+
+    def _wait(self) -> None:
+        """Until all followers have come as far."""
+        for connection in self._followers:
+            try:
+                ready: Ready = connection.recv()
+            except (EOFError, OSError):
+                raise DeviceLost("a process of this lane has died") from None
+            if ready.error is not None:
+                raise torch.OutOfMemoryError(ready.error) if ready.is_memory else TaskError(ready.error)
+
+
+def _started() -> tuple[subprocess.Popen[bytes], Connection]:
+    ours, theirs = Pipe()
+    # A process of its own, and no fork: a GPU is in use here, and a user's script would run anew in a spawned one.
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
+        pass_fds=(theirs.fileno(),),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    theirs.close()
+    return process, ours
+
+
+def _close(processes: Sequence[subprocess.Popen[bytes]], followers: Sequence[Connection], folder: str) -> None:
+    for connection in followers:
+        connection.close()
+    leave()
+    for process in processes:
+        try:
+            process.wait(_END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
