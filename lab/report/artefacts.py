@@ -62,6 +62,11 @@ class Artefacts:
         return self.refit or (self.ensemble.chosen if self.ensemble else None)
 
     @property
+    def tested(self) -> SecondRound | Refitted | Ensembled | None:
+        """What tells of test examples one by one: of the models that are handed out."""
+        return self.second if self.second is not None and self.second.kept else self.refit or self.ensemble
+
+    @property
     def lacks(self) -> tuple[str, ...]:
         """What could not be made beside the models."""
         return tuple(line for stage in (self.ensemble, self.refit) if stage for line in stage.lacks)

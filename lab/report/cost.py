@@ -35,11 +35,32 @@ class Cost:
         return f"{counted}; {duration(self.training_s)} of training on {lanes}{gpus}"
 
 
+@dataclass(frozen=True)
+class StageCost:
+    """What one stage has trained."""
+
+    stage: str
+    trainings: int
+    epochs: int
+    training_s: float
+
+
+def cost_by_stage(trials: Mapping[str, Sequence[TrialRow]]) -> tuple[StageCost, ...]:
+    """What the trials of each stage have cost, of the stages that have trained any."""
+    return tuple(
+        StageCost(stage, len(rows), _epochs(stage, rows), _covered_s(rows)) for stage, rows in trials.items() if rows
+    )
+
+
+def _epochs(stage: str, rows: Sequence[TrialRow]) -> int:
+    """A range test has no curve, as it trains a part of an epoch; where a refit has none, its plan stands for it."""
+    return sum(max(row.curve, default=row.trial.epochs if stage == "refit" else 0) for row in rows)
+
+
 def cost_of(trials: Mapping[str, Sequence[TrialRow]], execution: ExecutionSpec) -> Cost:
     """What the trials of all stages have cost on the lanes that a study has now."""
     every = [row for of_stage in trials.values() for row in of_stage]
-    # A refit is not validated, so that nothing tells how far it came; a range test trains a part of an epoch.
-    epochs = sum(max(row.curve, default=0) for row in every) + sum(row.trial.epochs for row in trials.get("refit", ()))
+    epochs = sum(_epochs(stage, rows) for stage, rows in trials.items())
     lanes = execution.lanes if isinstance(execution.lanes, int) else 1
     return Cost(len(every), epochs, _covered_s(every), lanes, lanes * execution.gpus_per_lane)
 

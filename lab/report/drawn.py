@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lab.record.trials import TrialRow
-from lab.report import plots, trial_plots
+from lab.report import diagnostic_plots, plots, trial_plots
 from lab.report.artefacts import Artefacts
+from lab.report.cost import cost_by_stage, duration
+from lab.report.diagnostic_plots import place
+from lab.report.final_plot import final_figure
 from lab.report.number import number
 from lab.report.still import WIDTH, can_draw, still
 from lab.response.findings import Effect
 from lab.schedules import Schedule
 from lab.spec.study import StudySpec
+from lab.stages.ensemble import Baseline
 from lab.stages.explore import Explored
 from lab.stages.job import best_first
 from lab.tasks.beside import Beside
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 TOP = 5
 """Trials that are shown as the best."""
+_NARROW = 12
+"""Classes whose matrix takes half of the page."""
 _HALF = 540
 """Pixels of a picture of which two stand side by side."""
 
@@ -48,9 +54,14 @@ def best_of(rows: Sequence[TrialRow], direction: str) -> list[TrialRow]:
 
 
 def drawn(
-    spec: StudySpec, artefacts: Artefacts, explored: Explored, rows: list[TrialRow], beside: Beside
+    spec: StudySpec,
+    artefacts: Artefacts,
+    explored: Explored,
+    trials: Mapping[str, Sequence[TrialRow]],
+    beside: Beside,
 ) -> dict[str, Drawn]:
-    """Each plot by the id of its place on the page; one that cannot be drawn is left out."""
+    """Each plot by the id of its place on the page; one that cannot be drawn is left out. `trials` are by stage."""
+    rows = list(trials["explore"])
     metric, direction = explored.metric, explored.direction
     best = best_of(rows, direction)[:TOP]
     made: dict[str, Drawn] = {}
@@ -60,7 +71,7 @@ def drawn(
         def both() -> Drawn:
             figure = make()
             picture = beside.made(f"still of plot {name}", partial(_address, figure, width), None) if stills else None
-            return Drawn(json.loads(figure.to_json()), says, picture)
+            return Drawn(json.loads(figure.to_json(), parse_float=_seven_digits), says, picture)
 
         one = beside.made(f"plot {name}", both, None)
         if one is not None:
@@ -123,10 +134,44 @@ def drawn(
     ensembled, handed = artefacts.ensemble, artefacts.handed
     if ensembled and handed:
         scored, out = ensembled.metric, handed.test[ensembled.metric]
-        listed = "; ".join(f"{way.name} {number(way.test[scored].mean)}" for way in ensembled.controls)
+        baselines = [one for one in ensembled.baselines if isinstance(one, Baseline)]
+        said = [(way.name, way.test[scored].mean) for way in ensembled.controls]
+        said += [(f"baseline {one.name}", one.like_handed_out[scored]) for one in baselines]
+        listed = "; ".join(f"{name} {number(score)}" for name, score in said)
         says = f"Test {scored} of every way to spend the budget, with what is handed out at {number(out)}: {listed}."
-        add("controls", says, partial(plots.controls_figure, ensembled.controls, out, scored))
+        add("controls", says, partial(plots.controls_figure, ensembled.controls, out, scored, baselines))
+    if final := artefacts.final:
+        says = f"The {final.metric} of the final models after each epoch, and where their snapshots were taken."
+        curves = partial(final_figure, final.runs, trials.get("final", ()), spec.schedule, final.metric)
+        add("final-curves", says, curves)
+    for wanted in _of_test_rows(artefacts):
+        add(*wanted)
+    if costs := cost_by_stage(trials):
+        listed = ", ".join(f"{one.stage} {one.epochs} epochs in {duration(one.training_s)}" for one in costs)
+        add("cost", f"What each stage has trained: {listed}.", partial(plots.cost_figure, costs))
     return made
+
+
+def _of_test_rows(artefacts: Artefacts) -> Iterator[tuple[str, str, Callable[[], Figure], int]]:
+    """The plots of what was counted on the test split, by target: place, words, figure, width of the picture."""
+    every = artefacts.tested.diagnostics if artefacts.tested else ()
+    for index, one in enumerate(every):
+        confusion, reliability, residuals = one.confusion, one.reliability, one.residuals
+        if confusion and confusion.counts:
+            at, says = place("confusion", index, every), diagnostic_plots.says_of_confusion(confusion)
+            width = _HALF if confusion.classes <= _NARROW else WIDTH
+            yield at, says, partial(diagnostic_plots.confusion_figure, confusion), width
+        if reliability and reliability.bins:
+            at, says = place("reliability", index, every), diagnostic_plots.says_of_reliability(reliability)
+            yield at, says, partial(diagnostic_plots.reliability_figure, reliability), _HALF
+        if residuals:
+            at, says = place("predicted", index, every), diagnostic_plots.says_of_residuals(residuals, one.target)
+            yield at, says, partial(diagnostic_plots.residuals_figure, residuals, one.target), _HALF
+
+
+def _seven_digits(text: str) -> float:
+    """A number as finely as a plot shows it: the other half of its digits would be most of a page of many trials."""
+    return float(f"{float(text):.7g}")
 
 
 def _address(figure: Figure, width: int) -> str:

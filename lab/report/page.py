@@ -16,11 +16,18 @@ from lab.record.spec_file import dump_spec
 from lab.record.trials import failures, read_stages
 from lab.report.artefacts import Artefacts
 from lab.report.contents import with_contents
+from lab.report.cost import cost_by_stage, duration
+from lab.report.diagnostic_plots import place
 from lab.report.drawn import TOP, best_of, drawn
+from lab.report.final_plot import ROLES
+from lab.report.glossary import with_glossary
 from lab.report.number import number
+from lab.report.packing import packed
 from lab.report.plots import INK, MOST
 from lab.report.search_gain import search_gain
 from lab.report.summary import summary_of
+from lab.report.trial_table import BEST, trial_table
+from lab.spec.snapshot_file import snapshot_of
 from lab.spec.space import ends
 from lab.spec.study import StudySpec
 from lab.stages import TRAINS
@@ -31,6 +38,10 @@ from lab.tasks.beside import Beside
 _PLOTLY = "plotly-cartesian.min.js.gz"
 """plotly.js 4.1.1 with the kinds of plots that a page has: `plotly.js-cartesian-dist-min` of npm, packed by gzip. The
 browser unpacks it. The whole of it, which plotly brings, takes eight times the room: most of a page."""
+
+
+_MEMBERS = 30
+"""Of an ensemble that are shown one by one."""
 
 
 def has_plotly() -> bool:
@@ -68,6 +79,9 @@ def render(spec: StudySpec, record: Record) -> str:
     environment.filters["number"] = number
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["percent"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
+    environment.filters["duration"] = duration
+    environment.globals |= {"place": place, "snapshot_of": snapshot_of}
+    plots = drawn(spec, artefacts, artefacts.explore, trials, beside) if draws else {}
     page = environment.get_template("page.html.j2").render(
         spec=spec,
         spec_yaml=dump_spec(spec.model_copy(update={"provenance": {}})),
@@ -89,10 +103,17 @@ def render(spec: StudySpec, record: Record) -> str:
         final=artefacts.final,
         refit=artefacts.refit,
         handed=artefacts.handed,
+        tested=artefacts.tested,
+        roles=ROLES,
+        costs=cost_by_stage(trials),
+        every_trial=trial_table(trials, list(spec.space), artefacts.explore.direction),
+        rows_at_first=BEST,
+        most_members=_MEMBERS,
         first_round=artefacts.first_round,
         second=artefacts.second,
         skipped=artefacts.skipped,
-        plots=drawn(spec, artefacts, artefacts.explore, rows, beside) if draws else {},
+        plots=plots,
+        packed_plots=packed({name: one.figure for name, one in plots.items()}),
         stills_need=install_extra("pictures"),
         most=MOST,
         lacks=(*artefacts.lacks, *beside.lacks),
@@ -102,7 +123,7 @@ def render(spec: StudySpec, record: Record) -> str:
         best_rows=best_of(rows, artefacts.explore.direction)[:TOP],
         param_names=list(spec.space),
     )
-    return with_contents(page)
+    return with_contents(with_glossary(page))
 
 
 def _short_trainings(spec: StudySpec, tested: Bounds | None) -> str:

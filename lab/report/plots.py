@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lab.range_test import Tried
 from lab.record.trials import TrialRow
+from lab.report.cost import StageCost
 from lab.report.number import number
 from lab.response.findings import Effect, Importance, Surface
 from lab.schedules import Schedule
 from lab.stages.bounds import Bounds
-from lab.stages.ensemble import Control
+from lab.stages.ensemble import Baseline, Control
 from lab.stages.job import best_first
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ ON_SURFACE = "#111827"
 MOST = 2000
 """Trials that a plot shows one by one: more are a blot that a browser is slow with."""
 _MOST_CURVES = 300
+_FAR = 1.5
+"""Times the span of the controls beyond which a baseline has no place on their axis."""
 
 
 def blank(x: str, y: str, **layout: Any) -> Figure:
@@ -384,11 +388,49 @@ def schedules_figure(schedules: Mapping[str, Schedule], epochs: int) -> Figure:
     return figure
 
 
-def controls_figure(rows: Sequence[Control], handed: float, metric: str) -> Figure:
-    """Test score of every way to spend a budget, each seed's spread, and what is handed out as a line."""
-    figure = blank(f"test {metric}", "", height=100 + 44 * len(rows))
+def cost_figure(costs: Sequence[StageCost]) -> Figure:
+    """How long each stage trained, or where no times are known how many epochs, the first stage on top."""
+    timed = any(one.training_s for one in costs)
+    longest = max((one.training_s for one in costs), default=0.0)
+    unit, size = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 120 else ("seconds", 1)
+    figure = blank(f"{unit} of training" if timed else "epochs", "", height=100 + 32 * len(costs))
+    figure.add_bar(
+        x=[one.training_s / size if timed else one.epochs for one in costs][::-1],
+        y=[one.stage for one in costs][::-1],
+        orientation="h",
+        marker={"color": ACCENT},
+        text=[f"{one.trainings} trainings, {one.epochs} epochs" for one in costs][::-1],
+        textposition="none",
+        hovertemplate="%{y}: %{x:.3g}<br>%{text}<extra></extra>",
+        showlegend=False,
+    )
+    return figure
+
+
+def controls_figure(rows: Sequence[Control], handed: float, metric: str, baselines: Sequence[Baseline] = ()) -> Figure:
+    """Test score of every way to spend a budget, each seed's spread; below them models of other kinds, trained on what
+    the models handed out were trained on; and what is handed out as a line."""
+    others = [(b.name, b.like_handed_out[metric]) for b in baselines if isfinite(b.like_handed_out.get(metric, nan))]
     names = [row.name for row in rows][::-1]
     tests = [row.test[metric] for row in rows][::-1]
+    ends = [handed, *(t.mean + side * (t.std or 0) for t in tests for side in (-1, 1))]
+    span = (max(ends) - min(ends)) or 0.1 * abs(handed) or 1.0
+    # A constant that knows nothing would press all else together: far ones stand at the edge, with their score.
+    low, high = min(ends) - _FAR * span, max(ends) + _FAR * span
+    ends += [score for _, score in others if low <= score <= high]
+    low, high = min(ends), max(ends)
+    room = 0.06 * ((high - low) or abs(high) or 1.0)
+    figure = blank(f"test {metric}", "", height=100 + 44 * len(rows) + 30 * len(others))
+    if others:
+        figure.add_scatter(
+            x=[min(max(score, low - room / 2), high + room / 2) for _, score in others][::-1],
+            y=[f"baseline: {name}{'' if low <= s <= high else f', {number(s, 3)}'}" for name, s in others][::-1],
+            text=[number(score) for _, score in others][::-1],
+            mode="markers",
+            marker={"color": PALETTE[1], "symbol": "diamond", "size": 9},
+            hovertemplate="%{y}: %{text}<extra></extra>",
+            showlegend=False,
+        )
     figure.add_scatter(
         x=[t.mean for t in tests],
         y=names,
@@ -398,9 +440,6 @@ def controls_figure(rows: Sequence[Control], handed: float, metric: str) -> Figu
         hovertemplate="%{y}: %{x:.4f}<extra></extra>",
         showlegend=False,
     )
-    ends = [handed, *(t.mean + side * (t.std or 0) for t in tests for side in (-1, 1))]
-    low, high = min(ends), max(ends)
-    room = 0.06 * ((high - low) or abs(high) or 1.0)
     left = handed > (low + high) / 2  # where the label has room: beside the line it would widen the range
     figure.add_vline(
         x=handed,

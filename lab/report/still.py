@@ -5,9 +5,11 @@ Kaleido, which draws exactly what plotly draws, starts a browser for it: seconds
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Iterable, Sequence
+from html import unescape
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +25,17 @@ _POINTS_PER_PIXEL = 72 / _DOTS_PER_INCH
 _MOST_OUTLINES = 500
 """Points above which they are kept as an image within the picture: an outline of each would be long."""
 _LETTERS_IN_A_LINE = 90
-_MARKS = {"x": "x", "triangle-down": "v", "diamond-open": "D"}
+_MARKS = {"x": "x", "triangle-down": "v", "diamond": "D", "diamond-open": "D"}
 _DASHES = {"dot": ":", "dash": "--"}
+_BETWEEN = re.compile(rb">\s+<")
+_PATH = re.compile(rb' d="[^"]*"')
+_LONG = re.compile(rb"(\.\d)\d+")
+"""Decimals beyond a tenth of a point, which nobody sees and which are half of a picture of many curves."""
+_IMAGE = re.compile(rb"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
+_COLORS = 48
+_CROWD = 100
+"""Lines above which they are kept as an image too."""
+_LEANING: Any = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: short, and in the reader's own font
     "svg.hashsalt": "lab",  # the same figure gives the same bytes
@@ -48,7 +59,8 @@ def can_draw() -> bool:
 def still(figure: Figure, width: int = WIDTH) -> bytes:
     """A figure of this package's plots as SVG, about so many pixels wide, on white.
 
-    It knows what these plots use: lines, points, areas, bars lying down, contours, vertical lines and spans, notes.
+    It knows what these plots use: lines, points, areas, bars lying down, contours, heat maps, vertical lines and spans,
+    notes.
 
     Raises:
         ImportError: matplotlib is not there.
@@ -71,7 +83,18 @@ def still(figure: Figure, width: int = WIDTH) -> bytes:
             first.finish(figure, list(plots.values()))
         written = io.BytesIO()
         canvas.savefig(written, format="svg", bbox_inches="tight", pad_inches=0.08, metadata={"Date": None})
-    return written.getvalue()
+    short = _PATH.sub(lambda match: _LONG.sub(rb"\1", match[0]), _BETWEEN.sub(b"><", written.getvalue()))
+    return _IMAGE.sub(_fewer_colors, short)
+
+
+def _fewer_colors(match: re.Match[bytes]) -> bytes:
+    """An image within a picture with as many colours as an eye tells apart in it: a third of its size."""
+    from PIL import Image
+
+    packed = io.BytesIO()
+    whole = Image.open(io.BytesIO(base64.b64decode(match[1])))
+    whole.convert("RGBA").quantize(_COLORS).save(packed, format="PNG", optimize=True)
+    return b"data:image/png;base64," + base64.b64encode(packed.getvalue())
 
 
 class _Plot:
@@ -82,6 +105,7 @@ class _Plot:
         self.canvas = canvas
         self.x, self.y = (layout[name[0] + "axis" + name[1:]] for name in names)
         self.bars = [trace for trace in figure.data if trace.type == "bar"]
+        self.crowded = sum(trace.type == "scatter" for trace in figure.data) > _CROWD
         self.overlays = bool(self.y.overlaying) and first is not None
         if self.overlays:
             assert first is not None
@@ -97,7 +121,9 @@ class _Plot:
         """Whether all values are whole numbers, as of epochs."""
 
     def draw(self, trace: Any) -> None:
-        {"scatter": self._scatter, "bar": self._bar, "contour": self._contour}[trace.type](trace)
+        {"scatter": self._scatter, "bar": self._bar, "contour": self._contour, "heatmap": self._heatmap}[trace.type](
+            trace
+        )
 
     def _values(self, letter: str, values: Iterable[Any]) -> Any:
         """Values as places on an axis; texts stand at whole numbers in the order in which they come."""
@@ -121,16 +147,20 @@ class _Plot:
                 y,
                 color=_color(line.color or marker.color),
                 linewidth=(line.width or 2) * _POINTS_PER_PIXEL,
+                linestyle=_DASHES.get(line.dash or "", "-"),
                 drawstyle="steps-post" if line.shape == "hv" else "default",
                 alpha=trace.opacity,
                 label=label,
-                rasterized=len(x) > _MOST_OUTLINES,
+                rasterized=len(x) > _MOST_OUTLINES or (label is None and self.crowded),
             )
         if "markers" in shown:
             self._points(trace, x, y, None if "lines" in shown else label)
         if "text" in shown:
+            over, side = ((0, 0), "center") if trace.textposition == "middle center" else ((0, 5), "baseline")
+            size = 8.5 * (trace.textfont.size or 12) / 12
             for x_at, y_at, text in zip(x, y, trace.text, strict=True):
-                self.axes.annotate(text, (x_at, y_at), (0, 5), textcoords="offset points", ha="center", fontsize=8.5)
+                at, style = (x_at, y_at), {"ha": "center", "va": side, "fontsize": size}
+                self.axes.annotate(unescape(text), at, over, textcoords="offset points", **style)
 
     def _points(self, trace: Any, x: Any, y: Any, label: str | None) -> None:
         marker = trace.marker
@@ -141,11 +171,13 @@ class _Plot:
             colors = {"c": list(marker.color), "cmap": _color_map(marker.colorscale)}
         else:
             colors = {"color": [_color(color) for color in marker.color]}
+        sizes = np.asarray(6 if marker.size is None else marker.size, dtype=float)
         hollow = {"facecolors": "none"} if str(marker.symbol).endswith("-open") else {}
         self.axes.scatter(
             x,
             y,
-            s=((marker.size or 6) * _POINTS_PER_PIXEL) ** 2,
+            s=(sizes * _POINTS_PER_PIXEL) ** 2,
+            alpha=marker.opacity,
             marker=_MARKS.get(str(marker.symbol), "o"),
             label=label,
             zorder=3,
@@ -175,6 +207,12 @@ class _Plot:
         lines = self.axes.contour(x, y, z, levels=filled.levels, colors="#475569", linewidths=0.4)
         self.axes.clabel(lines, fontsize=8, colors=trace.contours.labelfont.color)
         self.canvas.colorbar(filled, ax=self.axes, label=trace.colorbar.title.text)
+
+    def _heatmap(self, trace: Any) -> None:
+        x, y, z = self._values("x", trace.x), self._values("y", trace.y), np.array(trace.z, dtype=float)
+        self.axes.pcolormesh(
+            x, y, z, cmap=_color_map(trace.colorscale), vmin=trace.zmin, vmax=trace.zmax, edgecolors="w", linewidth=1
+        )
 
     def finish(self, figure: Figure, plots: Sequence[_Plot]) -> None:
         """What stands around and above the traces: lines, spans, notes, scales, titles, the legend."""
@@ -214,13 +252,17 @@ class _Plot:
             if axis.type == "log":
                 getattr(self.axes, f"set_{letter}scale")("log")
                 mine.set_major_formatter("{x:g}")
+            elif axis.tickformat == ".0%":
+                mine.set_major_formatter(lambda value, _: f"{value:.0%}")
             if axis.range is not None:
                 ends = [10**end for end in axis.range] if axis.type == "log" else axis.range
                 getattr(self.axes, f"set_{letter}lim")(*ends)
             elif axis.type != "log" and self.whole[letter]:
                 mine.get_major_locator().set_params(integer=True)
             if axis.tickvals is not None:
-                mine.set_ticks(list(axis.tickvals), labels=list(axis.ticktext))
+                texts = [unescape(text) for text in axis.ticktext]
+                leans = letter == "x" and sum(map(len, texts)) > _LETTERS_IN_A_LINE
+                mine.set_ticks(list(axis.tickvals), labels=texts, **(_LEANING if leans else {}))
             elif ticks := self.categories[letter]:
                 mine.set_ticks(list(ticks.values()), labels=list(ticks))
             if axis.showticklabels is False:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator
 
@@ -18,6 +17,7 @@ from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import final
+from lab.stages.diagnostics import Diagnostics, Example
 from lab.stages.final import LONG, SHORTER
 from lab.stages.stage import Skipped, Stage
 from lab.stages.statistics import Interval
@@ -128,17 +128,6 @@ class FailedBaseline:
 
 
 @dataclass(frozen=True)
-class Example:
-    """A test example, in words."""
-
-    index: int
-    said: str
-    true: str
-    shown: Mapping[str, Any]
-    """What its task shows of it."""
-
-
-@dataclass(frozen=True)
 class Ensembled:
     """The ensemble and what it is compared with, on the test split."""
 
@@ -154,6 +143,8 @@ class Ensembled:
     """The metric's direction; None in a file of an earlier version, where it is that of the search."""
     lacks: tuple[str, ...] = ()
     """What could not be made beside the models, and why."""
+    diagnostics: tuple[Diagnostics, ...] = ()
+    """What the chosen ensemble does on the test split, by target; an earlier version counted nothing."""
 
     @property
     def test_score(self) -> float:

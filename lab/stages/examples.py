@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from lab.stages.ensemble import Example
+from lab.stages.diagnostics import Example
 from lab.tasks.description import some
 from lab.tasks.task import Task
 from lab.training.examples import uncertainty, wrongness
@@ -30,26 +32,28 @@ def telling_examples(
         ranked["most uncertain"] = unsure
     instead = task.readable(prediction, target)
 
-    def said(index: int) -> tuple[str, str]:
+    def example(index: int) -> Example:
         """A prediction and its target in words; where a task says something instead, that alone."""
+        one = example_of(task, index, prediction[index], target[index], thresholds)
         if instead and not task.in_words(prediction[index], None):
-            return ", ".join(f"{name} {_short(values[index])}" for name, values in instead.items()), ""
-        return (
-            in_words(task, prediction[index], None, thresholds),
-            in_words(task, prediction[index], target[index]),
-        )
+            said = ", ".join(f"{name} {_short(values[index])}" for name, values in instead.items())
+            return replace(one, said=said, true="")
+        return one
 
     return {
-        name: tuple(
-            Example(
-                index,
-                *said(index),
-                shown={str(name): str(text) for name, text in task.show("test", index).items()},
-            )
-            for index in values.argsort(descending=True, stable=True)[:_SHOWN].tolist()
-        )
+        name: tuple(example(index) for index in values.argsort(descending=True, stable=True)[:_SHOWN].tolist())
         for name, values in ranked.items()
     }
+
+
+def example_of(task: Task, index: int, prediction: Tensor, target: Tensor, thresholds: Tensor | None = None) -> Example:
+    """One test example with its prediction [...] and target [...] in words."""
+    return Example(
+        index,
+        in_words(task, prediction, None, thresholds),
+        in_words(task, prediction, target),
+        shown={str(name): str(text) for name, text in task.show("test", index).items()},
+    )
 
 
 def _short(value: Tensor | str) -> str:

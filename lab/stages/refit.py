@@ -19,7 +19,8 @@ from lab.spec.snapshot_file import snapshot_file, snapshot_of
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import ensemble, final
-from lab.stages.ensemble import BASELINE, Example, Member, baseline_file
+from lab.stages.diagnostics import Diagnostics, Example
+from lab.stages.ensemble import BASELINE, Member, baseline_file
 from lab.stages.from_bounds import space_of
 from lab.stages.job import open_to_cycles, run_job
 from lab.stages.stage import Skipped, Stage, Trainings
@@ -46,6 +47,8 @@ class Refitted:
     """Those of the test split that it is most wrong, and least sure, about."""
     lacks: tuple[str, ...] = ()
     """What could not be made beside the models, and why."""
+    diagnostics: tuple[Diagnostics, ...] = ()
+    """What it does on the test split, by target; an earlier version counted nothing."""
 
     @property
     def test_score(self) -> float:
@@ -72,6 +75,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
 
     from lab.record.estimators import pack_estimator
     from lab.stages.baselines import fit_again
+    from lab.stages.diagnose import diagnose
     from lab.stages.examples import telling_examples
     from lab.stages.predictor import mean_prediction
     from lab.stages.predicts import as_thresholds
@@ -126,6 +130,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
         temperature=chosen.temperature,
         test=scored,
         examples=examples,
+        diagnostics=diagnose(task, prediction, y, beside, thresholds, spec.seed),
         lacks=beside.lacks,
     )
 

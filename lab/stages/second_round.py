@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lab.record.artefact import Measured, read_artefact, to_json
 from lab.record.folder import Record, write_json
-from lab.stages.ensemble import Example, Member
+from lab.stages.diagnostics import Diagnostics, Example
+from lab.stages.ensemble import Member
 
 _NAME = "second_round"
 
@@ -63,6 +64,8 @@ class SecondRound:
     """The chosen way's, by metric."""
     examples: dict[str, tuple[Example, ...]] = field(default_factory=dict)
     """Those of the test split that it is most wrong, and least sure, about."""
+    diagnostics: tuple[Diagnostics, ...] = ()
+    """What it does on the test split, by target; an earlier version counted nothing."""
 
     @property
     def lines(self) -> list[str]:

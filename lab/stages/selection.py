@@ -23,12 +23,13 @@ from lab.record.folder import Record, write_bytes
 from lab.spec.study import StudySpec
 from lab.stages import final
 from lab.stages.baselines import FittedBaseline, fit_baselines, scored
+from lab.stages.diagnose import diagnose
+from lab.stages.diagnostics import Example
 from lab.stages.ensemble import (
     BASELINE,
     ChosenEnsemble,
     Control,
     Ensembled,
-    Example,
     FailedBaseline,
     Member,
     baseline_file,
@@ -124,7 +125,9 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
     beside = Beside()
     fitted = beside.made("baselines", lambda: fit_baselines(spec, task, trained[0].valid.shape[1:]), [])
     joining = [joins for one in fitted if (joins := _joining(one))]
-    ensembled = conclude(task, runs, trained, {fold: y for fold, (_, y) in valid.items()}, test[1], beside, joining)
+    ensembled = conclude(
+        task, runs, trained, {fold: y for fold, (_, y) in valid.items()}, test[1], beside, joining, spec.seed
+    )
     chosen = {member.file for member in ensembled.chosen.members}
     for one in chain.from_iterable(joining):
         if one.file in chosen:
@@ -152,6 +155,7 @@ def conclude(
     test_y: Tensor,
     beside: Beside,
     joining: Sequence[Sequence[Joining]] = (),
+    seed: int = 0,
 ) -> Ensembled:
     """What is chosen among trained snapshots and the models that may join them, with its scores and controls.
 
@@ -159,6 +163,7 @@ def conclude(
 
     Args:
         valid_y: targets by the fold that is left out, or under None those of the validation split.
+        seed: of the study.
     """
     pool = [t for t in trained if t.run.role in MODELS]
     judge = _Judge(task, valid_y, test_y, beside)
@@ -188,6 +193,7 @@ def conclude(
         controls=beside.made("controls", lambda: _controls(judge, trained), ()),
         direction=task.direction,
         examples=examples,
+        diagnostics=diagnose(task, decided.mean.test, test_y, beside, decided.thresholds, seed),
     )
 
 

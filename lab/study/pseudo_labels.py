@@ -118,6 +118,7 @@ def _decided(
     round_: SecondTraining, candidates: list[Candidate], chosen: Ensemble, handed: Ensemble, source: str, refitted: bool
 ) -> SecondRound:
     """The second round beside the first, scored on the test rows once it is decided."""
+    from lab.stages.diagnose import diagnose
     from lab.stages.examples import telling_examples
     from lab.stages.predicts import as_thresholds
     from lab.tasks.beside import Beside
@@ -135,9 +136,8 @@ def _decided(
     model = models[best.name]
     prediction = predictions[best.name]
     none: dict[str, tuple[object, ...]] = {}
-    examples = Beside().made(
-        "examples", lambda: telling_examples(task, prediction, y, as_thresholds(model.thresholds, prediction)), none
-    )
+    beside, thresholds = Beside(), as_thresholds(model.thresholds, prediction)
+    examples = beside.made("examples", lambda: telling_examples(task, prediction, y, thresholds), none)
     return SecondRound(
         source=source,
         unlabelled=round_.unlabelled,
@@ -156,6 +156,7 @@ def _decided(
         thresholds=model.thresholds,
         test=test[best.name],
         examples=examples,  # type: ignore[arg-type]
+        diagnostics=diagnose(task, prediction, y, beside, thresholds, round_.spec.seed),
     )
 
 

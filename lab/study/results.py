@@ -184,7 +184,8 @@ class Result:
 
     @property
     def plot(self) -> Plots:
-        """Its plots: `history()`, `parallel()`, `slice()`, `range_test()`, `importances()`, `controls()`."""
+        """Its plots: `history()`, `parallel()`, `slice()`, `range_test()`, `importances()`, `controls()`,
+        `final_curves()`, `confusion()`, `reliability()`, `predicted()`, `cost()`."""
         return Plots(self._spec, self._record)
 
     @property

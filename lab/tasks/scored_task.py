@@ -33,6 +33,11 @@ class ScoredTask(Task):
         return None
 
     @property
+    def targets(self) -> Targets | None:
+        """The several targets, as `lab.tasks.several_targets.each_target` asks for them."""
+        return self._several
+
+    @property
     def _score(self) -> Score:
         return score_of(self._options, self.kind)
 

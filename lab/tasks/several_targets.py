@@ -26,7 +26,7 @@ from lab.spec.plan import Direction
 from lab.tasks.metrics import metrics_of, pinball_each
 from lab.tasks.reading import reads
 from lab.tasks.scored import Scored, quantile_of, score_of
-from lab.tasks.task import Data, Metric, Split, Task
+from lab.tasks.task import Data, Kind, Metric, Split, Task
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,28 @@ class Values:
 
 
 Part: TypeAlias = "Classes | Values"
+
+
+@dataclass(frozen=True)
+class OneTarget:
+    """One target's predictions and true values on n examples."""
+
+    name: str
+    """Empty where it is a task's only one."""
+    kind: Kind
+    names: Sequence[str]
+    """Of classes, labels, or values, as far as they have any."""
+    prediction: Tensor
+    """Probabilities [n, c, ...] of classes, or of labels [n, ...], or values [n, ...]."""
+    target: Tensor
+
+
+def each_target(task: Task, prediction: Tensor, target: Tensor) -> list[OneTarget]:
+    """A task's prediction [n, ...] and targets [n, ...], taken apart where there are several of different kinds."""
+    targets = getattr(task, "targets", None)
+    if isinstance(targets, Targets):
+        return targets.apart(prediction, target)
+    return [OneTarget("", task.kind, task.class_names, prediction, target)]
 
 
 @dataclass(frozen=True)
@@ -244,6 +266,16 @@ class Targets:
             else:
                 table[name] = own[:, 0]
         return table
+
+    def apart(self, prediction: Tensor, target: Tensor) -> list[OneTarget]:
+        """A prediction [n, w] and targets [n, t], each target by itself."""
+        shares = self.shares(prediction)
+        return [
+            OneTarget(name, "classification", part.names, shares[:, s], target[:, i].long())
+            if isinstance(part, Classes)
+            else OneTarget(name, "regression", (), shares[:, s], target[:, i : i + 1])
+            for i, name, part, s in self._each()
+        ]
 
     def in_words(self, prediction: Tensor, target: Tensor | None) -> str:
         """A prediction [w], or with a target [t] the target, in words."""

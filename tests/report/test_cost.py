@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lab.record.trials import TrialRow
-from lab.report.cost import Cost, cost_of, duration
+from lab.report.cost import Cost, StageCost, cost_by_stage, cost_of, duration
+from lab.report.plots import cost_figure
 from lab.spec.study import ExecutionSpec
 from lab.spec.trial import Trial
 
@@ -19,7 +20,7 @@ def test_slots_that_train_at_the_same_time_cost_it_once_and_a_pause_nothing() ->
     trials = {"explore": [row(0, 0, 10), row(1, 2, 8), row(2, 8, 12)], "refit": [row(0, 100, 105)]}
     cost = cost_of(trials, ExecutionSpec(lanes=2, gpus_per_lane=0.5))
     assert (cost.trainings, cost.training_s, cost.lanes, cost.gpus) == (4, 17.0, 2, 1.0)
-    assert cost.line == "4 trainings, 15 epochs; 17 s of training on 2 lanes, 17 s of a GPU"
+    assert cost.line == "4 trainings, 12 epochs; 17 s of training on 2 lanes, 17 s of a GPU"
 
 
 def test_a_trial_that_runs_has_no_time_yet() -> None:
@@ -37,3 +38,16 @@ def test_times_are_said_in_a_unit_of_their_size(seconds: float, said: str) -> No
 
 def test_the_line_of_a_study_without_times_is_what_it_was() -> None:
     assert Cost(3, 12).line == "3 trainings, 12 epochs"
+
+
+def test_the_stages_costs_are_the_whole_cost() -> None:
+    trials = {"bounds": [], "explore": [row(0, 0, 10), row(1, 2, 8)], "refit": [TrialRow(0, Trial({}, 0, 7))]}
+    costs = cost_by_stage(trials)
+    assert costs == (StageCost("explore", 2, 6, 10.0), StageCost("refit", 1, 7, 0.0))
+    whole = cost_of(trials, ExecutionSpec())
+    assert (sum(one.trainings for one in costs), sum(one.epochs for one in costs)) == (whole.trainings, whole.epochs)
+    (bars,) = cost_figure(costs).data
+    assert (list(bars.y), list(bars.x)) == (["refit", "explore"], [0.0, 10.0])
+    (bars,) = cost_figure([StageCost("explore", 2, 6, 0.0)]).data
+    assert list(bars.x) == [6], "epochs, where an earlier version kept no times"
+    assert cost_figure([StageCost("explore", 2, 6, 7200.0)]).layout.xaxis.title.text == "hours of training"

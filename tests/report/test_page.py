@@ -33,6 +33,10 @@ PLOTS = (
     "curves",
     "schedules",
     "controls",
+    "final-curves",
+    "confusion",
+    "reliability",
+    "cost",
 )
 
 
@@ -56,6 +60,11 @@ def test_every_section_and_plot_has_its_place(study: Study) -> None:
         "Schedules of the best",
         "Confirmation on fresh seeds",
         "Final models",
+        "What is averaged",
+        "What it gets wrong",
+        "All trials",
+        "What it cost",
+        "Glossary",
         "Load it",
         "Provenance",
     ):
@@ -112,7 +121,9 @@ def test_a_browser_without_a_network_draws_every_plot_without_an_error(study: St
     drawn = re.findall(r'<div class="plot js-plotly-plot" id="([^"]+)"', done.stdout)
     assert drawn == places
     explained = study.result.artefact("explain")["withheld"] is None
-    assert set(drawn) >= ({*PLOTS} if explained else {"range-test", "history", "curves", "schedules", "controls"})
+    assert set(drawn) >= (
+        {*PLOTS} if explained else {"range-test", "history", "curves", "schedules", "controls", "confusion"}
+    )
 
 
 def _explained(record: Record) -> Explained:
@@ -165,7 +176,7 @@ def test_short_trainings_around_the_suggestion_are_told_with_their_cost(study: S
     bounds.STAGE.write(record, replace(bounds.STAGE.need(record), suggestion=0.0025, by_curve=0.008, tried=tried))
     html = render(study.spec, record)
     assert "<b>0.0025</b> by 4 1cycle trainings of 3 epochs at 2 rates (12 epochs); its curves alone said 0.008" in html
-    assert "Diamonds: 4 1cycle trainings" in html
+    assert "Diamonds: 4 1cycle trainings" in re.sub(r'<a class="term"[^>]*>(.*?)</a>', r"\1", html)
     bounds.STAGE.write(record, replace(bounds.STAGE.need(record), tried=(), by_curve=None))
     assert "1cycle trainings of" not in render(study.spec, record)
 
@@ -173,8 +184,9 @@ def test_short_trainings_around_the_suggestion_are_told_with_their_cost(study: S
 def test_a_machine_without_plotly_still_gets_its_page(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "has_plotly", lambda: False)
     html = render(study.spec, study.record)
-    assert "<script>" not in html
+    assert "Plotly" not in html
     assert "plot needs plotly" in html
+    assert "trialTable(JSON.parse(text))" in html, "the table of trials needs none"
 
 
 def test_the_script_is_of_the_version_that_makes_the_figures() -> None:
