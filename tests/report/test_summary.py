@@ -32,6 +32,7 @@ from lab.report.summary import (
 from lab.spec.study import parse_spec
 from lab.study.study import Study
 from tests.small import small_spec
+from tests.unmarked import unmarked
 
 
 def test_it_holds_what_the_stages_have_left(small_study: Study):
@@ -94,7 +95,7 @@ def test_the_page_and_the_summary_name_the_same_better_ways(small_study: Study):
     artefacts = Artefacts.of(small_study.record)
     found = _handed(artefacts)
     assert found is not None
-    page = render(small_study.spec, small_study.record)
+    page = unmarked(render(small_study.spec, small_study.record))
     assert page.count("is better on the") == len(found.better)
     assert all(f"{way.name[:1].upper()}{way.name[1:]}: {number(way.score)}." in page for way in found.others)
     assert artefacts.ensemble is not None
@@ -106,7 +107,7 @@ def test_the_page_and_the_summary_name_the_same_better_ways(small_study: Study):
 
 
 def test_the_page_begins_with_the_answer_of_the_summary(small_study: Study):
-    found, page = small_study.result.summary, render(small_study.spec, small_study.record)
+    found, page = small_study.result.summary, unmarked(render(small_study.spec, small_study.record))
     assert found.setup is not None
     answer = page[page.index('<div class="answer">') : page.index("<h2")]
     for setting in found.setup.settings:

@@ -16,6 +16,7 @@ from lab.study.budget import as_asked, cost, divided, within
 from lab.study.same import difference
 from lab.study.study import Study
 from tests.small import small
+from tests.unmarked import unmarked
 
 _STEPS = 17.0
 
@@ -139,7 +140,7 @@ def test_a_study_keeps_to_its_budget_and_goes_on_with_the_same_plan(tmp_path: Pa
     assert {run["seed"] for run in left["final"]["runs"] if run["role"] == "one_cycle"} == set(
         range(plan.final.seeds + left["final"]["seeds_added"])
     )
-    page = (tmp_path / "run" / "report.html").read_text()
+    page = unmarked((tmp_path / "run" / "report.html").read_text())
     assert "How the budget of 60 epochs was divided" in page
     assert all(decision.split("'")[0] in page for decision in plan.budget.decisions)
     assert difference(plan, parse_spec(asked)) is None

@@ -28,6 +28,7 @@ from lab.tasks.task import Data, Split, Task
 from tests.cli.refusal import refuse
 from tests.own_data import table, write_folders, write_table, write_texts
 from tests.own_studies import own_study
+from tests.unmarked import unmarked
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_a_kept_one_is_what_the_study_hands_out(study: Study, found: SecondRound
     handed = again.result.summary.handed
     assert handed is not None
     assert handed.score == found.test["accuracy"]
-    page = render(again.spec, again.record)
+    page = unmarked(render(again.spec, again.record))
     assert "A second round on pseudo-labels" in page
     assert f"second round: {found.chosen}, handed out" in page
     assert "examples, handed out" not in page
