@@ -98,7 +98,7 @@ def reliability_figure(reliability: Reliability) -> Figure:
         x=[one.confidence for one in bins],
         y=[one.share for one in bins],
         mode="markers",
-        name="predictions in ten bins, 95 % intervals",
+        name="ten bins, 95 % intervals",
         marker={
             "color": ACCENT,
             "size": [_SMALLEST + (_LARGEST - _SMALLEST) * (one.count / most) ** 0.5 for one in bins],

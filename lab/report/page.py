@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -79,6 +80,7 @@ def render(spec: StudySpec, record: Record) -> str:
     environment.filters["number"] = number
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["percent"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
+    environment.filters["picture"] = _picture
     environment.filters["duration"] = duration
     environment.globals |= {"place": place, "snapshot_of": snapshot_of}
     plots = drawn(spec, artefacts, artefacts.explore, trials, beside) if draws else {}
@@ -124,6 +126,11 @@ def render(spec: StudySpec, record: Record) -> str:
         param_names=list(spec.space),
     )
     return with_contents(with_glossary(page))
+
+
+def _picture(address: Any) -> str:
+    """A picture's address, if it holds the picture: a page asks no network for one."""
+    return address if isinstance(address, str) and address.startswith("data:image/") else "data:,"
 
 
 def _short_trainings(spec: StudySpec, tested: Bounds | None) -> str:

@@ -5,8 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
+from pydantic import Field
+
+_Positive: TypeAlias = Annotated[int, Field(gt=0)]
+"""What others are divided by: a file in which it is 0 is refused as it is read."""
+_Count: TypeAlias = Annotated[int, Field(ge=0)]
 _NORMAL_95 = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 
@@ -29,7 +34,7 @@ class ConfusedPair:
     true: str
     said: str
     count: int
-    support: int
+    support: _Positive
     """Examples of the true class."""
     example: Example | None = None
     """The one that the model was surest of."""
@@ -44,7 +49,7 @@ class ConfusedPair:
 class Confusion:
     """Which classes are taken for which."""
 
-    examples: int
+    examples: _Positive
     """Or their parts, where each part of an example has a class."""
     classes: int
     wrong: int
@@ -91,15 +96,15 @@ class Bin:
 
     low: float
     high: float
-    count: int
+    count: _Positive
     confidence: float
     """The mean probability of the predicted class."""
-    right: int
+    right: _Count
 
     @property
     def share(self) -> float:
         """That of the right ones."""
-        return self.right / self.count
+        return min(self.right / self.count, 1.0)
 
     @property
     def interval(self) -> tuple[float, float]:

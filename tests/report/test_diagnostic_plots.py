@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import StudyError
+from lab.errors import RecordError, StudyError
 from lab.record.folder import Record
 from lab.report import diagnostic_plots
 from lab.report.diagnostic_plots import (
@@ -26,7 +26,16 @@ from lab.report.page import render
 from lab.report.plots import INK
 from lab.report.still import still
 from lab.stages import ensemble, refit
-from lab.stages.diagnostics import Bin, ConfusedPair, Confusion, Diagnostics, LabelCounts, Reliability, Residuals
+from lab.stages.diagnostics import (
+    Bin,
+    ConfusedPair,
+    Confusion,
+    Diagnostics,
+    Example,
+    LabelCounts,
+    Reliability,
+    Residuals,
+)
 from lab.study.study import Study
 from tests.report.test_accessible import TEXT, contrast
 
@@ -157,3 +166,15 @@ def test_a_folder_of_an_earlier_version_has_its_page_without_them(small_study: S
     assert "What it gets wrong" in html, "its examples"
     with pytest.raises(StudyError, match="earlier version"):
         Study.open(record.folder).result.plot.confusion()
+
+
+def test_a_folder_from_elsewhere_loads_no_picture_and_divides_by_nothing(small_study: Study, tmp_path: Any) -> None:
+    example = Example(0, "1", "2", {"image": "https://example.org/seen.png", "name": "x"})
+    one = replace(CONFUSION, pairs=(replace(CONFUSION.pairs[0], example=example),))
+    record = _with(small_study, tmp_path, Diagnostics("", one, RELIABILITY))
+    html = render(small_study.spec, record)
+    assert 'src="data:," alt="x"' in html
+    assert "example.org" not in html
+    empty = Reliability((Bin(0.9, 1.0, 0, 0.95, 0),))
+    with pytest.raises(RecordError, match="greater than 0"):
+        refit.STAGE.write(record, replace(refit.STAGE.need(record), diagnostics=(Diagnostics("", None, empty),)))
