@@ -30,6 +30,7 @@ from lab.tasks.checks import tried
 from lab.tasks.load import load_task
 from lab.tasks.several import row_of
 from lab.tasks.task import Task
+from lab.tasks.transfer.adapter import merged
 from lab.training.device import pick_device, to_device
 from lab.training.ensemble import weighted, with_temperature
 from lab.training.evaluation import examples_at_once
@@ -254,7 +255,7 @@ class Ensemble(Predicts):
             StudyError: there are no nets.
         """
         members = self._nets()
-        nets = [_net(self._task, self._folder / _own_name(self._folder, m), m.params, x) for m in members]
+        nets = [merged(_net(self._task, self._folder / _own_name(self._folder, m), m.params, x)) for m in members]
         weights, temperatures = [m.weight for m in members], [m.temperature for m in members]
         calibrated_by = self._temperature if temperature is None else temperature
         module = OneModule(self._task, nets, weights, temperatures, calibrated_by)

@@ -63,6 +63,23 @@ def check_settled(space: Mapping[str, Dimension], ref: TaskRef) -> None:
             raise SpecError(f"space.{name}", settled[name])
 
 
+def check_adapter(schedule: Recipe, space: Mapping[str, Dimension], ref: TaskRef) -> None:
+    """Refuse a schedule for whole bodies, which would hardly train an adapter: that takes rates as a head does.
+
+    Raises:
+        SpecError: with what is needed.
+    """
+    if ref.kind not in BUILTIN or ref.options.get("adapter") is None or "lr_divisor" in space:
+        return
+    for section, base in (("one", schedule.one), ("several", schedule.several)):
+        if schedule_class(base.get("kind")).freezes and base.get("lr_divisor") is None:
+            raise SpecError(
+                f"schedule.{section}.lr_divisor",
+                f"is needed beside task.adapter: by itself {base['kind']} trains a body at a hundredth of the head's "
+                "rate; at 1 adapters have that of the head",
+            )
+
+
 def unread(task: Task, settings: Iterable[Mapping[str, Any]], always: tuple[str, ...]) -> tuple[str, ...]:
     """Hyperparameters that a task of the user's own was not seen to read, when its model was built and a batch was
     drawn at each of a few settings."""
@@ -106,6 +123,7 @@ def check_components(spec: StudySpec) -> None:
     check_settled(searched, spec.task)
     if spec.task.kind in BUILTIN:
         processes_of(spec)
+    check_adapter(spec.schedule, searched, spec.task)
 
 
 def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:

@@ -128,14 +128,15 @@ def estimate(spec: StudySpec, probe: bool) -> Estimate:
     doubts = hyperparameter_doubts(spec)
     warnings += doubts
     lines += [f"warning  {doubt}" for doubt in doubts]
-    lines += _on_disk(spec, sum(of_stage.snapshots for of_stage in by_stage.values()))
+    lines += _of_model(spec, sum(of_stage.snapshots for of_stage in by_stage.values()))
     timed, seconds = _probed(spec)
     lines += timed
     return estimated(seconds)
 
 
-def _on_disk(spec: StudySpec, snapshots: int) -> list[str]:
-    """The space that weights will take, by a model from the middle of the space."""
+def _of_model(spec: StudySpec, snapshots: int) -> list[str]:
+    """The numbers that are trained, where these are not all, and the space that weights will take, by a model from the
+    middle of the space."""
     from lab.tasks.build import build_model
     from lab.tasks.task import Task
     from lab.training.snapshots import size_in_bytes
@@ -144,9 +145,17 @@ def _on_disk(spec: StudySpec, snapshots: int) -> list[str]:
     if not isinstance(task, Task):
         return []
     examples = task.model_input(task.data("train")[0][:3])
-    size = size_in_bytes(build_model(task, template_params(spec.space, {BATCH_SIZE: spec.batch_size}), 0, examples))
+    model = build_model(task, template_params(spec.space, {BATCH_SIZE: spec.batch_size}), 0, examples)
+    size, lines = size_in_bytes(model), []
+    numbers = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if trained < numbers:
+        lines.append(f"model    {trained:,} of {numbers:,} parameters are trained, {trained / numbers:.2%}")
     what = f"up to {snapshots} snapshots of {shown(size)} each"
-    return [f"disk     about {shown(snapshots * size)}: {what}, until lab study prune deletes what was not chosen"]
+    return [
+        *lines,
+        f"disk     about {shown(snapshots * size)}: {what}, until lab study prune deletes what was not chosen",
+    ]
 
 
 def _described(spec: StudySpec) -> Description:

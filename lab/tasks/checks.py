@@ -313,7 +313,9 @@ def _same_model(task: Task, params: Mapping[str, Any]) -> str:
     first, again = one.state_dict(), other.state_dict()
     if first.keys() != again.keys() or not all(torch.equal(first[name], again[name]) for name in first):
         raise TaskError("two models built after the same torch.manual_seed differ: draw weights from torch's generator")
-    return f"{sum(p.numel() for p in _model(task, params).parameters())} parameters"
+    numbers = [(p.numel(), p.requires_grad) for p in one.parameters()]
+    every, trained = sum(n for n, _ in numbers), sum(n for n, learns in numbers if learns)
+    return f"{every} parameters" + (f", of which {trained} are trained" if trained < every else "")
 
 
 def _own_target(task: Task, params: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from lab.spec.plan import Training
 from lab.spec.trial import Outcome, Trial
 from lab.tasks.build import build_model
 from lab.tasks.task import Task
+from lab.tasks.transfer.adapter import own_tensors
 from lab.training.grouped import GroupedTrainer
 from lab.training.interface import EpochResult
 
@@ -56,7 +57,7 @@ def train_alone(task: Task, training: Training, trial: Trial, watch: Callable[[E
     assert state is not None  # a model's training can always be saved
     examples = task.model_input(task.data("train")[0][:3])
     model = build_model(task, trial.params, trial.seed, examples)
-    own = dict(model.named_parameters()) | dict(model.named_buffers())
+    own = own_tensors(model)
     with torch.no_grad():
         for name, tensor in state[0].items():
             if name.startswith(_MODEL):

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lab.tasks.transfer.adapter import Adapted
 from lab.training.sequential import SequentialModels
 from lab.training.slots import SlotModels
+from lab.training.stacking.folded import FoldedModels, stacked_part
 from lab.training.stacking.layouts import NotStackable
 from lab.training.stacking.model import StackedModels
 from lab.training.stacking.vmapping import VmapModels
@@ -22,7 +24,9 @@ PATHS = ("stacked", "vmap", "sequential")
 def _holds_norms(template: nn.Module) -> bool:
     """Whether a batch norm is in evaluation where its model says that it is being trained."""
     before = template.training
-    held = any(isinstance(part, _BatchNorm) and not part.training for part in template.train().modules())
+    template.train()
+    looked_at = stacked_part(template) if isinstance(template, Adapted) else template
+    held = any(isinstance(part, _BatchNorm) and not part.training for part in looked_at.modules())
     template.train(before)
     return held
 
@@ -40,6 +44,8 @@ def build_models(path: str, template: nn.Module, width: int, example: Tensor, de
         raise NotStackable(
             "it holds batch norms in evaluation while it is trained, which models that are stacked cannot"
         )
+    if path == "stacked" and isinstance(template, Adapted):
+        return FoldedModels(template, width, example, device)
     if path == "stacked":
         return StackedModels(template, width, example, device)
     if path == "vmap":

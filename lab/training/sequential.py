@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lab.training.accelerator import own_random_state, random_state, set_random_state
+from lab.tasks.transfer.adapter import own_tensors
 from lab.training.noise import SlotNoise
 from lab.training.slots import SlotModels, starts
 
@@ -80,9 +81,7 @@ class SequentialModels(SlotModels):
         torch.autograd.backward(loss)
 
     def tensors(self, slot: int) -> dict[str, Tensor]:
-        module = self._module(slot)
-        named: dict[str, Tensor] = {name: p.detach() for name, p in module.named_parameters()}
-        return named | dict(module.named_buffers())
+        return {name: tensor.detach() for name, tensor in own_tensors(self._module(slot)).items()}
 
     def seed(self, slot: int, seed: int) -> None:
         with own_random_state(self._device):

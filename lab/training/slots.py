@@ -58,7 +58,7 @@ class SlotModels(ABC):
 
     @abstractmethod
     def tensors(self, slot: int) -> dict[str, Tensor]:
-        """The slot's parameters and buffers by the names its plain module has, as views."""
+        """The slot's own parameters and buffers by the names its plain module has, as views; see `own_tensors`."""
 
     def random_state(self, slot: int) -> Tensor | None:
         """State of randomness beyond `noise`; None where there is none."""

@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from lab.errors import RecordError, TaskError
+from lab.tasks.transfer.adapter import own_tensors
 
 
 def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
@@ -37,8 +38,8 @@ def check_packable(module: nn.Module) -> None:
 
 
 def size_in_bytes(module: nn.Module) -> int:
-    """The bytes of a model's weights and buffers, which a snapshot holds."""
-    return sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
+    """The bytes of a model's own weights and buffers, which a snapshot holds."""
+    return sum(t.numel() * t.element_size() for t in own_tensors(module).values())
 
 
 def unpack(content: bytes, source: str) -> dict[str, Tensor]:
@@ -61,7 +62,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
         tensors = unpack(path.read_bytes(), str(path))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
-    own = dict(module.named_parameters()) | dict(module.named_buffers())
+    own = own_tensors(module)
     if own.keys() != tensors.keys() or any(own[n].shape != t.shape for n, t in tensors.items()):
         raise RecordError(f"{path}: holds the weights of another architecture")
     with torch.no_grad():

@@ -230,7 +230,7 @@ class ModelTrainer(Trainer):
         grad, losses = self._models.grad(slot), torch.zeros(self.width, device=self._device)
         trained = peers.together(lambda: self._train([slot]), self._steps, grad, losses)
         tensors = self._models.tensors(slot)
-        peers.average_floats(tensors[name] for name in self._buffers)
+        peers.average_floats(tensors[name] for name in self._buffers if name in tensors)
         return trained
 
     def _forward(self, x: Tensor, active: Sequence[int]) -> Tensor:

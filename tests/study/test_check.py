@@ -68,6 +68,8 @@ def test_the_built_in_tasks_say_what_they_read():
         "hidden",
         "balance",
         "focal_gamma",
+        "rank",
+        "alpha",
     }
 
 

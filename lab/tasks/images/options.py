@@ -11,6 +11,7 @@ from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.options import FLAG, KEPT_PATH, PATH, SHARE, Allowed, one_of, option, whole
 from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING, SplitPlan
+from lab.tasks.transfer.adapter_options import Adapting
 from lab.tasks.undecided import Undecided
 
 MAX_SIZE = 4096
@@ -42,7 +43,7 @@ def check_net(name: str) -> None:
     raise SpecError("task.model", f"{name!r} is unknown{nearest(name, BUILT_IN)}; choices: {choices}")
 
 
-class ImageOptions(Augmentation, Scored, Balanced):
+class ImageOptions(Augmentation, Scored, Balanced, Adapting):
     """What a spec may say of images."""
 
     path: str = option("the images: a folder of class folders, .parquet, .npz, a saved data set, or hub:NAME", PATH)
@@ -126,11 +127,17 @@ class ImageOptions(Augmentation, Scored, Balanced):
         return (2 if self.flip is True else 1) * (5 if self.shift else 1)
 
     def settled(self) -> dict[str, str]:
+        settled = super().settled()
         if self.trains_head:
-            return dict.fromkeys(_VARIED, _MADE_ONCE)
+            return settled | dict.fromkeys(_VARIED, _MADE_ONCE)
         if self.from_study is not None:
-            return {"hidden": "is that of the head of task.from_study"}
-        return {} if self.transfers else {"hidden": _OF_WEIGHTS}
+            return settled | {"hidden": "is that of the head of task.from_study"}
+        return settled if self.transfers else settled | {"hidden": _OF_WEIGHTS}
+
+    def no_adapter(self) -> str:
+        if not self.transfers:
+            return _OF_WEIGHTS
+        return _MADE_ONCE if self.trains_head else ""
 
     def undecided(self) -> dict[str, Undecided]:
         return {} if self.trains_head else super().undecided()
@@ -160,6 +167,10 @@ class ImageOptions(Augmentation, Scored, Balanced):
             raise SpecError("task.train", "'head' needs a body with weights: task.pretrained: true, or task.weights")
         if self.hold_norms and (self.trains_head or not self.transfers):
             raise SpecError("task.hold_norms", "is for a net that begins with weights and is trained whole")
+        if self.hold_norms is False and self.adapter is not None:
+            raise SpecError(
+                "task.hold_norms", "false is not possible beside task.adapter, which leaves a body as it is"
+            )
         if self.hidden and not self.transfers:
             raise SpecError("task.hidden", _OF_WEIGHTS)
         varied = [name for name in _VARIED if getattr(self, name) not in (self.default(name), False)]

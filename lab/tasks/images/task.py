@@ -34,6 +34,7 @@ from lab.tasks.images.whole import kept_net, with_dropout
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.task import TRAIN_AND_VALID, Data, Given, Split
+from lab.tasks.transfer.adapter import AdaptedBody
 from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of, scaled
 from lab.tasks.transfer.head import groups_of, head, with_head
 
@@ -76,6 +77,14 @@ class Images(ScoredTask):
         if options.from_study is None:
             return kept_body(options, size, self.cache, images.body, self.fetches)
         return kept_net(options, size, self.cache, images.body, self.fetches, self._delivered)
+
+    @cached_property
+    def _adapted(self) -> AdaptedBody | None:
+        plan, net = self._options.plan(), self._body.net
+        if plan is None:
+            return None
+        body = net if self._options.from_study is None else net.get_submodule("body")
+        return AdaptedBody(body, plan, self._options.holds_norms)
 
     def _delivered(self) -> Delivered:
         return delivered(self._options, self._of_images, lambda: self._data.learned_from)
@@ -172,10 +181,15 @@ class Images(ScoredTask):
         if not options.transfers:
             return nets.build(options.model, fitted.channels, classes, dropout)
         if options.from_study is not None:
-            return with_dropout(self._body.net, dropout, params.get("hidden", options.hidden or None))
+            whole = with_dropout(self._body.net, dropout, params.get("hidden", options.hidden or None))
+            if self._adapted is None:
+                return whole
+            return self._adapted.net(whole.get_submodule("norm"), whole.get_submodule("head"), params)
         new = head(fitted.features, classes, dropout, int(params.get("hidden", options.hidden)))
         if options.trains_head:
             return new
+        if self._adapted is not None:
+            return self._adapted.net(nn.BatchNorm1d(fitted.features), new, params)
         return with_head(copy.deepcopy(self._body.net), fitted.features, new, options.holds_norms)
 
     def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:

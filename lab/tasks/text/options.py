@@ -12,6 +12,7 @@ from lab.tasks.options import KEPT_PATH, PATH, SHARE, Allowed, Range, one_of, op
 from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING, SplitPlan
 from lab.tasks.table.dialect import Dialect
+from lab.tasks.transfer.adapter_options import ATTENTION, Adapting
 
 BAG, CNN, TRANSFORMER, AWD_LSTM = "bag", "cnn", "transformer", "awd_lstm"
 MODELS = (BAG, CNN, TRANSFORMER, AWD_LSTM)
@@ -85,7 +86,7 @@ class TextSource(Dialect):
         return (self.target,) if isinstance(self.target, str) else tuple(self.target)
 
 
-class TextOptions(TextSource, Scored, Balanced):
+class TextOptions(TextSource, Scored, Balanced, Adapting):
     """What a spec may say of texts."""
 
     hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType(dict.fromkeys(DROPOUTS, SHARE.range))
@@ -162,6 +163,14 @@ class TextOptions(TextSource, Scored, Balanced):
             raise SpecError("task.tokenizer", f"is not used with model {self.model}, which brings its own")
         if self.trains_head and self.word_dropout:
             raise SpecError("task.word_dropout", "has no effect where task.train is 'head': features are made once")
+
+    def adapter_targets(self) -> str:
+        return ATTENTION
+
+    def no_adapter(self) -> str:
+        if not self.model.startswith(HF):
+            return f"is for a net of transformers that was trained before: task.model: {HF}NAME"
+        return "has no effect where task.train is 'head': features are made once" if self.trains_head else ""
 
     @property
     def transfers(self) -> bool:

@@ -33,13 +33,19 @@ class Pooled(nn.Module):
         padding: the net's own number for no token.
     """
 
+    cuts = True
+    """Whether columns are left out that no text of the batch reaches. Sums over what is left may be taken in another
+    order, so that a text's last bits depend on those beside it."""
+
     def __init__(self, net: nn.Module, padding: int) -> None:
         super().__init__()
         self.net, self.padding = net, padding
 
     def forward(self, codes: Tensor) -> Tensor:
         there = codes > 0
-        if not torch.compiler.is_compiling():  # what follows the last token of all costs as much as tokens do
+        if (
+            self.cuts and not torch.compiler.is_compiling()
+        ):  # what follows the last token of all costs as much as tokens do
             columns = there.any(dim=0).nonzero()
             longest = int(columns[-1]) + 1 if len(columns) else 1
             codes, there = codes[:, :longest], there[:, :longest]

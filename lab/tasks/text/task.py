@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from lab.tasks.text.options import AWD_LSTM, TextOptions
 from lab.tasks.text.pretrained import kept_body
 from lab.tasks.text.reading import plain_texts, read_later, texts_of
 from lab.tasks.text.tokens import Tokens
+from lab.tasks.transfer.adapter import AdaptedBody
 from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of, scaled
 from lab.tasks.transfer.head import groups_of, head, with_head
 
@@ -103,6 +104,11 @@ class Text(ScoredTask):
             return kept_encoder(self._options, self.cache, of.digest, of.config, self.fetches)
         digest, config = ("", "") if begun is None else (begun.digest, begun.config)
         return kept_body(self._options, self.cache, digest, config, self.fetches)
+
+    @cached_property
+    def _adapted(self) -> AdaptedBody | None:
+        plan = self._options.plan()
+        return None if plan is None else AdaptedBody(self._body.net, plan)
 
     @cached_property
     def _with_body(self) -> Fitted:
@@ -180,12 +186,15 @@ class Text(ScoredTask):
         if fitted.body is None:
             return net_from_nothing(options, params, self._size, fitted.length, classes)
         features, dropout = fitted.body.features, float(params.get("dropout", 0.0))
+        new = partial(head, features, classes, dropout, hidden)
         if options.trains_head:
-            return head(features, classes, dropout, hidden)
+            return new()
+        if self._adapted is not None:
+            return self._adapted.net(nn.BatchNorm1d(features), new(), params)
         body = copy.deepcopy(self._body.net)
         if isinstance(body, ConcatPooled):
             return classifier(body.encoder, Rates.of(params, OF_CLASSIFIER), classes, hidden)
-        return with_head(body, features, head(features, classes, dropout, hidden))
+        return with_head(body, features, new())
 
     def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
         """Where a pretrained body, or an AWD-LSTM, is trained: its parameters, in as many groups as asked for, and

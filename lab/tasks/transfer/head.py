@@ -47,10 +47,14 @@ class Held(nn.Sequential):
 
 
 def groups_of(model: nn.Module, count: int) -> list[Sequence[str]]:
-    """The trained parameters of a body with a head: the body's in `count` - 1 groups, by depth, then the rest."""
-    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    body = [name for name in names if name.startswith("body.")]
-    return [*layers_of(body, count - 1), [name for name in names if not name.startswith("body.")]]
+    """The trained parameters of a body with a head: the body's in at most `count` - 1 groups, by depth, then the rest.
+
+    What is trained beside a frozen layer is in the group in which the layer were."""
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    parts = layers_of([name for name, _ in model.named_parameters() if name.startswith("body.")], count - 1)
+    own = set(trained)
+    of_body = [[name for name in part if name in own] for part in parts]
+    return [*filter(None, of_body), [name for name in trained if not name.startswith("body.")]]
 
 
 def layers_of(names: Sequence[str], count: int) -> list[Sequence[str]]:

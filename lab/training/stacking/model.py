@@ -31,14 +31,13 @@ class StackedModels(FlatModels):
 
     def __init__(self, template: nn.Module, width: int, example: Tensor, device: torch.device) -> None:
         super().__init__(template, width, device)
+        self._trace(template, example)
+
+    def _trace(self, template: nn.Module, example: Tensor) -> None:
+        """Stack a module whose parameters and buffers are those of the template."""
         self._traced = trace(template)
         uses = parameter_uses(self._traced.training)
-        trained = (p for p in template.parameters() if p.requires_grad)
-        self._direct = {
-            id(parameter): view
-            for parameter, view in zip(trained, self._grad_views, strict=True)
-            if uses[id(parameter)] == 1
-        }
+        self._direct = {plain: view for plain, view in self._grad_by_plain.items() if uses[plain] == 1}
         """Where layers may write gradients themselves: parameters that are used once."""
         self._template = template
         self._evaluation = self._program = Program(self, self._traced.training, example)

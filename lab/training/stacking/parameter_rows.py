@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lab.tasks.transfer.adapter import own_tensors
 from lab.training.noise import SlotNoise
 from lab.training.slots import SlotModels, starts
 from lab.training.stacking.layouts import NotStackable
@@ -40,12 +41,12 @@ class FlatModels(SlotModels):
         grads = torch.zeros_like(rows)
         self._rows, self._grads = rows.unbind(), grads.unbind()
         self._by_plain: dict[int, Tensor] = {}
-        self._grad_views: list[Tensor] = []
+        self._grad_by_plain: dict[int, Tensor] = {}
         self._named: dict[str, Tensor] = {}
         for (name, parameter), start in zip(parameters.items(), starts(sizes), strict=True):
             shape, part = (width, *parameter.shape), slice(start, start + parameter.numel())
             view = rows[:, part].view(shape).detach().requires_grad_()
-            self._grad_views.append(grads[:, part].view(shape))
+            self._grad_by_plain[id(parameter)] = grads[:, part].view(shape)
             self._by_plain[id(parameter)] = view
             self._named[name] = view
         self._buffers: dict[str, Tensor] = {}
@@ -93,8 +94,7 @@ class FlatModels(SlotModels):
 
     @staticmethod
     def _untrained(module: nn.Module) -> list[tuple[str, Tensor]]:
-        frozen = [(name, p.detach()) for name, p in module.named_parameters() if not p.requires_grad]
-        return frozen + list(module.named_buffers())
+        return [(name, tensor) for name, tensor in own_tensors(module).items() if not tensor.requires_grad]
 
     def row(self, slot: int) -> Tensor:
         return self._rows[slot]
@@ -109,7 +109,7 @@ class FlatModels(SlotModels):
             for parameter in self._named.values():
                 parameter.grad = None  # the next would be added to it
             raise
-        for parameter, view in zip(self._named.values(), self._grad_views, strict=True):
+        for parameter, view in zip(self._named.values(), self._grad_by_plain.values(), strict=True):
             if parameter.grad is not None:  # else written by the layer itself, or not used
                 view.copy_(parameter.grad)
                 parameter.grad = None
