@@ -16,12 +16,13 @@ from lab.record.folder import Record, json_form, write_json
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
 from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import TaskRef, Training
-from lab.spec.points import template_params
+from lab.spec.points import end_params, template_params
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.study.undecided import assumed
 from lab.tasks.load import load_task, paths_of
 from lab.tasks.options import is_path
+from lab.tasks.transfer.adapter_options import RANK
 
 if TYPE_CHECKING:
     from lab.spec.folds import Folds
@@ -63,6 +64,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         middle = template_params(spec.space, {BATCH_SIZE: spec.batch_size})
         check_trainable(task, middle)
         lacks = rehearse(task, middle)
+        check_ranks(spec, task)
         _check_freezing(spec, task, middle)
     check_data(task, "test")
     if spec.final.refit:
@@ -114,6 +116,19 @@ def _check_freezing(spec: StudySpec, task: Task, params: Params) -> None:
             "execution.path",
             f"{path!r} is not open to a schedule that freezes parts of a model; choose auto or sequential",
         )
+
+
+def check_ranks(spec: StudySpec, task: Task) -> None:
+    """Refuse ranks of an adapter that a layer cannot have: a trial that fails would say so late.
+
+    Raises:
+        SpecError: with the layer.
+    """
+    from lab.tasks.build import build_model
+
+    if spec.task.options.get("adapter") is not None and RANK in spec.space:
+        for params in end_params(spec.space, RANK, {BATCH_SIZE: spec.batch_size}):
+            build_model(task, params, 0)
 
 
 def check_folds(spec: StudySpec, folds: int) -> None:

@@ -16,7 +16,7 @@ from lab.study import undecided
 from lab.study.budget import divided
 from lab.study.check import hyperparameter_doubts
 from lab.study.cost import trainings
-from lab.study.data import check_folds
+from lab.study.data import check_folds, check_ranks
 from lab.study.pace import pace_of
 from lab.study.size import shown
 from lab.tasks.builtin import BUILTIN
@@ -144,6 +144,7 @@ def _of_model(spec: StudySpec, snapshots: int) -> list[str]:
     task = load_task(spec.task)
     if not isinstance(task, Task):
         return []
+    check_ranks(spec, task)
     examples = task.model_input(task.data("train")[0][:3])
     model = build_model(task, template_params(spec.space, {BATCH_SIZE: spec.batch_size}), 0, examples)
     size, lines = size_in_bytes(model), []

@@ -178,7 +178,7 @@ class AdaptedBody:
             most = min(len(layer.weight), layer.weight[0].numel())
             if rank > most:
                 raise SpecError(
-                    "task.adapter.rank",
+                    f"space.{RANK}" if RANK in params else "task.adapter.rank",
                     f"{rank} is above {most}, which is the size of the layer {name!r}; take at most that, or name "
                     "other layers as task.adapter.targets",
                 )
