@@ -119,6 +119,14 @@ def test_nets_on_one_body_share_its_memory_and_keep_their_own():
     assert plain.stem.weight.requires_grad
 
 
+def test_on_another_device_the_frozen_tensors_are_there_once_too():
+    on = AdaptedBody(body(), AdapterPlan(rank=2))
+    one, other = (net(on.body, seed, moved=on).to("meta") for seed in (0, 1))
+    assert len(on.moved) == len(one.frozen())
+    assert {tensor.device.type for tensor in other.frozen().values()} == {"meta"}
+    assert on.body.get_parameter("stem.weight").device.type == "cpu"
+
+
 def test_a_body_is_in_evaluation_always():
     plain = body()
     made = net(plain).train()
