@@ -81,6 +81,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         "data": _digest(task, folds),
         "facts": description.facts,
         "warnings": description.warnings,
+        **({"drift": description.drift} if description.drift else {}),
     }
     if kept is None or not record.begun:
         write_json(record.task_path, value)

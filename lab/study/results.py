@@ -193,6 +193,18 @@ class Result:
         """Every trial of every stage."""
         return trials_frame(self._spec, self._record, TRAINS)
 
+    @property
+    def drift(self) -> pd.DataFrame:
+        """How validation and test rows of a table differ from its training rows: for each of both splits the AUC by
+        which a forest tells them apart, with its interval, and the columns that tell, most first.
+
+        Raises:
+            RecordError: it was not looked at: the task is no table, or it has few rows.
+        """
+        from lab.study.inside import drift_frame
+
+        return drift_frame(self._record)
+
     def artefact(self, stage: str) -> dict[str, Any]:
         """What a stage wrote, as its file has it; `RecordError` when it has not run."""
         declared = next((one for one in STAGES if one.name == stage), None)

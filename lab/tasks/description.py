@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class Description:
     train_examples: int | None = None
     folds: int | None = None
     """Of the training and validation rows; None: there are none."""
+    drift: tuple[Mapping[str, Any], ...] = ()
+    """How validation and test rows differ from the training rows, as JSON can hold it; see `lab.tasks.table.drift`."""
 
     def __post_init__(self) -> None:
         for name in ("facts", "warnings"):

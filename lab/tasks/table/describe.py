@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from lab.tasks.beside import Beside, doubts
 from lab.tasks.classes import facts_of
 from lab.tasks.description import Description, some
 from lab.tasks.scored import check_defined
 from lab.tasks.splits import described
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.data_warnings import warnings_of
+from lab.tasks.table.drift import Drift, drifts
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData
 
@@ -49,7 +53,18 @@ def describe_data(data: TableData) -> Description:
     else:
         check_defined(data.options, target.kind, targets)
     folds = None if data.folds is None else int(data.folds.max()) + 1
-    return Description(tuple(_facts(data)), warnings_of(data), len(data.rows["train"]), folds)
+    found: list[Drift] = []
+    warnings = (*warnings_of(data), *doubts({"splits that differ": partial(_apart, data, found)}))
+    facts = (*_facts(data), *(one.line for one in found if not one.doubtful))
+    return Description(facts, warnings, len(data.rows["train"]), folds, tuple(map(asdict, found)))
+
+
+def _apart(data: TableData, found: list[Drift]) -> Iterator[str]:
+    """A line on each split that differs from the training rows; what was looked at is added to those found."""
+    beside, none = Beside(), tuple[Drift, ...]()
+    found += beside.made("whether splits differ", lambda: drifts(data), none)
+    yield from (one.line for one in found if one.doubtful)
+    yield from beside.lacks
 
 
 def _facts(data: TableData) -> Iterator[str]:
