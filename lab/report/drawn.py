@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lab.record.trials import TrialRow
 from lab.report import diagnostic_plots, plots, trial_plots
 from lab.report.artefacts import Artefacts
+from lab.report.column_importance import columns_figure, columns_line
 from lab.report.cost import cost_by_stage, duration
 from lab.report.diagnostic_plots import place
 from lab.report.final_plot import final_figure
@@ -149,6 +150,8 @@ def drawn(
     if costs := cost_by_stage(trials):
         listed = ", ".join(f"{one.stage} {one.epochs} epochs in {duration(one.training_s)}" for one in costs)
         add("cost", f"What each stage has trained: {listed}.", partial(plots.cost_figure, costs))
+    if ensembled and (columns := ensembled.column_importances):
+        add("columns", columns_line(columns), partial(columns_figure, columns))
     return made
 
 

@@ -16,6 +16,7 @@ from lab.record.folder import Record, write_bytes
 from lab.record.spec_file import dump_spec
 from lab.record.trials import failures, read_stages
 from lab.report.artefacts import Artefacts
+from lab.report.column_importance import columns_line
 from lab.report.contents import with_contents
 from lab.report.cost import cost_by_stage, duration
 from lab.report.diagnostic_plots import place
@@ -102,6 +103,7 @@ def render(spec: StudySpec, record: Record) -> str:
         confirm=artefacts.confirm,
         search_gain=search_gain(artefacts.confirm) if artefacts.confirm else None,
         ensemble=artefacts.ensemble,
+        columns_line=columns_line,
         final=artefacts.final,
         refit=artefacts.refit,
         handed=artefacts.handed,

@@ -18,6 +18,7 @@ from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import final
 from lab.stages.diagnostics import Diagnostics, Example
+from lab.stages.column_importance import ColumnImportances
 from lab.stages.final import LONG, SHORTER
 from lab.stages.stage import Skipped, Stage
 from lab.stages.statistics import Interval
@@ -145,6 +146,9 @@ class Ensembled:
     """What could not be made beside the models, and why."""
     diagnostics: tuple[Diagnostics, ...] = ()
     """What the chosen ensemble does on the test split, by target; an earlier version counted nothing."""
+    column_importances: ColumnImportances | None = None
+    """What the columns of a table are worth to the chosen ensemble; None for a task without columns, and in a file of
+    an earlier version."""
 
     @property
     def test_score(self) -> float:

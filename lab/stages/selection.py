@@ -23,6 +23,7 @@ from lab.record.folder import Record, write_bytes
 from lab.spec.study import StudySpec
 from lab.stages import final
 from lab.stages.baselines import FittedBaseline, fit_baselines, scored
+from lab.stages.column_importance import column_importances
 from lab.stages.diagnose import diagnose
 from lab.stages.diagnostics import Example
 from lab.stages.ensemble import (
@@ -118,7 +119,8 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
         StudyError: no run left weights.
     """
     check_data(task, "test")
-    valid, test = {fold: part.valid for fold, part in parts_of(task).items()}, task.data("test")
+    parts = parts_of(task)
+    valid, test = {fold: part.valid for fold, part in parts.items()}, task.data("test")
     trained = _predict(task, record, runs, valid, test)
     if not any(t.run.role in MODELS for t in trained):
         raise StudyError("ensemble: no final model left weights; look at final.json")
@@ -132,9 +134,17 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
     for one in chain.from_iterable(joining):
         if one.file in chosen:
             write_bytes(record.final_folder / one.file, one.kept)
+    judged: list[Trained | Joining] = [*trained, *chain.from_iterable(joining)]
+    fold_of = {one.file: one.fold for one in judged}
+    columns = beside.made(
+        "what columns are worth",
+        lambda: column_importances(task, record.final_folder, ensembled.chosen, fold_of, parts),
+        None,
+    )
     baselines = beside.made("baselines", lambda: tuple(scored(task, one) for one in fitted), ())
     failed = (f"baseline {b.name}: left out ({b.failed})" for b in baselines if isinstance(b, FailedBaseline))
-    return replace(ensembled, baselines=baselines, lacks=(*beside.lacks, *failed))
+    lacks = (*beside.lacks, *failed)
+    return replace(ensembled, baselines=baselines, lacks=lacks, column_importances=columns)
 
 
 def _joining(fitted: FittedBaseline | FailedBaseline) -> list[Joining]:

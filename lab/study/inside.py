@@ -8,6 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.errors import RecordError
 from lab.record.folder import Record
+from lab.stages import ensemble
+from lab.stages.column_importance import ColumnImportances
 from lab.tasks.table.drift import Drift
 
 if TYPE_CHECKING:
@@ -44,3 +46,25 @@ def drift_frame(record: Record) -> pd.DataFrame:
         }
         for one in drifts
     )
+
+
+def column_importances(record: Record) -> ColumnImportances:
+    """What the columns of a table are worth to the chosen ensemble.
+
+    Raises:
+        RecordError: stage `ensemble` has not run, or it did not look at that.
+    """
+    found = ensemble.STAGE.need(record).column_importances
+    if found is None:
+        where = ensemble.STAGE.path(record)
+        raise RecordError(f"{where}: says nothing of columns: the task is no table, or an earlier version wrote it")
+    return found
+
+
+def columns_frame(record: Record) -> pd.DataFrame:
+    """The same as a table, a row for the columns that are alike; errors as there."""
+    import pandas as pd
+
+    found = column_importances(record)
+    rows = [{"columns": [*one.columns], "worse": one.worse, "std": one.std} for one in found.columns]
+    return pd.DataFrame(rows)

@@ -156,6 +156,13 @@ class Plots:
             raise StudyError(f"{'the target has' if target is None else f'{target!r} has'} no {what}")
         return one
 
+    def columns(self) -> Figure:
+        """What the columns of a table are worth to the chosen ensemble; `RecordError` where that was not looked at."""
+        from lab.report.column_importance import columns_figure
+        from lab.study.inside import column_importances
+
+        return columns_figure(column_importances(self._record))
+
     @cached_property
     def _explored(self) -> explore.Explored:
         return explore.STAGE.need(self._record)

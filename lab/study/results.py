@@ -185,7 +185,7 @@ class Result:
     @property
     def plot(self) -> Plots:
         """Its plots: `history()`, `parallel()`, `slice()`, `range_test()`, `importances()`, `controls()`,
-        `final_curves()`, `confusion()`, `reliability()`, `predicted()`, `cost()`."""
+        `final_curves()`, `confusion()`, `reliability()`, `predicted()`, `cost()`, and of a table `columns()`."""
         return Plots(self._spec, self._record)
 
     @property
@@ -204,6 +204,19 @@ class Result:
         from lab.study.inside import drift_frame
 
         return drift_frame(self._record)
+
+    @property
+    def column_importances(self) -> pd.DataFrame:
+        """What the columns of a table are worth to the chosen ensemble, the most first: by how much the metric on the
+        validation rows is `worse` where they are permuted, and its standard deviation between permutations (`std`).
+        Columns that say the same are permuted together, and stand in one row.
+
+        Raises:
+            RecordError: stage `ensemble` has not run, or the task is no table.
+        """
+        from lab.study.inside import columns_frame
+
+        return columns_frame(self._record)
 
     def artefact(self, stage: str) -> dict[str, Any]:
         """What a stage wrote, as its file has it; `RecordError` when it has not run."""

@@ -25,6 +25,7 @@ from lab.spec.in_html import rows_html
 from lab.spec.space import Value
 from lab.spec.trial import Trial
 from lab.tasks.description import Description
+from lab.tasks.input_columns import InputColumn
 from lab.tasks.reading import reads
 from lab.tasks.several import as_one, names_apart, of_each, recipe_of, row_of, takes_apart
 from lab.tasks.undecided import Undecided
@@ -350,6 +351,12 @@ class Task(ABC):
         from lab.tasks.baselines import flat_features
 
         return flat_features(self, x)
+
+    @property
+    def input_columns(self) -> tuple[InputColumn, ...]:
+        """The columns of a user's table, as they lie in inputs [n, f], so that a study says what each is worth. By
+        default there are none."""
+        return ()
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
         """Models of other kinds to compare with, on the same split: by default a constant and a linear model."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 ALIKE = 0.9
 """The rank correlation, of either sign, from which on columns are taken for one. Average linkage joins clusters of
 less only where most of their pairs have more."""
+_ROWS_A_LEVEL = 10
 
 
 def ranked(values: NDArray[np.float64], order: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
@@ -17,7 +18,8 @@ def ranked(values: NDArray[np.float64], order: NDArray[np.float64] | None = None
 
     Args:
         order: where values are codes of a category, which have no order: a number for each row [n], such as what is
-            predicted, by whose means levels are ordered. None: values have an order.
+            predicted, by whose means levels are ordered, unless they are many, when that would be each row's own
+            number. None: values have an order.
 
     >>> ranked(np.array([3.0, np.nan, 1.0, 3.0]))
     array([2.5, 0. , 1. , 2.5])
@@ -28,8 +30,9 @@ def ranked(values: NDArray[np.float64], order: NDArray[np.float64] | None = None
     ranks = np.zeros(len(values))
     of_rows = values[there]
     if order is not None and there.any():
-        _, codes = np.unique(of_rows, return_inverse=True)
-        of_rows = (np.bincount(codes, weights=order[there]) / np.bincount(codes))[codes]
+        levels, codes = np.unique(of_rows, return_inverse=True)
+        if _ROWS_A_LEVEL * len(levels) <= len(of_rows):
+            of_rows = (np.bincount(codes, weights=order[there]) / np.bincount(codes))[codes]
     ranks[there] = rankdata(of_rows)
     return ranks
 

@@ -79,14 +79,14 @@ class Drift:
     def line(self) -> str:
         """The same in a sentence."""
         which = f"training and {_CALLED[self.other]} rows"
-        beside = f" even without {self.aside!r}, by which they are split" if self.aside else ""
+        beside = f" even without {self.aside!r}, by which they are split," if self.aside else ""
         auc = f"AUC {self.auc:.2f} ({self.low:.2f} to {self.high:.2f})"
         if self.low <= 0.5:
-            return f"{which} cannot be told apart by a forest{beside.replace(' even', '')}: {auc}"
+            return f"{which} cannot be told apart by a forest{beside.replace(' even', '').rstrip(',')}: {auc}"
         names = " and ".join(named(telling.names) for telling in self.columns[:_NAMED])
         by = f" by {names}" if names else ""
         if not self.differs:
-            return f"{which} can hardly be told apart by a forest{beside}: {auc}{',' if by else ''}{by}"
+            return f"{which} can hardly be told apart by a forest{beside.rstrip(',')}: {auc}{',' if by else ''}{by}"
         told = f"{which} differ{by}: a forest tells them apart{beside} with {auc}"
         return f"{told}; a model that is good on the ones may be worse on the others"
 

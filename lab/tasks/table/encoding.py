@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lab.tasks.input_columns import InputColumn
 from lab.tasks.table.columns import Category, Column, Date, Number
 from lab.tasks.table.held import Table, typed_column
 from lab.tasks.table.levels import coded, codes_among
@@ -97,6 +98,20 @@ class Form:
         for i, number in enumerate(numbers):
             owner += [first + i] * (min(number.bins, 1) if self.compact else number.bins)
         return np.array(owner, dtype=np.int64)
+
+    @property
+    def input_columns(self) -> tuple[InputColumn, ...]:
+        """The table's columns, those that have inputs."""
+        owner, first = self.column_of, len(categories_of(self.columns))
+        code, number, made = 0, first, []
+        for column in self.columns:
+            by = []
+            for part in column.parts if isinstance(column, Date) else (column,):
+                by.append(code if isinstance(part, Category) else number)
+                code, number = code + isinstance(part, Category), number + isinstance(part, Number)
+            inputs = np.flatnonzero(np.isin(owner, by))
+            made.append(InputColumn(column.name, tuple(inputs.tolist()), tuple(by), isinstance(column, Category)))
+        return tuple(made)
 
 
 def encode(form: Form, table: Table, notes: Notes) -> NDArray[np.float32]:

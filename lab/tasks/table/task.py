@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lab.errors import TaskError
 from lab.tasks.balance import emphasis, emphasised
 from lab.tasks.description import Description
+from lab.tasks.input_columns import InputColumn
 from lab.tasks.made_up import crossed
 from lab.tasks.metrics import pinball_each
 from lab.tasks.options import constructed_by
@@ -252,6 +253,10 @@ class Table(ScoredTask):
     def features(self, x: Tensor) -> NDArray[np.float64]:
         """Inputs [n, f] as codes, then standardised numbers, NaN where missing."""
         return features(self._learned.form, x.cpu().numpy())
+
+    @property
+    def input_columns(self) -> tuple[InputColumn, ...]:
+        return self._learned.form.input_columns
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
         from lab.tasks.baselines import constant
