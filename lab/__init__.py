@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lab.errors import LabError
     from lab.spec.space import Choice, Float, FromBounds, Int, Space
     from lab.spec.trial import Trial
+    from lab.study.activations import activation_health
     from lab.study.callbacks import StageEnd, TrialEnd
     from lab.study.fit import fit_one_cycle
     from lab.study.range_test import lr_range
@@ -34,6 +35,7 @@ _HOME = {
     "OwnLoop": "lab.tasks.own_loop",
     "TrialEnd": "lab.study.callbacks",
     "StageEnd": "lab.study.callbacks",
+    "activation_health": "lab.study.activations",
     "lr_range": "lab.study.range_test",
     "fit_one_cycle": "lab.study.fit",
     "Space": "lab.spec.space",
@@ -71,6 +73,7 @@ __all__ = [
     "Text",
     "Trial",
     "TrialEnd",
+    "activation_health",
     "errors",
     "fit_one_cycle",
     "lr_range",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.cli import looking, pseudo_label, suspects
+from lab.cli import activations, looking, pseudo_label, suspects
 from lab.cli.looking import Folder, Trust
 from lab.cli.say import AsJson, say, say_answer, say_json
 from lab.errors import EngineLost, Interrupted, SpecError
@@ -226,6 +226,7 @@ def schema(
 
 
 app.command("suspects")(suspects.suspects)
+app.command("activations")(activations.activations)
 app.command("pseudo-label")(pseudo_label.pseudo_label)
 for name, command in looking.COMMANDS.items():  # behind those that begin something
     app.command(name)(command)

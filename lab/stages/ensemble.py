@@ -17,8 +17,8 @@ from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages import final
-from lab.stages.diagnostics import Diagnostics, Example
 from lab.stages.column_importance import ColumnImportances
+from lab.stages.diagnostics import Diagnostics, Example
 from lab.stages.final import LONG, SHORTER
 from lab.stages.stage import Skipped, Stage
 from lab.stages.statistics import Interval

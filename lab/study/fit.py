@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import SpecError, StudyError
@@ -72,6 +72,34 @@ def fit_one_cycle(
     >>> fitted.predict(fitted.task.data("test")[0][:3]).shape
     torch.Size([3, 10])
     """
+    asked = asked_of(task, max_lr, params, epochs, schedule, batch_size, optimizer, seed, execution, quiet)
+    return fit(asked.task, asked.trial, asked.training, asked.shown, asked.range_test)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One training that was asked for, checked."""
+
+    task: Task
+    trial: Trial
+    training: Training
+    shown: EpochsShown
+    range_test: RangeTest | None
+
+
+def asked_of(
+    task: str | Mapping[str, Any] | Task,
+    max_lr: float | None,
+    params: Mapping[str, Value],
+    epochs: int,
+    schedule: Schedule | Mapping[str, Any] | None,
+    batch_size: int,
+    optimizer: str | Mapping[str, Any],
+    seed: int,
+    execution: Mapping[str, Any] | None,
+    quiet: bool,
+) -> Asked:
+    """What `fit_one_cycle` is asked for; arguments and errors as there."""
     max_lr, params = as_plain(max_lr), {name: as_plain(value) for name, value in params.items()}
     own = _own_schedule(schedule, max_lr, params)
     setting = params if max_lr is None else {"max_lr": max_lr, **params}
@@ -88,7 +116,7 @@ def fit_one_cycle(
         setting = {"max_lr": range_test.suggestion, **params}
         shown.say(f"max_lr    {number(range_test.suggestion)} by range tests on {_RANGE_TEST_SEEDS} seeds")
     trial = Trial(setting, seed, epochs, own_schedule=own or spec.schedule.schedule(setting))
-    return fit(opened, trial, training_of(spec, setting), shown, range_test)
+    return Asked(opened, trial, training_of(spec, setting), shown, range_test)
 
 
 def fit(

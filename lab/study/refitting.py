@@ -11,6 +11,7 @@ from lab.lanes.job import task_of
 from lab.record.folder import Record
 from lab.record.trust import refusal
 from lab.spec.plan import parse_task
+from lab.spec.space import Params
 from lab.spec.study import StudySpec, parse_spec
 from lab.spec.trial import Trial, derive_seed
 from lab.stages import confirm
@@ -23,6 +24,7 @@ from lab.tasks.table.from_frame import is_frame
 from lab.tasks.to_spec import spec_value
 
 if TYPE_CHECKING:
+    from lab.spec.plan import Training
     from lab.tasks.task import Task
 
 Rows: TypeAlias = Literal["train", "train+valid", "all"]
@@ -43,16 +45,12 @@ def refit(
     """See `Result.refit`."""
     from lab.tasks.checks import check_trainable
 
-    if spec.task.foreign:
-        raise refusal(record)
-    setup = confirm.STAGE.need(record).chosen.one_cycle.params
-    params = with_cycles(setup, 1) if "cycles" in setup else dict(setup)
+    params = _setup(spec, record)
     rows = rows or ("all" if data is None else "train")
     if rows not in _ROWS:
         raise SpecError("rows", f"{rows!r} is unknown; choices: {', '.join(_ROWS)}")
     epochs = spec.final.epochs if epochs is None else epochs
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-        raise SpecError("epochs", f"{epochs!r} is not a whole number of at least 1")
+    _check_epochs(epochs)
     if seed is not None:
         check_seed(seed)
     task = _own(spec, record) if data is None else _other(spec, data)
@@ -69,6 +67,35 @@ def refit(
     return replace(fitted, task=task)
 
 
+def confirmed_of(spec: StudySpec, record: Record, name: str, epochs: int) -> tuple[Task, Trial, Training]:
+    """The confirmed setup as one trial on the training rows, which `name` seeds, in this process.
+
+    Raises:
+        RecordError, SpecError, StudyError: as `Result.refit`.
+    """
+    from lab.tasks.checks import check_trainable
+
+    params = _setup(spec, record)
+    _check_epochs(epochs)
+    task = _own(spec, record)
+    check_trainable(task, params)
+    trial = Trial(params, derive_seed(spec.seed, name), epochs, name, own_schedule=spec.schedule.schedule(params))
+    return task, trial, training_of(_executed(spec, None), params)
+
+
+def _setup(spec: StudySpec, record: Record) -> Params:
+    """The confirmed hyperparameters, for one cycle."""
+    if spec.task.foreign:
+        raise refusal(record)
+    setup = confirm.STAGE.need(record).chosen.one_cycle.params
+    return with_cycles(setup, 1) if "cycles" in setup else dict(setup)
+
+
+def _check_epochs(epochs: object) -> None:
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise SpecError("epochs", f"{epochs!r} is not a whole number of at least 1")
+
+
 def _executed(spec: StudySpec, execution: Mapping[str, Any] | None) -> StudySpec:
     """The spec, on machines as they are asked for; the study's own lanes may have been others."""
     of_any = {"name": "refit", "task": "digits", "space": {"max_lr": {"choice": [1]}}}
@@ -82,7 +109,7 @@ def _own(spec: StudySpec, record: Record) -> Task:
     from lab.tasks.task import Task
 
     if not isinstance(task_of(spec), Task):
-        raise StudyError("refit: a trial function trains by itself; call it with a lab.Trial of result.best_params")
+        raise StudyError("a trial function trains by itself; call it with a lab.Trial of result.best_params")
     return task_that_learned(spec.task, record)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from lab.stages.predictor import Ensemble
     from lab.stages.what_if import Expected
+    from lab.study.activations import ActivationHealth
     from lab.study.fitted import Fitted
     from lab.study.refitting import Rows
 
@@ -264,6 +265,21 @@ class Result:
         return refit(
             self._spec, self._record, data, rows=rows, epochs=epochs, seed=seed, execution=execution, quiet=quiet
         )
+
+    def activation_health(self, epochs: int | None = None, *, quiet: bool = True) -> ActivationHealth:
+        """Train the confirmed setup once more, on the training rows, and look at what its layers give meanwhile.
+
+        Args:
+            epochs: of its 1cycle; None: those of the search.
+
+        Raises:
+            RecordError: stage `confirm` has not run, or another user has begun the study.
+            SpecError: no number of epochs.
+            StudyError: a trial function, which trains by itself.
+        """
+        from lab.study.activations import of_study
+
+        return of_study(self._spec, self._record, epochs, quiet)
 
     @property
     def ensemble(self) -> Ensemble:

@@ -30,7 +30,13 @@ class Alone:
     """The trained model on the host, in evaluation; None where the training did not complete."""
 
 
-def train_alone(task: Task, training: Training, trial: Trial, watch: Callable[[EpochResult], object]) -> Alone:
+def train_alone(
+    task: Task,
+    training: Training,
+    trial: Trial,
+    watch: Callable[[EpochResult], object],
+    attach: Callable[[nn.Module], object] | None = None,
+) -> Alone:
     """Train one trial to its end.
 
     A study's trial of the same parameters, seed, epochs and path has the same numbers to the last bit, since it is
@@ -40,12 +46,15 @@ def train_alone(task: Task, training: Training, trial: Trial, watch: Callable[[E
         training: with a resolved `path`.
         trial: with a schedule of its own.
         watch: is called after every epoch.
+        attach: is called with the net before its first step, to hang hooks on it; on the path `sequential` alone.
 
     Raises:
         TaskError, NotStackable: see `ModelTrainer`.
     """
     trainer = GroupedTrainer(task, training, 1, 1, trial.params)
     trainer.start(Assignment(0, trial, slot=0, tick=0))
+    if attach is not None:
+        attach(trainer.module(0))
     while True:
         (result,) = trainer.epoch()
         watch(result)

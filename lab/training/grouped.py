@@ -107,6 +107,11 @@ class GroupedTrainer(Trainer):
         stack.rows[row] = assignment
         self._places[assignment.slot] = (stack, row)
 
+    def module(self, slot: int) -> nn.Module:
+        """The net that is trained in a slot; see `SlotModels.module`."""
+        stack, row = self._places[slot]
+        return stack.trainer.module(row)
+
     def stop(self, slot: int) -> None:
         stack, row = self._places.pop(slot)
         stack.trainer.stop(row)

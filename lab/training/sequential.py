@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lab.training.accelerator import own_random_state, random_state, set_random_state
 from lab.tasks.transfer.adapter import own_tensors
+from lab.training.accelerator import own_random_state, random_state, set_random_state
 from lab.training.noise import SlotNoise
 from lab.training.slots import SlotModels, starts
 
@@ -43,7 +43,7 @@ class SequentialModels(SlotModels):
         self.seed(slot, seed)
 
     def freeze(self, slot: int, names: frozenset[str]) -> None:
-        module, (_, grad) = self._module(slot), self._rows(slot)
+        module, (_, grad) = self.module(slot), self._rows(slot)
         grad.zero_()  # of what is frozen nothing is left
         still = []
         for at, part in module.named_modules():
@@ -58,7 +58,7 @@ class SequentialModels(SlotModels):
         outputs: dict[int, Tensor] = {}
         with own_random_state(self._device):
             for slot in active:
-                module = self._module(slot)
+                module = self.module(slot)
                 module.train(self.training)
                 for part in self._still[slot]:
                     part.eval()
@@ -81,7 +81,7 @@ class SequentialModels(SlotModels):
         torch.autograd.backward(loss)
 
     def tensors(self, slot: int) -> dict[str, Tensor]:
-        return {name: tensor.detach() for name, tensor in own_tensors(self._module(slot)).items()}
+        return {name: tensor.detach() for name, tensor in own_tensors(self.module(slot)).items()}
 
     def seed(self, slot: int, seed: int) -> None:
         with own_random_state(self._device):
@@ -94,7 +94,7 @@ class SequentialModels(SlotModels):
     def set_random_state(self, slot: int, state: Tensor) -> None:
         self._random[slot] = state
 
-    def _module(self, slot: int) -> nn.Module:
+    def module(self, slot: int) -> nn.Module:
         module = self._modules[slot]
         assert module is not None  # the trainer loads a slot before it uses it
         return module

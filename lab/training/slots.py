@@ -60,6 +60,14 @@ class SlotModels(ABC):
     def tensors(self, slot: int) -> dict[str, Tensor]:
         """The slot's own parameters and buffers by the names its plain module has, as views; see `own_tensors`."""
 
+    def module(self, slot: int) -> nn.Module:
+        """The slot's net itself.
+
+        Raises:
+            NotStackable: models that are computed together have none.
+        """
+        raise NotStackable("its layers cannot be looked at: on this path models are computed together")
+
     def random_state(self, slot: int) -> Tensor | None:
         """State of randomness beyond `noise`; None where there is none."""
         return None

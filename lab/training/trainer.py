@@ -142,6 +142,10 @@ class ModelTrainer(Trainer):
         self._models.load(assignment.slot, module, assignment.trial.seed)
         self._slots[assignment.slot] = self._new_slot(assignment, parameter_groups(self._task, module))
 
+    def module(self, slot: int) -> nn.Module:
+        """The net that is trained in a slot; see `SlotModels.module`."""
+        return self._models.module(slot)
+
     def _new_slot(self, assignment: Assignment, groups: ParameterGroups) -> _Slot:
         trial = assignment.trial
         total = trial.epochs * self._steps

@@ -34,6 +34,7 @@ HELP = (
     ["study", "list"],
     ["study", "export"],
     ["study", "prune"],
+    ["study", "activations"],
     ["study", "suspects"],
     ["study", "pseudo-label"],
     ["predict"],
