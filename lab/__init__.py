@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lab.tasks.table.task import Table
     from lab.tasks.task import Task, trial_function
     from lab.tasks.text.task import Text
+    from lab.training.lsuv import lsuv
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ _HOME = {
     "StageEnd": "lab.study.callbacks",
     "activation_health": "lab.study.activations",
     "lr_range": "lab.study.range_test",
+    "lsuv": "lab.training.lsuv",
     "fit_one_cycle": "lab.study.fit",
     "Space": "lab.spec.space",
     "Float": "lab.spec.space",
@@ -77,6 +79,7 @@ __all__ = [
     "errors",
     "fit_one_cycle",
     "lr_range",
+    "lsuv",
     "schedules",
     "search",
     "trial_function",

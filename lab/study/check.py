@@ -13,6 +13,7 @@ import numpy as np
 from lab.errors import SpecError, nearest
 from lab.schedules import schedule_class
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
+from lab.spec.init import INIT, check_init
 from lab.spec.optimizer import check_optimizer, optimizer_names
 from lab.spec.plan import Recipe, TaskRef
 from lab.spec.processes import processes_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def always_read(recipe: Recipe, optimizer: Mapping[str, Any], space: Mapping[str, Dimension]) -> tuple[str, ...]:
     """What schedules, optimizer and batches take from a trial's hyperparameters, whatever the task."""
     schedules = [f.name for base in (recipe.one, recipe.several) for f in fields(schedule_class(base.get("kind")))]
-    return tuple(dict.fromkeys(["cycles", *schedules, *optimizer_names(optimizer, space), BATCH_SIZE]))
+    return tuple(dict.fromkeys(["cycles", *schedules, *optimizer_names(optimizer, space), BATCH_SIZE, INIT]))
 
 
 def check_read(space: Mapping[str, Dimension], always: tuple[str, ...], kind: str) -> None:
@@ -119,6 +120,7 @@ def check_components(spec: StudySpec) -> None:
     searched = spec.space if spec.task.kind in BUILTIN else {}
     check_optimizer(spec.optimizer, searched)
     batch_sizes(spec.batch_size, searched)
+    check_init(searched)
     check_read(searched, always_read(spec.schedule, spec.optimizer, searched), spec.task.kind)
     check_settled(searched, spec.task)
     if spec.task.kind in BUILTIN:

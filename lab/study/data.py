@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lab.errors import LabError, RecordError, SpecError
 from lab.record.folder import Record, json_form, write_json
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
+from lab.spec.init import INIT, LSUV, draws_anew
 from lab.spec.optimizer import check_optimizer
 from lab.spec.plan import TaskRef, Training
 from lab.spec.points import end_params, template_params
@@ -66,6 +67,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         lacks = rehearse(task, middle)
         check_ranks(spec, task)
         _check_freezing(spec, task, middle)
+        check_weights(spec, task, middle)
     check_data(task, "test")
     if spec.final.refit:
         check_refit(task)
@@ -130,6 +132,24 @@ def check_ranks(spec: StudySpec, task: Task) -> None:
     if spec.task.options.get("adapter") is not None and RANK in spec.space:
         for params in end_params(spec.space, RANK, {BATCH_SIZE: spec.batch_size}):
             build_model(task, params, 0)
+
+
+def check_weights(spec: StudySpec, task: Task, params: Params) -> None:
+    """Refuse to draw weights anew that were trained before.
+
+    Raises:
+        SpecError: they would be.
+    """
+    from lab.tasks.build import first_examples, group_count
+
+    if not draws_anew(spec.space):
+        return
+    examples = task.model_input(first_examples(task.data("train"))[0])
+    if task.learned_before or group_count(task, params, examples) > 1:
+        raise SpecError(
+            f"space.{INIT}",
+            f"{LSUV!r} draws all weights anew, and parts of this task's net were trained before; leave it out",
+        )
 
 
 def check_folds(spec: StudySpec, folds: int) -> None:

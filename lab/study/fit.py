@@ -16,6 +16,7 @@ from lab.spec.space import Choice, Params, Value
 from lab.spec.study import StudySpec, parse_spec
 from lab.spec.trial import Trial
 from lab.study.check import always_read, check_components, unread
+from lab.study.data import check_weights
 from lab.study.epochs_shown import EpochsShown
 from lab.study.fitted import Fitted
 from lab.study.range_test import RangeTest, lr_range_of
@@ -245,7 +246,9 @@ def _opened(spec: StudySpec) -> Task:
     task = load_task(spec.task)
     if not isinstance(task, Task):
         raise SpecError("task", "is a trial function, which trains by itself: call it with a lab.Trial")
-    check_trainable(task, template_params(spec.space))
+    params = template_params(spec.space)
+    check_trainable(task, params)
+    check_weights(spec, task, params)
     return task
 
 

@@ -53,6 +53,10 @@ class Examples:
         """The first inputs [count, ...]."""
         return to_device(self._x[:count], self._device)
 
+    def some(self, places: Tensor) -> Tensor:
+        """The inputs [b, ...] at these places [b]."""
+        return to_device(self._x[places.to(self._x.device)], self._device)
+
     def batches(self, order: Tensor, size: int) -> Iterator[Data]:
         """Inputs [k, b, ...] and targets [k, b, ...] of each step, for an order of examples [k, s * b]."""
         whole = order[:, : order.shape[1] // size * size]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,9 +20,10 @@ from lab.errors import RecordError, TaskError
 from lab.range_test import smooth, stop_step
 from lab.spec.batch_size import whole_batches
 from lab.spec.exchange import Assignment
+from lab.spec.init import INIT, LSUV
 from lab.spec.plan import Training
 from lab.spec.snapshot_file import snapshot_file
-from lab.spec.trial import Outcome
+from lab.spec.trial import Outcome, Trial
 from lab.tasks.build import build_model
 from lab.tasks.task import Data, Split, Task, defines
 from lab.training.averaged import AveragedWeights
@@ -31,6 +33,7 @@ from lab.training.evaluation import evaluate, evaluate_each
 from lab.training.fault import Fault, fault_of
 from lab.training.gradients import Gradients
 from lab.training.interface import EpochResult, Trainer
+from lab.training.lsuv import lsuv
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, clip, step_all
 from lab.training.parameter_groups import ParameterGroups, parameter_groups
@@ -139,12 +142,22 @@ class ModelTrainer(Trainer):
     def start(self, assignment: Assignment, module: nn.Module | None = None) -> None:
         """Begin a trial in its slot; `module` is its fresh model, where it has been built already."""
         module = module or build_model(self._task, assignment.trial.params, assignment.trial.seed, self._examples)
+        if assignment.trial.params.get(INIT) == LSUV:
+            lsuv(module, self._drawn(assignment.trial), seed=assignment.trial.seed)
         self._models.load(assignment.slot, module, assignment.trial.seed)
         self._slots[assignment.slot] = self._new_slot(assignment, parameter_groups(self._task, module))
 
     def module(self, slot: int) -> nn.Module:
         """The net that is trained in a slot; see `SlotModels.module`."""
         return self._models.module(slot)
+
+    def _drawn(self, trial: Trial) -> Tensor:
+        """A batch of inputs [b, ...], ready for the model, on the host, of those that a trial trains on: alike on every
+        path."""
+        own = self._own(trial.fold)
+        rows = torch.arange(len(self._train_data)) if own is None else own.trained_on
+        chosen = np.random.default_rng(trial.seed).permutation(len(rows))[: self._batch]
+        return self._task.model_input(self._train_data.some(rows[torch.from_numpy(chosen)])).cpu()
 
     def _new_slot(self, assignment: Assignment, groups: ParameterGroups) -> _Slot:
         trial = assignment.trial

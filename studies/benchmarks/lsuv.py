@@ -1,0 +1,119 @@
+"""Layer-sequential unit variance beside a model's own initial weights, on nets that are deep.
+
+    python studies/benchmarks/lsuv.py --data FOLDER [--seeds 5] [--only NAME ...] [--out reports/lsuv]
+
+FOLDER holds `tabular/adult_train.csv`. Every net is trained with both at each of a few
+rates, on the same seeds; the rate of each is chosen by its mean validation accuracy, and test accuracies are compared
+seed by seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import scipy.stats
+from measured import keep, machine, told, versions
+from torch import nn
+
+import lab
+from lab.tasks.digits import Digits
+from lab.tasks.task import Task
+
+INITS = ("default", "lsuv")
+
+
+class DeepDigits(Digits):
+    """Twelve layers of 64 without norms."""
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        hidden = [part for _ in range(12) for part in (nn.Linear(64, 64), nn.ReLU())]
+        return nn.Sequential(*hidden, nn.Linear(64, 10))
+
+
+def adult(data: Path, layers: int) -> Task:
+    """A tenth of adult, with the task's own net, made deep; it has norms."""
+    rows = pd.read_csv(data / "tabular" / "adult_train.csv").sample(4000, random_state=0)
+    path = Path(tempfile.mkdtemp()) / "adult.csv"
+    rows.to_csv(path, index=False)
+    return lab.Table(str(path), target=rows.columns[-1], layers=[64] * layers, bins=0)
+
+
+WORKLOADS: dict[str, tuple[Callable[[Path], Task], int, tuple[float, ...]]] = {
+    "digits, 12 layers without norms": (lambda data: DeepDigits(), 8, (1e-3, 3e-3)),
+    "digits, the task's own net, with norms": (lambda data: Digits(), 5, (1e-2, 3e-2)),
+    "a tenth of adult, 8 layers with norms": (lambda data: adult(data, 8), 3, (3e-3, 1e-2)),
+}
+"""By name: the task, epochs of a 1cycle, and the rates."""
+
+
+def measure(name: str, data: Path, seeds: int) -> list[dict[str, Any]]:
+    """A row for each training."""
+    make, epochs, rates = WORKLOADS[name]
+    task, rows = make(data), []
+    for rate in rates:
+        for seed in range(seeds):
+            for init in INITS:
+                row: dict[str, Any] = {"what": name, "init": init, "max_lr": rate, "seed": seed, "epochs": epochs}
+                try:
+                    fitted = lab.fit_one_cycle(task, rate, epochs=epochs, seed=seed, quiet=True, init=init)
+                    row |= {"valid": fitted.score, "test": fitted.scores("test")["accuracy"]}
+                except lab.errors.StudyError as error:
+                    row |= {"valid": 0.0, "test": 0.0, "failed": str(error)}
+                rows.append(row)
+    return rows
+
+
+def of_best_rate(rows: list[dict[str, Any]], init: str) -> list[dict[str, Any]]:
+    mine = [row for row in rows if row["init"] == init]
+    rates = sorted({row["max_lr"] for row in mine})
+    best = max(rates, key=lambda rate: statistics.mean(row["valid"] for row in mine if row["max_lr"] == rate))
+    return sorted((row for row in mine if row["max_lr"] == best), key=lambda row: row["seed"])
+
+
+def page(rows: list[dict[str, Any]], seeds: int) -> str:
+    found = told(versions("lab", "torch"))
+    lines = ["# Initial weights of layer-sequential unit variance, on deep nets", ""]
+    lines += [
+        f"Made by `studies/benchmarks/lsuv.py`: test accuracy, mean of n = {seeds} seeds, at the rate of each that"
+    ]
+    lines += [
+        "is best on validation; difference seed by seed with its 95 % interval (Student's t). Trained by one 1cycle"
+    ]
+    lines += [f"of AdamW. {found}; {machine()}.", ""]
+    lines += [
+        "| net | epochs | the model's own weights (max_lr) | `init: lsuv` (max_lr) | difference |",
+        "|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(row["what"] for row in rows):
+        plain, drawn = (of_best_rate([row for row in rows if row["what"] == name], init) for init in INITS)
+        gains = [b["test"] - a["test"] for a, b in zip(plain, drawn, strict=True)]
+        reach = scipy.stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / len(gains) ** 0.5
+        gain = statistics.mean(gains)
+        cells = [f"{statistics.mean(row['test'] for row in of)} {of[0]['max_lr']}".split() for of in (plain, drawn)]
+        shown = [f"{float(mean):.3f} ({float(rate):g})" for mean, rate in cells]
+        interval = f"{gain:+.3f} ({gain - reach:+.3f} to {gain + reach:+.3f})"
+        lines.append(f"| {name} | {plain[0]['epochs']} | {' | '.join(shown)} | {interval} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", choices=WORKLOADS, nargs="*", default=[*WORKLOADS])
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for name in arguments.only:
+        rows += measure(name, arguments.data, arguments.seeds)
+        keep(arguments.out, {"rows": rows}, page(rows, arguments.seeds))
+
+
+if __name__ == "__main__":
+    main()
