@@ -21,6 +21,7 @@ from lab.cli import main
 from lab.errors import RecordError
 from lab.lanes.live_status import NAME
 from lab.record.folder import Record, locked
+from lab.study.going_on import write_spec
 from lab.study.status import describe_status, status_of
 from lab.study.study import Study
 from tests.cli.refusal import refuse
@@ -194,7 +195,7 @@ def test_a_damaged_artefact_does_not_begin_a_stage_anew(name: str, finished: Pat
 def test_a_live_status_of_other_types_is_not_shown(seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     draw = random.Random(seed)
     study = Study.from_spec(small_spec(), tmp_path)
-    study._write_spec()
+    write_spec(study.spec, study.record)
     (tmp_path / "lanes").mkdir()
     value = _anywhere({**_NOW, "written_at": time.time() - 1}, draw)
     (tmp_path / NAME).write_text(json.dumps(value))

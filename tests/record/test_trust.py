@@ -18,6 +18,7 @@ from lab.record import trust
 from lab.record.folder import Record, locked, read_json, write_json
 from lab.record.spec_file import dump_spec
 from lab.spec.study import parse_spec
+from lab.study.going_on import write_spec
 from lab.study.study import Study
 from tests.cli.refusal import refuse
 from tests.small import ROOT, small
@@ -36,7 +37,7 @@ def another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Non
 def begun(folder: Path, **changes: Any) -> Record:
     """A study of mine, begun and no more."""
     study = Study.from_spec(parse_spec(small(space=_RANGE, **changes)), folder)
-    study._write_spec()
+    write_spec(study.spec, study.record)
     return study.record
 
 

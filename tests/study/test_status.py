@@ -14,6 +14,7 @@ import pytest
 
 from lab.lanes.live_status import NAME, LiveStatus
 from lab.spec.exchange import Progress
+from lab.study.going_on import write_spec
 from lab.study.status import describe_status, status_of, watch_status
 from lab.study.study import Study
 from tests.small import small_spec
@@ -34,7 +35,7 @@ def progress(**changes: Any) -> Progress:
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     study = Study.from_spec(small_spec(), tmp_path)
-    study._write_spec()
+    write_spec(study.spec, study.record)
     return study
 
 
