@@ -103,9 +103,9 @@ def test_a_kill_among_trials_of_several_groups_changes_nothing(tmp_path: Path) -
 def test_many_kills_on_ray_lose_and_repeat_no_trial_and_change_no_bit_of_the_search(tmp_path: Path) -> None:
     value = small(search={"epochs": 30, "trials": 16}, execution={"engine": "ray", "lanes": 2, "width": 2})
     spec = write_yaml(tmp_path / "study.yaml", value)
-    folder = tmp_path / "run"
+    folder, search = tmp_path / "run", ("--until", "explore")
     closed: dict[int, Any] = {}
-    process = start_lab("study", "run", spec, "--dir", folder)
+    process = start_lab("study", "run", spec, "--dir", folder, *search)
     for _ in range(2):
         wait_until_inside(folder, "explore", process)
         time.sleep(0.3)
@@ -114,14 +114,14 @@ def test_many_kills_on_ray_lose_and_repeat_no_trial_and_change_no_bit_of_the_sea
         now = {r.number: (r.params, r.score, r.curve) for r in read_trials(Record(folder), "explore") if r.outcome}
         assert {n: now[n] for n in closed} == closed
         closed = now
-        process = start_lab("study", "resume", folder)
+        process = start_lab("study", "resume", folder, *search)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     rows = read_trials(Record(folder), "explore")
     assert [r.number for r in rows] == list(range(16))
     assert {r.number: (r.params, r.score, r.curve) for r in rows if r.number in closed} == closed
     # On one lane in a process, four at a time and undisturbed, it is the same search to the last bit.
-    alone = ("--engine", "local", "--lanes", "1", "--width", "4", "--until", "explore")
+    alone = ("--engine", "local", "--lanes", "1", "--width", "4", *search)
     assert lab("study", "run", spec, "--dir", tmp_path / "alone", *alone).returncode == 0
     others = read_trials(Record(tmp_path / "alone"), "explore")
     same = [[(r.params, r.outcome, r.score, r.curve, r.trial.seed) for r in each] for each in (rows, others)]
