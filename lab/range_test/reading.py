@@ -14,7 +14,7 @@ LEAST_FALL = 0.05
 """Share of the first loss by which a loss must fall, or the test says nothing."""
 
 SURE_FALL = 2.0
-"""Standard errors by which a loss must fall as well. Of runs that learn nothing one in eight does (the least of many
+"""Standard errors by which a loss must fall as well. One in eight runs that learn nothing does (the least of many
 steps is chosen), so that most of several hardly do; of trainings at batches of 64 the least was 4, the median 10."""
 
 FEWEST_STEPS = SETTLED + 1

@@ -16,10 +16,10 @@ MOST = 30
 _LETTERS, _NAMES = 40, 3
 
 
-def columns_figure(found: ColumnImportances) -> Figure:
+def columns_figure(importances: ColumnImportances) -> Figure:
     """By how much the score is worse where columns are permuted, a bar for those that are alike, the most on top."""
-    shown = found.columns[:MOST][::-1]
-    figure = blank(f"validation {found.metric}: worse by", "", height=90 + 26 * len(shown))
+    shown = importances.columns[:MOST][::-1]
+    figure = blank(f"validation {importances.metric}: worse by", "", height=90 + 26 * len(shown))
     figure.add_bar(
         x=[one.worse for one in shown],
         y=_apart([called(one) for one in shown]),
@@ -46,14 +46,14 @@ def _apart(labels: list[str]) -> list[str]:
     ]
 
 
-def columns_line(found: ColumnImportances) -> str:
+def columns_line(importances: ColumnImportances) -> str:
     """The same in a sentence or two."""
-    telling = found.telling
-    asked = f"{found.rows} validation rows, where {found.metric} is {number(found.score)}"
+    telling = importances.telling
+    asked = f"{importances.rows} validation rows, where {importances.metric} is {number(importances.score)}"
     if not telling:
         return f"No column is surely worth anything: permuting none makes {asked}, surely worse."
     parts = [f"{called(one)} ({number(one.worse, 2)})" for one in telling[:_NAMES]]
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    rest = sum(len(one.columns) for one in found.columns) - sum(len(one.columns) for one in telling)
+    rest = sum(len(one.columns) for one in importances.columns) - sum(len(one.columns) for one in telling)
     without = f" {rest} column{'s' if rest > 1 else ''} may be worth nothing." if rest else ""
     return f"Permuted on {asked}, the columns that cost most are {listed}.{without}"

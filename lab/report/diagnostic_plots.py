@@ -18,7 +18,7 @@ _CELL = 30
 """Pixels of a row of the matrix."""
 _LONGEST_NAME = 20
 _LETTERS = 70
-"""Of all names, which lie side by side below a matrix; more of them stand upright."""
+"""Letters of all names together that lie side by side below a matrix; more of them stand upright."""
 _SMALLEST, _LARGEST = 6.0, 16.0
 """Sizes of a bin's mark."""
 
@@ -172,6 +172,6 @@ def says_of_residuals(residuals: Residuals, name: str) -> str:
     return f"Predicted over actual values{what}, beside the diagonal: 9 of 10 differ by {low} to {high}."
 
 
-def place(kind: str, index: int, every: tuple[Diagnostics, ...]) -> str:
+def plot_id(kind: str, index: int, every: tuple[Diagnostics, ...]) -> str:
     """The id of a target's plot on the page."""
     return kind if len(every) == 1 else f"{kind}-{index + 1}"

@@ -14,7 +14,7 @@ from lab.report import diagnostic_plots, plots, trial_plots
 from lab.report.artefacts import Artefacts
 from lab.report.column_importance import columns_figure, columns_line
 from lab.report.cost import cost_by_stage, duration
-from lab.report.diagnostic_plots import place
+from lab.report.diagnostic_plots import plot_id
 from lab.report.final_plot import final_figure
 from lab.report.number import number
 from lab.report.still import WIDTH, can_draw, still
@@ -156,19 +156,19 @@ def drawn(
 
 
 def _of_test_rows(artefacts: Artefacts) -> Iterator[tuple[str, str, Callable[[], Figure], int]]:
-    """The plots of what was counted on the test split, by target: place, words, figure, width of the picture."""
+    """The plots of what was counted on the test split, by target: id, words, figure, width of the picture."""
     every = artefacts.tested.diagnostics if artefacts.tested else ()
     for index, one in enumerate(every):
         confusion, reliability, residuals = one.confusion, one.reliability, one.residuals
         if confusion and confusion.counts:
-            at, says = place("confusion", index, every), diagnostic_plots.says_of_confusion(confusion)
+            at, says = plot_id("confusion", index, every), diagnostic_plots.says_of_confusion(confusion)
             width = _HALF if confusion.classes <= _NARROW else WIDTH
             yield at, says, partial(diagnostic_plots.confusion_figure, confusion), width
         if reliability and reliability.bins:
-            at, says = place("reliability", index, every), diagnostic_plots.says_of_reliability(reliability)
+            at, says = plot_id("reliability", index, every), diagnostic_plots.says_of_reliability(reliability)
             yield at, says, partial(diagnostic_plots.reliability_figure, reliability), _HALF
         if residuals:
-            at, says = place("predicted", index, every), diagnostic_plots.says_of_residuals(residuals, one.target)
+            at, says = plot_id("predicted", index, every), diagnostic_plots.says_of_residuals(residuals, one.target)
             yield at, says, partial(diagnostic_plots.residuals_figure, residuals, one.target), _HALF
 
 

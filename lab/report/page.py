@@ -19,7 +19,7 @@ from lab.report.artefacts import Artefacts
 from lab.report.column_importance import columns_line
 from lab.report.contents import with_contents
 from lab.report.cost import cost_by_stage, duration
-from lab.report.diagnostic_plots import place
+from lab.report.diagnostic_plots import plot_id
 from lab.report.drawn import TOP, best_of, drawn
 from lab.report.final_plot import ROLES
 from lab.report.glossary import with_glossary
@@ -43,7 +43,7 @@ browser unpacks it. The whole of it, which plotly brings, takes eight times the 
 
 
 _MEMBERS = 30
-"""Of an ensemble that are shown one by one."""
+"""Members of an ensemble that are shown one by one."""
 
 
 def has_plotly() -> bool:
@@ -83,7 +83,7 @@ def render(spec: StudySpec, record: Record) -> str:
     environment.filters["percent"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
     environment.filters["picture"] = _picture
     environment.filters["duration"] = duration
-    environment.globals |= {"place": place, "snapshot_of": snapshot_of}
+    environment.globals |= {"plot_id": plot_id, "snapshot_of": snapshot_of}
     plots = drawn(spec, artefacts, artefacts.explore, trials, beside) if draws else {}
     page = environment.get_template("page.html.j2").render(
         spec=spec,

@@ -41,7 +41,7 @@ class ColumnImportance:
     worse: Measured
     """By how much the score is worse without them, the mean over permutations; below 0: it is better by chance."""
     std: Measured
-    """Of one permutation; 0 where there was but one."""
+    """Standard deviation between permutations; 0 where there was but one."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def column_importances(
     repeats = max(1, min(_REPEATS, _MOST_CALLS // len(alike)))
     sign = 1.0 if task.direction == "maximize" else -1.0
     score = _score(task, chosen, judged, lambda one: one.x)
-    found = []
+    importances = []
     for cluster in alike:
         inputs = sorted({i for at in cluster for i in columns[at].inputs})
         worse = [
@@ -94,9 +94,9 @@ def column_importances(
             for _ in range(repeats)
         ]
         names = tuple(columns[at].name for at in cluster)
-        found.append(ColumnImportance(names, float(np.mean(worse)), float(np.std(worse))))
+        importances.append(ColumnImportance(names, float(np.mean(worse)), float(np.std(worse))))
     rows = sum(len(one.x) for one in judged)
-    return ColumnImportances(task.metric, rows, score, tuple(sorted(found, key=lambda one: -one.worse)))
+    return ColumnImportances(task.metric, rows, score, tuple(sorted(importances, key=lambda one: -one.worse)))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ _PAIRS = 10
 _LABELS = 100
 _BINS = 10
 _POINTS = 2000
-"""Of all targets together, which a page shows one by one."""
+"""Points of all targets together, which a page shows one by one."""
 _MOST_TARGETS = 12
 """Values that an example has a plot for each; more are parts of one thing, such as the hours of a forecast."""
 _TAIL = 0.05
@@ -115,7 +115,7 @@ def _of_classes(task: Task, one: OneTarget, prediction: Tensor, target: Tensor, 
 
 
 def _reliability(confidence: Tensor, right: Tensor) -> Reliability:
-    """Of confidences float64 [n] from 0 to 1."""
+    """Bins of confidences float64 [n] from 0 to 1, and which of the n were right."""
     at = (confidence * _BINS).long().clamp(0, _BINS - 1)
     counts = at.bincount(minlength=_BINS).tolist()
     sums = at.bincount(weights=confidence, minlength=_BINS).tolist()
@@ -157,7 +157,7 @@ def _of_values(one: OneTarget, seed: int, points: int) -> list[Diagnostics]:
 
 
 def _residuals(predicted: Tensor, actual: Tensor, seed: int, points: int) -> Residuals | None:
-    """Of values [n]; None where no pair of them is finite."""
+    """What is predicted beside what is true, values [n] each; None where no pair of them is finite."""
     p, a = (values.detach().cpu().double().numpy() for values in (predicted, actual))
     finite = np.isfinite(p) & np.isfinite(a)
     if not finite.all():

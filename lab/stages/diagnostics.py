@@ -152,7 +152,7 @@ class Residuals:
     """A random sample of them where they are many, to six digits."""
     predicted: tuple[float, ...]
     mean: float
-    """Of predicted less actual, over all."""
+    """Mean of predicted less actual values, over all."""
     std: float
     low: float
     """Below it lie 5 % of them."""
@@ -169,6 +169,6 @@ class Diagnostics:
     confusion: Confusion | None = None
     reliability: Reliability | None = None
     labels: tuple[LabelCounts, ...] = ()
-    """Of several labels, those that the most examples have."""
+    """Those that the most examples have, where an example may have several."""
     labels_left_out: int = 0
     residuals: Residuals | None = None

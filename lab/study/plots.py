@@ -125,8 +125,8 @@ class Plots:
         """
         from lab.report.diagnostic_plots import residuals_figure
 
-        found = self._counted(target, "numbers", lambda one: (one.residuals, one.target) if one.residuals else None)
-        return residuals_figure(*found)
+        counted = self._counted(target, "numbers", lambda one: (one.residuals, one.target) if one.residuals else None)
+        return residuals_figure(*counted)
 
     def cost(self) -> Figure:
         """How long each stage trained."""

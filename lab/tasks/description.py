@@ -15,7 +15,7 @@ class Description:
     warnings: tuple[str, ...] = ()
     train_examples: int | None = None
     folds: int | None = None
-    """Of the training and validation rows; None: there are none."""
+    """Folds of the training and validation rows; None: there are none."""
     drift: tuple[Mapping[str, Any], ...] = ()
     """How validation and test rows differ from the training rows, as JSON can hold it; see `lab.tasks.table.drift`."""
 

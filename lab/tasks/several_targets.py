@@ -77,7 +77,7 @@ class OneTarget:
     """Empty where it is a task's only one."""
     kind: Kind
     names: Sequence[str]
-    """Of classes, labels, or values, as far as they have any."""
+    """What classes, labels or values are called, as far as they have names."""
     prediction: Tensor
     """Probabilities [n, c, ...] of classes, or of labels [n, ...], or values [n, ...]."""
     target: Tensor

@@ -16,7 +16,7 @@ from lab.report.diagnostic_plots import (
     SHARES,
     class_name,
     confusion_figure,
-    place,
+    plot_id,
     reliability_figure,
     residuals_figure,
     says_of_confusion,
@@ -146,7 +146,7 @@ def test_several_targets_stand_below_each_other(small_study: Study, tmp_path: An
     assert "A matrix of 40 classes would not be read" in html
     assert "7 rarer labels are not shown" in html
     assert "<td>4</td><td>2</td><td>50.0 %</td><td>25.0 %</td>" in html
-    assert [place("confusion", i, every[:n]) for i, n in ((0, 1), (1, 2))] == ["confusion", "confusion-2"]
+    assert [plot_id("confusion", i, every[:n]) for i, n in ((0, 1), (1, 2))] == ["confusion", "confusion-2"]
     plot = Study.open(record.folder).result.plot
     assert plot.predicted().layout.xaxis.title.text == "actual &lt;i&gt;age&lt;/i&gt;"
     assert plot.confusion("animal").data

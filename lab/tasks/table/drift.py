@@ -25,7 +25,7 @@ from lab.tasks.table.values import read_dates, to_numbers
 FEWEST = 100
 """Rows of a split, below which an AUC says next to nothing."""
 _MOST_ROWS, _MOST_CELLS = 10_000, 2**21
-"""Of each split: its rows, and their cells."""
+"""Rows of a split that are looked at, and their cells."""
 _FOLDS, _TREES, _LEAF, _ROWS_A_TREE = 3, 50, 5, 2_000
 _ASKED, _PERMUTED_ROWS = 20, 2_000
 """Columns that are permuted: those that the forests used most; and rows of a fold on which they are."""
@@ -53,7 +53,7 @@ class Drift:
     other: str
     """The split."""
     rows: int
-    """Of both, that were looked at."""
+    """Rows of both that were looked at."""
     auc: float
     """The mean over folds: 0.5 where nothing tells them apart, 1 where all rows are known."""
     low: float
@@ -96,8 +96,8 @@ _CALLED = {"valid": "validation", "test": "test"}
 
 def drifts(data: TableData) -> tuple[Drift, ...]:
     """How validation and test rows differ from the training rows; a split of few rows is left out."""
-    found = (_drift(data, split) for split in ("valid", "test"))
-    return tuple(one for one in found if one is not None)
+    drifts = (_drift(data, split) for split in ("valid", "test"))
+    return tuple(one for one in drifts if one is not None)
 
 
 def _drift(data: TableData, other: str) -> Drift | None:
@@ -143,8 +143,8 @@ def _levels(column: Category, parts: list[Held]) -> NDArray[np.float64]:
     code_of, _ = codes_among(column.levels, every)
     written = {text: level_of(column.levels[code_of[text] - 1]) if text in code_of else text for text in every}
     places = {level: i for i, level in enumerate(dict.fromkeys(written[text] for text in every))}
-    found = [np.array([*(places[written[text]] for text in texts), np.nan])[rows] for rows, texts in of_parts]
-    return np.concatenate(found)
+    numbers = [np.array([*(places[written[text]] for text in texts), np.nan])[rows] for rows, texts in of_parts]
+    return np.concatenate(numbers)
 
 
 def _groups(data: TableData, chosen: dict[str, NDArray[np.int64]]) -> NDArray[np.int64] | None:

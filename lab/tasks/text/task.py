@@ -213,7 +213,7 @@ class Text(ScoredTask):
         options: TextOptions = self._options
         count, length = emphasis(self, params, options, examples), self._learned.length
         drawn = [] if count is None else [count]
-        # Of texts so short, numbers of the one and of the other would be as many.
+        # Texts so short would have as many numbers of the one as of the other.
         alike = bool(drawn) and length <= 2
         if not options.trains_head and ("word_dropout" in params or options.word_dropout or alike):
             rate = float(params.get("word_dropout", options.word_dropout))
