@@ -22,7 +22,7 @@ from lab.record.trials import read_stages, read_trials
 from lab.report import page
 from lab.spec.study import SearchSpec, StudySpec, parse_spec
 from lab.stages import STAGES, TRAINS
-from lab.study import study
+from lab.study import going_on
 from lab.study.extend import extend, finish
 from lab.study.study import Study
 from tests.killed import States
@@ -74,7 +74,7 @@ def _spec(folder: Path, **search: Any) -> StudySpec:
 def _specs_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading YAML takes half of the time of a study that trains next to nothing, and its text is mostly the same."""
     parse = cache(spec_file.load_yaml)
-    monkeypatch.setattr(study, "provenance", dict)  # it asks git each time
+    monkeypatch.setattr(going_on, "provenance", dict)  # it asks git each time
     monkeypatch.setattr(spec_file, "load_yaml", lambda text, source: deepcopy(parse(text, source)))
 
 

@@ -65,8 +65,8 @@ def test_a_packed_spec_finds_its_task_wherever_it_is_unpacked(spec_path: Path, t
     again = read_spec(packed / pack_spec(spec, packed))
     assert again.task.kind == "task/task.py:Mine"
     assert again.what() | {"task": None} == spec.what() | {"task": None}
-    assert type(load_task(again.task)).__name__ == "Mine"
     assert sorted(p.name for p in (packed / "task").iterdir()) == ["helper.py", "task.py"]
+    assert type(load_task(again.task)).__name__ == "Mine"
 
 
 def test_a_shipped_task_has_the_same_name_where_it_arrives(
