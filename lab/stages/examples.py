@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -21,12 +22,14 @@ _VALUES = 8
 def telling_examples(
     task: Task, prediction: Tensor, target: Tensor, thresholds: Tensor | None = None
 ) -> dict[str, tuple[Example, ...]]:
-    """The examples of the test split that a calibrated prediction [n, ...] is most wrong and least sure about.
+    """The examples of the test split that a calibrated prediction [n, ...] is most wrong and least sure about; of
+    classes and labels, only what is wrong is called so.
 
     Args:
         thresholds: from which probability on each label is said [c]; None: from a half on.
     """
-    ranked = {"most wrong": _wrongness(task, prediction, target)}
+    wrong = _wrongness(task, prediction, target)
+    ranked = {"most wrong": wrong.masked_fill(~_is_wrong(task, prediction, target, thresholds), -math.inf)}
     unsure = uncertainty(prediction, task.kind)
     if unsure is not None:
         ranked["most uncertain"] = unsure
@@ -40,10 +43,11 @@ def telling_examples(
             return replace(one, said=said, true="")
         return one
 
-    return {
-        name: tuple(example(index) for index in values.argsort(descending=True, stable=True)[:_SHOWN].tolist())
-        for name, values in ranked.items()
-    }
+    shown: dict[str, tuple[Example, ...]] = {}
+    for name, values in ranked.items():
+        first = values.argsort(descending=True, stable=True)[:_SHOWN].tolist()
+        shown[name] = tuple(example(index) for index in first if values[index] > -math.inf)
+    return shown
 
 
 def example_of(task: Task, index: int, prediction: Tensor, target: Tensor, thresholds: Tensor | None = None) -> Example:
@@ -66,6 +70,16 @@ def _wrongness(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
     if task.kind == "regression" and prediction.shape != target.shape:
         return task.loss(prediction, target)
     return wrongness(prediction, target, task.kind)
+
+
+def _is_wrong(task: Task, prediction: Tensor, target: Tensor, thresholds: Tensor | None) -> Tensor:
+    """[n]: whether something else is said than what is true; values are all a little wrong."""
+    if task.kind == "classification" and prediction.ndim == 2:
+        return prediction.argmax(dim=1) != target
+    if task.kind == "multilabel" and prediction.ndim == 2:
+        least = 0.5 if thresholds is None else thresholds
+        return ((prediction > least) != (target > 0.5)).any(dim=1)
+    return torch.ones(len(prediction), dtype=torch.bool, device=prediction.device)
 
 
 def in_words(task: Task, prediction: Tensor, target: Tensor | None, thresholds: Tensor | None = None) -> str:

@@ -127,7 +127,8 @@ def test_the_page_and_the_result_have_them(small_study: Study) -> None:
     with pytest.raises(StudyError, match="no target 'price'"):
         plot.confusion("price")
     pictures = re.findall(r'<figure><img src="data:image/png;base64,([^"]+)" alt="test example \d+"', html)
-    assert len(pictures) == 24, "digits show what they are"
+    shown = refit.STAGE.need(small_study.record).examples.values()
+    assert len(pictures) == sum(map(len, shown)) > 12, "digits show what they are"
     assert base64.b64decode(pictures[0]).startswith(b"\x89PNG")
 
 
