@@ -10,6 +10,7 @@ from typing import Literal
 from optuna.trial import TrialState
 
 from lab.record.trial_schema import StoredTrial
+from lab.spec.space import Params
 from lab.spec.trial import Outcome
 
 
@@ -37,6 +38,8 @@ class Counts:
         self.epochs_done = 0
         """Epochs trained by running trials, plus all epochs of ended ones, which need no more."""
         self.best: float | None = None
+        self.best_params: Params | None = None
+        """Those of the first trial with that score."""
         self.failure = ""
         """The detail of the last failed trial."""
         for trial in trials:
@@ -52,8 +55,9 @@ class Counts:
         seat = trial.seat
         if seat is not None:
             self._frontiers[seat.lane] = max(self._frontiers.get(seat.lane, 0), seat.tick, trial.end_tick or 0)
-        if trial.score is not None:
-            self.best = trial.score if self.best is None else self._better(self.best, trial.score)
+        score = trial.score
+        if score is not None and score != self.best and (self.best is None or self._better(self.best, score) == score):
+            self.best, self.best_params = score, trial.params
         if new.outcome == Outcome.FAILED:
             self.failure = trial.detail
 

@@ -323,6 +323,7 @@ class Ledger:
                 finished=not running and not self._left(),
                 abort=self._abort(),
                 repeated=self._repeated,
+                best_params=counts.best_params,
             )
 
     # -- inside -------------------------------------------------------------------------------------------------

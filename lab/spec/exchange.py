@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial
 
 
@@ -84,6 +85,8 @@ class Progress:
     """The reason why the stage cannot go on; empty while it can."""
     repeated: int = 0
     """Epochs that were trained twice and reported again, since the ledger was opened."""
+    best_params: Params | None = None
+    """The hyperparameters of the trial that has the best score."""
 
     @property
     def closed(self) -> int:

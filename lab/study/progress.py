@@ -1,4 +1,4 @@
-"""Live progress: a rich line on a terminal, plain lines in a log."""
+"""Live progress: the stages with their bars on a terminal, plain lines in a log and in a notebook."""
 
 from __future__ import annotations
 
@@ -6,28 +6,38 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from lab.errors import plain
+from lab.report.cost import duration
 from lab.spec.exchange import Progress
+from lab.spec.space import Params, Value
 from lab.spec.trial import Outcome
+from lab.study.live_view import StageView, stages_view
 
 _LOG_EVERY_S = 10.0
 
 
 class Display:
-    """Shows where a study is; also what an engine's watch calls, to learn whether to go on."""
+    """Shows where a study is; also what an engine's watch calls, to learn whether to go on.
 
-    def __init__(self, quiet: bool = False) -> None:
+    Args:
+        quiet: whether nothing is said; None: unless a notebook runs it.
+    """
+
+    def __init__(self, quiet: bool | None = False) -> None:
         self._console = Console(file=sys.stderr)
-        self._quiet = quiet
+        self._quiet = not in_notebook() if quiet is None else quiet
         self._live = Live(console=self._console, refresh_per_second=5, transient=True) if self._rich else None
+        self._plan: Mapping[str, int] = {}
+        """Epochs of each stage that is ahead, at most; 0 where it trains none."""
+        self._names: Sequence[str] = ()
         self._stage = ""
         self._began = self._logged = time.monotonic()
         self._from_epochs = 0
@@ -56,25 +66,65 @@ class Display:
         if not self._quiet:
             self._console.print(Text(plain(line)), soft_wrap=True)
 
+    def plan(self, names: Sequence[str], ahead: Mapping[str, int]) -> None:
+        """Show these stages from now on.
+
+        Args:
+            ahead: of those that are not complete, the epochs that they train at most.
+        """
+        self._names, self._plan = names, ahead
+
+    def stage(self, name: str) -> None:
+        """A stage begins; those before it are complete."""
+        self._stage, self._began, self._logged = name, time.monotonic(), time.monotonic() - _LOG_EVERY_S
+        self._from_epochs = -1
+        if self._live and self._names:
+            self._live.update(self._view(0.0, ""))
+
     def watch(self, progress: Progress) -> bool:
         """Show progress; False once the user has asked to stop."""
         now = time.monotonic()
         if progress.stage != self._stage:
-            self._stage, self._began, self._logged = progress.stage, now, now - _LOG_EVERY_S
-            self._from_epochs = progress.epochs_done
-        line = describe(progress, self._left_s(progress, now))
-        if self._live:
-            self._live.update(Text(line))
+            self.stage(progress.stage)
+        if self._from_epochs < 0:
+            self._from_epochs, self._began = progress.epochs_done, now
+        pace_s = self._pace_s(progress, now)
+        left_s = None if pace_s is None else pace_s * max(progress.epochs_planned - progress.epochs_done, 0)
+        later_s = None if pace_s is None else pace_s * self._later()
+        line = describe(progress, left_s, later_s)
+        if self._live and self._names:
+            whole = max(progress.epochs_planned, 1)
+            self._live.update(self._view(min(progress.epochs_done / whole, 1.0), line))
+        elif self._live:
+            self._live.update(Text(f"{progress.stage:9} {line}"))
         elif not self._quiet and now - self._logged >= _LOG_EVERY_S:
             self._logged = now
-            self.say(line)
+            self.say(f"{progress.stage:9} {line}")
         return not self.stop_asked
 
-    def _left_s(self, progress: Progress, now: float) -> float | None:
+    def _pace_s(self, progress: Progress, now: float) -> float | None:
+        """Seconds of an epoch of all lanes together; None before there is one."""
         done = progress.epochs_done - self._from_epochs
-        if done <= 0:
-            return None
-        return (now - self._began) / done * max(progress.epochs_planned - progress.epochs_done, 0)
+        return (now - self._began) / done if done > 0 else None
+
+    def _later(self) -> int:
+        """Epochs of the stages behind the one that runs, at most."""
+        if self._stage not in self._names:
+            return 0
+        return sum(self._plan.get(name, 0) for name in self._names[self._names.index(self._stage) + 1 :])
+
+    def _view(self, share: float, line: str) -> RenderableType:
+        here = self._names.index(self._stage) if self._stage in self._names else 0
+        views = [
+            StageView(
+                name,
+                share=share if i == here else float(i < here or name not in self._plan),
+                running=i == here,
+                said=line if i == here else "",
+            )
+            for i, name in enumerate(self._names)
+        ]
+        return stages_view(views)
 
 
 @contextlib.contextmanager
@@ -100,14 +150,37 @@ class _Handler(logging.Handler):
         self._say(record.getMessage())
 
 
-def describe(progress: Progress, left_s: float | None) -> str:
-    """One line: stage, trials by outcome, best so far, time left."""
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this process, as IPython says it."""
+    shell = sys.modules.get("IPython")
+    current = None if shell is None else shell.get_ipython()
+    return type(current).__name__ == "ZMQInteractiveShell"
+
+
+def describe(progress: Progress, left_s: float | None, later_s: float | None = None) -> str:
+    """One line: trials by outcome, best so far with its setup, time left.
+
+    Args:
+        left_s: for this stage.
+        later_s: for those behind it; nothing is said of them where there are none.
+    """
     counts = progress.counts
-    parts = [f"{progress.closed}/{progress.planned} trials", f"{progress.running} running"]
-    parts += [f"{counts.get(str(o), 0)} {o}" for o in (Outcome.PRUNED, Outcome.DIVERGED)]
-    parts += [f"{n} {name}" for name, n in counts.items() if name in ("failed", "out of memory", "preempted")]
-    if progress.best is not None:
-        parts.append(f"best {progress.best:.4g}")
+    parts = [f"{progress.closed}/{progress.planned} trials, {progress.running} running"]
+    parts += [f"{n} {name}" for name, n in counts.items() if n and name != Outcome.COMPLETED]
     if left_s is not None and not progress.finished:
-        parts.append(f"{left_s:.0f} s left")
-    return f"{progress.stage:9} " + ", ".join(parts)
+        study = f" ({duration(left_s + later_s)} for the study)" if later_s else ""
+        parts.append(f"{duration(left_s)} left{study}")
+    parts += best_so_far(progress.best, progress.best_params)
+    return ", ".join(parts)
+
+
+def best_so_far(score: float | None, params: Params | None) -> list[str]:
+    """The best score with its setup; nothing where there is none yet."""
+    if score is None:
+        return []
+    setup = ", ".join(f"{name} {_short(value)}" for name, value in (params or {}).items())
+    return [f"best {score:.4g}" + (f" ({setup})" if setup else "")]
+
+
+def _short(value: Value) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -17,7 +17,7 @@ from lab.spec.study import StudySpec
 from lab.stages import STAGES, TRAINS
 from lab.stages.stage import Stage
 from lab.study.callbacks import Callbacks, StageEnd
-from lab.study.cost import steps_of
+from lab.study.cost import steps_of, trainings
 from lab.study.going_on import write_spec
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
@@ -66,6 +66,10 @@ class StagesRun:
             LabError: a stage cannot go on; `Interrupted` where the user stops it.
         """
         tracker = None if self.which is None else wandb_tracker(self.spec, self.record, self.which, self.display.say)
+        epochs = trainings(self.spec, None)
+        planned = {stage.name: epochs[stage.name].epochs if stage.trainings else 0 for stage in ahead}
+        shown = [stage.name for stage in STAGES if stage.name in planned or stage.is_complete(self.record)]
+        self.display.plan(shown, planned)
         try:
             self.callbacks.begin(self.spec.store)
             with contextlib.ExitStack() as stack:
@@ -90,6 +94,7 @@ class StagesRun:
             if display.stop_asked:
                 raise Interrupted(f"stopped before stage '{stage.name}'; all before it is saved")
             begin = time.monotonic()
+            display.stage(stage.name)
             if engine is None and stage.trainings:
                 engine = self._open_lanes(stack)
             try:

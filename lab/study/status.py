@@ -16,8 +16,11 @@ from lab.errors import RecordError, plain
 from lab.lanes.live_status import NAME
 from lab.record.folder import read_json
 from lab.record.trials import failures, read_stages
+from lab.report.cost import duration
 from lab.spec.plan import OWN_LOOP
 from lab.stages import STAGES, TRAINS
+from lab.study.live_view import StageView, stages_view
+from lab.study.progress import best_so_far
 from lab.study.study import Study
 
 _MOST_REASONS = 3
@@ -112,17 +115,22 @@ def describe_status(status: Status) -> str:
         headline = entry.found or ""
         lines.append(f"  {stage:9} {entry.state:9} {headline or trials}{scores if not headline else ''}".rstrip())
         lines += [f"            {reason}" for reason in entry.failures[:_MOST_REASONS]]
+    return plain("\n".join([*lines, *_around(status)]))
+
+
+def _around(status: Status) -> list[str]:
+    """Lines on who runs it, or how it goes on."""
     if status.now:
-        lines += describe_now(status.now)
-        lines.append(f"trials    in a browser: lab study dashboard {shlex.quote(status.folder)}")
-    elif not status.complete and not status.own_loop:
-        lines.append(f"resume with: lab study resume {shlex.quote(status.folder)}")
-    return plain("\n".join(lines))
+        browser = f"trials    in a browser: lab study dashboard {shlex.quote(status.folder)}"
+        return [*describe_now(status.now), browser]
+    if not status.complete and not status.own_loop:
+        return [f"resume with: lab study resume {shlex.quote(status.folder)}"]
+    return []
 
 
 def watch_status(study: Study, every_s: float = 2.0) -> None:
     """Show where a study is until it is complete, or Ctrl-C; reads the trials less often the longer that takes."""
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
@@ -131,11 +139,35 @@ def watch_status(study: Study, every_s: float = 2.0) -> None:
         while True:
             began = time.monotonic()
             status = status_of(study)
-            live.update(Text(describe_status(status)), refresh=True)
+            text = Text("\n".join([f"{status.name} in {status.folder}", *_around(status)]))
+            live.update(Group(stages_view(views_of(status)), text), refresh=True)
             if status.complete:
                 break
             time.sleep(max(every_s, 5 * (time.monotonic() - began)))
     console.print(Text(describe_status(status)))
+
+
+def views_of(status: Status) -> list[StageView]:
+    """The stages as the terminal shows them that runs the study."""
+    views = []
+    for name, entry in status.stages.items():
+        if status.now is not None and status.now["stage"] == name and entry.state != "complete":
+            views.append(StageView(name, *_under_way(status.now)))
+        else:
+            said = plain(entry.found) if entry.found else ""
+            views.append(StageView(name, float(entry.state == "complete"), running=False, said=said))
+    return views
+
+
+def _under_way(now: Mapping[str, Any]) -> tuple[float, bool, str]:
+    """The share that is done, that it runs, and what its driver says; an earlier version's said less."""
+    trials, epochs = now["trials"], now.get("epochs") or {"done": 0, "planned": 0}
+    parts = [f"{trials['closed']}/{trials['planned']} trials, {trials['running']} running"]
+    parts += best_so_far(now.get("best"), now.get("best_params"))
+    left, pace = epochs["planned"] - epochs["done"], now.get("epochs_per_minute")
+    if pace and left > 0:
+        parts.append(f"{duration(60 * left / pace)} left")
+    return min(epochs["done"] / max(epochs["planned"], 1), 1.0), True, ", ".join(parts)
 
 
 def describe_now(now: Mapping[str, Any]) -> list[str]:

@@ -153,7 +153,7 @@ class Study:
         warm_start: str | Path | None = None,
         on_trial_end: OnTrialEnd | None = None,
         on_stage_end: OnStageEnd | None = None,
-        quiet: bool = True,
+        quiet: bool | None = None,
     ) -> Result:
         """Run every stage that is not complete yet; a study that was interrupted goes on where it was.
 
@@ -172,6 +172,7 @@ class Study:
             on_trial_end: is called with a `TrialEnd` for each trial that ends while this runs.
             on_stage_end: is called with a `StageEnd` for each stage that is complete. Both are called in the thread
                 that runs the study, wherever lanes are; what one raises ends the study, which can be resumed.
+            quiet: whether nothing is said of its progress; None: it is said in a notebook alone.
 
         Raises:
             LabError: see `lab.errors`; `Interrupted` after Ctrl-C, when everything has been saved.
