@@ -69,7 +69,7 @@ class Peers:
             torch.cuda.set_device(self.device)
         for name in _ON_LOOPBACK:
             os.environ.setdefault(name, _LOOPBACK)
-        leave()  # what a lane's former trainer was part of
+        _part()  # from those of a lane's former trainer
         try:
             dist.init_process_group(
                 "nccl" if on_gpus else "gloo",
@@ -80,8 +80,14 @@ class Peers:
             )
         except RuntimeError as error:
             raise DeviceLost(f"the {size} processes of a lane do not come together: {first_line(error)}") from None
+        self._group = dist.group.WORLD
         self._left = 0
         """Steps of this epoch whose gradients are not averaged yet."""
+
+    def leave(self) -> None:
+        """Part from the others; another trainer of this process may have others by now, which it keeps."""
+        if dist.is_initialized() and dist.group.WORLD is self._group:
+            _part()
 
     def rows(self, size: int) -> slice:
         """The rows of a batch of `size` that are this process's.
@@ -174,8 +180,7 @@ class Peers:
         return every
 
 
-def leave() -> None:
-    """Part from the others, where there are any."""
+def _part() -> None:
     if dist.is_initialized():
         with suppress(RuntimeError):  # they are gone
             dist.destroy_process_group()

@@ -20,7 +20,7 @@ from torch import Tensor
 from lab.errors import TaskError
 from lab.spec.exchange import Assignment
 from lab.training.data_parallel.follower import Begin, Ready, main
-from lab.training.data_parallel.peers import Peers, leave
+from lab.training.data_parallel.peers import Peers
 from lab.training.device import DeviceLost
 from lab.training.interface import EpochResult, Trainer
 
@@ -47,7 +47,8 @@ class DataParallelTrainer(Trainer):
         folder = tempfile.mkdtemp(prefix="lab-peers-")
         processes: list[subprocess.Popen[bytes]] = []
         self._followers: list[Connection] = []
-        self._close = weakref.finalize(self, _close, processes, self._followers, folder)
+        parting: list[Callable[[], None]] = []
+        self._close = weakref.finalize(self, _close, processes, self._followers, parting, folder)
         meeting = Path(folder) / "meeting"
         try:
             for rank in range(1, size):
@@ -56,7 +57,9 @@ class DataParallelTrainer(Trainer):
                 self._followers.append(connection)
                 connection.send_bytes(cloudpickle.dumps(Begin(rank, size, meeting, make)))
             self._wait()  # else one that cannot even begin would be waited for at the meeting
-            self._trainer = make(Peers(0, size, meeting))
+            peers = Peers(0, size, meeting)
+            parting.append(peers.leave)
+            self._trainer = make(peers)
             self._wait()
         except BaseException:
             self._close()
@@ -114,10 +117,16 @@ def _started() -> tuple[subprocess.Popen[bytes], Connection]:
     return process, ours
 
 
-def _close(processes: Sequence[subprocess.Popen[bytes]], followers: Sequence[Connection], folder: str) -> None:
+def _close(
+    processes: Sequence[subprocess.Popen[bytes]],
+    followers: Sequence[Connection],
+    parting: Sequence[Callable[[], None]],
+    folder: str,
+) -> None:
     for connection in followers:
         connection.close()
-    leave()
+    for part in parting:
+        part()
     for process in processes:
         try:
             process.wait(_END_WITHIN_S)

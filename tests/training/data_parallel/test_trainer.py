@@ -137,7 +137,9 @@ def test_two_processes_train_as_one_does_and_go_on_where_they_were(trainers: lis
 
 
 def test_shares_have_noise_of_their_own_and_a_resumed_trial_has_it_again(trainers: list[DataParallelTrainer]) -> None:
+    former = by_two(trainers, Doubles())
     trainer = by_two(trainers, Doubles())
+    former._close()  # as that of a stage before, which goes when the next one's is there
     trainer.start(trial(dropout=0.5))
     ended(trainer)
     saved = kept(trainer)
