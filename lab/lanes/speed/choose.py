@@ -167,6 +167,10 @@ def _settled(
 
 def _promised(spec: StudySpec, record: Record, engine: Engine, say: Callable[[str], None]) -> StudySpec:
     """The spec with the promise of its lanes' arithmetic in its provenance. No training depends on it."""
-    promise = engine.self_test(_to_probe(spec, record, engine)[0])
-    say(f"numbers   {promise.line}")
-    return spec.model_copy(update={"provenance": {**spec.provenance, "numbers": promise.line}})
+    count = spec.execution.processes
+    if count == 1:
+        line = engine.self_test(_to_probe(spec, record, engine)[0]).line
+    else:  # that tests one process
+        line = f"batches are divided among {count} processes; with another number of them a trial's last digits differ"
+    say(f"numbers   {line}")
+    return spec.model_copy(update={"provenance": {**spec.provenance, "numbers": line}})
