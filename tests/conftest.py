@@ -63,6 +63,14 @@ def _no_stills() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_disks() -> Iterator[None]:
+    """What is written outlives a killed process without `fsync`, and no test can take the power away."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture
 def quiet_optuna() -> Iterator[None]:
     """Optuna says nothing of trials that fail."""
