@@ -8,11 +8,11 @@ Shapes: m members, n examples.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, groupby
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -95,7 +95,7 @@ class Joining:
     """A model of another kind that may join, and that is kept in `final/` if it does, with its predictions."""
 
     name: str
-    kept: bytes
+    estimator: Any
     valid: Tensor
     test: Tensor
     fold: int | None = None
@@ -127,13 +127,14 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
     beside = Beside()
     fitted = beside.made("baselines", lambda: fit_baselines(spec, task, trained[0].valid.shape[1:]), [])
     joining = [joins for one in fitted if (joins := _joining(one))]
-    ensembled = conclude(
-        task, runs, trained, {fold: y for fold, (_, y) in valid.items()}, test[1], beside, joining, spec.seed
-    )
-    chosen = {member.file for member in ensembled.chosen.members}
-    for one in chain.from_iterable(joining):
-        if one.file in chosen:
-            write_bytes(record.final_folder / one.file, one.kept)
+    valid_y = {fold: y for fold, (_, y) in valid.items()}
+
+    def among(others: Sequence[Sequence[Joining]]) -> Ensembled:
+        return conclude(task, runs, trained, valid_y, test[1], beside, others, spec.seed)
+
+    ensembled, kept = that_can_be_kept(among, joining)
+    for file, content in kept.items():
+        write_bytes(record.final_folder / file, content)
     judged: list[Trained | Joining] = [*trained, *chain.from_iterable(joining)]
     fold_of = {one.file: one.fold for one in judged}
     columns = beside.made(
@@ -147,14 +148,28 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
     return replace(ensembled, baselines=baselines, lacks=lacks, column_importances=columns)
 
 
+def that_can_be_kept(
+    choose: Callable[[Sequence[Sequence[Joining]]], Ensembled], joining: Sequence[Sequence[Joining]]
+) -> tuple[Ensembled, Mapping[str, bytes]]:
+    """What is chosen, where those that join can be written down; with the content of their files.
+
+    They are packed when they are chosen, and not before: to pack a forest takes longer than to fit it.
+    """
+    while True:
+        ensembled = choose(joining)
+        chosen = {member.file for member in ensembled.chosen.members}
+        packed = {one.file: pack_estimator(one.estimator) for each in joining for one in each if one.file in chosen}
+        lost = {file for file, content in packed.items() if content is None}
+        if not lost:
+            return ensembled, {file: content for file, content in packed.items() if content is not None}
+        joining = [each for each in joining if lost.isdisjoint(one.file for one in each)]
+
+
 def _joining(fitted: FittedBaseline | FailedBaseline) -> list[Joining]:
-    """A baseline as a candidate; none where it may not join, or cannot be kept."""
+    """A baseline as a candidate; none where it may not join."""
     if isinstance(fitted, FailedBaseline) or not fitted.untrained.joins:
         return []
-    kept = [(part, pack_estimator(part.estimator)) for part in fitted.parts]
-    name = fitted.untrained.name
-    joining = [Joining(name, content, p.valid, p.test, p.fold) for p, content in kept if content is not None]
-    return joining if len(joining) == len(kept) else []
+    return [Joining(fitted.untrained.name, p.estimator, p.valid, p.test, p.fold) for p in fitted.parts]
 
 
 def conclude(

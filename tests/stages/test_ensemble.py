@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from sklearn.dummy import DummyClassifier
 from torch import Tensor
 
 from lab.record.folder import Record, read_json, write_json
@@ -119,6 +121,23 @@ def test_what_was_not_weighted_does_not_join_nets_that_were(params: dict[str, An
     long = [_trained(LONG, seed, _sure(y, 2.0, generator)) for seed in range(3)]
     long = [replace(t, run=replace(t.run, params=params)) for t in long]
     better = _sure(y, 9.0, generator).softmax(1)
-    tree = selection.Joining("a tree", b"", better, better)
+    tree = selection.Joining("a tree", None, better, better)
     ensembled = selection.conclude(task, [t.run for t in long], long, {None: y}, y, Beside(), [[tree]])
     assert any(member.name == "a tree" for member in ensembled.chosen.members) == joins
+
+
+def test_what_cannot_be_written_down_does_not_join_however_good_it_is() -> None:
+    task, generator = Digits(), torch.Generator().manual_seed(0)
+    y = task.data("valid")[1]
+    long = [_trained(LONG, seed, _sure(y, 2.0, generator)) for seed in range(3)]
+    better = _sure(y, 9.0, generator).softmax(1)
+
+    def among(joining: Sequence[Sequence[selection.Joining]]) -> Ensembled:
+        return selection.conclude(task, [t.run for t in long], long, {None: y}, y, Beside(), joining)
+
+    prior = DummyClassifier(strategy="prior").fit(torch.zeros(4, 1), [0, 1, 1, 1])
+    for estimator, names in ((object(), set()), (prior, {"a tree"})):
+        tree = selection.Joining("a tree", estimator, better, better)
+        ensembled, kept = selection.that_can_be_kept(among, [[tree]])
+        assert {member.name for member in ensembled.chosen.members} - {""} == names
+        assert kept.keys() == ({tree.file} if names else set())
