@@ -25,5 +25,5 @@ def describe(options: Mapping[str, Any]) -> Description:
     data = ImageData(parsed)
     described = data.describe()
     if parsed.from_study is not None:
-        delivered(parsed, data.fitted, lambda: data.learned_from)
+        delivered(parsed, data.fitted, data)
     return described

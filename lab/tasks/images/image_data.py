@@ -46,9 +46,11 @@ class Fitted:
     """Each feature's mean over the training images, where the body is frozen."""
     spread: tuple[float, ...] = ()
     net: str = ""
-    """What the body is called, where it is frozen."""
+    """What the net is called, where it begins with weights."""
     learned_from: str = ""
-    """By which the images are known again that a head was trained and validated on."""
+    """By which the images are known again that such a net, or its head, was trained and validated on."""
+    learned_names: str = ""
+    """The same by names, labels and split: whatever the images' size."""
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
@@ -253,7 +255,7 @@ class ImageData:
         """The images of training and, behind them, of validation, as they lie."""
         return self._main.pixels[: len(self.rows["train"]) + len(self.rows["valid"])]
 
-    @property
+    @cached_property
     def learned_from(self) -> str:
         """By which the images to learn from are known again, with their labels and their split."""
         digest = hashlib.sha256(repr((self._main.class_names, self.to_learn_from.shape)).encode())
@@ -262,6 +264,20 @@ class ImageData:
             for image in self.pixels(split):  # one at a time: they may lie in a file, and be more than the memory
                 digest.update(np.ascontiguousarray(image).data)
             digest.update(split.encode())
+        if self.folds is not None:
+            digest.update(self.folds.tobytes())
+        return digest.hexdigest()[:24]
+
+    @property
+    def learned_names(self) -> str:
+        """The same without their pixels, which at another size are others: each image by its name."""
+        digest = hashlib.sha256(repr(self._main.class_names).encode())
+        for split in ("train", "valid"):
+            labels = self.labels(split)
+            digest.update(repr((split, labels.shape)).encode())
+            digest.update(labels.tobytes())
+            for row in self.rows[split]:
+                digest.update(repr(self._main.names[row]).encode())
         if self.folds is not None:
             digest.update(self.folds.tobytes())
         return digest.hexdigest()[:24]

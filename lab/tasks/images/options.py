@@ -73,8 +73,8 @@ class ImageOptions(Augmentation, Scored, Balanced, Adapting):
         "a file with the net's weights to begin with, .safetensors or PyTorch's own", PATH, default=None
     )
     from_study: str | None = option(
-        "a finished study of the same images with train: head, with whose body and head the net begins and is then "
-        "trained whole; what is needed of it is kept in this study's folder",
+        "a finished study of the same images, at this or another size, with whose net, or body and head (train: head), "
+        "the net begins and is then trained whole; what is needed of it is kept in this study's folder",
         KEPT_PATH,
         default=None,
     )

@@ -87,7 +87,7 @@ class Images(ScoredTask):
         return AdaptedBody(body, plan, self._options.holds_norms)
 
     def _delivered(self) -> Delivered:
-        return delivered(self._options, self._of_images, lambda: self._data.learned_from)
+        return delivered(self._options, self._of_images, self._data)
 
     @property
     def _of_images(self) -> Fitted:
@@ -110,8 +110,7 @@ class Images(ScoredTask):
             return fitted
         made = self._made(self._pixels("train"), fitted)
         center, spread = scale_of(made)
-        learned_from = self._data.learned_from
-        fitted = replace(fitted, center=center, spread=spread, net=self._options.model, learned_from=learned_from)
+        fitted = replace(fitted, center=center, spread=spread)
         labels = torch.from_numpy(self._data.labels("train"))
         self._tensors["train"] = scaled(made, center, spread), labels  # they are here
         return fitted
@@ -281,7 +280,11 @@ class Images(ScoredTask):
         return Given(self._inputs(torch.from_numpy(decoded.values)), y, names, notes)
 
     def fitted(self) -> Mapping[str, Any]:
-        return self._learned.dump()
+        learned = self._learned
+        if self._fitted is None and self._options.transfers:  # here: lanes need not know it, and all pixels are read
+            images = self._data.learned_from, self._data.learned_names
+            learned = replace(learned, net=self._options.model, learned_from=images[0], learned_names=images[1])
+        return learned.dump()
 
     def restore(self, fitted: Mapping[str, Any]) -> None:
         self._fitted = Fitted.load(fitted)

@@ -1,4 +1,4 @@
-"""A whole net that begins with the body and the head of another study, kept in its own study's folder.
+"""A whole net that begins with another study's net, or body and head, kept in its own study's folder.
 
 Shapes: f features, n classes.
 """
@@ -25,7 +25,7 @@ from lab.tasks.transfer.weights import check_may_fetch, digest_of, keep_weights,
 
 @dataclass(frozen=True)
 class BegunWith:
-    """The study of heads that a net began with."""
+    """The study that a net began with."""
 
     study: str
     """The folder that was asked for."""
@@ -92,9 +92,17 @@ def with_dropout(net: nn.Module, dropout: float, hidden: int | None) -> nn.Modul
 
 
 def _taken(options: ImageOptions, size: tuple[int, int], taken: Delivered) -> Body:
-    """The body and the head of a study of heads as one net, which predicts what they do: batch norm in evaluation
-    brings the body's features to the scale on which the head has learned."""
-    fitted, tensors, body = taken.fitted, read_weights(taken.head), read_weights(taken.body)
+    """A study's net as it is, or the body and the head of a study of heads as one net, which predicts what they do:
+    batch norm in evaluation brings the body's features to the scale on which the head has learned."""
+    fitted, tensors = taken.fitted, read_weights(taken.weights)
+    part = "net" if taken.body is None else "head"
+    whose = f"{taken.weights}: is no {part} of {options.model!r} at {size[1]}x{size[0]} pixels"
+    if taken.body is None:
+        if any(name.endswith(".lora_a") for name in tensors):
+            raise SpecError(
+                "task.from_study", f"'{options.from_study}' trained adapters; take the study that it began with"
+            )
+        return _whole(options, size, tensors, whose)
     center, spread = (torch.tensor(values, dtype=torch.float32) for values in (fitted.center, fitted.spread))
     eps = nn.BatchNorm1d(1).eps
     norm = {
@@ -104,9 +112,9 @@ def _taken(options: ImageOptions, size: tuple[int, int], taken: Delivered) -> Bo
         "running_var": spread**2,
         "num_batches_tracked": torch.tensor(0),
     }
-    parts = {"body": body, "norm": norm, "head": tensors}
+    parts = {"body": read_weights(taken.body), "norm": norm, "head": tensors}
     held = {f"{part}.{name}": t for part, named in parts.items() for name, t in named.items()}
-    whole = _whole(options, size, held, f"{taken.head}: is no head of {options.model!r}")
+    whole = _whole(options, size, held, whose)
     if digest_of(whole.net.get_submodule("body")) != fitted.body:
         raise TaskError(f"{taken.body}: has other weights than the study learned with")
     return whole

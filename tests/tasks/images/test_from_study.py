@@ -1,4 +1,4 @@
-"""A whole net that begins with the body and the head of a study of heads, from one folder to the other."""
+"""A whole net that begins with the net, or the body and the head, of another study, from one folder to the other."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from lab.training.stacking.layouts import NotStackable
 from lab.training.trainer import ModelTrainer
 from tests.own_data import pixels
 from tests.small import small, write_yaml
-from tests.tasks.images.fake_timm import install
+from tests.tasks.images.fake_timm import TinyNet, install
 
 
 @pytest.fixture(autouse=True)
@@ -269,15 +269,20 @@ def _another_body(study: Path) -> None:
         (_unfinished, r"^task\.from_study: '.*heads' has not finished; lab study resume .*heads$"),
         (_nothing_trained, r"^task\.from_study: '.*heads' holds no study that has begun \(task\.json is missing\)$"),
         (shutil.rmtree, r"^task\.from_study: '.*heads' is not a folder$"),
-        (_of_digits, r"^task\.from_study: '.*heads' is no study of images with train: head$"),
-        (_changed(center=[], spread=[]), r"^task\.from_study: '.*heads' is no study of images with train: head$"),
+        (_of_digits, r"^task\.from_study: '.*heads' is no study of images with a net that began with weights$"),
+        (_changed(body=""), r"^task\.from_study: '.*heads' is no study of images with a net that began with weights$"),
+        (_changed(center=[], spread=[]), r"\.safetensors: is no net of 'timm:tiny' at 8x8 pixels$"),
         (_changed(center="wide"), r"heads: what was fitted to the images is damaged \(center or spread\)$"),
         (_changed(body="../../elsewhere"), r"^task\.from_study: '.*heads' does not say which images it learned from"),
         (_changed(learned_from=""), r"does not say which images it learned from, as it is older; run it again$"),
         (_changed(learned_from="other"), r"'.*heads' learned from other images or another split; give both studies"),
         (_changed(net="timm:other"), r"'.*heads' is of the net timm:other, and this study of timm:tiny$"),
         (_changed(class_names=["a", "b", "c"]), r"'.*heads' is of classes a, b, c, and this study of 0, 1$"),
-        (_changed(height=99), r"'.*heads' is of images 8x99, and this study of 8x8$"),
+        (
+            _changed(height=99, learned_names="other"),
+            r"'.*heads' learned from other images or another split; give both",
+        ),
+        (_changed(height=99, learned_names=""), r"does not say which images it learned from, as it is older; run it"),
         (_without_nets, r"^task\.from_study: '.*heads' hands out no net \("),
         (_without_body, r"body-.*\.safetensors: is missing, or no file$"),
         (_linked, r"\.safetensors: is a link out of the study's folder$"),
@@ -308,6 +313,112 @@ def test_a_study_that_hands_out_no_such_head_is_refused_in_a_line(harm: Any, lin
 def test_options_that_contradict_the_study_are_refused_in_a_line(options: dict[str, Any], line: str, home: Path):
     with pytest.raises(LabError, match=line):
         _task(home, **options).model({})
+
+
+@pytest.fixture(scope="module")
+def smaller(home: Path) -> Path:
+    """A finished study of the whole net; its tests change copies of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch)
+        _run(home / "smaller", {"path": str(home / "images.npz"), "pretrained": True, "hidden": 3, "flip": False})
+    return home / "smaller"
+
+
+def _said_by_chosen(folder: Path, x: torch.Tensor) -> torch.Tensor:
+    """What the chosen net of a study of whole nets says of pixels."""
+    study = Study.open(folder)
+    nets = [one for one in ensemble.STAGE.read(study.record).chosen.members if one.role != BASELINE]
+    best = max(nets, key=lambda net: net.weight)
+    task = task_that_learned(study.spec.task, study.record)
+    return member_outputs(task, study.record.final_folder / best.file, best.params, x)
+
+
+def _said_at_first(task: Images, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return task.predict(build_model(task, {"dropout": 0.3}, seed=0).eval()(task.model_input(x))).double()
+
+
+def test_a_head_found_at_one_size_goes_on_at_another(home: Path):
+    x = torch.from_numpy(pixels(6, (12, 12, 3))).permute(0, 3, 1, 2)
+    small, larger = _task(home), _task(home, size=12)
+    assert larger.data("train")[0].shape[2:] == (12, 12)
+    torch.testing.assert_close(_said_at_first(larger, x), _said_at_first(small, x), rtol=0, atol=0)
+
+
+def test_a_whole_net_goes_on_at_another_size_and_from_there_again(home: Path, smaller: Path):
+    x = torch.from_numpy(pixels(6, (16, 16, 3))).permute(0, 3, 1, 2)
+    at_12 = _task(home, smaller, size=12)
+    torch.testing.assert_close(_said_at_first(at_12, x), _said_by_chosen(smaller, x), rtol=1e-5, atol=1e-6)
+    task = {"path": str(home / "images.npz"), "from_study": str(smaller), "size": 12, "flip": False}
+    _run(home / "larger", task)
+    for size in (8, 12, 16):  # 12: by its pixels, which are the same
+        begun = _task(home, home / "larger", size=size)
+        torch.testing.assert_close(_said_at_first(begun, x), _said_by_chosen(home / "larger", x), rtol=1e-5, atol=1e-6)
+    assert not torch.equal(_said_by_chosen(home / "larger", x), _said_by_chosen(smaller, x))  # it has learned
+
+
+def test_an_adapter_goes_on_from_a_whole_net_of_another_size(home: Path, smaller: Path):
+    x = torch.from_numpy(pixels(6, (12, 12, 3))).permute(0, 3, 1, 2)
+    adapted = _task(home, smaller, size=12, adapter={"rank": 2})
+    torch.testing.assert_close(_said_at_first(adapted, x), _said_by_chosen(smaller, x), rtol=1e-5, atol=1e-6)
+
+
+def _of_a_trained_adapter(study: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"body.last.lora_a": torch.zeros(2, 2)}, _head(study))
+
+
+def _as_before(study: Path) -> None:
+    """As an earlier version has kept a study of the whole net."""
+    held = json.loads((study / "task.json").read_text())
+    del held["fitted"]["learned_names"]
+    held["fitted"] |= {"net": "", "learned_from": ""}
+    (study / "task.json").write_text(json.dumps(held))
+
+
+def _in_other_order(study: Path) -> None:
+    with np.load(study.parent / "images.npz") as held:
+        x, y = held["x"], held["y"]
+    np.savez(study.parent / "images.npz", x=x[::-1], y=y[::-1])
+
+
+@pytest.mark.parametrize(
+    ("harm", "options", "line"),
+    [
+        (_as_before, {}, r"^task\.from_study: '.*smaller' does not say which images it learned from, as it is older"),
+        (_as_before, {"size": 12}, r"does not say which images it learned from, as it is older; run it again$"),
+        (_unfinished, {"size": 12}, r"^task\.from_study: '.*smaller' has not finished; lab study resume"),
+        (_of_a_trained_adapter, {}, r"^task\.from_study: '.*smaller' trained adapters; take the study that it began"),
+        (_another_head, {"size": 12}, r"\.safetensors: is no net of 'timm:tiny' at 12x12 pixels$"),
+        (_in_other_order, {"size": 12}, r"'.*smaller' learned from other images or another split; give both"),
+        (_changed(), {"size": 12, "split": {"kind": "stratified", "seed": 3}}, r"learned from other images or another"),
+        (_changed(), {"size": 12, "limit": 50}, r"'.*smaller' learned from other images or another split"),
+        (_changed(), {"size": 12, "class_names": ["a", "b"]}, r"is of classes 0, 1, and this study of a, b$"),
+        (_changed(), {"size": 12, "hidden": 7}, r"^task\.hidden: 7 is not 3, which the head of task\.from_study has"),
+    ],
+)
+def test_a_whole_net_that_cannot_go_on_is_refused_in_a_line(
+    harm: Any, options: dict[str, Any], line: str, smaller: Path, tmp_path: Path
+):
+    copied = Path(shutil.copytree(smaller, tmp_path / "smaller"))
+    shutil.copy(smaller.parent / "images.npz", tmp_path)
+    harm(copied)
+    with pytest.raises(LabError, match=line) as refused:
+        _task(tmp_path, copied, **options).model({})
+    assert "\n" not in str(refused.value)
+
+
+def test_a_size_that_the_net_does_not_take_is_refused_in_a_line(
+    home: Path, smaller: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def flattened(net: TinyNet, x: torch.Tensor) -> torch.Tensor:
+        """Features of every place: as many as fit the head at one size alone."""
+        return net.stem(x).flatten(1)
+
+    monkeypatch.setattr(TinyNet, "forward", flattened)
+    with pytest.raises(LabError, match=r"^task\.size: 'timm:tiny' does not take images of 12x12 \(.*\)$"):
+        _task(home, smaller, size=12).fitted()
 
 
 @pytest.mark.parametrize("harm", [_unfinished, _changed(net="timm:other"), _without_body])
