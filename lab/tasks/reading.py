@@ -1,4 +1,5 @@
-"""Splits that a task gives as PyTorch's users have them, a data set or a loader, read into tensors once.
+"""Splits that a task gives as PyTorch's users have them, a data set or a loader, or as Ray Data has them, read into
+tensors once.
 
 Where they would take much of the memory, they go to a file on the way (see `lab.tasks.mapped`). So what is costly to
 decode is decoded once for all trials of a lane, and may be larger than the memory.
@@ -9,7 +10,7 @@ Shapes: n examples, b examples of a batch.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,15 +18,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, default_collate
 
 from lab.errors import TaskError
+from lab.tasks.distributed import TARGETS, batches, is_distributed, reason
 from lab.tasks.rows_read import RowsRead
 from lab.tasks.several import are_several, packed
 
 Read: TypeAlias = "tuple[Tensor, Tensor]"
 _BATCH = 256
-_TARGETS = ("labels", "label")
-"""Which column of examples with several is the target, as data sets of Hugging Face call it."""
 _KEPT = "_read_splits"
 """Under what a task keeps what it has read."""
+_HANDED = "_read_on_a_cluster"
+"""Under what a task keeps that lanes are handed its splits: their processes may have no room left on the cluster for
+who reads them."""
 
 
 class _Kept(dict[tuple[str, Any], Read]):
@@ -48,6 +51,8 @@ def reads(data: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         given, where = data(self, split), f"{type(self).__name__}.data({split!r})"
         if _is_set(given):
             kept[key] = as_tensors(given, where, self.cache, self)
+            if is_distributed(given):
+                vars(self)[_HANDED] = True
         elif isinstance(given, tuple) and len(given) == 2 and are_several(given[0]):
             kept[key] = packed(self, given[0], where), given[1]
         else:
@@ -57,10 +62,23 @@ def reads(data: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return read
 
 
+def is_handed(task: object) -> bool:
+    """Whether a cluster has read a task's data, so that lanes are handed them."""
+    return hasattr(task, _HANDED)
+
+
+def keep_handed(task: Any, splits: Mapping[Any, Read]) -> None:
+    """Let a task give these splits: what its `data`, as its class has it, gave where they were read."""
+    name = type(task).data.__qualname__
+    vars(task).setdefault(_KEPT, _Kept()).update({(name, split): pair for split, pair in splits.items()})
+
+
 def as_tensors(given: Any, where: str, folder: Path | None = None, task: Any = None) -> Read:
-    """Inputs [n, ...] and targets [n, ...] of a `Dataset`, an `IterableDataset` that ends, a `DataLoader`, or a data
-    set of Hugging Face in PyTorch's format with two columns. Examples come in the order of their data set, also from a
-    loader that shuffles: every process must see the same, and training shuffles by itself.
+    """Inputs [n, ...] and targets [n, ...] of a `Dataset`, an `IterableDataset` that ends, a `DataLoader`, a data set
+    of Hugging Face in PyTorch's format with two columns, or one of Ray Data with a column beside its labels.
+
+    Examples come in the order of their data set, also from a loader that shuffles: every process must see the same, and
+    training shuffles by itself.
 
     Args:
         where: what gives it, for messages.
@@ -70,7 +88,10 @@ def as_tensors(given: Any, where: str, folder: Path | None = None, task: Any = N
     Raises:
         TaskError: it gives nothing, no pairs, or examples of several shapes or types.
     """
-    loader: Iterable[Any] = _ordered(given) if isinstance(given, DataLoader) else _batches(given)
+    if is_distributed(given):
+        loader: Iterable[Any] = batches(given)
+    else:
+        loader = _ordered(given) if isinstance(given, DataLoader) else _batches(given)
     inputs, targets = RowsRead(folder), RowsRead(folder)
     try:
         for batch in loader:
@@ -79,7 +100,8 @@ def as_tensors(given: Any, where: str, folder: Path | None = None, task: Any = N
     except TaskError as error:
         raise error if str(error).startswith(where) else TaskError(f"{where}: {error}") from None
     except Exception as error:  # a user's code, and its workers
-        said = (str(error) or type(error).__name__).strip().splitlines()[-1]
+        text = reason(error) if is_distributed(given) else str(error)
+        said = (text.strip() or type(error).__name__).splitlines()[-1]
         raise TaskError(f"{where}: reading stopped after {targets.count} examples ({said})") from error
     if not targets.count:
         raise TaskError(f"{where}: gives no example")
@@ -87,7 +109,7 @@ def as_tensors(given: Any, where: str, folder: Path | None = None, task: Any = N
 
 
 def _is_set(given: Any) -> bool:
-    return isinstance(given, (Dataset, DataLoader)) or hasattr(given, "with_format")
+    return isinstance(given, (Dataset, DataLoader)) or hasattr(given, "with_format") or is_distributed(given)
 
 
 def _ordered(loader: DataLoader[Any]) -> DataLoader[Any]:
@@ -111,7 +133,7 @@ def _batches(given: Any) -> Iterator[Any]:
 
 def _pair(batch: Any, where: str, task: Any) -> Read:
     values = list(batch.values()) if isinstance(batch, dict) else batch
-    if isinstance(batch, dict) and len(batch) > 1 and (target := next((n for n in _TARGETS if n in batch), "")):
+    if isinstance(batch, dict) and len(batch) > 1 and (target := next((n for n in TARGETS if n in batch), "")):
         inputs = {name: value for name, value in batch.items() if name != target}
         values = [inputs if len(inputs) > 1 else next(iter(inputs.values())), batch[target]]
     elif isinstance(batch, dict) and len(batch) > 2:

@@ -26,7 +26,7 @@ from lab.spec.space import Value
 from lab.spec.trial import Trial
 from lab.tasks.description import Description
 from lab.tasks.input_columns import InputColumn
-from lab.tasks.reading import reads
+from lab.tasks.reading import is_handed, keep_handed, reads
 from lab.tasks.several import as_one, names_apart, of_each, recipe_of, row_of, takes_apart
 from lab.tasks.undecided import Undecided
 
@@ -162,9 +162,9 @@ class Task(ABC):
     def data(self, split: Split) -> Data:
         """Inputs [n, ...] and targets [n, ...] of a split; the same whenever it is asked.
 
-        A `Dataset`, an `IterableDataset` that ends, or a `DataLoader` may be given instead: it is read into tensors
-        once, in the order of its data set. Inputs may be several tensors, as a tuple or by name, which the model takes
-        as arguments; `model_input` and `augment` are for one.
+        A `Dataset`, an `IterableDataset` that ends, a `DataLoader` or a `ray.data.Dataset` may be given instead: it is
+        read into tensors once, in the order of its data set. Inputs may be several tensors, as a tuple or by name,
+        which the model takes as arguments; `model_input` and `augment` are for one.
         """
 
     def fold_of_rows(self) -> Sequence[int] | NDArray[np.int64] | None:
@@ -300,14 +300,15 @@ class Task(ABC):
 
         A task that defines it is read once in a study: its tensors go to each machine once, and every lane has its
         task made from its options, given `fitted` by `restore`, and handed the splits that are trained and validated
-        on. So nothing else may depend on `data` having been called. Without it every lane calls `data` for itself.
+        on. So nothing else may depend on `data` having been called. Without it every lane calls `data` for itself,
+        unless that gave the driver a `ray.data.Dataset`.
         """
-        raise TaskError(f"{type(self).__name__}: reads its data itself")
+        keep_handed(self, splits)
 
     @property
     def takes(self) -> bool:
         """Whether it may be handed its tensors."""
-        return type(self).take is not Task.take and row_of(self) is None
+        return (type(self).take is not Task.take or is_handed(self)) and row_of(self) is None
 
     @property
     def learned_before(self) -> str:
