@@ -11,9 +11,11 @@ from typing import Any
 
 import ray
 
+from lab.errors import EngineError
 from lab.lanes.ray import code_transfer
 from lab.spec.plan import Job, TaskRef
 from lab.tasks.load import load_task
+from lab.tasks.reading import is_handed
 from lab.tasks.task import TRAIN_AND_VALID, Task
 from lab.training.snapshots import pack, unpack
 
@@ -74,6 +76,24 @@ class OpenedTask:
             self._task = _opened(ref)
             self._ref = replace(ref, instance=None)
         return replace(job, task=replace(ref, opened=self._task))
+
+
+def leave_reader(task: TaskRef | None) -> None:
+    """Leave the Ray by which a task's data were read: a process has one, and lanes want theirs set up.
+
+    Raises:
+        EngineError: the task holds what that kept for it.
+    """
+    if task is None or not is_handed(task.opened):
+        return
+    ray.shutdown()
+    try:
+        ray.cloudpickle.dumps(task.instance)
+    except Exception as error:
+        raise EngineError(
+            f"task: {type(task.instance).__name__} cannot travel to lanes on Ray ({type(error).__name__}); where it "
+            "holds a materialized data set of Ray, make that in `data`, or choose --engine local"
+        ) from error
 
 
 def _working_folder() -> Path | None:

@@ -33,12 +33,11 @@ from lab.lanes.live_status import LiveStatus
 from lab.lanes.ray import code_transfer
 from lab.lanes.ray.address import check_address
 from lab.lanes.ray.coordinator import Coordinator, Look, Question
-from lab.lanes.ray.data_transfer import DataTransfer
+from lab.lanes.ray.data_transfer import DataTransfer, leave_reader
 from lab.lanes.ray.lane import lane_main, said
 from lab.lanes.ray.lifeline import SAVED, Lifeline
 from lab.spec.exchange import Progress
 from lab.spec.plan import Job, TaskRef
-from lab.tasks.reading import is_handed
 from lab.training.arithmetic import inherited
 
 _POLL_S = 0.05
@@ -108,6 +107,7 @@ class RayEngine:
         hang_s: float = 900.0,
         task: TaskRef | None = None,
     ) -> None:
+        leave_reader(task)
         self._watch = watch
         self._live_status = LiveStatus()
         self._data_transfer = DataTransfer()
@@ -115,8 +115,6 @@ class RayEngine:
         self._lifeline = Lifeline()
         self._scratch = Path(tempfile.mkdtemp(prefix="lab-lanes-"))
         module = code_transfer.pack(task, self._scratch) if task and address else None
-        if task is not None and is_handed(task.opened):
-            ray.shutdown()  # that by which its data were read: a process has one, and lanes want theirs set up
         self._dashboard = self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane, module)
         self._lifeline.hold()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,18 @@ from typing import Any
 import pytest
 import ray
 import torch
+from torch import nn
 
-from lab.lanes.ray.data_transfer import DataTransfer, OpenedTask
+from lab.errors import EngineError
+from lab.lanes.ray.data_transfer import DataTransfer, OpenedTask, leave_reader
 from lab.spec.plan import TaskRef
 from lab.tasks import mapped
 from lab.tasks.images.task import Images
 from lab.tasks.load import load_task
+from lab.tasks.task import Task
 from tests.lanes.test_engines import job
 from tests.own_data import write_folders
+from tests.tasks.test_distributed import Faked, X, Y
 
 
 @pytest.fixture
@@ -51,3 +56,32 @@ def test_a_lane_has_the_splits_that_the_driver_read(
     for split in ("train", "valid"):
         for one, other in zip(arrived.data(split), task.data(split), strict=True):
             assert torch.equal(one, other)
+
+
+class _Parted(Task):
+    """Of which a part stays with the Ray that made it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise ValueError("owner is unknown")
+
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        return nn.Linear(4, 2)
+
+    def data(self, split: Any) -> Any:
+        return Faked({"x": X, "label": Y})
+
+
+def test_the_ray_by_which_data_were_read_is_left_and_no_other(monkeypatch: pytest.MonkeyPatch):
+    left: list[bool] = []
+    monkeypatch.setattr(ray, "shutdown", lambda: left.append(True))
+    task = _Parted()
+    leave_reader(None)
+    leave_reader(TaskRef("parted", opened=task, instance=task))
+    assert not left
+    task.data("train")
+    leave_reader(TaskRef("parted", opened=task))
+    assert left == [True]
+    with pytest.raises(
+        EngineError, match=r"^task: _Parted cannot travel to lanes on Ray \(ValueError\); where it holds"
+    ):
+        leave_reader(TaskRef("parted", opened=task, instance=task))
