@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from lab.tasks.scored import quantile_of
+from lab.tasks.several_targets import Part
 from lab.tasks.task import Baseline, Data, Kind, Task, defines
 
 _SIDE = 16
@@ -29,20 +31,48 @@ _RIDGES = np.logspace(-2, 4, 7)
 
 def of_tensors(task: Task, seed: int) -> tuple[Baseline, ...]:
     """A constant, and a linear model of the task's inputs, where its targets are of its kind and its inputs numbers."""
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     x, y = task.data("train")
     if task.kind == "regression" and (not y.is_floating_point() or defines(task, "predict")):
         return ()  # its outputs are something else than its targets
     if task.kind == "classification" and y.ndim != 1:
         return ()  # a class for each of several parts of an example
-    one = task.model_input(x[:1])
-    ordered = one.is_floating_point() and one.ndim > 1 and pooled(one).shape[1] <= _MOST_FEATURES and y.ndim <= 2
-    linear = Baseline(
-        linear_name(task.kind), make_pipeline(StandardScaler(), linear_model(task.kind)), most_examples=_MOST_EXAMPLES
-    )
-    return (constant(task), *((linear,) if ordered else ()))
+    ordered = _are_features(task.model_input(x[:1])) and y.ndim <= 2
+    return (constant(task), *((_linear(linear_name(task.kind), linear_model(task.kind)),) if ordered else ()))
+
+
+def of_values(task: Task, parts: Sequence[Part]) -> tuple[Baseline, ...]:
+    """The same where values [n, t] are predicted, as they are; or, by a model of its own each, several targets of
+    different kinds.
+
+    Args:
+        parts: these targets; none: values alone.
+    """
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    from lab.tasks.table.each_target import OfEachTarget
+
+    ordered = _are_features(task.model_input(task.data("train")[0][:1]))
+    if not parts:
+        return (constant(task), *((_linear(linear_name("regression"), linear_model("regression")),) if ordered else ()))
+    classes = [part.outputs if part.kind == "classification" else 0 for part in parts]
+    dummies = [DummyClassifier(strategy="prior") if count else DummyRegressor() for count in classes]
+    always = Baseline("the commonest class and the mean of each target", OfEachTarget(dummies, classes), joins=False)
+    models = [linear_model("classification" if count else "regression") for count in classes]
+    each = OfEachTarget(models, classes)
+    names = f"{linear_name('classification')} and {linear_name('regression')}"
+    return (always, *((replace(_linear(names, each), joins=False),) if ordered else ()))
+
+
+def _linear(name: str, model: Any) -> Baseline:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return Baseline(name, make_pipeline(StandardScaler(), model), most_examples=_MOST_EXAMPLES)
+
+
+def _are_features(one: Tensor) -> bool:
+    """Whether a linear model can learn of an input [1, ...] as the model takes it."""
+    return one.is_floating_point() and one.ndim > 1 and pooled(one).shape[1] <= _MOST_FEATURES
 
 
 def constant(task: Task) -> Baseline:

@@ -1,4 +1,4 @@
-"""A table of classes and values together: from the columns to what is predicted, exported and shown."""
+"""Classes and values together, of a table and of images: from the columns to what is predicted, exported and shown."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from lab.errors import SpecError, StudyError, TaskError
 from lab.report.page import render
@@ -19,7 +20,7 @@ from lab.study.pseudo_labels import pseudo_label
 from lab.study.study import Study
 from lab.tasks.table.task import Table
 from tests.cli.refusal import refuse
-from tests.own_data import table, write_table
+from tests.own_data import pixels, table, write_table
 from tests.own_studies import SPACE, own_spec
 from tests.small import write_yaml
 
@@ -133,3 +134,25 @@ def test_a_class_that_training_lacks_is_named(
     said = refuse(capsys, monkeypatch, "study", "run", spec, "--dir", tmp_path / "run")
     assert said == "target 'kind': class 'huge' is not in the training rows"
     assert not (tmp_path / "run").exists()
+
+
+def test_a_box_and_its_class_are_predicted_of_images(tmp_path: Path) -> None:
+    for i, array in enumerate(pixels(60)):
+        Image.fromarray(array).save(tmp_path / f"{i}.png")
+    size = np.random.default_rng(0).normal(50, 10, 60)
+    frame = pd.DataFrame({"image": [f"{i}.png" for i in range(60)], "kind": ["dark", "bright"] * 30, "size": size})
+    path = write_table(tmp_path / "boxes.csv", frame)
+    spec = own_spec({"kind": "images", "path": str(path), "target": ["kind", "size"]})
+    study = Study.from_spec(parse_spec(spec), tmp_path / "run")
+    study.run()
+
+    ensemble = study.result.ensemble
+    x, y = ensemble.test_data()
+    assert set(study.result.artefact("refit")["test"]) == {"accuracy_kind", "rmse_size"}
+    page = render(study.spec, study.record)
+    assert all(f"{what}_{name}" in page for what, name in (("accuracy", "kind"), ("rmse", "size")))
+    said = ensemble.predict([str(tmp_path / "0.png")])
+    assert list(said) == ["name", "kind", "p_kind_bright", "p_kind_dark", "size"]
+    export_model(ensemble, study.result.summary, tmp_path / "model", x, y)
+    given = torch.export.load(tmp_path / "model" / PROGRAM).module()(x[:5])
+    torch.testing.assert_close(given, ensemble.task.outward(ensemble.predict_by_nets(x[:5])), rtol=1e-4, atol=1e-4)

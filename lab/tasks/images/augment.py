@@ -19,17 +19,22 @@ def augment(x: Tensor, y: Tensor, draws: Tensor, classes: int, exclusive: bool |
         y: classes [k, b], or their shares or labels [k, b, n].
         exclusive: whether an example is of one class; None: where `y` are classes.
     """
-    flat = draws.flatten(0, 1)
-    images = _move(x.flatten(0, 1), flat)
-    if _any(draws[..., CUT_SIDE] > 0):
-        images = _cut(images, flat)
-    images = images.view(x.shape)
+    images = varied(x, draws)
     smoothing = draws[..., SMOOTHING, None]
     spread = 1 / classes if (y.ndim == 2 if exclusive is None else exclusive) else 0.5
     target = soft(y, classes).to(x.dtype) * (1 - smoothing) + smoothing * spread
     if _any(draws[..., SHARE] < 1):
         images, target = _mixed(images, target, draws)
     return images, target
+
+
+def varied(x: Tensor, draws: Tensor) -> Tensor:
+    """Normalised images [k, b, c, h, w], mirrored, shifted and cut, each by itself."""
+    flat = draws.flatten(0, 1)
+    images = _move(x.flatten(0, 1), flat)
+    if _any(draws[..., CUT_SIDE] > 0):
+        images = _cut(images, flat)
+    return images.view(x.shape)
 
 
 def views_of(x: Tensor, flip: bool, shift: int) -> list[Tensor]:

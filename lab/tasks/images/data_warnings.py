@@ -19,6 +19,7 @@ def warnings_of(data: ImageData) -> tuple[str, ...]:
         "images of one colour": _plain,
         "duplicates": _duplicates,
         "rare classes": _classes,
+        "places in images": _places,
     }
     return doubts({what: partial(check, data) for what, check in checks.items()})
 
@@ -30,6 +31,8 @@ def _files(data: ImageData) -> Iterator[str]:
         if part.source.loose:
             yield f"{part.source.loose} images beside class folders have no class and are passed over"
         yield from part.source.passed_over.lines()
+        if part.source.without_target:
+            yield f"{part.source.without_target} rows of the table have no target and are left out"
         if part.unreadable:
             some = ", ".join(part.unreadable[:5]) + (", ..." if len(part.unreadable) > 5 else "")
             yield f"{len(part.unreadable)} images cannot be read and are left out: {some}"
@@ -57,8 +60,20 @@ def _duplicates(data: ImageData) -> Iterator[str]:
 
 
 def _classes(data: ImageData) -> Iterator[str]:
+    if data.fitted.kind == "regression":
+        return
     labels, names = {split: data.labels(split) for split in data.rows}, data.fitted.class_names
     yield from alike_lines("labels" if data.fitted.multilabel else "classes", names)
     if not data.fitted.multilabel and (line := lopsided(labels["train"], labels["valid"], names)):
         yield line
     yield from thin_classes(labels, names)
+
+
+def _places(data: ImageData) -> Iterator[str]:
+    target, options = data.fitted.target, data.options
+    moved = [name for name in ("flip", "shift") if getattr(options, name) not in (False, 0, "auto")]
+    if target is not None and target.numbers and moved:
+        yield (
+            f"task.{' and task.'.join(moved)} move{'s' if len(moved) == 1 else ''} what is in an image, and "
+            f"the values of {', '.join(target.numbers[:4])} stay as they are: leave it out where one of them is a place"
+        )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,11 @@ from lab.tasks.description import Description
 from lab.tasks.images.data_warnings import warnings_of
 from lab.tasks.images.decode import Arrangement, decode
 from lab.tasks.images.options import ImageOptions
-from lab.tasks.images.source import Source, open_source, relabelled
+from lab.tasks.images.rows import of_training, open_rows
+from lab.tasks.images.source import Source, classes_among, open_source, relabelled
 from lab.tasks.scored import check_defined
 from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
+from lab.tasks.table.target import Target
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,18 @@ class Fitted:
     """By which the images are known again that such a net, or its head, was trained and validated on."""
     learned_names: str = ""
     """The same by names, labels and split: whatever the images' size."""
+    target: Target | None = None
+    """What is predicted, where the images are in a table."""
+
+    @property
+    def kind(self) -> Literal["classification", "multilabel", "regression"]:
+        """That of the target."""
+        if self.target is not None:
+            return self.target.kind
+        return "multilabel" if self.multilabel else "classification"
 
     def dump(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"target": None if self.target is None else self.target.dump()}
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> Fitted:
@@ -69,18 +80,20 @@ class Fitted:
         except KeyError as error:
             raise TaskError(f"what was fitted to the images is damaged ({error} is missing)") from error
         values |= {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
+        if values.get("target") is not None:
+            values["target"] = Target.load(values["target"])
         return cls(**values)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Readable images of one source: pixels [n, c, h, w], labels [n] or [n, classes]."""
+    """Readable images of one source: pixels [n, c, h, w], labels [n] or [n, classes], or values [n, t]."""
 
     source: Source
     """What is known of all of its images, readable or not."""
     pixels: NDArray[np.uint8]
     """Those of the first source in the order of the splits, those of others as they came."""
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     names: tuple[str, ...]
     splits: tuple[str, ...] | None
     unreadable: tuple[str, ...]
@@ -131,6 +144,8 @@ class ImageData:
         return part
 
     def _open(self, path: str) -> Source:
+        if self.options.tabular(path):
+            return open_rows(path, self.options, None if path == self.options.path else self._main.source.target)
         source, names = open_source(path), self.options.class_names
         if names is None:
             return source
@@ -187,12 +202,13 @@ class ImageData:
             rows_of["test"] = np.arange(len(self._test.labels))
         return rows_of
 
-    def _rows(self, names: Sequence[str], labels: NDArray[np.int64], splits: NDArray[Any] | None) -> Rows:
+    def _rows(self, names: Sequence[str], labels: NDArray[Any], splits: NDArray[Any] | None) -> Rows:
         """Row numbers of the splits of `path`, by the labels of its readable images and what it says of their split."""
-        self._check_classes(names, labels, splits is None)
-        apart = self.options.test_path is not None
+        classes, apart = classes_among(labels), self.options.test_path is not None
+        if classes is not None:
+            self._check_classes(names, classes, splits is None)
         if splits is None:
-            return make_split(self.plan, len(labels), labels, None, with_test=not apart)
+            return make_split(self.plan, len(labels), classes, None, with_test=not apart)
         return self._declared(splits, labels, apart)
 
     @cached_property
@@ -201,7 +217,7 @@ class ImageData:
         declared = self._main.splits
         if self.plan.folds is not None and declared is not None and "valid" in declared:
             raise SpecError("task.split.folds", f"{self.plan.folds} folds are not possible where a folder says 'valid'")
-        return make_folds(self.plan, self.rows, self._main.labels, None)
+        return make_folds(self.plan, self.rows, classes_among(self._main.labels), None)
 
     def _check_classes(self, names: Sequence[str], classes: NDArray[np.int64], made: bool) -> None:
         if classes.ndim == 2:
@@ -282,8 +298,8 @@ class ImageData:
             digest.update(self.folds.tobytes())
         return digest.hexdigest()[:24]
 
-    def labels(self, split: str) -> NDArray[np.int64]:
-        """A split's classes [n], or labels [n, classes]."""
+    def labels(self, split: str) -> NDArray[Any]:
+        """A split's classes [n], labels [n, classes] or values [n, t]."""
         return self._of(split).labels[self.rows[split]]
 
     def image(self, split: str, index: int) -> NDArray[np.uint8]:
@@ -298,7 +314,7 @@ class ImageData:
     @cached_property
     def fitted(self) -> Fitted:
         """What was learned from the training images."""
-        main = self._main
+        main, target = self._main, self._main.source.target
         train = self.pixels("train")
         # By histograms: exact, and without a copy of all pixels as floats.
         counts = np.stack([_histogram(train[:, c]) for c in range(train.shape[1])])
@@ -307,7 +323,7 @@ class ImageData:
         std = np.sqrt(np.maximum(counts @ values**2 / n - mean**2, 0.0))
         return Fitted(
             main.class_names,
-            main.labels.ndim == 2,
+            main.labels.ndim == 2 and classes_among(main.labels) is not None,
             channels=int(train.shape[1]),
             height=int(train.shape[2]),
             width=int(train.shape[3]),
@@ -315,23 +331,38 @@ class ImageData:
             std=tuple(float(s) if s > 1e-6 else 1.0 for s in std),
             bits=main.bits,
             thresholds=True,
+            target=None if target is None else of_training(target, self.labels("train")),
         )
+
+    def _check_metric(self) -> None:
+        fitted = self.fitted
+        targets = {split: self.labels(split) for split in self.rows}
+        if fitted.target is not None and fitted.target.parts:
+            from lab.tasks.table.several import check_several  # here: it needs torch
+
+            check_several(fitted.target, self.options, targets)
+        else:
+            check_defined(self.options, fitted.kind, targets)
+        mixed = "mixup" if self.options.mixup else "label_smoothing" if self.options.label_smoothing else ""
+        if fitted.kind == "regression" and mixed:
+            raise SpecError(f"task.{mixed}", f"{getattr(self.options, mixed)} is for a target of classes or labels")
 
     def describe(self) -> Description:
         """What was found and what is doubtful, for people."""
         fitted, names = self.fitted, self._main.class_names
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         sizes = ", ".join(f"{len(self.rows[split])} {split}" for split in ("train", "valid", "test"))
-        declared = "as the folders say" if self._main.splits else self.plan.resolved(True)
+        by_class = classes_among(self._main.labels) is not None
+        declared = "as the folders say" if self._main.splits else self.plan.resolved(by_class)
         train, valid = self.labels("train"), self.labels("valid")
-        targets = {split: self.labels(split) for split in self.rows}
-        check_defined(self.options, "multilabel" if fitted.multilabel else "classification", targets)
+        self._check_metric()
         facts = (
-            f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",
+            *(() if fitted.target is None else fitted.target.lines(self.options.primary)),
+            *((f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",) if by_class else ()),
             f"images {sizes} (split: {declared})",
             f"{fitted.channels} channels of {fitted.width}x{fitted.height} pixels",
             *(() if self.folds is None else (described(self.folds),)),
-            *facts_of(train, valid, names),
+            *(facts_of(train, valid, names) if by_class else ()),
         )
         folds = None if self.folds is None else int(self.folds.max()) + 1
         return Description(facts, warnings_of(self), len(self.rows["train"]), folds)

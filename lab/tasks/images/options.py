@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -9,8 +10,9 @@ from lab.errors import SpecError, nearest
 from lab.tasks.balance_options import Balanced
 from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.options import FLAG, KEPT_PATH, PATH, SHARE, Allowed, one_of, option, whole
-from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING, SplitPlan
+from lab.tasks.table.dialect import Dialect
+from lab.tasks.targeted import TARGET, Targeted, are_names, names_of
 from lab.tasks.transfer.adapter_options import Adapting
 from lab.tasks.undecided import Undecided
 
@@ -23,6 +25,16 @@ _VARIED = tuple(entry.name for entry in fields(Augmentation))
 _MADE_ONCE = "has no effect where task.train is 'head': features are made once"
 _OF_WEIGHTS = "is for a net that begins with weights: task.pretrained: true, or task.weights"
 
+_TABLES = (".csv", ".tsv", ".parquet")
+_TYPES = ("number", "category")
+_COLUMN = Allowed("is neither a column's name nor a list of them", lambda value: value is None or TARGET.holds(value))
+_IMAGE = Allowed("is not a column's name", lambda value: value is None or (isinstance(value, str) and value != ""))
+_COLUMN_TYPES = Allowed(
+    f"is not a mapping of columns to {', '.join(_TYPES)}",
+    lambda value: (
+        isinstance(value, Mapping) and are_names(list(value)) and all(kind in _TYPES for kind in value.values())
+    ),
+)
 _NAMES = Allowed(
     "is not a list of names",
     lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
@@ -43,12 +55,17 @@ def check_net(name: str) -> None:
     raise SpecError("task.model", f"{name!r} is unknown{nearest(name, BUILT_IN)}; choices: {choices}")
 
 
-class ImageOptions(Augmentation, Scored, Balanced, Adapting):
+class ImageOptions(Augmentation, Targeted, Balanced, Adapting, Dialect):
     """What a spec may say of images."""
 
-    path: str = option("the images: a folder of class folders, .parquet, .npz, a saved data set, or hub:NAME", PATH)
-    """A folder may hold `train`, `valid`, `test` with class folders. A parquet has columns image (or img) and label, an
-    npz has x uint8 [n, h, w(, channels)] and y."""
+    path: str = option(
+        "the images: a folder of class folders, a table of them (.csv, .tsv, .parquet), .npz, a saved data set, or "
+        "hub:NAME",
+        PATH,
+    )
+    """A folder may hold `train`, `valid`, `test` with class folders. A table has a column image (or img), of files by
+    their path from its folder or, in a parquet, of their content, and label; an npz has x uint8
+    [n, h, w(, channels)] and y."""
     test_path: str | None = option(
         "test images in the same form; without it they are taken from the first", PATH, default=None
     )
@@ -89,6 +106,17 @@ class ImageOptions(Augmentation, Scored, Balanced, Adapting):
         default=0,
         searched=True,
     )
+    target: str | list[str] | None = option(
+        "of a table of images, the column to predict, or a list of columns; without it label", _COLUMN, default=None
+    )
+    image: str | None = option(
+        "of a table of images, the column that holds them; without it image, or img", _IMAGE, default=None
+    )
+    types: Mapping[str, str] = option(
+        "of several targets, column to number or category, where the guess is wrong",
+        _COLUMN_TYPES,
+        default_factory=dict,
+    )
     views: int = option(
         "views of an image that are averaged where the ensemble predicts: as it is, mirrored where flip is true, and "
         "each of these moved by `shift` pixels up, down, left and right",
@@ -107,6 +135,20 @@ class ImageOptions(Augmentation, Scored, Balanced, Adapting):
         whole(2, 64),
         default=2,
     )
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return names_of(self.target)
+
+    @property
+    def said_types(self) -> Mapping[str, str]:
+        return self.types
+
+    def tabular(self, path: str) -> bool:
+        """Whether the images of a path are the rows of a table of one's own; a parquet without a word is the Hub's."""
+        if not path.lower().endswith(_TABLES):
+            return False
+        return not path.lower().endswith(_TABLES[-1]) or self.target is not None or self.image is not None
 
     @property
     def transfers(self) -> bool:
@@ -140,12 +182,16 @@ class ImageOptions(Augmentation, Scored, Balanced, Adapting):
         return _MADE_ONCE if self.trains_head else ""
 
     def undecided(self) -> dict[str, Undecided]:
-        return {} if self.trains_head else super().undecided()
+        tried = {} if self.trains_head else super().undecided()
+        if len(self.targets) > 1 or self.target_type == "number":
+            tried.pop("flip", None)  # a number may be a place in the image, which is another one when mirrored
+        return tried
 
     def check(self) -> None:
         super().check()
         check_net(self.model)
         self._check_transfer()
+        self._check_table()
         if self.size is not None and self.size > MAX_SIZE:
             raise SpecError("task.size", f"{self.size} is above {MAX_SIZE} pixels")
         if self.class_names is not None and len(set(self.class_names)) < len(self.class_names):
@@ -155,6 +201,25 @@ class ImageOptions(Augmentation, Scored, Balanced, Adapting):
         if self.views > self.most_views:
             more = "" if self.shift and self.flip is True else "; task.flip: true and task.shift give more"
             raise SpecError("task.views", f"{self.views} is above {self.most_views}, as many as there are{more}")
+
+    def _check_table(self) -> None:
+        for name in self.types:
+            if name not in self.targets:
+                raise SpecError("task.types", f"{name!r} is no target; those are {', '.join(self.targets) or 'none'}")
+        if self.image is not None and self.image in self.targets:
+            raise SpecError("task.image", f"{self.image!r} is the target as well")
+        for name in ("path", "test_path"):
+            path = getattr(self, name)
+            if path is None:
+                continue
+            if self.target is not None and not self.tabular(path):
+                raise SpecError("task.target", f"{self.target!r} is a column, and task.{name} {path} is no table")
+            if self.tabular(path) != self.tabular(self.path):
+                raise SpecError(f"task.{name}", f"{path}: one of it and task.path is a table, the other is none")
+            if self.tabular(path) and self.class_names is not None:
+                raise SpecError("task.class_names", "is for a source without names; a table has those in its cells")
+        if self.from_study is not None and self.tabular(self.path):
+            raise SpecError("task.from_study", f"is not for images in a table, as {self.path} is one")
 
     def _check_transfer(self) -> None:
         if self.from_study is not None:

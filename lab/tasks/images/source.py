@@ -22,6 +22,7 @@ from lab.tasks.arrays import npz_names, read_npz
 from lab.tasks.images.files import PassedOver, folders_in, is_image, listed
 from lab.tasks.memory import check_fits
 from lab.tasks.options import HUB
+from lab.tasks.table.target import Target
 
 Raw: TypeAlias = Path | bytes | NDArray[np.uint8]
 """A file, a file's content, or pixels [h, w] or [h, w, channels]."""
@@ -43,8 +44,9 @@ class Source:
 
     images: Sequence[Raw]
     names: tuple[str, ...]
-    labels: NDArray[np.int64] | None
-    """Classes [n] as numbers of `class_names`, or labels [n, c] of 0 and 1; None where there are none."""
+    labels: NDArray[Any] | None
+    """Classes int64 [n] as numbers of `class_names`, or labels int64 [n, c] of 0 and 1; of a table also values float32
+    [n, t], as its target has them; None where there are none."""
     class_names: tuple[str, ...] = ()
     splits: tuple[str, ...] | None = None
     """Each image's split, where the source says it."""
@@ -54,14 +56,25 @@ class Source:
     """Images beside class folders, which have no class."""
     passed_over: PassedOver = field(default_factory=PassedOver)
     """What else lies in its folder."""
+    target: Target | None = None
+    """What is predicted, where it is a table."""
+    without_target: int = 0
+    """Rows of a table that have none, and are left out."""
 
 
-def relabelled(source: Source, class_names: tuple[str, ...]) -> NDArray[np.int64]:
+def classes_among(labels: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Classes or labels, by which images can be split; None where they are values."""
+    return None if labels.dtype.kind == "f" else labels
+
+
+def relabelled(source: Source, class_names: tuple[str, ...]) -> NDArray[Any]:
     """A source's labels in the numbers of other class names, which hold all of its own."""
     assert source.labels is not None  # asked before
+    if source.class_names == class_names:
+        return source.labels
     number = np.array([class_names.index(name) for name in source.class_names], dtype=np.int64)
     if source.labels.ndim == 1:
-        return number[source.labels]
+        return np.asarray(number[source.labels])
     labels = np.zeros((len(source.labels), len(class_names)), dtype=np.int64)
     labels[:, number] = source.labels
     return labels
@@ -85,7 +98,7 @@ def open_source(path: str, labelled: bool = True) -> Source:
         return _from_parquet(where, labelled)
     if where.suffix == ".npz":
         return _from_npz(where, labelled)
-    raise TaskError(f"{path}: is neither a folder, .parquet nor .npz")
+    raise TaskError(f"{path}: is neither a folder, .csv, .parquet nor .npz")
 
 
 def raw_of(image: Any) -> Raw:

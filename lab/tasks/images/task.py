@@ -21,7 +21,7 @@ from lab.errors import TaskError
 from lab.tasks.balance import emphasis, emphasised
 from lab.tasks.description import Description
 from lab.tasks.images import nets
-from lab.tasks.images.augment import augment, views_of
+from lab.tasks.images.augment import augment, varied, views_of
 from lab.tasks.images.augmentation import COLUMNS
 from lab.tasks.images.decode import decode
 from lab.tasks.images.delivered import Delivered, delivered
@@ -29,18 +29,22 @@ from lab.tasks.images.files import folders_in
 from lab.tasks.images.image_data import Fitted, ImageData
 from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.pretrained import Body, kept_body
+from lab.tasks.images.rows import read_rows
 from lab.tasks.images.source import Source, open_source, plain_images, raw_of, relabelled
+from lab.tasks.images.values import with_values
 from lab.tasks.images.whole import kept_net, with_dropout
 from lab.tasks.options import constructed_by
 from lab.tasks.scored_task import ScoredTask
-from lab.tasks.task import TRAIN_AND_VALID, Data, Given, Split
+from lab.tasks.several_targets import Targets
+from lab.tasks.table.several import targets_of, value_loss, weights_of
+from lab.tasks.task import TRAIN_AND_VALID, Baseline, Data, Given, Split
 from lab.tasks.transfer.adapter import AdaptedBody
 from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of, scaled
 from lab.tasks.transfer.head import groups_of, head, with_head
 
 
 class Images(ScoredTask):
-    """Classes, or several labels, of images.
+    """Classes, labels or values of images; of a table also several targets of different kinds.
 
     The parameters are those of `ImageOptions`, and hyperparameters it knows `dropout` and what `Augmentation` lists. A
     net of one's own: a subclass with its own `model`.
@@ -61,6 +65,7 @@ class Images(ScoredTask):
         self.options = options.plain()
         self._fitted: Fitted | None = None
         self._tensors: dict[Split, Data] = {}
+        self._targets: Targets | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travels as its options: a worker reads the images itself, or what was decoded before from the cache."""
@@ -119,17 +124,27 @@ class Images(ScoredTask):
 
     @property
     def kind(self) -> Any:  # type: ignore[override]
-        return "multilabel" if self._of_images.multilabel else "classification"
+        return self._of_images.kind
 
     @property
     def class_names(self) -> Any:  # type: ignore[override]
-        return self._of_images.class_names
+        several = self._several
+        return self._of_images.class_names if several is None else several.columns
+
+    @property
+    def _several(self) -> Targets | None:
+        target = self._of_images.target
+        if target is None or not target.parts:
+            return None
+        if self._targets is None:
+            self._targets = targets_of(target, self._options)
+        return self._targets
 
     # The contract.
 
     def data(self, split: Split) -> Data:
-        """Pixels uint8 [n, c, h, w], or features [n, f] where the head alone is trained; classes [n] or labels
-        [n, classes]."""
+        """Pixels uint8 [n, c, h, w], or features [n, f] where the head alone is trained; classes [n], labels
+        [n, classes] or values [n, t]."""
         if self._options.trains_head and not self._tensors:
             _ = self._learned  # for which the training images' features may have to be made
         if split not in self._tensors:  # a lane has no use for the test images
@@ -176,15 +191,17 @@ class Images(ScoredTask):
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         fitted, options = self._learned, self._options
-        classes, dropout = len(fitted.class_names), float(params.get("dropout", 0.0))
+        classes, dropout = len(self.class_names), float(params.get("dropout", 0.0))
         if not options.transfers:
-            return nets.build(options.model, fitted.channels, classes, dropout)
+            net = nets.build(options.model, fitted.channels, classes, dropout)
+            return with_values(net, fitted.target)
         if options.from_study is not None:
             whole = with_dropout(self._body.net, dropout, params.get("hidden", options.hidden or None))
             if self._adapted is None:
                 return whole
             return self._adapted.net(whole.get_submodule("norm"), whole.get_submodule("head"), params)
-        new = head(fitted.features, classes, dropout, int(params.get("hidden", options.hidden)))
+        plain = head(fitted.features, classes, dropout, int(params.get("hidden", options.hidden)))
+        new = with_values(plain, fitted.target)
         if options.trains_head:
             return new
         if self._adapted is not None:
@@ -209,17 +226,53 @@ class Images(ScoredTask):
         fitted = self._learned
         options: ImageOptions = self._options
         count = emphasis(self, params, options, examples)
+        several = self._several
+        if several is not None:
+            count = weights_of(several, options, params, examples)
         if options.trains_head:
             return count
+        if self.kind == "regression":
+            self._check_mixing(params)
         drawn = options.draw(examples, (fitted.height, fitted.width), random, {**self.assumed, **params})
         return drawn if count is None else np.concatenate([drawn, count], axis=1)
 
+    def _check_mixing(self, params: Mapping[str, Any]) -> None:
+        for name in ("mixup", "label_smoothing"):
+            if params.get(name, 0):
+                raise TaskError(f"{name}: {params[name]!r} is for a target of classes or labels; this one's are values")
+
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
-        """Varied pixels with their targets; behind the numbers for that there may be how much examples count."""
-        if draws.shape[-1] >= COLUMNS:
+        """Varied pixels with their targets; behind the numbers for that there may be how much examples, or targets,
+        count."""
+        varies = not self._options.trains_head
+        if self.kind == "regression":
+            counts = draws[..., COLUMNS:] if varies else draws
+            return varied(x, draws) if varies else x, torch.cat([y, counts], dim=-1)
+        if varies:
             x, y = augment(x, y, draws, len(self._learned.class_names), self.kind == "classification")
             draws = draws[..., COLUMNS:]
         return x, (emphasised(y, draws, self._shares) if draws.shape[-1] else y)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """As in `Task`; of values as a table's."""
+        if self.kind != "regression":
+            return super().loss(output, target)
+        several, learned = self._several, self._of_images.target
+        if several is not None:
+            return several.loss(output, target)
+        assert learned is not None  # values are of a table
+        return value_loss(output, target, learned.std, self.metric)
+
+    @property
+    def plain_loss(self) -> bool:
+        return getattr(self.loss, "__func__", None) is Images.loss and self.kind != "regression"
+
+    def baselines(self, seed: int) -> tuple[Baseline, ...]:
+        from lab.tasks.baselines import of_tensors, of_values
+
+        if self.kind != "regression":
+            return of_tensors(self, seed)
+        return of_values(self, [] if self._several is None else list(self._several.parts.values()))
 
     def views(self, x: Tensor) -> Sequence[Tensor]:
         """As many as the option `views` says."""
@@ -240,6 +293,10 @@ class Images(ScoredTask):
         if not path.exists():
             raise TaskError(f"{path}: does not exist")
         fitted = self._learned
+        if fitted.target is not None and self._options.tabular(str(path)):
+            source, why_not = read_rows(str(path), self._options, fitted.target)
+            given = self._to_predict(source)
+            return replace(given, notes=(*given.notes, *why_not))
         below = [folder.name for folder in folders_in(path)] if path.is_dir() else []
         in_classes = bool(below) and set(below) <= set(fitted.class_names)
         labelled = in_classes or path.suffix in (".parquet", ".npz")

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from lab.tasks.beside import Beside, doubts
 from lab.tasks.classes import facts_of
 from lab.tasks.description import Description, some
@@ -42,14 +40,9 @@ def describe_data(data: TableData) -> Description:
     targets = {split: data.targets(split) for split in data.rows}
     target = data.fitted.target
     if target.parts:
-        from lab.tasks.table.several import targets_of  # here: it needs torch
+        from lab.tasks.table.several import check_several  # here: it needs torch
 
-        targets_of(target, data.options)  # refuses what the options say of other targets
-        at = target.names.index(data.options.primary or target.names[0])
-        part = target.parts[at]
-        classes = part.kind == "classification"
-        own = {split: y[:, at].astype(np.int64) if classes else y[:, [at]] for split, y in targets.items()}
-        check_defined(data.options, part.kind, own)
+        check_several(target, data.options, targets)
     else:
         check_defined(data.options, target.kind, targets)
     folds = None if data.folds is None else int(data.folds.max()) + 1
@@ -69,12 +62,7 @@ def _apart(data: TableData, found: list[Drift]) -> Iterator[str]:
 
 def _facts(data: TableData) -> Iterator[str]:
     target, columns = data.fitted.target, data.fitted.columns
-    for part in target.by_kind:
-        classes = f" with {len(part.levels)} classes: {some(part.levels)}" if part.levels else ""
-        yield f"target {some(part.names, 6)}: {part.kind}{classes}"
-    if target.parts:
-        primary = data.options.primary or target.names[0]
-        yield f"{len(target.parts)} targets of different kinds; trials are compared by the metric of {primary}"
+    yield from target.lines(data.options.primary)
     sizes = ", ".join(f"{len(data.rows[split])} {split}" for split in ("train", "valid", "test"))
     kind = data.plan.resolved(data.classes is not None)
     yield f"rows {sizes} (split: {kind}{' by ' + data.plan.by if data.plan.by else ''})"

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from lab.errors import SpecError
 from lab.tasks.balance_options import Balanced
-from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Range, number, one_of, option, whole
-from lab.tasks.scored import Scored
+from lab.tasks.options import FLAG, PATH, SHARE, Allowed, Range, option, whole
 from lab.tasks.splits import SPLIT_MEANING
 from lab.tasks.table.dialect import Dialect
 from lab.tasks.table.from_frame import file_for, is_frame
+from lab.tasks.targeted import TARGET, Targeted, names_of
 from lab.tasks.undecided import AUTO, Undecided
 
 Type: TypeAlias = Literal["number", "category", "date"]
@@ -24,19 +24,11 @@ _BINS = 16
 """What is tried, and what earlier versions had in every study."""
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
 def _are_names(values: Sequence[object]) -> bool:
     """Different names."""
     return all(isinstance(name, str) for name in values) and len(set(values)) == len(values)
 
 
-_TARGET = Allowed(
-    "is neither a column's name nor a list of them",
-    lambda value: isinstance(value, (str, list, tuple)) and len(value) > 0 and all(_is_name(name) for name in value),
-)
 _COLUMNS = Allowed("is not a list of columns", lambda value: isinstance(value, (list, tuple)) and _are_names(value))
 _TYPES = Allowed(
     f"is not a mapping of columns to {', '.join(TYPES)}",
@@ -52,23 +44,13 @@ _WIDTHS = Allowed(
     ),
 )
 
-_WEIGHT = number(0.001, 1000)
-_WEIGHTS = Allowed(
-    f"is not a mapping of targets to numbers from {0.001:g} to {1000:g}",
-    lambda value: (
-        isinstance(value, Mapping)
-        and _are_names(list(value))
-        and all(_WEIGHT.holds(weight) for weight in value.values())
-    ),
-)
-
 _COUNT = whole(0, 256)
 _COUNT_OR_AUTO = Allowed(
     f"{_COUNT.refusal}, or {AUTO}", lambda value: _COUNT.holds(value) or value == AUTO, _COUNT.range
 )
 
 
-class TableOptions(Dialect, Scored, Balanced):
+class TableOptions(Dialect, Targeted, Balanced):
     """What a spec may say of a table."""
 
     hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType(
@@ -80,26 +62,12 @@ class TableOptions(Dialect, Scored, Balanced):
 
     path: Any = option("the table: .csv, .tsv or .parquet", PATH)
     """In Python also a pandas frame, of which a file is made: `from_frame`."""
-    target: str | list[str] = option("the column to predict, or a list of columns", _TARGET)
+    target: str | list[str] = option("the column to predict, or a list of columns", TARGET)
     test_path: Any = option("a table of test rows; without it they are taken from the first", PATH, default=None)
     split: Any = option(SPLIT_MEANING, default="auto")
     ignore: Sequence[str] = option("columns not to learn from", _COLUMNS, default=())
     types: Mapping[str, Type] = option(
         "column to number, category or date, where the guess is wrong", _TYPES, default_factory=dict
-    )
-    target_type: str | None = option(
-        "number or category, where the guess is wrong", one_of("number", "category"), default=None
-    )
-    primary: str | None = option(
-        "of several targets of different kinds, whose metric trials are compared by; default: the first", default=None
-    )
-    target_weights: Mapping[str, float] = option(
-        "how much the loss of each of such targets counts beside the others', 1 if not said",
-        _WEIGHTS,
-        default_factory=dict,
-    )
-    primary_weight: float = option(
-        "times that weight, for the primary of such targets", _WEIGHT, default=1.0, searched=True
     )
     bins: int | Literal["auto"] = option(
         f"of the piecewise-linear encoding beside each number; 0 turns it off; auto tries {_BINS} and none",
@@ -130,14 +98,6 @@ class TableOptions(Dialect, Scored, Balanced):
 
     def check(self) -> None:
         super().check()
-        if len(set(self.targets)) < len(self.targets):
-            raise SpecError("task.target", f"{self.target!r} names a column twice")
-        allowed = f"is no target; those are {', '.join(self.targets)}"
-        if self.primary is not None and self.primary not in self.targets:
-            raise SpecError("task.primary", f"{self.primary!r} {allowed}")
-        for name in self.target_weights:
-            if name not in self.targets:
-                raise SpecError("task.target_weights", f"{name!r} {allowed}")
         for name, kind in self.types.items():
             if kind not in TYPES:
                 raise SpecError(f"task.types.{name}", f"{kind!r} is unknown; choices: {', '.join(TYPES)}")
@@ -150,10 +110,9 @@ class TableOptions(Dialect, Scored, Balanced):
         return _BINS if isinstance(self.bins, str) else self.bins
 
     @property
-    def several_types(self) -> Mapping[str, Type]:
-        """What is said of the columns of several targets; that of one is said by `target_type`."""
-        return self.types if len(self.targets) > 1 else {}
+    def said_types(self) -> Mapping[str, Type]:
+        return self.types
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+        return names_of(self.target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lab.errors import TaskError
+from lab.tasks.description import some
 from lab.tasks.table.anomalies import dressed_number
 from lab.tasks.table.columns import Category, infer_type
 from lab.tasks.table.encoding import Notes, to_codes
@@ -57,6 +58,17 @@ class Target:
     def by_kind(self) -> tuple[Target, ...]:
         """The target, or each of several kinds."""
         return self.parts or (self,)
+
+    def lines(self, primary: str | None) -> Iterator[str]:
+        """What is predicted, for people; `primary` as the options say it."""
+        for part in self.by_kind:
+            classes = f" with {len(part.levels)} classes: {some(part.levels)}" if part.levels else ""
+            yield f"target {some(part.names, 6)}: {part.kind}{classes}"
+        if self.parts:
+            yield (
+                f"{len(self.parts)} targets of different kinds; trials are compared by the metric of "
+                f"{primary or self.names[0]}"
+            )
 
     @property
     def numbers(self) -> tuple[str, ...]:

@@ -17,9 +17,7 @@ from lab.tasks.balance import emphasis, emphasised
 from lab.tasks.description import Description
 from lab.tasks.input_columns import InputColumn
 from lab.tasks.made_up import crossed
-from lab.tasks.metrics import pinball_each
 from lab.tasks.options import constructed_by
-from lab.tasks.scored import quantile_of
 from lab.tasks.scored_task import ScoredTask
 from lab.tasks.several_targets import Targets
 from lab.tasks.table.columns import Category
@@ -31,7 +29,7 @@ from lab.tasks.table.frame import read_table
 from lab.tasks.table.from_frame import as_file, frame_of
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
-from lab.tasks.table.several import targets_of
+from lab.tasks.table.several import targets_of, value_loss, weights_of
 from lab.tasks.table.table_data import TableData
 from lab.tasks.table.values import row_number
 from lab.tasks.task import Baseline, Data, Given, Split
@@ -155,12 +153,7 @@ class Table(ScoredTask):
         counts = emphasis(self, params, self._options, examples)  # refused beside values
         several = self._several
         if several is not None:
-            weighs = {**several.weights}
-            weighs[several.first] = weighs.get(several.first, 1.0) * float(
-                params.get("primary_weight", self._options.primary_weight)
-            )
-            row = [weighs.get(name, 1.0) for name in several.parts]
-            return np.tile(np.array(row, dtype=np.float32), (examples, 1))
+            return weights_of(several, self._options, params, examples)
         return counts
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
@@ -182,11 +175,7 @@ class Table(ScoredTask):
             return several.loss(output, target)
         if self.kind != "regression":
             return super().loss(output, target)
-        over = (output - target) / torch.tensor(self._learned.target.std, device=output.device)
-        quantile = quantile_of(self.metric)
-        if quantile is not None:
-            return pinball_each(over, quantile).mean(dim=1)
-        return (over.abs() if self.metric == "mae" else over.pow(2)).mean(dim=1)
+        return value_loss(output, target, self._learned.target.std, self.metric)
 
     # A user's later files and the report.
 

@@ -172,7 +172,7 @@ X, IMAGES = pixels(4), hub_images(4)
     ("write", "message"),
     [
         (lambda path: path / "none", "none: does not exist"),
-        (_bytes("a.txt", b"a"), "a.txt: is neither a folder, .parquet nor .npz"),
+        (_bytes("a.txt", b"a"), "a.txt: is neither a folder, .csv, .parquet nor .npz"),
         (_folder(), "x: is empty; a folder per class is needed, such as x/cat/1.png"),
         (_folder("a.png", "b.png"), "x: 2 images lie outside class folders; a folder per class is needed"),
         (_bytes("a.parquet", b"a"), "a.parquet: cannot be read ("),
