@@ -19,13 +19,18 @@ def export_model(
         typer.Option(metavar="PATH", help="Inputs to check it with, as `lab predict` reads them; default: test data."),
     ] = None,
     to: Annotated[
-        str, typer.Option(metavar="torch|onnx", help="A program of PyTorch's, or of ONNX; checked by what loads it.")
+        str,
+        typer.Option(
+            metavar="torch|onnx|hub-folder",
+            help="A program of PyTorch's, or of ONNX; or PyTorch's as a Hugging Face folder, with a loader; checked by "
+            "what loads it.",
+        ),
     ] = "torch",
     trust: TrustCode = False,
 ) -> None:
     """Write the nets as one program with a model card; it runs without lab."""
+    from lab.study.forms import program_of
     from lab.study.model_folder import CARD, export_model
-    from lab.study.program import program_of
     from lab.study.study import Study
 
     program_of(to)  # what is missing is said first

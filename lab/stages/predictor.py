@@ -233,6 +233,15 @@ class Ensemble(Predicts):
         """The names of members that are no nets, and so of no module."""
         return tuple(member.name for member in self._members if member.role == BASELINE)
 
+    @property
+    def net_members(self) -> tuple[Member, ...]:
+        """The members that are nets, in the order of a module's, with weights that are 1 together.
+
+        Raises:
+            StudyError: there are none.
+        """
+        return tuple(self._nets())
+
     def _nets(self) -> list[Member]:
         """The members that are nets, with weights that are 1 together.
 

@@ -19,7 +19,8 @@ from lab.errors import SpecError, StudyError
 from lab.record.folder import json_form
 from lab.report.number import number
 from lab.report.summary import Summary
-from lab.study.program import Program, TorchProgram, program_of
+from lab.study.forms import program_of
+from lab.study.program import Program, TorchProgram
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -79,7 +80,7 @@ def export_model(
         y: targets [n, ...] of all of them, to score the nets by.
         about: what the card says of its worth; None: what the study says of what it hands out.
         more: further facts for `config.json`.
-        to: the form of the program: `torch`, or `onnx`.
+        to: the form of the program: `torch`, `onnx`, or `hub-folder`, which has a card and a loader for the Hub.
 
     Raises:
         SpecError: the folder is not empty, or what the form needs is not installed.
@@ -101,10 +102,12 @@ def export_model(
         if again.shape != expected.shape or not difference < _CLOSE * max(float(expected.abs().max()), 1.0):
             raise StudyError(f"the exported model predicts something else: it differs by up to {difference:.3g}")
         written = ModelFolder(folder, program.file, len(module.nets), ensemble.left_out, len(x), difference, scores)
+        facts = {**program.facts(ensemble, [*module.nets], scores), **(more or {})}
         (made / CONFIG).write_text(
-            json.dumps({**_config(ensemble, x, written), **json_form(more or {})}, indent=1) + "\n"
+            json.dumps({**_config(ensemble, x, written), **json_form(facts)}, indent=1) + "\n", encoding="utf-8"
         )
-        (made / CARD).write_text(_card(ensemble, summary, x, written, about, program))
+        (made / CARD).write_text(_card(ensemble, summary, x, written, about, program), encoding="utf-8")
+        program.beside(made)
         if folder.exists():
             folder.rmdir()
         shutil.move(made, folder)
@@ -141,7 +144,8 @@ def _card(
     gives = "values" if ensemble.kind == "regression" else "probabilities"
     handed, setup, metric = summary.handed, summary.setup, summary.test_metric
     nets = f"the mean of {written.nets} nets" if written.nets > 1 else "one net"
-    lines = [f"# {summary.name}", "", f"Trained on {summary.data}: {nets}, calibrated.", "", *(about or ())]
+    lines = program.front_matter(ensemble, summary, written.scores)
+    lines += [f"# {summary.name}", "", f"Trained on {summary.data}: {nets}, calibrated.", "", *(about or ())]
     if about is None and handed is not None and metric is not None:
         on = f"on {handed.examples} test examples"
         if metric in written.scores:

@@ -9,17 +9,19 @@ import contextlib
 import logging
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from lab.errors import SpecError, StudyError, first_line, install_extra
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from lab.report.summary import Summary
+    from lab.stages.predictor import Ensemble
 
     _Function: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -87,6 +89,17 @@ class Program(ABC):
             except Exception as error:
                 said = first_line(error)[:_LONGEST]
                 raise StudyError(f"the exported model takes batches of one size only ({said})") from error
+
+    def beside(self, folder: Path) -> None:  # noqa: B027 - most forms have nothing
+        """Write what else belongs to this form."""
+
+    def facts(self, ensemble: Ensemble, nets: Sequence[nn.Module], scores: Mapping[str, float]) -> dict[str, Any]:
+        """What else `config.json` says in this form."""
+        return {}
+
+    def front_matter(self, ensemble: Ensemble, summary: Summary, scores: Mapping[str, float]) -> list[str]:
+        """Lines before the first of the model card."""
+        return []
 
     @abstractmethod
     def _save(self, module: nn.Module, examples: Tensor, path: Path) -> None: ...
@@ -190,18 +203,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         exporter.setLevel(before)
-
-
-PROGRAMS: Mapping[str, Program] = MappingProxyType({one.name: one for one in (TorchProgram(), OnnxProgram())})
-
-
-def program_of(name: str) -> Program:
-    """The form of this name, for which all is installed.
-
-    Raises:
-        SpecError: there is none, or something is missing.
-    """
-    if name not in PROGRAMS:
-        raise SpecError("--to", f"{name!r} is unknown; choices: {', '.join(PROGRAMS)}")
-    PROGRAMS[name].check()
-    return PROGRAMS[name]

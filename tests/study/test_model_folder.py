@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from ruamel.yaml import YAML
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lab.cli.main import main
@@ -19,8 +21,11 @@ from lab.errors import SpecError, StudyError
 from lab.stages.one_module import OneModule
 from lab.stages.predictor import Ensemble
 from lab.study import model_folder
+from lab.study.forms import PROGRAMS
+from lab.study.hub_folder import LOADER, HubProgram
+from lab.study.hub_loader import load
 from lab.study.model_folder import CARD, CONFIG, PROGRAM, WEIGHTS, export_model
-from lab.study.program import PROGRAMS, OnnxProgram, TorchProgram
+from lab.study.program import OnnxProgram, TorchProgram
 from lab.study.study import Study
 from lab.tasks.digits import Digits
 from tests.cli.refusal import refuse
@@ -142,6 +147,58 @@ def _one_net(ensemble: Ensemble) -> Ensemble:
     return Ensemble(ensemble.task, ensemble._folder, ensemble._nets()[:1], ensemble.temperature)
 
 
+_LOADED = """
+import sys
+sys.modules["lab"] = None  # it cannot be imported
+import numpy as np
+import torch
+from loader import load, predict
+x = torch.from_numpy(np.load("x.npy"))
+np.save("predicted.npy", load()(x).detach().numpy())
+assert [*predict(x[:1])[0]] == [str(digit) for digit in range(10)]
+"""
+
+
+def test_a_folder_for_the_hub_is_loaded_where_there_is_no_lab(small_study: Study, tmp_path: Path):
+    ensemble, folder = _one_net(small_study.result.ensemble), tmp_path / "model"
+    x, y = ensemble.test_data()
+    export_model(ensemble, small_study.result.summary, folder, x, y, to="hub-folder")
+    assert sorted(path.name for path in folder.iterdir()) == sorted([PROGRAM, WEIGHTS, CONFIG, CARD, LOADER])
+    weights = load_file(folder / WEIGHTS)
+    first = next(name for name in weights if name.endswith("weight"))
+    np.save(folder / "x.npy", x.numpy())
+    subprocess.run([sys.executable, "-c", _LOADED], cwd=folder, check=True, capture_output=True)
+    predicted = torch.from_numpy(np.load(folder / "predicted.npy"))
+    torch.testing.assert_close(predicted, ensemble.predict(x), rtol=1e-4, atol=1e-5)
+    save_file(weights | {first: weights[first] * 2}, folder / WEIGHTS)
+    assert not torch.allclose(load(folder)(x), predicted), "weights are those of the safetensors"
+
+    _, front, card = (folder / CARD).read_text().split("---\n", 2)
+    said = YAML(typ="safe").load(front)
+    scores = ensemble.scores(ensemble.predict(x), y)
+    result = said["model-index"][0]["results"][0]
+    assert {one["type"]: one["value"] for one in result["metrics"]} == pytest.approx(scores)
+    assert (said["pipeline_tag"], said["license"]) == ("image-classification", "unknown")
+    assert "from loader import load" in card
+    config = json.loads((folder / CONFIG).read_text())
+    assert config["id2label"]["3"] == "3"
+    (member,) = config["members"]
+    assert member["parameters"] == sum(p.numel() for p in ensemble.as_module(x).nets[0].parameters())
+    assert "max_lr" in member["hyperparameters"]
+
+
+def test_names_of_anybody_stay_in_their_place_in_the_front_matter(small_study: Study, tmp_path: Path):
+    summary = replace(small_study.result.summary, name="a: [b]\n---\n# c", data='"d" #e')
+    lines = HubProgram().front_matter(small_study.result.ensemble, summary, {"accuracy": 0.5, "auc": float("nan")})
+    assert lines[0] == lines[-2] == "---"
+    said = YAML(typ="safe").load("\n".join(lines[1:-2]))
+    assert said["model-index"][0]["name"] == summary.name
+    assert said["metrics"] == ["accuracy"]
+    assert "model-index" not in YAML(typ="safe").load(
+        "\n".join(HubProgram().front_matter(small_study.result.ensemble, summary, {})[1:-2])
+    )
+
+
 _RUN = """
 import sys
 sys.modules["lab"] = sys.modules["torch"] = None  # they cannot be imported
@@ -180,7 +237,9 @@ def test_a_form_that_is_not_there_is_one_line(
     command = ("export-model", small_study.record.folder, "--output", tmp_path / "model", "--to")
     said = refuse(capsys, monkeypatch, *command, "onnx")
     assert said.endswith("a_package_that_nobody_has; pip install 'onecycle-lab[onnx]'")
-    assert refuse(capsys, monkeypatch, *command, "tflite") == "--to: 'tflite' is unknown; choices: torch, onnx"
+    assert (
+        refuse(capsys, monkeypatch, *command, "tflite") == "--to: 'tflite' is unknown; choices: torch, onnx, hub-folder"
+    )
     assert not [*tmp_path.iterdir()]
 
 
