@@ -25,6 +25,8 @@ class Example:
     true: str
     shown: Mapping[str, Any]
     """What its task shows of it."""
+    heat_map: str = ""
+    """A data URI of its image with what a net saw in it; empty where there is none, and in an earlier version."""
 
 
 @dataclass(frozen=True)

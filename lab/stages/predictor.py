@@ -71,6 +71,11 @@ def _net(task: Task, weights: Path, params: Params, x: Tensor) -> nn.Module:
     return built()
 
 
+def net_of(task: Task, folder: Path, member: Member, x: Tensor) -> nn.Module:
+    """A member's net with its weights, which lie in the folder; `x` are any inputs [n, ...]."""
+    return _net(task, folder / _own_name(folder, member), member.params, x)
+
+
 @torch.no_grad()
 def model_outputs(task: Task, model: nn.Module, x: Tensor) -> Tensor:
     """What a model predicts for inputs [n, ...], on the host; see `member_outputs`. It is computed on the GPU where

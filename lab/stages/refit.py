@@ -77,6 +77,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     from lab.stages.baselines import fit_again
     from lab.stages.diagnose import diagnose
     from lab.stages.examples import telling_examples
+    from lab.stages.heat_maps import with_heat_maps
     from lab.stages.predictor import mean_prediction
     from lab.stages.predicts import as_thresholds
     from lab.tasks.beside import Beside
@@ -119,7 +120,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Refitted | Skipped:
     beside = Beside()
     scored = scores(prediction, y, task.kind, task.metrics, thresholds, beside)
     none: dict[str, tuple[Example, ...]] = {}
-    examples = beside.made("examples", lambda: telling_examples(task, prediction, y, thresholds), none)
+    plain = beside.made("examples", lambda: telling_examples(task, prediction, y, thresholds), none)
+    examples = beside.made("heat maps", lambda: with_heat_maps(task, record.refit_folder, members, x, plain), plain)
     return Refitted(
         metric=task.metric,
         trained_on=sum(len(task.data(split)[0]) for split in TRAIN_AND_VALID),

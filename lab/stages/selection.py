@@ -37,6 +37,7 @@ from lab.stages.ensemble import (
 )
 from lab.stages.examples import telling_examples
 from lab.stages.final import AVERAGED, CYCLICAL, LONG, MODELS, MORE, NO_HERO, SHORTER, Run
+from lab.stages.heat_maps import with_heat_maps
 from lab.stages.predictor import as_plain, member_outputs
 from lab.stages.statistics import mean_interval
 from lab.tasks.balance_options import BALANCE
@@ -143,9 +144,13 @@ def select(spec: StudySpec, record: Record, task: Task, runs: tuple[Run, ...]) -
         None,
     )
     baselines = beside.made("baselines", lambda: tuple(scored(task, one) for one in fitted), ())
+    members, before = ensembled.chosen.members, ensembled.examples
+    examples = beside.made(
+        "heat maps", lambda: with_heat_maps(task, record.final_folder, members, test[0], before), before
+    )
     failed = (f"baseline {b.name}: left out ({b.failed})" for b in baselines if isinstance(b, FailedBaseline))
     lacks = (*beside.lacks, *failed)
-    return replace(ensembled, baselines=baselines, lacks=lacks, column_importances=columns)
+    return replace(ensembled, baselines=baselines, lacks=lacks, column_importances=columns, examples=examples)
 
 
 def that_can_be_kept(

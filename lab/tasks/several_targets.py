@@ -147,6 +147,10 @@ class Targets:
             name: slice(end - part.outputs, end) for (name, part), end in zip(self.parts.items(), ends, strict=True)
         }
 
+    def at(self, name: str) -> slice:
+        """Where a target's outputs stand among all, w."""
+        return self._slices[name]
+
     def _each(self) -> list[tuple[int, str, Part, slice]]:
         return [(i, name, part, self._slices[name]) for i, (name, part) in enumerate(self.parts.items())]
 

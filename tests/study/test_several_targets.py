@@ -151,6 +151,8 @@ def test_a_box_and_its_class_are_predicted_of_images(tmp_path: Path) -> None:
     assert set(study.result.artefact("refit")["test"]) == {"accuracy_kind", "rmse_size"}
     page = render(study.spec, study.record)
     assert all(f"{what}_{name}" in page for what, name in (("accuracy", "kind"), ("rmse", "size")))
+    assert page.count('alt="what a net saw in it"') > 0
+    assert "(Grad-CAM)" in page
     said = ensemble.predict([str(tmp_path / "0.png")])
     assert list(said) == ["name", "kind", "p_kind_bright", "p_kind_dark", "size"]
     export_model(ensemble, study.result.summary, tmp_path / "model", x, y)
