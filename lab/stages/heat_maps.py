@@ -78,7 +78,7 @@ def heat_map(net: nn.Module, x: Tensor, at: slice) -> Tensor | None:
     try:
         with torch.enable_grad():
             # Gradients flow through a body that is not trained too.
-            taken = x.detach().clone().requires_grad_(x.is_floating_point())
+            taken = x.detach().requires_grad_(x.is_floating_point()).clone()  # which a net may change in place
             output = net(taken)
     finally:
         for hook in hooks:

@@ -103,3 +103,12 @@ def test_what_is_no_image_stays_as_it_is(small_study: Study):
     ensemble = small_study.result.ensemble
     x = ensemble.test_data()[0]
     assert with_heat_maps(ensemble.task, ensemble._folder, ensemble.members, x, plain) == plain
+
+
+def test_a_net_may_change_its_input_in_place():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    x = torch.randn(1, 1, 4, 4)
+    before = x.clone()
+    heat_map(net, x, EVERY)
+    assert torch.equal(x, before)
