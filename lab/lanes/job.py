@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from lab.record.folder import Record
+from lab.spec.limits import Limit
 from lab.spec.plan import Direction, Job, SearchPlan, Training
 from lab.spec.space import Space
 from lab.spec.study import StudySpec
@@ -43,6 +44,7 @@ def make_job(
     plan: tuple[Trial, ...] | SearchPlan,
     space: Space,
     training: Training | None = None,
+    limits: tuple[Limit, ...] = (),
 ) -> Job:
     """A stage's job, as wide as the spec's resolved width and no wider than it has trials for."""
     metric, direction = objective_of(spec)
@@ -67,5 +69,6 @@ def make_job(
         max_failed_share=spec.search.max_failed_share,
         checkpoint_s=spec.execution.checkpoint_s,
         store=spec.store,
+        limits=limits,
         epoch_metrics=spec.execution.epoch_metrics,
     )

@@ -17,7 +17,7 @@ from lab.errors import RecordError
 from lab.lanes.output import OutputBudget
 from lab.spec.batch_size import BATCH_SIZE
 from lab.spec.exchange import Assignment, Attachment, LedgerFace, Report
-from lab.spec.plan import Job
+from lab.spec.plan import Job, SearchPlan
 from lab.spec.points import template_params
 from lab.spec.space import Params
 from lab.spec.trial import Outcome
@@ -25,6 +25,7 @@ from lab.tasks.checks import check_data
 from lab.tasks.load import load_task
 from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
 from lab.training.accelerator import release_memory
+from lab.training.costs import TooCostly
 from lab.training.device import DeviceLost, check_device
 from lab.training.failure import describe_error
 from lab.training.freed_memory import keep_freed_memory
@@ -61,7 +62,9 @@ def _trainer(job: Job, peers: Peers | None = None) -> Trainer:
     if job.task.opened is None:
         for split in TRAIN_AND_VALID:
             check_data(task, split)
-    trainer = GroupedTrainer(task, job.training, job.width, job.stack or job.width, template_of(job), peers)
+    counts = bool(job.limits) or isinstance(job.plan, SearchPlan)
+    limits = job.limits if counts else None
+    trainer = GroupedTrainer(task, job.training, job.width, job.stack or job.width, template_of(job), peers, limits)
     keep_freed_memory()  # from here on: what reading the data took may go
     return trainer
 
@@ -245,6 +248,10 @@ class Lane:
         # A user's code may raise anything, and even exit; the study goes on.
         except DeviceLost:
             raise
+        except TooCostly as over:
+            report = Report(assignment.number, 0, {}, Outcome.INFEASIBLE, str(over), costs=over.costs)
+            self._ledger.report(self._number, self._tick, (report,))
+            return
         except (Exception, SystemExit) as error:
             report = Report(assignment.number, 0, {}, self._outcome(error), describe_error(error))
             self._ledger.report(self._number, self._tick, (report,))
@@ -306,6 +313,7 @@ class Lane:
             result.detail,
             result.step_losses,
             result.files,
+            self._trainer.costs(result.slot),
         )
 
 

@@ -40,6 +40,7 @@ from lab.search.ending import Ending
 from lab.search.observed import as_trials
 from lab.spec.distributions import conditions, distributions, suggest
 from lab.spec.exchange import Assignment, Attachment, Decision, Progress, Report, Work
+from lab.spec.limits import broken
 from lab.spec.plan import Job, SearchPlan, study_name
 from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial, derive_seed
@@ -57,7 +58,7 @@ class Ledger:
         space = distributions(job.space)
         self._observed = as_trials(search.observed, space)
         self._samplers: SamplerSource = sampler_source(
-            search.sampler, job.seed, space, self._observed, conditions(job.space)
+            search.sampler, job.seed, space, self._observed, conditions(job.space), search.costs
         )
         self._ending: Ending | None = None
         self._pruner = build_pruner(search.pruner, search.epochs, job.seed)
@@ -413,11 +414,14 @@ class Ledger:
         outcome, detail = report.outcome, report.detail
         if outcome is Outcome.COMPLETED and (score is None or not math.isfinite(score)):
             outcome, detail = Outcome.DIVERGED, f"{self._job.metric} is {score}"
+        measured = {**report.costs, **report.metrics}
+        if outcome is Outcome.COMPLETED and (why := broken(self._job.limits, measured)):
+            outcome, detail = Outcome.INFEASIBLE, why
         if outcome is None and new and self._pruned(trial):
             outcome, detail = Outcome.PRUNED, f"pruned after epoch {report.epoch}"
         if outcome is None:
             return Decision(number, keep=True, reason="goes on")
-        self._trials.measure(number, report.metrics, report.step_losses)
+        self._trials.measure(number, measured, report.step_losses)
         self._finish(trial, outcome, detail, tick, score)
         return Decision(number, keep=False, reason=detail or str(outcome))
 

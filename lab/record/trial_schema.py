@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lab.errors import SpecError
 from lab.schedules import Schedule, parse_schedule
-from lab.spec.outcomes import OUTCOME
+from lab.spec.outcomes import METRICS, OUTCOME
 from lab.spec.space import Params
 from lab.spec.trial import Outcome, Trial
 
@@ -29,7 +29,6 @@ REPLACES = "replaces"
 """The preempted trial that this one runs again."""
 DETAIL = "detail"
 END_TICK = "end_tick"
-METRICS = "metrics"
 EPOCH = "epoch "
 """The metrics of an epoch stand under this and its number, where the study keeps them."""
 STEP_LOSSES = "step_losses"

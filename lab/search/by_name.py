@@ -30,7 +30,7 @@ _SAMPLERS = {
     "gp": "GPSampler",
     "qmc": "QMCSampler",
 }
-_OF_THE_STUDY = {"space", "seed", "known", "when"}
+_OF_THE_STUDY = {"space", "seed", "known", "when", "costs"}
 """What the forest takes from the study, and not from the spec."""
 SAMPLERS = ("forest", *_SAMPLERS, "optuna:CLASS")
 PRUNERS = ("none", "forest", "optuna:CLASS")
@@ -42,12 +42,14 @@ def sampler_source(
     space: Mapping[str, BaseDistribution],
     observed: Sequence[FrozenTrial] = (),
     when: Conditions | None = None,
+    costs: Sequence[str] = (),
 ) -> SamplerSource:
     """The samplers of a study.
 
     Args:
         when: at which values of others the space's conditional hyperparameters exist.
         observed: trials of another study, as prior observations.
+        costs: what is traded off against the score.
 
     Raises:
         SpecError: unknown kind or option, or a kind that takes no prior observations.
@@ -56,7 +58,9 @@ def sampler_source(
     kind = options.pop("kind", "forest")
     if kind == "forest":
         _check_options("search.sampler", ForestSampler, options, hidden=_OF_THE_STUDY)
-        fixed = {"seed": seed, "space": space, "observed": observed, "when": when}
+        if costs and observed:
+            raise SpecError("search.objectives", "cannot start warm: of another study's trials the score alone is read")
+        fixed = {"seed": seed, "space": space, "observed": observed, "when": when, "costs": tuple(costs)}
         forest = _build("search.sampler", ForestSampler, {**fixed, **options})
         return lambda number: forest
     if observed:

@@ -28,6 +28,7 @@ from lab.search.fidelity import Lessons, lessons
 from lab.search.history import History, even_costs, read_history, sign_of
 from lab.search.prior import Prior
 from lab.search.threads import on_one_thread
+from lab.search.trade_off import traded_off, weights_of
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +37,9 @@ _ANYWHERE, _PER_CENTER, _CENTERS, _ROUNDS = 1024, 64, 10, 3
 
 _AGAIN = 1e-6
 """Fraction of its acquisition value that a tried setting keeps: others that promise anything go first."""
+
+_WEIGHTS = 7
+"""Of the stream of numbers that trade-offs are drawn from."""
 
 _FEWEST = 3
 """Trials below which no model is asked for its favourite."""
@@ -56,6 +60,8 @@ class ForestSampler(BaseSampler):
             fades as trials are told.
         observed: finished trials of another study of the same score, as prior observations: the models are fitted to
             them too, and as many fewer trials start from the Sobol sequence.
+        costs: numbers above 0 in each trial's user attribute `metrics`, to be kept small beside the score: each
+            proposal then has its own trade-off, see `lab.search.trade_off`.
 
     >>> import optuna
     >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -74,6 +80,7 @@ class ForestSampler(BaseSampler):
         when: Conditions | None = None,
         prior: Mapping[str, Mapping[str, Any]] | None = None,
         observed: Sequence[FrozenTrial] = (),
+        costs: Sequence[str] = (),
     ) -> None:
         for name, value, least in (("seed", seed, 0), ("startup", startup, 0), ("explore_every", explore_every, 1)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
@@ -82,6 +89,7 @@ class ForestSampler(BaseSampler):
         self.startup = max(startup - len(observed), 0)
         """Proposals, the first ones, that depend on no trial's result."""
         self._observed = tuple(observed)
+        self._costs = tuple(costs)
         self._explore_every = explore_every
         self._space = dict(space) if space is not None else None
         self._when = when
@@ -109,6 +117,9 @@ class ForestSampler(BaseSampler):
         encoding = Encoding(search_space, self._when)
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         history = read_history([*self._observed, *trials], encoding, study.direction)
+        if self._costs:
+            weights = weights_of(len(self._costs) + 1, _stream(self._seed, _WEIGHTS, trial.number))
+            history = traded_off(history, self._costs, weights)
         round_number, step = divmod(trial.number - self.startup, self._explore_every)
         if len(history) < 2 or round_number < 0:
             point = self._even(encoding, 0, trial.number)

@@ -36,6 +36,8 @@ class Report:
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files that the trial leaves behind (snapshots), name to content: those of this epoch. They are written before
     anything of the report is."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """What was counted of the trial's model, the same at every epoch."""
 
 
 @dataclass(frozen=True)

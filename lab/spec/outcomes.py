@@ -9,6 +9,9 @@ from lab.spec.trial import Outcome
 OUTCOME = "outcome"
 """The user attribute's name; samplers read it as well, since Optuna has one state for all that failed."""
 
+METRICS = "metrics"
+"""The user attribute that holds what a trial has measured by its end, the costs of its model among it."""
+
 
 def state_of(outcome: Outcome) -> TrialState:
     """Optuna's state of a trial that ended so."""

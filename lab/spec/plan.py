@@ -12,6 +12,7 @@ from pydantic import Field
 from lab.errors import SpecError
 from lab.schedules import Schedule, parse_schedule, schedule_class
 from lab.spec.folds import Folds
+from lab.spec.limits import Limit
 from lab.spec.section import Section
 from lab.spec.space import Params, Space, ends
 from lab.spec.trial import Observed, Trial
@@ -163,6 +164,8 @@ class SearchPlan:
     """Trials that may be open at once; None: proposals see whatever has finished."""
     enqueued: tuple[Params, ...] = ()
     """Settings that are tried before anything is proposed; what one does not say is proposed for it."""
+    costs: tuple[str, ...] = ()
+    """The costs that are traded off against the score; none where the score alone is searched."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,8 @@ class Job:
     working_folder: Path | None = None
     """The driver's, for lanes in other processes: what a user's task opens by a relative path lies there. None: this
     process's own."""
+    limits: tuple[Limit, ...] = ()
+    """What a trial has to meet; one that does not is infeasible."""
     epoch_metrics: bool = False
     """Whether the ledger keeps every metric of every epoch, and not the score alone."""
 

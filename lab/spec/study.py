@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from lab.errors import SpecError, nearest
 from lab.spec.budget import Budget, parse_budget
+from lab.spec.limits import COSTS, SCORE, Limit, check_constraints, check_objectives, limits_of
 from lab.spec.plain_values import check_values, shown
 from lab.spec.plan import OWN_LOOP, Recipe, Store, TaskRef, Training, Until, check_recipe, dump_task, parse_task
 from lab.spec.section import Section
@@ -45,6 +46,10 @@ Many = Annotated[int, Field(ge=1, le=1_000_000)]
 """Trials, epochs, rows of a batch."""
 TaskField = Annotated[TaskRef, BeforeValidator(parse_task), PlainSerializer(dump_task)]
 BudgetField = Annotated[Budget | None, BeforeValidator(parse_budget)]
+ConstraintsField = Annotated[
+    dict[str, float | dict[Literal["at_most", "at_least"], float]] | None, BeforeValidator(check_constraints)
+]
+ObjectivesField = Annotated[list[Literal["score", "parameters", "flops"]] | None, BeforeValidator(check_objectives)]
 SpaceField = Annotated[Space, BeforeValidator(_parse_space), PlainSerializer(_dump_space)]
 
 
@@ -123,6 +128,40 @@ class SearchSpec(Section):
     default: on ten splits of wine and breast cancer the loss of what was handed over was 35 and 9 % higher by it, its
     accuracy the same (`reports/outcome`)."""
 
+    constraints: ConstraintsField = None
+    """What a trial must keep to, by name: `parameters` and `flops` of its model, or a metric of the task's own; a
+    number is what it may be at most, `{at_least: number}` the other way round. A trial that breaks one is infeasible:
+    it is never the best, nor confirmed. By its costs that is known before it is trained."""
+    objectives: ObjectivesField = None
+    """What the search trades off: the `score`, and `parameters` or `flops` or both. null: the score alone is searched.
+    What is confirmed and trained at the end has the best score all the same; `constraints` bound what it costs."""
+
+    @model_validator(mode="after")
+    def _trades_off(self) -> Self:
+        """A pruner or another sampler goes by the score alone, and would leave small models behind."""
+        if self.objectives is None:
+            return self
+        sampler, pruner = self.sampler.get("kind", "forest"), self.pruner.get("kind", "none")
+        if sampler != "forest":
+            raise SpecError(
+                "search.objectives", f"need search.sampler.kind 'forest'; {sampler!r} searches one objective"
+            )
+        if pruner != "none":
+            raise SpecError(
+                "search.objectives", f"need search.pruner.kind 'none'; {pruner!r} stops trials by their score"
+            )
+        return self
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits that the constraints set."""
+        return limits_of(self.constraints)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The objectives beside the score."""
+        return tuple(name for name in self.objectives or () if name != SCORE)
+
     @model_validator(mode="after")
     def _has_as_many(self) -> Self:
         if isinstance(self.concurrency, int) and self.concurrency > self.trials:
@@ -196,6 +235,8 @@ class FinalSpec(Section):
 
 
 _LATER = (
+    ("search", SearchSpec, "constraints"),
+    ("search", SearchSpec, "objectives"),
     ("bounds", BoundsSpec, "trial_seeds"),
     ("final", FinalSpec, "refit"),
     ("final", FinalSpec, "refit_seeds"),
@@ -311,6 +352,24 @@ class StudySpec(Section):
                 raise SpecError("space.cycles", f"{value} cycles do not fit into {self.search.epochs} epochs")
         if isinstance(self.space.get("cycles"), Float):
             raise SpecError("space.cycles", "is a real number; add 'int: true', or give a choice")
+        return self
+
+    @model_validator(mode="after")
+    def _counts(self) -> Self:
+        """A loop of the user's own has no model to be counted; a search of several ends by none of them alone."""
+        search = self.search
+        counted = [name for name in search.constraints or () if name in COSTS]
+        if self.task.kind == OWN_LOOP and (counted or search.objectives):
+            path = f"constraints.{counted[0]}" if counted else "objectives"
+            said = "a loop of one's own has no model to count; tell a metric of it, and constrain that"
+            raise SpecError(f"search.{path}", said)
+        if search.objectives and not self.until.reads_no_score:
+            until = (
+                "gain_below_noise (as search.trials 'auto' sets it)" if self.until.gain_below_noise else "target_score"
+            )
+            raise SpecError(
+                "search.objectives", f"cannot be searched with until.{until}, which goes by the score alone"
+            )
         return self
 
     @model_validator(mode="after")

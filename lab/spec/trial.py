@@ -18,6 +18,8 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"
     PRUNED = "pruned"
+    INFEASIBLE = "infeasible"
+    """It breaks a constraint: by its costs, before it is trained, or by a metric at its end."""
     DIVERGED = "diverged"
     OUT_OF_MEMORY = "out of memory"
     FAILED = "failed"

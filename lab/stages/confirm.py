@@ -8,6 +8,7 @@ from itertools import product
 from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
+from lab.errors import StudyError
 from lab.lanes.engine import Engine
 from lab.lanes.job import make_job, objective_of
 from lab.record.folder import Record
@@ -15,7 +16,7 @@ from lab.record.trials import TrialRow, read_trials
 from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
-from lab.spec.trial import Trial, derive_seed
+from lab.spec.trial import Outcome, Trial, derive_seed
 from lab.stages import race
 from lab.stages.explore import Best
 from lab.stages.from_bounds import space_of
@@ -109,6 +110,8 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Confirmed:
     ]
     one_cycle = _choose(entries, "one_cycle", direction)
     if one_cycle is None:
+        if any(Outcome.INFEASIBLE in entry.outcomes for entry in entries):
+            raise StudyError("confirm: no one-cycle candidate meets search.constraints on a fresh seed; loosen them")
         raise no_trial([], "confirm: of the one-cycle candidates", "lower space.max_lr: they diverge on other seeds")
     best = ranked[0]
     assert best.score is not None  # it completed
@@ -150,7 +153,7 @@ def _race(
                 planned.append(Trial(params=params, seed=fresh, epochs=spec.search.epochs, role=kind, fold=fold))
         cycles = tuple(int(p.params["cycles"]) for p in planned)
         space = open_to_cycles(space_of(spec, record), cycles)
-        job = make_job(spec, record, engine, "confirm", tuple(planned), space, training)
+        job = make_job(spec, record, engine, "confirm", tuple(planned), space, training, spec.search.limits)
         rows = run_job(spec, record, engine, job)
         entries = [_entry(index, candidate, rows, places, metric) for index, candidate in enumerate(candidates)]
         done = end

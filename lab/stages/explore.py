@@ -14,7 +14,7 @@ from lab.spec.plan import Direction, Job, SearchPlan
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.stages.from_bounds import sampler_of, space_of
-from lab.stages.job import best_first, completed, run_job
+from lab.stages.job import best_first, completed, refuse_infeasible, run_job
 from lab.stages.stage import Stage, Trainings
 
 
@@ -90,8 +90,9 @@ def job_of(spec: StudySpec, record: Record, engine: Lanes) -> Job:
         warm_start.observed_before(record, space),
         search.concurrency if isinstance(search.concurrency, int) else None,
         enqueued.settings_of(record, space),
+        search.costs,
     )
-    return make_job(spec, record, engine, "explore", plan, space)
+    return make_job(spec, record, engine, "explore", plan, space, limits=search.limits)
 
 
 def concluded(spec: StudySpec, record: Record, job: Job, rows: list[TrialRow], ended: str | None) -> Explored:
@@ -108,6 +109,7 @@ def concluded(spec: StudySpec, record: Record, job: Job, rows: list[TrialRow], e
     assert isinstance(job.plan, SearchPlan)  # as `job_of` makes it
     if ended and not rows:
         raise StudyError(f"explore: ended before its first trial, since {ended}; a new --dir needs a later end")
+    refuse_infeasible(rows, f"explore: of {len(rows)} trials", spec.search.limits)
     good = completed(
         rows,
         f"explore: of {len(rows)} trials",
@@ -137,7 +139,9 @@ def _headline(artefact: Explored) -> str:
     warm = artefact.warm_start
     taught = f"; {warm.line}" if warm else ""
     failed = artefact.outcomes.get("failed", 0)
-    lost = f" ({failed} failed)" if failed else ""
+    infeasible = artefact.outcomes.get("infeasible", 0)
+    ends = [f"{count} {name}" for name, count in (("failed", failed), ("infeasible", infeasible)) if count]
+    lost = f" ({', '.join(ends)})" if ends else ""
     return f"{artefact.trials} trials{lost}, best {artefact.metric} {artefact.best.score:.4g}{why}{taught}"
 
 

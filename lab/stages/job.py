@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from lab.record.folder import Record
 from lab.record.snapshots import snapshots_of
 from lab.record.trials import TrialRow, read_trials
 from lab.spec.folds import Folds
+from lab.spec.limits import Limit
 from lab.spec.plan import Job
 from lab.spec.space import Choice, Params, Space
 from lab.spec.study import StudySpec
@@ -72,6 +74,30 @@ def no_trial(rows: list[TrialRow], what: str, advice: str) -> StudyError:
     ended = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
     reason = next((row.detail.splitlines()[-1] for row in reversed(rows) if row.detail), "")
     return StudyError(f"{what}: no trial completed ({ended}{': ' + reason if reason else ''}); {advice}")
+
+
+def refuse_infeasible(rows: list[TrialRow], what: str, limits: Sequence[Limit]) -> None:
+    """Refuse to go on where constraints have left no trial.
+
+    Raises:
+        StudyError: with what came nearest to each constraint that was broken.
+    """
+    over = [row for row in rows if row.outcome is Outcome.INFEASIBLE]
+    if not over or any(row.outcome is Outcome.COMPLETED for row in rows):
+        return
+    nearest = "; ".join(filter(None, (_nearest(limit, over) for limit in limits)))
+    said = f"{what} none meets search.constraints ({len(over)} infeasible: {nearest or over[-1].detail})"
+    raise StudyError(f"{said}; a new --dir needs looser ones, or a space that reaches below them")
+
+
+def _nearest(limit: Limit, over: Sequence[TrialRow]) -> str:
+    """The nearest that a trial came to a limit, where none has met it."""
+    values = [value for row in over if (value := row.metrics.get(limit.name)) is not None]
+    if not values:
+        return f"{limit.name} was not measured"
+    value = max(values) if limit.at_least else min(values)
+    end = "most" if limit.at_least else "least"
+    return (said := limit.broken({limit.name: value})) and f"at the {end} {said}"
 
 
 def best_first(rows: list[TrialRow], direction: str) -> list[TrialRow]:

@@ -17,6 +17,7 @@ from lab.study.budget import divided
 from lab.study.check import hyperparameter_doubts
 from lab.study.cost import trainings
 from lab.study.data import check_folds, check_ranks
+from lab.study.limits import check_limits
 from lab.study.pace import pace_of
 from lab.study.size import shown
 from lab.tasks.builtin import BUILTIN
@@ -125,6 +126,7 @@ def estimate(spec: StudySpec, probe: bool) -> Estimate:
         lines.append("time: not measured; --probe measures it on this machine")
         return estimated(None)
     spec = spec.model_copy(update={"task": replace(spec.task, opened=load_task(spec.task))})  # its data are read once
+    check_limits(spec)
     doubts = hyperparameter_doubts(spec)
     warnings += doubts
     lines += [f"warning  {doubt}" for doubt in doubts]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.errors import SpecError
 from lab.spec.study import StudySpec
+from lab.study.limits import check_limits
 from lab.tasks.load import load_task
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ def settled(spec: StudySpec) -> tuple[StudySpec, str | None]:
     """The spec, its data open, with `search.objective: auto` replaced, and why, for people.
 
     Raises:
-        SpecError: the loss is asked for, and there is none.
+        SpecError: the loss is asked for, and there is none; or a constraint is of what is not measured.
     """
     from lab.tasks.task import TrialFunction
 
+    check_limits(spec)
     task = load_task(spec.task)
     if isinstance(task, TrialFunction):
         return _without_loss(spec), None

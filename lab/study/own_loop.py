@@ -142,8 +142,15 @@ class OwnLoop:
             lane, epochs = self._open_trial(ledger, number)
             if score is not None:
                 measured[job.metric] = score
+            if ended is Outcome.COMPLETED:
+                self._need_constrained(measured)
             why = detail or (f"{job.metric} is {score}" if ended is Outcome.DIVERGED and score is not None else "")
             self._end(ledger, lane, Report(number, epochs, measured, ended, why))
+
+    def _need_constrained(self, measured: Mapping[str, float]) -> None:
+        for limit in self._spec.search.limits:
+            if limit.name not in measured:
+                raise SpecError(f"tell.metrics.{limit.name}", "is missing, and search.constraints asks for it")
 
     def _end(self, ledger: Ledger, lane: int, report: Report) -> None:
         ledger.report(lane, _TICK - 1, (report,))

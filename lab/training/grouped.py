@@ -5,7 +5,7 @@ Shapes: k rows of one stacked model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from lab.spec.batch_size import batch_size_of
 from lab.spec.exchange import Assignment
+from lab.spec.limits import Limit
 from lab.spec.plan import Training
 from lab.spec.trial import Outcome
 from lab.tasks.build import build_model
 from lab.tasks.task import Task
 from lab.training.batches import open_splits
+from lab.training.costs import CostCounter
 from lab.training.device import DeviceLost, check_device, pick_device
 from lab.training.failure import describe_error
 from lab.training.interface import EpochResult, Trainer
@@ -65,6 +67,7 @@ class GroupedTrainer(Trainer):
         stack: how many of them are trained as one stacked model.
         template_params: of the group that is expected first.
         peers: see `ModelTrainer`.
+        limits: what a model may cost; None: nothing is counted.
 
     Raises:
         NotStackable, TaskError: see `ModelTrainer`.
@@ -78,6 +81,7 @@ class GroupedTrainer(Trainer):
         stack: int,
         template_params: Mapping[str, Any],
         peers: Peers | None = None,
+        limits: Sequence[Limit] | None = None,
     ) -> None:
         self.width = width
         self._peers = peers
@@ -89,6 +93,9 @@ class GroupedTrainer(Trainer):
         device = pick_device(training.device) if peers is None else peers.device
         self._data = open_splits(task, device, training)
         self._examples = task.model_input(self._data["train"].first(3))
+        self._counter = None if limits is None else CostCounter(self._examples, limits)
+        self._costs: dict[int, Mapping[str, float]] = {}
+        """By slot."""
         self._stacks: dict[Group, list[_Stack]] = {}
         self._architectures = 0
         self._places: dict[int, tuple[_Stack, int]] = {}
@@ -96,9 +103,15 @@ class GroupedTrainer(Trainer):
         self._add(self._group(template_params, self._build(template_params, 0)), template_params)
 
     def start(self, assignment: Assignment) -> None:
+        """Begin a trial in its slot.
+
+        Raises:
+            TooCostly: its model breaks a limit, and was put nowhere.
+        """
         if assignment.slot in self._places:  # of a trial that could not be restored
             self.stop(assignment.slot)
         module = self._build(assignment.trial.params, assignment.trial.seed)
+        self._costs[assignment.slot] = {} if self._counter is None else self._counter.of(module)
         group = self._group(assignment.trial.params, module)
         stacks = self._stacks.get(group, [])
         stack = next((s for s in stacks if None in s.rows), None) or self._add(group, assignment.trial.params)
@@ -124,6 +137,9 @@ class GroupedTrainer(Trainer):
             for stack in [s for s in self._stacks[group] if s.taken]:
                 results += self._trained(group, stack)
         return tuple(sorted(results, key=lambda result: result.slot))
+
+    def costs(self, slot: int) -> Mapping[str, float]:
+        return self._costs.get(slot, {})
 
     def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         stack, row = self._places[slot]

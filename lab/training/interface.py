@@ -43,6 +43,10 @@ class Trainer(ABC):
     def epoch(self) -> tuple[EpochResult, ...]:
         """Train every occupied slot for one epoch."""
 
+    def costs(self, slot: int) -> Mapping[str, float]:
+        """What was counted of the model in a slot; empty where nothing was."""
+        return {}
+
     def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """A slot's whole state; None where a trial can only be run again from its beginning."""
         return None

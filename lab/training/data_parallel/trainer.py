@@ -77,6 +77,9 @@ class DataParallelTrainer(Trainer):
         self._tell("epoch")
         return self._trainer.epoch()
 
+    def costs(self, slot: int) -> Mapping[str, float]:
+        return self._trainer.costs(slot)
+
     def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return self._trainer.save(slot)
 
