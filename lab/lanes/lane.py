@@ -17,7 +17,7 @@ from lab.errors import RecordError
 from lab.lanes.output import OutputBudget
 from lab.spec.batch_size import BATCH_SIZE
 from lab.spec.exchange import Assignment, Attachment, LedgerFace, Report
-from lab.spec.plan import Job, SearchPlan
+from lab.spec.plan import Job
 from lab.spec.points import template_params
 from lab.spec.space import Params
 from lab.spec.trial import Outcome
@@ -62,9 +62,8 @@ def _trainer(job: Job, peers: Peers | None = None) -> Trainer:
     if job.task.opened is None:
         for split in TRAIN_AND_VALID:
             check_data(task, split)
-    counts = bool(job.limits) or isinstance(job.plan, SearchPlan)
-    limits = job.limits if counts else None
-    trainer = GroupedTrainer(task, job.training, job.width, job.stack or job.width, template_of(job), peers, limits)
+    stack, template = job.stack or job.width, template_of(job)
+    trainer = GroupedTrainer(task, job.training, job.width, stack, template, peers, job.limits, job.counts_flops)
     keep_freed_memory()  # from here on: what reading the data took may go
     return trainer
 

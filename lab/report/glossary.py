@@ -69,6 +69,7 @@ TERMS = {
         ("random forest",),
     ),
     "Friedman's H": _Term("The part of two hyperparameters' joint effect that no sum of their single effects gives."),
+    "infeasible": _Term("It breaks a constraint of the search, so it is neither ranked nor handed out."),
     "interval": _Term(
         "Where the true value lies with the probability that is named, 95 % where none is, as far as seeds or examples"
         " tell."
@@ -83,6 +84,7 @@ TERMS = {
         "How much of the differences between trials the forest predicts of trials that its trees have not seen; 1 is"
         " all of it, 0 nothing."
     ),
+    "Pareto front": _Term("The trials that no other trial beats in both score and cost."),
     "PED-ANOVA": _Term("How far a hyperparameter decides whether a trial is among the best."),
     "permutation": _Term("Importance as what the forest loses when one hyperparameter's values are shuffled."),
     "precision": _Term("Of the examples of which a label is said, the share that has it."),

@@ -22,6 +22,7 @@ from lab.report.cost import cost_by_stage, duration
 from lab.report.diagnostic_plots import plot_id
 from lab.report.drawn import TOP, best_of, drawn
 from lab.report.final_plot import ROLES
+from lab.report.front import fronts
 from lab.report.glossary import with_glossary
 from lab.report.number import number
 from lab.report.packing import packed
@@ -124,6 +125,7 @@ def render(spec: StudySpec, record: Record) -> str:
         plotlyjs=packed_plotly() if draws else None,
         folder=plain(str(record.folder.resolve())),
         failures=failures(rows),
+        fronts=fronts(spec, rows, artefacts.explore.metric, artefacts.explore.direction),
         best_rows=best_of(rows, artefacts.explore.direction)[:TOP],
         param_names=list(spec.space),
     )

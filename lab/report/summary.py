@@ -14,6 +14,7 @@ from lab.record.folder import Record
 from lab.record.trials import TrialRow, read_stages
 from lab.report.artefacts import Artefacts
 from lab.report.cost import Cost, cost_of
+from lab.report.front import Front, FrontBlock, fronts
 from lab.report.number import number
 from lab.report.verdict import Verdict, deciding, good_values, surely_good, verdict
 from lab.spec.plan import OWN_LOOP
@@ -98,6 +99,8 @@ class Summary:
     handed: Handed | None
     verdict: Verdict | None
     cost: Cost
+    fronts: tuple[Front, ...]
+    """What each cost that is traded off or constrained buys."""
     missing: tuple[str, ...]
     """Stages that have not run."""
     commands: tuple[str, ...]
@@ -138,6 +141,7 @@ def summary_of(
         handed=_handed(artefacts),
         verdict=said,
         cost=cost_of(trials, spec.execution),
+        fronts=tuple(block.front for block in _fronts(spec, artefacts, trials)),
         missing=artefacts.missing,
         commands=_commands(spec.task.kind == OWN_LOOP, folder, artefacts, said),
     )
@@ -152,6 +156,11 @@ def data_name(spec: StudySpec) -> str:
 def _date(trials: Mapping[str, Sequence[TrialRow]]) -> str | None:
     ends = [row.ended_at for of_stage in trials.values() for row in of_stage if row.ended_at is not None]
     return datetime.fromtimestamp(max(ends), UTC).date().isoformat() if ends else None
+
+
+def _fronts(spec: StudySpec, artefacts: Artefacts, trials: Mapping[str, Sequence[TrialRow]]) -> Sequence[FrontBlock]:
+    explored = artefacts.explore
+    return fronts(spec, trials["explore"], explored.metric, explored.direction) if explored else ()
 
 
 def _ranked_by(artefacts: Artefacts) -> str:
@@ -240,6 +249,7 @@ def summary_lines(summary: Summary) -> list[str]:
         beside = "".join(f"; {way.name} {number(way.score)}" for way in handed.others)
         score = f"{summary.test_metric} {number(handed.score)} on {handed.examples} test examples"
         lines.append(f"handed    {models}: {score}{beside}")
+    lines += [f"front     {front.line}, of {front.trials} trials" for front in summary.fronts]
     if said is not None:
         lines += [
             f"matters   {said.matters}",

@@ -86,10 +86,8 @@ def even_costs(cost: Floats) -> Floats:
     if finite.sum() < 2 or np.ptp(cost[finite]) == 0:
         return np.where(finite, -1.0, 1.0) * (0.0 if finite.all() else 1.0)
     finite_cost = cost[finite]
-    low, middle, worse = (float(q) for q in np.quantile(finite_cost, [0, 0.5, 0.9]))
-    near = np.minimum(finite_cost, max(middle + _FAR * (middle - low), worse))
-    if np.ptp(near) == 0:
-        near = finite_cost
+    low, middle = (float(q) for q in np.quantile(finite_cost, [0, 0.5]))
+    near = without_far(finite_cost)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         ratio = near / middle
     if low > 0 and ratio.min() > 0 and np.isfinite(ratio).all():  # the smallest numbers there are become 0
@@ -101,6 +99,13 @@ def even_costs(cost: Floats) -> Floats:
     evened[finite] = shaped
     spread = float(evened.std())
     return np.asarray((evened - evened.mean()) / spread if spread > 0 else evened - evened.mean())
+
+
+def without_far(cost: Floats) -> Floats:
+    """Finite costs [n], of which those far behind the others are brought to where costs count as just bad."""
+    low, middle, worse = (float(q) for q in np.quantile(cost, [0, 0.5, 0.9]))
+    near = np.minimum(cost, max(middle + _FAR * (middle - low), worse))
+    return near if np.ptp(near) > 0 else cost
 
 
 _POWERS = np.linspace(-2, 2, 33)[:, None]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.search.history import History, even_costs
+from lab.search.history import History, without_far
 from lab.spec.outcomes import METRICS
 
 Floats = NDArray[np.float64]
@@ -29,8 +29,9 @@ def weights_of(objectives: int, seed: int) -> Floats:
 def traded_off(history: History, costs: Sequence[str], weights: Floats) -> History:
     """A history whose one cost is the distance [n] from the best of score and costs, by weights [1 + costs].
 
-    Trials of which a cost is not known teach nothing, but for those that diverged. Scores are on the scale of
-    `even_costs`, so that the worst of them do not squeeze the others together; costs are on a log scale.
+    Trials of which a cost is not known teach nothing, but for those that diverged. Costs are on a log scale. Scores are
+    as they are, but for the far worst, which would squeeze the others together: on the scale of `even_costs`, which
+    tells near-equal good ones apart, most proposals went to large nets.
     """
     measured = np.array([[_cost(trial.user_attrs, name) for name in costs] for trial in history.trials])
     measured = measured.reshape(len(history), len(costs))
@@ -38,7 +39,8 @@ def traded_off(history: History, costs: Sequence[str], weights: Floats) -> Histo
     well = kept & ~history.diverged
     distance = np.full(len(history), np.inf)
     if well.any():
-        objectives = np.column_stack([even_costs(history.cost[well]), np.log(measured[well])])
+        scores = history.cost[well] / (np.abs(history.cost[well]).max() or 1.0)  # the largest there are would overflow
+        objectives = np.column_stack([without_far(scores), np.log(measured[well])])
         weighted = weights * _from_0_to_1(objectives)
         distance[well] = weighted.max(axis=1) + _RHO * weighted.sum(axis=1)
     return replace(

@@ -12,7 +12,7 @@ from pydantic import Field
 from lab.errors import SpecError
 from lab.schedules import Schedule, parse_schedule, schedule_class
 from lab.spec.folds import Folds
-from lab.spec.limits import Limit
+from lab.spec.limits import FLOPS, Limit
 from lab.spec.section import Section
 from lab.spec.space import Params, Space, ends
 from lab.spec.trial import Observed, Trial
@@ -231,6 +231,12 @@ class Job:
     """What a trial has to meet; one that does not is infeasible."""
     epoch_metrics: bool = False
     """Whether the ledger keeps every metric of every epoch, and not the score alone."""
+
+    @property
+    def counts_flops(self) -> bool:
+        """Whether flops of models are asked for."""
+        costs = self.plan.costs if isinstance(self.plan, SearchPlan) else ()
+        return FLOPS in (*costs, *(limit.name for limit in self.limits))
 
     @property
     def trials(self) -> int:

@@ -54,6 +54,19 @@ class Plots:
 
         return slice_figure(self._trials, self._names, self._explored.metric, self._explored.direction)
 
+    def front(self, cost: str = "parameters") -> Figure:
+        """Every trial's score by its cost, and those that no other beats in both as a line.
+
+        Raises:
+            RecordError: the cost was not measured of any trial.
+        """
+        from lab.report.front_plot import front_figure
+        from lab.stages.front import check_cost
+
+        check_cost(self._trials, cost)
+        explored, limits = self._explored, self._spec.search.limits
+        return front_figure(self._trials, cost, explored.metric, explored.direction, limits)
+
     def importances(self) -> Figure:
         """The share of each hyperparameter by several measures.
 

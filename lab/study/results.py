@@ -19,6 +19,7 @@ from lab.spec.space import Value
 from lab.spec.study import StudySpec
 from lab.stages import STAGES, TRAINS, confirm, ensemble, explain, explore
 from lab.stages.explain import Explained, Withheld
+from lab.stages.front import check_cost, front_of
 from lab.stages.job import best_first
 from lab.study.plots import Plots
 
@@ -185,7 +186,7 @@ class Result:
 
     @property
     def plot(self) -> Plots:
-        """Its plots: `history()`, `parallel()`, `slice()`, `range_test()`, `importances()`, `controls()`,
+        """Its plots: `history()`, `parallel()`, `slice()`, `front()`, `range_test()`, `importances()`, `controls()`,
         `final_curves()`, `confusion()`, `reliability()`, `predicted()`, `cost()`, and of a table `columns()`."""
         return Plots(self._spec, self._record)
 
@@ -193,6 +194,28 @@ class Result:
     def trials(self) -> pd.DataFrame:
         """Every trial of every stage."""
         return trials_frame(self._spec, self._record, TRAINS)
+
+    def front(self, cost: str = "parameters") -> pd.DataFrame:
+        """The trials of the search of which no other costs no more and scores better (the Pareto front), the cheapest
+        first: `trial`, the cost, the score by its metric's name, and the hyperparameters.
+
+        Scores are of one seed each, chosen for their luck too. Trials that break a constraint are not among them.
+
+        Args:
+            cost: `parameters`, or `flops` where they were counted, or any metric of the trials, the less the better.
+
+        Raises:
+            RecordError: it was not measured of any trial.
+        """
+        import pandas as pd
+
+        metric, direction = objective_of(self._spec)
+        rows = read_trials(self._record, "explore", self._spec.store)
+        check_cost(rows, cost)
+        return pd.DataFrame(
+            {"trial": row.number, cost: row.metrics[cost], metric: row.score, **row.params}
+            for row in front_of(rows, cost, direction)
+        )
 
     @property
     def drift(self) -> pd.DataFrame:

@@ -27,53 +27,49 @@ class TooCostly(Exception):  # noqa: N818 - no error: the trial ends before it b
 
 
 class CostCounter:
-    """Counts each architecture once.
+    """Counts what trials' models cost: their numbers always, flops where asked, once for each architecture.
 
     Args:
         examples: inputs [b, ...] as the model takes them, of which the first is counted for.
         limits: those that a model must meet; only the ones of costs are looked at.
+        flops: whether flops are counted: the first time takes a process a second.
     """
 
-    def __init__(self, examples: Tensor, limits: Sequence[Limit] = ()) -> None:
+    def __init__(self, examples: Tensor, limits: Sequence[Limit] = (), flops: bool = False) -> None:
         self._example = examples[:1].cpu()
         self._limits = tuple(limit for limit in limits if limit.is_of_cost)
-        self._known: dict[str, tuple[dict[str, float], str]] = {}
-        """By architecture."""
+        self._flops = flops
+        self._known: dict[str, float] = {}
+        """Flops by architecture."""
 
     def of(self, module: nn.Module) -> dict[str, float]:
-        """`parameters` and, where they can be counted, `flops` of a model on the host.
+        """`parameters` and, where asked, `flops` of a model on the host.
 
         Raises:
             TooCostly: it breaks a limit.
-            TaskError: a limit is of flops, and they cannot be counted.
+            TaskError: flops cannot be counted.
         """
-        architecture = _architecture(module)
-        if architecture not in self._known:
-            self._known[architecture] = counted(module, self._example)
-        costs, why_not = self._known[architecture]
-        if why_not and any(limit.name == FLOPS for limit in self._limits):
-            raise TaskError(f"search.constraints.flops: they cannot be counted: {why_not}")
+        costs = {PARAMETERS: float(parameters_of(module))}
+        if self._flops:
+            architecture = _architecture(module)
+            if architecture not in self._known:
+                self._known[architecture] = float(self._counted(module))
+            costs[FLOPS] = self._known[architecture]
         if over := broken(self._limits, costs):
             raise TooCostly(over, costs)
         return costs
 
+    def _counted(self, module: nn.Module) -> int:
+        try:
+            return flops_of(module, self._example)
+        except Exception as error:  # a user's model may raise anything
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise TaskError(f"flops of one example cannot be counted: {why}") from error
 
-def counted(module: nn.Module, example: Tensor) -> tuple[dict[str, float], str]:
-    """`parameters` and `flops` of a model, and why the latter are missing where they are.
 
-    Parameters are trained and frozen ones, each once. Flops are those of matrix products, convolutions and attention in
-    a forward pass of one example [1, ...], as `torch.utils.flop_counter` counts them: a multiplication with its
-    addition is two.
-
-    >>> counted(nn.Linear(3, 2), torch.zeros(1, 3))[0]
-    {'parameters': 8.0, 'flops': 12.0}
-    """
-    costs = {PARAMETERS: float(sum(p.numel() for p in module.parameters()))}
-    try:
-        costs[FLOPS] = float(_flops(module, example))
-    except Exception as error:  # a user's model may raise anything; training says what is wrong with it
-        return costs, f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return costs, ""
+def parameters_of(module: nn.Module) -> int:
+    """The numbers of a model that are trained and that are frozen, each once."""
+    return sum(p.numel() for p in module.parameters())
 
 
 def _architecture(module: nn.Module) -> str:
@@ -87,8 +83,14 @@ def _architecture(module: nn.Module) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _flops(module: nn.Module, example: Tensor) -> int:
-    from torch.utils.flop_counter import FlopCounterMode  # here: it takes a tenth of a second
+def flops_of(module: nn.Module, example: Tensor) -> int:
+    """Flops of a forward pass of one example [1, ...]: those of matrix products, convolutions and attention, as
+    `torch.utils.flop_counter` counts them. A multiplication with its addition is two.
+
+    >>> flops_of(nn.Linear(3, 2), torch.zeros(1, 3))
+    12
+    """
+    from torch.utils.flop_counter import FlopCounterMode
 
     training = [layer.training for layer in module.modules()]
     module.eval()  # what normalises over a batch takes a single example, and keeps no statistics of it

@@ -67,7 +67,8 @@ class GroupedTrainer(Trainer):
         stack: how many of them are trained as one stacked model.
         template_params: of the group that is expected first.
         peers: see `ModelTrainer`.
-        limits: what a model may cost; None: nothing is counted.
+        limits: what a model may cost.
+        flops: whether they are counted.
 
     Raises:
         NotStackable, TaskError: see `ModelTrainer`.
@@ -81,7 +82,8 @@ class GroupedTrainer(Trainer):
         stack: int,
         template_params: Mapping[str, Any],
         peers: Peers | None = None,
-        limits: Sequence[Limit] | None = None,
+        limits: Sequence[Limit] = (),
+        flops: bool = False,
     ) -> None:
         self.width = width
         self._peers = peers
@@ -93,7 +95,7 @@ class GroupedTrainer(Trainer):
         device = pick_device(training.device) if peers is None else peers.device
         self._data = open_splits(task, device, training)
         self._examples = task.model_input(self._data["train"].first(3))
-        self._counter = None if limits is None else CostCounter(self._examples, limits)
+        self._counter = CostCounter(self._examples, limits, flops)
         self._costs: dict[int, Mapping[str, float]] = {}
         """By slot."""
         self._stacks: dict[Group, list[_Stack]] = {}
@@ -111,7 +113,7 @@ class GroupedTrainer(Trainer):
         if assignment.slot in self._places:  # of a trial that could not be restored
             self.stop(assignment.slot)
         module = self._build(assignment.trial.params, assignment.trial.seed)
-        self._costs[assignment.slot] = {} if self._counter is None else self._counter.of(module)
+        self._costs[assignment.slot] = self._counter.of(module)
         group = self._group(assignment.trial.params, module)
         stacks = self._stacks.get(group, [])
         stack = next((s for s in stacks if None in s.rows), None) or self._add(group, assignment.trial.params)

@@ -12,6 +12,9 @@ from torch import nn
 import lab
 from lab.errors import SpecError, StudyError
 from lab.record.trials import read_trials
+from lab.report.number import number
+from lab.report.page import render
+from lab.report.summary import summary_lines
 from lab.spec.trial import Outcome
 from lab.stages import confirm
 from lab.study.study import Study
@@ -31,7 +34,7 @@ class Rings(lab.Task):
         return x, (x.square().sum(dim=1) > 1.3).long()
 
 
-def numbers(width: int) -> int:
+def parameters(width: int) -> int:
     return 2 * width + width + 2 * width + 2
 
 
@@ -52,19 +55,19 @@ def begin(folder: Path, trials: int = 12, **search: Any) -> Study:
 @pytest.fixture(scope="module")
 def small_nets(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Not to be written to."""
-    study = begin(tmp_path_factory.mktemp("limits"), constraints={"parameters": 32})
+    study = begin(tmp_path_factory.mktemp("limits"), constraints={"parameters": 32, "flops": 1e9})
     study.run(**ENGINE, until="confirm")
     return study
 
 
 def test_a_trial_that_breaks_a_constraint_is_counted_and_not_trained(small_nets: Study):
     rows = read_trials(small_nets.record, "explore")
-    over = [row for row in rows if numbers(int(row.params["width"])) > 32]
+    over = [row for row in rows if parameters(int(row.params["width"])) > 32]
     assert over
     for row in rows:
-        parameters = numbers(int(row.params["width"]))
-        assert row.metrics["parameters"] == parameters
-        assert row.metrics["flops"] == 2 * (parameters - int(row.params["width"]) - 2)
+        expected = parameters(int(row.params["width"]))
+        assert row.metrics["parameters"] == expected
+        assert row.metrics["flops"] == 2 * (expected - int(row.params["width"]) - 2)
         assert (row.outcome is Outcome.INFEASIBLE) == (row in over)
     for row in over:
         assert row.score is None
@@ -75,12 +78,33 @@ def test_a_trial_that_breaks_a_constraint_is_counted_and_not_trained(small_nets:
 def test_what_is_confirmed_keeps_to_it(small_nets: Study):
     """Also the settings that need no search, which lie in the middle of the space: 8 neurons of 42 numbers."""
     confirmed = confirm.STAGE.need(small_nets.record)
-    assert numbers(int(confirmed.chosen.one_cycle.params["width"])) <= 32
+    assert parameters(int(confirmed.chosen.one_cycle.params["width"])) <= 32
     unsearched = next(one for one in confirmed.candidates if one.trial is None)
     assert set(unsearched.outcomes) == {"infeasible"}
     best = small_nets.result.best_trial
     assert best is not None
-    assert numbers(int(best.params["width"])) <= 32
+    assert parameters(int(best.params["width"])) <= 32
+
+
+def test_the_front_is_a_table_a_line_and_a_block_of_the_page(small_nets: Study):
+    front = small_nets.result.front("parameters")
+    assert list(front.columns) == ["trial", "parameters", "accuracy", "max_lr", "width"]
+    assert front["parameters"].is_monotonic_increasing
+    assert front["accuracy"].is_monotonic_increasing
+    assert front["parameters"].max() <= 32
+    (line, _) = (line for line in summary_lines(small_nets.result.summary) if line.startswith("front "))
+    scored = int(small_nets.result.trials.query("stage == 'explore'")["score"].notna().sum())
+    cheapest = front.iloc[0]
+    assert line.startswith(
+        f"front     accuracy {number(cheapest['accuracy'])} at {cheapest['parameters']:,.0f} parameters"
+    )
+    assert line.endswith(f", of {scored} trials")
+    page = render(small_nets.spec, small_nets.record)
+    assert '<div class="plot" id="front-parameters"' in page
+    assert f"Of {scored} trials with a score, {len(front)} lie on the" in page
+    steps = small_nets.result.plot.front().data[1]
+    assert list(steps.x) == front["parameters"].tolist()
+    assert steps.line.shape == "hv"
 
 
 def test_costs_are_columns(small_nets: Study):

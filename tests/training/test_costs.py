@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lab.errors import TaskError
 from lab.spec.limits import Limit
 from lab.training import costs
-from lab.training.costs import CostCounter, TooCostly, counted
+from lab.training.costs import CostCounter, TooCostly, flops_of, parameters_of
 
 
 def _attention(frozen: bool) -> tuple[nn.Module, Tensor, float]:
@@ -42,9 +42,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_flops_are_those_of_one_example(name: str):
     module, example, flops = CASES[name]
-    numbers, why_not = counted(module, example)
-    assert why_not == ""
-    assert numbers == {"parameters": sum(p.numel() for p in module.parameters()), "flops": flops}
+    assert flops_of(module, example) == flops
 
 
 def test_counting_changes_nothing():
@@ -52,7 +50,7 @@ def test_counting_changes_nothing():
     module[2].eval()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     state, fast = torch.get_rng_state(), torch.backends.mha.get_fastpath_enabled()
-    counted(module, torch.ones(1, 3))
+    flops_of(module, torch.ones(1, 3))
     assert torch.equal(state, torch.get_rng_state())
     assert torch.backends.mha.get_fastpath_enabled() == fast
     assert [layer.training for layer in module] == [True, True, False]
@@ -63,7 +61,7 @@ def test_frozen_and_shared_parameters_count_once():
     module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     module[1].weight = module[0].weight
     module[0].bias.requires_grad_(False)
-    assert counted(module, torch.zeros(1, 3))[0]["parameters"] == 9 + 3 + 3
+    assert parameters_of(module) == 9 + 3 + 3
 
 
 class _Repeated(nn.Module):
@@ -80,19 +78,19 @@ class _Repeated(nn.Module):
 def test_each_architecture_is_counted_once(monkeypatch: pytest.MonkeyPatch):
     seen: list[nn.Module] = []
 
-    def counting(module: nn.Module, example: Tensor) -> tuple[dict[str, float], str]:
+    def counting(module: nn.Module, example: Tensor) -> int:
         seen.append(module)
-        return counted(module, example)
+        return flops_of(module, example)
 
-    monkeypatch.setattr(costs, "counted", counting)
-    counter = CostCounter(torch.zeros(4, 3))
+    monkeypatch.setattr(costs, "flops_of", counting)
+    counter = CostCounter(torch.zeros(4, 3), flops=True)
     flops = [counter.of(_Repeated(times, rate))["flops"] for times, rate in ((1, 0.1), (1, 0.2), (3, 0.1), (1, 0.3))]
     assert flops == [18, 18, 54, 18]
     assert len(seen) == 2
 
 
 def test_a_model_beyond_a_limit_is_refused_with_its_costs():
-    counter = CostCounter(torch.zeros(4, 3), [Limit("parameters", 8), Limit("accuracy", 0.9, at_least=True)])
+    counter = CostCounter(torch.zeros(4, 3), [Limit("parameters", 8), Limit("accuracy", 0.9, at_least=True)], True)
     assert counter.of(nn.Linear(3, 2))["parameters"] == 8
     with pytest.raises(TooCostly, match="parameters 12 is above 8") as over:
         counter.of(nn.Linear(3, 3))
@@ -108,7 +106,7 @@ class _Odd(nn.Module):
         raise ValueError("needs two\nexamples")
 
 
-def test_flops_that_cannot_be_counted_matter_only_where_they_are_limited():
+def test_flops_that_cannot_be_counted_are_said_where_they_are_asked_for():
     assert CostCounter(torch.zeros(4, 3)).of(_Odd()) == {"parameters": 8}
-    with pytest.raises(TaskError, match="flops: they cannot be counted: ValueError: needs two examples"):
-        CostCounter(torch.zeros(4, 3), [Limit("flops", 5)]).of(_Odd())
+    with pytest.raises(TaskError, match="flops of one example cannot be counted: ValueError: needs two"):
+        CostCounter(torch.zeros(4, 3), flops=True).of(_Odd())
