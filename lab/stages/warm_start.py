@@ -57,6 +57,10 @@ def begin(spec: StudySpec, record: Record, source: Path) -> str:
         return _try_first(spec, record, source)
     if (kind := spec.search.sampler.get("kind", "forest")) != "forest":
         raise SpecError(_OPTION, f"the sampler {kind!r} takes no other study's trials; choose 'forest'")
+    if spec.search.objectives:
+        raise SpecError(
+            _OPTION, "teaches the score alone, and search.objectives asks for more; take a folder of studies"
+        )
     other = open_spec(Record(source).require())
     _same_score(spec, other, source)
     # A version that did not try undecided options trained with a value that its trials do not say.

@@ -18,7 +18,7 @@ from lab.stages import confirm, explore, warm_start
 from lab.stages.explore import WarmStart
 from lab.stages.no_hero import no_hero
 from lab.study.study import Study
-from tests.small import lab, write_yaml
+from tests.small import lab, small_spec, write_yaml
 
 TASK = '''"""A score that is best at one rate, and breaks beyond another."""
 from collections.abc import Iterator
@@ -204,3 +204,10 @@ def test_the_order_in_which_a_space_is_written_says_nothing() -> None:
     row = Observation({"b": 0.5, "a": 0.2, "max_lr": 0.1}, Outcome.COMPLETED, 1.0, {})
     space = Space(max_lr=Float(1e-3, 1.0), a=Float(0, 1), b=Float(0, 1))
     assert warm_start._inside([row], space) == (row,)
+
+
+def test_a_search_of_several_objectives_takes_no_trials_of_another_study(source: Path, tmp_path: Path) -> None:
+    both = small_spec(search={"objectives": ["score", "parameters"]})
+    with pytest.raises(SpecError, match="--warm-start: teaches the score alone"):
+        warm_start.begin(both, Record(tmp_path / "run"), source)
+    assert not (tmp_path / "run").exists()
