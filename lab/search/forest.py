@@ -39,7 +39,7 @@ _AGAIN = 1e-6
 """Fraction of its acquisition value that a tried setting keeps: others that promise anything go first."""
 
 _WEIGHTS = 7
-"""Of the stream of numbers that trade-offs are drawn from."""
+"""Name of the stream of numbers that trade-offs are drawn from."""
 
 _FEWEST = 3
 """Trials below which no model is asked for its favourite."""

@@ -22,7 +22,7 @@ class Delivered:
     """What a study hands out, as far as the whole net needs it."""
 
     weights: Path
-    """Of the head or the whole net that counts most, in which no validation image has had a part."""
+    """Weights of the head or the whole net that counts most, in which no validation image has had a part."""
     body: Path | None
     """The weights of the body below a head; None where the others are those of the whole net."""
     fitted: Fitted
