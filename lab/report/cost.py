@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.record.trials import TrialRow
-from lab.spec.study import ExecutionSpec
+from lab.spec.execution import ExecutionSpec
 
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from lab.errors import RecordError, SpecError
 from lab.record.folder import Record, records_in
+from lab.spec.search import SearchSpec
 from lab.spec.space import Params, Space
-from lab.spec.study import SearchSpec
 from lab.stages import confirm, enqueued, explore
 
 _MOST = 10

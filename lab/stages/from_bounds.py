@@ -8,9 +8,10 @@ import numpy as np
 
 from lab.record.folder import Record
 from lab.response.encode import Encoding
+from lab.spec.bounds import FROM_BOUNDS, without_range_test
 from lab.spec.distributions import distribution
 from lab.spec.space import Float, Space
-from lab.spec.study import FROM_BOUNDS, StudySpec, without_range_test
+from lab.spec.study import StudySpec
 from lab.stages import bounds
 
 _SURE_STDS = 4.0

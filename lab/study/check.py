@@ -13,12 +13,13 @@ import numpy as np
 from lab.errors import SpecError, nearest
 from lab.schedules import schedule_class
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
+from lab.spec.bounds import without_range_test
 from lab.spec.init import INIT, check_init
 from lab.spec.optimizer import check_optimizer, optimizer_names
 from lab.spec.plan import Recipe, TaskRef
 from lab.spec.processes import processes_of
 from lab.spec.space import Dimension, ends
-from lab.spec.study import StudySpec, without_range_test
+from lab.spec.study import StudySpec
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.load import check_reference
 

@@ -7,7 +7,7 @@ import pytest
 from lab.record.trials import TrialRow
 from lab.report.cost import Cost, StageCost, cost_by_stage, cost_of, duration
 from lab.report.plots import cost_figure
-from lab.spec.study import ExecutionSpec
+from lab.spec.execution import ExecutionSpec
 from lab.spec.trial import Trial
 
 

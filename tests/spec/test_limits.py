@@ -9,7 +9,7 @@ import pytest
 
 from lab.errors import SpecError
 from lab.spec.limits import Limit, broken, limits_of
-from lab.spec.study import SearchSpec
+from lab.spec.search import SearchSpec
 from tests.small import small_spec
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from lab.errors import SpecError
+from lab.spec.bounds import BoundsSpec
 from lab.spec.plan import Until
+from lab.spec.search import SearchSpec
 from lab.spec.space import Float, Space
-from lab.spec.study import BoundsSpec, SearchSpec, StudySpec, parse_spec
+from lab.spec.study import StudySpec, parse_spec
 from tests.small import small
 
 MAX_LR = {"low": 1e-4, "high": 1.0, "log": True}

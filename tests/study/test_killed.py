@@ -20,7 +20,8 @@ from lab.record import spec_file
 from lab.record.folder import Record
 from lab.record.trials import read_stages, read_trials
 from lab.report import page
-from lab.spec.study import SearchSpec, StudySpec, parse_spec
+from lab.spec.search import SearchSpec
+from lab.spec.study import StudySpec, parse_spec
 from lab.stages import STAGES, TRAINS
 from lab.study import going_on
 from lab.study.extend import extend, finish

@@ -15,9 +15,10 @@ from lab.lanes.speed.packing import narrowed, settle
 from lab.lanes.speed.thresholds import BESIDE, LONG_S, RAY_START_S
 from lab.record.folder import Record
 from lab.spec.batch_size import batch_sizes
+from lab.spec.execution import ExecutionSpec
 from lab.spec.plan import Job, SearchPlan
 from lab.spec.processes import processes_of
-from lab.spec.study import ExecutionSpec, StudySpec
+from lab.spec.study import StudySpec
 from lab.tasks.task import TrialFunction
 
 
