@@ -50,7 +50,9 @@ def make_trainer(job: Job) -> Trainer:
     if job.training.processes > 1:
         from lab.training.data_parallel.trainer import DataParallelTrainer  # here: few want it
 
-        return DataParallelTrainer(job.training.processes, partial(_trainer, job))
+        own = None if job.task.instance is not None else replace(job.task, opened=None, handed=None)
+        before = None if own is None else partial(load_task, own)
+        return DataParallelTrainer(job.training.processes, partial(_trainer, job), before)
     return _trainer(job)
 
 

@@ -52,7 +52,7 @@ class LocalEngine:
             progress = ledger.progress()
         except DeviceLost as error:
             raise EngineError(
-                f"the GPU cannot be used any longer in this process: {error}; the study can be resumed, and with "
+                f"nothing can be trained any longer in this process: {error}; the study can be resumed, and with "
                 "--engine ray, where each lane has a process of its own, a trial that causes it is found"
             ) from error
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from html import unescape
 from importlib.util import find_spec
@@ -82,7 +83,9 @@ def still(figure: Figure, width: int = WIDTH) -> bytes:
         if first is not None:
             first.finish(figure, list(plots.values()))
         written = io.BytesIO()
-        canvas.savefig(written, format="svg", bbox_inches="tight", pad_inches=0.08, metadata={"Date": None})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # an emoji; a browser draws its own
+            canvas.savefig(written, format="svg", bbox_inches="tight", pad_inches=0.08, metadata={"Date": None})
     short = _PATH.sub(lambda match: _LONG.sub(rb"\1", match[0]), _BETWEEN.sub(b"><", written.getvalue()))
     return _IMAGE.sub(_fewer_colors, short)
 

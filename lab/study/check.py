@@ -126,6 +126,10 @@ def check_components(spec: StudySpec) -> None:
     check_settled(searched, spec.task)
     if spec.task.kind in BUILTIN:
         processes_of(spec)
+    if spec.execution.engine == "local" and spec.execution.device not in ("auto", "cpu"):
+        from lab.training.device import pick_device  # torch, for few
+
+        pick_device(spec.execution.device)
     check_adapter(spec.schedule, searched, spec.task)
 
 

@@ -47,6 +47,9 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         _check_places(spec.task, record)
     task = load_task(spec.task)
     if isinstance(task, TrialFunction):
+        if (count := spec.execution.processes) not in (1, "auto"):
+            said = "a trial function trains in one process, on all of its GPUs"
+            raise SpecError("execution.processes", f"{count}: {said}; leave it out")
         return spec, ()
     task.cache = record.data_folder.resolve()  # first: what was read before is asked for from here on
     kept = record.task()

@@ -78,6 +78,8 @@ class Plots:
         explained = explain.STAGE.need(self._record)
         if isinstance(explained, Withheld):
             raise StudyError(f"importances are withheld: {explained.withheld}")
+        if "permutation" not in explained.measures:
+            raise StudyError("importances are withheld: the forest explains too little; result.summary says how little")
         return importance_figure(explained.measures)
 
     def controls(self) -> Figure:

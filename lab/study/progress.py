@@ -19,6 +19,7 @@ from lab.report.cost import duration
 from lab.spec.exchange import Progress
 from lab.spec.space import Params, Value
 from lab.spec.trial import Outcome
+from lab.stages import refit
 from lab.study.live_view import StageView, stages_view
 
 _LOG_EVERY_S = 10.0
@@ -170,7 +171,8 @@ def describe(progress: Progress, left_s: float | None, later_s: float | None = N
     if left_s is not None and not progress.finished:
         study = f" ({duration(left_s + later_s)} for the study)" if later_s else ""
         parts.append(f"{duration(left_s)} left{study}")
-    parts += best_so_far(progress.best, progress.best_params)
+    if progress.stage != refit.STAGE.name:  # whose score is a training loss
+        parts += best_so_far(progress.best, progress.best_params)
     return ", ".join(parts)
 
 

@@ -18,7 +18,7 @@ from lab.record.folder import read_json
 from lab.record.trials import failures, read_stages
 from lab.report.cost import duration
 from lab.spec.plan import OWN_LOOP
-from lab.stages import STAGES, TRAINS
+from lab.stages import STAGES, TRAINS, refit
 from lab.study.live_view import StageView, stages_view
 from lab.study.progress import best_so_far
 from lab.study.study import Study
@@ -135,12 +135,16 @@ def watch_status(study: Study, every_s: float = 2.0) -> None:
     from rich.text import Text
 
     console = Console()
+    last = ""
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             began = time.monotonic()
             status = status_of(study)
             text = Text("\n".join([f"{status.name} in {status.folder}", *_around(status)]))
             live.update(Group(stages_view(views_of(status)), text), refresh=True)
+            if not console.is_terminal and not status.complete and (now := describe_status(status)) != last:
+                console.print(Text(now))
+                last = now
             if status.complete:
                 break
             time.sleep(max(every_s, 5 * (time.monotonic() - began)))
@@ -163,7 +167,8 @@ def _under_way(now: Mapping[str, Any]) -> tuple[float, bool, str]:
     """The share that is done, that it runs, and what its driver says; an earlier version's said less."""
     trials, epochs = now["trials"], now.get("epochs") or {"done": 0, "planned": 0}
     parts = [f"{trials['closed']}/{trials['planned']} trials, {trials['running']} running"]
-    parts += best_so_far(now.get("best"), now.get("best_params"))
+    if now["stage"] != refit.STAGE.name:  # whose score is a training loss
+        parts += best_so_far(now.get("best"), now.get("best_params"))
     left, pace = epochs["planned"] - epochs["done"], now.get("epochs_per_minute")
     if pace and left > 0:
         parts.append(f"{duration(60 * left / pace)} left")

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lab.errors import TaskError
+
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _MOST = 10
 """Times that a layer is scaled (T_max)."""
@@ -30,10 +32,15 @@ def lsuv(model: nn.Module, batch: Tensor, *, seed: int = 0, tolerance: float = 0
     Returns:
         The same net.
 
+    Raises:
+        TaskError: the batch is no tensor, is empty, or is not finite.
+
     >>> net = lab.lsuv(nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4)), torch.randn(64, 8))
     >>> bool((net(torch.zeros(1, 8)) - net[2](torch.relu(net[0].bias))).abs().max() == 0)
     True
     """
+    if not isinstance(batch, Tensor) or not batch.numel() or not bool(batch.isfinite().all()):
+        raise TaskError("lsuv: the batch is not a tensor of finite inputs [b, ...]")
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -144,7 +144,7 @@ def test_a_gpu_that_fails_every_call_ends_no_trial(
     training = replace(job(tmp_path).training, path=path or "stacked")
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", fail)
-    with pytest.raises(EngineError, match=r"^the GPU cannot be used any longer .* illegal memory .* --engine ray"):
+    with pytest.raises(EngineError, match=r"^nothing can be trained any longer .* illegal memory .* --engine ray"):
         run(tmp_path / "s", task=task(name), plan=plan(2), width=2, training=training)
     monkeypatch.undo()
     assert {row.outcome for row in rows(tmp_path / "s")} == {None}

@@ -70,6 +70,7 @@ def test_the_built_in_tasks_say_what_they_read():
         "focal_gamma",
         "rank",
         "alpha",
+        "primary_weight",
     }
 
 

@@ -284,7 +284,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"kind": "table", "path": "table.csv", "target": "answer", "spilt": "time"}, "task.spilt: is unknown (did you"),
     ({"kind": "images", "path": "photos"}, "photos: has one class only ('dark'); two are needed"),
     ({"kind": "images", "path": "empty"}, "empty: is empty; a folder per class is needed, such as empty/cat/1.png"),
-    ({"kind": "images", "path": "table.csv"}, "table.csv: is neither a folder, .parquet nor .npz"),
+    (
+        {"kind": "images", "path": "table.csv"},
+        "task.image: is missing, and the table has no column image or img; columns: number",
+    ),
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from lab.record.journal import read
 from lab.report.page import write_report
 from lab.response.findings import Effect
 from lab.spec.study import parse_spec
-from lab.stages import TRAINS
+from lab.stages import TRAINS, explain
 from lab.stages.explain import Explained, TreeStd, Withheld
 from lab.study.results import Response, trials_frame, write_trials
 from lab.study.status import describe_status, status_of
@@ -138,3 +140,10 @@ def test_a_task_given_as_a_class_is_asked_for_as_an_object(given: type[Digits]) 
         SpecError, match=rf"^task: is the class {given.__name__}; give a task made of it: {given.__name__}\(\)"
     ):
         Study(task=given, space={"max_lr": {"low": 0.1, "high": 0.2}})
+
+
+def test_importances_of_a_forest_that_explains_little_are_withheld(small_study: Study, tmp_path: Path) -> None:
+    record = Record(Path(shutil.copytree(small_study.record.folder, tmp_path / "run")))
+    explain.STAGE.write(record, replace(explain.STAGE.need(record), measures={}))
+    with pytest.raises(StudyError, match="importances are withheld: the forest explains too little"):
+        Study.open(record.folder, trust=True).result.plot.importances()

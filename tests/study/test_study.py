@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,7 +23,6 @@ from lab.stages import STAGES
 from lab.study.check import hyperparameter_doubts
 from lab.study.cost import trainings
 from lab.study.study import Study
-from lab.tasks.task import Metric, rmse
 from tests import forked
 from tests.small import ROOT, environment, small, small_spec
 
@@ -187,35 +188,53 @@ def test_a_trial_function_is_told_its_schedule_and_seed(tmp_path: Path) -> None:
     assert best["score"] == pytest.approx(min(trial.params["max_lr"] for trial in seen) / 2)
 
 
-class Sums(lab.Task):
-    """A regression by a net without batch norm, which would see its own share."""
+_SUMS = """
+import torch
+import lab
+from lab.tasks.task import rmse
 
+
+class Sums(lab.Task):  # without batch norm, which would see its own share
     kind = "regression"
     metric = "rmse"
     direction = "minimize"
-    metrics: ClassVar[dict[str, Metric]] = {"rmse": rmse}
+    metrics = {"rmse": rmse}
 
-    def model(self, params: Any) -> torch.nn.Module:
+    def model(self, params):
         return torch.nn.Linear(3, 1)
 
-    def data(self, split: Any) -> Any:
+    def data(self, split):
         x = torch.randn(128, 3, generator=torch.Generator().manual_seed(len(split)))
         return x, x.sum(dim=1, keepdim=True)
 
-    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def loss(self, output, target):
         return (output - target).pow(2).mean(dim=1)
+"""
 
 
 @pytest.mark.slow
-def test_a_study_whose_batches_are_divided_among_two_processes_ends_as_one_alone(tmp_path: Path) -> None:
+def test_a_study_whose_batches_are_divided_among_two_processes_ends_as_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "sums.py").write_text(_SUMS)
+    task = f"{tmp_path / 'sums.py'}:Sums"
     space = {"max_lr": {"low": 1e-3, "high": 0.03, "log": True}}
     execution = {"engine": "local", "lanes": 1, "path": "sequential", "width": 1}
     scores = []
     for count in (1, 2):
         said = execution | {"processes": count}
-        study = Study(Sums(), space, trials=2, epochs=2, folder=tmp_path / str(count), execution=said)
+        study = Study(task, space, trials=2, epochs=2, folder=tmp_path / str(count), execution=said)
         scores.append(study.run(until="explore").trials["score"].to_list())
     assert scores[1] == pytest.approx(scores[0], rel=1e-4)  # in float32
+    assert not [*tmp_path.glob("lab-peers-*")]
+    more = os.cpu_count() or 1
+    space["batch_size"] = {"choice": [more * 2]}
+    study = Study(
+        task, space, trials=2, epochs=2, folder=tmp_path / "more", execution=execution | {"processes": more * 2}
+    )
+    with pytest.raises(SpecError, match=rf"execution\.processes: {more * 2} is above the {more} cores"):
+        study.run(until="explore")
 
 
 def test_a_resolved_spec_repeats_the_study(small_study: Study, tmp_path: Path) -> None:

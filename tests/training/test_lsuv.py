@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 import lab
-from lab.errors import SpecError
+from lab.errors import SpecError, TaskError
 from lab.schedules import Constant
 from lab.spec.exchange import Assignment
 from lab.spec.folds import Folds
@@ -134,3 +136,9 @@ def test_what_was_trained_before_is_not_drawn_anew():
     check_weights(spec, Digits(), {})
     with pytest.raises(SpecError, match="init: 'x' is unknown"):
         lab.fit_one_cycle("digits", 0.01, epochs=1, init="x")
+
+
+@pytest.mark.parametrize("batch", [torch.empty(0, 3), torch.full((4, 3), torch.nan), [1.0, 2.0, 3.0]])
+def test_a_batch_that_says_nothing_is_refused(batch: Any) -> None:
+    with pytest.raises(TaskError, match="lsuv: the batch is not a tensor of finite inputs"):
+        lsuv(nn.Linear(3, 2), batch)

@@ -68,8 +68,9 @@ def _together(spec: StudySpec) -> StudySpec:
     count = 1 if spec.execution.processes == "auto" and isinstance(task_of(spec), TrialFunction) else processes_of(spec)
     if count == 1:
         return spec.changed(execution={"processes": 1})
-    if isinstance(task_of(spec), TrialFunction):
-        raise SpecError("execution.processes", f"{count}: a trial function trains in one process, on all of its GPUs")
+    cores = os.cpu_count() or 1
+    if spec.execution.engine == "local" and is_on_cpu(spec) and count > cores:
+        raise SpecError("execution.processes", f"{count} is above the {cores} cores of this machine, which train them")
     return spec.changed(execution={"processes": count, "path": "sequential", "width": 1, "stack": 1})
 
 

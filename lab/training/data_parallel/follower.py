@@ -26,7 +26,10 @@ class Begin:
     rank: int
     size: int
     meeting: Path
-    make: Callable[[Peers], Trainer]
+    make: bytes
+    """What makes the trainer from its peers, pickled."""
+    before: Callable[[], object] | None
+    """What is called before that can be unpickled: it loads a user's file, whose module has no name to import."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,10 @@ def follow(connection: Connection) -> None:
     begin: Begin = cloudpickle.loads(connection.recv_bytes())  # by the process that has started this one
     connection.send(Ready())
     try:
-        trainer = begin.make(Peers(begin.rank, begin.size, begin.meeting))
+        if begin.before is not None:
+            begin.before()
+        make: Callable[[Peers], Trainer] = cloudpickle.loads(begin.make)
+        trainer = make(Peers(begin.rank, begin.size, begin.meeting))
     except Exception as error:
         connection.send(Ready(describe_error(error), out_of_memory(error)))
         return

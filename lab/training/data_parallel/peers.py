@@ -35,6 +35,7 @@ _LOOPBACK = "lo" if sys.platform.startswith("linux") else "lo0"
 _ON_LOOPBACK = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 """By which both libraries are told on which interface processes of one machine listen."""
 
+DIED = "a process of this lane has died"
 _LONGEST_STEP = timedelta(minutes=15)
 """How much later one process may come to a step's end than the others; PyTorch's own default is 10 and 30 minutes."""
 
@@ -168,15 +169,15 @@ class Peers:
     def _sum(self, tensor: Tensor) -> None:
         try:
             dist.all_reduce(tensor)
-        except RuntimeError as error:
-            raise _lost(error) from None
+        except RuntimeError:
+            raise DeviceLost(DIED) from None
 
     def _told(self, ended: _Ended) -> list[_Ended]:
         every: list[_Ended] = [ended] * self.size
         try:
             dist.all_gather_object(every, ended)
-        except RuntimeError as error:
-            raise _lost(error) from None
+        except RuntimeError:
+            raise DeviceLost(DIED) from None
         return every
 
 
@@ -184,7 +185,3 @@ def _part() -> None:
     if dist.is_initialized():
         with suppress(RuntimeError):  # they are gone
             dist.destroy_process_group()
-
-
-def _lost(error: RuntimeError) -> DeviceLost:
-    return DeviceLost(f"a process of this lane has died ({first_line(error)})")

@@ -20,7 +20,7 @@ from torch import Tensor
 from lab.errors import TaskError
 from lab.spec.exchange import Assignment
 from lab.training.data_parallel.follower import Begin, Ready, main
-from lab.training.data_parallel.peers import Peers
+from lab.training.data_parallel.peers import DIED, Peers
 from lab.training.device import DeviceLost
 from lab.training.interface import EpochResult, Trainer
 
@@ -35,6 +35,7 @@ class DataParallelTrainer(Trainer):
     Args:
         size: how many processes there are, this one among them.
         make: a trainer of one slot that averages its gradients with its peers'.
+        before: is called in each follower first, so that `make` can be unpickled there.
 
     Raises:
         DeviceLost: a follower has died.
@@ -43,24 +44,26 @@ class DataParallelTrainer(Trainer):
 
     width = 1
 
-    def __init__(self, size: int, make: Callable[[Peers], Trainer]) -> None:
+    def __init__(self, size: int, make: Callable[[Peers], Trainer], before: Callable[[], object] | None = None) -> None:
         folder = tempfile.mkdtemp(prefix="lab-peers-")
         processes: list[subprocess.Popen[bytes]] = []
         self._followers: list[Connection] = []
         parting: list[Callable[[], None]] = []
         self._close = weakref.finalize(self, _close, processes, self._followers, parting, folder)
         meeting = Path(folder) / "meeting"
+        packed = cloudpickle.dumps(make)
         try:
             for rank in range(1, size):
                 process, connection = _started()
                 processes.append(process)
                 self._followers.append(connection)
-                connection.send_bytes(cloudpickle.dumps(Begin(rank, size, meeting, make)))
+                self._send(connection, Begin(rank, size, meeting, packed, before))
             self._wait()  # else one that cannot even begin would be waited for at the meeting
             peers = Peers(0, size, meeting)
             parting.append(peers.leave)
             self._trainer = make(peers)
             self._wait()
+            shutil.rmtree(folder, ignore_errors=True)  # they have met; a killed process would leave it
         except BaseException:
             self._close()
             raise
@@ -88,12 +91,15 @@ class DataParallelTrainer(Trainer):
         self._trainer.restore(assignment, tensors, meta)
 
     def _tell(self, method: str, *arguments: Any) -> None:
-        call = cloudpickle.dumps((method, arguments))  # the pipe's own `send` would share a tensor's memory, or try to
         for connection in self._followers:
-            try:
-                connection.send_bytes(call)
-            except OSError:
-                raise DeviceLost("a process of this lane has died") from None
+            self._send(connection, (method, arguments))
+
+    def _send(self, connection: Connection, value: object) -> None:
+        try:
+            # Not the pipe's own `send`, which would share a tensor's memory, or try to.
+            connection.send_bytes(cloudpickle.dumps(value))
+        except OSError:
+            raise DeviceLost(DIED) from None
 
     def _wait(self) -> None:
         """Until all followers have come as far."""
@@ -101,7 +107,7 @@ class DataParallelTrainer(Trainer):
             try:
                 ready: Ready = connection.recv()
             except (EOFError, OSError):
-                raise DeviceLost("a process of this lane has died") from None
+                raise DeviceLost(DIED) from None
             if ready.error is not None:
                 raise torch.OutOfMemoryError(ready.error) if ready.is_memory else TaskError(ready.error)
 
@@ -114,6 +120,7 @@ def _started() -> tuple[subprocess.Popen[bytes], Connection]:
         pass_fds=(theirs.fileno(),),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is the first process's matter, which stops all of them
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
     theirs.close()
