@@ -172,11 +172,11 @@ def describe(progress: Progress, left_s: float | None, later_s: float | None = N
         study = f" ({duration(left_s + later_s)} for the study)" if later_s else ""
         parts.append(f"{duration(left_s)} left{study}")
     if progress.stage != refit.STAGE.name:  # whose score is a training loss
-        parts += best_so_far(progress.best, progress.best_params)
+        parts += _best_so_far(progress.best, progress.best_params)
     return ", ".join(parts)
 
 
-def best_so_far(score: float | None, params: Params | None) -> list[str]:
+def _best_so_far(score: float | None, params: Params | None) -> list[str]:
     """The best score with its setup; nothing where there is none yet."""
     if score is None:
         return []

@@ -16,11 +16,12 @@ from lab.errors import RecordError, plain
 from lab.lanes.live_status import NAME
 from lab.record.folder import read_json
 from lab.record.trials import failures, read_stages
-from lab.report.cost import duration
+from lab.spec.exchange import Progress
 from lab.spec.plan import OWN_LOOP
-from lab.stages import STAGES, TRAINS, refit
+from lab.spec.trial import Outcome
+from lab.stages import STAGES, TRAINS
 from lab.study.live_view import StageView, stages_view
-from lab.study.progress import best_so_far
+from lab.study.progress import describe
 from lab.study.study import Study
 
 _MOST_REASONS = 3
@@ -164,15 +165,22 @@ def views_of(status: Status) -> list[StageView]:
 
 
 def _under_way(now: Mapping[str, Any]) -> tuple[float, bool, str]:
-    """The share that is done, that it runs, and what its driver says; an earlier version's said less."""
+    """The share that is done, that it runs, and the line of whoever runs it; an earlier version's said less."""
     trials, epochs = now["trials"], now.get("epochs") or {"done": 0, "planned": 0}
-    parts = [f"{trials['closed']}/{trials['planned']} trials, {trials['running']} running"]
-    if now["stage"] != refit.STAGE.name:  # whose score is a training loss
-        parts += best_so_far(now.get("best"), now.get("best_params"))
-    left, pace = epochs["planned"] - epochs["done"], now.get("epochs_per_minute")
-    if pace and left > 0:
-        parts.append(f"{duration(60 * left / pace)} left")
-    return min(epochs["done"] / max(epochs["planned"], 1), 1.0), True, ", ".join(parts)
+    progress = Progress(
+        stage=now["stage"],
+        planned=trials["planned"],
+        counts={Outcome.COMPLETED: trials["closed"]},
+        running=trials["running"],
+        epochs_done=epochs["done"],
+        epochs_planned=epochs["planned"],
+        best=now.get("best"),
+        finished=False,
+        best_params=now.get("best_params"),
+    )
+    left, pace = progress.epochs_planned - progress.epochs_done, now.get("epochs_per_minute")
+    left_s = 60 * left / pace if pace and left > 0 else None
+    return min(progress.epochs_done / max(progress.epochs_planned, 1), 1.0), True, describe(progress, left_s)
 
 
 def describe_now(now: Mapping[str, Any]) -> list[str]:

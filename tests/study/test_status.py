@@ -15,7 +15,7 @@ import pytest
 from lab.lanes.live_status import NAME, LiveStatus
 from lab.spec.exchange import Progress
 from lab.study.going_on import write_spec
-from lab.study.status import describe_status, status_of, watch_status
+from lab.study.status import describe_status, status_of, views_of, watch_status
 from lab.study.study import Study
 from tests.small import small_spec
 
@@ -52,6 +52,24 @@ def test_a_running_study_shows_nodes_lanes_slots_and_pace(study: Study, monkeypa
     assert "a (10.0.0.1): 2 lanes, 7 trials at once, GPUs 0, 1" in text
     assert "b (10.0.0.2): 1 lanes, 0 trials at once" in text
     assert "resume with" not in text
+
+
+def test_the_bars_of_a_running_study_say_what_its_own_terminal_says(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    live = LiveStatus()
+    for minute in range(2):
+        clock[0] = 60.0 * minute
+        best = progress(epochs_done=400 + 32 * minute, best_params={"max_lr": 0.0123, "cycles": 2})
+        live.write(study.record.folder, best, LANES)
+    views = {view.name: view for view in views_of(status_of(study))}
+    assert views["explore"].running
+    assert views["explore"].share == pytest.approx(432 / 1728)
+    said = "10/64 trials, 7 running, 40 minutes left, best 0.9 (max_lr 0.0123, cycles 2)"
+    assert views["explore"].said == said
+    assert (views["final"].share, views["final"].running, views["final"].said) == (0.0, False, "")
 
 
 def test_what_a_dead_driver_said_is_not_now(study: Study) -> None:
