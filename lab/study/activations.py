@@ -135,8 +135,6 @@ def of_study(spec: StudySpec, record: Record, epochs: int | None = None, quiet: 
 
 def watched(task: Task, trial: Trial, training: Training, shown: EpochsShown) -> ActivationHealth:
     """Train a trial that has its schedule, and look at what its layers give."""
-    import torch
-
     from lab.training.activations import ActivationRecorder
     from lab.training.alone import train_alone
     from lab.training.trainer import steps_per_epoch
@@ -147,14 +145,7 @@ def watched(task: Task, trial: Trial, training: Training, shown: EpochsShown) ->
         )
     parts = 1 if training.micro_batch is None else math.ceil(training.batch_size / training.micro_batch)
     recorder = ActivationRecorder(trial.epochs * steps_per_epoch(len(task.data("train")[0]), training), parts)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(training.threads)
-        ended = train_alone(
-            task, training, trial, lambda result: shown.add(_row(result.metrics, shown)), recorder.attach
-        )
-    finally:
-        torch.set_num_threads(threads)
+    ended = train_alone(task, training, trial, lambda result: shown.add(_row(result.metrics, shown)), recorder.attach)
     layers, history = _tables(recorder.recorded)
     return ActivationHealth(layers, history, ended.outcome, ended.detail, trial.epochs)
 

@@ -141,6 +141,7 @@ def _of_model(spec: StudySpec, snapshots: int) -> list[str]:
     middle of the space."""
     from lab.tasks.build import build_model
     from lab.tasks.task import Task
+    from lab.training.costs import parameters_of
     from lab.training.snapshots import size_in_bytes
 
     task = load_task(spec.task)
@@ -150,7 +151,7 @@ def _of_model(spec: StudySpec, snapshots: int) -> list[str]:
     examples = task.model_input(task.data("train")[0][:3])
     model = build_model(task, template_params(spec.space, {BATCH_SIZE: spec.batch_size}), 0, examples)
     size, lines = size_in_bytes(model), []
-    numbers = sum(p.numel() for p in model.parameters())
+    numbers = parameters_of(model)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if trained < numbers:
         lines.append(f"model    {trained:,} of {numbers:,} parameters are trained, {trained / numbers:.2%}")

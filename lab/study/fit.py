@@ -125,7 +125,6 @@ def fit(
 ) -> Fitted:
     """Train a trial that has its schedule, on a path that is resolved; errors as `fit_one_cycle`."""
     import pandas as pd
-    import torch
 
     from lab.tasks.task import TRAIN_AND_VALID
     from lab.training.alone import train_alone
@@ -144,12 +143,7 @@ def fit(
         shown.add({**row, "lr": float(lrs[epoch * steps - 1]), "seconds": ended - began})
         began = ended
 
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(training.threads)
-        ended = train_alone(task, training, trial, watch)
-    finally:
-        torch.set_num_threads(threads)
+    ended = train_alone(task, training, trial, watch)
     if ended.model is None:
         detail = (ended.detail.strip().splitlines() or [""])[-1]
         advice = "; a lower max_lr may help" if ended.outcome == "diverged" else ""

@@ -54,6 +54,8 @@ class HubProgram(TorchProgram):
 
     def facts(self, ensemble: Ensemble, nets: Sequence[nn.Module], scores: Mapping[str, float]) -> dict[str, Any]:
         """Net, hyperparameters and metrics, and the outputs' names as the Hub reads them."""
+        from lab.training.costs import parameters_of  # here: it needs torch
+
         names = list(ensemble.class_names)
         return {
             "library_name": "pytorch",
@@ -64,7 +66,7 @@ class HubProgram(TorchProgram):
                     "weight": member.weight,
                     "temperature": member.temperature,
                     "hyperparameters": dict(member.params),
-                    "parameters": sum(parameter.numel() for parameter in net.parameters()),
+                    "parameters": parameters_of(net),
                     "layers": str(net).splitlines(),
                 }
                 for member, net in zip(ensemble.net_members, nets, strict=True)

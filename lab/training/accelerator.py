@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -55,15 +54,11 @@ def set_random_state(device: torch.device, state: Tensor) -> None:
         torch.get_device_module(device).set_rng_state(state[size:], device)
 
 
-@contextlib.contextmanager
-def own_random_state(device: torch.device) -> Iterator[None]:
+def own_random_state(device: torch.device) -> AbstractContextManager[None]:
     """Leave the process's generators as they were, whatever is drawn inside."""
     if device.type == "cpu":
-        with torch.random.fork_rng(devices=[]):
-            yield
-    else:
-        with torch.random.fork_rng(devices=[device], device_type=device.type):
-            yield
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng(devices=[device], device_type=device.type)
 
 
 def release_memory() -> None:

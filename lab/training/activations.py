@@ -77,10 +77,10 @@ class ActivationRecorder:
     def _hook(self, layer: Layer) -> Any:
         def look(module: nn.Module, inputs: object, output: object) -> None:
             if module.training and self._step >= 0 and self._step % self._every == 0:
-                given = _tensor_of(output)
-                if given is not None and given.numel():
+                values = _tensor_of(output)
+                if values is not None and values.numel():
                     self._layers.setdefault(layer.name, layer)
-                    self._rows.setdefault(self._step, {}).setdefault(layer.name, []).append(_stats(given))
+                    self._rows.setdefault(self._step, {}).setdefault(layer.name, []).append(_stats(values))
 
         return look
 

@@ -37,7 +37,7 @@ def train_alone(
     watch: Callable[[EpochResult], object],
     attach: Callable[[nn.Module], object] | None = None,
 ) -> Alone:
-    """Train one trial to its end.
+    """Train one trial to its end, on the threads of `training`; the process has its own again afterwards.
 
     A study's trial of the same parameters, seed, epochs and path has the same numbers to the last bit, since it is
     trained by the same steps.
@@ -51,6 +51,21 @@ def train_alone(
     Raises:
         TaskError, NotStackable: see `ModelTrainer`.
     """
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(training.threads)
+        return _trained(task, training, trial, watch, attach)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _trained(
+    task: Task,
+    training: Training,
+    trial: Trial,
+    watch: Callable[[EpochResult], object],
+    attach: Callable[[nn.Module], object] | None,
+) -> Alone:
     trainer = GroupedTrainer(task, training, 1, 1, trial.params)
     trainer.start(Assignment(0, trial, slot=0, tick=0))
     if attach is not None:

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lab.errors import TaskError
 from lab.spec.limits import FLOPS, PARAMETERS, Limit, broken
+from lab.training.modes import in_evaluation
 
 _NOT_COMPARED = {"training", "_parameters", "_buffers", "_modules"}
 
@@ -92,16 +93,11 @@ def flops_of(module: nn.Module, example: Tensor) -> int:
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    training = [layer.training for layer in module.modules()]
-    module.eval()  # what normalises over a batch takes a single example, and keeps no statistics of it
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), _plain_operations():
-            with FlopCounterMode(display=False) as counter:
-                module(example)
-            return int(counter.get_total_flops())
-    finally:
-        for layer, was in zip(module.modules(), training, strict=True):
-            layer.training = was
+    # In evaluation: what normalises over a batch takes a single example, and keeps no statistics of it.
+    with in_evaluation(module), torch.random.fork_rng(devices=[]), torch.no_grad(), _plain_operations():
+        with FlopCounterMode(display=False) as counter:
+            module(example)
+        return int(counter.get_total_flops())
 
 
 @contextmanager

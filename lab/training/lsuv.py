@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import TaskError
+from lab.training.modes import in_evaluation
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _MOST = 10
@@ -41,9 +42,7 @@ def lsuv(model: nn.Module, batch: Tensor, *, seed: int = 0, tolerance: float = 0
     """
     if not isinstance(batch, Tensor) or not batch.numel() or not bool(batch.isfinite().all()):
         raise TaskError("lsuv: the batch is not a tensor of finite inputs [b, ...]")
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with in_evaluation(model):
         layers = _called(model, batch)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -52,9 +51,6 @@ def lsuv(model: nn.Module, batch: Tensor, *, seed: int = 0, tolerance: float = 0
                 layer.weight.copy_(nn.init.orthogonal_(weight))
         for layer in layers:
             _scale(model, layer, batch, tolerance)
-    finally:
-        for module, training in modes.items():
-            module.training = training
     return model
 
 
@@ -77,13 +73,13 @@ def _called(model: nn.Module, batch: Tensor) -> list[Any]:
 
 def _scale(model: nn.Module, layer: nn.Module, batch: Tensor, tolerance: float) -> None:
     """Scale one layer's weights until its output has variance 1; those of layers before it are done."""
-    given: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda module, inputs, output: given.append(output))
+    outputs: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
         for _ in range(_MOST):
-            given.clear()
+            outputs.clear()
             model(batch)
-            variance = float(given[0].double().var(correction=0))
+            variance = float(outputs[0].double().var(correction=0))
             if not 0.0 < variance < float("inf") or abs(variance - 1.0) < tolerance:
                 return
             layer.weight.div_(variance**0.5)  # type: ignore[operator]
