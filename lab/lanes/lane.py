@@ -50,8 +50,8 @@ def make_trainer(job: Job) -> Trainer:
     if job.training.processes > 1:
         from lab.training.data_parallel.trainer import DataParallelTrainer  # here: few want it
 
-        own = None if job.task.instance is not None else replace(job.task, opened=None, handed=None)
-        before = None if own is None else partial(load_task, own)
+        file = replace(job.task, opened=None, handed=None)
+        before = partial(load_task, file) if job.task.instance is None else None
         return DataParallelTrainer(job.training.processes, partial(_trainer, job), before)
     return _trainer(job)
 

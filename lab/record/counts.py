@@ -56,7 +56,7 @@ class Counts:
         if seat is not None:
             self._frontiers[seat.lane] = max(self._frontiers.get(seat.lane, 0), seat.tick, trial.end_tick or 0)
         score = trial.score
-        if score is not None and score != self.best and (self.best is None or self._better(self.best, score) == score):
+        if score is not None and (self.best is None or self._better(self.best, score) != self.best):
             self.best, self.best_params = score, trial.params
         if new.outcome == Outcome.FAILED:
             self.failure = trial.detail

@@ -63,9 +63,9 @@ def _together(spec: StudySpec) -> StudySpec:
     other way to train, and nothing to time.
 
     Raises:
-        SpecError: see `processes_of`, or a trial function is to be trained so.
+        SpecError: see `processes_of`, or this machine has fewer cores.
     """
-    count = 1 if spec.execution.processes == "auto" and isinstance(task_of(spec), TrialFunction) else processes_of(spec)
+    count = 1 if isinstance(task_of(spec), TrialFunction) else processes_of(spec)
     if count == 1:
         return spec.changed(execution={"processes": 1})
     cores = os.cpu_count() or 1
