@@ -30,8 +30,8 @@ def predict(x: torch.Tensor, folder: Path | str = Path(__file__).parent) -> list
     """What the model says of each input, by the names of its outputs."""
     names = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["names"]
     with torch.no_grad():
-        given = load(folder)(x)
-    rows = given.reshape(len(given), -1).tolist()
+        outputs = load(folder)(x)
+    rows = outputs.reshape(len(outputs), -1).tolist()
     return [dict(zip(names, row, strict=True)) if len(names) == len(row) else {"values": row} for row in rows]
 
 

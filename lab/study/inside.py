@@ -24,14 +24,14 @@ def drift_frame(record: Record) -> pd.DataFrame:
     """
     import pandas as pd
 
-    found = (record.task() or {}).get("drift")
-    if not found:
+    kept = (record.task() or {}).get("drift")
+    if not kept:
         raise RecordError(
             f"{record.task_path}: holds nothing of drift; it is looked at when a study of a table begins, where "
             "training rows and others are 100 each at least"
         )
     try:
-        drifts = TypeAdapter(tuple[Drift, ...]).validate_python(found)
+        drifts = TypeAdapter(tuple[Drift, ...]).validate_python(kept)
     except ValidationError as error:
         first = error.errors()[0]
         raise RecordError(f"{record.task_path}: drift.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -54,17 +54,17 @@ def column_importances(record: Record) -> ColumnImportances:
     Raises:
         RecordError: stage `ensemble` has not run, or it did not look at that.
     """
-    found = ensemble.STAGE.need(record).column_importances
-    if found is None:
+    importances = ensemble.STAGE.need(record).column_importances
+    if importances is None:
         where = ensemble.STAGE.path(record)
         raise RecordError(f"{where}: says nothing of columns: the task is no table, or an earlier version wrote it")
-    return found
+    return importances
 
 
 def columns_frame(record: Record) -> pd.DataFrame:
     """The same as a table, a row for the columns that are alike; errors as there."""
     import pandas as pd
 
-    found = column_importances(record)
-    rows = [{"columns": [*one.columns], "worse": one.worse, "std": one.std} for one in found.columns]
+    columns = column_importances(record).columns
+    rows = [{"columns": [*one.columns], "worse": one.worse, "std": one.std} for one in columns]
     return pd.DataFrame(rows)

@@ -53,7 +53,8 @@ COMPARED = (
 
 
 def adult(data: Path, folder: Path) -> Task:
-    """Of 4,000 people one in 21 earns more than 50,000, and of 4,000 others to test on; a fifth is validated on."""
+    """People of whom one in 21 earns more than 50,000: 4,000 to learn from, a fifth of them to
+    validate by, and 4,000 to test on."""
     for split in ("train", "test"):
         rows = pd.read_csv(data / "tabular" / f"adult_{split}.csv")
         groups = [part for _, part in sorted(rows.groupby(rows.columns[-1]), key=lambda of: -len(of[1]))]

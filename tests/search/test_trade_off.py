@@ -25,7 +25,7 @@ SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1), "y": FloatDi
 
 
 def history(rows: list[tuple[float | None, float | None]]) -> History:
-    """Of trials with a score, None where it diverged, and a cost, None where it is not known."""
+    """A history of trials with a score, None where it diverged, and a cost, None where it is not known."""
     trials = []
     for index, (score, cost) in enumerate(rows):
         state = TrialState.FAIL if score is None else TrialState.COMPLETE

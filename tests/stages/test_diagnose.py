@@ -27,7 +27,7 @@ RANDOM = np.random.default_rng(0)
 
 
 class Plain(Digits):
-    """Of any kind, without names of its own."""
+    """A task of any kind, without names of its own."""
 
     def __init__(self, kind: Any = "classification", names: tuple[str, ...] = ()) -> None:
         super().__init__()

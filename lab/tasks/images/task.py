@@ -295,8 +295,8 @@ class Images(ScoredTask):
         fitted = self._learned
         if fitted.target is not None and self._options.tabular(str(path)):
             source, why_not = read_rows(str(path), self._options, fitted.target)
-            given = self._to_predict(source)
-            return replace(given, notes=(*given.notes, *why_not))
+            inputs = self._to_predict(source)
+            return replace(inputs, notes=(*inputs.notes, *why_not))
         below = [folder.name for folder in folders_in(path)] if path.is_dir() else []
         in_classes = bool(below) and set(below) <= set(fitted.class_names)
         labelled = in_classes or path.suffix in (".parquet", ".npz")

@@ -59,7 +59,7 @@ def test_a_lane_has_the_splits_that_the_driver_read(
 
 
 class _Parted(Task):
-    """Of which a part stays with the Ray that made it."""
+    """A task of which a part stays with the Ray that made it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise ValueError("owner is unknown")
