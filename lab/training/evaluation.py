@@ -6,6 +6,7 @@ Shapes: k slots, n examples of the split, m metrics.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from lab.training.accelerator import widest_float
 from lab.training.batches import Examples
 from lab.training.fault import Fault, fault_of
 
+if TYPE_CHECKING:
+    from lab.training.data_parallel.peers import Peers
+
 _EXAMPLES = 32_768
 _NUMBERS = 2**22
 """Examples, and numbers in their inputs, evaluated at once by all slots together, so that memory stays bounded."""
@@ -22,13 +26,22 @@ _NUMBERS = 2**22
 
 @torch.no_grad()
 def evaluate(
-    task: Task, data: Examples, width: int, forward: Callable[[Tensor], Tensor], active: Sequence[int]
+    task: Task,
+    data: Examples,
+    width: int,
+    forward: Callable[[Tensor], Tensor],
+    active: Sequence[int],
+    peers: Peers | None = None,
 ) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
     """Metrics and `valid_loss` of each active slot, and the faults of those that have none.
 
     Args:
         forward: inputs [k, b, ...] to outputs [k, b, ...], in evaluation mode.
+        peers: the other processes of the lane, each of which computes its part; the first judges all of them.
     """
+    if peers is not None:
+        every = torch.arange(len(data))
+        return evaluate_each(task, data, width, forward, dict.fromkeys(active, every), len(data), peers)
     size = examples_at_once(data.first(1), width)
     outputs = [forward(x.expand(width, *x.shape)) for x in map(task.model_input, data.parts(size))]
     output = torch.cat(outputs, dim=1)  # [k, n, ...]
@@ -43,18 +56,30 @@ def evaluate_each(
     forward: Callable[[Tensor], Tensor],
     held_out: Mapping[int, Tensor],
     most: int,
+    peers: Peers | None = None,
 ) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
     """The same of slots that are each validated on rows of its own.
 
     Args:
         held_out: row numbers by active slot.
         most: how many they are at most, whichever slots are active: all are computed as many rows.
+        peers: see `evaluate`.
     """
     order = torch.zeros(width, most, dtype=torch.int64)
     for slot, rows in held_out.items():
         order[slot, : len(rows)] = rows
-    parts = data.of_each(order, examples_at_once(data.first(1), width))
-    output = torch.cat([forward(x) for x in map(task.model_input, parts)], dim=1)  # [k, most, ...]
+    size = examples_at_once(data.first(1), width)
+
+    def outputs(order: Tensor) -> Tensor:
+        return torch.cat([forward(x) for x in map(task.model_input, data.of_each(order, size))], dim=1)
+
+    if peers is None:
+        output = outputs(order)  # [k, most, ...]
+    else:
+        of_all = peers.outputs(lambda: outputs(peers.rows_of(order)), most)
+        if of_all is None:
+            return {}, {}
+        output = of_all
     return _judged(
         task, {slot: (output[slot, : len(rows)], data.y[rows.to(data.y.device)]) for slot, rows in held_out.items()}
     )

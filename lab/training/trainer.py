@@ -197,7 +197,7 @@ class ModelTrainer(Trainer):
         losses, faults = self._train(active) if self._peers is None else self._train_together(self._peers, *active)
         going = [slot for slot in active if slot not in faults]
         scores: dict[int, dict[str, float]] = {}
-        if going and self._validates and (self._peers is None or self._peers.rank == 0):
+        if going and self._validates:
             scores, later = self._evaluate(going)
             faults |= later
         return tuple(self._result(slot, losses[slot], scores.get(slot, {}), faults.get(slot)) for slot in active)
@@ -346,10 +346,10 @@ class ModelTrainer(Trainer):
         self._models.training = False
         forward = partial(self._forward, active=active)
         if self._folds is None:
-            return evaluate(self._task, self._valid_data, self.width, forward, active)
+            return evaluate(self._task, self._valid_data, self.width, forward, active, self._peers)
         held_out = {slot: own.held_out for slot in active if (own := self._slots[slot].own) is not None}
         most = max(self._folds.sizes)
-        return evaluate_each(self._task, self._train_data, self.width, forward, held_out, most)
+        return evaluate_each(self._task, self._train_data, self.width, forward, held_out, most, self._peers)
 
     def _result(self, slot: int, losses: list[float], scores: dict[str, float], fault: Fault | None) -> EpochResult:
         running = self._slots[slot]

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -42,9 +42,10 @@ _LONGEST_STEP = timedelta(minutes=15)
 
 @dataclass(frozen=True)
 class _Ended:
-    """How an epoch's steps went in one process."""
+    """How what all processes do went in one of them."""
 
-    faults: Mapping[int, Fault] = field(default_factory=dict)
+    done: Any = None
+    """What it tells the others of it."""
     error: str | None = None
     is_memory: bool = False
 
@@ -146,25 +147,68 @@ class Peers:
             Exception: what `train` has raised here, or what it was elsewhere: `OutOfMemoryError`, else `TaskError`.
         """
         self._left = steps
-        done, raised, ended = None, None, _Ended()
+        losses_here: list[L] = []
+
+        def own_steps() -> dict[int, Fault]:
+            of_steps, faults = train()
+            losses_here.append(of_steps)
+            return faults
+
+        def to_the_end() -> None:
+            while self._left:
+                self.average(torch.zeros_like(grad), torch.zeros_like(losses))
+
+        every = self._each(own_steps, to_the_end)
+        return losses_here[0], {slot: fault for faults in every for slot, fault in faults.items()}
+
+    def rows_of(self, order: Tensor) -> Tensor:
+        """This process's part [k, r] of an order of examples [k, n], r rows for each process; the last ones have the
+        first example in place of those that there are not."""
+        each = -(-order.shape[1] // self.size)
+        padded = torch.nn.functional.pad(order, (0, each * self.size - order.shape[1]))
+        return padded[:, self.rank * each : (self.rank + 1) * each]
+
+    def outputs(self, compute: Callable[[], Tensor], count: int) -> Tensor | None:
+        """Outputs [k, n, ...] of all `count` rows, of which each process computes its own [k, r, ...]; None but in the
+        first process.
+
+        Raises:
+            DeviceLost: a process has died.
+            Exception: what `compute` has raised here or elsewhere, as `together` does.
+        """
+        computed: list[Tensor] = []
+        self._each(lambda: computed.append(compute().contiguous()))
+        (own,) = computed
+        parts = [torch.empty_like(own) for _ in range(self.size)] if self.rank == 0 else None
         try:
-            done = train()
-            ended = _Ended(done[1])
+            dist.gather(own, parts)
+        except RuntimeError:
+            raise DeviceLost(DIED) from None
+        return None if parts is None else torch.cat(parts, dim=1)[:, :count]
+
+    def _each(self, do: Callable[[], L], at_end: Callable[[], None] | None = None) -> list[L]:
+        """Do it in every process, and hear by rank what each tells of it. What one has raised is raised in all.
+
+        Args:
+            at_end: what has to follow, also where `do` has raised.
+        """
+        raised, ended = None, _Ended()
+        try:
+            ended = _Ended(do())
         except DeviceLost:
             raise
         except Exception as error:
             raised = error
             ended = _Ended(error=describe_error(error), is_memory=out_of_memory(error))
-        while self._left:
-            self.average(torch.zeros_like(grad), torch.zeros_like(losses))
+        if at_end is not None:
+            at_end()
         every = self._told(ended)
         if raised is not None:
             raise raised
         for other in every:
             if other.error is not None:
                 raise torch.OutOfMemoryError(other.error) if other.is_memory else TaskError(other.error)
-        assert done is not None  # nothing was raised
-        return done[0], {slot: fault for other in every for slot, fault in other.faults.items()}
+        return [other.done for other in every]
 
     def _sum(self, tensor: Tensor) -> None:
         try:

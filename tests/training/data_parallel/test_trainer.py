@@ -44,7 +44,7 @@ class Doubles(Task):
 
     def data(self, split: Split) -> Data:
         generator = torch.Generator().manual_seed({"train": 0, "valid": 1, "test": 2}[split])
-        x = torch.randn(48, 3, generator=generator, dtype=torch.float64)
+        x = torch.randn(45 if split == "valid" else 48, 3, generator=generator, dtype=torch.float64)
         return x, x[:, :1].sin() + 0.1 * x[:, 1:2]
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -66,7 +66,9 @@ class Harmed(Doubles):
         import torch.distributed as dist
 
         Harmed.steps += output.requires_grad
-        asked = (3,) if self.harm == "memory" else (3, 4)  # a loss that raises is asked once more, for its slot
+        asked = {"memory": (3,), "validation": ()}.get(
+            self.harm, (3, 4)
+        )  # a loss that raises is asked once more, for its slot
         if dist.get_rank() == 1 and Harmed.steps in asked:
             if self.harm == "memory":
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
@@ -80,7 +82,16 @@ class Harmed(Doubles):
 
         if self.harm == "model" and dist.get_rank() == 1:
             raise ValueError("no such layer here")
-        return super().model(params)
+        return nn.Sequential(super().model(params), _Refuses()) if self.harm == "validation" else super().model(params)
+
+
+class _Refuses(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        import torch.distributed as dist
+
+        if not self.training and dist.get_rank() == 1:
+            raise ValueError("no such rows here")
+        return x
 
 
 def made(task: Task, peers: Peers | None = None) -> Trainer:
@@ -170,6 +181,16 @@ def test_what_one_process_meets_ends_the_trial_in_all_and_the_next_one_is_sound(
     alone = made(Doubles())
     alone.start(trial())
     assert ended(trainer).metrics == pytest.approx(ended(alone).metrics, abs=1e-10)
+
+
+def test_what_one_process_meets_in_its_share_of_the_validation_ends_the_trial(
+    trainers: list[DataParallelTrainer],
+) -> None:
+    trainer = by_two(trainers, Harmed("validation"))
+    trainer.start(trial())
+    result = ended(trainer)
+    assert result.outcome is Outcome.FAILED
+    assert "no such rows here" in result.detail
 
 
 def test_a_process_that_dies_is_no_fault_of_the_trial(trainers: list[DataParallelTrainer]) -> None:
