@@ -52,7 +52,7 @@ def make_trainer(job: Job) -> Trainer:
 
         file = replace(job.task, opened=None, handed=None)
         before = partial(load_task, file) if job.task.instance is None else None
-        return DataParallelTrainer(job.training.processes, partial(_trainer, job), before)
+        return DataParallelTrainer(job.training.processes, partial(_trainer, job), before, job.training.sharded)
     return _trainer(job)
 
 

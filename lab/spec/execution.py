@@ -34,6 +34,8 @@ class ExecutionSpec(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|(cuda|mps|xpu)(:\d+)?)$")] = "auto"
     processes: Annotated[int, Field(ge=1, le=_MOST_THREADS)] | Literal["auto"] = "auto"
     """Processes of a lane among which each batch of its one model is divided. `auto`: one for each of its GPUs."""
+    sharded: bool = False
+    """Whether the model itself is divided among these processes, where one GPU does not hold it while it trains."""
     cpus_per_lane: Annotated[float, Field(gt=0)] = 1
     gpus_per_lane: Annotated[float, Field(ge=0)] = 0
     checkpoint_s: Annotated[float, Field(gt=0)] = 30.0

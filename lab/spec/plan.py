@@ -199,6 +199,8 @@ class Training:
     """Examples of a batch that are computed at once, where a whole one is larger than the memory; None: all."""
     processes: int = 1
     """Processes among which each batch is divided, with a device each."""
+    sharded: bool = False
+    """Whether the model is divided among them too."""
 
 
 @dataclass(frozen=True)

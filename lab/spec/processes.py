@@ -18,10 +18,13 @@ def processes_of(spec: StudySpec) -> int:
         SpecError: what else is said of lanes does not go with several.
     """
     execution = spec.execution
-    if execution.path == "function" and execution.processes == "auto":
-        return 1
+    is_alone = execution.path == "function" and execution.processes == "auto"
     count = execution.processes if isinstance(execution.processes, int) else max(int(execution.gpus_per_lane), 1)
-    if count == 1:
+    if count == 1 or is_alone:
+        if execution.sharded:
+            raise SpecError(
+                "execution.sharded", "one process has the whole model; say gpus_per_lane: 2 or more, or false"
+            )
         return 1
     for name, said, only in (
         ("path", execution.path, "sequential"),
@@ -37,4 +40,16 @@ def processes_of(spec: StudySpec) -> int:
     for size in batch_sizes(spec.batch_size, spec.space):
         if size % count:
             raise SpecError("batch_size", f"{size} is not divided equally among {count} processes")
+    if execution.sharded:
+        _check_sharded(spec)
     return count
+
+
+def _check_sharded(spec: StudySpec) -> None:
+    for place, asked in (
+        ("schedule", "a kind that freezes parts of the model" if spec.schedule.freezes else None),
+        ("final.ema_decay", spec.final.ema_decay),
+        ("task.adapter", spec.task.options.get("adapter")),
+    ):
+        if asked:
+            raise SpecError(place, f"{asked} does not go with execution.sharded: true; leave one of them out")

@@ -198,6 +198,7 @@ class StudySpec(Section):
             precision=execution.precision,
             micro_batch=execution.micro_batch,
             processes=execution.processes if isinstance(execution.processes, int) else 1,
+            sharded=execution.sharded,
         )
 
     @property

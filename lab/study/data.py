@@ -50,6 +50,8 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         if (count := spec.execution.processes) not in (1, "auto"):
             said = "a trial function trains in one process, on all of its GPUs"
             raise SpecError("execution.processes", f"{count}: {said}; leave it out")
+        if spec.execution.sharded:
+            raise SpecError("execution.sharded", "true: a trial function divides its model itself; leave it out")
         return spec, ()
     task.cache = record.data_folder.resolve()  # first: what was read before is asked for from here on
     kept = record.task()

@@ -133,6 +133,8 @@ class GroupedTrainer(Trainer):
         stack.rows[row] = None
 
     def epoch(self) -> tuple[EpochResult, ...]:
+        if self._peers is not None and not self._places:
+            raise DeviceLost("a process of this lane could not begin the trial that the others train")
         results: list[EpochResult] = []
         for group in list(self._stacks):
             self._gather(group)

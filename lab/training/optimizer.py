@@ -75,10 +75,10 @@ def _finite(numbers: Iterable[float]) -> list[float]:
     return [min(max(number, -_LARGEST), _LARGEST) for number in numbers]
 
 
-def clip(grad: Tensor, max_norm: float | None) -> None:
-    """Bring a gradient [p], in place, to at most a norm."""
+def clip(grad: Tensor, max_norm: float | None, norm: Tensor | None = None) -> None:
+    """Bring a gradient [p], in place, to at most a norm; `norm`: of all of it, where these are a part."""
     if max_norm is not None:
-        grad.mul_((max_norm / (grad.norm() + 1e-6)).clamp_max(1.0))
+        grad.mul_((max_norm / ((grad.norm() if norm is None else norm) + 1e-6)).clamp_max(1.0))
 
 
 class AdamW(RowOptimizer, AdamWOptions):

@@ -5,8 +5,8 @@ Shapes: p parameters of a row, g groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -21,6 +21,7 @@ class Segment:
     group: int
     start: int
     stop: int
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,16 @@ class ParameterGroups:
         )
 
 
-def parameter_groups(task: Task, model: nn.Module) -> ParameterGroups:
+def parameter_groups(task: Task, model: nn.Module, sizes: Mapping[str, int] | None = None) -> ParameterGroups:
     """The groups that a task makes of a model's trained parameters; one, where it makes none.
+
+    Args:
+        sizes: how many numbers of each parameter are in the row; None: all.
 
     Raises:
         TaskError: a name that the model does not have, that is given twice or not at all.
     """
-    sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    sizes = sizes or {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     given = tuple(tuple(group) for group in task.groups(model)) or (tuple(sizes),)
     where = f"{type(task).__name__}.groups"
     group_of: dict[str, int] = {}
@@ -70,8 +74,8 @@ def parameter_groups(task: Task, model: nn.Module) -> ParameterGroups:
     for name, size in sizes.items():
         group, stop = group_of[name], start + size
         if segments and segments[-1].group == group:
-            segments[-1] = Segment(group, segments[-1].start, stop)
+            segments[-1] = replace(segments[-1], stop=stop, names=(*segments[-1].names, name))
         else:
-            segments.append(Segment(group, start, stop))
+            segments.append(Segment(group, start, stop, (name,)))
         start = stop
     return ParameterGroups(given, tuple(segments))

@@ -36,8 +36,8 @@ class SequentialModels(SlotModels):
         grad = torch.zeros_like(row)
         for parameter, start in zip(trainable, starts(sizes), strict=True):
             part = slice(start, start + parameter.numel())
-            weights = _shaped(row[part], parameter.shape).copy_(parameter.detach())
-            parameter.data, parameter.grad = weights, _shaped(grad[part], parameter.shape)
+            weights = shaped(row[part], parameter.shape).copy_(parameter.detach())
+            parameter.data, parameter.grad = weights, shaped(grad[part], parameter.shape)
         self._modules[slot], self._flat[slot], self._still[slot] = module, (row, grad), ()
         self.noise[slot] = SlotNoise(seed)
         self.seed(slot, seed)
@@ -105,12 +105,17 @@ class SequentialModels(SlotModels):
         return flat
 
 
-def _shaped(flat: Tensor, shape: torch.Size) -> Tensor:
+def shaped(flat: Tensor, shape: torch.Size) -> Tensor:
     """A view of part of a row as a parameter; a convolution's with its channels innermost, as its inputs have them."""
     if len(shape) != 4:
         return flat.view(shape)
     outputs, inputs, height, width = shape
     return flat.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
+
+
+def flattened(values: Tensor) -> Tensor:
+    """What `shaped` makes a parameter's of."""
+    return values.permute(0, 2, 3, 1).flatten() if values.ndim == 4 else values.flatten()
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ Shapes: k slots, b examples, p parameters of one model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from lab.training.noise import SlotNoise
@@ -58,7 +59,28 @@ class SlotModels(ABC):
 
     @abstractmethod
     def tensors(self, slot: int) -> dict[str, Tensor]:
-        """The slot's own parameters and buffers by the names its plain module has, as views; see `own_tensors`."""
+        """The slot's own parameters and buffers by the names its plain module has; see `own_tensors`."""
+
+    def put(self, slot: int, tensors: Mapping[str, Tensor]) -> None:
+        """Give a slot the parameters and buffers that `tensors` gave of it."""
+        for name, tensor in self.tensors(slot).items():  # views
+            tensor.copy_(tensors[name])
+
+    def sizes(self, slot: int) -> Mapping[str, int] | None:
+        """How many numbers of each parameter are in the slot's row; None: all."""
+        return None
+
+    def norm(self, grad: Tensor) -> Tensor:
+        """The norm of a model's gradients, of which these [p] are in its row."""
+        return torch.linalg.vector_norm(grad)  # type: ignore[no-any-return]
+
+    def whole(self, part: Tensor, names: Sequence[str]) -> Tensor:
+        """What belongs to these parameters as a whole, of a part that lies beside theirs of the row."""
+        return part
+
+    def share(self, whole: Tensor, names: Sequence[str]) -> Tensor:
+        """The part of it that lies beside the row."""
+        return whole
 
     def module(self, slot: int) -> nn.Module:
         """The slot's net itself.

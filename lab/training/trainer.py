@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from lab.spec.snapshot_file import snapshot_file
 from lab.spec.trial import Outcome, Trial
 from lab.tasks.build import build_model
 from lab.tasks.task import Data, Split, Task, defines
+from lab.tasks.transfer.adapter import own_tensors
 from lab.training.averaged import AveragedWeights
 from lab.training.batches import Examples, open_splits
 from lab.training.device import check_precision, pick_device, to_device
@@ -36,7 +37,7 @@ from lab.training.interface import EpochResult, Trainer
 from lab.training.lsuv import lsuv
 from lab.training.models import SlotModels, build_models
 from lab.training.optimizer import RowOptimizer, State, Step, build_optimizer, clip, step_all
-from lab.training.parameter_groups import ParameterGroups, parameter_groups
+from lab.training.parameter_groups import ParameterGroups, Segment, parameter_groups
 from lab.training.snapshots import check_packable, pack
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class _Slot:
     groups: ParameterGroups
     """Its own model's: where models are trained one after the other, they may be of any architecture."""
     optimizer: RowOptimizer
-    """Without clipping where there are several groups: that is of all of them together."""
+    """Without clipping where its rows are parts of the gradient: that is of all of them together."""
     max_grad_norm: float | None
+    """Of what is clipped before the optimizer sees it."""
     states: tuple[State, ...]
     """One for each segment of the row."""
     curves: list[tuple[float, ...]]
@@ -83,6 +85,12 @@ class _Slot:
     @property
     def finished(self) -> bool:
         return self.step >= len(self.curves)
+
+    def segments(self) -> Iterator[tuple[str, Segment, State]]:
+        """The segments of the row with their states, and what a state's names begin with where it is saved."""
+        single = len(self.states) == 1
+        for i, (segment, state) in enumerate(zip(self.groups.segments, self.states, strict=True)):
+            yield "optimizer/" if single else f"optimizer/{i}/", segment, state
 
 
 class ModelTrainer(Trainer):
@@ -127,10 +135,19 @@ class ModelTrainer(Trainer):
         self._steps = steps_per_epoch(examples, training)
         self._validates = not training.record_losses and (self._folds is not None or not training.with_valid)
         self._examples = task.model_input(self._train_data.first(3))
-        template = build_model(task, template_params, 0, self._examples).to(self._device)
+        template = build_model(task, template_params, 0, self._examples)
+        self._sharded = peers is not None and peers.sharded
+        if not self._sharded:
+            template = template.to(self._device)
         check_packable(template)
         parameter_groups(task, template)  # what does not fit is refused here
-        self._models: SlotModels = build_models(training.path, template, width, self._examples, self._device)
+        self._models: SlotModels
+        if peers is not None and peers.sharded:
+            from lab.training.data_parallel.sharded import ShardedModels  # here: few want it
+
+            self._models = ShardedModels(peers)
+        else:
+            self._models = build_models(training.path, template, width, self._examples, self._device)
         self._gradients = Gradients(task, self._models, training.micro_batch or self._batch, self._device)
         self._slots: dict[int, _Slot] = {}
         self._buffers = [name for name, _ in template.named_buffers()]
@@ -145,7 +162,8 @@ class ModelTrainer(Trainer):
         if assignment.trial.params.get(INIT) == LSUV:
             lsuv(module, self._drawn(assignment.trial), seed=assignment.trial.seed)
         self._models.load(assignment.slot, module, assignment.trial.seed)
-        self._slots[assignment.slot] = self._new_slot(assignment, parameter_groups(self._task, module))
+        groups = parameter_groups(self._task, module, self._models.sizes(assignment.slot))
+        self._slots[assignment.slot] = self._new_slot(assignment, groups)
 
     def module(self, slot: int) -> nn.Module:
         """The net that is trained in a slot; see `SlotModels.module`."""
@@ -172,9 +190,9 @@ class ModelTrainer(Trainer):
         row = self._models.row(assignment.slot)
         states = tuple(optimizer.state(row[s.start : s.stop]) for s in groups.segments)
         factors = trial.schedule.group_factors(groups.count, None, total).tolist() if groups.count > 1 else []
-        most = optimizer.max_grad_norm
-        if factors:
-            optimizer = replace(optimizer, max_grad_norm=None)
+        most = None
+        if factors or self._sharded:
+            optimizer, most = replace(optimizer, max_grad_norm=None), optimizer.max_grad_norm
         own = self._own(trial.fold)
         decay = self._training.ema_decay if len(snapshots) == 1 else None
         averaged = None if decay is None else AveragedWeights(decay, self._models.tensors(assignment.slot))
@@ -194,6 +212,12 @@ class ModelTrainer(Trainer):
         active = sorted(self._slots)
         if not active:
             return ()
+        if self._peers is None or not self._peers.sharded:
+            return self._epoch(active)
+        with self._peers.one_fate():
+            return self._epoch(active)
+
+    def _epoch(self, active: Sequence[int]) -> tuple[EpochResult, ...]:
         losses, faults = self._train(active) if self._peers is None else self._train_together(self._peers, *active)
         going = [slot for slot in active if slot not in faults]
         scores: dict[int, dict[str, float]] = {}
@@ -236,7 +260,8 @@ class ModelTrainer(Trainer):
                 if not active:
                     break
             if peers is not None:
-                peers.average(models.grad(active[0]), learned.losses)
+                grad = models.grad(active[0])
+                peers.average(grad[:0] if peers.sharded else grad, learned.losses)
             losses[step] = learned.losses
             self._update(active)
         rows = losses.tolist()  # [s][k]
@@ -244,9 +269,14 @@ class ModelTrainer(Trainer):
 
     def _train_together(self, peers: Peers, slot: int) -> tuple[dict[int, list[float]], dict[int, Fault]]:
         """The same, of the one trial that all processes of the lane train."""
-        grad, losses = self._models.grad(slot), torch.zeros(self.width, device=self._device)
-        trained = peers.together(lambda: self._train([slot]), self._steps, grad, losses)
-        tensors = self._models.tensors(slot)
+        if peers.sharded:
+            trained = self._train([slot])
+            if trained[1]:
+                raise peers.parted(trained[1][slot])
+        else:
+            grad, losses = self._models.grad(slot), torch.zeros(self.width, device=self._device)
+            trained = peers.together(lambda: self._train([slot]), self._steps, grad, losses)
+        tensors = own_tensors(self._models.module(slot))
         peers.average_floats(tensors[name] for name in self._buffers if name in tensors)
         return trained
 
@@ -300,9 +330,10 @@ class ModelTrainer(Trainer):
         """What a slot's optimizer is asked for: one step, or one of each segment that trains."""
         running, grad = self._slots[slot], self._models.grad(slot)
         row, (lr, *others) = self._models.row(slot), running.curves[running.step]
+        if running.max_grad_norm is not None:
+            clip(grad, running.max_grad_norm, self._models.norm(grad))
         if not running.factors:
             return [Step(row, grad, running.states[0], lr, *others)]
-        clip(grad, running.max_grad_norm)
         factors = running.factors[running.step]
         return [
             Step(row[s.start : s.stop], grad[s.start : s.stop], state, lr * factors[s.group], *others)
@@ -333,6 +364,8 @@ class ModelTrainer(Trainer):
 
     def _keep(self, running: _Slot, step: int, tensors: Mapping[str, Tensor]) -> None:
         """Take the snapshot that is due after a step, and the step into the average, which is a snapshot at the end."""
+        if self._peers is not None and self._peers.rank:
+            return  # the first process hands them out
         if step in running.snapshots:
             running.files[running.snapshots[step]] = pack(tensors, {"step": str(step)})
         if running.averaged is None:
@@ -380,9 +413,9 @@ class ModelTrainer(Trainer):
         noise = self._models.noise[slot]
         assert noise is not None  # set by load
         tensors = {f"model/{name}": t for name, t in self._models.tensors(slot).items()}
-        single = len(running.states) == 1
-        for i, state in enumerate(running.states):
-            tensors |= {f"optimizer/{name}" if single else f"optimizer/{i}/{name}": t for name, t in state.items()}
+        for prefix, segment, state in running.segments():
+            for name, part in state.items():
+                tensors[prefix + name] = self._models.whole(part, segment.names) if part.ndim else part
         if running.averaged is not None:
             tensors |= {f"averaged/{name}": tensor for name, tensor in running.averaged.tensors.items()}
         tensors |= {
@@ -410,20 +443,26 @@ class ModelTrainer(Trainer):
         Raises:
             RecordError: it is that of another model or optimizer.
         """
-        running = self._slots[slot]
+        running, models = self._slots[slot], self._models
         own = _state(self.save(slot)[0])
         saved = _state(tensors)
         if {name: t.shape for name, t in saved.items()} != {name: t.shape for name, t in own.items()}:
             raise RecordError(f"what trial {running.assignment.number} had saved is not of the model that it has now")
-        for name, tensor in saved.items():
-            own[name].copy_(tensor)
+        models.put(slot, {n.removeprefix("model/"): t for n, t in saved.items() if n.startswith("model/")})
+        for prefix, segment, state in running.segments():
+            for name, part in state.items():
+                whole = saved[prefix + name]
+                part.copy_(models.share(whole, segment.names) if part.ndim else whole)
+        if running.averaged is not None:
+            for name, tensor in running.averaged.tensors.items():
+                tensor.copy_(saved[f"averaged/{name}"])
         for name in tensors.keys() - saved.keys() - {"random"}:  # earlier versions held all snapshots back to the end
             running.files[name.removeprefix("file/")] = tensors[name].numpy().tobytes()
         if "random" in tensors:
-            self._models.set_random_state(slot, tensors["random"])
+            models.set_random_state(slot, tensors["random"])
         running.step = int(meta["step"])
         running.losses = list(meta["losses"])
-        noise = self._models.noise[slot]
+        noise = models.noise[slot]
         assert noise is not None  # set by start
         noise.set_state(meta["noise"])
 

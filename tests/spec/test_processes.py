@@ -53,6 +53,17 @@ def test_there_is_one_for_each_gpu_unless_the_spec_says(execution: dict[str, Any
             {"space": {"batch_size": {"choice": [16, 18]}}},
             r"batch_size: 18 is not divided equally among 4 processes",
         ),
+        ({"sharded": True}, {}, r"execution\.sharded: one process has the whole model; say gpus_per_lane: 2 or more"),
+        (
+            {"gpus_per_lane": 2, "sharded": True},
+            {"schedule": {"one": {"kind": "fine_tune"}}},
+            r"schedule: a kind that freezes parts of the model does not go with execution\.sharded: true",
+        ),
+        (
+            {"gpus_per_lane": 2, "sharded": True},
+            {"final": {"ema_decay": 0.99}},
+            r"final\.ema_decay: 0\.99 does not go with execution\.sharded: true",
+        ),
     ],
 )
 def test_what_does_not_go_with_several_is_one_line(execution: dict[str, Any], more: dict[str, Any], line: str) -> None:

@@ -212,6 +212,9 @@ class Sums(lab.Task):  # without batch norm, which would see its own share
 """
 
 
+_IN_SHARES = {"processes": 2, "sharded": True}
+
+
 @pytest.mark.slow
 def test_a_study_whose_batches_are_divided_among_two_processes_ends_as_one_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -222,18 +225,18 @@ def test_a_study_whose_batches_are_divided_among_two_processes_ends_as_one_alone
     space = {"max_lr": {"low": 1e-3, "high": 0.03, "log": True}}
     execution = {"engine": "local", "lanes": 1, "path": "sequential", "width": 1}
     scores = []
-    for count in (1, 2):
-        said = execution | {"processes": count}
-        study = Study(task, space, trials=2, epochs=2, folder=tmp_path / str(count), execution=said)
+    for name, more in (("alone", {"processes": 1}), ("two", {"processes": 2}), ("shares", _IN_SHARES)):
+        study = Study(task, space, trials=2, epochs=2, folder=tmp_path / name, execution=execution | more)
         scores.append(study.run(until="explore").trials["score"].to_list())
     assert scores[1] == pytest.approx(scores[0], rel=1e-4)  # in float32
+    assert scores[2] == pytest.approx(scores[0], rel=1e-4)
     assert not [*tmp_path.glob("lab-peers-*")]
-    more = os.cpu_count() or 1
-    space["batch_size"] = {"choice": [more * 2]}
+    cores = os.cpu_count() or 1
+    space["batch_size"] = {"choice": [cores * 2]}
     study = Study(
-        task, space, trials=2, epochs=2, folder=tmp_path / "more", execution=execution | {"processes": more * 2}
+        task, space, trials=2, epochs=2, folder=tmp_path / "more", execution=execution | {"processes": cores * 2}
     )
-    with pytest.raises(SpecError, match=rf"execution\.processes: {more * 2} is above the {more} cores"):
+    with pytest.raises(SpecError, match=rf"execution\.processes: {cores * 2} is above the {cores} cores"):
         study.run(until="explore")
 
 

@@ -155,9 +155,11 @@ class _Grouped(Transfer):
 def test_segments_of_the_row_follow_the_groups():
     task = Transfer()
     groups = parameter_groups(task, build_model(task, {}, 0))
-    assert groups.segments == (Segment(0, 0, 30), Segment(1, 30, 42), Segment(2, 42, 56))
+    parameters = tuple(name for name, _ in build_model(task, {}, 0).named_parameters())
+    assert [(s.group, s.start, s.stop) for s in groups.segments] == [(0, 0, 30), (1, 30, 42), (2, 42, 56)]
+    assert sum((segment.names for segment in groups.segments), ()) == parameters
     alone = parameter_groups(_Grouped([]), build_model(task, {}, 0))
-    assert alone.segments == (Segment(0, 0, 56),)
+    assert alone.segments == (Segment(0, 0, 56, parameters),)
     last, middle, first = (list(names) for names in task.groups(build_model(task, {}, 0))[::-1])
     mixed = parameter_groups(_Grouped([middle, first + last]), build_model(task, {}, 0))
     assert [segment.group for segment in mixed.segments] == [1, 0, 1]

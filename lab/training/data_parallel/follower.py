@@ -12,7 +12,7 @@ from typing import Any
 
 import cloudpickle
 
-from lab.training.data_parallel.peers import Peers
+from lab.training.data_parallel.peers import Parted, Peers
 from lab.training.device import DeviceLost
 from lab.training.failure import describe_error
 from lab.training.interface import Trainer
@@ -26,6 +26,7 @@ class Begin:
     rank: int
     size: int
     meeting: Path
+    sharded: bool
     make: bytes
     """What makes the trainer from its peers, pickled."""
     before: Callable[[], object] | None
@@ -41,14 +42,15 @@ class Ready:
 
 
 def follow(connection: Connection) -> None:
-    """Make the trainer, say so, and call its methods as they come; until nobody calls any more."""
+    """Make the trainer, say so, and call its methods as they come; until nobody calls any more, or this process has
+    parted from the others."""
     begin: Begin = cloudpickle.loads(connection.recv_bytes())  # by the process that has started this one
     connection.send(Ready())
     try:
         if begin.before is not None:
             begin.before()
         make: Callable[[Peers], Trainer] = cloudpickle.loads(begin.make)
-        trainer = make(Peers(begin.rank, begin.size, begin.meeting))
+        trainer = make(Peers(begin.rank, begin.size, begin.meeting, begin.sharded))
     except Exception as error:
         connection.send(Ready(describe_error(error), out_of_memory(error)))
         return
@@ -56,7 +58,11 @@ def follow(connection: Connection) -> None:
     with contextlib.suppress(EOFError, ConnectionError, DeviceLost):  # the lane is over
         while True:
             method, arguments = cloudpickle.loads(connection.recv_bytes())
-            _call(trainer, method, arguments)
+            try:
+                _call(trainer, method, arguments)
+            except Parted as parted:
+                connection.send(parted)
+                raise
 
 
 def _call(trainer: Trainer, method: str, arguments: tuple[Any, ...]) -> None:

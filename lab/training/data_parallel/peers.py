@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lab.errors import TaskError, first_line
-from lab.spec.trial import derive_seed
+from lab.spec.trial import Outcome, derive_seed
 from lab.training.accelerator import accelerator, count
 from lab.training.device import DeviceLost
 from lab.training.failure import describe_error
@@ -36,6 +36,24 @@ _ON_LOOPBACK = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 """By which both libraries are told on which interface processes of one machine listen."""
 
 DIED = "a process of this lane has died"
+
+
+class Parted(DeviceLost):
+    """Processes that train a model in shares have parted, since one of them cannot go on: the others cannot either.
+
+    Args:
+        fault: what has ended the trial here; None: another process has left.
+        is_memory: whether it was a lack of memory.
+    """
+
+    def __init__(self, fault: Fault | None = None, is_memory: bool = False) -> None:
+        super().__init__(DIED if fault is None else fault.detail)
+        self.fault, self.is_memory = fault, is_memory
+
+    def __reduce__(self) -> tuple[type[Parted], tuple[Fault | None, bool]]:
+        return Parted, (self.fault, self.is_memory)
+
+
 _LONGEST_STEP = timedelta(minutes=15)
 """How much later one process may come to a step's end than the others; PyTorch's own default is 10 and 30 minutes."""
 
@@ -57,13 +75,14 @@ class Peers:
         rank: this one's number; 0 is the lane's own.
         size: how many there are.
         meeting: a file that does not exist yet, by which they find each other.
+        sharded: whether they have a share of the model each, so that one of them cannot compute without the others.
 
     Raises:
         DeviceLost: the others did not come.
     """
 
-    def __init__(self, rank: int, size: int, meeting: Path) -> None:
-        self.rank, self.size = rank, size
+    def __init__(self, rank: int, size: int, meeting: Path, sharded: bool = False) -> None:
+        self.rank, self.size, self.sharded = rank, size, sharded
         here = accelerator()
         on_gpus = here is not None and here.type == "cuda" and count() >= size
         self.device = torch.device("cuda", rank) if on_gpus else torch.device("cpu")
@@ -161,6 +180,28 @@ class Peers:
         every = self._each(own_steps, to_the_end)
         return losses_here[0], {slot: fault for faults in every for slot, fault in faults.items()}
 
+    @contextmanager
+    def one_fate(self) -> Iterator[None]:
+        """What ends the work of this process in here ends that of all, at once.
+
+        They wait for each other in each part of a model in shares, and nobody can stand in there for one that failed.
+
+        Raises:
+            Parted: in place of what was raised.
+        """
+        try:
+            yield
+        except Parted:
+            raise
+        except Exception as error:
+            is_others = isinstance(error, DeviceLost | dist.DistError) or "gloo" in str(error)
+            fault = None if is_others else Fault(Outcome.FAILED, describe_error(error))
+            raise Parted(fault, out_of_memory(error)) from None
+
+    def parted(self, fault: Fault) -> Parted:
+        """What to raise where a trial has a fault here, of which the others know nothing."""
+        return Parted(fault)
+
     def rows_of(self, order: Tensor) -> Tensor:
         """This process's part [k, r] of an order of examples [k, n], r rows for each process; the last ones have the
         first example in place of those that there are not."""
@@ -177,7 +218,10 @@ class Peers:
             Exception: what `compute` has raised here or elsewhere, as `together` does.
         """
         computed: list[Tensor] = []
-        self._each(lambda: computed.append(compute().contiguous()))
+        if self.sharded:
+            computed.append(compute().contiguous())
+        else:
+            self._each(lambda: computed.append(compute().contiguous()))
         (own,) = computed
         parts = [torch.empty_like(own) for _ in range(self.size)] if self.rank == 0 else None
         try:

@@ -9,7 +9,8 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing.connection import Connection, Pipe
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from torch import Tensor
 from lab.errors import TaskError
 from lab.spec.exchange import Assignment
 from lab.training.data_parallel.follower import Begin, Ready, main
-from lab.training.data_parallel.peers import DIED, Peers
+from lab.training.data_parallel.peers import DIED, Parted, Peers
 from lab.training.device import DeviceLost
 from lab.training.interface import EpochResult, Trainer
 
+_SLOT = 0
+"""The only one."""
 _END_WITHIN_S = 5.0
 _PROGRAM = f"from {main.__module__} import main; main()"
 """Not `-m`: what it sends would be of a module `__main__`, which is another one here."""
@@ -36,6 +39,8 @@ class DataParallelTrainer(Trainer):
         size: how many processes there are, this one among them.
         make: a trainer of one slot that averages its gradients with its peers'.
         before: is called in each follower first, so that `make` can be unpickled there.
+        sharded: whether each process has a share of the model. Then what ends a trial in one of them ends all of them,
+            and the next trial begins with others.
 
     Raises:
         DeviceLost: a follower has died.
@@ -44,24 +49,37 @@ class DataParallelTrainer(Trainer):
 
     width = 1
 
-    def __init__(self, size: int, make: Callable[[Peers], Trainer], before: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        make: Callable[[Peers], Trainer],
+        before: Callable[[], object] | None = None,
+        sharded: bool = False,
+    ) -> None:
+        self._size, self._make, self._before, self._sharded = size, make, before, sharded
+        self._costs: Mapping[str, float] = {}
+        self._open()
+
+    def _open(self) -> None:
+        """Start the others, meet them, and make the trainer in all."""
+        size, sharded = self._size, self._sharded
         folder = tempfile.mkdtemp(prefix="lab-peers-")
         processes: list[subprocess.Popen[bytes]] = []
         self._followers: list[Connection] = []
         parting: list[Callable[[], None]] = []
         self._close = weakref.finalize(self, _close, processes, self._followers, parting, folder)
         meeting = Path(folder) / "meeting"
-        packed = cloudpickle.dumps(make)
+        packed = cloudpickle.dumps(self._make)
         try:
             for rank in range(1, size):
                 process, connection = _started()
                 processes.append(process)
                 self._followers.append(connection)
-                self._send(connection, Begin(rank, size, meeting, packed, before))
+                self._send(connection, Begin(rank, size, meeting, sharded, packed, self._before))
             self._wait()  # else one that cannot even begin would be waited for at the meeting
-            peers = Peers(0, size, meeting)
+            peers = Peers(0, size, meeting, sharded)
             parting.append(peers.leave)
-            self._trainer = make(peers)
+            self._trainer = self._make(peers)
             self._wait()
             shutil.rmtree(folder, ignore_errors=True)  # they have met; a killed process would leave it
         except BaseException:
@@ -69,26 +87,55 @@ class DataParallelTrainer(Trainer):
             raise
 
     def start(self, assignment: Assignment) -> None:
+        if not self._close.alive:
+            self._open()
         self._tell("start", assignment)
         self._trainer.start(assignment)
+        self._costs = self._trainer.costs(assignment.slot)
 
     def stop(self, slot: int) -> None:
-        self._tell("stop", slot)
-        self._trainer.stop(slot)
+        if self._close.alive:
+            self._tell("stop", slot)
+            self._trainer.stop(slot)
 
     def epoch(self) -> tuple[EpochResult, ...]:
         self._tell("epoch")
-        return self._trainer.epoch()
+        try:
+            return self._trainer.epoch()
+        except Parted as parted:
+            reason = parted if parted.fault is not None else self._heard()
+            self._close()  # those that wait for this process learn by it that nobody comes
+            del self._trainer  # before the next one asks for memory
+        if reason is None or reason.fault is None:
+            raise DeviceLost(DIED)
+        if reason.is_memory:
+            raise torch.OutOfMemoryError(reason.fault.detail)
+        return (EpochResult(_SLOT, {}, reason.fault.outcome, reason.fault.detail),)
+
+    def _heard(self) -> Parted | None:
+        """What one of the others says of its end, where it is one's own."""
+        for connection in wait(self._followers, _END_WITHIN_S):
+            assert isinstance(connection, Connection)
+            with suppress(EOFError, OSError):
+                parted: Parted = connection.recv()
+                if parted.fault is not None:
+                    return parted
+        return None
 
     def costs(self, slot: int) -> Mapping[str, float]:
-        return self._trainer.costs(slot)
+        return self._costs
 
     def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        if self._sharded:
+            self._tell("save", slot)
         return self._trainer.save(slot)
 
     def restore(self, assignment: Assignment, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        if not self._close.alive:
+            self._open()
         self._tell("restore", assignment, dict(tensors), dict(meta))
         self._trainer.restore(assignment, tensors, meta)
+        self._costs = self._trainer.costs(assignment.slot)
 
     def _tell(self, method: str, *arguments: Any) -> None:
         for connection in self._followers:
