@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Container, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,21 +28,31 @@ _BEGINNING = b'{"op_code"'
 
 
 class TransactionalJournal(JournalFileBackend):
-    """A journal whose writes inside `transaction()` reach the disk together or not at all."""
+    """A journal whose writes inside `transaction()` reach the disk together or not at all.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        syncs: whether each write waits for the disk. If not, whoever acknowledges one calls `sync` before; several
+            threads that do wait for one write of the disk together.
+    """
+
+    def __init__(self, path: Path, syncs: bool = True) -> None:
         entries = _repaired(path)
         super().__init__(str(path))
         self._path = path
         self._pending: list[dict[str, Any]] | None = None
-        self._written = len(entries)
+        self._lines: list[bytes] = []
+        """What is pending, as it goes into the file."""
+        self._written = self._synced = len(entries)
+        self._syncs = syncs
+        self._syncing = threading.Lock()
         self._opened: list[dict[str, Any]] | None = entries
         """The entries read on opening, until the storage has taken them in: a long journal is parsed once."""
         self._failure: RecordError | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Hold back all writes until the block ends, then write and fsync them at once."""
+        """Hold back all writes until the block ends, then write them at once."""
         if self._pending is not None:
             yield
             return
@@ -50,9 +61,9 @@ class TransactionalJournal(JournalFileBackend):
             yield
         finally:
             # Also on an exception: what the in-memory storage has applied must reach the disk too.
-            pending, self._pending = self._pending, None
-            if pending:
-                self._write(pending)
+            self._pending, lines, self._lines = None, self._lines, []
+            if lines:
+                self._write(lines)
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         if log_number_from < self._written:
@@ -62,27 +73,47 @@ class TransactionalJournal(JournalFileBackend):
             yield from self._pending[max(log_number_from - self._written, 0) :]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        if self._pending is not None:
-            # Copies, as the file would give them back: Optuna may change its objects later.
-            self._pending.extend(json.loads(json.dumps(logs)))
-        else:
-            self._write(logs)
+        lines = [json.dumps(log, separators=(",", ":")).encode() for log in logs]
+        if self._pending is None:
+            self._write(lines)
+            return
+        # Copies, as the file would give them back: Optuna may change its objects later.
+        self._pending.extend(map(json.loads, lines))
+        self._lines += lines
 
-    def _write(self, logs: list[dict[str, Any]]) -> None:
+    def sync(self) -> None:
+        """Wait until what has been written up to now is on the disk. Any thread may call it.
+
+        Raises:
+            RecordError: it cannot be written.
+        """
+        asked = self._written
+        with self._syncing, self._as_failure():
+            if self._synced >= asked:
+                return
+            reached = self._written  # with it goes what others have written since
+            with open(self._path, "ab") as file:
+                os.fsync(file.fileno())
+            self._synced = reached
+
+    def _write(self, lines: list[bytes]) -> None:
+        with self._as_failure(), open(self._path, "ab") as file:
+            file.write(_MORE.join(lines) + b"\n")
+        self._written += len(lines)
+        self._opened = None
+        if self._syncs:
+            self.sync()
+
+    @contextmanager
+    def _as_failure(self) -> Iterator[None]:
         if self._failure is not None:  # what is in memory is ahead of the file: only a new start puts that right
             raise self._failure
-        lines = [json.dumps(log, separators=(",", ":")).encode() for log in logs]
         try:
-            with open(self._path, "ab") as file:
-                file.write(_MORE.join(lines) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            yield
         except OSError as error:
             message = f"{self._path}: cannot be written ({error.strerror}); make room, then resume"
             self._failure = RecordError(message)
             raise self._failure from error
-        self._written += len(logs)
-        self._opened = None
 
 
 class QueueStorage(JournalStorage):

@@ -49,9 +49,14 @@ _WAIT_S = 20.0
 
 
 class Ledger:
-    """One stage's trials: asked for, reported on, closed. Not thread-safe by itself; calls are serialised here."""
+    """One stage's trials: asked for, reported on, closed. Not thread-safe by itself; calls are serialised here.
 
-    def __init__(self, job: Job) -> None:
+    Args:
+        job: the stage's.
+        syncs: whether each call waits for the disk. If not, `sync` has to be called before it is acknowledged.
+    """
+
+    def __init__(self, job: Job, syncs: bool = True) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._job = job
         search = job.plan if isinstance(job.plan, SearchPlan) else SearchPlan({"kind": "random"}, {}, 0, 0)
@@ -76,11 +81,13 @@ class Ledger:
         self._checkpoints = Checkpoints(job.folder, job.stage)
         self._snapshots = Snapshots(job)
         self._repeated = 0
-        self._opened = self._exit.enter_context(open_to_write(job.folder, job.stage, job.store, _WAIT_S))
+        self._opened = self._exit.enter_context(open_to_write(job.folder, job.stage, job.store, _WAIT_S, syncs))
+        self._syncs = syncs
         self._storage = self._opened.storage
         try:
             with readable(Record(job.folder).journal_path):
                 self._open_study()
+            self.sync()
         except BaseException:
             self._exit.close()
             raise
@@ -136,7 +143,8 @@ class Ledger:
     def _transaction(self) -> Iterator[None]:
         with self._opened.transaction():
             yield
-        self._snapshots.delete_forgotten()
+        if self._syncs:
+            self._snapshots.delete(self._snapshots.take_forgotten())
 
     def _stage(self) -> optuna.Study:
         """The stage's trials in the storage."""
@@ -167,6 +175,17 @@ class Ledger:
     def release(self) -> None:
         """Give the folder's lock back; the ledger must not be used afterwards."""
         self._exit.close()
+
+    def sync(self) -> None:
+        """Wait until what earlier calls have changed is on the disk. Threads that call it meanwhile wait together.
+
+        Raises:
+            RecordError: it cannot be written.
+        """
+        with self._mutex:
+            forgotten = self._snapshots.take_forgotten()
+        self._opened.sync()
+        self._snapshots.delete(forgotten)
 
     # -- what lanes call ----------------------------------------------------------------------------------------
 

@@ -52,10 +52,14 @@ class Snapshots:
         """Note that a trial has ended whose snapshots nobody needs."""
         self._needless.add(trial)
 
-    def delete_forgotten(self) -> None:
-        """Delete what is not needed, once the storage says so: a trial that goes on after a kill needs it."""
+    def take_forgotten(self) -> set[int]:
+        """The trials that were forgotten since this was asked last."""
         needless, self._needless = self._needless, set()
-        self._delete(path for trial in needless for path in snapshots_of(self._folder, trial))
+        return needless
+
+    def delete(self, trials: Iterable[int]) -> None:
+        """Delete what trials have left, once the disk says that they have ended: one that goes on later needs it."""
+        self._delete(path for trial in trials for path in snapshots_of(self._folder, trial))
 
     def sweep(self, trials: Iterable[StoredTrial]) -> None:
         """Delete what a killed ledger or another plan has left: snapshots of trials that neither run nor completed."""

@@ -31,10 +31,24 @@ class OpenedStorage:
         self.still_held()
         return self.journal.transaction() if self.journal else nullcontext()
 
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk; a database sees to that by itself.
+
+        Raises:
+            RecordError: it cannot be written.
+        """
+        if self.journal:
+            self.journal.sync()
+
 
 @contextmanager
-def open_to_write(folder: Path, stage: str, store: Store | None, wait_s: float) -> Generator[OpenedStorage]:
+def open_to_write(
+    folder: Path, stage: str, store: Store | None, wait_s: float, syncs: bool = True
+) -> Generator[OpenedStorage]:
     """Hold the storage of a stage.
+
+    Args:
+        syncs: see `TransactionalJournal`.
 
     Raises:
         RecordError: another process holds it after `wait_s`, or it cannot be opened or read.
@@ -45,7 +59,7 @@ def open_to_write(folder: Path, stage: str, store: Store | None, wait_s: float) 
         stack.enter_context(locked(folder / ".ledger.lock", f"the ledger of stage '{stage}'", wait_s))
         still_held = stack.enter_context(_held(store, stage, wait_s))
         path = Record(folder).journal_path
-        journal = None if store else TransactionalJournal(path)
+        journal = None if store else TransactionalJournal(path, syncs)
         with readable(path):
             storage = open_storage(store, journal)
         stack.callback(close_storage, storage)

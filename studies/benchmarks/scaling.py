@@ -1,9 +1,9 @@
 """How many lanes one ledger serves: simulated lanes whose trials sleep, against a real coordinator, ledger and journal.
 
-    python studies/benchmarks/scaling.py --lanes 10,50,200,400 --json reports/reliability/scaling.json
+    python studies/benchmarks/scaling.py --lanes 200,400,1000,2000 --json reports/reliability/scaling.json
 
-Each simulated lane is a thread that does what a lane does: asks for work, sleeps an epoch, reports its slots. The
-coordinator serves one call at a time, as its Ray actor does; what Ray adds to a call is measured apart (about 1 ms).
+Each simulated lane is a thread that does what a lane does: asks for work, sleeps an epoch, reports its slots. As many
+calls as the Ray actor takes at once reach the coordinator; what Ray adds to a call is measured apart (about 1 ms).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from lab.lanes.ray.coordinator import Coordinator, Method
+from lab.lanes.ray.coordinator import CALLS_AT_ONCE, Coordinator, Method
 from lab.record.folder import Record
 from lab.record.trials import read_trials
 from lab.spec.exchange import Assignment, Report
@@ -29,33 +30,30 @@ from lab.spec.trial import Outcome
 
 
 class Clerk:
-    """Serves a coordinator's calls one at a time, and times them from the lanes' side and from its own."""
+    """Takes as many calls at once as the actor does, and times them from the lanes' side."""
 
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
-        self._lock = threading.Lock()
+        self._calls = threading.Semaphore(CALLS_AT_ONCE)
         self.waits: dict[str, list[float]] = defaultdict(list)
-        self.busy_s = 0.0
 
     def call(self, lane: int, method: Method, *arguments: Any) -> Any:
         asked = time.perf_counter()
-        with self._lock:
-            began = time.perf_counter()
+        with self._calls:
             answer = self._coordinator.call(1, lane, str(lane), method, *arguments)
-            ended = time.perf_counter()
-            self.busy_s += ended - began
-        self.waits[method].append(ended - asked)
+        self.waits[method].append(time.perf_counter() - asked)
         return answer.value
 
     def look(self) -> bool:
-        with self._lock:
-            progress = self._coordinator.look().progress
+        progress = self._coordinator.look().progress
         assert progress is not None
         return progress.finished
 
 
-def live(clerk: Clerk, lane: int, width: int, epoch_s: float) -> None:
+def live(clerk: Clerk, lane: int, width: int, epoch_s: float, spread: float) -> None:
     """A lane's life, without the training."""
+    chance = random.Random(lane)
+    time.sleep(chance.uniform(0, spread * epoch_s))
     running: dict[int, tuple[Assignment, int]] = {}
     tick = clerk.call(lane, "attach").tick
     while True:
@@ -65,7 +63,7 @@ def live(clerk: Clerk, lane: int, width: int, epoch_s: float) -> None:
             running |= {a.slot: (a, 0) for a in work.assignments}
             if work.done and not running:
                 return
-        time.sleep(epoch_s)
+        time.sleep(epoch_s * chance.uniform(1 - spread / 10, 1 + spread / 10))
         reports = []
         for slot, (assignment, epochs) in running.items():
             running[slot] = (assignment, epochs + 1)
@@ -101,7 +99,9 @@ def measure(lanes: int, arguments: argparse.Namespace) -> dict[str, Any]:
         for lane in range(lanes):
             coordinator.hello(lane, str(lane), {"node": "here"})
         threads = [
-            threading.Thread(target=live, args=(clerk, lane, arguments.width, arguments.epoch_s), daemon=True)
+            threading.Thread(
+                target=live, args=(clerk, lane, arguments.width, arguments.epoch_s, arguments.spread), daemon=True
+            )
             for lane in range(lanes)
         ]
         began, cpu = time.perf_counter(), time.process_time()
@@ -119,6 +119,7 @@ def measure(lanes: int, arguments: argparse.Namespace) -> dict[str, Any]:
         read_s = time.perf_counter() - began
     if len(rows) != trials or any(len(row.curve) != arguments.epochs for row in rows):
         raise RuntimeError(f"{len(rows)} of {trials} trials, or epochs, are missing")
+    busy_s = coordinator._busy_s
     calls = sum(map(len, clerk.waits.values()))
     ideal_s = arguments.epochs * arguments.epoch_s * trials / (lanes * arguments.width)
     return {
@@ -128,9 +129,9 @@ def measure(lanes: int, arguments: argparse.Namespace) -> dict[str, Any]:
         "trials_per_s": round(trials / seconds, 1),
         "epochs_per_s": round(trials * arguments.epochs / seconds, 1),
         "ideal_share": round(ideal_s / seconds, 3),
-        "board_busy_share": round(clerk.busy_s / seconds, 3),
+        "busy_share": round(busy_s / seconds, 3),
         "calls_per_s": round(calls / seconds, 1),
-        "service_ms": round(1000 * clerk.busy_s / calls, 2),
+        "service_ms": round(1000 * busy_s / calls, 2),
         "driver_cpu_share": round(cpu / seconds, 3),
         "journal_mb": round(size / 1e6, 2),
         "read_trials_s": round(read_s, 2),
@@ -147,10 +148,11 @@ def measure(lanes: int, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--lanes", default="10,50,200,400", help="sizes to measure")
+    parser.add_argument("--lanes", default="200,400,1000,2000", help="sizes to measure")
     parser.add_argument("--trials", type=int, help="default: three for each slot")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--epoch-s", type=float, default=1.0)
+    parser.add_argument("--spread", type=float, default=1.0, help="0: all start at once and stay in step")
     parser.add_argument("--width", type=int, default=4)
     parser.add_argument("--sampler", default="random")
     parser.add_argument("--json", type=Path)
@@ -160,7 +162,12 @@ def main() -> None:
         found.append(measure(lanes, arguments))
         print(json.dumps(found[-1]), flush=True)
     if arguments.json:
-        given = {"epoch_s": arguments.epoch_s, "epochs": arguments.epochs, "width": arguments.width}
+        given = {
+            "epoch_s": arguments.epoch_s,
+            "epochs": arguments.epochs,
+            "width": arguments.width,
+            "spread": arguments.spread,
+        }
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         about = {**given, "sampler": arguments.sampler, "cores": os.cpu_count()}
         arguments.json.write_text(json.dumps({**about, "sizes": found}, indent=1) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import optuna
@@ -177,3 +178,48 @@ def test_cut_at_every_byte_of_its_end_a_journal_opens_with_all_that_was_acknowle
         size, count = max(pair for pair in acknowledged if pair[0] <= length)
         assert read(cut) == (entries[:count], size)
     assert list(TransactionalJournal(cut).read_logs(0)) == entries
+
+
+def test_threads_that_wait_for_the_disk_wait_for_one_write_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = TransactionalJournal(tmp_path / "journal", syncs=False)
+    study = optuna.create_study(storage=JournalStorage(journal))
+    begun, goes_on, count = threading.Event(), threading.Event(), []
+
+    def disk(_: int) -> None:
+        count.append(1)
+        begun.set()
+        assert goes_on.wait(20)
+
+    monkeypatch.setattr(os, "fsync", disk)
+    study.ask()
+    assert not count, "nobody has asked for it"
+    threads = [threading.Thread(target=journal.sync)]
+    threads[0].start()
+    assert begun.wait(20)
+    for _ in range(3):  # while the first is being written
+        study.ask()
+        threads.append(threading.Thread(target=journal.sync))
+        threads[-1].start()
+    goes_on.set()
+    for thread in threads:
+        thread.join(20)
+    assert len(count) == 2
+    journal.sync()
+    assert len(count) == 2
+
+
+def test_what_the_disk_has_not_taken_is_never_said_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = TransactionalJournal(tmp_path / "journal", syncs=False)
+    optuna.create_study(storage=JournalStorage(journal))
+
+    def broken(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(RecordError, match="cannot be written"):
+            journal.sync()
+    with pytest.raises(RecordError, match="cannot be written"):
+        journal.sync()

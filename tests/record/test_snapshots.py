@@ -133,7 +133,7 @@ def test_what_a_killed_ledger_left_is_swept_and_what_is_needed_stays(
 ):
     ledger.report(0, 1, (_report(1, 3, Outcome.COMPLETED),))
     with monkeypatch.context() as patch:
-        _dies_at(Snapshots, "delete_forgotten", patch)
+        _dies_at(Snapshots, "delete", patch)
         with pytest.raises(_Killed):
             ledger.report(0, 2, (Report(0, 2, {}, Outcome.FAILED, "for good"),))
     ledger.release()

@@ -7,12 +7,14 @@ elsewhere, learns that it has been replaced, and its reports are ignored. All ti
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast, get_args
 
 from lab.errors import LabError
 from lab.lanes.engine import Probe, Promise
@@ -22,12 +24,17 @@ from lab.spec.plan import Job
 if TYPE_CHECKING:
     from lab.record.ledger import Ledger
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 Question: TypeAlias = Literal["probe", "self_test"]
 """A question that the first lane to come answers for the driver."""
 Kind: TypeAlias = Literal["wait", "run", "leave"] | Question
 
 Finding: TypeAlias = Probe | Promise | LabError
 
+CALLS_AT_ONCE = 32
+"""Calls of lanes that wait for one write of the disk together, at most."""
 SILENT_S = 8.0
 """Seconds of silence after which a lane is lost: others may take over its trials."""
 _PLACED_S = 20.0
@@ -92,8 +99,21 @@ class Look:
     """Processes that came for a lane after its first."""
 
 
+def _in_turn(method: Callable[Concatenate[Coordinator, P], R]) -> Callable[Concatenate[Coordinator, P], R]:
+    """The method, which waits until other calls have been served."""
+
+    def served(self: Coordinator, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._turn:
+            return method(self, *args, **kwargs)
+
+    return update_wrapper(cast("Callable[Concatenate[Coordinator, P], R]", served), method)
+
+
 class Coordinator:
-    """See the module. Every call is serialised by its owner, but for `beat`, which may come at any moment.
+    """See the module. Any thread may call it; calls are served one after the other, but for `beat`.
+
+    What a lane's call has changed is on the disk before it is answered. Calls that come meanwhile are served, and wait
+    for the disk together.
 
     Args:
         spare: lanes that may come beyond a job's own, with nodes that join.
@@ -127,6 +147,13 @@ class Coordinator:
         self._began_at = 0.0
         self._fatal = ""
         self._restarts = 0
+        self._busy_s = 0.0
+        """Time that the ledger has taken, during which nobody could be heard or served."""
+        self._turn = threading.RLock()
+
+    def _now(self) -> float:
+        """The time on a clock that stands still while the ledger is busy."""
+        return self._clock() - self._busy_s
 
     # -- the driver's side --------------------------------------------------------------------------------------
 
@@ -138,28 +165,32 @@ class Coordinator:
         """Whether a file of the driver's is here too."""
         return Path(path).exists()
 
+    @_in_turn
     def run(self, job: Job) -> None:
         # Here, not above: lanes import this file, and need none of Optuna and scikit-learn to start.
         from lab.record.ledger import Ledger
 
         # Spare lanes join, up to one per trial; without them a job has the lanes of its spec, so it can be repeated.
         job = replace(job, lanes=max(job.lanes, min(job.lanes + self._spare, job.trials)))
-        self._ledger = Ledger(job)
+        self._ledger = Ledger(job, syncs=False)
         self._came, self._left = set(), set()
         self._stopping = False
-        self._began_at = self._clock()
+        self._began_at = self._now()
         self._give("run", job)
 
+    @_in_turn
     def ask(self, question: Question, *arguments: Any) -> None:
         self._finding, self._asked = None, ""
         self._give(question, arguments)
 
+    @_in_turn
     def finding(self) -> Finding | None:
         return self._finding
 
+    @_in_turn
     def look(self) -> Look:
         """The progress of the stage, and the lanes that are lost or hang. The driver calls it a few times a second."""
-        now = self._clock()
+        now = self._now()
         hung = []
         for number, lane in self._lanes.items():
             silent_s = now - lane.heard_at
@@ -197,24 +228,28 @@ class Coordinator:
             )
         return tuple(described)
 
+    @_in_turn
     def stop(self) -> None:
         """Ask lanes to end their epoch, save and stop."""
         self._stopping = True
 
+    @_in_turn
     def end_stage(self) -> None:
         if self._ledger is not None:
             self._ledger.release()
         self._ledger = None
         self._give("wait")
 
+    @_in_turn
     def leave(self) -> None:
         self._give("leave")
 
     # -- the lanes' side ----------------------------------------------------------------------------------------
 
+    @_in_turn
     def hello(self, lane: int, token: str, location: Mapping[str, Any]) -> None:
         """Register a process for a lane. It replaces the one that had it before."""
-        now = self._clock()
+        now = self._now()
         before = self._lanes.get(lane)
         died = ""
         if before is not None:
@@ -235,9 +270,10 @@ class Coordinator:
         state = self._lanes.get(lane)
         if state is None or state.token != token:
             return Standing.REPLACED
-        state.heard_at = self._clock()
+        state.heard_at = self._now()
         return Standing.HEARD
 
+    @_in_turn
     def order(self, seen: int, lane: int, token: str) -> tuple[int, Kind, Any] | None:
         """The numbered order that lanes have to follow now; None where they have seen it."""
         kind, what = self._order
@@ -249,15 +285,18 @@ class Coordinator:
             self._asked = token
         return None if seen == self._ticket else (self._ticket, kind, what)
 
+    @_in_turn
     def set_finding(self, token: str, finding: Finding) -> None:
         if token == self._asked:
             self._finding = finding
 
+    @_in_turn
     def dying(self, lane: int, token: str, why: str) -> None:
         """Note that a process is about to end by itself, and that a new one may do better."""
         if self.beat(lane, token) is Standing.HEARD:
             self._causes[token] = why
 
+    @_in_turn
     def broken(self, lane: int, token: str, error: LabError) -> None:
         """Note that a lane cannot do its work at all: no retry would help."""
         if self.beat(lane, token) is Standing.HEARD:
@@ -269,11 +308,18 @@ class Coordinator:
         It names the ticket it works on: a lane that comes to a stage when it is over would else train the next
         stage's trials by the last stage's job.
         """
+        with self._turn:
+            answer, ledger = self._called(ticket, lane, token, method, *arguments), self._ledger
+        if ledger is not None:
+            ledger.sync()
+        return answer
+
+    def _called(self, ticket: int, lane: int, token: str, method: Method, *arguments: Any) -> Answer:
         if self.beat(lane, token) is Standing.REPLACED:
             return Answer(Standing.REPLACED)
         if ticket != self._ticket or self._ledger is None:
             return Answer(Standing.OVER)
-        state, now = self._lanes[lane], self._clock()
+        state, began, now = self._lanes[lane], self._clock(), self._now()
         if state.lost:
             state.lost = False
             self._ledger.heard(lane)
@@ -293,9 +339,6 @@ class Coordinator:
             state.slots = len(arguments[1])
             state.longest_s = max(state.longest_s, now - state.worked_at)
             self._barren[lane] = 0
-        ended = self._clock()
-        for lane_state in self._lanes.values():  # while the ledger was busy nobody could be heard or served
-            lane_state.heard_at += ended - now
-            lane_state.worked_at += ended - now
-        state.worked_at = state.heard_at = ended
+        self._busy_s += self._clock() - began
+        state.worked_at = state.heard_at = self._now()
         return Answer(Standing.HEARD, value, self._stopping)

@@ -32,7 +32,7 @@ from lab.lanes.engine import Probe, Promise, Watch
 from lab.lanes.live_status import LiveStatus
 from lab.lanes.ray import code_transfer
 from lab.lanes.ray.address import check_address
-from lab.lanes.ray.coordinator import Coordinator, Look, Question
+from lab.lanes.ray.coordinator import CALLS_AT_ONCE, Coordinator, Look, Question
 from lab.lanes.ray.data_transfer import DataTransfer, leave_reader
 from lab.lanes.ray.lane import lane_main, said
 from lab.lanes.ray.lifeline import SAVED, Lifeline
@@ -149,7 +149,8 @@ class RayEngine:
         # Signs of life are heard while the ledger is busy, for instance with a fit of the forest.
         actor = ray.remote(concurrency_groups={"beats": 1})(Coordinator)
         secrets = {name: os.environ[name] for name in _SECRETS if name in os.environ}
-        return actor.options(num_cpus=0, scheduling_strategy=here).remote(spare, hang_s, secrets)
+        options = {"num_cpus": 0, "scheduling_strategy": here, "max_concurrency": CALLS_AT_ONCE}
+        return actor.options(**options).remote(spare, hang_s, secrets)
 
     @staticmethod
     def _start_ray(address: str | None, cpus: float, gpus: float, task_module: Path | None = None) -> str:
