@@ -30,7 +30,7 @@ _LEAST_PART = 2**20
 
 class ShardedModels(SequentialModels):
     """The one model of a lane, in shares. Its row is a copy of this process's share, and goes into the model before
-    each forward pass.
+    each forward pass. With Adam a process holds 5 / size copies of the model, and 4 where it is not in shares.
 
     Args:
         peers: among whom it is divided. All of them call the same methods in the same order.
@@ -67,12 +67,11 @@ class ShardedModels(SequentialModels):
         return super().forward(x, active)
 
     def backward(self, loss: Tensor, active: Sequence[int]) -> None:
-        for share in self._shares.values():
-            share.grad = None
         torch.autograd.backward(loss)
         for share, part in self._in_shares(self.grad(active[0])):
             if isinstance(share.grad, DTensor):
                 part.copy_(share.grad.to_local().flatten())
+                share.grad = None
             else:
                 part.zero_()  # the loss does not depend on it
 
