@@ -12,6 +12,7 @@ from lab.report.number import number
 from lab.schedules import KINDS, Schedule, parse_schedule
 from lab.spec.batch_size import batch_size_of
 from lab.spec.plain_values import as_plain
+from lab.spec.processes import processes_of
 from lab.spec.space import Choice, Params, Value
 from lab.spec.study import StudySpec, parse_spec
 from lab.spec.trial import Trial
@@ -210,6 +211,8 @@ def _spec(
         spec = parse_spec(value)
         if spec.execution.path == "function":
             raise SpecError("execution.path", "'function' is of a trial function, which trains by itself")
+        if (count := processes_of(spec)) > 1:
+            raise SpecError("execution", f"{count} processes are a study's; one model is trained in this process alone")
         check_components(spec)
     except SpecError as error:
         raise _named(error) from None

@@ -29,6 +29,7 @@ import numpy as np
 from measured import keep, machine, told, versions
 
 from lab.spec.study import parse_spec
+from lab.study.fit import fit_one_cycle
 from lab.study.study import Study
 
 NET = "tf_efficientnet_lite0"
@@ -131,6 +132,17 @@ def whole(images: Path, weights: Path, size: int) -> dict[str, Any]:
     return {"heads_s": begun - begin, "study_s": end - begin, "heads": before, **handed}
 
 
+def from_nothing(images: Path, seed: int) -> dict[str, Any]:
+    """One 1cycle run of a small ResNet without pretrained weights, by what is usual."""
+    begin = time.perf_counter()
+    task = {"kind": "images", "path": str(images), "size": 32, "model": "resnet", "flip": True}
+    fitted = fit_one_cycle(task, max_lr=0.01, epochs=30, weight_decay=0.1, seed=seed, quiet=True)
+    seconds = time.perf_counter() - begin
+    x, y = fitted.task.data("test")
+    right = fitted.predict(x).argmax(dim=1) == y
+    return {"train_s": seconds, "accuracy": float(right.float().mean())}
+
+
 def handed_over(study: Study) -> dict[str, Any]:
     """Test accuracies of a finished study."""
     delivered = json.loads((study.record.folder / "refit.json").read_text())["test"]
@@ -162,6 +174,7 @@ def fastai(images: Path, weights: Path, size: int, epochs: int, seed: int) -> di
 PARTS: dict[str, Callable[[Path, Path, int, int], dict[str, Any]]] = {
     "heads": lambda images, weights, size, seed: heads(images, weights, size),
     WHOLE: lambda images, weights, size, seed: whole(images, weights, size),
+    "no transfer: a small ResNet from nothing, 30 epochs": lambda images, weights, size, seed: from_nothing(images, seed),
     "fastai fine_tune(1)": lambda images, weights, size, seed: fastai(images, weights, size, 1, seed),
     "fastai fine_tune(5)": lambda images, weights, size, seed: fastai(images, weights, size, 5, seed),
 }

@@ -173,6 +173,7 @@ def test_random_states_and_threads_are_left_as_they_were() -> None:
         ({"optimizer": "adm"}, "optimizer.kind: 'adm' is unknown"),
         ({"seed": -1}, "seed: -1 is not a whole number"),
         ({"execution": {"path": "function"}}, "execution.path: 'function'"),
+        ({"execution": {"gpus_per_lane": 2}}, "execution: 2 processes are a study's"),
         ({"execution": "cpu"}, "execution: "),
         ({"execution": 3}, "execution: "),
         ({"execution": {"pth": "x"}}, "execution.pth: is unknown"),
