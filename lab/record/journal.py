@@ -24,6 +24,7 @@ from lab.errors import RecordError
 from lab.record.folder import open_to_read
 
 _MORE = b" \n"
+_json = json.JSONEncoder(separators=(",", ":")).encode
 _BEGINNING = b'{"op_code"'
 
 
@@ -73,7 +74,7 @@ class TransactionalJournal(JournalFileBackend):
             yield from self._pending[max(log_number_from - self._written, 0) :]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = [json.dumps(log, separators=(",", ":")).encode() for log in logs]
+        lines = [_json(log).encode() for log in logs]
         if self._pending is None:
             self._write(lines)
             return
