@@ -174,7 +174,7 @@ def fastai(images: Path, weights: Path, size: int, epochs: int, seed: int) -> di
 PARTS: dict[str, Callable[[Path, Path, int, int], dict[str, Any]]] = {
     "heads": lambda images, weights, size, seed: heads(images, weights, size),
     WHOLE: lambda images, weights, size, seed: whole(images, weights, size),
-    "no transfer: a small ResNet from nothing, 30 epochs": lambda images, weights, size, seed: from_nothing(images, seed),
+    "no transfer: a small ResNet, 30 epochs": lambda images, weights, size, seed: from_nothing(images, seed),
     "fastai fine_tune(1)": lambda images, weights, size, seed: fastai(images, weights, size, 1, seed),
     "fastai fine_tune(5)": lambda images, weights, size, seed: fastai(images, weights, size, 5, seed),
 }
