@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,17 +77,8 @@ def render(spec: StudySpec, record: Record) -> str:
     trials = read_stages(record, TRAINS, spec.store)
     rows, summary = trials["explore"], summary_of(spec, record.folder, artefacts, trials)
     beside, draws = Beside(), has_plotly()
-    environment = Environment(
-        loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["number"] = number
-    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    environment.filters["percent"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
-    environment.filters["picture"] = _picture
-    environment.filters["duration"] = duration
-    environment.globals |= {"plot_id": plot_id, "snapshot_of": snapshot_of}
     plots = drawn(spec, artefacts, artefacts.explore, trials, beside) if draws else {}
-    page = environment.get_template("page.html.j2").render(
+    page = _environment().get_template("page.html.j2").render(
         spec=spec,
         spec_yaml=dump_spec(spec.model_copy(update={"provenance": {}})),
         provenance={k: v for k, v in spec.provenance.items() if k != "probe"},
@@ -130,6 +122,21 @@ def render(spec: StudySpec, record: Record) -> str:
         param_names=list(spec.space),
     )
     return with_contents(with_glossary(page))
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, which are compiled once in a process, with what they call."""
+    environment = Environment(
+        loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = number
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    environment.filters["percent"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
+    environment.filters["picture"] = _picture
+    environment.filters["duration"] = duration
+    environment.globals |= {"plot_id": plot_id, "snapshot_of": snapshot_of}
+    return environment
 
 
 def _picture(address: Any) -> str:
