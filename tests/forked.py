@@ -249,7 +249,9 @@ def _end(code: object) -> None:
 if __name__ == "__main__":
     for name in _IMPORTED:
         importlib.import_module(name)
-    importlib.import_module("lab.report.drawn").can_draw = lambda: False  # type: ignore[attr-defined] # as in conftest
+    # As in conftest: no still pictures, and no waiting for disks.
+    importlib.import_module("lab.report.drawn").can_draw = lambda: False  # type: ignore[attr-defined]
+    os.fsync = lambda fd: None
     gc.freeze()  # a child's collections leave alone, and need no copy of, what was imported
     if request := _serve(socket.socket(fileno=int(sys.argv[1]))):
         try:

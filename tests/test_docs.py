@@ -140,8 +140,7 @@ def test_the_python_example_runs_as_shown(tmp_path: Path) -> None:
     assert study.startswith(begun)
     (tmp_path / "my_task.py").write_text(task)
     (tmp_path / "study.py").write_text(study)
-    command = [sys.executable, "study.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    done = run(["study.py"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "tensor(" in done.stdout
     assert (tmp_path / "runs/wine/report.html").is_file()
