@@ -35,7 +35,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def slow_enough() -> dict[str, Any]:
     """Long enough that a kill lands inside a stage."""
-    return small(search={"epochs": 12}, final={"epochs": 20}, bounds={"steps": 400})
+    return small(search={"epochs": 8}, final={"epochs": 10}, bounds={"steps": 250})
 
 
 def wait_until_inside(folder: Path, stage: str, process: forked.Process | subprocess.Popen[str]) -> None:
