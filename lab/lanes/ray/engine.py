@@ -283,7 +283,7 @@ class RayEngine:
         """See how the lanes are, end those that hang, and learn whether they were lost for good."""
         look: Look = self._answer(self._coordinator.look.remote())
         for handle in look.hung:
-            ray.kill(handle)
+            ray.kill(ray.cloudpickle.loads(handle))
         fatal = look.fatal or (self._fatal[-1] if self._fatal else "")
         if fatal or not self._tune.is_alive():
             raise EngineError(f"lanes were lost for good: {fatal or 'Ray Tune ended'}")

@@ -112,7 +112,8 @@ def _location() -> dict[str, Any]:
         "process": os.getpid(),
         "gpus": [str(gpu) for gpu in ray.get_gpu_ids()],
         "device": name_of(accelerator() or torch.device("cpu")),
-        "handle": context.current_actor,
+        # In bytes: with the handle itself the coordinator would load what a lane is made of, PyTorch and Tune.
+        "handle": ray.cloudpickle.dumps(context.current_actor),
     }
 
 
