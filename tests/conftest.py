@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Read with torch, here and by processes that are started: small tensors gain nothing from threads, tests run beside each
-# other, and threads that wait leave the core to other tests.
+# Read with torch, here and by processes that are started: small tensors gain nothing from threads, tests run beside
+# each other, and threads that wait leave the core to other tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

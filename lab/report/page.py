@@ -78,7 +78,8 @@ def render(spec: StudySpec, record: Record) -> str:
     rows, summary = trials["explore"], summary_of(spec, record.folder, artefacts, trials)
     beside, draws = Beside(), has_plotly()
     plots = drawn(spec, artefacts, artefacts.explore, trials, beside) if draws else {}
-    page = _environment().get_template("page.html.j2").render(
+    template = _environment().get_template("page.html.j2")
+    page = template.render(
         spec=spec,
         spec_yaml=dump_spec(spec.model_copy(update={"provenance": {}})),
         provenance={k: v for k, v in spec.provenance.items() if k != "probe"},
