@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,7 @@ from lab.stages import STAGES, TRAINS
 from lab.stages.explore import Explored
 from lab.study.callbacks import StageEnd, TrialEnd
 from lab.study.study import Study
-from tests.small import environment, small
+from tests.small import small
 
 SPEC = small(
     space={"max_lr": {"low": 0.003, "high": 0.03, "log": True}, "dropout": {"low": 0.0, "high": 0.3}},
@@ -138,42 +136,21 @@ def test_what_cannot_be_called_is_refused_before_anything_is_written(tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
-ON_RAY = """
-import sys
-from pathlib import Path
-from lab.errors import StudyError
-from tests.study.test_callbacks import study_in
-if __name__ == "__main__":
-    study = study_in(Path(sys.argv[1]))
-    seen = []
-    def breaks(ended):
-        if ended.stage == "bounds":
-            return
-        print(sorted(one.number for one in seen), ended.stage)
-        raise ValueError("no room")
-    try:
-        study.run(engine="ray", lanes=2, width=1, until="explore", on_trial_end=seen.append, on_stage_end=breaks)
-    except StudyError as error:
-        print(error)
-"""
-
-
 @pytest.mark.slow
 def test_lanes_on_ray_are_told_of_in_the_driver(tmp_path: Path) -> None:
-    (tmp_path / "driver.py").write_text(ON_RAY)
-    done = subprocess.run(
-        [sys.executable, "driver.py", str(tmp_path / "run")],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
-    assert first == "[0, 1, 2, 3, 4, 5] explore"
-    assert second.startswith("on_stage_end raised at stage explore: ")
-    assert "ValueError: no room" in second
+    seen: list[TrialEnd] = []
+    told: list[tuple[str, list[int]]] = []
+
+    def breaks(ended: StageEnd) -> None:
+        if ended.stage == "bounds":
+            return
+        told.append((ended.stage, sorted(one.number for one in seen)))
+        raise ValueError("no room")
+
+    study = study_in(tmp_path / "run")
+    with pytest.raises(StudyError, match=r"^on_stage_end raised at stage explore: .*ValueError: no room"):
+        study.run(engine="ray", lanes=2, width=1, until="explore", on_trial_end=seen.append, on_stage_end=breaks)
+    assert told == [("explore", [0, 1, 2, 3, 4, 5])]
 
 
 def test_both_are_public() -> None:

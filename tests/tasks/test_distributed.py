@@ -213,8 +213,9 @@ def test_ray_s_own_are_read_in_order_by_the_driver_and_trained_on_by_lanes_on_ra
     (tmp_path / "parity.py").write_text(_OF_RAY)
     task = f"{tmp_path / 'parity.py'}:Parity"
     spec = small(name="parity", task=task, space={"max_lr": {"low": 0.01, "high": 0.3}}, search={"trials": 2})
-    arguments = ("study", "run", write_yaml(tmp_path / "spec.yaml", spec), "--dir", tmp_path / "run", "--engine", "ray")
-    done = lab(*arguments, READERS=str(tmp_path / "readers"), RAY_USAGE_STATS_ENABLED="0")
+    arguments = ("study", "run", write_yaml(tmp_path / "spec.yaml", spec), "--dir", tmp_path / "run")
+    on_ray = ("--engine", "ray", "--until", "explore")
+    done = lab(*arguments, *on_ray, READERS=str(tmp_path / "readers"), RAY_USAGE_STATS_ENABLED="0")
     assert done.returncode == 0, done.stderr
     assert len(set((tmp_path / "readers").read_text().split())) == 1
     assert Record(tmp_path / "run").task()["data"] == _digest(_Known(), None)

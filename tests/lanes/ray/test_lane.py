@@ -148,7 +148,7 @@ def test_a_killed_lane_comes_back_and_its_trials_end_as_if_undisturbed(engine: E
                 os.kill(number, signal.SIGKILL)
         return True
 
-    plan = SearchPlan({"kind": "forest", "startup": 4}, {}, 12, 25)
+    plan = SearchPlan({"kind": "forest", "startup": 4}, {}, 12, 15)
     slow: dict[str, Any] = {"plan": plan, "checkpoint_s": 0.05, "lanes": 1}
     WATCH.tell = watch
     try:
