@@ -1,8 +1,8 @@
 """Python processes that begin with the imports of lab behind them.
 
 To import torch, scikit-learn and pandas takes seconds, and tests start hundreds of processes. So one process imports
-them, computes nothing, and forks. Each child has its own arguments, environment, folder, streams and process id, and
-ends as one that a shell has started: by exit code, traceback or signal. It shares no state with another.
+them, computes nothing of a study, and forks. Each child has its own arguments, environment, folder, streams and process
+id, and ends as one that a shell has started: by exit code, traceback or signal. It shares no state with another.
 
 What a process imports, or what libraries read while they are loaded (`OMP_NUM_THREADS`), needs a fresh interpreter;
 Ray, which reads its settings so, is imported by each child for itself.
@@ -249,6 +249,9 @@ def _end(code: object) -> None:
 if __name__ == "__main__":
     for name in _IMPORTED:
         importlib.import_module(name)
+    # Plotly loads its parts, and a page its templates, when they are first used.
+    importlib.import_module("lab.report.plots").blank("", "").to_json()
+    importlib.import_module("lab.report.page").templates()
     # As in conftest: no still pictures, and no waiting for disks.
     importlib.import_module("lab.report.drawn").can_draw = lambda: False  # type: ignore[attr-defined]
     os.fsync = lambda fd: None

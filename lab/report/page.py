@@ -78,7 +78,7 @@ def render(spec: StudySpec, record: Record) -> str:
     rows, summary = trials["explore"], summary_of(spec, record.folder, artefacts, trials)
     beside, draws = Beside(), has_plotly()
     plots = drawn(spec, artefacts, artefacts.explore, trials, beside) if draws else {}
-    template = _environment().get_template("page.html.j2")
+    template = templates().get_template("page.html.j2")
     page = template.render(
         spec=spec,
         spec_yaml=dump_spec(spec.model_copy(update={"provenance": {}})),
@@ -126,7 +126,7 @@ def render(spec: StudySpec, record: Record) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def templates() -> Environment:
     """The templates, which are compiled once in a process, with what they call."""
     environment = Environment(
         loader=PackageLoader("lab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
