@@ -6,21 +6,23 @@ import contextlib
 import hashlib
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lab.errors import LabError, RecordError, SpecError
+from lab.errors import LabError, RecordError, SpecError, plain
 from lab.record.folder import Record, json_form, write_json
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
 from lab.spec.init import INIT, LSUV, draws_anew
 from lab.spec.optimizer import check_optimizer
+from lab.spec.plain_values import shown
 from lab.spec.plan import TaskRef, Training
 from lab.spec.points import end_params, template_params
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.study.undecided import assumed
+from lab.tasks.description import Description
 from lab.tasks.load import load_task, paths_of
 from lab.tasks.options import is_path
 from lab.tasks.transfer.adapter_options import RANK
@@ -61,7 +63,9 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     check_optimizer(spec.optimizer, spec.space)
     sizes = batch_sizes(spec.batch_size, spec.space)
     spec = spec.model_copy(update={"task": replace(spec.task, opened=task, assumed=task.assumed)})
-    description = task.describe()
+    resumed = kept if record.begun else None
+    # To look at the same data again takes seconds, and says the same.
+    described = task.describe() if resumed is None else Description(warnings=_kept_warnings(resumed, record))
     lacks: tuple[str, ...] = ()
     if record.begun:
         for split in TRAIN_AND_VALID:
@@ -83,21 +87,24 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         examples = min(examples, folds.least_trained_on)
     for size in sizes:
         steps_per_epoch(examples, Training(spec.optimizer, size))
-    value = {
-        "fitted": task.fitted(),
-        "data": _digest(task, folds),
-        "facts": description.facts,
-        "warnings": description.warnings,
-        **({"drift": description.drift} if description.drift else {}),
-    }
-    if kept is None or not record.begun:
-        write_json(record.task_path, value)
-    elif kept["data"] != value["data"]:
+    data = _digest(task, folds)
+    if resumed is None:
+        value = {"fitted": task.fitted(), "data": data, "facts": described.facts, "warnings": described.warnings}
+        write_json(record.task_path, value | ({"drift": described.drift} if described.drift else {}))
+    elif resumed["data"] != data:
         raise RecordError(
             f"{record.task_path}: the data are not those that the study began with; restore them, or run the "
             "study with another --dir"
         )
-    return spec, (*description.warnings, *lacks)
+    return spec, (*described.warnings, *lacks)
+
+
+def _kept_warnings(kept: Mapping[str, Any], record: Record) -> tuple[str, ...]:
+    """What a study doubted when it began."""
+    lines = kept["warnings"]
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise RecordError(f"{record.task_path}: warnings: {shown(lines)} is no list of lines; restore it from a copy")
+    return tuple(map(plain, lines))
 
 
 def _check_places(task: TaskRef, record: Record) -> None:

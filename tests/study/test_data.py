@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lab.errors import TaskError
+from lab.errors import RecordError, TaskError
+from lab.study.data import open_data
 from lab.study.study import Study
+from lab.tasks.description import Description
 from lab.tasks.task import Data, Metric, Split, Task, rmse
 
 SPACE = {"max_lr": {"low": 1e-3, "high": 0.1, "log": True}}
@@ -68,3 +71,27 @@ def test_what_broadcasts_is_refused_before_anything_trains_also_on_a_fixed_path(
     with pytest.raises(TaskError, match=said):
         study.run()
     assert not (tmp_path / "run").exists()
+
+
+class Doubted(Column):
+    """Looked at, it has a doubt."""
+
+    looks = 0
+
+    def describe(self) -> Description:
+        self.looks += 1
+        return Description(facts=("40 rows",), warnings=("few rows",))
+
+
+def test_a_resumed_study_says_what_it_doubted_and_looks_at_the_same_data_no_more(tmp_path: Path) -> None:
+    task = Doubted()
+    study = Study(task, SPACE, trials=2, epochs=1, folder=tmp_path / "run", batch_size=8, execution=FIXED)
+    study.run(until="explore")
+    kept = study.record.task_path.read_text()
+    _, doubts = open_data(study.spec, study.record)
+    assert doubts == ("few rows",)
+    assert task.looks == 1
+    assert study.record.task_path.read_text() == kept
+    study.record.task_path.write_text(json.dumps({**json.loads(kept), "warnings": 3}))
+    with pytest.raises(RecordError, match=r"task\.json: warnings: 3 is no list of lines; restore it from a copy$"):
+        study.run(until="explain")
