@@ -21,6 +21,7 @@ _LEAN: Mapping[str, Any] = {
     "x_disable_stats": True,
     "x_disable_meta": True,
     "x_disable_machine_info": True,
+    "x_save_requirements": False,  # to read the metadata of every package takes most of the time of a beginning
     "disable_git": True,
     "finish_timeout": 20.0,
 }
