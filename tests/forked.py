@@ -251,7 +251,9 @@ if __name__ == "__main__":
         importlib.import_module(name)
     # Plotly loads its parts, and a page its templates, when they are first used.
     importlib.import_module("lab.report.plots").blank("", "").to_json()
-    importlib.import_module("lab.report.page").templates()
+    templates = importlib.import_module("lab.report.page").templates()
+    for name in templates.list_templates(extensions=["j2"]):
+        templates.get_template(name)
     # As in conftest: no still pictures, and no waiting for disks.
     importlib.import_module("lab.report.drawn").can_draw = lambda: False  # type: ignore[attr-defined]
     os.fsync = lambda fd: None
