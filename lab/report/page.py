@@ -34,7 +34,7 @@ from lab.report.trial_table import BEST, trial_table
 from lab.spec.snapshot_file import snapshot_of
 from lab.spec.space import ends
 from lab.spec.study import StudySpec
-from lab.stages import TRAINS
+from lab.stages import TRAINS, short_trials
 from lab.stages.bounds import Bounds
 from lab.stages.confirm import Confirmed
 from lab.tasks.beside import Beside
@@ -149,7 +149,7 @@ def _short_trainings(spec: StudySpec, tested: Bounds | None) -> str:
     """How many short trainings the bounds stage had, and what they cost."""
     if tested is None or not tested.tried:
         return ""
-    count, epochs = tested.short_trainings, spec.search.epochs
+    count, epochs = tested.short_trainings, short_trials.epochs_of(spec)
     return f"{count} 1cycle trainings of {epochs} epochs at {len(tested.tried)} rates ({count * epochs} epochs)"
 
 

@@ -29,8 +29,10 @@ class BoundsSpec(Section):
     exponential: bool = True
     stop_at: Annotated[float, Field(gt=1)] = 4.0
     trial_seeds: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Seeds of short 1cycle trainings, of the search's length, at each of a few rates around the suggestion; 0: there
-    are none. `auto`: see `affordable_seeds`."""
+    """Seeds of short 1cycle trainings at each of a few rates around the suggestion; 0: there are none. `auto`: see
+    `affordable_seeds`."""
+    trial_epochs: Few | None = None
+    """Epochs of each of them. None: as many as a trial of the search has."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -48,7 +50,11 @@ class BoundsSpec(Section):
 
     def affordable_seeds(self, trials: int, rates: int) -> int:
         """Seeds on which to train at each of so many rates: up to three, and none where one would already take more
-        than a quarter of the search's trials, which are as long. Rates beyond an end that is best come on top."""
+        than a quarter of the search. Rates beyond an end that is best come on top.
+
+        Args:
+            trials: trainings as long as these for which the search's epochs would do.
+        """
         if self.trial_seeds != "auto":
             return self.trial_seeds
         return min(_TRIAL_SEEDS, trials // (4 * rates))

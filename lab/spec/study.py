@@ -48,6 +48,7 @@ _LATER = (
     ("search", SearchSpec, "constraints"),
     ("search", SearchSpec, "objectives"),
     ("bounds", BoundsSpec, "trial_seeds"),
+    ("bounds", BoundsSpec, "trial_epochs"),
     ("final", FinalSpec, "refit"),
     ("final", FinalSpec, "refit_seeds"),
     ("final", FinalSpec, "controls"),
@@ -124,6 +125,14 @@ class StudySpec(Section):
                 raise SpecError("space.cycles", f"{value} cycles do not fit into {self.search.epochs} epochs")
         if isinstance(self.space.get("cycles"), Float):
             raise SpecError("space.cycles", "is a real number; add 'int: true', or give a choice")
+        return self
+
+    @model_validator(mode="after")
+    def _no_longer_than_the_search(self) -> Self:
+        """Trainings of the range test are to cost less than the trials that they save."""
+        epochs = self.bounds.trial_epochs
+        if epochs is not None and epochs > self.search.epochs:
+            raise SpecError("bounds.trial_epochs", f"{epochs} is above search.epochs {self.search.epochs}")
         return self
 
     @model_validator(mode="after")

@@ -65,7 +65,7 @@ class Bounds:
 
     @property
     def short_trainings(self) -> int:
-        """How many trainings of the search's length there were."""
+        """How many 1cycle trainings there were at these rates."""
         return sum(len(one.scores) for one in self.tried)
 
 
@@ -262,7 +262,7 @@ def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
     if not spec.needs_range_test:
         return Trainings(0, 0)
     tests, short = kinds * len(spec.bounds.affordable(search_steps)) * spec.bounds.seeds, short_trials.at_most(spec)
-    return Trainings(tests + short, short * spec.search.epochs, tests * spec.bounds.steps)
+    return Trainings(tests + short, short * short_trials.epochs_of(spec), tests * spec.bounds.steps)
 
 
 def _headline(artefact: Bounds) -> str:

@@ -89,7 +89,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Final:
     confirmed = confirm.STAGE.need(record)
     seeds = spec.final.seeds
     tested = bounds.STAGE.if_any(record)
-    short = 0 if tested is None else tested.short_trainings
+    short = 0 if tested is None else short_trials.in_trials(spec, tested.short_trainings)
     spec = _with_more_seeds(spec, short + explore.STAGE.need(record).trials + confirmed.trials)
     folds = folds_in(spec)
     planned = _models(spec, confirmed, folds)
@@ -184,7 +184,8 @@ def _controls(
     """As many runs of each kind as what is handed out takes, or for no hero as the whole study takes.
 
     Args:
-        short: trainings that decided on the range test's suggestion; they are as long as those that confirmed.
+        short: the trainings that decided on the range test's suggestion, in trials of the search, which cost what those
+            that confirmed do.
     """
     final = spec.final
     if final.controls == "none":
@@ -257,7 +258,7 @@ def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
     final = spec.final
     runs = final.seeds + final.cyclical_seeds
     if final.controls != "none":
-        before = confirm.trials_at_most(spec) + short_trials.at_most(spec)
+        before = confirm.trials_at_most(spec) + short_trials.in_trials(spec, short_trials.at_most(spec))
         runs += runs_at_most(spec) - final.seeds + _unsearched_runs(spec, before)
     shorter = final.seeds if shorter_epochs(spec) else 0
     averages = runs - final.cyclical_seeds + shorter if final.ema_decay is not None else 0

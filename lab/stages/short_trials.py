@@ -20,14 +20,25 @@ def at_most(spec: StudySpec) -> int:
     return (len(MULTIPLES) + MOST_MORE) * _seeds(spec) if spec.needs_range_test else 0
 
 
+def epochs_of(spec: StudySpec) -> int:
+    """Epochs of each training."""
+    return spec.bounds.trial_epochs or spec.search.epochs
+
+
+def in_trials(spec: StudySpec, trainings: int) -> int:
+    """As many trials of the search cost what so many of these trainings do."""
+    return -(-trainings * epochs_of(spec) // spec.search.epochs)
+
+
 def _seeds(spec: StudySpec) -> int:
-    return spec.bounds.affordable_seeds(spec.search.trials, len(MULTIPLES))
+    trials = spec.search.trials * spec.search.epochs // epochs_of(spec)
+    return spec.bounds.affordable_seeds(trials, len(MULTIPLES))
 
 
 def try_rates(
     spec: StudySpec, record: Record, engine: Engine, tests: Job, params: Params, suggestion: float
 ) -> tuple[Tried, ...]:
-    """Train whole 1cycles of the search's length at multiples of the suggestion, and on beyond an end that is best.
+    """Train whole 1cycles at multiples of the suggestion, and on beyond an end that is best.
 
     Args:
         tests: the job of the range tests, which has ended; its plan goes on with these trials.
@@ -60,7 +71,7 @@ def _train(
         Trial(
             params={**params, "max_lr": lr},
             seed=derive_seed(spec.seed, "bounds", "short", seed),
-            epochs=spec.search.epochs,
+            epochs=epochs_of(spec),
             role=f"max_lr={lr:.3g}",
         )
         for lr in rates

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from lab.errors import Interrupted
+from lab.errors import Interrupted, SpecError
 from lab.range_test import HALF_DECADE, MULTIPLES
 from lab.record.ledger import Ledger
 from lab.record.trials import read_trials
+from lab.report.page import write_report
 from lab.spec.study import parse_spec
 from lab.stages import bounds, short_trials
 from lab.stages.bounds import Bounds
@@ -126,6 +127,37 @@ def test_they_take_no_more_than_a_quarter_of_the_search(trials: int, seeds: int)
     spec = small_spec(search={"trials": trials, "epochs": 6})
     assert short_trials.at_most(spec) == 7 * seeds, "with two rates beyond an end"
     assert trainings(spec, None)["bounds"] == Trainings(TESTS + 7 * seeds, 7 * seeds * 6, TESTS * 60)
+
+
+def test_they_may_be_shorter_than_the_trials_of_the_search(tmp_path: Path) -> None:
+    study = study_in(tmp_path / "run", bounds={"trial_seeds": SEEDS, "trial_epochs": 1})
+    found = run(study)
+    rows = read_trials(study.record, "bounds")[TESTS:]
+    assert found.short_trainings == len(rows) == len(MULTIPLES) * SEEDS
+    assert {row.trial.epochs for row in rows} == {1}
+    assert all(list(row.curve) == [1] for row in rows), "each a whole 1cycle"
+    study.run(until="explore")
+    page = write_report(study.spec, study.record).read_text()
+    assert f"{len(rows)} 1cycle trainings of 1 epochs at 5 rates ({len(rows)} epochs)" in page
+
+
+@pytest.mark.parametrize(("epochs", "seeds"), [(6, 1), (2, 3), (3, 2)])
+def test_shorter_ones_can_have_more_seeds_for_a_quarter_of_the_search(epochs: int, seeds: int) -> None:
+    spec = small_spec(search={"trials": 24, "epochs": 6}, bounds={"trial_epochs": epochs})
+    assert trainings(spec, None)["bounds"] == Trainings(TESTS + 7 * seeds, 7 * seeds * epochs, TESTS * 60)
+
+
+def test_controls_for_the_whole_studys_cost_count_shorter_ones_for_less() -> None:
+    runs = [
+        trainings(small_spec(bounds={"trial_seeds": 4, **at}, final={"controls": "full"}), None)["final"].trainings
+        for at in ({}, {"trial_epochs": 1})
+    ]
+    assert runs[0] - runs[1] == (4 * 7 * 3 - 10 * 3) // 4, "28 trainings of an epoch are 10 trials of 3"
+
+
+def test_longer_ones_than_the_trials_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"bounds.trial_epochs: 4 is above search.epochs 3"):
+        small_spec(bounds={"trial_epochs": 4})
 
 
 def test_a_study_without_a_range_test_has_none() -> None:
