@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
@@ -17,7 +17,7 @@ from lab.spec.plan import Direction
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.spec.trial import Outcome, Trial, derive_seed
-from lab.stages import race
+from lab.stages import explore, race
 from lab.stages.explore import Best
 from lab.stages.from_bounds import space_of
 from lab.stages.job import best_first, completed, folds_in, no_trial, open_to_cycles, run_job, with_cycles
@@ -100,7 +100,7 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Confirmed:
     objective, direction = objective_of(spec)
     rows = completed(read_trials(record, "explore", spec.store), "confirm", "run stage 'explore' again")
     ranked = best_first(rows, direction)
-    candidates = _candidates(spec, _by_setting(ranked, direction))
+    candidates = _candidates(spec, _by_expectation(spec, record, _by_setting(ranked, direction), direction))
     # So that a study cannot end below it unnoticed. Last: the seeds of the others do not depend on it.
     candidates.append(("one_cycle", no_hero(spec, record), None))
     seen = {row.number: row for row in rows}
@@ -209,7 +209,22 @@ def _by_setting(ranked: list[TrialRow], direction: str) -> list[TrialRow]:
     return best_first(means, direction)
 
 
-def _setting(params: Params) -> tuple[Any, ...]:
+def _by_expectation(spec: StudySpec, record: Record, ranked: list[TrialRow], direction: Direction) -> list[TrialRow]:
+    """The rows in the order of what a model of all trials expects of their settings, where the search recommends one
+    by it: with one seed for each of many settings, the best observed scores were also the luckiest."""
+    from lab.stages.warm_start import observed_before
+
+    if explore.STAGE.need(record).recommended is None:
+        return ranked
+    space, rows = space_of(spec, record), read_trials(record, "explore", spec.store)
+    expected = explore.expected(
+        space, direction, derive_seed(spec.seed, "explore"), rows, observed_before(record, space)
+    )
+    place = {_setting(one.params): place for place, one in reversed(list(enumerate(expected)))}
+    return sorted(ranked, key=lambda row: place.get(_setting(row.params), len(place)))
+
+
+def _setting(params: Mapping[str, Any]) -> tuple[Any, ...]:
     """By which equal settings are told."""
     return tuple(sorted(params.items()))
 

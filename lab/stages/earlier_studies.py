@@ -62,7 +62,7 @@ def _best_of(record: Record) -> Params | None:
             return confirmed.chosen.one_cycle.params
     with contextlib.suppress(RecordError):
         if (explored := explore.STAGE.if_any(record)) is not None:
-            return explored.best.params
+            return explored.params
     return None
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lab.errors import StudyError
 from lab.lanes.engine import Engine
 from lab.lanes.job import Lanes, make_job
 from lab.record.folder import Record
 from lab.record.trials import TrialRow, why_ended
+from lab.spec.distributions import conditions, distributions
 from lab.spec.plan import Direction, Job, SearchPlan
-from lab.spec.space import Params
+from lab.spec.space import Params, Space
 from lab.spec.study import StudySpec
+from lab.spec.trial import Observed
 from lab.stages.from_bounds import sampler_of, space_of
 from lab.stages.job import best_first, completed, refuse_infeasible, run_job
 from lab.stages.stage import Stage, Trainings
+
+if TYPE_CHECKING:
+    from lab.search.expected import Expected
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,17 @@ class Best:
     trial: int
     score: float
     params: Params
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """The trial whose setting a model of all trials predicts to be the best."""
+
+    trial: int
+    score: float
+    params: Params
+    expected: float
+    """The score that it predicts."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +74,20 @@ class Explored:
     trials: int
     outcomes: dict[str, int]
     best: Best
+    """The best score of the search: one seed, chosen for its luck too."""
     lanes: int
     width: int
     """Slots of a lane."""
     ended: str | None = None
     """Why the search ended before its last trial."""
     warm_start: WarmStart | None = None
+    recommended: Recommended | None = None
+    """The setting that is expected to be the best; None where too few trials completed to tell."""
+
+    @property
+    def params(self) -> Params:
+        """The setting that the search hands on, as far as one seed of each can tell."""
+        return self.best.params if self.recommended is None else self.recommended.params
 
 
 def run(spec: StudySpec, record: Record, engine: Engine) -> Explored:
@@ -127,7 +153,37 @@ def concluded(spec: StudySpec, record: Record, job: Job, rows: list[TrialRow], e
         width=job.width,
         ended=ended,
         warm_start=warm_start.warm_start_of(record, job.plan.observed),
+        recommended=_recommended(job, rows, good),
     )
+
+
+def _recommended(job: Job, rows: list[TrialRow], good: list[TrialRow]) -> Recommended | None:
+    assert isinstance(job.plan, SearchPlan)  # as above
+    found = expected(job.space, job.direction, job.seed, rows, job.plan.observed)
+    if not found:
+        return None
+    row = best_first([row for row in good if row.params == found[0].params], job.direction)[0]
+    assert row.score is not None  # it completed
+    return Recommended(row.number, row.score, row.params, found[0].score)
+
+
+def expected(
+    space: Space, direction: Direction, seed: int, rows: Sequence[TrialRow], observed: Sequence[Observed] = ()
+) -> list[Expected]:
+    """The settings of a search's trials by what is expected of them; see `by_expectation`.
+
+    Args:
+        seed: of the search's job.
+        observed: trials of another study that it started warm from.
+    """
+    from optuna.study import StudyDirection  # here: whoever lists stages needs neither
+
+    from lab.search.expected import by_expectation
+    from lab.search.observed import as_trials
+
+    dists = distributions(space)
+    trials, others = as_trials(rows, dists), as_trials(observed, dists)
+    return by_expectation(trials, dists, StudyDirection[direction.upper()], seed, others, conditions(space))
 
 
 def _trainings(spec: StudySpec, epoch_steps: float | None) -> Trainings:
@@ -142,7 +198,10 @@ def _headline(artefact: Explored) -> str:
     infeasible = artefact.outcomes.get("infeasible", 0)
     ends = [f"{count} {name}" for name, count in (("failed", failed), ("infeasible", infeasible)) if count]
     lost = f" ({', '.join(ends)})" if ends else ""
-    return f"{artefact.trials} trials{lost}, best {artefact.metric} {artefact.best.score:.4g}{why}{taught}"
+    found = artefact.recommended
+    other = "" if found is None or found.params == artefact.best.params else f", recommended trial {found.trial}"
+    expected = f"{other} with {found.expected:.4g} expected" if found is not None and other else ""
+    return f"{artefact.trials} trials{lost}, best {artefact.metric} {artefact.best.score:.4g}{expected}{why}{taught}"
 
 
 STAGE = Stage("explore", run, (Explored,), _headline, _trainings, extended="goes on")

@@ -173,6 +173,14 @@ class Result:
         return explore.Best(row.number, row.score, row.params)
 
     @property
+    def recommended_trial(self) -> explore.Recommended | None:
+        """The trial whose setting the model of the search expects to be the best: of many noisy scores the best one was
+        also lucky. None before the search has ended, and where fewer than 24 trials, or 4 for each hyperparameter,
+        have completed."""
+        explored = explore.STAGE.if_any(self._record)
+        return None if explored is None else explored.recommended
+
+    @property
     def best_params(self) -> dict[str, Value]:
         """The hyperparameters of `best`."""
         return {setting.name: setting.value for setting in self.best.settings}

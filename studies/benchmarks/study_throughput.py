@@ -31,13 +31,21 @@ from pathlib import Path
 from typing import Any
 
 from measured import keep, machine, median_and_span, told, versions
+from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.study import StudyDirection
 
 from lab.record.spec_file import read_spec
 from lab.record.trials import TrialRow, read_trials
+from lab.search.expected import by_expectation
+from lab.search.observed import as_trials
+from lab.spec.distributions import distributions
 from lab.spec.study import StudySpec
+from lab.spec.trial import Observation, Outcome, derive_seed
+from lab.stages.from_bounds import space_of
 from lab.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
+_HALF_BLOCK = 8
 SIDES = ("lab", "typical", "tuned", "asha")
 
 
@@ -104,8 +112,33 @@ def by_lab(spec: StudySpec) -> dict[str, Any]:
             "epochs": sum(len(row.curve) for row in rows),
             "lanes": explore["lanes"],
             "width": explore["width"],
+            "recommended": explore["recommended"],
             "bests": bests([*short_trials(study, spec), *rows]),
+            "rows": [
+                {"at": row.ended_at, "score": row.score, "params": dict(row.params), "outcome": row.outcome}
+                for row in rows
+            ],
+            "space": {
+                name: distribution_to_json(one)
+                for name, one in distributions(space_of(study.spec, study.record)).items()
+            },
         }
+
+
+def recommended(run: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
+    """What `lab` would hand out, from when on: the best score, and what its model expects to be the best once enough
+    trials have ended, looked at after every half block of them. Made from what `by_lab` tells, and not timed."""
+    space = {name: json_to_distribution(text) for name, text in run["space"].items()}
+    rows = sorted(run["rows"], key=lambda row: row["at"])
+    found: list[dict[str, Any]] = []
+    for count in (*range(_HALF_BLOCK, len(rows), _HALF_BLOCK), len(rows)):
+        seen = [Observation(row["params"], Outcome(row["outcome"]), row["score"], {}) for row in rows[:count]]
+        ranked = by_expectation(as_trials(seen, space), space, StudyDirection.MAXIMIZE, derive_seed(seed, "explore"))
+        if ranked and (not found or ranked[0].params != found[-1]["params"]):
+            expected = {"score": ranked[0].score, "params": dict(ranked[0].params)}
+            found.append({"at": rows[count - 1]["at"], **expected})
+    begin = found[0]["at"] if found else float("inf")
+    return [best for best in run["bests"] if best["at"] < begin] + found
 
 
 def short_trials(study: Study, spec: StudySpec) -> list[TrialRow]:
