@@ -96,7 +96,8 @@ Wall time of whole processes, imports, Ray's start, the range test and reading t
 Each side would hand out the setting with its best score so far, `lab` from 24 trials on the one that the model of its
 search expects to be the best (`observed`: what its best score is worth). What that is worth is its mean score on
 {_SEEDS} fresh seeds, and for a side the mean over its rounds. The target is what ASHA's setting is worth at ASHA's end;
-the standard error is that of the target over rounds. `ratio` is the time until `lab` is worth the target, to ASHA's whole time.
+the standard error is that of the target over rounds. `ratio` is the time until `lab` is worth the target, to ASHA's
+whole time.
 
 """
     text += "| workload | n | target (standard error) | s until it: lab | TPE | ASHA | ASHA ends at s | ratio"
