@@ -32,7 +32,8 @@ class BoundsSpec(Section):
     """Seeds of short 1cycle trainings at each of a few rates around the suggestion; 0: there are none. `auto`: see
     `affordable_seeds`."""
     trial_epochs: Few | None = None
-    """Epochs of each of them. None: as many as a trial of the search has."""
+    """Epochs of each of them, if no more than a trial of the search has. None: as many as that. With wrong labels a
+    third of the length decided on another range (`reports/fidelity`)."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -128,14 +128,6 @@ class StudySpec(Section):
         return self
 
     @model_validator(mode="after")
-    def _no_longer_than_the_search(self) -> Self:
-        """Trainings of the range test are to cost less than the trials that they save."""
-        epochs = self.bounds.trial_epochs
-        if epochs is not None and epochs > self.search.epochs:
-            raise SpecError("bounds.trial_epochs", f"{epochs} is above search.epochs {self.search.epochs}")
-        return self
-
-    @model_validator(mode="after")
     def _counts(self) -> Self:
         """A loop of the user's own has no model to be counted; a search of several ends by none of them alone."""
         search = self.search

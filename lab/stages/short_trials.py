@@ -22,7 +22,7 @@ def at_most(spec: StudySpec) -> int:
 
 def epochs_of(spec: StudySpec) -> int:
     """Epochs of each training."""
-    return spec.bounds.trial_epochs or spec.search.epochs
+    return min(spec.bounds.trial_epochs or spec.search.epochs, spec.search.epochs)
 
 
 def in_trials(spec: StudySpec, trainings: int) -> int:

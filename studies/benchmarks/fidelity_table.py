@@ -150,15 +150,19 @@ def record(name: str, data: Path, studies: Path) -> dict[str, Any]:
         "by_curve": tested.by_curve,
         "range": [tested.low, tested.high],
         "space": {n: _described(d) for n, d in distributions(space).items() if not d.single()},
+        **{
+            group: [one.params for _, one in sorted({o.index: o for o in jobs if o.group == group}.items())]
+            for group in ("settings", "rates")
+        },
         "rows": [
-            [one.group, one.index, one.seed, one.epochs, [_rounded(score) for score in curve], one.params]
+            [one.group, one.index, one.seed, one.epochs, [_rounded(score) for score in curve]]
             for one, curve in zip(jobs, curves, strict=True)
         ],
     }
 
 
 def _rounded(score: float) -> float | None:
-    return None if np.isnan(score) else round(score, 6)
+    return None if np.isnan(score) else round(score, 5)
 
 
 def _described(distribution: Any) -> dict[str, Any]:

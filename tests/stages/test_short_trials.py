@@ -155,9 +155,16 @@ def test_controls_for_the_whole_studys_cost_count_shorter_ones_for_less() -> Non
     assert runs[0] - runs[1] == (4 * 7 * 3 - 10 * 3) // 4, "28 trainings of an epoch are 10 trials of 3"
 
 
-def test_longer_ones_than_the_trials_are_refused() -> None:
-    with pytest.raises(SpecError, match=r"bounds.trial_epochs: 4 is above search.epochs 3"):
-        small_spec(bounds={"trial_epochs": 4})
+def test_none_is_longer_than_a_trial_of_the_search() -> None:
+    """A budget shortens the trials."""
+    spec = small_spec(search={"trials": 24, "epochs": 3}, bounds={"trial_epochs": 4})
+    assert trainings(spec, None)["bounds"] == Trainings(TESTS + 7, 7 * 3, TESTS * 60)
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 1.5, "all", 1001])
+def test_what_is_no_number_of_epochs_is_refused(epochs: Any) -> None:
+    with pytest.raises(SpecError, match=r"bounds\.trial_epochs"):
+        small_spec(bounds={"trial_epochs": epochs})
 
 
 def test_a_study_without_a_range_test_has_none() -> None:
