@@ -82,7 +82,8 @@ class Search:
         self.rng = np.random.default_rng([self.seed, 17])
         self.column = {n: self.rng.integers(0, s.shape[1], len(s)) for n, s in self.table.scores.items()}
         self._order = self.rng.permutation(len(self.table.units))
-        self._model: tuple[int, Acquisition, Floats] | None = None
+        self._fitted: tuple[int, Acquisition] | None = None
+        self._gain: tuple[int, Floats] | None = None
 
     def cost(self, trained: Trained) -> float:
         setting, epochs = trained
@@ -94,7 +95,12 @@ class Search:
         return float(np.delete(self.table.scores[full][setting], self.column[full][setting]).mean())
 
     def model(self, trained: Sequence[Trained]) -> Acquisition:
-        """The search's model, of these trainings; epochs are one of its inputs."""
+        """The search's model, of these trainings, the first ones; epochs are one of its inputs."""
+        if self._fitted is None or self._fitted[0] != len(trained):
+            self._fitted = len(trained), self._fit(trained)
+        return self._fitted[1]
+
+    def _fit(self, trained: Sequence[Trained]) -> Acquisition:
         units = self.table.units[[setting for setting, _ in trained]]
         cost = np.array([self.cost(one) for one in trained])
         taught = Lessons(self.table.encoding, units, cost)
@@ -122,11 +128,10 @@ class Search:
         seen = self.seen()
         if self.proposed <= STARTUP or len(seen) < 2 or (self.proposed - STARTUP) % 8 == 0:
             return int(free[0])
-        if self._model is None or self._model[0] != len(seen):
-            model = self.model(seen)
-            self._model = len(seen), model, model(self.table.encoding, self.table.units, len(seen))
+        if self._gain is None or self._gain[0] != len(seen):
+            self._gain = len(seen), self.model(seen)(self.table.encoding, self.table.units, len(seen))
         pending = self.table.units[[setting for setting, _ in self.trained[len(seen) :]]]
-        gain = self._model[2][free] * apart(self.table.units[free], pending)
+        gain = self._gain[1][free] * apart(self.table.units[free], pending)
         return int(free[gain.argmax()])
 
     # -- what is handed out ------------------------------------------------------------------------------------
