@@ -4,7 +4,7 @@ Searches replayed on tables of real trainings (`fidelity_table.py`, whose tables
 setting in full; successive halving on complete schedules of a 27th, a ninth and a third of the length, by score and by
 what the model expects, the epochs one of its inputs; the same where noise detects itself; Ray Tune's ASHA with TPE.
 
-    python studies/benchmarks/fidelity.py --tables reports/fidelity/tables --output reports/fidelity [--seeds 16]
+    python studies/benchmarks/fidelity.py --tables reports/fidelity/tables --output FOLDER [--seeds 16]
         [--only adult digits]
 """
 
@@ -160,7 +160,7 @@ def page(content: dict[str, Any]) -> str:
     tasks = content["tasks"]
     text = f"""# Short complete schedules first, or every trial in full?
 
-`python studies/benchmarks/fidelity.py --tables reports/fidelity/tables --output reports/fidelity`.
+`python studies/benchmarks/fidelity.py --tables reports/fidelity/tables --output FOLDER`.
 {told(content["versions"])}; {content["machine"]}; {content["seeds"]} replays each, standard errors over them.
 """
     text += "\n| workload (settings) | rank correlation of a complete schedule of so many epochs with the full one"
