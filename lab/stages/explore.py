@@ -159,12 +159,12 @@ def concluded(spec: StudySpec, record: Record, job: Job, rows: list[TrialRow], e
 
 def _recommended(job: Job, rows: list[TrialRow], good: list[TrialRow]) -> Recommended | None:
     assert isinstance(job.plan, SearchPlan)  # as above
-    found = expected(job.space, job.direction, job.seed, rows, job.plan.observed)
-    if not found:
+    ranked = expected(job.space, job.direction, job.seed, rows, job.plan.observed)
+    if not ranked:
         return None
-    row = best_first([row for row in good if row.params == found[0].params], job.direction)[0]
+    row = best_first([row for row in good if row.params == ranked[0].params], job.direction)[0]
     assert row.score is not None  # it completed
-    return Recommended(row.number, row.score, row.params, found[0].score)
+    return Recommended(row.number, row.score, row.params, ranked[0].score)
 
 
 def expected(
@@ -198,10 +198,11 @@ def _headline(artefact: Explored) -> str:
     infeasible = artefact.outcomes.get("infeasible", 0)
     ends = [f"{count} {name}" for name, count in (("failed", failed), ("infeasible", infeasible)) if count]
     lost = f" ({', '.join(ends)})" if ends else ""
-    found = artefact.recommended
-    other = "" if found is None or found.params == artefact.best.params else f", recommended trial {found.trial}"
-    expected = f"{other} with {found.expected:.4g} expected" if found is not None and other else ""
-    return f"{artefact.trials} trials{lost}, best {artefact.metric} {artefact.best.score:.4g}{expected}{why}{taught}"
+    said = artefact.recommended
+    other = ""
+    if said is not None and said.params != artefact.best.params:
+        other = f", recommended trial {said.trial} with {said.expected:.4g} expected"
+    return f"{artefact.trials} trials{lost}, best {artefact.metric} {artefact.best.score:.4g}{other}{why}{taught}"
 
 
 STAGE = Stage("explore", run, (Explored,), _headline, _trainings, extended="goes on")
