@@ -6,7 +6,7 @@ Shapes: n examples, f features, c classes or labels.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,20 +47,38 @@ def of_values(task: Task, parts: Sequence[Part]) -> tuple[Baseline, ...]:
     Args:
         parts: these targets; none: values alone.
     """
+    always = constant_of(task, parts)
+    if not _are_features(task.model_input(task.data("train")[0][:1])):
+        return (always,)
+    return always, replace(_linear(*linear_of("regression", parts, linear_model)), joins=not parts)
+
+
+def constant_of(task: Task, parts: Sequence[Part]) -> Baseline:
+    """The same answer to everything; of several targets of different kinds, each target's."""
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
+    if not parts:
+        return constant(task)
+    each = _of_each(parts, lambda kind: DummyRegressor() if kind == "regression" else DummyClassifier(strategy="prior"))
+    return Baseline("the commonest class and the mean of each target", each, joins=False)
+
+
+def linear_of(kind: Kind, parts: Sequence[Part], make: Callable[[Kind], Any]) -> tuple[str, Any]:
+    """A linear model of a kind of task, or one for each of several targets of different kinds, and what it is called.
+
+    Args:
+        make: of a kind, an untrained model.
+    """
+    if not parts:
+        return linear_name(kind), make(kind)
+    return f"{linear_name('classification')} and {linear_name('regression')}", _of_each(parts, make)
+
+
+def _of_each(parts: Sequence[Part], make: Callable[[Kind], Any]) -> Any:
     from lab.tasks.table.each_target import OfEachTarget
 
-    ordered = _are_features(task.model_input(task.data("train")[0][:1]))
-    if not parts:
-        return (constant(task), *((_linear(linear_name("regression"), linear_model("regression")),) if ordered else ()))
     classes = [part.outputs if part.kind == "classification" else 0 for part in parts]
-    dummies = [DummyClassifier(strategy="prior") if count else DummyRegressor() for count in classes]
-    always = Baseline("the commonest class and the mean of each target", OfEachTarget(dummies, classes), joins=False)
-    models = [linear_model("classification" if count else "regression") for count in classes]
-    each = OfEachTarget(models, classes)
-    names = f"{linear_name('classification')} and {linear_name('regression')}"
-    return (always, *((replace(_linear(names, each), joins=False),) if ordered else ()))
+    return OfEachTarget([make("classification" if count else "regression") for count in classes], classes)
 
 
 def _linear(name: str, model: Any) -> Baseline:

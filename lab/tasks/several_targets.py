@@ -19,6 +19,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
@@ -27,6 +28,9 @@ from lab.tasks.metrics import metrics_of, pinball_each
 from lab.tasks.reading import reads
 from lab.tasks.scored import Scored, quantile_of, score_of
 from lab.tasks.task import Data, Kind, Metric, Split, Task
+
+SEVERAL = "several"
+"""What other programs are told in place of a kind."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,16 @@ class OneTarget:
 
 def each_target(task: Task, prediction: Tensor, target: Tensor) -> list[OneTarget]:
     """A task's prediction [n, ...] and targets [n, ...], taken apart where there are several of different kinds."""
-    targets = getattr(task, "targets", None)
-    if isinstance(targets, Targets):
-        return targets.apart(prediction, target)
+    several = several_of(task)
+    if several is not None:
+        return several.apart(prediction, target)
     return [OneTarget("", task.kind, task.class_names, prediction, target)]
+
+
+def several_of(task: Task) -> Targets | None:
+    """A task's targets, where they are of different kinds."""
+    targets = getattr(task, "targets", None)
+    return targets if isinstance(targets, Targets) else None
 
 
 @dataclass(frozen=True)
@@ -150,6 +160,16 @@ class Targets:
     def at(self, name: str) -> slice:
         """Where a target's outputs stand among all, w."""
         return self._slices[name]
+
+    def counts(self, primary_weight: float, examples: int) -> NDArray[np.float32]:
+        """How much each target counts for each example of a trial's batch, [b, t].
+
+        Args:
+            primary_weight: times its weight, for the first target.
+        """
+        weights = {name: self.weights.get(name, 1.0) for name in self.parts}
+        weights[self.first] *= primary_weight
+        return np.tile(np.array([*weights.values()], dtype=np.float32), (examples, 1))
 
     def _each(self) -> list[tuple[int, str, Part, slice]]:
         return [(i, name, part, self._slices[name]) for i, (name, part) in enumerate(self.parts.items())]

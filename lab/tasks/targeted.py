@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.errors import SpecError
-from lab.tasks.options import Allowed, number, one_of, option
+from lab.tasks.options import Allowed, Options, number, one_of, option
 from lab.tasks.scored import Scored
 
 
@@ -43,23 +43,19 @@ def names_of(target: str | Sequence[str] | None) -> tuple[str, ...]:
     return (target,) if isinstance(target, str) else tuple(target)
 
 
-class Targeted(Scored, kw_only=True):
-    """What a spec says of the targets: of what type they are, and which counts how much where they are of several."""
+_TYPES = ("number", "category")
+_TARGET_TYPES = Allowed(
+    f"is not a mapping of columns to {', '.join(_TYPES)}",
+    lambda value: (
+        isinstance(value, Mapping) and are_names(list(value)) and all(kind in _TYPES for kind in value.values())
+    ),
+)
 
-    target_type: str | None = option(
-        "number or category, where the guess is wrong", one_of("number", "category"), default=None
-    )
-    primary: str | None = option(
-        "of several targets of different kinds, whose metric trials are compared by; default: the first", default=None
-    )
-    target_weights: Mapping[str, float] = option(
-        "how much the loss of each of such targets counts beside the others', 1 if not said",
-        _WEIGHTS,
-        default_factory=dict,
-    )
-    primary_weight: float = option(
-        "times that weight, for the primary of such targets", _WEIGHT, default=1.0, searched=True
-    )
+
+class TargetTypes(Options, kw_only=True):
+    """Of what type the targets are."""
+
+    target_type: str | None = option("number or category, where the guess is wrong", one_of(*_TYPES), default=None)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -80,6 +76,45 @@ class Targeted(Scored, kw_only=True):
         super().check()
         if len(set(self.targets)) < len(self.targets):
             raise SpecError("task.target", f"{list(self.targets)!r} names a column twice")
+
+
+class TypesOfTargets(TargetTypes, kw_only=True):
+    """The same where no other columns have a type."""
+
+    types: Mapping[str, str] = option(
+        "of several targets, column to number or category, where the guess is wrong",
+        _TARGET_TYPES,
+        default_factory=dict,
+    )
+
+    @property
+    def said_types(self) -> Mapping[str, str]:
+        return self.types
+
+    def check(self) -> None:
+        super().check()
+        for name in self.types:
+            if name not in self.targets:
+                raise SpecError("task.types", f"{name!r} is no target; those are {', '.join(self.targets) or 'none'}")
+
+
+class Targeted(TargetTypes, Scored, kw_only=True):
+    """What a spec says of the targets: of what type they are, and which counts how much where they are of several."""
+
+    primary: str | None = option(
+        "of several targets of different kinds, whose metric trials are compared by; default: the first", default=None
+    )
+    target_weights: Mapping[str, float] = option(
+        "how much the loss of each of such targets counts beside the others', 1 if not said",
+        _WEIGHTS,
+        default_factory=dict,
+    )
+    primary_weight: float = option(
+        "times that weight, for the primary of such targets", _WEIGHT, default=1.0, searched=True
+    )
+
+    def check(self) -> None:
+        super().check()
         allowed = f"is no target; those are {', '.join(self.targets)}"
         if self.primary is not None and self.primary not in self.targets:
             raise SpecError("task.primary", f"{self.primary!r} {allowed}")

@@ -18,11 +18,11 @@ from lab.tasks.description import Description
 from lab.tasks.images.data_warnings import warnings_of
 from lab.tasks.images.decode import Arrangement, decode
 from lab.tasks.images.options import ImageOptions
-from lab.tasks.images.rows import of_training, open_rows
+from lab.tasks.images.rows import open_rows
 from lab.tasks.images.source import Source, classes_among, open_source, relabelled
 from lab.tasks.scored import check_defined
 from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
-from lab.tasks.table.target import Target
+from lab.tasks.table.target import Target, of_training
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -12,7 +11,7 @@ from lab.tasks.images.augmentation import Augmentation
 from lab.tasks.options import FLAG, KEPT_PATH, PATH, SHARE, Allowed, one_of, option, whole
 from lab.tasks.splits import SPLIT_MEANING, SplitPlan
 from lab.tasks.table.dialect import Dialect
-from lab.tasks.targeted import TARGET, Targeted, are_names, names_of
+from lab.tasks.targeted import TARGET, Targeted, TypesOfTargets, names_of
 from lab.tasks.transfer.adapter_options import Adapting
 from lab.tasks.undecided import Undecided
 
@@ -26,15 +25,8 @@ _MADE_ONCE = "has no effect where task.train is 'head': features are made once"
 _OF_WEIGHTS = "is for a net that begins with weights: task.pretrained: true, or task.weights"
 
 _TABLES = (".csv", ".tsv", ".parquet")
-_TYPES = ("number", "category")
 _COLUMN = Allowed("is neither a column's name nor a list of them", lambda value: value is None or TARGET.holds(value))
 _IMAGE = Allowed("is not a column's name", lambda value: value is None or (isinstance(value, str) and value != ""))
-_COLUMN_TYPES = Allowed(
-    f"is not a mapping of columns to {', '.join(_TYPES)}",
-    lambda value: (
-        isinstance(value, Mapping) and are_names(list(value)) and all(kind in _TYPES for kind in value.values())
-    ),
-)
 _NAMES = Allowed(
     "is not a list of names",
     lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
@@ -55,7 +47,7 @@ def check_net(name: str) -> None:
     raise SpecError("task.model", f"{name!r} is unknown{nearest(name, BUILT_IN)}; choices: {choices}")
 
 
-class ImageOptions(Augmentation, Targeted, Balanced, Adapting, Dialect):
+class ImageOptions(Augmentation, TypesOfTargets, Targeted, Balanced, Adapting, Dialect):
     """What a spec may say of images."""
 
     path: str = option(
@@ -112,11 +104,6 @@ class ImageOptions(Augmentation, Targeted, Balanced, Adapting, Dialect):
     image: str | None = option(
         "of a table of images, the column that holds them; without it image, or img", _IMAGE, default=None
     )
-    types: Mapping[str, str] = option(
-        "of several targets, column to number or category, where the guess is wrong",
-        _COLUMN_TYPES,
-        default_factory=dict,
-    )
     views: int = option(
         "views of an image that are averaged where the ensemble predicts: as it is, mirrored where flip is true, and "
         "each of these moved by `shift` pixels up, down, left and right",
@@ -139,10 +126,6 @@ class ImageOptions(Augmentation, Targeted, Balanced, Adapting, Dialect):
     @property
     def targets(self) -> tuple[str, ...]:
         return names_of(self.target)
-
-    @property
-    def said_types(self) -> Mapping[str, str]:
-        return self.types
 
     def tabular(self, path: str) -> bool:
         """Whether the images of a path are the rows of a table of one's own; a parquet without a word is the Hub's."""
@@ -203,9 +186,6 @@ class ImageOptions(Augmentation, Targeted, Balanced, Adapting, Dialect):
             raise SpecError("task.views", f"{self.views} is above {self.most_views}, as many as there are{more}")
 
     def _check_table(self) -> None:
-        for name in self.types:
-            if name not in self.targets:
-                raise SpecError("task.types", f"{name!r} is no target; those are {', '.join(self.targets) or 'none'}")
         if self.image is not None and self.image in self.targets:
             raise SpecError("task.image", f"{self.image!r} is the target as well")
         for name in ("path", "test_path"):

@@ -1,16 +1,11 @@
 """Images as the rows of a table: a column of files, or of their content, beside columns that are to be predicted.
 
-Shapes: n images, t targets. Nothing is decoded here.
+Nothing is decoded here.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lab.errors import SpecError, TaskError
 from lab.tasks.images.options import ImageOptions
@@ -71,27 +66,6 @@ def read_rows(path: str, options: ImageOptions, target: Target) -> tuple[Source,
     images, called = _images(table, _image_column(table, options), path)
     values, why_not = target.values_in(table)
     return Source(images, called, values, target.class_names, target=target), why_not
-
-
-def of_training(target: Target, values: NDArray[Any]) -> Target:
-    """A target with the mean, standard deviation and range of its values [n, t] in the training rows.
-
-    Raises:
-        TaskError: one of them is constant there.
-    """
-    if target.parts:
-        own = [of_training(part, values[:, [i]]) for i, part in enumerate(target.parts)]
-        return replace(target, parts=tuple(own))
-    if target.kind != "regression":
-        return target
-    exact = values.astype(np.float64)
-    std = exact.std(axis=0)
-    if not std.all():
-        name = target.names[int(np.flatnonzero(std == 0)[0])]
-        raise TaskError(f"target {name!r}: is constant in the training rows; there is nothing to learn")
-    mean, low, high = exact.mean(axis=0), exact.min(axis=0), exact.max(axis=0)
-    of_each = [tuple(float(v) for v in of_one) for of_one in (mean, std, low, high)]
-    return replace(target, mean=of_each[0], std=of_each[1], low=of_each[2], high=of_each[3])
 
 
 def _image_column(table: Held, options: ImageOptions) -> str:

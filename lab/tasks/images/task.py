@@ -18,7 +18,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.balance import emphasis, emphasised
 from lab.tasks.description import Description
 from lab.tasks.images import nets
 from lab.tasks.images.augment import augment, varied, views_of
@@ -31,19 +30,18 @@ from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.pretrained import Body, kept_body
 from lab.tasks.images.rows import read_rows
 from lab.tasks.images.source import Source, open_source, plain_images, raw_of, relabelled
-from lab.tasks.images.values import with_values
 from lab.tasks.images.whole import kept_net, with_dropout
 from lab.tasks.options import constructed_by
-from lab.tasks.scored_task import ScoredTask
-from lab.tasks.several_targets import Targets
-from lab.tasks.table.several import targets_of, value_loss, weights_of
+from lab.tasks.table.target import Target
+from lab.tasks.targeted_task import TargetedTask
 from lab.tasks.task import TRAIN_AND_VALID, Baseline, Data, Given, Split
+from lab.tasks.to_values import with_values
 from lab.tasks.transfer.adapter import AdaptedBody
 from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of, scaled
 from lab.tasks.transfer.head import groups_of, head, with_head
 
 
-class Images(ScoredTask):
+class Images(TargetedTask):
     """Classes, labels or values of images; of a table also several targets of different kinds.
 
     The parameters are those of `ImageOptions`, and hyperparameters it knows `dropout` and what `Augmentation` lists. A
@@ -65,7 +63,6 @@ class Images(ScoredTask):
         self.options = options.plain()
         self._fitted: Fitted | None = None
         self._tensors: dict[Split, Data] = {}
-        self._targets: Targets | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travels as its options: a worker reads the images itself, or what was decoded before from the cache."""
@@ -132,13 +129,8 @@ class Images(ScoredTask):
         return self._of_images.class_names if several is None else several.columns
 
     @property
-    def _several(self) -> Targets | None:
-        target = self._of_images.target
-        if target is None or not target.parts:
-            return None
-        if self._targets is None:
-            self._targets = targets_of(target, self._options)
-        return self._targets
+    def _target(self) -> Target | None:
+        return self._of_images.target
 
     # The contract.
 
@@ -225,10 +217,7 @@ class Images(ScoredTask):
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
         fitted = self._learned
         options: ImageOptions = self._options
-        count = emphasis(self, params, options, examples)
-        several = self._several
-        if several is not None:
-            count = weights_of(several, options, params, examples)
+        count = self._counts(params, examples)
         if options.trains_head:
             return count
         if self.kind == "regression":
@@ -245,27 +234,11 @@ class Images(ScoredTask):
         """Varied pixels with their targets; behind the numbers for that there may be how much examples, or targets,
         count."""
         varies = not self._options.trains_head
-        if self.kind == "regression":
-            counts = draws[..., COLUMNS:] if varies else draws
-            return varied(x, draws) if varies else x, torch.cat([y, counts], dim=-1)
-        if varies:
+        if varies and self.kind == "regression":
+            x = varied(x, draws)
+        elif varies:
             x, y = augment(x, y, draws, len(self._learned.class_names), self.kind == "classification")
-            draws = draws[..., COLUMNS:]
-        return x, (emphasised(y, draws, self._shares) if draws.shape[-1] else y)
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """As in `Task`; of values as a table's."""
-        if self.kind != "regression":
-            return super().loss(output, target)
-        several, learned = self._several, self._of_images.target
-        if several is not None:
-            return several.loss(output, target)
-        assert learned is not None  # values are of a table
-        return value_loss(output, target, learned.std, self.metric)
-
-    @property
-    def plain_loss(self) -> bool:
-        return getattr(self.loss, "__func__", None) is Images.loss and self.kind != "regression"
+        return x, self._counted(y, draws[..., COLUMNS:] if varies else draws)
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
         from lab.tasks.baselines import of_tensors, of_values

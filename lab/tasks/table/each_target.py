@@ -36,9 +36,9 @@ class OfEachTarget(BaseEstimator):  # type: ignore[misc]  # it has no types
         columns = []
         for one, count in zip(self.fitted_, self.classes, strict=True):
             if count:
-                shares = np.zeros((len(x), count))
+                shares = np.zeros((x.shape[0], count))
                 shares[:, one.classes_] = one.predict_proba(x)
                 columns.append(np.log(np.clip(shares, _LEAST, None)))
             else:
-                columns.append(np.asarray(one.predict(x), dtype=np.float64).reshape(len(x), 1))
+                columns.append(np.asarray(one.predict(x), dtype=np.float64).reshape(x.shape[0], 1))
         return np.concatenate(columns, axis=1)

@@ -1,6 +1,6 @@
 """The columns of several targets of different kinds, as `Targets`; what values cost, and how they are scored.
 
-Shapes: n examples, b examples of a batch, t targets.
+Shapes: n examples, t targets.
 """
 
 from __future__ import annotations
@@ -56,15 +56,6 @@ def check_several(target: Target, options: Targeted, targets: Mapping[str, NDArr
     classes = part.kind == "classification"
     own = {split: y[:, at].astype(np.int64) if classes else y[:, [at]] for split, y in targets.items()}
     check_defined(options, part.kind, own)
-
-
-def weights_of(several: Targets, options: Targeted, params: Mapping[str, Any], examples: int) -> NDArray[np.float32]:
-    """How much each target counts for each example of a trial's batch, [b, t]."""
-    weighs = {**several.weights}
-    primary = float(params.get("primary_weight", options.primary_weight))
-    weighs[several.first] = weighs.get(several.first, 1.0) * primary
-    row = [weighs.get(name, 1.0) for name in several.parts]
-    return np.tile(np.array(row, dtype=np.float32), (examples, 1))
 
 
 def value_loss(output: Tensor, target: Tensor, std: tuple[float, ...], metric: str) -> Tensor:

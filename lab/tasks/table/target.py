@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -151,6 +151,27 @@ def fit_target(
         parts = tuple(fit_target(frame, (name,), "number" if kinds[name] == "number" else "category") for name in names)
         return Target(names, "regression", parts=parts)
     return _classes(frame[names[0]], asked)
+
+
+def of_training(target: Target, values: NDArray[Any]) -> Target:
+    """A target with the mean, standard deviation and range of its values [n, t] in the training rows.
+
+    Raises:
+        TaskError: one of them is constant there.
+    """
+    if target.parts:
+        own = [of_training(part, values[:, [i]]) for i, part in enumerate(target.parts)]
+        return replace(target, parts=tuple(own))
+    if target.kind != "regression":
+        return target
+    exact = values.astype(np.float64)
+    std = exact.std(axis=0)
+    if not std.all():
+        name = target.names[int(np.flatnonzero(std == 0)[0])]
+        raise TaskError(f"target {name!r}: is constant in the training rows; there is nothing to learn")
+    mean, low, high = exact.mean(axis=0), exact.min(axis=0), exact.max(axis=0)
+    of_each = [tuple(float(v) for v in of_one) for of_one in (mean, std, low, high)]
+    return replace(target, mean=of_each[0], std=of_each[1], low=of_each[2], high=of_each[3])
 
 
 def with_target(frame: Held, names: tuple[str, ...]) -> Held:

@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.balance import emphasis, emphasised
 from lab.tasks.description import Description
 from lab.tasks.input_columns import InputColumn
 from lab.tasks.made_up import crossed
 from lab.tasks.options import constructed_by
-from lab.tasks.scored_task import ScoredTask
-from lab.tasks.several_targets import Targets
 from lab.tasks.table.columns import Category
 from lab.tasks.table.describe import describe_data
 from lab.tasks.table.encoding import Form, Notes, bins_of, categories_of, encode, features, numbers_of
@@ -29,13 +26,14 @@ from lab.tasks.table.frame import read_table
 from lab.tasks.table.from_frame import as_file, frame_of
 from lab.tasks.table.net import TableNet
 from lab.tasks.table.options import TableOptions
-from lab.tasks.table.several import targets_of, value_loss, weights_of
 from lab.tasks.table.table_data import TableData
+from lab.tasks.table.target import Target
 from lab.tasks.table.values import row_number
+from lab.tasks.targeted_task import TargetedTask
 from lab.tasks.task import Baseline, Data, Given, Split
 
 
-class Table(ScoredTask):
+class Table(TargetedTask):
     """Classification, several labels, or regression on the columns of a CSV or parquet.
 
     The parameters are those of `TableOptions`, and hyperparameters it knows `dropout` of the hidden layers,
@@ -60,7 +58,6 @@ class Table(ScoredTask):
         self._data = TableData(self._options)
         self._fitted: Fitted | None = None
         self._tensors: dict[Split, Data] = {}
-        self._targets: Targets | None = None
         self._expansions: dict[torch.device, Expansion] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -83,14 +80,8 @@ class Table(ScoredTask):
         return self._learned.target.class_names if several is None else several.columns
 
     @property
-    def _several(self) -> Targets | None:
-        """The targets, where they are of different kinds."""
-        target = self._learned.target
-        if not target.parts:
-            return None
-        if self._targets is None:
-            self._targets = targets_of(target, self._options)
-        return self._targets
+    def _target(self) -> Target:
+        return self._learned.target
 
     # The contract.
 
@@ -148,18 +139,10 @@ class Table(ScoredTask):
         return self._expansions[x.device](x)
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
-        """How much examples count [b, ...], or how much each of several targets does [b, t]; nothing is drawn at
-        random."""
-        counts = emphasis(self, params, self._options, examples)  # refused beside values
-        several = self._several
-        if several is not None:
-            return weights_of(several, self._options, params, examples)
-        return counts
+        return self._counts(params, examples)
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
-        if self._several is not None:
-            return x, torch.cat([y, draws], dim=-1)
-        return x, emphasised(y, draws, self._shares)
+        return x, self._counted(y, draws)
 
     def made_up(self, x: Tensor, random: np.random.Generator) -> Tensor:
         """Rows whose columns are those of two that are alike."""
@@ -167,15 +150,9 @@ class Table(ScoredTask):
         codes = len(categories_of(form.columns))
         return torch.from_numpy(crossed(x.cpu().numpy(), form.column_of, codes, random))
 
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """As in `Task`; for regression the squared error in standard deviations of each target, [n], or the absolute
-        one or the quantile loss where the metric is that: a mean is no quantile."""
-        several = self._several
-        if several is not None:
-            return several.loss(output, target)
-        if self.kind != "regression":
-            return super().loss(output, target)
-        return value_loss(output, target, self._learned.target.std, self.metric)
+    @property
+    def plain_loss(self) -> bool:
+        return False  # studies of tables have been trained by the cross entropy as it is, and go on so to the last bit
 
     # A user's later files and the report.
 
