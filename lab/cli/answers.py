@@ -34,10 +34,12 @@ class Predictions:
     """What a study's ensemble predicts for a file's inputs."""
 
     kind: str
-    """`classification`, `multilabel` or `regression`."""
+    """`classification`, `multilabel`, `regression`, or `several` for targets of different kinds."""
     examples: int
     scores: Mapping[str, float] | None
     """By metric; null where the file has no targets."""
+    targets: Mapping[str, str] | None = field(default=None, metadata={OMITTED: True})
+    """The kind of each of several targets, by its name. Left out where there is one kind."""
     predictions: Any = field(default=None, metadata={OMITTED: True})
     """Keys `columns` and `data`, a row for each input, as `pandas.DataFrame` takes them; or a nested array, where each
     part of an input has predictions. Left out where they are written to a file."""

@@ -53,7 +53,13 @@ def predict(
         )
     prediction: Any = ensemble.predict(inputs.x)
     values, columns = readable(prediction, ensemble, inputs)
-    answer = Predictions(ensemble.kind, len(prediction), None, output=None if output is None else str(output))
+    answer = Predictions(
+        ensemble.kind_or_several,
+        len(prediction),
+        None,
+        targets=ensemble.kinds or None,
+        output=None if output is None else str(output),
+    )
     if output is not None and output.suffix == ".npz":
         arrays = values if values.dtype != object else ensemble.task.outward(prediction).numpy()  # words lie in a table
         write_bytes(output, as_arrays(arrays, ensemble.kind, inputs.names))

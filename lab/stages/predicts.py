@@ -19,6 +19,7 @@ from lab.stages.prediction_table import prediction_table, readable
 from lab.tasks.beside import Beside
 from lab.tasks.checks import tried
 from lab.tasks.several import as_one
+from lab.tasks.several_targets import SEVERAL, several_of
 from lab.tasks.table.from_frame import is_frame
 from lab.tasks.task import Data, Given, Kind, Task
 from lab.training.ensemble import scores
@@ -63,6 +64,17 @@ class Predicts(ABC):
     @property
     def kind(self) -> Kind:
         return self._task.kind
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """The kind of each of several targets that differ in it, by the target's name; none: all are of `kind`."""
+        several = several_of(self._task)
+        return {} if several is None else {name: part.kind for name, part in several.parts.items()}
+
+    @property
+    def kind_or_several(self) -> str:
+        """The kind, as other programs are told it: `several` where targets differ in it."""
+        return SEVERAL if self.kinds else self.kind
 
     @property
     def thresholds(self) -> tuple[float, ...]:

@@ -79,19 +79,19 @@ class HubProgram(TorchProgram):
     def front_matter(self, ensemble: Ensemble, summary: Summary, scores: Mapping[str, float]) -> list[str]:
         """Metadata of a model card, as https://huggingface.co/docs/hub/model-cards has it. The license is its user's
         to say."""
-        pipeline = _pipeline(ensemble.task)
+        pipeline = None if ensemble.kinds else _pipeline(ensemble.task)
         kind = {} if pipeline is None else {"pipeline_tag": pipeline}
         values: dict[str, Any] = {
             "library_name": "pytorch",
             "license": "unknown",
             **kind,
-            "tags": [_TAG, ensemble.kind],
+            "tags": [_TAG, ensemble.kind_or_several],
         }
         finite = {name: score for name, score in scores.items() if math.isfinite(score)}
         if finite:
             metrics = [{"type": name, "value": score, "name": f"test {name}"} for name, score in finite.items()]
             result = {
-                "task": {"type": pipeline or ensemble.kind},
+                "task": {"type": pipeline or ensemble.kind_or_several},
                 "dataset": {"type": type(ensemble.task).__name__.lower(), "name": summary.data, "split": "test"},
                 "metrics": metrics,
             }

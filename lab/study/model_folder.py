@@ -126,7 +126,8 @@ def _config(ensemble: Ensemble, x: Tensor, written: ModelFolder) -> dict[str, An
 
     return {
         "format": FORMAT,
-        "kind": ensemble.kind,
+        "kind": ensemble.kind_or_several,
+        **({"targets": dict(ensemble.kinds)} if ensemble.kinds else {}),
         "names": list(ensemble.class_names),
         "thresholds": list(ensemble.thresholds),
         "input": {"dtype": str(x.dtype).removeprefix("torch."), "shape": ["n", *x.shape[1:]]},
