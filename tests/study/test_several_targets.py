@@ -1,7 +1,8 @@
-"""Classes and values together, of a table and of images: from the columns to what is predicted, exported and shown."""
+"""Classes and values together, of tables, images and texts: from columns to what is predicted, exported and shown."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
+from lab.cli.main import main
 from lab.errors import SpecError, StudyError, TaskError
 from lab.report.page import render
 from lab.spec.study import parse_spec
 from lab.study.distill import distill
-from lab.study.model_folder import PROGRAM, export_model
+from lab.study.model_folder import CARD, CONFIG, PROGRAM, export_model
 from lab.study.pseudo_labels import pseudo_label
 from lab.study.study import Study
 from lab.tasks.table.task import Table
 from tests.cli.refusal import refuse
-from tests.own_data import pixels, table, write_table
+from tests.own_data import pixels, reviews, table, write_table, write_texts
 from tests.own_studies import SPACE, own_spec
 from tests.small import write_yaml
 
@@ -158,3 +160,39 @@ def test_a_box_and_its_class_are_predicted_of_images(tmp_path: Path) -> None:
     export_model(ensemble, study.result.summary, tmp_path / "model", x, y)
     given = torch.export.load(tmp_path / "model" / PROGRAM).module()(x[:5])
     torch.testing.assert_close(given, ensemble.task.outward(ensemble.predict_by_nets(x[:5])), rtol=1e-4, atol=1e-4)
+
+
+def test_a_class_and_a_value_are_predicted_of_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = np.random.default_rng(0).normal(50, 10, 60)
+    path = write_texts(tmp_path / "texts.csv", reviews(60).assign(size=size))
+    study = Study.from_spec(
+        parse_spec(own_spec({"kind": "text", "path": str(path), "target": ["label", "size"], "width": 8})),
+        tmp_path / "run",
+    )
+    study.run()
+
+    names = {"accuracy_label", "rmse_size"}
+    assert set(study.result.artefact("refit")["test"]) == names
+    page = render(study.spec, study.record)
+    assert all(name in page for name in names)
+    ensemble = study.result.ensemble
+    said = ensemble.predict(["It is warm", "It is cold"])
+    assert list(said) == ["label", "p_label_bad", "p_label_good", "size"]
+    x, y = ensemble.test_data()
+    export_model(ensemble, study.result.summary, tmp_path / "model", x, y, to="hub-folder")
+    config = json.loads((tmp_path / "model" / CONFIG).read_text())
+    kinds = {"label": "classification", "size": "regression"}
+    assert (config["kind"], config["targets"], config["names"]) == ("several", kinds, [*ensemble.class_names])
+    assert "pipeline_tag" not in (tmp_path / "model" / CARD).read_text()
+
+    capsys.readouterr()
+    monkeypatch.setattr("sys.argv", ["lab", "predict", str(tmp_path / "run"), "--input", str(path), "--json"])
+    with pytest.raises(SystemExit):
+        main()
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["kind"], answer["targets"], set(answer["scores"])) == ("several", kinds, names)
+    assert answer["predictions"]["columns"] == list(said)
+    with pytest.raises(StudyError, match="distill: predictions have another form than targets"):
+        distill(study, tmp_path / "student")

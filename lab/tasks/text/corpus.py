@@ -18,7 +18,7 @@ from lab.tasks.classes import alike_lines, facts_of, lopsided, thin_classes
 from lab.tasks.description import Description, some
 from lab.tasks.scored import check_defined
 from lab.tasks.splits import described
-from lab.tasks.table.target import Target
+from lab.tasks.table.target import Target, of_training
 from lab.tasks.text.delivered import delivered
 from lab.tasks.text.options import TextOptions
 from lab.tasks.text.reading import Texts
@@ -93,7 +93,7 @@ class Corpus(Texts):
         self._coded: dict[tuple[str, str, int], tuple[NDArray[np.int32], int]] = {}
 
     def labels(self, split: str) -> NDArray[Any]:
-        """A split's classes int64 [n], or labels float32 [n, c]."""
+        """A split's classes int64 [n], labels float32 [n, c], or values float32 [n, t]."""
         return self.target.values(self.part(split))
 
     @cached_property
@@ -110,7 +110,7 @@ class Corpus(Texts):
         length = options.max_tokens
         if length is None:
             length = min(max(int(np.quantile(tokens.lengths(texts), _WHOLE, method="higher")), 1), _MOST)
-        return Fitted(self.target, tokens.dump(), length)
+        return Fitted(of_training(self.target, self.labels("train")), tokens.dump(), length)
 
     def codes(self, split: str, fitted: Fitted) -> NDArray[np.int32]:
         """A split's codes [n, t]."""
@@ -129,31 +129,40 @@ class Corpus(Texts):
         fitted, target = self.fitted, self.target
         splits = {split: self.codes(split, fitted) for split in ("train", "valid", "test")}
         labels = {split: self.labels(split) for split in splits}
-        check_defined(self.options, target.kind, labels)
-        made = "as they are given" if len(self._tables) == 3 else self.plan.resolved(True)
+        self._check_metric(labels)
+        made = "as they are given" if len(self._tables) == 3 else self.plan.resolved(self._classes is not None)
         sizes = ", ".join(f"{len(codes)} {split}" for split, codes in splits.items())
         tokens, names = Tokens(fitted.tokens), target.class_names
         lengths = (splits["train"] > 0).sum(axis=1)
+        by_class = target.kind != "regression"
+        said = f"{'labels' if target.kind == 'multilabel' else 'classes'} ({len(names)}): {some(names)}"
         facts = (
-            f"{'labels' if target.kind == 'multilabel' else 'classes'} ({len(names)}): {some(names)}",
+            *((said,) if by_class else target.lines(self.options.primary)),
             f"texts {sizes} (split: {made})",
             f"{tokens.size - 1} different tokens; a training text has {np.median(lengths):g} (median), and is cut "
             f"at {fitted.length} ({self._codes_and_cut('train', fitted)[1]} of {len(lengths)} are)",
             *(() if self.folds is None else (described(self.folds),)),
-            *facts_of(labels["train"], labels["valid"], names),
+            *(facts_of(labels["train"], labels["valid"], names) if by_class else ()),
         )
         doubts = tuple(self._doubts(splits, labels, tokens.unknown))
         return Description(facts, doubts, len(lengths), None if self.folds is None else int(self.folds.max()) + 1)
 
+    def _check_metric(self, labels: Mapping[str, NDArray[Any]]) -> None:
+        target = self.target
+        if target.parts:
+            from lab.tasks.table.several import check_several  # here: it needs torch
+
+            check_several(target, self.options, labels)
+        else:
+            check_defined(self.options, target.kind, labels)
+
     def _doubts(
         self, codes: Mapping[str, NDArray[np.int32]], labels: Mapping[str, NDArray[Any]], unknown: int | None
     ) -> Iterator[str]:
-        names = self.target.class_names
-        yield from alike_lines("classes" if self.target.kind == "classification" else "labels", names)
-        yield from thin_classes(labels, names)
-        uneven = None if labels["train"].ndim > 1 else lopsided(labels["train"], labels["valid"], names)
-        if uneven is not None:
-            yield uneven
+        for i, part in enumerate(self.target.by_kind):
+            if part.kind != "regression":
+                one = bool(self.target.parts)
+                yield from _of_classes({s: y[:, i].astype(np.int64) if one else y for s, y in labels.items()}, part)
         for split, of_split in codes.items():
             empty = int((of_split == 0).all(axis=1).sum())
             if empty:
@@ -180,7 +189,18 @@ class Corpus(Texts):
             if said.setdefault(t, y.tobytes()) != y.tobytes()
         }
         if other:
-            yield f"{len(other)} training texts stand there several times with different {self.options.target}"
+            names = ", ".join(self.options.targets)
+            yield f"{len(other)} training texts stand there several times with different {names}"
+
+
+def _of_classes(labels: Mapping[str, NDArray[Any]], target: Target) -> Iterator[str]:
+    """What is doubtful of each split's classes [n], or labels [n, c]."""
+    names, classes = target.class_names, target.kind == "classification"
+    yield from alike_lines("classes" if classes else "labels", names)
+    yield from thin_classes(labels, names)
+    uneven = lopsided(labels["train"], labels["valid"], names) if classes else None
+    if uneven is not None:
+        yield uneven
 
 
 def describe(options: Mapping[str, Any]) -> Description:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from lab.errors import SpecError
 from lab.tasks.balance_options import Balanced
 from lab.tasks.options import KEPT_PATH, PATH, SHARE, Allowed, Range, one_of, option, whole
-from lab.tasks.scored import Scored
 from lab.tasks.splits import SPLIT_MEANING, SplitPlan
 from lab.tasks.table.dialect import Dialect
+from lab.tasks.targeted import TARGET, Targeted, TypesOfTargets, is_name, names_of
 from lab.tasks.transfer.adapter_options import ATTENTION, Adapting
 
 BAG, CNN, TRANSFORMER, AWD_LSTM = "bag", "cnn", "transformer", "awd_lstm"
@@ -28,24 +28,15 @@ DROPOUTS = ("dropout", *(f"{kind}_dropout" for kind in ("embedding", "input", "h
 """The first multiplies all others of an AWD-LSTM, which have usual rates."""
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-_COLUMN = Allowed("is not a column's name", _is_name)
+_COLUMN = Allowed("is not a column's name", is_name)
 _MODEL = Allowed(
     f"is unknown; choices: {', '.join(MODELS)}, {HF}NAME, or {HF} with task.weights",
     lambda value: value in MODELS or (isinstance(value, str) and value.startswith(HF)),
 )
-_TARGET = Allowed(
-    "is neither a column's name nor a list of them",
-    lambda value: (
-        _is_name(value) or (isinstance(value, (list, tuple)) and len(value) > 0 and all(map(_is_name, value)))
-    ),
-)
+_COLUMNS = Allowed(TARGET.refusal, lambda value: value is None or TARGET.holds(value))
 
 
-class TextSource(Dialect):
+class TextSource(Dialect, TypesOfTargets):
     """What a spec says of where texts come from, and of the tokens that are made of them."""
 
     path: str = option(
@@ -55,7 +46,9 @@ class TextSource(Dialect):
     )
     text: str = option("the column that holds the texts", _COLUMN, default="text")
     target: str | list[str] | None = option(
-        "the column of classes, or several columns of 0 and 1", _TARGET, default="label"
+        "the column to predict, or a list of columns; one alone is of classes where target_type does not say number",
+        TARGET,
+        default="label",
     )
     valid_path: str | None = option("texts to validate on; without it they are taken from `path`", PATH, default=None)
     test_path: str | None = option("texts to test on; without it they are taken from `path`", PATH, default=None)
@@ -74,19 +67,15 @@ class TextSource(Dialect):
 
     def check(self) -> None:
         super().check()
-        if len(set(self.targets)) < len(self.targets):
-            raise SpecError("task.target", f"{self.target!r} names a column twice")
         if self.text in self.targets:
             raise SpecError("task.text", f"{self.text!r} is the target as well")
 
     @property
     def targets(self) -> tuple[str, ...]:
-        if self.target is None:
-            return ()
-        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+        return names_of(self.target)
 
 
-class TextOptions(TextSource, Scored, Balanced, Adapting):
+class TextOptions(TextSource, Targeted, Balanced, Adapting):
     """What a spec may say of texts."""
 
     hyperparameters: ClassVar[Mapping[str, Range]] = MappingProxyType(dict.fromkeys(DROPOUTS, SHARE.range))
@@ -190,7 +179,7 @@ class LanguageOptions(TextSource):
     target: str | list[str] | None = option(
         "a column of classes to split by, so that the test texts are those of a classifier with the same split; "
         "nothing is learned of it",
-        _TARGET,
+        _COLUMNS,
         default=None,
     )
     window: int = option(

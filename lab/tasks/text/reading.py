@@ -62,12 +62,10 @@ class Texts:
 
     @cached_property
     def target(self) -> Target:
-        """The classes, or labels, of the rows to learn from."""
-        names = self.options.targets
-        target = fit_target(self._tables["train"], names, "category" if len(names) == 1 else None)
-        if target.kind == "regression":
-            raise SpecError("task.target", f"{', '.join(names)}: several targets of a text are columns of 0 and 1")
-        return target
+        """What is said of the rows to learn from; one column alone holds classes, as they may be called 1 to 5."""
+        options = self.options
+        asked = options.target_type or ("category" if len(options.targets) == 1 else None)
+        return fit_target(self._tables["train"], options.targets, asked, options.several_types)
 
     @cached_property
     def rows(self) -> Rows:
@@ -95,8 +93,9 @@ class Texts:
 
     @cached_property
     def _classes(self) -> NDArray[Any] | None:
-        """The class [n], by its name, or labels [n, c] of every row of the first table; None where none are named."""
-        if not self.options.targets:
+        """The class [n], by its name, or labels [n, c] of every row of the first table; None where none are named, or
+        values are among them."""
+        if not self.options.targets or self.target.kind == "regression":
             return None
         values = self.target.values(self._tables["train"]).astype(np.int64)
         return np.array(self.target.class_names)[values] if values.ndim == 1 else values

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lab.tasks.balance import emphasis, emphasised
 from lab.tasks.description import Description
 from lab.tasks.options import constructed_by
-from lab.tasks.scored_task import ScoredTask
 from lab.tasks.table.from_frame import as_file, is_frame
-from lab.tasks.task import Baseline, Data, Given, Split
+from lab.tasks.table.target import Target
+from lab.tasks.targeted_task import TargetedTask
+from lab.tasks.task import Baseline, Data, Given, Kind, Split
 from lab.tasks.text.awd_lstm import OF_CLASSIFIER, ConcatPooled, Rates, classifier, depth
 from lab.tasks.text.body import Body
 from lab.tasks.text.corpus import Begun, Corpus, Fitted, brought
@@ -30,6 +30,7 @@ from lab.tasks.text.options import AWD_LSTM, TextOptions
 from lab.tasks.text.pretrained import kept_body
 from lab.tasks.text.reading import plain_texts, read_later, texts_of
 from lab.tasks.text.tokens import Tokens
+from lab.tasks.to_values import with_values
 from lab.tasks.transfer.adapter import AdaptedBody
 from lab.tasks.transfer.features import digest_of, features, kept_features, scale_of, scaled
 from lab.tasks.transfer.head import groups_of, head, with_head
@@ -52,8 +53,8 @@ _SHOWN = 600
 """Characters of an example that a page shows."""
 
 
-class Text(ScoredTask):
-    """Classes, or several labels, of texts.
+class Text(TargetedTask):
+    """Classes, labels or values of texts, or several targets of different kinds.
 
     The parameters are those of `TextOptions`, and hyperparameters it knows `dropout`, `word_dropout`, `width`,
     `hidden`, `layers` and `balance`.
@@ -135,12 +136,18 @@ class Text(ScoredTask):
 
     @property
     def class_names(self) -> Any:  # type: ignore[override]
-        return self._of_texts.target.class_names
+        several = self._several
+        return self._of_texts.target.class_names if several is None else several.columns
+
+    @property
+    def _target(self) -> Target:
+        return self._of_texts.target
 
     # The contract.
 
     def data(self, split: Split) -> Data:
-        """Codes int32 [n, t], or features [n, f] where the head alone is trained; classes [n] or labels [n, c]."""
+        """Codes int32 [n, t], or features [n, f] where the head alone is trained; classes [n], labels [n, c] or values
+        [n, number of targets]."""
         if self._options.trains_head and not self._tensors:
             _ = self._learned  # for which the training texts' features may have to be made
         if split not in self._tensors:  # a lane has no use for the test texts
@@ -184,17 +191,22 @@ class Text(ScoredTask):
         options, fitted = self._options, self._learned
         classes, hidden = len(self.class_names), int(params.get("hidden", options.hidden))
         if fitted.body is None:
-            return net_from_nothing(options, params, self._size, fitted.length, classes)
+            return self._with_values(net_from_nothing(options, params, self._size, fitted.length, classes))
         features, dropout = fitted.body.features, float(params.get("dropout", 0.0))
         new = partial(head, features, classes, dropout, hidden)
         if options.trains_head:
-            return new()
+            return with_values(new(), fitted.target)
         if self._adapted is not None:
-            return self._adapted.net(nn.BatchNorm1d(features), new(), params)
+            return self._adapted.net(nn.BatchNorm1d(features), with_values(new(), fitted.target), params)
         body = copy.deepcopy(self._body.net)
         if isinstance(body, ConcatPooled):
-            return classifier(body.encoder, Rates.of(params, OF_CLASSIFIER), classes, hidden)
-        return with_head(body, features, new())
+            return self._with_values(classifier(body.encoder, Rates.of(params, OF_CLASSIFIER), classes, hidden))
+        return self._with_values(with_head(body, features, new()))
+
+    def _with_values(self, net: nn.Module) -> nn.Module:
+        """A net whose head ends in values, where the target has some."""
+        with_values(net.get_submodule("head"), self._target)
+        return net
 
     def groups(self, model: nn.Module) -> Sequence[Sequence[str]]:
         """Where a pretrained body, or an AWD-LSTM, is trained: its parameters, in as many groups as asked for, and
@@ -209,24 +221,24 @@ class Text(ScoredTask):
         return x if self._options.trains_head else x.long()
 
     def draw(self, examples: int, random: np.random.Generator, params: Mapping[str, Any]) -> NDArray[np.float32] | None:
-        """How much examples count [b, 1 or 2], and for each token whether it is left out [b, t]."""
+        """How much examples, or targets, count, and for each token whether it is left out [b, t]."""
         options: TextOptions = self._options
-        count, length = emphasis(self, params, options, examples), self._learned.length
+        count, length = self._counts(params, examples), self._learned.length
         drawn = [] if count is None else [count]
         # Texts so short would have as many numbers of the one as of the other.
-        alike = bool(drawn) and length <= 2
+        alike = count is not None and length <= count.shape[1]
         if not options.trains_head and ("word_dropout" in params or options.word_dropout or alike):
             rate = float(params.get("word_dropout", options.word_dropout))
             drawn.append((random.random((examples, length)) < rate).astype(np.float32))
         return np.concatenate(drawn, axis=1) if drawn else None
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
-        """Texts that lack some of their tokens, and targets that say how much they count."""
+        """Texts that lack some of their tokens, and targets beside how much they count."""
         length = self._learned.length
         if not self._options.trains_head and draws.shape[-1] >= length:
             x = x.masked_fill(draws[..., -length:] > 0, 0)
             draws = draws[..., :-length]
-        return x, (emphasised(y, draws, self._shares) if draws.shape[-1] else y)
+        return x, self._counted(y, draws)
 
     # A user's later files and the report.
 
@@ -290,17 +302,22 @@ class Text(ScoredTask):
         return super().features(x) if self._options.trains_head else counts(x.cpu().numpy(), self._size)
 
     def baselines(self, seed: int) -> tuple[Baseline, ...]:
-        """A constant, and logistic regression on tf-idf of tokens and pairs of them, or on the frozen body's
-        features."""
+        """A constant, and a linear model of tf-idf of tokens and pairs of them, or of the frozen body's features."""
+        from lab.tasks.baselines import constant_of, linear_model, linear_of, of_tensors, of_values
+
+        parts = [] if self._several is None else list(self._several.parts.values())
         if self._options.trains_head:
-            return super().baselines(seed)
+            return of_tensors(self, seed) if self.kind != "regression" else of_values(self, parts)
         from sklearn.feature_extraction.text import TfidfTransformer
+        from sklearn.linear_model import Ridge
         from sklearn.pipeline import make_pipeline
 
-        from lab.tasks.baselines import constant, linear_model, linear_name
+        def sparse(kind: Kind) -> Any:  # a ridge chosen by all rows' products would need their square in memory
+            return Ridge(solver="sparse_cg") if kind == "regression" else linear_model(kind)
 
-        linear = make_pipeline(TfidfTransformer(sublinear_tf=True), linear_model(self.kind))
-        return constant(self), Baseline(f"tf-idf and {linear_name(self.kind)}", linear)
+        name, model = linear_of(self.kind, parts, sparse)
+        linear = make_pipeline(TfidfTransformer(sublinear_tf=True), model)
+        return constant_of(self, parts), Baseline(f"tf-idf and {name}", linear, joins=not parts)
 
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         text = " ".join(self._corpus.texts(split)[index].split())

@@ -123,11 +123,6 @@ def _frame(**columns: Any) -> pd.DataFrame:
         (_frame(), {"target": "lable"}, r"task\.target: there is no column 'lable' \(did you mean 'label'\?\)"),
         (_frame(), {"text": "label"}, r"task\.text: 'label' is the target as well$"),
         (_frame(), {"target": ["label", "label"]}, r"task\.target: .* names a column twice$"),
-        (
-            _frame(n=range(90), m=range(90)),
-            {"target": ["n", "m"]},
-            r"several targets of a text are columns of 0 and 1$",
-        ),
         (_frame(label=range(90)), {}, r"target 'label': 90 classes in 90 training rows are more than half"),
         (_frame(text=[f"w{n}" for n in range(90)]), {}, r"no two different tokens that repeat; is it the column of t"),
         (_frame(), {"max_tokens": 0}, r"task\.max_tokens: 0 is not a whole number from 1 to 8192$"),
