@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lab.tasks.text.by_length import by_length
 from lab.tasks.transfer.head import head, with_head
 
 USUAL = 0.5
@@ -25,6 +26,8 @@ _LEAST = -80.0
 """The least logarithm of a probability: its exponential, and the inverse of that, are numbers in float32."""
 _ROWS = 1024
 """Tokens whose logits are made at once: memory that is used again costs less than new memory."""
+_TOGETHER = 64
+"""Texts of like lengths at a time, on a processor: with fewer, steps of the LSTM are too small to be any faster."""
 _TEXTS = 128
 """Texts or windows that are read at once where nothing is learned."""
 
@@ -148,12 +151,9 @@ class ConcatPooled(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
             return self._pooled(codes)
-        # What follows the last token of all costs as much as tokens do.
-        columns = (codes > 0).any(dim=0).nonzero()
-        codes = codes[:, : int(columns[-1]) + 1 if len(columns) else 1]
-        if torch.is_grad_enabled():
-            return self._pooled(codes)
-        return torch.cat([self._pooled(part) for part in torch.split(codes, _TEXTS)])
+        # In training, texts that are together have dropped out the same weights and rows of the embedding.
+        parts = [codes] if torch.is_grad_enabled() or codes.device.type == "cpu" else torch.split(codes, _TEXTS)
+        return torch.cat([by_length(part, self._pooled, _TOGETHER) for part in parts])
 
     def _pooled(self, codes: Tensor) -> Tensor:
         # A text begins as it does for the language model: behind the end of another.

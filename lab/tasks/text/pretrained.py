@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lab.errors import SpecError, TaskError, install_extra
 from lab.tasks.text.body import Body
+from lab.tasks.text.by_length import by_length
 from lab.tasks.text.nets import mean_of_tokens
 from lab.tasks.text.options import HF, TextOptions
 from lab.tasks.text.tokens import Tokens
@@ -34,21 +35,19 @@ class Pooled(nn.Module):
     """
 
     cuts = True
-    """Whether columns are left out that no text of the batch reaches. Sums over what is left may be taken in another
-    order, so that a text's last bits depend on those beside it."""
+    """Whether columns are left out that no text reaches, as `by_length` says."""
 
     def __init__(self, net: nn.Module, padding: int) -> None:
         super().__init__()
         self.net, self.padding = net, padding
 
     def forward(self, codes: Tensor) -> Tensor:
+        if self.cuts and not torch.compiler.is_compiling():
+            return by_length(codes, self._pooled)
+        return self._pooled(codes)
+
+    def _pooled(self, codes: Tensor) -> Tensor:
         there = codes > 0
-        if (
-            self.cuts and not torch.compiler.is_compiling()
-        ):  # what follows the last token of all costs as much as tokens do
-            columns = there.any(dim=0).nonzero()
-            longest = int(columns[-1]) + 1 if len(columns) else 1
-            codes, there = codes[:, :longest], there[:, :longest]
         numbers = torch.where(there, codes - 1, self.padding)
         # A text without tokens must hear something, or its attention is over nothing.
         heard = there | ~there.any(dim=1, keepdim=True)
