@@ -1,12 +1,12 @@
 """SST-2: studies of texts by every kind of net, beside logistic regression on tf-idf.
 
-    python studies/benchmarks/text.py --data FOLDER [--body FOLDER] [--seeds 1] --out reports/text
+    python studies/benchmarks/text.py --data FOLDER [--body FOLDER] [--seeds 1] [--only NET ...] --out reports/text
     python studies/benchmarks/text.py --data FOLDER --body FOLDER --seeds 3 --few 1000 --out reports/text/few
 
 FOLDER holds sst2_train.tsv, sst2_dev.tsv and sst2_test.tsv (columns sentence and label); they are trained, validated
 and tested on as they come. The body is a folder of Hugging Face's `transformers`, all-MiniLM-L6-v2 for instance;
-without it its row is left out. Each study is a process of its own. Seconds are those of the processor, so that other
-work on the machine changes them little.
+without it its row is left out. With `--only` the rows of other nets stay as result.json has them. Each study is a
+process of its own. Seconds are those of the processor, so that other work on the machine changes them little.
 
 With `--few` no studies are run: of so many whole sentences the body's head learns alone, with adapters in the body, and
 with all of the body, in trainings of two epochs on one thread, a process each. The rate of each way is that of two
@@ -43,7 +43,15 @@ _SHORT = {
     "search": {"trials": 1, "epochs": 1, "sampler": {"kind": "random"}},
     "confirm": {"one_cycle": 1, "several": 0, "seeds": 2},
 }
-"""A search of an AWD-LSTM that has hardly any: an epoch of it costs as much as twenty of the bag."""
+"""Of a language model, which is judged by the classifiers that begin with it."""
+_SLOW = {
+    "search": {"trials": 8, "epochs": 1},
+    "confirm": {"one_cycle": 2, "several": 0, "seeds": 2},
+    "final": {"epochs": 4, "seeds": 1, "snapshots": 1, "refit_seeds": 1, "controls": "none"},
+}
+"""Of nets of which an epoch costs as much as ten or twenty of the bag."""
+_AS_LONG = {"search": {"trials": 16, "epochs": 2}}
+"""What a net from nothing has beside that: about what a language model costs."""
 
 
 def spec_of(net: str, data: Path, body: Path | None, seed: int) -> dict[str, Any]:
@@ -74,38 +82,42 @@ def spec_of(net: str, data: Path, body: Path | None, seed: int) -> dict[str, Any
         "confirm": {"several": 0},
         "final": {"epochs": 4, "seeds": 3, "snapshots": 1},
         "execution": {"engine": "local"},
+        **(_SLOW if net in ("CNN", "transformer") else {}),
     }
 
 
 def spec_of_lstm(net: str, data: Path, seed: int, language_model: Path) -> dict[str, Any]:
     """The study of an AWD-LSTM, which begins with the language model of a folder or with nothing."""
-    spec = spec_of(net, data, None, seed) | _SHORT
-    rate, schedule = {"low": 0.005, "high": 0.02, "log": True}, {}
-    if net != NOTHING:
-        spec["task"]["from_study"] = str(language_model)
+    spec = spec_of(net, data, None, seed) | _SLOW
+    space: dict[str, Any] = {
+        "max_lr": {"low": 0.004, "high": 0.04, "log": True},
+        "dropout": {"low": 0.05, "high": 0.5},
+    }
+    if net == NOTHING:
+        return spec | _AS_LONG | {"space": space}
+    spec["task"]["from_study"] = str(language_model)
     if net == ULMFIT:
-        rate = {"low": 0.01, "high": 0.03, "log": True}
-        schedule = {"schedule": {"one": {"kind": "fine_tune", "gradual": True, "lr_divisor": 2.6}}}
-    final = {"epochs": 2, "seeds": 1, "snapshots": 1, "refit_seeds": 1, "controls": "none"}
-    space = {"max_lr": rate, "dropout": {"low": 0.1, "high": 0.4}}
-    return spec | schedule | {"space": space, "final": final}
+        spec["schedule"] = {"one": {"kind": "fine_tune", "gradual": True}}
+        space["lr_divisor"] = {"choice": [1.3, 2.6]}
+    return spec | {"space": space}
 
 
-def spec_of_language_model(sentences: Path, seed: int) -> dict[str, Any]:
-    """The study of what a classifier begins with."""
+def spec_of_language_model(sentences: Path, tokenizer: Path, seed: int) -> dict[str, Any]:
+    """The study of what a classifier begins with, by the tokens that the classifier would learn by itself."""
     return _SHORT | {
         "name": "sst2-language-model",
         "seed": seed,
         "task": {
             "kind": "language_model",
             "path": str(sentences),
+            "tokenizer": str(tokenizer),
             "split": {"kind": "random", "valid": 0.1, "test": 0.05},
             "width": 128,
             "layers": 1,
         },
         "space": {"max_lr": {"low": 0.005, "high": 0.02, "log": True}, "dropout": {"low": 0.1, "high": 0.4}},
         "batch_size": 32,
-        "final": {"epochs": 6, "seeds": 1, "snapshots": 1, "refit": False, "controls": "none"},
+        "final": {"epochs": 10, "seeds": 1, "snapshots": 1, "refit": False, "controls": "none"},
         "execution": {"engine": "local"},
     }
 
@@ -131,6 +143,7 @@ def run_lstm(net: str, data: Path, seed: int, models: Path) -> dict[str, Any]:
     """
     from lab.spec.study import parse_spec
     from lab.study.study import Study
+    from lab.tasks.text.tokens import learned
 
     model, seconds = models / f"model-{seed}", models / f"model-{seed}.s"
     if net == NOTHING:
@@ -138,7 +151,10 @@ def run_lstm(net: str, data: Path, seed: int, models: Path) -> dict[str, Any]:
     if not seconds.exists():
         sentences = models / "sentences.txt"
         sentences.write_text(sentences_of(data))
-        Study.from_spec(parse_spec(spec_of_language_model(sentences, seed)), model).run()
+        tokenizer = models / "tokenizer.json"
+        phrases = [row.split("\t")[0] for row in (data / "sst2_train.tsv").read_text().splitlines()[1:]]
+        tokenizer.write_text(learned(phrases, "words", 20_000).dump())
+        Study.from_spec(parse_spec(spec_of_language_model(sentences, tokenizer, seed)), model).run()
         seconds.write_text(f"{cpu_s():.0f}")
         used_s = 0.0
     else:
@@ -314,6 +330,7 @@ def main() -> None:
     parser.add_argument("--body", type=Path, help="a folder of transformers")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", choices=NETS, nargs="*", default=[*NETS], metavar="NET")
     parser.add_argument("--models", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--net", choices=NETS, help=argparse.SUPPRESS)
     parser.add_argument("--few", type=int, help="sentences to train on")
@@ -337,9 +354,11 @@ def main() -> None:
         return
     from measured import keep
 
-    measured: dict[str, list[dict[str, Any]]] = {}
+    before = arguments.out / "result.json" if arguments.out and len(arguments.only) < len(NETS) else None
+    measured: dict[str, list[dict[str, Any]]] = json.loads(before.read_text()) if before and before.exists() else {}
     with tempfile.TemporaryDirectory() as models:
-        for net in NETS:
+        for net in arguments.only:
+            measured.pop(net, None)
             if net == FROZEN and arguments.body is None:
                 continue
             for seed in range(arguments.seeds):
