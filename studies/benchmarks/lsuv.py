@@ -1,8 +1,8 @@
-"""Layer-sequential unit variance beside a model's own initial weights, on nets that are deep.
+"""Layer-sequential unit variance beside a model's own initial weights and those of He, on nets that are deep.
 
     python studies/benchmarks/lsuv.py --data FOLDER [--seeds 5] [--only NAME ...] [--out reports/lsuv]
 
-FOLDER holds `tabular/adult_train.csv`. Every net is trained with both at each of a few
+FOLDER holds `tabular/adult_train.csv`. Every net is trained with each of them at each of a few
 rates, on the same seeds; the rate of each is chosen by its mean validation accuracy, and test accuracies are compared
 seed by seed.
 """
@@ -10,6 +10,7 @@ seed by seed.
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
@@ -25,14 +26,11 @@ import lab
 from lab.tasks.digits import Digits
 from lab.tasks.task import Task
 
-INITS = ("default", "lsuv")
+HE = "he"
+INITS = ("default", HE, "lsuv")
 
 LIMITS = """
-Read it as a first look: trainings are short, there are two rates, and the seeds are few. The deep net without norms was
-still near chance with its own weights when its epochs were over; more epochs or other rates may let it learn too. An
-initialisation by fan-in (He et al. 2015, arXiv:1502.01852), the usual answer for such nets, was not compared. Both
-intervals with norms hold 0: four seeds do not tell there whether it helps or harms. Trainings of more epochs were
-planned, and cut when they hit their time limit.
+Read it as a first look: there are three rates and few seeds, and intervals are of one net and one set of data each.
 """
 
 
@@ -44,6 +42,26 @@ class DeepDigits(Digits):
         return nn.Sequential(*hidden, nn.Linear(64, 10))
 
 
+def of_he(task: Task) -> Task:
+    """The same task, whose linear and convolutional weights are normal with variance 2 / fan-in, and whose biases are 0
+    (He et al. 2015, arXiv 1502.01852, eq. 10)."""
+    kind = type(task)
+
+    class OfHe(kind):  # type: ignore[misc, valid-type]
+        def model(self, params: Mapping[str, Any]) -> nn.Module:
+            net: nn.Module = super().model(params)
+            for layer in net.modules():
+                if isinstance(layer, (nn.Linear, nn.Conv2d)):
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                    if layer.bias is not None:
+                        nn.init.zeros_(layer.bias)
+            return net
+
+    made = copy.copy(task)
+    made.__class__ = OfHe
+    return made
+
+
 def adult(data: Path, layers: int) -> Task:
     """4,000 rows of adult, drawn by a fixed seed, with the task's own net, made deep; it has norms."""
     rows = pd.read_csv(data / "tabular" / "adult_train.csv").sample(4000, random_state=0)
@@ -53,9 +71,9 @@ def adult(data: Path, layers: int) -> Task:
 
 
 WORKLOADS: dict[str, tuple[Callable[[Path], Task], int, tuple[float, ...]]] = {
-    "digits, 12 layers without norms": (lambda data: DeepDigits(), 8, (1e-3, 3e-3)),
-    "digits, the task's own net, with norms": (lambda data: Digits(), 5, (1e-2, 3e-2)),
-    "4,000 rows of adult, 8 layers with norms": (lambda data: adult(data, 8), 3, (3e-3, 1e-2)),
+    "digits, 12 layers without norms": (lambda data: DeepDigits(), 20, (1e-3, 3e-3, 1e-2)),
+    "digits, the task's own net, with norms": (lambda data: Digits(), 15, (3e-3, 1e-2, 3e-2)),
+    "4,000 rows of adult, 8 layers with norms": (lambda data: adult(data, 8), 8, (1e-3, 3e-3, 1e-2)),
 }
 """By name: the task, epochs of a 1cycle, and the rates."""
 
@@ -63,13 +81,15 @@ WORKLOADS: dict[str, tuple[Callable[[Path], Task], int, tuple[float, ...]]] = {
 def measure(name: str, data: Path, seeds: int) -> list[dict[str, Any]]:
     """A row for each training."""
     make, epochs, rates = WORKLOADS[name]
-    task, rows = make(data), []
+    plain, rows = make(data), []
+    tasks = {init: of_he(plain) if init == HE else plain for init in INITS}
     for rate in rates:
         for seed in range(seeds):
             for init in INITS:
                 row: dict[str, Any] = {"what": name, "init": init, "max_lr": rate, "seed": seed, "epochs": epochs}
                 try:
-                    fitted = lab.fit_one_cycle(task, rate, epochs=epochs, seed=seed, quiet=True, init=init)
+                    more: Any = {} if init == HE else {"init": init}
+                    fitted = lab.fit_one_cycle(tasks[init], rate, epochs=epochs, seed=seed, quiet=True, **more)
                     row |= {"valid": fitted.score, "test": fitted.scores("test")["accuracy"]}
                 except lab.errors.StudyError as error:
                     row |= {"valid": 0.0, "test": 0.0, "failed": str(error)}
@@ -84,6 +104,14 @@ def of_best_rate(rows: list[dict[str, Any]], init: str) -> list[dict[str, Any]]:
     return sorted((row for row in mine if row["max_lr"] == best), key=lambda row: row["seed"])
 
 
+def interval(plain: list[dict[str, Any]], drawn: list[dict[str, Any]]) -> str:
+    """The mean difference of test accuracies, seed by seed, with its 95 % interval."""
+    gains = [b["test"] - a["test"] for a, b in zip(plain, drawn, strict=True)]
+    reach = scipy.stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / len(gains) ** 0.5
+    gain = statistics.mean(gains)
+    return f"{gain:+.3f} ({gain - reach:+.3f} to {gain + reach:+.3f})"
+
+
 def page(rows: list[dict[str, Any]], seeds: int) -> str:
     found = told(versions("lab", "torch"))
     lines = ["# Initial weights of layer-sequential unit variance, on deep nets", ""]
@@ -95,18 +123,15 @@ def page(rows: list[dict[str, Any]], seeds: int) -> str:
     ]
     lines += [f"of AdamW. {found}; {machine()}.", ""]
     lines += [
-        "| net | epochs | the model's own weights (max_lr) | `init: lsuv` (max_lr) | difference |",
-        "|---|---|---|---|---|",
+        "| net | epochs | the model's own weights (max_lr) | He's (max_lr) | `init: lsuv` (max_lr) | lsuv - own | "
+        "lsuv - He's |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name in dict.fromkeys(row["what"] for row in rows):
-        plain, drawn = (of_best_rate([row for row in rows if row["what"] == name], init) for init in INITS)
-        gains = [b["test"] - a["test"] for a, b in zip(plain, drawn, strict=True)]
-        reach = scipy.stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / len(gains) ** 0.5
-        gain = statistics.mean(gains)
-        cells = [f"{statistics.mean(row['test'] for row in of)} {of[0]['max_lr']}".split() for of in (plain, drawn)]
-        shown = [f"{float(mean):.3f} ({float(rate):g})" for mean, rate in cells]
-        interval = f"{gain:+.3f} ({gain - reach:+.3f} to {gain + reach:+.3f})"
-        lines.append(f"| {name} | {plain[0]['epochs']} | {' | '.join(shown)} | {interval} |")
+        of_each = {init: of_best_rate([row for row in rows if row["what"] == name], init) for init in INITS}
+        shown = [f"{statistics.mean(row['test'] for row in of):.3f} ({of[0]['max_lr']:g})" for of in of_each.values()]
+        shown += [interval(of_each[init], of_each["lsuv"]) for init in ("default", HE)]
+        lines.append(f"| {name} | {of_each[HE][0]['epochs']} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n" + LIMITS
 
 

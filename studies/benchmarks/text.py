@@ -1,12 +1,13 @@
 """SST-2: studies of texts by every kind of net, beside logistic regression on tf-idf.
 
-    python studies/benchmarks/text.py --data FOLDER [--body FOLDER] [--seeds 1] [--only NET ...] --out reports/text
+    python studies/benchmarks/text.py --data FOLDER [--body FOLDER] [--fastai PYTHON] [--seeds 1] [--only NET ...] \
+        --out reports/text
     python studies/benchmarks/text.py --data FOLDER --body FOLDER --seeds 3 --few 1000 --out reports/text/few
 
 FOLDER holds sst2_train.tsv, sst2_dev.tsv and sst2_test.tsv (columns sentence and label); they are trained, validated
 and tested on as they come. The body is a folder of Hugging Face's `transformers`, all-MiniLM-L6-v2 for instance;
-without it its row is left out. With `--only` the rows of other nets stay as result.json has them. Each study is a
-process of its own. Seconds are those of the processor, so that other work on the machine changes them little.
+without it its row is left out. PYTHON is one that has fastai. With `--only` the rows of other nets stay as result.json has
+them, and so does what was written below the table. Each study is a process of its own. Seconds are those of the processor, so that other work on the machine changes them little.
 
 With `--few` no studies are run: of so many whole sentences the body's head learns alone, with adapters in the body, and
 with all of the body, in trainings of two epochs on one thread, a process each. The rate of each way is that of two
@@ -39,6 +40,7 @@ NETS: dict[str, dict[str, Any]] = {
 FROZEN = "frozen body, new head"
 ULMFIT, ONE_CYCLE = "AWD-LSTM from a language model (ULMFiT)", "AWD-LSTM from a language model, 1cycle"
 NOTHING = "AWD-LSTM from nothing"
+FASTAI = "fastai's text learner, as its documentation has it"
 _SHORT = {
     "search": {"trials": 1, "epochs": 1, "sampler": {"kind": "random"}},
     "confirm": {"one_cycle": 1, "several": 0, "seeds": 2},
@@ -323,11 +325,37 @@ Seconds are those of the processor for the whole study.
 """
 
 
+def read_before(out: Path | None) -> tuple[dict[str, list[dict[str, Any]]], str]:
+    """The rows that were measured before, and what was written below their table."""
+    if out is None or not (out / "result.json").exists():
+        return {}, ""
+    lines = (out / "README.md").read_text().splitlines(keepends=True)
+    last = max(number for number, line in enumerate(lines) if line.startswith("|"))
+    return json.loads((out / "result.json").read_text()), "".join(lines[last + 1 :])
+
+
+def run_fastai(python: Path, data: Path, folder: Path) -> dict[str, Any]:
+    """fastai's row, by another Python."""
+    sentences = folder / "of-fastai.txt"
+    sentences.write_text(sentences_of(data))
+    peers = Path(__file__).resolve().with_name("text_peers.py")
+    command = [str(python), str(peers), "fastai", str(data), "--sentences", str(sentences)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return of_fastai(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def of_fastai(found: dict[str, Any]) -> dict[str, Any]:
+    """What `text_peers.py` says, as a row."""
+    said = {"accuracy": found["test"], "rows": {"on the validation phrases": found["valid"]}, "setup": {}}
+    return {**said, "cpu_s": found["cpu_s"], "language_model": found["language_model"]}
+
+
 def main() -> None:
     """Every net and seed in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--body", type=Path, help="a folder of transformers")
+    parser.add_argument("--fastai", type=Path, metavar="PYTHON", help="one that has fastai")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", choices=NETS, nargs="*", default=[*NETS], metavar="NET")
@@ -354,9 +382,10 @@ def main() -> None:
         return
     from measured import keep
 
-    before = arguments.out / "result.json" if arguments.out and len(arguments.only) < len(NETS) else None
-    measured: dict[str, list[dict[str, Any]]] = json.loads(before.read_text()) if before and before.exists() else {}
+    measured, below = read_before(arguments.out) if len(arguments.only) < len(NETS) else ({}, "")
     with tempfile.TemporaryDirectory() as models:
+        if arguments.fastai:
+            measured[FASTAI] = [run_fastai(arguments.fastai, arguments.data, Path(models))]
         for net in arguments.only:
             measured.pop(net, None)
             if net == FROZEN and arguments.body is None:
@@ -368,7 +397,7 @@ def main() -> None:
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
                 measured.setdefault(net, []).append(json.loads(done.stdout.strip().splitlines()[-1]))
                 print(net, seed, measured[net][-1], flush=True)
-                keep(arguments.out, measured, page(measured))
+                keep(arguments.out, measured, page(measured) + below)
 
 
 if __name__ == "__main__":
