@@ -6,8 +6,9 @@
 
 FOLDER holds sst2_train.tsv, sst2_dev.tsv and sst2_test.tsv (columns sentence and label); they are trained, validated
 and tested on as they come. The body is a folder of Hugging Face's `transformers`, all-MiniLM-L6-v2 for instance;
-without it its row is left out. PYTHON is one that has fastai. With `--only` the rows of other nets stay as result.json has
-them, and so does what was written below the table. Each study is a process of its own. Seconds are those of the processor, so that other work on the machine changes them little.
+without it its row is left out. PYTHON is one that has fastai. With `--only` the rows of other nets stay as result.json
+has them, and so does what was written below the table. Each study is a process of its own. Seconds are those of the
+processor, so that other work on the machine changes them little.
 
 With `--few` no studies are run: of so many whole sentences the body's head learns alone, with adapters in the body, and
 with all of the body, in trainings of two epochs on one thread, a process each. The rate of each way is that of two
