@@ -1,11 +1,14 @@
 """MiniLM trained whole on 10,000 texts of SST-2, by lab and by transformers' Trainer.
 
-    python studies/benchmarks/text_whole.py --data FOLDER --body FOLDER [--trainer PYTHON] [--seeds 1] [--out FOLDER]
+    python studies/benchmarks/text_whole.py --data FOLDER --body FOLDER [--trainer PYTHON] [--study] [--seeds 1] \
+        [--out reports/text/whole]
 
 The texts are the whole sentences of sst2_train.tsv and, up to so many, phrases of 4 to 12 words; validation and test
 are as they come. PYTHON is one that has transformers with accelerate. Each is one training of three epochs in batches
 of 32, in bfloat16, on one thread; seconds are those of the processor for the training and its validations. Rates are
-given, not searched: of lab 1e-3 for the head and a tenth of it for the body, of Trainer 5e-5.
+given, not searched: of lab 1e-3 for the head and a tenth of it for the body, of Trainer 5e-5. With `--study` a small
+study follows: two rates of an epoch each, two final models of three epochs, and two more on training and validation
+together, which are what it hands out.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from text import cpu_s, sentences_of
+from text import cpu_s, run, sentences_of
 
-LAB, TRAINER = "lab", "transformers' Trainer"
+LAB, TRAINER, STUDY = "lab", "transformers' Trainer", "lab, what a small study hands out"
 RATES = {LAB: 1e-3, TRAINER: 5e-5}
 _TEXTS, _EPOCHS, _BATCH, _DIVISOR = 10_000, 3, 32, 10.0
 
@@ -43,14 +46,36 @@ def write_texts(data: Path, folder: Path, count: int) -> None:
         shutil.copy(data / f"sst2_{split}.tsv", folder)
 
 
+def task_of(folder: Path, body: Path) -> dict[str, Any]:
+    """MiniLM, trained whole."""
+    files = {"path": "train", "valid_path": "dev", "test_path": "test"}
+    paths = {name: str(folder / f"sst2_{split}.tsv") for name, split in files.items()}
+    return {"kind": "text", "text": "sentence", "model": "hf:", "weights": str(body), **paths}
+
+
+def run_study(folder: Path, body: Path, seed: int) -> dict[str, Any]:
+    """A study, in this process."""
+    spec = {
+        "name": "sst2-whole",
+        "seed": seed,
+        "task": task_of(folder, body),
+        "space": {"max_lr": {"low": RATES[LAB] / 2, "high": RATES[LAB], "log": True}},
+        "schedule": {"one": {"kind": "one_cycle", "lr_divisor": _DIVISOR}},
+        "batch_size": _BATCH,
+        "search": {"trials": 2, "epochs": 1},
+        "confirm": {"one_cycle": 1, "several": 0, "seeds": 2},
+        "final": {"epochs": _EPOCHS, "seeds": 2, "snapshots": 1, "refit_seeds": 2, "controls": "none"},
+        "execution": {"engine": "local", "threads": 1, "precision": "bf16"},
+    }
+    found = run(spec)
+    return {"test": found["accuracy"], "valid": None, **found}
+
+
 def run_lab(folder: Path, body: Path, seed: int) -> dict[str, Any]:
     """One training by lab, in this process."""
     import lab
 
-    task = {"kind": "text", "text": "sentence", "model": "hf:", "weights": str(body)}
-    task |= {"path": str(folder / "sst2_train.tsv"), "valid_path": str(folder / "sst2_dev.tsv")}
-    task |= {"test_path": str(folder / "sst2_test.tsv")}
-    execution = {"threads": 1, "precision": "bf16"}
+    task, execution = task_of(folder, body), {"threads": 1, "precision": "bf16"}
     before = cpu_s()
     fitted = lab.fit_one_cycle(
         task,
@@ -76,8 +101,12 @@ def page(measured: dict[str, list[dict[str, Any]]]) -> str:
     for name, runs in measured.items():
         tests = [run["test"] for run in runs]
         spread = f" ({min(tests):.4f} to {max(tests):.4f})" if len(tests) > 1 else ""
-        valid, seconds = (statistics.mean(run[key] for run in runs) for key in ("valid", "cpu_s"))
-        lines.append(f"| {name} | {statistics.mean(tests):.4f}{spread} | {valid:.4f} | {seconds:.0f} | {len(runs)} |")
+        valid = [run["valid"] for run in runs if run["valid"] is not None]
+        judged, seconds = (
+            f"{statistics.mean(valid):.4f}" if valid else "-",
+            statistics.mean(run["cpu_s"] for run in runs),
+        )
+        lines.append(f"| {name} | {statistics.mean(tests):.4f}{spread} | {judged} | {seconds:.0f} | {len(runs)} |")
     body = "\n".join(lines)
     return f"""# {_TEXTS:,} texts: MiniLM trained whole
 
@@ -98,13 +127,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--body", type=Path, required=True)
-    parser.add_argument("--trainer", type=Path)
+    parser.add_argument("--trainer", type=Path, metavar="PYTHON", help="one that has transformers with accelerate")
+    parser.add_argument("--study", action="store_true")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.seed is not None:
-        print(json.dumps(run_lab(arguments.data, arguments.body, arguments.seed)))
+        made = run_study if arguments.study else run_lab
+        print(json.dumps(made(arguments.data, arguments.body, arguments.seed)))
         return
     from measured import keep
 
@@ -116,9 +147,12 @@ def main() -> None:
             own = [sys.executable, str(here), "--data", folder, "--body", str(arguments.body), "--seed", str(seed)]
             peer = [str(arguments.trainer), str(here.with_name("text_peers.py")), "trainer", folder, "--bf16"]
             peer += ["--body", str(arguments.body), "--seed", str(seed), "--rate", str(RATES[TRAINER])]
-            for name, command in ((LAB, own), (TRAINER, [*peer, "--epochs", str(_EPOCHS)])):
-                if name == TRAINER and arguments.trainer is None:
-                    continue
+            commands = {LAB: own}
+            if arguments.trainer is not None:
+                commands[TRAINER] = [*peer, "--epochs", str(_EPOCHS)]
+            if arguments.study:
+                commands[STUDY] = [*own, "--study"]
+            for name, command in commands.items():
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
                 measured.setdefault(name, []).append(json.loads(done.stdout.strip().splitlines()[-1]))
                 print(name, seed, measured[name][-1], flush=True)
