@@ -93,7 +93,7 @@ class TransactionalJournal(JournalFileBackend):
             if self._synced >= asked:
                 return
             reached = self._written  # with it goes what others have written since
-            with open(self._path, "ab") as file:
+            with open(self._path, "rb") as file:
                 os.fsync(file.fileno())
             self._synced = reached
 
