@@ -32,6 +32,7 @@ settings.register_profile("attended", deadline=None)
 settings.load_profile("unattended" if os.environ.get("CI") else "attended")
 
 
+@pytest.hookimpl(optionalhook=True)  # tests run without pytest-xdist too
 def pytest_xdist_auto_num_workers() -> int:
     """For `--numprocesses auto`: one more than there are cores, since many tests wait for processes and browsers."""
     return (os.cpu_count() or 1) + 1

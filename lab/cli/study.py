@@ -94,12 +94,14 @@ def resume(
 ) -> None:
     """Go on with an interrupted study; nothing that was finished is done again."""
     from lab.record.spec_file import parse_override, read_spec
+    from lab.study.machines import check_changes
     from lab.study.study import Study
 
     study = Study.open(folder, trust=trust)
     if set_:
         study.require_own()  # what is made of its spec is the caller's own
         overrides = dict(parse_override(text) for text in set_)
+        check_changes(overrides)
         study = Study.from_spec(read_spec(study.record.spec_path, overrides), folder)
     _go(study, engine, address, lanes, None, track, track_trials, until)
 

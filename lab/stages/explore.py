@@ -16,7 +16,7 @@ from lab.spec.distributions import conditions, distributions
 from lab.spec.plan import Direction, Job, SearchPlan
 from lab.spec.space import Params, Space
 from lab.spec.study import StudySpec
-from lab.spec.trial import Observed
+from lab.spec.trial import Observed, Outcome
 from lab.stages.from_bounds import sampler_of, space_of
 from lab.stages.job import best_first, completed, refuse_infeasible, run_job
 from lab.stages.stage import Stage, Trainings
@@ -136,11 +136,10 @@ def concluded(spec: StudySpec, record: Record, job: Job, rows: list[TrialRow], e
     if ended and not rows:
         raise StudyError(f"explore: ended before its first trial, since {ended}; a new --dir needs a later end")
     refuse_infeasible(rows, f"explore: of {len(rows)} trials", spec.search.limits)
-    good = completed(
-        rows,
-        f"explore: of {len(rows)} trials",
-        "lower the upper end of space.max_lr, or look at the first trial's detail in the journal",
-    )
+    advice = "look at the first trial's detail in the journal"
+    if any(row.outcome is Outcome.DIVERGED for row in rows):
+        advice = f"lower the upper end of space.max_lr, or {advice}"
+    good = completed(rows, f"explore: of {len(rows)} trials", advice)
     best = best_first(good, job.direction)[0]
     assert best.score is not None  # it completed
     return Explored(

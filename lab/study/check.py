@@ -124,7 +124,8 @@ def check_components(spec: StudySpec) -> None:
     check_init(searched)
     check_read(searched, always_read(spec.schedule, spec.optimizer, searched), spec.task.kind)
     check_settled(searched, spec.task)
-    if spec.task.kind in BUILTIN:
+    # Whoever says so many means a task: a trial function trains in one process.
+    if spec.task.kind in BUILTIN or spec.execution.processes not in (1, "auto") or spec.execution.sharded:
         processes_of(spec)
     if spec.execution.engine == "local" and spec.execution.device not in ("auto", "cpu"):
         from lab.training.device import pick_device  # torch, for few

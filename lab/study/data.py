@@ -19,6 +19,7 @@ from lab.spec.optimizer import check_optimizer
 from lab.spec.plain_values import shown
 from lab.spec.plan import TaskRef, Training
 from lab.spec.points import end_params, template_params
+from lab.spec.processes import processes_of
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.study.undecided import assumed
@@ -61,6 +62,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         task.restore(kept["fitted"])  # by an earlier version, which told less or something else
     task.assumed = assumed(task, spec) if record.begun else {}
     check_optimizer(spec.optimizer, spec.space)
+    processes_of(spec)
     sizes = batch_sizes(spec.batch_size, spec.space)
     spec = spec.model_copy(update={"task": replace(spec.task, opened=task, assumed=task.assumed)})
     resumed = kept if record.begun else None

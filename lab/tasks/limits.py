@@ -20,9 +20,10 @@ def within_limits(low: float, high: float, metric: str, values: Iterable[float])
 
 
 def limits(metric: str, values: Iterable[float]) -> tuple[float, float]:
-    """The ends of a metric that comes with the package.
+    """The ends of a metric that comes with the package; one of several targets has its name behind the metric's.
 
     There are none where a user's metric has its name and other values, as an accuracy in per cent.
     """
-    low, high = _LIMITS.get(metric, (-math.inf, math.inf))
+    name = next((name for name in _LIMITS if metric == name or metric.startswith(f"{name}_")), "")
+    low, high = _LIMITS.get(name, (-math.inf, math.inf))
     return (low, high) if all(low <= value <= high for value in values) else (-math.inf, math.inf)

@@ -155,8 +155,10 @@ def surely_gains(gains: Tensor, errors: float = 1.0) -> bool:
 def surely_positive(gains: Tensor, errors: float = 1.0) -> bool:
     """Whether the mean of gains [n] exceeds so many standard errors of it; never by a few examples."""
     n = len(gains)
+    if n < 2 * _FOLDS:
+        return False
     gain, error = float(gains.mean()), float(gains.std()) / n**0.5
-    return n >= 2 * _FOLDS and math.isfinite(gain) and gain > errors * error
+    return math.isfinite(gain) and gain > errors * error
 
 
 def _left_out(gains: Tensor, folds: Tensor) -> Tensor:

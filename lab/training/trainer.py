@@ -145,7 +145,7 @@ class ModelTrainer(Trainer):
         if peers is not None and peers.sharded:
             from lab.training.data_parallel.sharded import ShardedModels  # here: few want it
 
-            self._models = ShardedModels(peers)
+            self._models = ShardedModels(peers, template)
         else:
             self._models = build_models(training.path, template, width, self._examples, self._device)
         self._gradients = Gradients(task, self._models, training.micro_batch or self._batch, self._device)

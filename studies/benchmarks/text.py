@@ -48,6 +48,7 @@ _SHORT = {
 }
 """Of a language model, which is judged by the classifiers that begin with it."""
 _SLOW = {
+    "bounds": {"steps": 400},  # within 100 the loss of a CNN does not fall
     "search": {"trials": 8, "epochs": 1},
     "confirm": {"one_cycle": 2, "several": 0, "seeds": 2},
     "final": {"epochs": 4, "seeds": 1, "snapshots": 1, "refit_seeds": 1, "controls": "none"},

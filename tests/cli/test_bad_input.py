@@ -225,6 +225,25 @@ def test_every_trial_diverging_ends_the_study_with_what_to_try(
     assert "lower the upper end of space.max_lr" in line
 
 
+def test_no_advice_on_rates_is_given_where_none_was_too_high(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "task.py").write_text(
+        "from lab.tasks.digits import Digits\nclass Task(Digits):\n    calls = 0\n"
+        "    def loss(self, output, target):\n"
+        "        Task.calls += output.requires_grad\n"
+        "        if Task.calls > 30:\n            raise ValueError('boom')\n"
+        "        return super().loss(output, target)\n"
+    )
+    value = small(space={"max_lr": {"low": 0.1, "high": 1.0}})
+    value["task"] = "task.py:Task"
+    line = refuse(
+        capsys, monkeypatch, "study", "run", write_yaml(tmp_path / "s.yaml", value), "--dir", tmp_path / "run"
+    )
+    assert "boom" in line
+    assert "max_lr" not in line
+
+
 def test_a_range_test_that_says_nothing_asks_for_a_range(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch import nn
 from lab.errors import SpecError
 from lab.spec.plan import Recipe, TaskRef
 from lab.spec.space import Choice, Dimension, Float, Int
-from lab.study.check import always_read, check_read, check_settled, unread
+from lab.spec.study import parse_spec
+from lab.study.check import always_read, check_components, check_read, check_settled, unread
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.digits import Digits
 from lab.tasks.images.augmentation import Augmentation
@@ -86,6 +88,16 @@ def test_what_no_trial_has_of_its_own_is_refused():
 
 def test_of_a_users_task_nothing_is_refused():
     check_read({"anything": Choice((3,)), "dropout": Float(0, 7)}, ALWAYS, "mine.py:Mine")
+
+
+def test_processes_that_a_users_task_is_asked_to_train_in_are_checked_before_it_is_read(tmp_path: Path):
+    (tmp_path / "mine.py").write_text("class Mine: pass\n")
+    asked = {"task": f"{tmp_path / 'mine.py'}:Mine", "space": {"max_lr": {"low": 0.01, "high": 0.1}}}
+    execution = {"processes": 2, "sharded": True}
+    with pytest.raises(SpecError, match="batch_size: 15 is not divided equally among 2 processes"):
+        check_components(parse_spec({"name": "s", **asked, "batch_size": 15, "execution": execution}))
+    with pytest.raises(SpecError, match=r"execution\.sharded: one process has the whole model"):
+        check_components(parse_spec({"name": "s", **asked, "execution": {"processes": 1, "sharded": True}}))
 
 
 @pytest.mark.parametrize(

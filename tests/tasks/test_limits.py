@@ -17,6 +17,8 @@ from lab.tasks.limits import limits
         ("accuracy", [97.0, 98.5], (-math.inf, math.inf)),  # a user's, in per cent
         ("rmse", [3.0], (0, math.inf)),
         ("reward", [0.5], (-math.inf, math.inf)),
+        ("accuracy_topic", [0.5], (0, 1)),  # of one of several targets
+        ("rmse_price", [3.0], (0, math.inf)),
     ],
 )
 def test_a_known_metric_has_limits_while_its_values_keep_to_them(

@@ -17,6 +17,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard
 
+from lab.errors import TaskError
 from lab.tasks.transfer.adapter import own_tensors
 from lab.training.data_parallel.peers import DIED, Peers
 from lab.training.device import DeviceLost
@@ -34,11 +35,21 @@ class ShardedModels(SequentialModels):
 
     Args:
         peers: among whom it is divided. All of them call the same methods in the same order.
+        template: a model of any trial.
         least_part: see `parts`.
+
+    Raises:
+        TaskError: it cannot be divided.
     """
 
-    def __init__(self, peers: Peers, least_part: int = _LEAST_PART) -> None:
+    def __init__(self, peers: Peers, template: nn.Module, least_part: int = _LEAST_PART) -> None:
         super().__init__(1, peers.device)
+        for name, parameter in template.named_parameters():
+            if not parameter.ndim:
+                raise TaskError(
+                    f"model: {name} is a single number, which cannot be divided: make it a tensor of one, "
+                    "torch.ones(1), or leave out execution.sharded"
+                )
         self._rank, self._size, self._least_part = peers.rank, peers.size, least_part
         self._mesh = DeviceMesh(peers.device.type, list(range(peers.size)))
         self._shares: dict[str, DTensor] = {}

@@ -1,10 +1,16 @@
-"""Which parts of a model are made whole together; what they train is tested by the trainer's tests."""
+"""How a model is divided among processes; what they train is tested by the trainer's tests."""
 
 from __future__ import annotations
 
+from typing import cast
+
+import pytest
+import torch
 from torch import Tensor, nn
 
-from lab.training.data_parallel.sharded import parts
+from lab.errors import TaskError
+from lab.training.data_parallel.peers import Peers
+from lab.training.data_parallel.sharded import ShardedModels, parts
 
 
 class Block(nn.Module):
@@ -32,6 +38,19 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x
+
+
+class _Alone:
+    """The one process that there is."""
+
+    rank, size, device, sharded = 0, 1, torch.device("cpu"), True
+
+
+def test_a_single_number_is_refused_by_its_name() -> None:
+    net = nn.Sequential(Block())
+    net.register_parameter("scale", nn.Parameter(torch.tensor(1.0)))
+    with pytest.raises(TaskError, match=r"model: scale is a single number, which cannot be divided"):
+        ShardedModels(cast(Peers, _Alone()), net)
 
 
 def test_parts_are_what_is_called_as_a_module_and_large_enough() -> None:
