@@ -46,10 +46,10 @@ def processes_of(spec: StudySpec) -> int:
 
 
 def _check_sharded(spec: StudySpec) -> None:
-    for place, asked in (
+    for path, asked in (
         ("schedule", "a kind that freezes parts of the model" if spec.schedule.freezes else None),
         ("final.ema_decay", spec.final.ema_decay),
         ("task.adapter", spec.task.options.get("adapter")),
     ):
         if asked:
-            raise SpecError(place, f"{asked} does not go with execution.sharded: true; leave one of them out")
+            raise SpecError(path, f"{asked} does not go with execution.sharded: true; leave one of them out")

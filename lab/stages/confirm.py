@@ -220,8 +220,8 @@ def _by_expectation(spec: StudySpec, record: Record, ranked: list[TrialRow], dir
     expected = explore.expected(
         space, direction, derive_seed(spec.seed, "explore"), rows, observed_before(record, space)
     )
-    place = {_setting(one.params): place for place, one in reversed(list(enumerate(expected)))}
-    return sorted(ranked, key=lambda row: place.get(_setting(row.params), len(place)))
+    ranks = {_setting(one.params): rank for rank, one in reversed(list(enumerate(expected)))}
+    return sorted(ranked, key=lambda row: ranks.get(_setting(row.params), len(ranks)))
 
 
 def _setting(params: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -38,17 +38,17 @@ _OF_MACHINE = ("device", "cpus_per_lane", "gpus_per_lane", "checkpoint_s", "hang
 """What `execution` says of machines alone: it may be put right whenever the study goes on."""
 
 
-def check_changes(places: Iterable[str]) -> None:
-    """Refuse to change what a study has settled of its lanes when it began.
+def check_changes(paths: Iterable[str]) -> None:
+    """Refuse to change what a study has settled of its lanes when it began, by paths in its spec.
 
     Raises:
-        SpecError: a place in `execution` that says more than on which machines lanes run.
+        SpecError: one in `execution` that says more than on which machines lanes run.
     """
-    for place in places:
-        section, _, name = place.partition(".")
+    for path in paths:
+        section, _, name = path.partition(".")
         if section == "execution" and name not in _OF_MACHINE:
             choices = ", ".join(_OF_MACHINE)
-            raise SpecError(place, f"was settled when the study began; what may be changed of execution is {choices}")
+            raise SpecError(path, f"was settled when the study began; what may be changed of execution is {choices}")
 
 
 def on_machine_of(asked: StudySpec, stored: StudySpec) -> StudySpec:

@@ -53,7 +53,7 @@ _TARGET_TYPES = Allowed(
 
 
 class TargetTypes(Options, kw_only=True):
-    """Of what type the targets are."""
+    """The type of each target."""
 
     target_type: str | None = option("number or category, where the guess is wrong", one_of(*_TYPES), default=None)
 

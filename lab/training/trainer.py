@@ -62,7 +62,7 @@ class _Slot:
     optimizer: RowOptimizer
     """Without clipping where its rows are parts of the gradient: that is of all of them together."""
     max_grad_norm: float | None
-    """Of what is clipped before the optimizer sees it."""
+    """The limit of a gradient that is clipped before the optimizer sees it."""
     states: tuple[State, ...]
     """One for each segment of the row."""
     curves: list[tuple[float, ...]]

@@ -35,13 +35,13 @@ _FRESH = 8
 def correlations(table: Table) -> dict[str, float]:
     """Of one seed of each length with the mean in full, in rank; in full, with that of the other seeds."""
     full = table.scores[table.full]
-    found = {
+    figures = {
         str(epochs): statistics.mean(float(spearmanr(one, full.mean(axis=1)).statistic) for one in scores.T)
         for epochs, scores in table.scores.items()
         if epochs < table.full
     }
     others = [float(spearmanr(full[:, i], np.delete(full, i, 1).mean(axis=1)).statistic) for i in range(full.shape[1])]
-    return {**found, "another seed": statistics.mean(others)}
+    return {**figures, "another seed": statistics.mean(others)}
 
 
 def reached(paths: Sequence[Sequence[tuple[int, float]]], target: float) -> int | None:
@@ -60,15 +60,15 @@ def interval(values: Sequence[float], scale: float = 1.0) -> list[float]:
 
 def confirmed(search: Search, candidates: Sequence[int]) -> float:
     """What the candidate is worth, on one half of the seeds, that has the best mean on the other half."""
-    scores, found = search.table.scores[search.table.full], []
+    scores, figures = search.table.scores[search.table.full], []
     rng = np.random.default_rng(search.seed)
     for _ in range(_FRESH):
         halves = []
         for one in candidates:
             order = rng.permutation(np.delete(scores[one], search.column[search.table.full][one]))
             halves.append((float(order[: len(order) // 2].mean()), float(order[len(order) // 2 :].mean())))
-        found.append(max(halves)[1])
-    return statistics.mean(found)
+        figures.append(max(halves)[1])
+    return statistics.mean(figures)
 
 
 def measure(table: Table, seeds: int) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def rates(table: Table) -> list[dict[str, Any]]:
     """What the range test decides by 1cycles of each length on each choice of seeds."""
     lrs = [one["max_lr"] for one in table.content["rates"]]
     full = np.nanmean(table.of("rates", table.full), axis=1)
-    found = []
+    figures = []
     for epochs, seeds in itertools.product(table.lengths, (1, 2, 3)):
         scores = table.of("rates", epochs)
         ends: Counter[str] = Counter()
@@ -143,7 +143,7 @@ def rates(table: Table) -> list[dict[str, Any]]:
                 ends[f"{low} to {high}"] += 1
                 value = float(np.interp(np.log(decision.suggestion), np.log(lrs), full))
                 lost.append(100 * (float(np.nanmax(full)) - value))
-        found.append(
+        figures.append(
             {
                 "epochs": epochs,
                 "seeds": seeds,
@@ -152,7 +152,7 @@ def rates(table: Table) -> list[dict[str, Any]]:
                 "ends": dict(ends.most_common(3)),
             }
         )
-    return found
+    return figures
 
 
 def page(content: dict[str, Any]) -> str:
@@ -172,10 +172,12 @@ def page(content: dict[str, Any]) -> str:
     text += "\n| workload | search | epochs | worth, best score | worth, expected best | epochs until ASHA's worth |\n"
     text += "|---|---|---|---|---|---|\n"
     for name, one in tasks.items():
-        for way, found in one["ways"].items():
-            expected = _worth(found["expected"]) if "expected" in found else "-"
-            until = "never" if found["reached"] is None else found["reached"]
-            text += f"| {name} | {way} | {found['epochs']:.0f} | {_worth(found['observed'])} | {expected} | {until} |\n"
+        for way, figures in one["ways"].items():
+            expected = _worth(figures["expected"]) if "expected" in figures else "-"
+            until = "never" if figures["reached"] is None else figures["reached"]
+            text += (
+                f"| {name} | {way} | {figures['epochs']:.0f} | {_worth(figures['observed'])} | {expected} | {until} |\n"
+            )
     text += (
         "\nEvery trial in full: what the setting that is expected to be the best is worth above the one with the best"
     )
@@ -196,19 +198,21 @@ def page(content: dict[str, Any]) -> str:
     text += "| workload | epochs | seeds | cost in whole trainings | lost | ends of the range, and how often |\n"
     text += "|---|---|---|---|---|---|\n"
     for name, one in tasks.items():
-        for found in one["rates"]:
-            ends = ", ".join(f"{end}: {count}" for end, count in found["ends"].items())
-            text += f"| {name} | {found['epochs']} | {found['seeds']} | {found['trainings']} | {found['lost']:.2f}"
+        for figures in one["rates"]:
+            ends = ", ".join(f"{end}: {count}" for end, count in figures["ends"].items())
+            text += (
+                f"| {name} | {figures['epochs']} | {figures['seeds']} | {figures['trainings']} | {figures['lost']:.2f}"
+            )
             text += f" | {ends} |\n"
     return text
 
 
-def _worth(found: Sequence[float]) -> str:
-    return f"{found[0]:.4f} ({found[1]:.4f})"
+def _worth(figures: Sequence[float]) -> str:
+    return f"{figures[0]:.4f} ({figures[1]:.4f})"
 
 
-def _gain(found: dict[Any, Any], count: int, at: int) -> str:
-    values = found.get(count, found.get(str(count)))  # JSON's keys are strings
+def _gain(figures: dict[Any, Any], count: int, at: int) -> str:
+    values = figures.get(count, figures.get(str(count)))  # JSON's keys are strings
     return "-" if values is None else f"{values[at]:+.3f} +- {values[at + 1]:.3f}"
 
 

@@ -153,13 +153,13 @@ class Search:
 
     def path(self) -> list[tuple[int, float]]:
         """Epochs, and what the best observed setting is worth by then."""
-        done, best, found = 0, math.inf, []
+        done, best, figures = 0, math.inf, []
         for one in self.trained:
             done += one[1]
             if one[1] == self.table.full and self.cost(one) < best:
                 best = self.cost(one)
-                found.append((done, self.worth(one[0])))
-        return found
+                figures.append((done, self.worth(one[0])))
+        return figures
 
 
 def all_full(table: Table, seed: int) -> Search:
@@ -230,7 +230,7 @@ def asha(table: Table, seed: int) -> tuple[list[tuple[int, float]], int]:
     recorded: dict[int, list[float]] = {epochs: [] for epochs in rungs(table.full)}
     free, begun, done = set(range(len(table.units))), 0, 0
     running: list[tuple[optuna.Trial, int, int]] = []
-    best, found = -math.inf, []
+    best, figures = -math.inf, []
     while begun < table.trials or running:
         while len(running) < 2 and begun < table.trials:
             trial = study.ask(table.space)
@@ -245,7 +245,7 @@ def asha(table: Table, seed: int) -> tuple[list[tuple[int, float]], int]:
             score = table.curves[setting, int(search.column[table.full][setting])][epoch]
             if score > best:
                 best = score
-                found.append((done, search.worth(setting)))
+                figures.append((done, search.worth(setting)))
             ends = epoch + 1 == table.full
             if epoch + 1 in recorded:
                 others = recorded[epoch + 1]
@@ -256,4 +256,4 @@ def asha(table: Table, seed: int) -> tuple[list[tuple[int, float]], int]:
             else:
                 again.append((trial, setting, epoch + 1))
         running = again
-    return found, done
+    return figures, done

@@ -78,7 +78,7 @@ def wanted(spec: StudySpec, space: Space, tried: list[float], size: Size) -> lis
     middle = {**template_params(space, {"batch_size": spec.batch_size}), "cycles": 1}
     rates = [{**middle, "max_lr": lr} for lr in tried]
     full = spec.search.epochs
-    found = [
+    figures = [
         Wanted(group, index, seed, epochs, {**fixed(space), **params})
         for group, settings, full_seeds, short_seeds in (
             ("settings", points, size.full_seeds, size.short_seeds),
@@ -88,7 +88,7 @@ def wanted(spec: StudySpec, space: Space, tried: list[float], size: Size) -> lis
         for index, params in enumerate(settings)
         for seed in range(full_seeds if epochs == full else short_seeds)
     ]
-    return sorted(found, key=lambda one: -one.epochs)
+    return sorted(figures, key=lambda one: -one.epochs)
 
 
 def fixed(space: Space) -> Params:

@@ -46,14 +46,14 @@ _SHORT = {
     "search": {"trials": 1, "epochs": 1, "sampler": {"kind": "random"}},
     "confirm": {"one_cycle": 1, "several": 0, "seeds": 2},
 }
-"""Of a language model, which is judged by the classifiers that begin with it."""
+"""For a language model, which is judged by the classifiers that begin with it."""
 _SLOW = {
     "bounds": {"steps": 400},  # within 100 the loss of a CNN does not fall
     "search": {"trials": 8, "epochs": 1},
     "confirm": {"one_cycle": 2, "several": 0, "seeds": 2},
     "final": {"epochs": 4, "seeds": 1, "snapshots": 1, "refit_seeds": 1, "controls": "none"},
 }
-"""Of nets of which an epoch costs as much as ten or twenty of the bag."""
+"""For nets of which an epoch costs as much as ten or twenty of the bag."""
 _AS_LONG = {"search": {"trials": 16, "epochs": 2}}
 """What a net from nothing has beside that: about what a language model costs."""
 
@@ -165,9 +165,9 @@ def run_lstm(net: str, data: Path, seed: int, models: Path) -> dict[str, Any]:
         used_s = float(seconds.read_text())
     handed = Study.open(model).result.summary.handed
     assert handed is not None
-    found = run(spec_of_lstm(net, data, seed, model))
+    figures = run(spec_of_lstm(net, data, seed, model))
     said = f"language model: test perplexity {handed.score:.4g}, {seconds.read_text()} s of these"
-    return found | {"cpu_s": found["cpu_s"] + used_s, "language_model": said}
+    return figures | {"cpu_s": figures["cpu_s"] + used_s, "language_model": said}
 
 
 WAYS: dict[str, tuple[dict[str, Any], float, tuple[float, ...]]] = {
@@ -204,8 +204,8 @@ def run_few(way: str, data: Path, body: Path, rate: float, seed: int) -> dict[st
     fitted = lab.fit_one_cycle(task, rate, epochs=FEW_EPOCHS, quiet=True, lr_divisor=divisor, **setting)
     used_s, peak = cpu_s() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     numbers = sum(p.numel() for p in fitted.model.parameters() if p.requires_grad)
-    found = {split: fitted.scores(split)["accuracy"] for split in ("valid", "test")}
-    return {**found, "cpu_s": used_s, "peak_gb": peak, "trained": numbers}
+    figures = {split: fitted.scores(split)["accuracy"] for split in ("valid", "test")}
+    return {**figures, "cpu_s": used_s, "peak_gb": peak, "trained": numbers}
 
 
 def few_page(measured: dict[str, dict[str, list[dict[str, Any]]]], count: int) -> str:
@@ -257,9 +257,9 @@ def few(arguments: argparse.Namespace) -> None:
             ]
             command += ["--rate", str(rate), "--body", str(arguments.body)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found = json.loads(done.stdout.strip().splitlines()[-1])
-            measured.setdefault(way, {}).setdefault(f"{rate:g}", []).append(found)
-            print(way, rate, seed, found, flush=True)
+            figures = json.loads(done.stdout.strip().splitlines()[-1])
+            measured.setdefault(way, {}).setdefault(f"{rate:g}", []).append(figures)
+            print(way, rate, seed, figures, flush=True)
 
         for way, (_, _, rates) in WAYS.items():
             for rate in rates:
@@ -346,10 +346,10 @@ def run_fastai(python: Path, data: Path, folder: Path) -> dict[str, Any]:
     return of_fastai(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def of_fastai(found: dict[str, Any]) -> dict[str, Any]:
+def of_fastai(figures: dict[str, Any]) -> dict[str, Any]:
     """What `text_peers.py` says, as a row."""
-    said = {"accuracy": found["test"], "rows": {"on the validation phrases": found["valid"]}, "setup": {}}
-    return {**said, "cpu_s": found["cpu_s"], "language_model": found["language_model"]}
+    said = {"accuracy": figures["test"], "rows": {"on the validation phrases": figures["valid"]}, "setup": {}}
+    return {**said, "cpu_s": figures["cpu_s"], "language_model": figures["language_model"]}
 
 
 def main() -> None:
@@ -377,10 +377,10 @@ def main() -> None:
         return
     if arguments.net:
         if arguments.net in (ULMFIT, ONE_CYCLE, NOTHING):
-            found = run_lstm(arguments.net, arguments.data, arguments.seed, arguments.models)
+            figures = run_lstm(arguments.net, arguments.data, arguments.seed, arguments.models)
         else:
-            found = run(spec_of(arguments.net, arguments.data, arguments.body, arguments.seed))
-        print(json.dumps(found))
+            figures = run(spec_of(arguments.net, arguments.data, arguments.body, arguments.seed))
+        print(json.dumps(figures))
         return
     from measured import keep
 

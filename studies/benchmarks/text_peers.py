@@ -79,11 +79,11 @@ def trainer(arguments: argparse.Namespace) -> dict[str, Any]:
         before = cpu_s()
         learner.train()
         used_s = cpu_s() - before
-        found = {
+        figures = {
             split: learner.evaluate(encoded(name))["eval_accuracy"]
             for split, name in (("valid", "dev"), ("test", "test"))
         }
-    return {**found, "cpu_s": used_s}
+    return {**figures, "cpu_s": used_s}
 
 
 def fastai(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -158,8 +158,8 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    found = trainer(arguments) if arguments.library == "trainer" else fastai(arguments)
-    print("\n" + json.dumps(found))  # progress has no end of line
+    figures = trainer(arguments) if arguments.library == "trainer" else fastai(arguments)
+    print("\n" + json.dumps(figures))  # progress has no end of line
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ def run_study(folder: Path, body: Path, seed: int) -> dict[str, Any]:
         "final": {"epochs": _EPOCHS, "seeds": 2, "snapshots": 1, "refit_seeds": 2, "controls": "none"},
         "execution": {"engine": "local", "threads": 1, "precision": "bf16"},
     }
-    found = run(spec)
-    return {"test": found["accuracy"], "valid": None, **found}
+    figures = run(spec)
+    return {"test": figures["accuracy"], "valid": None, **figures}
 
 
 def run_lab(folder: Path, body: Path, seed: int) -> dict[str, Any]:
