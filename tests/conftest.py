@@ -32,12 +32,6 @@ settings.register_profile("attended", deadline=None)
 settings.load_profile("unattended" if os.environ.get("CI") else "attended")
 
 
-@pytest.hookimpl(optionalhook=True)  # tests run without pytest-xdist too
-def pytest_xdist_auto_num_workers() -> int:
-    """For `--numprocesses auto`: one more than there are cores, since many tests wait for processes and browsers."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first, so that no worker is left with one of them at the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
