@@ -144,7 +144,7 @@ class Ledger:
         with self._opened.transaction():
             yield
         if self._syncs:
-            self._snapshots.delete(self._snapshots.take_forgotten())
+            self.sync()
 
     def _stage(self) -> optuna.Study:
         """The stage's trials in the storage."""

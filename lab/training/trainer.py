@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -136,18 +137,18 @@ class ModelTrainer(Trainer):
         self._validates = not training.record_losses and (self._folds is not None or not training.with_valid)
         self._examples = task.model_input(self._train_data.first(3))
         template = build_model(task, template_params, 0, self._examples)
-        self._sharded = peers is not None and peers.sharded
-        if not self._sharded:
-            template = template.to(self._device)
         check_packable(template)
         parameter_groups(task, template)  # what does not fit is refused here
+        self._sharers = peers if peers is not None and peers.sharded else None
+        """Those among whom the model itself is divided."""
         self._models: SlotModels
-        if peers is not None and peers.sharded:
+        if self._sharers is None:
+            template = template.to(self._device)
+            self._models = build_models(training.path, template, width, self._examples, self._device)
+        else:
             from lab.training.data_parallel.sharded import ShardedModels  # here: few want it
 
-            self._models = ShardedModels(peers, template)
-        else:
-            self._models = build_models(training.path, template, width, self._examples, self._device)
+            self._models = ShardedModels(self._sharers, template)
         self._gradients = Gradients(task, self._models, training.micro_batch or self._batch, self._device)
         self._slots: dict[int, _Slot] = {}
         self._buffers = [name for name, _ in template.named_buffers()]
@@ -191,7 +192,7 @@ class ModelTrainer(Trainer):
         states = tuple(optimizer.state(row[s.start : s.stop]) for s in groups.segments)
         factors = trial.schedule.group_factors(groups.count, None, total).tolist() if groups.count > 1 else []
         most = None
-        if factors or self._sharded:
+        if factors or self._sharers is not None:
             optimizer, most = replace(optimizer, max_grad_norm=None), optimizer.max_grad_norm
         own = self._own(trial.fold)
         decay = self._training.ema_decay if len(snapshots) == 1 else None
@@ -212,9 +213,7 @@ class ModelTrainer(Trainer):
         active = sorted(self._slots)
         if not active:
             return ()
-        if self._peers is None or not self._peers.sharded:
-            return self._epoch(active)
-        with self._peers.one_fate():
+        with nullcontext() if self._sharers is None else self._sharers.one_fate():
             return self._epoch(active)
 
     def _epoch(self, active: Sequence[int]) -> tuple[EpochResult, ...]:

@@ -33,7 +33,7 @@ _FRESH = 8
 
 
 def correlations(table: Table) -> dict[str, float]:
-    """Of one seed of each length with the mean in full, in rank; in full, with that of the other seeds."""
+    """Spearman's, of one seed of each length with the mean in full; in full, with the mean of the other seeds."""
     full = table.scores[table.full]
     figures = {
         str(epochs): statistics.mean(float(spearmanr(one, full.mean(axis=1)).statistic) for one in scores.T)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -209,53 +210,46 @@ def test_an_optimizer_that_cannot_be_is_refused_for_a_users_task_too_and_a_trial
     assert ran.returncode == 0, ran.stderr
 
 
-def test_every_trial_diverging_ends_the_study_with_what_to_try(
+@pytest.fixture
+def refused_with_loss(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "task.py").write_text(
-        "from lab.tasks.digits import Digits\nclass Task(Digits):\n"
-        "    def loss(self, output, target):\n        return super().loss(output, target) * float('inf')\n"
-    )
-    value = small(space={"max_lr": {"low": 0.1, "high": 1.0}})
-    value["task"] = "task.py:Task"
-    line = refuse(
-        capsys, monkeypatch, "study", "run", write_yaml(tmp_path / "s.yaml", value), "--dir", tmp_path / "run"
-    )
+) -> Callable[..., str]:
+    """The line that a small study of digits ends with, by the body of its task's `loss` and what its spec says."""
+
+    def refused(body: str, **said: Any) -> str:
+        lines = "".join(f"        {line}\n" for line in body.splitlines())
+        (tmp_path / "task.py").write_text(
+            "from lab.tasks.digits import Digits\nclass Task(Digits):\n    calls = 0\n"
+            f"    def loss(self, output, target):\n{lines}"
+        )
+        spec = write_yaml(tmp_path / "s.yaml", small(**said) | {"task": "task.py:Task"})
+        return refuse(capsys, monkeypatch, "study", "run", spec, "--dir", tmp_path / "run")
+
+    return refused
+
+
+_HIGH_RATES = {"max_lr": {"low": 0.1, "high": 1.0}}
+
+
+def test_every_trial_diverging_ends_the_study_with_what_to_try(refused_with_loss: Callable[..., str]) -> None:
+    line = refused_with_loss("return super().loss(output, target) * float('inf')", space=_HIGH_RATES)
     assert "explore: of 12 trials: no trial completed (12 diverged" in line
     assert "lower the upper end of space.max_lr" in line
 
 
-def test_no_advice_on_rates_is_given_where_none_was_too_high(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "task.py").write_text(
-        "from lab.tasks.digits import Digits\nclass Task(Digits):\n    calls = 0\n"
-        "    def loss(self, output, target):\n"
-        "        Task.calls += output.requires_grad\n"
-        "        if Task.calls > 30:\n            raise ValueError('boom')\n"
-        "        return super().loss(output, target)\n"
-    )
-    value = small(space={"max_lr": {"low": 0.1, "high": 1.0}})
-    value["task"] = "task.py:Task"
-    line = refuse(
-        capsys, monkeypatch, "study", "run", write_yaml(tmp_path / "s.yaml", value), "--dir", tmp_path / "run"
+def test_no_advice_on_rates_is_given_where_none_was_too_high(refused_with_loss: Callable[..., str]) -> None:
+    line = refused_with_loss(
+        "Task.calls += output.requires_grad\n"
+        "if Task.calls > 30:\n    raise ValueError('boom')\n"
+        "return super().loss(output, target)",
+        space=_HIGH_RATES,
     )
     assert "boom" in line
     assert "max_lr" not in line
 
 
-def test_a_range_test_that_says_nothing_asks_for_a_range(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "task.py").write_text(
-        "from lab.tasks.digits import Digits\nclass Task(Digits):\n"
-        "    def loss(self, output, target):\n        return super().loss(output, target) * 0 + 1\n"
-    )
-    value = small()
-    value["task"] = "task.py:Task"
-    line = refuse(
-        capsys, monkeypatch, "study", "run", write_yaml(tmp_path / "s.yaml", value), "--dir", tmp_path / "run"
-    )
+def test_a_range_test_that_says_nothing_asks_for_a_range(refused_with_loss: Callable[..., str]) -> None:
+    line = refused_with_loss("return super().loss(output, target) * 0 + 1")
     assert "the loss never falls by more than 5 %" in line
     assert "give space.max_lr a range" in line
 
