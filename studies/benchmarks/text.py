@@ -47,13 +47,15 @@ _SHORT = {
     "confirm": {"one_cycle": 1, "several": 0, "seeds": 2},
 }
 """For a language model, which is judged by the classifiers that begin with it."""
-_SLOW = {
+_SLOW: dict[str, Any] = {
     "bounds": {"steps": 400},  # within 100 the loss of a CNN does not fall
     "search": {"trials": 8, "epochs": 1},
     "confirm": {"one_cycle": 2, "several": 0, "seeds": 2},
     "final": {"epochs": 4, "seeds": 1, "snapshots": 1, "refit_seeds": 1, "controls": "none"},
 }
 """For nets of which an epoch costs as much as ten or twenty of the bag."""
+_SEVERAL = {"final": {**_SLOW["final"], "seeds": 3, "refit_seeds": 3}}
+"""Final models of the recurrent nets, which are joined as a study's usually are."""
 _AS_LONG = {"search": {"trials": 16, "epochs": 2}}
 """What a net from nothing has beside that: about what a language model costs."""
 
@@ -92,7 +94,7 @@ def spec_of(net: str, data: Path, body: Path | None, seed: int) -> dict[str, Any
 
 def spec_of_lstm(net: str, data: Path, seed: int, language_model: Path) -> dict[str, Any]:
     """The study of an AWD-LSTM, which begins with the language model of a folder or with nothing."""
-    spec = spec_of(net, data, None, seed) | _SLOW
+    spec = spec_of(net, data, None, seed) | _SLOW | _SEVERAL
     space: dict[str, Any] = {
         "max_lr": {"low": 0.004, "high": 0.04, "log": True},
         "dropout": {"low": 0.05, "high": 0.5},

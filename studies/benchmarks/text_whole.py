@@ -1,14 +1,15 @@
 """MiniLM trained whole on 10,000 texts of SST-2, by lab and by transformers' Trainer.
 
-    python studies/benchmarks/text_whole.py --data FOLDER --body FOLDER [--trainer PYTHON] [--study] [--seeds 1] \
-        [--out reports/text/whole]
+    python studies/benchmarks/text_whole.py --data FOLDER --body FOLDER [--trainer PYTHON] [--seeds 1] \
+        [--only lab trainer study] [--out reports/text/whole]
 
 The texts are the whole sentences of sst2_train.tsv and, up to so many, phrases of 4 to 12 words; validation and test
 are as they come. PYTHON is one that has transformers with accelerate. Each is one training of three epochs in batches
 of 32, in bfloat16, on one thread; seconds are those of the processor for the training and its validations. Rates are
-given, not searched: of lab 1e-3 for the head and a tenth of it for the body, of Trainer 5e-5. With `--study` a small
-study follows: two rates of an epoch each, two final models of three epochs, and two more on training and validation
-together, which are what it hands out.
+given, not searched: of lab 1e-3 for the head and a tenth of it for the body, of Trainer 5e-5. `study` is a small study:
+two rates of an epoch each, two final models of three epochs, and two more on training and validation together, which
+are what it hands out. With `--only` the other rows stay as result.json has them, and so does what was written below
+the table.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from text import cpu_s, run, sentences_of
+from text import cpu_s, read_before, run, sentences_of
 
 LAB, TRAINER, STUDY = "lab", "transformers' Trainer", "lab, what a small study hands out"
+WAYS = {"lab": LAB, "trainer": TRAINER, "study": STUDY}
 RATES = {LAB: 1e-3, TRAINER: 5e-5}
 _TEXTS, _EPOCHS, _BATCH, _DIVISOR = 10_000, 3, 32, 10.0
 
@@ -128,35 +130,40 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--body", type=Path, required=True)
     parser.add_argument("--trainer", type=Path, metavar="PYTHON", help="one that has transformers with accelerate")
-    parser.add_argument("--study", action="store_true")
+    parser.add_argument("--only", choices=WAYS, nargs="*", default=[*WAYS], metavar="WAY")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.seed is not None:
-        made = run_study if arguments.study else run_lab
+        made = run_study if "study" in arguments.only else run_lab
         print(json.dumps(made(arguments.data, arguments.body, arguments.seed)))
         return
     from measured import keep
 
     here = Path(__file__).resolve()
-    measured: dict[str, list[dict[str, Any]]] = {}
+    measured, below = read_before(arguments.out) if len(arguments.only) < len(WAYS) else ({}, "")
+    for way in arguments.only:
+        measured.pop(WAYS[way], None)
     with tempfile.TemporaryDirectory() as folder:
         write_texts(arguments.data, Path(folder), _TEXTS)
         for seed in range(arguments.seeds):
             own = [sys.executable, str(here), "--data", folder, "--body", str(arguments.body), "--seed", str(seed)]
             peer = [str(arguments.trainer), str(here.with_name("text_peers.py")), "trainer", folder, "--bf16"]
             peer += ["--body", str(arguments.body), "--seed", str(seed), "--rate", str(RATES[TRAINER])]
-            commands = {LAB: own}
-            if arguments.trainer is not None:
-                commands[TRAINER] = [*peer, "--epochs", str(_EPOCHS)]
-            if arguments.study:
-                commands[STUDY] = [*own, "--study"]
-            for name, command in commands.items():
-                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            commands = {
+                "lab": [*own, "--only", "lab"],
+                "trainer": [*peer, "--epochs", str(_EPOCHS)],
+                "study": [*own, "--only", "study"],
+            }
+            for way in arguments.only:
+                if way == "trainer" and arguments.trainer is None:
+                    continue
+                name = WAYS[way]
+                done = subprocess.run(commands[way], stdout=subprocess.PIPE, text=True, check=True)
                 measured.setdefault(name, []).append(json.loads(done.stdout.strip().splitlines()[-1]))
                 print(name, seed, measured[name][-1], flush=True)
-                keep(arguments.out, measured, page(measured))
+                keep(arguments.out, measured, page(measured) + below)
 
 
 if __name__ == "__main__":
