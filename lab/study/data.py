@@ -44,6 +44,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     from lab.tasks.checks import check_data, check_refit, check_trainable
     from lab.tasks.folds import folds_of
     from lab.tasks.task import TRAIN_AND_VALID, TrialFunction
+    from lab.training.threads import on_threads
     from lab.training.trainer import steps_per_epoch
 
     if record.begun:
@@ -74,11 +75,13 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
             check_data(task, split)
     else:
         middle = template_params(spec.space, {BATCH_SIZE: spec.batch_size})
-        check_trainable(task, middle)
-        lacks = rehearse(task, middle)
-        check_ranks(spec, task)
-        _check_freezing(spec, task, middle)
-        check_weights(spec, task, middle)
+        # A few examples are not worth sharing: threads that wait for a busy machine's cores took 700 times as long.
+        with on_threads(1):
+            check_trainable(task, middle)
+            lacks = rehearse(task, middle)
+            check_ranks(spec, task)
+            _check_freezing(spec, task, middle)
+            check_weights(spec, task, middle)
     check_data(task, "test")
     if spec.final.refit:
         check_refit(task)

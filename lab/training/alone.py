@@ -16,6 +16,7 @@ from lab.tasks.task import Task
 from lab.tasks.transfer.adapter import own_tensors
 from lab.training.grouped import GroupedTrainer
 from lab.training.interface import EpochResult
+from lab.training.threads import on_threads
 
 _MODEL = "model/"
 
@@ -51,12 +52,8 @@ def train_alone(
     Raises:
         TaskError, NotStackable: see `ModelTrainer`.
     """
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(training.threads)
+    with on_threads(training.threads):
         return _trained(task, training, trial, watch, attach)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _trained(

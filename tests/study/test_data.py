@@ -95,3 +95,26 @@ def test_a_resumed_study_says_what_it_doubted_and_looks_at_the_same_data_no_more
     study.record.task_path.write_text(json.dumps({**json.loads(kept), "warnings": 3}))
     with pytest.raises(RecordError, match=r"task\.json: warnings: 3 is no list of lines; restore it from a copy$"):
         study.run(until="explain")
+
+
+class Counting(Column):
+    """Notes the threads that its models are tried on."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        self.threads.add(torch.get_num_threads())
+        return super().loss(output, target)
+
+
+def test_a_few_examples_are_tried_on_one_thread(tmp_path: Path) -> None:
+    task, before = Counting(), torch.get_num_threads()
+    study = Study(task, SPACE, folder=tmp_path / "run", batch_size=8, execution=FIXED)
+    try:
+        torch.set_num_threads(2)
+        open_data(study.spec, study.record)
+        assert task.threads == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
