@@ -47,6 +47,8 @@ from lab.study.study import Study
 ROOT = Path(__file__).resolve().parents[2]
 _HALF_BLOCK = 8
 SIDES = ("lab", "typical", "tuned", "asha")
+ENDING = "ending"
+"""`lab` with a search that ends once a further trial is expected to gain less than another seed changes."""
 
 
 @dataclass(frozen=True)
@@ -237,15 +239,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(WORKLOADS), default=["digits", "adult", "cifar10"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--side", choices=SIDES)
+    parser.add_argument("--side", choices=(*SIDES, ENDING))
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     data = arguments.data.resolve()
     if arguments.side:
         workload = WORKLOADS[arguments.only[0]]
         spec = workload.study(data, arguments.seed)
-        if arguments.side == "lab":
-            print(json.dumps(by_lab(spec)))
+        if arguments.side in ("lab", ENDING):
+            ending = {"until": {"gain_below_noise": True}} if arguments.side == ENDING else {}
+            print(json.dumps(by_lab(spec.changed(**ending))))
         else:
             from throughput_by_hand import search
 

@@ -1,7 +1,8 @@
 """How long until a search knows a setting that is worth what plain Ray Tune with ASHA knows at its end?
 
 The searches of `study_throughput.py`: `lab study run` up to the end of its explore stage, and by hand on plain Ray
-Tune, TPE (`tuned`) and TPE with ASHA (`asha`), each a process of its own, run in turn. Each keeps when it would have
+Tune, TPE (`tuned`) and TPE with ASHA (`asha`), each a process of its own, run in turn; and `lab` with a search that
+ends once a further trial is expected to gain less than another seed changes (`ending`). Each keeps when it would have
 handed out which setting: the one with the best score so far, `lab` from 24 trials on the one that it recommends, which
 the model of its search expects to be the best. Afterwards, untimed, every such setting is trained anew on
 fresh seeds, all in the same way, and the mean of these is what it is worth.
@@ -22,10 +23,17 @@ from pathlib import Path
 from typing import Any
 
 from measured import keep, machine, median_and_span, told, versions, write_figure
-from study_throughput import WORKLOADS, confirmed, recommended, timed
+from study_throughput import ENDING, WORKLOADS, confirmed, recommended, timed
 
-SIDES = ("lab", "tuned", "asha")
-_NAMES = {"lab": "lab", "tuned": "Ray Tune, TPE", "asha": "Ray Tune, TPE and ASHA"}
+OURS = ("lab", ENDING)
+SIDES = (*OURS, "tuned", "asha")
+_NAMES = {
+    "lab": "lab",
+    ENDING: "lab, ending early",
+    "tuned": "Ray Tune, TPE",
+    "asha": "Ray Tune, TPE and ASHA",
+}
+_COLORS = {"lab": "#1f77b4", ENDING: "#9ecae1", "tuned": "#2ca02c", "asha": "#d62728"}
 _SEEDS = 4
 _MOMENTS = 200
 
@@ -40,7 +48,7 @@ def measure(name: str, data: Path, rounds: int, seed: int) -> list[dict[str, Any
             print(f"{name} {side}: {run['seconds']:.1f} s, best {run['best']:.4f}", flush=True)
     spec = WORKLOADS[name].study(data, seed)
     for run in runs:
-        if run["side"] == "lab":
+        if run["side"] in OURS:
             run["observed"] = run["bests"]
             run["bests"] = recommended(run, run["seed"])
             del run["rows"], run["space"]
@@ -75,6 +83,13 @@ def reached(runs: Sequence[Mapping[str, Any]], score: float) -> float | None:
     return next((s for s in moments if (have := mean_worth(runs, s)) is not None and have >= score), None)
 
 
+def noise(runs: Sequence[Mapping[str, Any]]) -> float:
+    """Standard error of the difference of two mean worths over as many rounds, by what another seed changes."""
+    seeds = [best["confirmed"] for run in runs for best in run["bests"]]
+    rounds = len({run["seed"] for run in runs})
+    return float((statistics.mean(map(statistics.variance, seeds)) * 2 / (len(seeds[0]) * rounds)) ** 0.5)
+
+
 def _observed(runs: Sequence[Mapping[str, Any]]) -> str:
     """What the best scores of these runs are worth in the end; runs of before have handed out nothing else."""
     return f"{statistics.mean(statistics.mean(run.get('observed', run['bests'])[-1]['confirmed']) for run in runs):.4f}"
@@ -97,12 +112,16 @@ Each side would hand out the setting with its best score so far, `lab` from 24 t
 search expects to be the best (`observed`: what its best score is worth). What that is worth is its mean score on
 {_SEEDS} fresh seeds, and for a side the mean over its rounds. The target is what ASHA's setting is worth at ASHA's end;
 the standard error is that of the target over rounds. `ratio` is the time until `lab` is worth the target, to ASHA's
-whole time.
+whole time. `noise` is the standard error of the difference of two sides' worths, by what another seed changes:
+settings that differ by less are equally good as far as these seeds can tell, and `within it` is the time until `lab`
+lies no further below the target. `ending` is `lab` with `until: {{gain_below_noise: true}}`.
 
 """
-    text += "| workload | n | target (standard error) | s until it: lab | TPE | ASHA | ASHA ends at s | ratio"
-    text += " | lab ends, worth | observed | TPE ends, worth |\n"
-    text += "|---|---|---|---|---|---|---|---|---|---|---|\n"
+    until_it = "| workload | n | target (standard error) | s until it: lab | TPE | ASHA | ASHA ends at s | ratio"
+    until_it += " | noise | s within it: lab | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
+    in_the_end = (
+        "\n| ends at s, after trials, worth | lab | its best score | ending | TPE | ASHA |\n|---|---|---|---|---|---|\n"
+    )
     for name in dict.fromkeys(run["workload"] for run in runs):
         by_side = {side: [r for r in runs if r["workload"] == name and r["side"] == side] for side in SIDES}
         ends = {side: statistics.mean(r["seconds"] for r in by_side[side]) for side in SIDES}
@@ -110,27 +129,45 @@ whole time.
         target = statistics.mean(finals)
         error = statistics.stdev(finals) / len(finals) ** 0.5 if len(finals) > 1 else float("nan")
         until = {side: reached(by_side[side], target) for side in SIDES}
-        ratio = "never" if until["lab"] is None else f"{until['lab'] / ends['asha']:.2f}"
-        worths = {side: mean_worth(by_side[side], float("inf")) for side in SIDES}
-        text += (
+        error_of_two = noise([run for side in SIDES for run in by_side[side]])
+        within = reached(by_side["lab"], target - error_of_two)
+        until_it += (
             f"| {name} | {len(finals)} | {target:.4f} ({error:.4f}) | {_seconds(until['lab'])}"
-            f" | {_seconds(until['tuned'])} | {_seconds(until['asha'])} | {ends['asha']:.1f} | {ratio}"
-            f" | {ends['lab']:.1f}, {worths['lab']:.4f} | {_observed(by_side['lab'])}"
-            f" | {ends['tuned']:.1f}, {worths['tuned']:.4f} |\n"
+            f" | {_seconds(until['tuned'])} | {_seconds(until['asha'])} | {ends['asha']:.1f}"
+            f" | {_ratio(until['lab'], ends['asha'])} | {error_of_two:.4f} | {_seconds(within)}"
+            f" | {_ratio(within, ends['asha'])} |\n"
         )
-    ratios = {
+        cells = {
+            side: f"{ends[side]:.1f}, {statistics.mean(r['trials'] for r in by_side[side]):.0f}, "
+            f"{mean_worth(by_side[side], float('inf')):.4f}"
+            for side in SIDES
+        }
+        in_the_end += f"| {name} | {cells['lab']} | {_observed(by_side['lab'])} | {cells[ENDING]} | {cells['tuned']}"
+        in_the_end += f" | {cells['asha']} |\n"
+    text += until_it + in_the_end
+    for side in OURS:
+        of_names = (f"{name} {median_and_span(ratios)}" for name, ratios in _ratios(runs, side).items())
+        text += f"\nWhole searches, ASHA's time to that of {_NAMES[side]}, round by round: {'; '.join(of_names)}.\n"
+    return text
+
+
+def _ratio(seconds: float | None, asha_s: float) -> str:
+    return "never" if seconds is None else f"{seconds / asha_s:.2f}"
+
+
+def _ratios(runs: Sequence[Mapping[str, Any]], side: str) -> dict[str, list[float]]:
+    """By workload, ASHA's whole time to that of a side in each round."""
+    return {
         name: [
             other["seconds"] / own["seconds"]
             for own in runs
             for other in runs
-            if (own["side"], other["side"]) == ("lab", "asha")
+            if (own["side"], other["side"]) == (side, "asha")
             and own["workload"] == other["workload"] == name
             and own["seed"] == other["seed"]
         ]
         for name in dict.fromkeys(run["workload"] for run in runs)
     }
-    text += "\nWhole searches, ASHA's time to lab's, round by round: "
-    return text + "; ".join(f"{name} {median_and_span(of_name)}" for name, of_name in ratios.items()) + ".\n"
 
 
 def figure(content: Mapping[str, Any]) -> Any:
@@ -143,7 +180,7 @@ def figure(content: Mapping[str, Any]) -> Any:
     for column, name in enumerate(names, 1):
         last = max(run["seconds"] for run in runs if run["workload"] == name)
         moments = [last * (i + 1) / _MOMENTS for i in range(_MOMENTS)]
-        for side, color in zip(SIDES, ("#1f77b4", "#2ca02c", "#d62728"), strict=True):
+        for side, color in _COLORS.items():
             of_side = [run for run in runs if run["workload"] == name and run["side"] == side]
             drawn.add_scatter(
                 x=moments,
