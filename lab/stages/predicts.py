@@ -85,9 +85,9 @@ class Predicts(ABC):
         """Raw inputs [n, ...] made ready for `predict`, as the task says."""
         return tried(f"{type(self._task).__name__}.prepare", lambda: self._task.prepare(raw))
 
-    def read(self, path: Path) -> Given:
+    def read(self, path: str | Path) -> Given:
         """Inputs to predict for, from a user's file, as the task says."""
-        return tried(f"{path}: {type(self._task).__name__}.read", lambda: self._task.read(path))
+        return tried(f"{path}: {type(self._task).__name__}.read", lambda: self._task.read(Path(path)))
 
     def readable(self, prediction: Tensor, target: Tensor | None) -> Mapping[str, Tensor | Sequence[str]]:
         """Values [n] by their names that a user reads instead of a prediction of `predict`; none: it is read itself."""

@@ -71,7 +71,7 @@ class Study:
         if epochs is None:
             epochs = 1 if value_of_task.get("kind") == OWN_LOOP else 27
         search = {"trials": trials, "epochs": epochs, **settings.pop("search", {})}
-        at = Path(folder) if folder else Path("runs") / name
+        at = _folder(folder, name)
         files = dict[str, Path](getattr(task, "frame_files", {}))
         own = {**value_of_task, **{option: str(kept_at(at, option)) for option in files}}
         value = {"name": name, "task": own, "space": space, "search": search, **settings}
@@ -103,10 +103,10 @@ class Study:
         return self.spec.task.foreign
 
     @classmethod
-    def from_spec(cls, spec: StudySpec, folder: Path | None = None) -> Study:
+    def from_spec(cls, spec: StudySpec, folder: str | Path | None = None) -> Study:
         """A study of a spec that has been read from a file."""
         study = cls.__new__(cls)
-        study._set(spec, folder or Path("runs") / spec.name)
+        study._set(spec, _folder(folder, spec.name))
         return study
 
     @classmethod
@@ -120,7 +120,7 @@ class Study:
         Raises:
             RecordError: the folder holds none, or is another user's and leads out of itself.
         """
-        record = Record(Path(folder))
+        record = Record(_path("folder", folder))
         return cls.from_spec(stored_spec(record, trust=trust), record.folder)
 
     def require_own(self) -> None:
@@ -178,8 +178,7 @@ class Study:
             LabError: see `lab.errors`; `Interrupted` after Ctrl-C, when everything has been saved.
         """
         callbacks = Callbacks(self.record, on_trial_end, on_stage_end)
-        if not isinstance(warm_start, (str, Path, type(None))):
-            raise SpecError("warm_start", f"{warm_start!r} is not the path of a folder")
+        teacher = None if warm_start is None else _path("warm_start", warm_start)
         self._adopt()
         if self.spec.task.kind == OWN_LOOP:
             said = "is trained by a loop of one's own: study.ask(), study.tell() and at last study.conclude()"
@@ -196,10 +195,10 @@ class Study:
             with undone_if_refused(self.record.folder, fresh):
                 ahead = [stage for stage in asked if stage.read(self.record) is None]
                 doubts = self._settle(display, bool(ahead))
-                if warm_start is not None:  # what trials are ranked by is settled
+                if teacher is not None:  # what trials are ranked by is settled
                     from lab.stages import warm_start as warm
 
-                    display.say(f"warm      {warm.begin(self.spec, self.record, Path(warm_start))}")
+                    display.say(f"warm      {warm.begin(self.spec, self.record, teacher)}")
             for doubt in doubts:
                 display.say(f"warning   {doubt}")
             self._display = display
@@ -397,3 +396,14 @@ class Study:
     def _keep_enqueued(self) -> None:
         enqueued.add(self.record, self.spec.space, self._enqueued)
         self._enqueued.clear()
+
+
+def _folder(folder: str | Path | None, name: str) -> Path:
+    """Where a study lies: `runs/<name>` where nothing else is said."""
+    return _path("folder", folder) if folder else Path("runs") / name
+
+
+def _path(argument: str, value: str | Path) -> Path:
+    if not isinstance(value, (str, Path)):
+        raise SpecError(argument, f"{value!r} is not the path of a folder")
+    return Path(value)

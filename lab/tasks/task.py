@@ -261,6 +261,7 @@ class Task(ABC):
         """Inputs to predict for, from a user's file: by default an npz, or a CSV of numbers, through `prepare`."""
         from lab.tasks.arrays import holds_several, read_array, read_arrays
 
+        path = Path(path)  # whoever calls it from Python may have a text; overriding methods get a Path from lab
         # Whether there are several inputs is known by the data, which inputs of a task's own preparing may do without.
         if not defines(self, "prepare") or holds_several(path):
             self.data("train")

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -23,6 +24,8 @@ from lab.stages import STAGES
 from lab.study.check import hyperparameter_doubts
 from lab.study.cost import trainings
 from lab.study.study import Study
+from lab.tasks.digits import Digits
+from lab.tasks.task import Task
 from tests import forked
 from tests.small import ROOT, environment, small, small_spec
 
@@ -392,3 +395,56 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_trained_and_ca
     Study.from_spec(small_spec(space=space, execution={"device": "cpu", "hang_s": 99}), folder).run(until="bounds")
     now = Study.open(folder).spec.execution
     assert (now.device, now.hang_s, now.lanes) == ("cpu", 99, stored.execution.lanes)
+
+
+@pytest.mark.parametrize("form", [str, Path])
+def test_a_path_is_a_text_or_a_path_alike(form: Any, tmp_path: Path) -> None:
+    spec, folder = small_spec(search={"trials": 1, "epochs": 1}, space={"max_lr": {"low": 0.001, "high": 0.1}}), "study"
+    study = Study.from_spec(spec, form(tmp_path / folder))
+    study.run(until="explore")
+    again = Study("digits", dict(spec.space), name="other", folder=form(tmp_path / folder))
+    for one in (study, Study.open(form(tmp_path / folder)), again):
+        assert one.record.folder == tmp_path / folder
+
+
+@pytest.mark.parametrize("wrong", [3, b"runs/x"])
+def test_what_is_no_path_is_refused_by_the_argument_s_name(wrong: Any, tmp_path: Path) -> None:
+    spec = small_spec()
+    for begin in (
+        lambda: Study.from_spec(spec, wrong),
+        lambda: Study.open(wrong),
+        lambda: Study("digits", dict(spec.space), folder=wrong),
+    ):
+        with pytest.raises(SpecError, match=r"^folder: .* is not the path of a folder"):
+            begin()
+    with pytest.raises(SpecError, match=r"^warm_start: .* is not the path of a folder"):
+        Study.from_spec(spec, tmp_path / "x").run(warm_start=wrong)
+
+
+def test_files_are_read_by_a_text_or_a_path_alike(tmp_path: Path) -> None:
+    words = ["good", "bad", "dull", "fine"]
+    rows = [f"{words[i % 4]} film,{i % 2},u{i % 5},i{i % 7},{i % 3}" for i in range(60)]
+    file = tmp_path / "all.csv"
+    file.write_text("\n".join(["text,label,user,item,rating", *rows]))
+    from lab.tasks.text.language_model import LanguageModel
+
+    shades = np.arange(60 * 64, dtype=np.uint8).reshape(60, 8, 8)
+    np.savez(tmp_path / "images.npz", x=shades, y=np.arange(60) % 2)
+    images = lab.Images(tmp_path / "images.npz")
+    images.data("train")
+    assert torch.equal(images.read(str(tmp_path / "images.npz")).x, images.read(tmp_path / "images.npz").x)
+    tasks = [
+        lab.Table(file, target="rating"),
+        lab.Text(file),
+        lab.Ratings(file),
+        LanguageModel(file),
+    ]
+    for task in tasks:
+        task.data("train")
+        assert torch.equal(task.read(str(file)).x, task.read(file).x), type(task).__name__
+
+
+def test_arrays_are_read_by_a_text_or_a_path_alike(tmp_path: Path) -> None:
+    np.savez(tmp_path / "new.npz", x=np.zeros((3, 64), dtype=np.float32))
+    task = Digits()
+    assert torch.equal(Task.read(task, str(tmp_path / "new.npz")).x, Task.read(task, tmp_path / "new.npz").x)  # type: ignore[arg-type]

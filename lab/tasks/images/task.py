@@ -261,8 +261,9 @@ class Images(TargetedTask):
         names = tuple(f"row {i}" for i in range(len(raw)))
         return self._to_predict(Source(list(raw.astype(np.uint8)), names, None)).x
 
-    def read(self, path: Path) -> Given:
+    def read(self, path: str | Path) -> Given:
         """An image, a folder of images (in class folders or not), or a file in one of the forms of `path`."""
+        path = Path(path)
         if not path.exists():
             raise TaskError(f"{path}: does not exist")
         fitted = self._learned

@@ -100,8 +100,9 @@ class Ratings(ScoredTask):
 
     # A user's later files and the report.
 
-    def read(self, path: Path) -> Given:
+    def read(self, path: str | Path) -> Given:
         """Pairs of a user and an item; or users alone, for each of whom the items are ranked that are not rated yet."""
+        path = Path(path)
         options, fitted = self._options, self._learned
         frame = read_frame(path, options)
         if options.user not in frame.columns:

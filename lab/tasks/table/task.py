@@ -171,8 +171,9 @@ class Table(TargetedTask):
         parts.append(made[:, len(parts) :].float())
         return [*names, *(number.name for number in numbers_of(form.columns))], torch.cat(parts, dim=1)
 
-    def read(self, path: Path) -> Given:
+    def read(self, path: str | Path) -> Given:
         """Rows of a table like the training one; it may lack some columns, and need not hold the target."""
+        path = Path(path)
         fitted, notes = self._learned, Notes()
         levels = {column.name: column.levels for column in fitted.columns if isinstance(column, Category)}
         levels |= {name: part.levels for part in fitted.target.by_kind for name in part.names}

@@ -136,8 +136,9 @@ class LanguageModel(Task):
         """Texts [n]."""
         return torch.from_numpy(each_text([str(text) for text in raw.tolist()], Tokens(self._learned.tokens))[0])
 
-    def read(self, path: Path) -> Given:
+    def read(self, path: str | Path) -> Given:
         """Texts of a table like the training one, of a folder of .txt files, or of one .txt file, a line each."""
+        path = Path(path)
         table, names = read_later(path, self._options)
         return self._to_predict(texts_of(table, self._options.text), names)
 

@@ -246,8 +246,9 @@ class Text(TargetedTask):
         """Texts [n]."""
         return self._coded([str(text) for text in raw.tolist()])[0]
 
-    def read(self, path: Path) -> Given:
+    def read(self, path: str | Path) -> Given:
         """Texts of a table like the training one, of a folder of .txt files, or of one .txt file, a line each."""
+        path = Path(path)
         table, names = read_later(path, self._options)
         x, notes = self._coded(texts_of(table, self._options.text))
         y, why_not = self._learned.target.values_in(table)
