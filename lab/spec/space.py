@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -128,6 +128,16 @@ def ends(dimension: Dimension) -> tuple[Value, ...]:
             return options
         case FromBounds():
             return ()
+
+
+_MOST_BETWEEN = 10_000
+
+
+def between(dimension: Dimension) -> Iterable[Value]:
+    """All values that a dimension may have, where they are whole numbers and no more than some; else its ends."""
+    if isinstance(dimension, Int) and dimension.high - dimension.low < _MOST_BETWEEN:
+        return range(dimension.low, dimension.high + 1)
+    return ends(dimension)
 
 
 class Space(Mapping[str, Dimension]):

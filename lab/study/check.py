@@ -18,7 +18,7 @@ from lab.spec.init import INIT, check_init
 from lab.spec.optimizer import check_optimizer, optimizer_names
 from lab.spec.plan import Recipe, TaskRef
 from lab.spec.processes import processes_of
-from lab.spec.space import Dimension, ends
+from lab.spec.space import Choice, Dimension, between, ends
 from lab.spec.study import StudySpec
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.load import check_reference
@@ -63,6 +63,39 @@ def check_settled(space: Mapping[str, Dimension], ref: TaskRef) -> None:
     for name in space:
         if name in settled:
             raise SpecError(f"space.{name}", settled[name])
+
+
+def check_values(space: Mapping[str, Dimension], ref: TaskRef) -> None:
+    """Refuse values of a hyperparameter with which no model of a built-in task can be made.
+
+    Raises:
+        SpecError: with the first of them.
+    """
+    if ref.kind not in BUILTIN:
+        return
+    options = BUILTIN[ref.kind].options.parse(ref.options)
+    for name, dimension in space.items():
+        for value in between(dimension):
+            if why := options.refused(name, value):
+                also = "" if isinstance(dimension, Choice) else "; give a choice of values"
+                raise SpecError(f"space.{name}", f"{value!r} {why}{also}")
+
+
+def check_beside(spec: StudySpec, kind: str) -> None:
+    """Refuse hyperparameters of a built-in task that a target of this kind leaves nothing to say of.
+
+    Args:
+        kind: as in `Description`.
+
+    Raises:
+        SpecError: with the reason.
+    """
+    if spec.task.kind not in BUILTIN or not kind:
+        return
+    options = BUILTIN[spec.task.kind].options.parse(spec.task.options)
+    for name, reason in options.beside(kind).items():
+        if name in spec.space:
+            raise SpecError(f"space.{name}", reason)
 
 
 def check_adapter(schedule: Recipe, space: Mapping[str, Dimension], ref: TaskRef) -> None:

@@ -22,6 +22,7 @@ from lab.spec.points import end_params, template_params
 from lab.spec.processes import processes_of
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
+from lab.study.check import check_beside, check_values
 from lab.study.undecided import assumed
 from lab.tasks.description import Description
 from lab.tasks.load import load_task, paths_of
@@ -74,6 +75,8 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         for split in TRAIN_AND_VALID:
             check_data(task, split)
     else:
+        check_values(spec.space, spec.task)
+        check_beside(spec, described.kind)
         middle = template_params(spec.space, {BATCH_SIZE: spec.batch_size})
         # A few examples are not worth sharing: threads that wait for a busy machine's cores took 700 times as long.
         with on_threads(1):

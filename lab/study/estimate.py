@@ -14,15 +14,16 @@ from lab.spec.study import StudySpec
 from lab.stages.stage import Trainings
 from lab.study import undecided
 from lab.study.budget import divided
-from lab.study.check import hyperparameter_doubts
+from lab.study.check import check_beside, check_values, hyperparameter_doubts
 from lab.study.cost import trainings
 from lab.study.data import check_folds, check_ranks
-from lab.study.limits import check_limits
+from lab.study.limits import check_measured
+from lab.study.objective import settled
 from lab.study.pace import pace_of
 from lab.study.size import shown
 from lab.tasks.builtin import BUILTIN
 from lab.tasks.description import Description
-from lab.tasks.load import describe, load_task
+from lab.tasks.load import check_written, describe, load_task
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,17 @@ def estimate(spec: StudySpec, probe: bool) -> Estimate:
     Raises:
         TaskError: the task cannot be trained on, or probing has shown that it breaks its contract.
     """
+    if not probe:  # which runs it, and says more
+        check_written(spec.task)
     description = describe(spec.task) if spec.task.kind in BUILTIN or not probe else _described(spec)
     examples = description.train_examples
     # A user's file may hold a trial function, which nobody has read yet, and whose parameters may be called anything.
     sizes = batch_sizes(spec.batch_size, spec.space if spec.task.kind in BUILTIN else {})
     steps_each = None if examples is None else fmean(whole_batches(examples, size) for size in sizes)
+    check_values(spec.space, spec.task)
+    check_beside(spec, description.kind)
+    if description.metrics:
+        check_measured(spec, description.metrics)
     if description.folds is not None:
         check_folds(spec, description.folds)
     lines = [f"data     {fact}" for fact in description.facts]
@@ -126,7 +133,7 @@ def estimate(spec: StudySpec, probe: bool) -> Estimate:
         lines.append("time: not measured; --probe measures it on this machine")
         return estimated(None)
     spec = spec.model_copy(update={"task": replace(spec.task, opened=load_task(spec.task))})  # its data are read once
-    check_limits(spec)
+    settled(spec)  # refuses what is no matter of a task's options
     doubts = hyperparameter_doubts(spec)
     warnings += doubts
     lines += [f"warning  {doubt}" for doubt in doubts]

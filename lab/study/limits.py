@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lab.errors import SpecError, nearest
 from lab.spec.limits import COSTS
 from lab.spec.plan import OWN_LOOP
@@ -31,8 +33,17 @@ def check_limits(spec: StudySpec) -> None:
             said = "a trial function has no model to count; yield a metric of it and constrain that"
             raise SpecError(f"search.{path}", said)
         return  # as above
-    measured = (*COSTS, *task.metrics, *_OF_THE_LOOP)
-    for name in names:
+    check_measured(spec, task.metrics)
+
+
+def check_measured(spec: StudySpec, metrics: Iterable[str]) -> None:
+    """Refuse constraints of what is none of these metrics of a task, nor measured of every trial.
+
+    Raises:
+        SpecError: with what is measured.
+    """
+    measured = (*COSTS, *metrics, *_OF_THE_LOOP)
+    for name in spec.search.constraints or ():
         if name not in measured:
             said = f"is not measured{nearest(name, measured)}; measured are {', '.join(measured)}"
             raise SpecError(f"search.constraints.{name}", said)

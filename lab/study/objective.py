@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import SpecError
+from lab.spec.plan import OWN_LOOP
 from lab.spec.study import StudySpec
 from lab.study.limits import check_limits
 from lab.tasks.load import load_task
@@ -24,7 +25,7 @@ def settled(spec: StudySpec) -> tuple[StudySpec, str | None]:
     """The spec, its data open, with `search.objective: auto` replaced, and why, for people.
 
     Raises:
-        SpecError: the loss is asked for, and there is none; or a constraint is of what is not measured.
+        SpecError: the loss or a range test is asked for, and there is none; or a constraint is of what is not measured.
     """
     from lab.tasks.task import TrialFunction
 
@@ -47,6 +48,8 @@ def settled(spec: StudySpec) -> tuple[StudySpec, str | None]:
 
 def _without_loss(spec: StudySpec) -> StudySpec:
     """The spec of a trial function, which reports its metric and no validation loss of ours."""
+    if spec.needs_range_test and spec.task.kind != OWN_LOOP:
+        raise SpecError("space.max_lr", "a trial function has no range test; give low and high, and no 'from: bounds'")
     if spec.search.objective == "loss":
         raise SpecError("search.objective", "'loss' is of a lab.Task; a trial function is ranked by what it yields")
     return spec if spec.search.objective == "metric" else _with(spec, "metric")

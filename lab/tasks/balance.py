@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.errors import TaskError
-from lab.tasks.balance_options import BALANCE, Balanced
+from lab.tasks.balance_options import BALANCE, Balanced, no_emphasis
 from lab.tasks.focal import gamma_of
 from lab.tasks.task import Task
 
@@ -85,7 +85,5 @@ def exponent_of(task: Task, params: Mapping[str, Any], option: float) -> float |
     if BALANCE not in params and not option:
         return None
     if task.kind != "classification":
-        value = params.get(BALANCE, option)
-        are = "labels" if task.kind == "multilabel" else "values"
-        raise TaskError(f"task.{BALANCE}: {value} is for a target of classes alone; this one's are {are}")
+        raise TaskError(f"task.{BALANCE}: {params.get(BALANCE, option)} {no_emphasis(task.kind)[BALANCE]}")
     return float(params.get(BALANCE, option))

@@ -6,6 +6,18 @@ from lab.tasks.options import Options, number, option
 
 BALANCE, FOCAL_GAMMA = "balance", "focal_gamma"
 
+_ARE = {"multilabel": "labels", "regression": "values", "several": "of several kinds"}
+
+
+def no_emphasis(kind: str) -> dict[str, str]:
+    """What is not for a target of this kind, with the reason."""
+    reasons: dict[str, str] = {}
+    if kind != "classification":
+        reasons[BALANCE] = f"is for a target of classes alone; this one's are {_ARE[kind]}"
+    if kind in ("regression", "several"):
+        reasons[FOCAL_GAMMA] = f"is for a target of classes or labels; this one's are {_ARE[kind]}"
+    return reasons
+
 
 class Balanced(Options, kw_only=True):
     """How much an example counts in training."""
@@ -24,3 +36,6 @@ class Balanced(Options, kw_only=True):
         searched=True,
     )
     """Lin et al. 2017, arXiv 1708.02002, eq. 4; with `balance` eq. 5. Validation and test keep the cross entropy."""
+
+    def beside(self, kind: str) -> dict[str, str]:
+        return {**super().beside(kind), **no_emphasis(kind)}

@@ -14,6 +14,10 @@ class Description:
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     train_examples: int | None = None
+    kind: str = ""
+    """Of the target, as `lab.tasks.task.Kind`, or `several` where its parts differ in it; empty: nobody has said."""
+    metrics: tuple[str, ...] = ()
+    """Those of each trial, by name; none: nobody has said."""
     folds: int | None = None
     """Folds of the training and validation rows; None: there are none."""
     drift: tuple[Mapping[str, Any], ...] = ()

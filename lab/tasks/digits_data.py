@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lab.tasks.classes import facts_of
 from lab.tasks.description import Description
 from lab.tasks.digits_options import DigitsOptions
-from lab.tasks.scored import check_defined
+from lab.tasks.scored import check_defined, measured
 
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
 
@@ -35,4 +35,5 @@ def describe(options: Mapping[str, Any]) -> Description:
     parts = digits(parsed.split_seed)
     check_defined(parsed, "classification", {split: y for split, (_, y) in parts.items()})
     train, valid = parts["train"][1], parts["valid"][1]
-    return Description(facts_of(train, valid, CLASS_NAMES), train_examples=len(train))
+    kind = "classification"
+    return Description(facts_of(train, valid, CLASS_NAMES), (), len(train), kind, measured(parsed, kind))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lab.errors import TaskError
-from lab.tasks.balance_options import FOCAL_GAMMA
+from lab.tasks.balance_options import FOCAL_GAMMA, no_emphasis
 from lab.tasks.task import Kind
 
 
@@ -26,8 +26,7 @@ def gamma_of(kind: Kind, params: Mapping[str, Any], option: float) -> float | No
     if FOCAL_GAMMA not in params and not option:
         return None
     if kind == "regression":
-        value = params.get(FOCAL_GAMMA, option)
-        raise TaskError(f"task.{FOCAL_GAMMA}: {value} is for a target of classes or labels; this one's are values")
+        raise TaskError(f"task.{FOCAL_GAMMA}: {params.get(FOCAL_GAMMA, option)} {no_emphasis(kind)[FOCAL_GAMMA]}")
     return float(params.get(FOCAL_GAMMA, option))
 
 

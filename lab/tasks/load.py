@@ -15,6 +15,7 @@ from lab import plugins
 from lab.errors import TRUST, LabError, RecordError, SpecError, TaskError, nearest
 from lab.spec.plan import OWN_LOOP, TaskRef
 from lab.tasks.builtin import BUILTIN
+from lab.tasks.defined_names import check_file
 from lab.tasks.description import Description
 from lab.tasks.options import absolute
 from lab.tasks.scored import file_of
@@ -61,6 +62,18 @@ def check_reference(ref: TaskRef) -> None:
         names = [*BUILTIN, *plugins.registered("lab.tasks")]
         choices = ", ".join([*names, "FILE.py:NAME", "PACKAGE.MODULE:NAME"])
         raise SpecError("task.kind", f"{ref.kind!r} is unknown{nearest(ref.kind, names)}; choices: {choices}")
+
+
+def check_written(ref: TaskRef) -> None:
+    """Refuse a task in a user's file that does not parse or has no such name, without running it.
+
+    Raises:
+        SpecError: it has no such name.
+        TaskError: it does not parse.
+    """
+    origin, name = _parts(ref.kind)
+    if ref.kind not in BUILTIN and origin.endswith(".py") and name.isidentifier():
+        check_file(_path(ref), name, "task.kind")
 
 
 def load_task(ref: TaskRef) -> Task | TrialFunction:

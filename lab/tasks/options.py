@@ -197,6 +197,26 @@ class Options:
         """The hyperparameters that these options leave nothing to search of, with the reason."""
         return {}
 
+    def beside(self, kind: str) -> dict[str, str]:
+        """The options, and hyperparameters of the same name, that a target of this kind leaves nothing to say of, with
+        the reason; kinds as in `Description`."""
+        return {}
+
+    def check_beside(self, kind: str) -> None:
+        """Refuse what is said and has nothing to say of a target of this kind.
+
+        Raises:
+            SpecError: with the reason.
+        """
+        for name, reason in self.beside(kind).items():
+            value = getattr(self, name)
+            if value != self.default(name):
+                raise SpecError(f"task.{name}", f"{value!r} {reason}")
+
+    def refused(self, name: str, value: Any) -> str:
+        """Why a hyperparameter cannot have a value that lies in its range; empty where it can."""
+        return ""
+
     def undecided(self) -> dict[str, Undecided]:
         """The options that are `auto` and have to be tried, with what is tried."""
         entries = self.declared().items()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lab.errors import SpecError, nearest
 from lab.spec.plan import Direction
+from lab.tasks.defined_names import check_file
 from lab.tasks.options import METRIC, Options, one_of, option
 
 QUANTILE = "quantile"
@@ -128,6 +129,15 @@ def score_of(options: Scored, kind: str) -> Score:
     return Score(options.metric, names[name])
 
 
+def measured(options: Scored, kind: str) -> tuple[str, ...]:
+    """The names of the metrics of each trial: the one that trials are compared by, and that of the kind.
+
+    Raises:
+        SpecError: as `score_of`.
+    """
+    return tuple(dict.fromkeys((score_of(options, kind).metric, _DEFAULT[kind])))
+
+
 def check_defined(options: Scored, kind: str, targets: Mapping[str, NDArray[Any]]) -> None:
     """Refuse a metric that the target has not, or that says nothing on some split.
 
@@ -138,6 +148,8 @@ def check_defined(options: Scored, kind: str, targets: Mapping[str, NDArray[Any]
         SpecError: with the split and the reason.
     """
     score = score_of(options, kind)
+    if score.file is not None:
+        check_file(score.file, score.metric, "task.metric")
     for split, y in targets.items():
         reason = None if score.file else _undefined(score.metric, y)
         if reason is not None:

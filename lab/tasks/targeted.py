@@ -113,6 +113,11 @@ class Targeted(TargetTypes, Scored, kw_only=True):
         "times that weight, for the primary of such targets", _WEIGHT, default=1.0, searched=True
     )
 
+    def beside(self, kind: str) -> dict[str, str]:
+        if kind == "several":
+            return super().beside(kind)
+        return {**super().beside(kind), "primary_weight": "is for several targets, some of classes and some of values"}
+
     def check(self) -> None:
         super().check()
         allowed = f"is no target; those are {', '.join(self.targets)}"

@@ -13,6 +13,8 @@ from lab.tasks.options import FLAG_OR_AUTO, Options, number, option, whole
 from lab.tasks.options import SHARE as _SHARE
 from lab.tasks.undecided import AUTO, Undecided
 
+MIXING = ("mixup", "label_smoothing")
+"""What mixes targets, of which there are then classes or labels."""
 COLUMNS = 9
 FLIP, DOWN, RIGHT, CUT_Y, CUT_X, CUT_SIDE, SHARE, PARTNER, SMOOTHING = range(COLUMNS)
 """What a row of draws says: mirrored; pixels moved; the blanked square's centre and side; mixup's share of the example
@@ -44,6 +46,11 @@ class Augmentation(Options, kw_only=True):
         "share of each training target spread over all classes", _SHARE, default=0.0, searched=True
     )
     """Szegedy et al. 2015, arXiv 1512.00567."""
+
+    def beside(self, kind: str) -> dict[str, str]:
+        if kind in ("classification", "multilabel"):
+            return super().beside(kind)
+        return super().beside(kind) | dict.fromkeys(MIXING, "is for a target of classes or labels")
 
     def draw(
         self, examples: int, size: tuple[int, int], random: np.random.Generator, params: Mapping[str, Any]

@@ -20,8 +20,9 @@ from lab.tasks.images.decode import Arrangement, decode
 from lab.tasks.images.options import ImageOptions
 from lab.tasks.images.rows import open_rows
 from lab.tasks.images.source import Source, classes_among, open_source, relabelled
-from lab.tasks.scored import check_defined
+from lab.tasks.scored import check_defined, measured
 from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
+from lab.tasks.table.measured import kind_and_metrics
 from lab.tasks.table.target import Target, of_training
 
 
@@ -334,18 +335,14 @@ class ImageData:
             target=None if target is None else of_training(target, self.labels("train")),
         )
 
-    def _check_metric(self) -> None:
+    def _kind_and_metrics(self) -> tuple[str, tuple[str, ...]]:
         fitted = self.fitted
         targets = {split: self.labels(split) for split in self.rows}
-        if fitted.target is not None and fitted.target.parts:
-            from lab.tasks.table.several import check_several  # here: it needs torch
-
-            check_several(fitted.target, self.options, targets)
-        else:
-            check_defined(self.options, fitted.kind, targets)
-        mixed = "mixup" if self.options.mixup else "label_smoothing" if self.options.label_smoothing else ""
-        if fitted.kind == "regression" and mixed:
-            raise SpecError(f"task.{mixed}", f"{getattr(self.options, mixed)} is for a target of classes or labels")
+        if fitted.target is not None:
+            return kind_and_metrics(fitted.target, self.options, targets)
+        self.options.check_beside(fitted.kind)
+        check_defined(self.options, fitted.kind, targets)
+        return fitted.kind, measured(self.options, fitted.kind)
 
     def describe(self) -> Description:
         """What was found and what is doubtful, for people."""
@@ -355,7 +352,7 @@ class ImageData:
         by_class = classes_among(self._main.labels) is not None
         declared = "as the folders say" if self._main.splits else self.plan.resolved(by_class)
         train, valid = self.labels("train"), self.labels("valid")
-        self._check_metric()
+        kind, metrics = self._kind_and_metrics()
         facts = (
             *(() if fitted.target is None else fitted.target.lines(self.options.primary)),
             *((f"{'labels' if fitted.multilabel else 'classes'} ({len(names)}): {shown}",) if by_class else ()),
@@ -365,7 +362,7 @@ class ImageData:
             *(facts_of(train, valid, names) if by_class else ()),
         )
         folds = None if self.folds is None else int(self.folds.max()) + 1
-        return Description(facts, warnings_of(self), len(self.rows["train"]), folds)
+        return Description(facts, warnings_of(self), len(self.rows["train"]), kind, metrics, folds)
 
 
 def _histogram(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:

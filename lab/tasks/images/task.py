@@ -21,7 +21,7 @@ from lab.errors import TaskError
 from lab.tasks.description import Description
 from lab.tasks.images import nets
 from lab.tasks.images.augment import augment, varied, views_of
-from lab.tasks.images.augmentation import COLUMNS
+from lab.tasks.images.augmentation import COLUMNS, MIXING
 from lab.tasks.images.decode import decode
 from lab.tasks.images.delivered import Delivered, delivered
 from lab.tasks.images.files import folders_in
@@ -226,9 +226,10 @@ class Images(TargetedTask):
         return drawn if count is None else np.concatenate([drawn, count], axis=1)
 
     def _check_mixing(self, params: Mapping[str, Any]) -> None:
-        for name in ("mixup", "label_smoothing"):
-            if params.get(name, 0):
-                raise TaskError(f"{name}: {params[name]!r} is for a target of classes or labels; this one's are values")
+        for name in MIXING:
+            value = params.get(name, getattr(self._options, name))
+            if value:
+                raise TaskError(f"{name}: {value!r} is for a target of classes or labels; this one's are values")
 
     def augment(self, x: Tensor, y: Tensor, draws: Tensor) -> Data:
         """Varied pixels with their targets; behind the numbers for that there may be how much examples, or targets,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lab.errors import SpecError, TaskError
 from lab.tasks.description import Description, some
 from lab.tasks.ratings.options import RatingsOptions
-from lab.tasks.scored import check_defined
+from lab.tasks.scored import check_defined, measured
 from lab.tasks.splits import Rows, SplitPlan, described, make_folds, make_split
 from lab.tasks.table.columns import Category
 from lab.tasks.table.encoding import Notes, to_codes
@@ -185,7 +185,7 @@ class Rated:
             *(() if self.folds is None else (described(self.folds),)),
         )
         folds = None if self.folds is None else int(self.folds.max()) + 1
-        return Description(facts, tuple(self._doubts()), train, folds)
+        return Description(facts, tuple(self._doubts()), train, "regression", measured(options, "regression"), folds)
 
     def _doubts(self) -> Iterator[str]:
         options, fitted = self.options, self.fitted

@@ -10,11 +10,11 @@ from typing import Any
 from lab.tasks.beside import Beside, doubts
 from lab.tasks.classes import facts_of
 from lab.tasks.description import Description, some
-from lab.tasks.scored import check_defined
 from lab.tasks.splits import described
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.data_warnings import warnings_of
 from lab.tasks.table.drift import Drift, drifts
+from lab.tasks.table.measured import kind_and_metrics
 from lab.tasks.table.options import TableOptions
 from lab.tasks.table.table_data import TableData
 
@@ -38,18 +38,12 @@ def describe_data(data: TableData) -> Description:
     for split in data.rows:
         data.inputs(split)
     targets = {split: data.targets(split) for split in data.rows}
-    target = data.fitted.target
-    if target.parts:
-        from lab.tasks.table.several import check_several  # here: it needs torch
-
-        check_several(target, data.options, targets)
-    else:
-        check_defined(data.options, target.kind, targets)
+    kind, metrics = kind_and_metrics(data.fitted.target, data.options, targets)
     folds = None if data.folds is None else int(data.folds.max()) + 1
     found: list[Drift] = []
     warnings = (*warnings_of(data), *doubts({"splits that differ": partial(_apart, data, found)}))
     facts = (*_facts(data), *(one.line for one in found if not one.doubtful))
-    return Description(facts, warnings, len(data.rows["train"]), folds, tuple(map(asdict, found)))
+    return Description(facts, warnings, len(data.rows["train"]), kind, metrics, folds, tuple(map(asdict, found)))
 
 
 def _apart(data: TableData, found: list[Drift]) -> Iterator[str]:

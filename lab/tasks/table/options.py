@@ -104,6 +104,11 @@ class TableOptions(Dialect, Targeted, Balanced):
             if kind == "date" and name in self.targets and len(self.targets) > 1:
                 raise SpecError(f"task.types.{name}", "'date': a target is a number or a category")
 
+    def refused(self, name: str, value: Any) -> str:
+        if name == "bins" and value not in (0, self.most_bins):
+            return f"is neither 0 nor those of task.bins: {self.most_bins}"
+        return super().refused(name, value)
+
     @property
     def most_bins(self) -> int:
         """The bins that stand beside each number in the inputs, whether a trial uses them or not."""

@@ -41,8 +41,8 @@ def targets_of(target: Target, options: Targeted) -> Targets:
     return Targets(parts, dict(options.target_weights), primary)
 
 
-def check_several(target: Target, options: Targeted, targets: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse what a spec says of other targets, and a metric that says nothing of some split.
+def check_several(target: Target, options: Targeted, targets: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
+    """Refuse what a spec says of other targets, and a metric that says nothing of some split; the names of all metrics.
 
     Args:
         targets: of each split, as `Target.values` has them.
@@ -50,12 +50,13 @@ def check_several(target: Target, options: Targeted, targets: Mapping[str, NDArr
     Raises:
         SpecError: with the reason.
     """
-    targets_of(target, options)
+    metrics = tuple(targets_of(target, options).metrics)
     at = target.names.index(options.primary or target.names[0])
     part = target.parts[at]
     classes = part.kind == "classification"
     own = {split: y[:, at].astype(np.int64) if classes else y[:, [at]] for split, y in targets.items()}
     check_defined(options, part.kind, own)
+    return metrics
 
 
 def value_loss(output: Tensor, target: Tensor, std: tuple[float, ...], metric: str) -> Tensor:

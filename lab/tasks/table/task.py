@@ -125,8 +125,8 @@ class Table(TargetedTask):
         bins = bins_of(self._learned.columns)
         if "bins" not in params or not bins:
             return None
-        if params["bins"] not in (0, self._options.most_bins):
-            raise TaskError(f"bins: {params['bins']!r} is neither 0 nor those of task.bins: {self._options.most_bins}")
+        if why := self._options.refused("bins", params["bins"]):
+            raise TaskError(f"bins: {params['bins']!r} {why}")
         return (torch.arange(numbers) < numbers - bins).float() if params["bins"] == 0 else torch.ones(numbers)
 
     def model_input(self, x: Tensor) -> Tensor:

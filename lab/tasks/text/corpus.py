@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from lab.errors import TaskError
 from lab.tasks.classes import alike_lines, facts_of, lopsided, thin_classes
 from lab.tasks.description import Description, some
-from lab.tasks.scored import check_defined
 from lab.tasks.splits import described
+from lab.tasks.table.measured import kind_and_metrics
 from lab.tasks.table.target import Target, of_training
 from lab.tasks.text.delivered import delivered
 from lab.tasks.text.options import TextOptions
@@ -129,7 +129,7 @@ class Corpus(Texts):
         fitted, target = self.fitted, self.target
         splits = {split: self.codes(split, fitted) for split in ("train", "valid", "test")}
         labels = {split: self.labels(split) for split in splits}
-        self._check_metric(labels)
+        kind, metrics = kind_and_metrics(target, self.options, labels)
         made = "as they are given" if len(self._tables) == 3 else self.plan.resolved(self._classes is not None)
         sizes = ", ".join(f"{len(codes)} {split}" for split, codes in splits.items())
         tokens, names = Tokens(fitted.tokens), target.class_names
@@ -145,16 +145,8 @@ class Corpus(Texts):
             *(facts_of(labels["train"], labels["valid"], names) if by_class else ()),
         )
         doubts = tuple(self._doubts(splits, labels, tokens.unknown))
-        return Description(facts, doubts, len(lengths), None if self.folds is None else int(self.folds.max()) + 1)
-
-    def _check_metric(self, labels: Mapping[str, NDArray[Any]]) -> None:
-        target = self.target
-        if target.parts:
-            from lab.tasks.table.several import check_several  # here: it needs torch
-
-            check_several(target, self.options, labels)
-        else:
-            check_defined(self.options, target.kind, labels)
+        folds = None if self.folds is None else int(self.folds.max()) + 1
+        return Description(facts, doubts, len(lengths), kind, metrics, folds)
 
     def _doubts(
         self, codes: Mapping[str, NDArray[np.int32]], labels: Mapping[str, NDArray[Any]], unknown: int | None

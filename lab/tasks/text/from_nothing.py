@@ -32,6 +32,6 @@ def net_from_nothing(
     if options.model in (BAG, CNN):
         net = Bag if options.model == BAG else Convolutions
         return net(codes, classes, width, hidden, dropout)
-    if width % options.heads:
-        raise TaskError(f"width: {width} does not divide into task.heads: {options.heads}")
+    if why := options.refused("width", width):
+        raise TaskError(f"width: {width} {why}")
     return Transformer(codes, length, classes, width, layers, options.heads, hidden, dropout)

@@ -131,10 +131,15 @@ class TextOptions(TextSource, Targeted, Balanced, Adapting):
         searched=True,
     )
 
+    def refused(self, name: str, value: Any) -> str:
+        if name == "width" and self.model == TRANSFORMER and int(value) % self.heads:
+            return f"does not divide into task.heads: {self.heads}"
+        return super().refused(name, value)
+
     def check(self) -> None:
         super().check()
-        if self.model == TRANSFORMER and self.width % self.heads:
-            raise SpecError("task.width", f"{self.width} does not divide into {self.heads} heads")
+        if why := self.refused("width", self.width):
+            raise SpecError("task.width", f"{self.width} {why}")
         self._check_transfer()
 
     def _check_transfer(self) -> None:

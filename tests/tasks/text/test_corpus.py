@@ -131,7 +131,7 @@ def _frame(**columns: Any) -> pd.DataFrame:
             {"model": "lstm"},
             r"task\.model: 'lstm' is unknown; choices: bag, cnn, transformer, awd_lstm, hf:NAME, or hf: with",
         ),
-        (_frame(), {"model": "transformer", "width": 6}, r"task\.width: 6 does not divide into 4 heads$"),
+        (_frame(), {"model": "transformer", "width": 6}, r"task\.width: 6 does not divide into task\.heads: 4$"),
         (_frame(), {"tokenizer": "no.json"}, r"no\.json: cannot be read"),
         (_frame(), {"valid_path": "no.csv"}, r"no\.csv: does not exist$"),
         (_frame(), {"metric": "rmse"}, r"task\.metric: 'rmse' is not for a target of classification"),
