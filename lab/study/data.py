@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from lab.spec.processes import processes_of
 from lab.spec.space import Params
 from lab.spec.study import StudySpec
 from lab.study.check import check_beside, check_values
+from lab.study.same_data import compare, digest_of, names_of
 from lab.study.undecided import assumed
 from lab.tasks.description import Description
 from lab.tasks.load import load_task, paths_of
@@ -30,7 +30,6 @@ from lab.tasks.options import is_path
 from lab.tasks.transfer.adapter_options import RANK
 
 if TYPE_CHECKING:
-    from lab.spec.folds import Folds
     from lab.tasks.task import Task
 
 
@@ -95,15 +94,13 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
         examples = min(examples, folds.least_trained_on)
     for size in sizes:
         steps_per_epoch(examples, Training(spec.optimizer, size))
-    data = _digest(task, folds)
+    data = digest_of(task, folds)
     if resumed is None:
-        value = {"fitted": task.fitted(), "data": data, "facts": described.facts, "warnings": described.warnings}
+        value: dict[str, Any] = {"fitted": task.fitted(), "data": data, "names": names_of(task)}
+        value |= {"facts": described.facts, "warnings": described.warnings}
         write_json(record.task_path, value | ({"drift": described.drift} if described.drift else {}))
-    elif resumed["data"] != data:
-        raise RecordError(
-            f"{record.task_path}: the data are not those that the study began with; restore them, or run the "
-            "study with another --dir"
-        )
+    else:
+        compare(task, data, resumed, record)
     return spec, (*described.warnings, *lacks)
 
 
@@ -184,21 +181,6 @@ def check_folds(spec: StudySpec, folds: int) -> None:
             f"{spec.final.seeds} is below the {folds} folds, each of which a run leaves out; set it to {folds}, "
             "or choose fewer folds",
         )
-
-
-def _digest(task: Task, folds: Folds | None) -> str:
-    """A digest of what is trained and validated on: two equal ones are the same data, split alike."""
-    from lab.tasks.rows_read import content_of
-    from lab.tasks.task import TRAIN_AND_VALID
-
-    digest = hashlib.sha256()
-    for split in TRAIN_AND_VALID:
-        for tensor in task.data(split):
-            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(content_of(tensor))
-    if folds is not None:
-        digest.update(repr(folds.fold_of).encode())
-    return digest.hexdigest()[:24]
 
 
 def is_fresh(folder: Path) -> bool:

@@ -28,6 +28,7 @@ from lab.stages.job import with_cycles
 from lab.study.aside import OTHER_OUTPUTS, Aside, Judged, judged, learned_by_folds
 from lab.study.distillation import BATCHES, LABELS, TAUGHT, Distillation, Tried, Worth, card, facts, ms_per_row
 from lab.study.progress import Display
+from lab.study.same_data import require_same
 from lab.study.stop import stop_on_interrupt
 from lab.study.study import Study
 from lab.tasks.builtin import BUILTIN
@@ -133,6 +134,7 @@ def student_task(spec: StudySpec, record: Record, teacher: Task, model: str | No
 
     from lab.stages.predictor import task_that_learned
 
+    require_same(teacher, record)
     if model is None:
         return teacher
     if spec.task.instance is not None:

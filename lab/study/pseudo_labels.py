@@ -23,6 +23,7 @@ from lab.stages.job import with_cycles
 from lab.stages.second_round import SecondRound, Way, second_round_path, write_second_round
 from lab.study.aside import Judged, learned_by_folds, losses_of
 from lab.study.progress import Display
+from lab.study.same_data import require_same
 from lab.study.second_training import NAME, STAGES, Candidate, Plan, SecondTraining
 from lab.study.stop import stop_on_interrupt
 from lab.study.study import Study
@@ -84,6 +85,7 @@ def pseudo_label(
         raise SpecError("--confidence", "is for classes and labels; values are predicted here, of which all are used")
     if learned_by_folds(spec, task):
         raise StudyError(f"{NAME}: a study with folds has learned from all validation rows; none is left to decide by")
+    require_same(task, record)
     if not unlabelled.exists():
         raise SpecError("--unlabelled", f"{unlabelled} does not exist")
     inputs = handed.read(unlabelled)

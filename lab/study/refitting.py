@@ -19,6 +19,7 @@ from lab.stages.job import with_cycles
 from lab.study.epochs_shown import EpochsShown
 from lab.study.fit import check_seed, fit, training_of
 from lab.study.fitted import Fitted
+from lab.study.same_data import require_same
 from lab.tasks.load import load_task
 from lab.tasks.table.from_frame import is_frame
 from lab.tasks.to_spec import spec_value
@@ -110,7 +111,9 @@ def _own(spec: StudySpec, record: Record) -> Task:
 
     if not isinstance(task_of(spec), Task):
         raise StudyError("a trial function trains by itself; call it with a lab.Trial of result.best_params")
-    return task_that_learned(spec.task, record)
+    task = task_that_learned(spec.task, record)
+    require_same(task, record)
+    return task
 
 
 def _other(spec: StudySpec, data: Any) -> Task:

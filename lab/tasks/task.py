@@ -287,6 +287,11 @@ class Task(ABC):
         kind are said."""
         return ""
 
+    def data_names(self) -> Mapping[str, Sequence[str]]:
+        """What the data are called as they lie there now, whatever was restored: names that no tensor holds, each list
+        by what it names. A study goes on with these names alone. By default those of the classes or labels."""
+        return {"class": self.class_names}
+
     def fitted(self) -> Mapping[str, Any] | None:
         """What was learned from the training data to make inputs ready (statistics, levels, class names), as JSON can
         hold it; kept in the study folder, so that predictions later need no training data. None: nothing."""

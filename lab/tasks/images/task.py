@@ -311,6 +311,10 @@ class Images(TargetedTask):
         names = tuple(source.names[i] for i in decoded.kept)
         return Given(self._inputs(torch.from_numpy(decoded.values)), y, names, notes)
 
+    def data_names(self) -> Mapping[str, Sequence[str]]:
+        target = self._data.fitted.target
+        return {"class": self._data.fitted.class_names} if target is None else target.data_names
+
     def fitted(self) -> Mapping[str, Any]:
         learned = self._learned
         if self._fitted is None and self._options.transfers:  # here: lanes need not know it, and all pixels are read

@@ -71,6 +71,13 @@ class Target:
             )
 
     @property
+    def data_names(self) -> dict[str, tuple[str, ...]]:
+        """As `Task.data_names`: the columns, and the classes of each."""
+        if not self.parts:
+            return {"target": self.names, "class": self.levels}
+        return {"target": self.names} | {f"class of {part.names[0]}": part.levels for part in self.parts if part.levels}
+
+    @property
     def numbers(self) -> tuple[str, ...]:
         """The columns that are predicted as numbers."""
         return tuple(name for part in self.by_kind if part.kind == "regression" for name in part.names)

@@ -204,6 +204,11 @@ class Table(TargetedTask):
         files: Mapping[str, Path] = self._options.files
         return files
 
+    def data_names(self) -> Mapping[str, Sequence[str]]:
+        fitted = self._data.fitted
+        levels = {f"value of {one.name}": one.levels for one in categories_of(fitted.columns)}
+        return {**fitted.target.data_names, "column": [column.name for column in fitted.columns], **levels}
+
     def fitted(self) -> Mapping[str, Any]:
         return {**self._learned.dump(), "layers": list(self._options.layers)}
 

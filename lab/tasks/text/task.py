@@ -273,6 +273,9 @@ class Text(TargetedTask):
             notes.append(f"{int(cut.sum())} of {len(texts)} texts are cut after {fitted.length} tokens")
         return self._inputs(torch.from_numpy(codes)), tuple(notes)
 
+    def data_names(self) -> Mapping[str, Sequence[str]]:
+        return self._corpus.target.data_names
+
     def fitted(self) -> Mapping[str, Any]:
         return self._learned.dump()
 
