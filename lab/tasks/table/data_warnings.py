@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from lab.tasks.description import some
 from lab.tasks.table import anomalies, identifiers
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.frame import words_for_missing
+from lab.tasks.table.lacking import counted, lacking_targets
 from lab.tasks.table.table_data import TableData
 from lab.tasks.table.values import infinite, other_format, row_number, to_numbers
 
@@ -169,14 +170,7 @@ def _codes(data: TableData) -> Iterator[str]:
 
 
 def _without_target(data: TableData) -> Iterator[str]:
-    targets = data.options.targets
-    for path, (lacking, rows) in data.without_target.items():
-        words = words_for_missing(Path(path), targets, data.options)
-        written = "; ".join(_counts(counts) for counts in words.values())
-        yield (
-            f"{lacking} of {rows} rows of {Path(path).name} have no {some(targets, 6)} and are left out"
-            + (f" ({written}; if that is a class of its own, list what is missing in task.missing)" if words else "")
-        )
+    return lacking_targets(data.without_target, data.options.targets, data.options)
 
 
 def _constant_labels(data: TableData) -> Iterator[str]:
@@ -195,13 +189,9 @@ def _words(data: TableData) -> Iterator[str]:
             named = {word: count for word, count in counts.items() if word != "?" and word not in levels[name]}
             if named:
                 yield (
-                    f"column {name!r} of {Path(path).name} holds {_counts(named)}, taken for missing values; if that "
+                    f"column {name!r} of {Path(path).name} holds {counted(named)}, taken for missing values; if that "
                     "is a level of its own, list what is missing in task.missing"
                 )
-
-
-def _counts(words: Mapping[str, int]) -> str:
-    return ", ".join(f"{word!r} {count} times" for word, count in words.items())
 
 
 def _when(data: TableData) -> Iterator[str]:

@@ -29,6 +29,8 @@ class Texts:
     def __init__(self, options: TextSource) -> None:
         self.options = options
         self.plan = SplitPlan.parse(options.split)
+        self.without_target: dict[str, tuple[int, int]] = {}
+        """The files with rows that have no target: how many such rows, and how many rows in all."""
 
     @cached_property
     def _tables(self) -> dict[str, Held]:
@@ -58,7 +60,12 @@ class Texts:
         if is_nested(table[options.text]):
             raise TaskError(f"{path}: column {options.text!r} holds lists or mappings; a text is one value in each row")
         need_columns(table, options.targets, "task.target")
-        return {"train": with_target(table, options.targets) if options.targets else table}
+        if not options.targets:
+            return {"train": table}
+        kept = with_target(table, options.targets)
+        if len(kept) < len(table):
+            self.without_target[path] = len(table) - len(kept), len(table)
+        return {"train": kept}
 
     @cached_property
     def target(self) -> Target:

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from lab.errors import LabError
+from lab.spec.plan import TaskRef
+from lab.tasks.load import describe
 from lab.tasks.text.corpus import Corpus, Fitted
 from lab.tasks.text.options import TextOptions
 from tests.own_data import reviews, write_texts
@@ -162,3 +164,22 @@ def test_folders_without_texts_are_refused(tmp_path: Path):
 def test_what_was_fitted_is_read_defensively():
     with pytest.raises(LabError, match=r"what was fitted to the texts is damaged \('target'\)"):
         Fitted.load({})
+
+
+@pytest.mark.parametrize("kind", ["text", "language_model"])
+def test_rows_without_a_target_are_counted_file_by_file(kind: str, tmp_path: Path):
+    lacking = reviews().assign(label=lambda f: f["label"].where(f.index % 9 != 0, "NA"))
+    main, other = write_texts(tmp_path / "a.csv", lacking), write_texts(tmp_path / "b.csv", reviews(20, seed=1))
+    options = {"path": str(main), "test_path": str(other), "target": "label"}
+    said = describe(TaskRef(kind, options)).warnings
+    assert (
+        "10 of 90 rows of a.csv have no label and are left out ('NA' 10 times; if that is a class of its own, list "
+        "what is missing in task.missing)"
+    ) in said
+    assert not [line for line in said if "b.csv" in line]
+    parquet = write_texts(tmp_path / "c.parquet", lacking.replace({"label": {"NA": None}}))
+    said = describe(TaskRef(kind, {**options, "path": str(parquet)})).warnings
+    assert "10 of 90 rows of c.parquet have no label and are left out" in said
+    assert not [
+        line for line in describe(TaskRef(kind, {**options, "path": str(other)})).warnings if "left out" in line
+    ]
