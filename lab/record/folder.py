@@ -8,6 +8,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import socket
 import stat
 import tempfile
@@ -264,6 +265,18 @@ class Record:
         with locked(self.folder / self.LOCK, "lab study", wait_s):
             self._sweep()
             yield
+
+    def last_driver(self) -> tuple[str, int] | None:
+        """Host and process of who works on the study, or was the last to; None where nobody has said so.
+
+        The lock is not tried: whoever begins just then would find it held.
+        """
+        try:
+            said = read_bytes(self.folder / self.LOCK, 1000).decode(errors="replace")
+        except (RecordError, OSError):
+            return None
+        found = re.search(r"process (\d{1,9}) on (\S+), since", said)
+        return (found[2], int(found[1])) if found else None
 
     def _sweep(self) -> None:
         written = (self.folder, self.lanes_folder, *self.weight_folders, self.data_folder)

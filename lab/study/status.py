@@ -28,6 +28,9 @@ _MOST_REASONS = 3
 _FRESH_S = 15.0
 """What a driver has not written anew for so long is not what happens now."""
 
+_PATIENCE_S = 120.0
+"""After so long without a word, a driver on another machine is taken for one that has ended."""
+
 
 @dataclass(frozen=True)
 class StageStatus:
@@ -102,6 +105,20 @@ def now_of(study: Study) -> dict[str, Any] | None:
         return None
 
 
+def _is_run(study: Study, unseen_s: float) -> bool:
+    """Whether anybody may run it who says nothing of it just now: lanes are being opened, say, or it is explained.
+
+    Args:
+        unseen_s: since when nobody has said anything of it.
+    """
+    driver = study.record.last_driver()
+    if driver is None:
+        return False
+    host, process = driver
+    # Of a process elsewhere nobody here knows whether it lives.
+    return _may_live({"host": host, "process": process}) and (host == socket.gethostname() or unseen_s < _PATIENCE_S)
+
+
 def _may_live(driver: Mapping[str, Any]) -> bool:
     """False where its process was on this machine and is no more."""
     return driver.get("host") != socket.gethostname() or Path(f"/proc/{driver.get('process')}").exists()
@@ -130,13 +147,14 @@ def _around(status: Status) -> list[str]:
 
 
 def watch_status(study: Study, every_s: float = 2.0) -> None:
-    """Show where a study is until it is complete, or Ctrl-C; reads the trials less often the longer that takes."""
+    """Show where a study is until it is complete, nobody runs it any more, or Ctrl-C; reads the trials less often the
+    longer that takes. A loop of one's own has nobody who runs it."""
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
     console = Console()
-    last = ""
+    last, seen, nobody = "", time.monotonic(), False
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             began = time.monotonic()
@@ -146,10 +164,14 @@ def watch_status(study: Study, every_s: float = 2.0) -> None:
             if not console.is_terminal and not status.complete and (now := describe_status(status)) != last:
                 console.print(Text(now))
                 last = now
-            if status.complete:
+            seen = began if status.now is not None else seen
+            nobody = status.now is None and not status.own_loop and not _is_run(study, began - seen)
+            if status.complete or nobody:
                 break
             time.sleep(max(every_s, 5 * (time.monotonic() - began)))
     console.print(Text(describe_status(status)))
+    if nobody and not status.complete:
+        console.print(Text("nobody runs it, so there is nothing to watch"))
 
 
 def views_of(status: Status) -> list[StageView]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -13,9 +15,10 @@ from typing import Any
 import pytest
 
 from lab.lanes.live_status import NAME, LiveStatus
+from lab.record.folder import Record
 from lab.spec.exchange import Progress
 from lab.study.going_on import write_spec
-from lab.study.status import describe_status, status_of, views_of, watch_status
+from lab.study.status import Status, describe_status, status_of, views_of, watch_status
 from lab.study.study import Study
 from tests.small import small_spec
 
@@ -94,9 +97,59 @@ def test_a_glance_is_taken_every_two_seconds_and_at_the_end(study: Study) -> Non
     assert json.loads(path.read_text())["trials"]["running"] == 0
 
 
+def _driven_by(study: Study, host: str, process: int) -> None:
+    said = f"lab study, process {process} on {host}, since 2026-01-01 00:00:00"
+    (study.record.folder / Record.LOCK).write_text(said)
+
+
+def _ended() -> int:
+    """A process that is no more."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+def test_a_watch_of_a_study_that_nobody_runs_says_so_and_ends(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    watch_status(study, every_s=0.01)  # nobody has ever run it
+    _driven_by(study, socket.gethostname(), _ended())
+    watch_status(study, every_s=0.01)
+    (study.record.folder / Record.LOCK).write_text("what is this")
+    watch_status(study, every_s=0.01)
+    out = capsys.readouterr().out
+    assert out.count("nobody runs it, so there is nothing to watch") == 3
+    assert "resume with: lab study resume" in out
+
+
+def test_a_watch_waits_for_a_driver_that_says_nothing_just_now(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = 0
+    real = status_of
+
+    def counted(study: Study) -> Status:
+        nonlocal looks
+        looks += 1
+        return replace(real(study), complete=looks == 4)
+
+    monkeypatch.setattr("lab.study.status.status_of", counted)
+    _driven_by(study, socket.gethostname(), os.getpid())
+    watch_status(study, every_s=0.001)
+    assert looks == 4
+    looks = 0
+    _driven_by(study, "another", 1)  # of which nobody knows whether it lives
+    watch_status(study, every_s=0.001)
+    assert looks == 4
+    looks = 0
+    monkeypatch.setattr("lab.study.status._PATIENCE_S", -1.0)
+    watch_status(study, every_s=0.001)
+    assert looks == 1
+    assert capsys.readouterr().out.count("nobody runs it") == 1
+
+
 def test_a_watch_ends_with_the_study(
     study: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _driven_by(study, socket.gethostname(), os.getpid())
     looks = iter([False, True])
     real = status_of
     monkeypatch.setattr("lab.study.status.status_of", lambda study: replace(real(study), complete=next(looks)))
