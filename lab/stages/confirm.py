@@ -163,6 +163,11 @@ def _race(
                 out |= race.beaten_in_blocks(_by_seed(rows, places, seeds, left), direction)
             elif left:
                 out |= race.beaten(left, direction)
+    spread = race.noise([entry.scores for entry in entries])
+    entries = [
+        replace(entry, summary=mean_interval(entry.scores, metric, spread=spread)) if entry.scores else entry
+        for entry in entries
+    ]
     return [replace(entry, unbiased=_unbiased(entry, entries, metric)) for entry in entries]
 
 

@@ -15,7 +15,8 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score without the luck of having been chosen for it, and its 95 % interval (None: from one seed each)."""
+    """A score without the luck of having been chosen for it, and its 95 % interval (None: unknown, as from one seed
+    each, or where the seeds of each candidate all score the same)."""
 
     mean: float
     low: float | None
@@ -58,7 +59,7 @@ def beaten(scores: Mapping[int, Sequence[float]], direction: str, lost: int = 0)
     """
     from scipy import stats  # here as below: takes longer than all that only reads an artefact
 
-    spread, freedom = _noise(list(scores.values()), lost)
+    spread, freedom = noise(list(scores.values()), lost)
     if freedom < 1:
         return set()
     sign = 1.0 if direction == "maximize" else -1.0
@@ -81,27 +82,27 @@ def unlucky(scores: Sequence[Sequence[float]], chosen: int) -> Estimate:
     from scipy import stats
 
     own = scores[chosen]
-    spread, freedom = _noise(scores)
+    spread, freedom = noise(scores)
     mean = float(np.mean(own))
-    if freedom < 1:
+    if not spread:  # a metric with steps, and few seeds: that they fall on one step is no certainty
         return Estimate(mean, None, None)
     means = np.array([np.mean(of_one) for of_one in scores if of_one])
     counts = np.array([len(of_one) for of_one in scores if of_one])
     center = float(means.mean())
-    noise = spread**2 / counts
-    between = max(float(means.var(ddof=1)) - float(noise.mean()), 0.0) if len(means) > 1 else np.inf
+    noises = spread**2 / counts
+    between = max(float(means.var(ddof=1)) - float(noises.mean()), 0.0) if len(means) > 1 else np.inf
     own_noise = spread**2 / len(own)
     kept = 1.0 if np.isinf(between) or own_noise == 0 else between / (between + own_noise)
     shrunk = center + kept * (mean - center)
     # The noise left in the own mean, that of the mean it was drawn to, and that of how far it was (Morris 1983).
     drawn = 2 / max(len(means) - 1, 1) * ((1 - kept) * (mean - center)) ** 2
-    variance = kept * own_noise + (1 - kept) * float(noise.mean()) / len(means) + drawn
+    variance = kept * own_noise + (1 - kept) * float(noises.mean()) / len(means) + drawn
     half = float(stats.t.ppf((1 + _LEVEL) / 2, freedom)) * float(np.sqrt(variance))
     return Estimate(shrunk, shrunk - half, shrunk + half)
 
 
-def _noise(scores: Sequence[Sequence[float]], lost: int = 0) -> tuple[float, int]:
-    """Pooled standard deviation over seeds, and its degrees of freedom."""
+def noise(scores: Sequence[Sequence[float]], lost: int = 0) -> tuple[float, int]:
+    """Pooled standard deviation over the seeds of each candidate, and its degrees of freedom; 0 of both: unknown."""
     freedom = sum(len(of_one) - 1 for of_one in scores if of_one) - lost
     if freedom < 1:
         return 0.0, 0

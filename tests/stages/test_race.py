@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.stages.race import beaten, beaten_in_blocks, rounds, unlucky
+from lab.stages.race import beaten, beaten_in_blocks, noise, rounds, unlucky
 
 
 @pytest.mark.parametrize(("seeds", "ends"), [(2, [2]), (3, [2, 3]), (4, [2, 4]), (10, [2, 4, 8, 10])])
@@ -75,3 +75,14 @@ def test_equals_in_blocks_are_dropped_no_more_often_than_noise_allows():
         scores = {i: {b: float(blocks[b] + rng.normal()) for b in range(3)} for i in range(2)}
         dropped += len(beaten_in_blocks(scores, "maximize"))
     assert dropped / 400 < 0.13  # either of two may be the better: twice 5 %
+
+
+def test_that_all_seeds_score_the_same_is_no_certainty() -> None:
+    assert noise([[0.9, 0.9], [0.8, 0.8]]) == (0.0, 2)
+    found = unlucky([[0.9, 0.9], [0.8, 0.8]], 0)
+    assert (found.mean, found.low, found.high) == (0.9, None, None)
+    # Where others' seeds differ, so would those of the one whose two fell on one step.
+    found = unlucky([[0.9, 0.9], [0.8, 0.84]], 0)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.high - found.low > 0.02

@@ -33,3 +33,13 @@ def test_the_interval_of_a_perfect_score_does_not_promise_more():
     assert found.high == 1.0 < free.high
     assert found.low == free.low > 0.97
     assert mean_interval([0.001, 0.2], "nll").low == 0.0
+
+
+def test_equal_values_have_the_interval_of_values_like_them_or_none() -> None:
+    alone = mean_interval([0.9, 0.9], "accuracy")
+    assert (alone.mean, alone.std, alone.low, alone.high, alone.n) == (0.9, 0.0, None, None, 2)
+    like = mean_interval([0.9, 0.9], "accuracy", spread=(0.02, 4))
+    half = 2.7764451 * 0.02 / 2**0.5
+    assert (like.low, like.high) == pytest.approx((0.9 - half, 0.9 + half))
+    assert mean_interval([0.8, 0.9], "accuracy", spread=(0.5, 40)) == mean_interval([0.8, 0.9], "accuracy")
+    assert mean_interval([0.9], "accuracy", spread=(0.02, 4)).low is None
