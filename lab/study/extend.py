@@ -116,6 +116,11 @@ def _asides(record: Record, spec: StudySpec) -> Iterator[Path]:
     return chain([first], (first.with_name(f"{first.name}-{i}") for i in count(2)))
 
 
+def asides_in(record: Record) -> list[Path]:
+    """The folders that keep what was concluded before each extension."""
+    return sorted(record.folder.glob("before-*-trials*"))
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

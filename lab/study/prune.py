@@ -16,6 +16,7 @@ from lab.spec.folder_names import DISTILL, PSEUDO, SUSPECTS, side_pattern
 from lab.stages import STAGES, ensemble, refit
 from lab.stages.ensemble import Member
 from lab.stages.second_round import second_round_of
+from lab.study.extend import asides_in
 from lab.study.size import shown, size_of
 from lab.study.study import Study
 
@@ -29,12 +30,14 @@ class Spare:
     why: str
     whole: Path | None = None
     """Their folder, where it goes with them."""
+    name: str = ""
+    """What their folder is called, if not by its last part."""
 
     @property
     def line(self) -> str:
         """The same as a line of text."""
-        folder = self.whole or self.files[0].parent
-        return f"{folder.name:9} {len(self.files)} {self.what}, {shown(size_of(self.files))}: {self.why}"
+        name = self.name or (self.whole or self.files[0].parent).name
+        return f"{name:9} {len(self.files)} {self.what}, {shown(size_of(self.files))}: {self.why}"
 
 
 def prune(study: Study, say: Callable[[str], object], dry_run: bool = False) -> None:
@@ -76,7 +79,9 @@ def spare_in(record: Record) -> list[Spare]:
         RecordError: the study is not complete, or its folder is not what it was.
     """
     beside = sorted(path for what in (SUSPECTS, DISTILL, PSEUDO) for path in record.folder.glob(side_pattern(what)))
-    for folder in (*record.weight_folders, record.lanes_folder, *beside):
+    asides = asides_in(record)
+    before = [aside / own.name for aside in asides for own in record.weight_folders]
+    for folder in (*record.weight_folders, record.lanes_folder, *beside, *asides, *before):
         if folder.is_symlink():
             raise RecordError(f"{folder}: is a link, and nothing is deleted through one")
     if record.extension_path.exists():
@@ -91,6 +96,7 @@ def spare_in(record: Record) -> list[Spare]:
         _unneeded(record.refit_folder, () if refitted is None else refitted.members),
         _unneeded(record.second_folder, second.members if second is not None and second.kept else ()),
         Spare(tuple(checkpoints_in(record.lanes_folder)), "checkpoints", "of stages that have ended"),
+        *(_outdated(folder) for folder in before),
     ]
     return [spare for spare in spares if spare.files] + [_interrupted(folder) for folder in beside if folder.is_dir()]
 
@@ -99,6 +105,13 @@ def _interrupted(folder: Path) -> Spare:
     files = tuple(sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()))
     what = folder.name.rpartition("-")[0]
     return Spare(files, "files", f"of an interrupted `{what}`, which would begin anew", folder)
+
+
+def _outdated(folder: Path) -> Spare:
+    """The weights of what was concluded before an extension; page, trials and conclusions stay to be read."""
+    files = tuple(path for _, path in snapshots_in(folder))
+    name = f"{folder.parent.name}/{folder.name}"
+    return Spare(files, "snapshots", "of what was concluded before an extension", name=name)
 
 
 def _unneeded(folder: Path, members: Iterable[Member]) -> Spare:

@@ -196,3 +196,40 @@ def test_a_file_that_cannot_be_deleted_ends_with_a_line(study: Study, monkeypatc
     monkeypatch.setattr(Path, "unlink", refuses)
     with pytest.raises(RecordError, match=r"safetensors: cannot be deleted \(Permission denied\); mend that"):
         prune(study, str)
+
+
+def _extended_before(record: Record) -> Path:
+    """A folder as an extension leaves it."""
+    aside = record.folder / "before-12-trials"
+    for own in record.weight_folders:
+        if own.is_dir():
+            shutil.copytree(own, aside / own.name)
+    shutil.copy(record.folder / Record.REPORT, aside / Record.REPORT)
+    shutil.copy(record.artefact_path("confirm"), aside / "confirm.json")
+    return aside
+
+
+def test_the_weights_of_what_was_concluded_before_an_extension_go_and_the_rest_stays(study: Study) -> None:
+    aside, said = _extended_before(study.record), list[str]()
+    assert list(aside.rglob("*.safetensors"))
+    prune(study, said.append)
+    assert any(line.startswith("before-12-trials/final ") for line in said)
+    assert not list(aside.rglob("*.safetensors"))
+    assert (aside / Record.REPORT).is_file()
+    assert (aside / "confirm.json").is_file()
+    study.extend(1)
+    assert (study.record.folder / "before-12-trials-2" / "confirm.json").is_file()
+
+
+@pytest.mark.parametrize("what", ["before-12-trials", "before-12-trials/final"])
+def test_what_was_put_aside_is_not_deleted_through_a_link(what: str, study: Study, tmp_path: Path) -> None:
+    aside = _extended_before(study.record)
+    path = study.record.folder / what
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(path, elsewhere)
+    path.symlink_to(elsewhere)
+    kept = sorted(elsewhere.rglob("*"))
+    with pytest.raises(RecordError, match="is a link, and nothing is deleted through one"):
+        prune(study, lambda line: None)
+    assert sorted(elsewhere.rglob("*")) == kept
+    assert aside.exists()
