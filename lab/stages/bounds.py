@@ -91,8 +91,11 @@ def run(spec: StudySpec, record: Record, engine: Engine) -> Bounds | Skipped:
     first, *others = tested.agreements
     if first.low is None or first.high is None:
         if not spec.space.needs_bounds:
-            return Skipped(f"the range test says nothing ({first.verdict}): no prior")
-        raise StudyError(f"range test: {first.verdict}; give space.max_lr a range {{low, high, log: true}} instead")
+            return Skipped(f"the range test says nothing ({first.verdict}, in {tested.steps} steps): no prior")
+        raise StudyError(
+            f"range test: {first.verdict}, in {tested.steps} steps; give space.max_lr a range {{low, high, log: true}} "
+            "instead"
+        )
     assert first.suggestion is not None  # where there is a range
     one_cycle = template_params(spec.space, own | {"cycles": 1}) | ({"cycles": 1} if "cycles" in spec.space else {})
     params = {name: value for name, value in one_cycle.items() if name != "max_lr"}
@@ -150,7 +153,9 @@ class _Tests:
         tested = self._test(record, engine, (), epochs, steps)
         for times in _LONGER:
             epochs, steps = self._length(times)
-            if tested.agreements[0].low is not None or not self._affordable(epochs * steps):
+            # A study that would end with a line has one longer test whatever it costs.
+            owed = times == _LONGER[0] and self.spec.space.needs_bounds
+            if tested.agreements[0].low is not None or not (owed or self._affordable(epochs * steps)):
                 break
             _LOG.info("bounds    %s; tests of %d steps follow", tested.agreements[0].verdict, epochs * steps)
             tested = self._test(record, engine, tested.plan, epochs, steps)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.errors import StudyError
+from lab.range_test import Agreement
 from lab.record.trials import read_trials
 from lab.spec.study import parse_spec
 from lab.stages import bounds
@@ -74,7 +77,26 @@ def test_a_test_that_says_nothing_is_followed_by_longer_ones(tmp_path: Path) -> 
 
 def test_longer_tests_than_the_search_can_afford_are_not_made(tmp_path: Path) -> None:
     spec = parse_spec(small(space={"max_lr": {"from": "bounds"}}, **{**_SHORT, "search": {"trials": 1, "epochs": 2}}))
-    with pytest.raises(StudyError, match="range test: the loss never falls"):
+    prior = {"sampler": {"kind": "forest", "prior": {"max_lr": {"from": "bounds"}}}, "trials": 1, "epochs": 2}
+    given = small(space={"max_lr": {"low": 1e-4, "high": 1.0, "log": True}}, **{**_SHORT, "search": prior})
+    without = Study.from_spec(parse_spec(given), tmp_path / "prior")
+    without.run(until="bounds")
+    skipped = json.loads((tmp_path / "prior" / "bounds.json").read_text())["skipped"]
+    assert "says nothing (the loss never falls" in skipped
+    assert len(read_trials(without.record, "bounds")) == 2
+    # Without a range there is no study: one longer test is made all the same.
+    study = Study.from_spec(spec, tmp_path / "needed")
+    with contextlib.suppress(StudyError):
+        study.run(until="bounds")
+    lengths = sorted({len(row.step_losses) for row in read_trials(study.record, "bounds") if row.trial.role})
+    assert 12 < max(lengths) <= 36
+
+
+def test_a_study_without_a_range_ends_with_how_long_was_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = Agreement(None, None, None, None, None, None, "the loss never falls")
+    monkeypatch.setattr(bounds, "agree", lambda readings, end: nothing)
+    spec = parse_spec(small(space={"max_lr": {"from": "bounds"}}, **{**_SHORT, "search": {"trials": 1, "epochs": 2}}))
+    with pytest.raises(StudyError, match=r"^range test: the loss never falls, in 36 steps; give space\.max_lr a range"):
         Study.from_spec(spec, tmp_path).run(until="bounds")
 
 
