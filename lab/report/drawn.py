@@ -16,7 +16,7 @@ from lab.report.column_importance import columns_figure, columns_line
 from lab.report.cost import cost_by_stage, duration
 from lab.report.diagnostic_plots import plot_id
 from lab.report.final_plot import final_figure
-from lab.report.front import fronts
+from lab.report.front import FrontBlock
 from lab.report.front_plot import front_figure
 from lab.report.number import number
 from lab.report.still import WIDTH, can_draw, still
@@ -61,6 +61,7 @@ def drawn(
     artefacts: Artefacts,
     explored: Explored,
     trials: Mapping[str, Sequence[TrialRow]],
+    fronts: Sequence[FrontBlock],
     beside: Beside,
 ) -> dict[str, Drawn]:
     """Each plot by the id of its place on the page; one that cannot be drawn is left out. `trials` are by stage."""
@@ -106,9 +107,9 @@ def drawn(
             f"The {metric} of every trial by each of {listed}.",
             lambda: trial_plots.slice_figure(rows, names, metric, direction),
         )
-    for block in fronts(spec, rows, metric, direction):
+    for block in fronts:
         says = f"The {metric} of trials by their {block.front.cost}; of those that no other beats: {block.front.line}."
-        figure = partial(front_figure, rows, block.front.cost, metric, direction, spec.search.limits)
+        figure = partial(front_figure, rows, block.rows, block.front.cost, metric, direction, spec.search.limits)
         add(f"front-{block.front.cost}", says, figure)
     explained = artefacts.explained
     if explained and explained.measures:

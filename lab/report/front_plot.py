@@ -9,14 +9,18 @@ from lab.record.trials import TrialRow
 from lab.report.number import number
 from lab.report.plots import ACCENT, SOFT, WARN, blank, sampled
 from lab.spec.limits import Limit
-from lab.stages.front import front_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
 def front_figure(
-    rows: Sequence[TrialRow], cost: str, metric: str, direction: str, limits: Sequence[Limit] = ()
+    rows: Sequence[TrialRow],
+    front: Sequence[TrialRow],
+    cost: str,
+    metric: str,
+    direction: str,
+    limits: Sequence[Limit] = (),
 ) -> Figure:
     """Every trial's score by its cost, the front as a step line, and what a constraint allows as a vertical one."""
     figure = blank(cost, metric)
@@ -24,7 +28,7 @@ def front_figure(
     drawn = (
         (sampled(scored, direction), {"mode": "markers", "name": "trials", "marker": {"color": SOFT, "size": 6}}),
         (
-            front_of(rows, cost, direction),
+            front,
             {
                 "mode": "lines+markers",
                 "name": "no other is better in both",

@@ -75,9 +75,11 @@ def render(spec: StudySpec, record: Record) -> str:
     if artefacts.explore is None:
         raise RecordError(f"{record.folder}: stage 'explore' is not complete; there is nothing to report yet")
     trials = read_stages(record, TRAINS, spec.store)
-    rows, summary = trials["explore"], summary_of(spec, record.folder, artefacts, trials)
+    rows = trials["explore"]
+    blocks = fronts(spec, rows, artefacts.explore.metric, artefacts.explore.direction)
+    summary = summary_of(spec, record.folder, artefacts, trials, blocks)
     beside, draws = Beside(), has_plotly()
-    plots = drawn(spec, artefacts, artefacts.explore, trials, beside) if draws else {}
+    plots = drawn(spec, artefacts, artefacts.explore, trials, blocks, beside) if draws else {}
     template = templates().get_template("page.html.j2")
     page = template.render(
         spec=spec,
@@ -118,7 +120,7 @@ def render(spec: StudySpec, record: Record) -> str:
         plotlyjs=packed_plotly() if draws else None,
         folder=plain(str(record.folder.resolve())),
         failures=failures(rows),
-        fronts=fronts(spec, rows, artefacts.explore.metric, artefacts.explore.direction),
+        fronts=blocks,
         best_rows=best_of(rows, artefacts.explore.direction)[:TOP],
         param_names=list(spec.space),
     )

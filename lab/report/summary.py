@@ -125,9 +125,20 @@ def summarize(spec: StudySpec, record: Record) -> Summary:
 
 
 def summary_of(
-    spec: StudySpec, folder: Path, artefacts: Artefacts, trials: Mapping[str, Sequence[TrialRow]]
+    spec: StudySpec,
+    folder: Path,
+    artefacts: Artefacts,
+    trials: Mapping[str, Sequence[TrialRow]],
+    blocks: Sequence[FrontBlock] | None = None,
 ) -> Summary:
-    """The summary of what has been read of a study's folder; `trials` are those of the stages that train, by stage."""
+    """The summary of what has been read of a study's folder; `trials` are those of the stages that train, by stage.
+
+    Args:
+        blocks: the fronts of the search, where they have been found.
+    """
+    if blocks is None:
+        explored = artefacts.explore
+        blocks = fronts(spec, trials["explore"], explored.metric, explored.direction) if explored else ()
     explained = artefacts.explained
     said = verdict(explained, folder) if explained else None
     ensembled = artefacts.ensemble
@@ -141,7 +152,7 @@ def summary_of(
         handed=_handed(artefacts),
         verdict=said,
         cost=cost_of(trials, spec.execution),
-        fronts=tuple(block.front for block in _fronts(spec, artefacts, trials)),
+        fronts=tuple(block.front for block in blocks),
         missing=artefacts.missing,
         commands=_commands(spec.task.kind == OWN_LOOP, folder, artefacts, said),
     )
@@ -156,11 +167,6 @@ def data_name(spec: StudySpec) -> str:
 def _date(trials: Mapping[str, Sequence[TrialRow]]) -> str | None:
     ends = [row.ended_at for of_stage in trials.values() for row in of_stage if row.ended_at is not None]
     return datetime.fromtimestamp(max(ends), UTC).date().isoformat() if ends else None
-
-
-def _fronts(spec: StudySpec, artefacts: Artefacts, trials: Mapping[str, Sequence[TrialRow]]) -> Sequence[FrontBlock]:
-    explored = artefacts.explore
-    return fronts(spec, trials["explore"], explored.metric, explored.direction) if explored else ()
 
 
 def _ranked_by(artefacts: Artefacts) -> str:

@@ -61,11 +61,12 @@ class Plots:
             RecordError: the cost was not measured of any trial.
         """
         from lab.report.front_plot import front_figure
-        from lab.stages.front import check_cost
+        from lab.stages.front import check_cost, front_of
 
         check_cost(self._trials, cost)
         explored, limits = self._explored, self._spec.search.limits
-        return front_figure(self._trials, cost, explored.metric, explored.direction, limits)
+        front = front_of(self._trials, cost, explored.direction)
+        return front_figure(self._trials, front, cost, explored.metric, explored.direction, limits)
 
     def importances(self) -> Figure:
         """The share of each hyperparameter by several measures.

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,6 +211,21 @@ def test_user_text_is_escaped(study: Study) -> None:
 def test_the_page_stands_in_the_wheel() -> None:
     assert (ROOT / "lab/report/templates/page.html.j2").is_file()
     assert "report/templates/*.j2" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_front_of_each_cost_is_found_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lab.report import front
+
+    found, real = list[str](), front.front_of
+
+    def counted(rows: Any, cost: str, direction: str) -> Any:
+        found.append(cost)
+        return real(rows, cost, direction)
+
+    monkeypatch.setattr(front, "front_of", counted)
+    page = render(study.spec.changed(search={"objectives": ["score", "parameters"]}), study.record)
+    assert found == ["parameters"]
+    assert "Score against parameters" in page
 
 
 def test_a_plot_that_cannot_be_drawn_is_left_out_and_told(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
