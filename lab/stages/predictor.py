@@ -221,6 +221,11 @@ class Ensemble(Predicts):
         return cls(task, record.final_folder, chosen.members, chosen.temperature, chosen.thresholds)
 
     @property
+    def folder(self) -> Path:
+        """Where the members' weights lie."""
+        return self._folder
+
+    @property
     def temperature(self) -> float:
         return self._temperature
 

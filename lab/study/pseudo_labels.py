@@ -121,7 +121,9 @@ def _decided(
 ) -> SecondRound:
     """The second round beside the first, scored on the test rows once it is decided."""
     from lab.stages.diagnose import diagnose
+    from lab.stages.diagnostics import Example
     from lab.stages.examples import telling_examples
+    from lab.stages.heat_maps import with_heat_maps
     from lab.stages.predicts import as_thresholds
     from lab.tasks.beside import Beside
 
@@ -137,9 +139,11 @@ def _decided(
     test = {name: model.scores(predictions[name], y) for name, model in models.items()}
     model = models[best.name]
     prediction = predictions[best.name]
-    none: dict[str, tuple[object, ...]] = {}
+    none: dict[str, tuple[Example, ...]] = {}
     beside, thresholds = Beside(), as_thresholds(model.thresholds, prediction)
     examples = beside.made("examples", lambda: telling_examples(task, prediction, y, thresholds), none)
+    before = examples
+    examples = beside.made("heat maps", lambda: with_heat_maps(task, model.folder, model.members, x, before), before)
     return SecondRound(
         source=source,
         unlabelled=round_.unlabelled,
@@ -157,7 +161,7 @@ def _decided(
         temperature=model.temperature,
         thresholds=model.thresholds,
         test=test[best.name],
-        examples=examples,  # type: ignore[arg-type]
+        examples=examples,
         diagnostics=diagnose(task, prediction, y, beside, thresholds, round_.spec.seed),
     )
 

@@ -274,3 +274,5 @@ def test_images_and_texts_learn_from_others(kind: str, tmp_path: Path) -> None:
     found = pseudo_label(study, others, epochs=1, confidence=0.0)
     assert [way.name for way in found.ways] == [HARD, SOFT, LABELS]
     assert found.pseudo_labelled == found.unlabelled == 10
+    heat = [one.heat_map for some in found.examples.values() for one in some]
+    assert any(one.startswith("data:image/") for one in heat) is (kind == "images")
