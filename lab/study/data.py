@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import LabError, RecordError, SpecError, plain
+from lab.errors import Interrupted, LabError, RecordError, SpecError, plain
 from lab.record.folder import Record, json_form, write_json
 from lab.spec.batch_size import BATCH_SIZE, batch_sizes
 from lab.spec.init import INIT, LSUV, draws_anew
@@ -190,10 +190,10 @@ def is_fresh(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def undone_if_refused(folder: Path, fresh: bool) -> Iterator[None]:
-    """Leave nothing of a study that was refused before it began."""
+    """Leave nothing of a study that was refused before it began; one that was stopped goes on."""
     try:
         yield
-    except LabError:
-        if fresh:
+    except LabError as error:
+        if fresh and not isinstance(error, Interrupted):
             shutil.rmtree(folder, ignore_errors=True)
         raise

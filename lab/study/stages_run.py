@@ -18,6 +18,7 @@ from lab.stages import STAGES, TRAINS
 from lab.stages.stage import Stage
 from lab.study.callbacks import Callbacks, StageEnd
 from lab.study.cost import steps_of, trainings
+from lab.study.data import undone_if_refused
 from lab.study.going_on import write_spec
 from lab.study.progress import Display
 from lab.study.results import Result, write_trials
@@ -52,6 +53,8 @@ class StagesRun:
     """The trials that have runs of their own where the study is logged; None: it is not logged."""
     address: str | None
     """The Ray cluster's."""
+    fresh: bool = False
+    """Whether the study begins with this: then nothing is left of it where no lane can be opened."""
 
     def through(self, ahead: Sequence[Stage[Any]], *, is_whole: bool) -> StudySpec:
         """Run the stages, in order, and say what came of them.
@@ -118,7 +121,8 @@ class StagesRun:
         stages = [stage.name for stage in STAGES if stage.trainings and stage.read(self.record) is None]
         ahead = partial(steps_of, self.spec, stages)
         display, watch = self.display, self.callbacks.watching(self.display.watch)
-        engine, spec = open_lanes(self.spec, self.record, watch, display.say, self.address, ahead)
+        with undone_if_refused(self.record.folder, self.fresh and not self.record.begun):
+            engine, spec = open_lanes(self.spec, self.record, watch, display.say, self.address, ahead)
         stack.callback(engine.close)
         self.spec = write_spec(spec, self.record)
         display.say(f"trials    in a browser: lab study dashboard {shlex.quote(str(self.record.folder))}")

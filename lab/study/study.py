@@ -203,7 +203,7 @@ class Study:
                 display.say(f"warning   {doubt}")
             self._display = display
             try:
-                run = StagesRun(self.spec, self.record, display, callbacks, which if track else None, address)
+                run = StagesRun(self.spec, self.record, display, callbacks, which if track else None, address, fresh)
                 self.spec = run.through(ahead, is_whole=len(asked) == len(STAGES))
             finally:
                 self._display = None

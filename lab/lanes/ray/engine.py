@@ -27,7 +27,7 @@ from ray import tune
 from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lab.errors import EngineError, EngineLost, Interrupted, LabError, StudyError
+from lab.errors import EngineError, EngineLost, Interrupted, LabError, SpecError, StudyError
 from lab.lanes.engine import Probe, Promise, Watch
 from lab.lanes.live_status import LiveStatus
 from lab.lanes.ray import code_transfer
@@ -90,6 +90,7 @@ class RayEngine:
 
     Raises:
         EngineError: Ray cannot be started or reached, or the cluster cannot write to the study folder.
+        SpecError: this machine has not the GPUs of one lane.
     """
 
     name = "ray"
@@ -116,8 +117,10 @@ class RayEngine:
         self._scratch = Path(tempfile.mkdtemp(prefix="lab-lanes-"))
         module = code_transfer.pack(task, self._scratch) if task and address else None
         self._dashboard = self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane, module)
-        self._lifeline.hold()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if address is None:
+            self._check_gpus(gpus_per_lane, max((node.get("GPU", 0) for node in nodes), default=0))
+        self._lifeline.hold()
         if not gpus_per_lane and device != "cpu" and any(node.get("GPU", 0) >= 1 for node in nodes):
             gpus_per_lane = 1
         self.lanes = lanes or min(lanes_for(nodes, cpus_per_lane, gpus_per_lane), most_lanes)
@@ -182,6 +185,16 @@ class RayEngine:
         # Ray prints pages of its logs where one of its processes has died; what matters of it is said in a line.
         ray._private.worker._worker_logs_enabled = False
         return str(context.dashboard_url or "")
+
+    def _check_gpus(self, per_lane: float, here: float) -> None:
+        """A local Ray would wait for ever for a lane's GPUs that are not there; a cluster may grow."""
+        if per_lane > here:
+            ray.shutdown()
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            advice = "give less, or the --address of a cluster that has them"
+            raise SpecError(
+                "execution.gpus_per_lane", f"{per_lane:g} is above the {here:g} GPUs of this machine; {advice}"
+            )
 
     def _check_folder(self, folder: Path) -> None:
         """The coordinator writes the study folder, and the driver reads it: they must see the same one."""

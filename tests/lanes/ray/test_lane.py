@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
+import torch
 
-from lab.errors import EngineError
+from lab.errors import EngineError, SpecError
 from lab.lanes.engine import Engine
 from lab.lanes.local import LocalEngine
 from lab.record.folder import Record
@@ -113,6 +115,15 @@ def test_a_trial_function_has_several_gpus_to_itself(tmp_path: Path) -> None:
     lanes = json.loads((tmp_path / "s" / "lanes" / "now.json").read_text())["lanes"]
     assert {tuple(lane["gpus"]) for lane in lanes} <= {("0", "1"), ("2", "3")}
     assert len({gpu for lane in lanes for gpu in lane["gpus"]}) == 2 * len(lanes)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU that is asked for is here")
+def test_a_lane_for_which_this_machine_has_no_gpu_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    from lab.lanes.ray.engine import RayEngine
+
+    with pytest.raises(SpecError, match=r"execution\.gpus_per_lane: 1 is above the 0 GPUs of this machine; give less"):
+        RayEngine(tmp_path / "s", None, lambda progress: True, gpus_per_lane=1)
+    assert not ray.is_initialized()
 
 
 class Watch:
