@@ -275,8 +275,8 @@ class Record:
             said = read_bytes(self.folder / self.LOCK, 1000).decode(errors="replace")
         except (RecordError, OSError):
             return None
-        found = re.search(r"process (\d{1,9}) on (\S+), since", said)
-        return (found[2], int(found[1])) if found else None
+        said_so = re.search(r"process (\d{1,9}) on (\S+), since", said)
+        return (said_so[2], int(said_so[1])) if said_so else None
 
     def _sweep(self) -> None:
         written = (self.folder, self.lanes_folder, *self.weight_folders, self.data_folder)

@@ -115,7 +115,7 @@ def _is_run(study: Study, unseen_s: float) -> bool:
     if driver is None:
         return False
     host, process = driver
-    # Of a process elsewhere nobody here knows whether it lives.
+    # Whether a process elsewhere lives, nobody here knows.
     return _may_live({"host": host, "process": process}) and (host == socket.gethostname() or unseen_s < _PATIENCE_S)
 
 

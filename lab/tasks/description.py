@@ -15,7 +15,7 @@ class Description:
     warnings: tuple[str, ...] = ()
     train_examples: int | None = None
     kind: str = ""
-    """Of the target, as `lab.tasks.task.Kind`, or `several` where its parts differ in it; empty: nobody has said."""
+    """That of the target, or `several` where its parts differ in it; empty: nobody has said."""
     metrics: tuple[str, ...] = ()
     """Those of each trial, by name; none: nobody has said."""
     folds: int | None = None

@@ -216,15 +216,15 @@ def test_the_page_stands_in_the_wheel() -> None:
 def test_the_front_of_each_cost_is_found_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     from lab.report import front
 
-    found, real = list[str](), front.front_of
+    asked, real = list[str](), front.front_of
 
     def counted(rows: Any, cost: str, direction: str) -> Any:
-        found.append(cost)
+        asked.append(cost)
         return real(rows, cost, direction)
 
     monkeypatch.setattr(front, "front_of", counted)
     page = render(study.spec.changed(search={"objectives": ["score", "parameters"]}), study.record)
-    assert found == ["parameters"]
+    assert asked == ["parameters"]
     assert "Score against parameters" in page
 
 

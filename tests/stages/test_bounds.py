@@ -78,8 +78,8 @@ def test_a_test_that_says_nothing_is_followed_by_longer_ones(tmp_path: Path) -> 
 def test_longer_tests_than_the_search_can_afford_are_not_made(tmp_path: Path) -> None:
     spec = parse_spec(small(space={"max_lr": {"from": "bounds"}}, **{**_SHORT, "search": {"trials": 1, "epochs": 2}}))
     prior = {"sampler": {"kind": "forest", "prior": {"max_lr": {"from": "bounds"}}}, "trials": 1, "epochs": 2}
-    given = small(space={"max_lr": {"low": 1e-4, "high": 1.0, "log": True}}, **{**_SHORT, "search": prior})
-    without = Study.from_spec(parse_spec(given), tmp_path / "prior")
+    ranged = small(space={"max_lr": {"low": 1e-4, "high": 1.0, "log": True}}, **{**_SHORT, "search": prior})
+    without = Study.from_spec(parse_spec(ranged), tmp_path / "prior")
     without.run(until="bounds")
     skipped = json.loads((tmp_path / "prior" / "bounds.json").read_text())["skipped"]
     assert "says nothing (the loss never falls" in skipped

@@ -79,10 +79,10 @@ def test_equals_in_blocks_are_dropped_no_more_often_than_noise_allows():
 
 def test_that_all_seeds_score_the_same_is_no_certainty() -> None:
     assert noise([[0.9, 0.9], [0.8, 0.8]]) == (0.0, 2)
-    found = unlucky([[0.9, 0.9], [0.8, 0.8]], 0)
-    assert (found.mean, found.low, found.high) == (0.9, None, None)
+    worth = unlucky([[0.9, 0.9], [0.8, 0.8]], 0)
+    assert (worth.mean, worth.low, worth.high) == (0.9, None, None)
     # Where others' seeds differ, so would those of the one whose two fell on one step.
-    found = unlucky([[0.9, 0.9], [0.8, 0.84]], 0)
-    assert found.low is not None
-    assert found.high is not None
-    assert found.high - found.low > 0.02
+    worth = unlucky([[0.9, 0.9], [0.8, 0.84]], 0)
+    assert worth.low is not None
+    assert worth.high is not None
+    assert worth.high - worth.low > 0.02

@@ -1,4 +1,4 @@
-"""Of which kind the target columns are, as a description says it, and what is measured of them."""
+"""The kind of the target columns, as a description says it, and the metrics that are measured of them."""
 
 from __future__ import annotations
 
