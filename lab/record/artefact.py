@@ -69,12 +69,12 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 def _refusal(error: ValidationError) -> str:
     """All keys that are missing, else the first value that is wrong."""
     errors = error.errors()
-    missing = [_place(one) for one in errors if one["type"] == "missing"]
+    missing = [_where(one) for one in errors if one["type"] == "missing"]
     if missing:
         return f"lacks {', '.join(missing)}"
     first = errors[0]
-    return f"{_place(first)}: {str(first['input'])[:80]!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return f"{_where(first)}: {str(first['input'])[:80]!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
-def _place(error: ErrorDetails) -> str:
+def _where(error: ErrorDetails) -> str:
     return ".".join(map(str, error["loc"]))

@@ -163,13 +163,13 @@ class FollowedJournal(BaseJournalBackend):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._entries: list[dict[str, Any]] = []
-        self._place = 0
+        self._offset = 0
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         if self._path.exists():
-            entries, length = read(self._path, self._place)
+            entries, length = read(self._path, self._offset)
             self._entries += entries
-            self._place += length
+            self._offset += length
         yield from self._entries[log_number_from:]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from lab.spec.snapshot_file import snapshot_of
 def snapshots_in(folder: Path) -> list[tuple[int, Path]]:
     """The snapshots in a folder with their trials' numbers, each trial's in the order in which they were taken."""
     named = ((snapshot_of(path.name), path) for path in folder.glob("*.safetensors") if path.is_file())
-    return [(place[0], path) for place, path in sorted((place, path) for place, path in named if place)]
+    return [(snapshot[0], path) for snapshot, path in sorted((snapshot, path) for snapshot, path in named if snapshot)]
 
 
 def snapshots_of(folder: Path, trial: int) -> list[Path]:

@@ -119,7 +119,7 @@ class ForestPruner(BasePruner):
         if not self._rungs:
             raise ValueError(f"first {first} is above {epochs // factor}: {epochs} epochs over factor {factor}")
         self._startup, self._share, self._seed = startup, share, seed
-        self._known: _Known | None = None
+        self._cached: _Cached | None = None
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         step = trial.last_step
@@ -142,12 +142,12 @@ class ForestPruner(BasePruner):
         curve = _curves([trial], passed, sign_of(study.direction))
         return not bool(lesson.forecast.promising(features, curve, self._share)[0])
 
-    def _learn(self, whole: Sequence[FrozenTrial], passed: tuple[int, ...], sign: float) -> _Known | None:
+    def _learn(self, whole: Sequence[FrozenTrial], passed: tuple[int, ...], sign: float) -> _Cached | None:
         """A forecast from the trials that are complete; trials that reach a rung together share it."""
         # By what they scored, too: another study's trials have the same numbers.
         key = (passed, tuple((t.number, sign * (t.value or 0.0)) for t in whole))
-        if self._known is not None and self._known.key == key:
-            return self._known
+        if self._cached is not None and self._cached.key == key:
+            return self._cached
         space: dict[str, BaseDistribution] = {}
         for t in whole:
             space |= {name: dist for name, dist in t.distributions.items() if not dist.single()}
@@ -158,11 +158,11 @@ class ForestPruner(BasePruner):
         final = np.array([sign * t.value if t.value is not None else math.inf for t in fitting])
         features = encoding.features(encoding.units([t.params for t in fitting]))
         forecast = Forecast(features, _curves(fitting, passed, sign), final, self._seed)
-        self._known = _Known(key, encoding, forecast)
-        return self._known
+        self._cached = _Cached(key, encoding, forecast)
+        return self._cached
 
 
-class _Known(NamedTuple):
+class _Cached(NamedTuple):
     """A forecast, and the history it follows from."""
 
     key: tuple[tuple[int, ...], tuple[tuple[int, float], ...]]

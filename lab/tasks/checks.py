@@ -234,13 +234,13 @@ def contract_suite(
         *more.items(),
     )
     for name, point in points:
-        finding = _found(name, partial(point, task, params))
+        finding = _finding(name, partial(point, task, params))
         yield finding
         if point is _fits and not finding.passed:
             return
 
 
-def _found(name: str, point: Callable[[], str]) -> Finding:
+def _finding(name: str, point: Callable[[], str]) -> Finding:
     try:
         return Finding(name, True, point())
     except LabError as error:

@@ -25,20 +25,20 @@ _THEN = "\nThe above exception was the direct cause"
 """Where in a traceback the next error begins."""
 
 
-def is_distributed(given: object) -> bool:
+def is_distributed(source: object) -> bool:
     """Whether it is such a data set."""
-    return all(callable(getattr(given, name, None)) for name in _FACE)
+    return all(callable(getattr(source, name, None)) for name in _FACE)
 
 
-def batches(given: Any) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(source: Any) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs [b, ...] and targets [b, ...] in the order of the data set, which its blocks have to be told to keep: they
     come as they are ready otherwise, and no two reads are alike.
 
     Raises:
         TaskError: there is no target among its columns, not one input beside it, or a column that holds no numbers.
     """
-    with _in_order(given):
-        for batch in given.iter_batches(batch_size=_BATCH, batch_format="numpy"):
+    with _in_order(source):
+        for batch in source.iter_batches(batch_size=_BATCH, batch_format="numpy"):
             if any(len(column) for column in batch.values()):
                 x, y = _names_of(batch)
                 yield _tensor(x, batch[x]), _tensor(y, batch[y])
@@ -50,9 +50,9 @@ def reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _in_order(given: Any) -> Iterator[None]:
+def _in_order(source: Any) -> Iterator[None]:
     """Let its blocks come in their order meanwhile; each data set has options of its own."""
-    options: Any = getattr(getattr(given, "context", None), "execution_options", None)
+    options: Any = getattr(getattr(source, "context", None), "execution_options", None)
     if not hasattr(options, "preserve_order"):
         yield
         return

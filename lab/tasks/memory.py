@@ -68,8 +68,8 @@ def reorder(values: NDArray[Any], order: NDArray[np.int64]) -> None:
     for start in range(len(order)):
         if done[start]:
             continue
-        first, place = values[start].copy(), start
-        while (source := int(order[place])) != start:
-            values[place] = values[source]
-            done[place], place = True, source
-        values[place], done[place] = first, True
+        first, position = values[start].copy(), start
+        while (source := int(order[position])) != start:
+            values[position] = values[source]
+            done[position], position = True, source
+        values[position], done[position] = first, True

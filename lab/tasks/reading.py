@@ -48,15 +48,15 @@ def reads(data: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         key = data.__qualname__, split
         if key in kept:
             return kept[key]
-        given, where = data(self, split), f"{type(self).__name__}.data({split!r})"
-        if _is_set(given):
-            kept[key] = as_tensors(given, where, self.cache, self)
-            if is_distributed(given):
+        source, where = data(self, split), f"{type(self).__name__}.data({split!r})"
+        if _is_set(source):
+            kept[key] = as_tensors(source, where, self.cache, self)
+            if is_distributed(source):
                 vars(self)[_HANDED] = True
-        elif isinstance(given, tuple) and len(given) == 2 and are_several(given[0]):
-            kept[key] = packed(self, given[0], where), given[1]
+        elif isinstance(source, tuple) and len(source) == 2 and are_several(source[0]):
+            kept[key] = packed(self, source[0], where), source[1]
         else:
-            return given
+            return source
         return kept[key]
 
     return read
@@ -73,7 +73,7 @@ def keep_handed(task: Any, splits: Mapping[Any, Read]) -> None:
     vars(task).setdefault(_KEPT, _Kept()).update({(name, split): pair for split, pair in splits.items()})
 
 
-def as_tensors(given: Any, where: str, folder: Path | None = None, task: Any = None) -> Read:
+def as_tensors(source: Any, where: str, folder: Path | None = None, task: Any = None) -> Read:
     """Inputs [n, ...] and targets [n, ...] of a `Dataset`, an `IterableDataset` that ends, a `DataLoader`, a data set
     of Hugging Face in PyTorch's format with two columns, or one of Ray Data with a column beside its labels.
 
@@ -88,10 +88,10 @@ def as_tensors(given: Any, where: str, folder: Path | None = None, task: Any = N
     Raises:
         TaskError: it gives nothing, no pairs, or examples of several shapes or types.
     """
-    if is_distributed(given):
-        loader: Iterable[Any] = batches(given)
+    if is_distributed(source):
+        loader: Iterable[Any] = batches(source)
     else:
-        loader = _ordered(given) if isinstance(given, DataLoader) else _batches(given)
+        loader = _ordered(source) if isinstance(source, DataLoader) else _batches(source)
     inputs, targets = RowsRead(folder), RowsRead(folder)
     try:
         for batch in loader:
@@ -100,7 +100,7 @@ def as_tensors(given: Any, where: str, folder: Path | None = None, task: Any = N
     except TaskError as error:
         raise error if str(error).startswith(where) else TaskError(f"{where}: {error}") from None
     except Exception as error:  # a user's code, and its workers
-        text = reason(error) if is_distributed(given) else str(error)
+        text = reason(error) if is_distributed(source) else str(error)
         said = (text.strip() or type(error).__name__).splitlines()[-1]
         raise TaskError(f"{where}: reading stopped after {targets.count} examples ({said})") from error
     if not targets.count:
@@ -108,8 +108,8 @@ def as_tensors(given: Any, where: str, folder: Path | None = None, task: Any = N
     return inputs.whole(), targets.whole()
 
 
-def _is_set(given: Any) -> bool:
-    return isinstance(given, (Dataset, DataLoader)) or hasattr(given, "with_format") or is_distributed(given)
+def _is_set(source: Any) -> bool:
+    return isinstance(source, (Dataset, DataLoader)) or hasattr(source, "with_format") or is_distributed(source)
 
 
 def _ordered(loader: DataLoader[Any]) -> DataLoader[Any]:
@@ -118,9 +118,9 @@ def _ordered(loader: DataLoader[Any]) -> DataLoader[Any]:
     return DataLoader(loader.dataset, loader.batch_size, num_workers=loader.num_workers, collate_fn=loader.collate_fn)
 
 
-def _batches(given: Any) -> Iterator[Any]:
+def _batches(source: Any) -> Iterator[Any]:
     """Examples in their order, collated as PyTorch's loaders do."""
-    examples = iter(given) if isinstance(given, IterableDataset) else (given[i] for i in range(len(given)))
+    examples = iter(source) if isinstance(source, IterableDataset) else (source[i] for i in range(len(source)))
     batch: list[Any] = []
     for example in examples:
         batch.append(example)

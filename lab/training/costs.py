@@ -40,7 +40,7 @@ class CostCounter:
         self._example = examples[:1].cpu()
         self._limits = tuple(limit for limit in limits if limit.is_of_cost)
         self._flops = flops
-        self._known: dict[str, float] = {}
+        self._flops_of: dict[str, float] = {}
         """Flops by architecture."""
 
     def of(self, module: nn.Module) -> dict[str, float]:
@@ -53,9 +53,9 @@ class CostCounter:
         costs = {PARAMETERS: float(parameters_of(module))}
         if self._flops:
             architecture = _architecture(module)
-            if architecture not in self._known:
-                self._known[architecture] = float(self._counted(module))
-            costs[FLOPS] = self._known[architecture]
+            if architecture not in self._flops_of:
+                self._flops_of[architecture] = float(self._counted(module))
+            costs[FLOPS] = self._flops_of[architecture]
         if over := broken(self._limits, costs):
             raise TooCostly(over, costs)
         return costs

@@ -86,12 +86,12 @@ def evaluate_each(
 
 
 def _judged(
-    task: Task, found: Mapping[int, tuple[Tensor, Tensor]]
+    task: Task, of_slots: Mapping[int, tuple[Tensor, Tensor]]
 ) -> tuple[dict[int, dict[str, float]], dict[int, Fault]]:
     """By outputs [n, ...] and targets [n, ...] of each slot."""
     scores: dict[int, Tensor] = {}
     faults: dict[int, Fault] = {}
-    for slot, (output, target) in found.items():
+    for slot, (output, target) in of_slots.items():
         try:
             scores[slot] = _scores(task, output, target)
         except Exception as error:

@@ -54,10 +54,10 @@ def parameter_groups(task: Task, model: nn.Module, sizes: Mapping[str, int] | No
         TaskError: a name that the model does not have, that is given twice or not at all.
     """
     sizes = sizes or {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    given = tuple(tuple(group) for group in task.groups(model)) or (tuple(sizes),)
+    stated = tuple(tuple(group) for group in task.groups(model)) or (tuple(sizes),)
     where = f"{type(task).__name__}.groups"
     group_of: dict[str, int] = {}
-    for number, names in enumerate(given):
+    for number, names in enumerate(stated):
         if not names:
             raise TaskError(f"{where}: group {number} is empty")
         for name in names:
@@ -78,4 +78,4 @@ def parameter_groups(task: Task, model: nn.Module, sizes: Mapping[str, int] | No
         else:
             segments.append(Segment(group, start, stop, (name,)))
         start = stop
-    return ParameterGroups(given, tuple(segments))
+    return ParameterGroups(stated, tuple(segments))

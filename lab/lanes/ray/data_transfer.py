@@ -106,10 +106,10 @@ def _working_folder() -> Path | None:
 def _go_to(folder: Path | None) -> None:
     """Leave the folder that Tune makes for a lane: for the driver's, or where this machine has none for that in which
     Ray has put the files of a job that was sent."""
-    for place in (folder, os.environ.get(_BEFORE_TUNE)):
+    for candidate in (folder, os.environ.get(_BEFORE_TUNE)):
         with contextlib.suppress(OSError):
-            if place is not None:
-                os.chdir(place)
+            if candidate is not None:
+                os.chdir(candidate)
                 return
 
 

@@ -139,22 +139,22 @@ def _decoded(
                 values[i] = _array(image, values.shape[1])
             return image.size, image.mode == "L"
 
-        found = list(pool.map(partial(put, bits=bits), range(len(images))))
-        deep = [i for i, said in enumerate(found) if isinstance(said, int)]
+        answers = list(pool.map(partial(put, bits=bits), range(len(images))))
+        deep = [i for i, said in enumerate(answers) if isinstance(said, int)]
         if deep:  # the highest value of all is known now
-            highest = max(said for said in found if isinstance(said, int))
+            highest = max(said for said in answers if isinstance(said, int))
             bits = next(n for n in _BITS if highest < 2**n)
             for i, said in zip(deep, pool.map(partial(put, bits=bits), deep), strict=True):
-                found[i] = said
-    good = [said for said in found if isinstance(said, tuple)]
-    kept = np.array([i for i, said in enumerate(found) if said is not None], dtype=np.int64)
+                answers[i] = said
+    good = [said for said in answers if isinstance(said, tuple)]
+    kept = np.array([i for i, said in enumerate(answers) if said is not None], dtype=np.int64)
     if len(sizes := {of_image for of_image, _ in good}) > 1:
         ordered = sorted(sizes, key=lambda s: s[0] * s[1])
         low, high = (f"{w}x{h}" for w, h in (ordered[0], ordered[-1]))
         raise TaskError(f"images have {len(ordered)} sizes, from {low} to {high} pixels; say size: PIXELS")
-    for place, i in enumerate(kept):
-        if place < i:
-            values[place] = values[i]
+    for position, i in enumerate(kept):
+        if position < i:
+            values[position] = values[i]
     values = values[: len(kept)]
     if channels is None and values.shape[1] == 3 and all(gray for _, gray in good):  # one that cannot be read is not
         colored, values = values, room(1, first.height, first.width)[: len(kept)]

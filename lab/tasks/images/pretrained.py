@@ -123,14 +123,14 @@ def _from_timm(name: str, rest: str, size: tuple[int, int], pretrained: bool) ->
 def _from_torchvision(name: str, rest: str, pretrained: bool) -> tuple[Body, frozenset[str]]:
     from torchvision import models
 
-    known = list(models.get_model_weights(rest))
-    if pretrained and not known:
+    published = list(models.get_model_weights(rest))
+    if pretrained and not published:
         raise SpecError("task.pretrained", f"torchvision has no weights for {name!r}; give task.weights: FILE")
     weights = "DEFAULT" if pretrained else None
     net = _had(name, pretrained, lambda: models.get_model(rest, weights=weights))
     before = frozenset(net.state_dict())
     _cut_head(net, name)
-    seen = known[0].transforms() if known else None
+    seen = published[0].transforms() if published else None
     mean, std = _IMAGENET if seen is None else (tuple(seen.mean), tuple(seen.std))
     return Body(net, mean, std), before - frozenset(net.state_dict())
 

@@ -335,9 +335,9 @@ class Images(TargetedTask):
             begun = f"{options.model} begins with the body and the head of {options.from_study}"
             return replace(described, facts=(*described.facts, begun))
         source = "its library's weights" if options.pretrained else "the weights of a file"
-        told = f"{options.model} begins with {source}, and has a new head"
+        begins = f"{options.model} begins with {source}, and has a new head"
         frozen = f"; its body makes {fitted.features} features of each image once, and is not trained"
-        return replace(described, facts=(*described.facts, told + (frozen if options.trains_head else "")))
+        return replace(described, facts=(*described.facts, begins + (frozen if options.trains_head else "")))
 
     def show(self, split: Split, index: int) -> Mapping[str, str]:
         pixels = self._data.image(split, index)

@@ -40,17 +40,17 @@ def describe_data(data: TableData) -> Description:
     targets = {split: data.targets(split) for split in data.rows}
     kind, metrics = kind_and_metrics(data.fitted.target, data.options, targets)
     folds = None if data.folds is None else int(data.folds.max()) + 1
-    found: list[Drift] = []
-    warnings = (*warnings_of(data), *doubts({"splits that differ": partial(_apart, data, found)}))
-    facts = (*_facts(data), *(one.line for one in found if not one.doubtful))
-    return Description(facts, warnings, len(data.rows["train"]), kind, metrics, folds, tuple(map(asdict, found)))
+    compared: list[Drift] = []
+    warnings = (*warnings_of(data), *doubts({"splits that differ": partial(_apart, data, compared)}))
+    facts = (*_facts(data), *(one.line for one in compared if not one.doubtful))
+    return Description(facts, warnings, len(data.rows["train"]), kind, metrics, folds, tuple(map(asdict, compared)))
 
 
-def _apart(data: TableData, found: list[Drift]) -> Iterator[str]:
+def _apart(data: TableData, compared: list[Drift]) -> Iterator[str]:
     """A line on each split that differs from the training rows; what was looked at is added to those found."""
     beside, none = Beside(), tuple[Drift, ...]()
-    found += beside.made("whether splits differ", lambda: drifts(data), none)
-    yield from (one.line for one in found if one.doubtful)
+    compared += beside.made("whether splits differ", lambda: drifts(data), none)
+    yield from (one.line for one in compared if one.doubtful)
     yield from beside.lacks
 
 

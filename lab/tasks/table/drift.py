@@ -87,8 +87,8 @@ class Drift:
         by = f" by {names}" if names else ""
         if not self.differs:
             return f"{which} can hardly be told apart by a forest{beside.rstrip(',')}: {auc}{',' if by else ''}{by}"
-        told = f"{which} differ{by}: a forest tells them apart{beside} with {auc}"
-        return f"{told}; a model that is good on the ones may be worse on the others"
+        differ = f"{which} differ{by}: a forest tells them apart{beside} with {auc}"
+        return f"{differ}; a model that is good on the ones may be worse on the others"
 
 
 _CALLED = {"valid": "validation", "test": "test"}
@@ -192,10 +192,10 @@ def _judged(
     # Forests of different folds learn from rows in common, so that their AUCs are off together.
     error = math.sqrt(sum(variances) / len(folds) * (1 / len(folds) + 1 / (len(folds) - 1)))
     low, high = max(0.0, auc - _Z * error), min(1.0, auc + _Z * error)
-    told: tuple[Telling, ...] = ()
+    tellings: tuple[Telling, ...] = ()
     if low > 0.5:
-        told = _telling(x, is_other, [judged for _, judged in folds], forests, [column.name for column in columns])
-    return Drift(other, len(x), auc, low, high, told, aside)
+        tellings = _telling(x, is_other, [judged for _, judged in folds], forests, [column.name for column in columns])
+    return Drift(other, len(x), auc, low, high, tellings, aside)
 
 
 def _forest(x: NDArray[np.float32], is_other: NDArray[np.float64]) -> Any:
@@ -247,5 +247,5 @@ def _telling(
             permuted[:, cluster] = part[order][:, cluster]
             lost[i] += (whole - auc_of(forest.predict_proba(permuted)[:, 1], positive)[0]) / len(forests)
     ordered = np.argsort(-lost, kind="stable")
-    told = [Telling(tuple(names[j] for j in alike[i]), float(lost[i])) for i in ordered if lost[i] >= _TOLD]
-    return tuple(told)
+    tellings = [Telling(tuple(names[j] for j in alike[i]), float(lost[i])) for i in ordered if lost[i] >= _TOLD]
+    return tuple(tellings)

@@ -144,7 +144,7 @@ def encode(form: Form, table: Table, notes: Notes) -> NDArray[np.float32]:
         if part.bins:
             edges = np.array(part.edges)
             if form.compact:
-                made[:, at] = _place(raw, edges)
+                made[:, at] = _filling(raw, edges)
                 at += 1
             else:
                 made[:, at : at + part.bins] = _piecewise(raw, edges)
@@ -205,10 +205,10 @@ def _piecewise(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArr
     return clipped
 
 
-def _place(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+def _filling(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """[n]: the bin's number and how far it is filled, from which all of `_piecewise` follows."""
     last = len(edges) - 2
     bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, last)
     with np.errstate(over="ignore"):
-        place: NDArray[np.float64] = np.clip(bins + (values - edges[bins]) / np.diff(edges)[bins], -1.0, last + 2.0)
-    return place
+        filling: NDArray[np.float64] = np.clip(bins + (values - edges[bins]) / np.diff(edges)[bins], -1.0, last + 2.0)
+    return filling

@@ -36,15 +36,15 @@ class Expansion:
         numbers = x[..., self._codes : self._plain]
         missing = numbers == MISSING
         torch.where(missing, self._filled, numbers, out=made[..., self._codes : self._plain])
-        at, place = self._plain + len(self._indicated), self._plain
+        at, column = self._plain + len(self._indicated), self._plain
         if len(self._indicated):
             made[..., self._plain : at] = missing.index_select(-1, self._indicated)
         for run in self._runs:
             end = at + run.numbers * run.bins
             bins = made[..., at:end].view(*x.shape[:-1], run.numbers, run.bins)
-            torch.sub(x[..., place : place + run.numbers, None], run.start, out=bins)
+            torch.sub(x[..., column : column + run.numbers, None], run.start, out=bins)
             bins.clamp_(run.low, run.high)
-            at, place = end, place + run.numbers
+            at, column = end, column + run.numbers
         return made
 
 

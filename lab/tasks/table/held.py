@@ -49,9 +49,9 @@ class _Coded:
             some = typed(pd.Series(self.texts[there]))
             if is_text(some):
                 return self.take(rows)
-            found = some.to_numpy()
-            numbers = np.zeros(len(self.texts), dtype=found.dtype)
-            numbers[there] = found
+            packed = some.to_numpy()
+            numbers = np.zeros(len(self.texts), dtype=packed.dtype)
+            numbers[there] = packed
         if gaps:
             numbers = numbers.astype(np.float64)
             numbers[0] = np.nan
@@ -64,8 +64,8 @@ class _Coded:
         numbers = typed(pd.Series(self.texts[1:]))
         if is_text(numbers) or (numbers.dtype == np.float64 and (numbers.abs() > _EXACT).any()):
             return None
-        found = numbers.to_numpy()
-        return np.concatenate([np.zeros(1, dtype=found.dtype), found])
+        packed = numbers.to_numpy()
+        return np.concatenate([np.zeros(1, dtype=packed.dtype), packed])
 
     @property
     def nbytes(self) -> int:
@@ -103,20 +103,20 @@ class Held:
         return name in self._columns
 
     def __getitem__(self, name: str) -> pd.Series[Any]:
-        return self._given(name, False)
+        return self._column(name, False)
 
     def typed(self, name: str) -> pd.Series[Any]:
         """A column as `values.typed` has it."""
-        return self._given(name, True)
+        return self._column(name, True)
 
-    def _given(self, name: str, as_typed: bool) -> pd.Series[Any]:
+    def _column(self, name: str, as_typed: bool) -> pd.Series[Any]:
         if (name, as_typed) in self._kept:
             return self._kept[name, as_typed]
         column = self._columns[name]
         if as_typed and isinstance(column, _Coded):
             values = pd.Series(column.typed(self._rows), index=self._index, name=name, copy=False)
         elif as_typed:
-            values = typed(self._given(name, False))
+            values = typed(self._column(name, False))
         else:
             values = pd.Series(column.take(self._rows), index=self._index, name=name, copy=False)
         if len(self) * len(self._columns) <= _FEW_CELLS:

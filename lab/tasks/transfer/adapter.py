@@ -211,11 +211,11 @@ def _targets(body: nn.Module, targets: str | Sequence[str]) -> list[str]:
     """The names of the layers that get an adapter."""
     fitting = {name: layer for name, layer in body.named_modules() if name and not _unfit(layer)}
     if isinstance(targets, str):
-        found = [n for n, layer in fitting.items() if targets == ALL or _is_of_attention(n, layer)]
-        if not found:
+        targeted = [n for n, layer in fitting.items() if targets == ALL or _is_of_attention(n, layer)]
+        if not targeted:
             what = "of attention" if targets == ATTENTION else "that an adapter is for"
             raise SpecError("task.adapter.targets", f"{targets!r}: the body has no layers {what}; {_there(fitting)}")
-        return found
+        return targeted
     chosen: dict[str, None] = {}
     for target in targets:
         matching = [name for name, _ in body.named_modules() if f".{name}".endswith(f".{target}")]

@@ -246,7 +246,7 @@ class Peers:
             ended = _Ended(error=describe_error(error), is_memory=out_of_memory(error))
         if at_end is not None:
             at_end()
-        every = self._told(ended)
+        every = self._gathered(ended)
         if raised is not None:
             raise raised
         for other in every:
@@ -260,7 +260,7 @@ class Peers:
         except RuntimeError:
             raise DeviceLost(DIED) from None
 
-    def _told(self, ended: _Ended) -> list[_Ended]:
+    def _gathered(self, ended: _Ended) -> list[_Ended]:
         every: list[_Ended] = [ended] * self.size
         try:
             dist.all_gather_object(every, ended)

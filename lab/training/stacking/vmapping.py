@@ -115,7 +115,7 @@ class VmapModels(FlatModels):
                 self._dropouts.append(masked)
                 self._rates[name] = [0.0] * width
         self._tensors: dict[str, Tensor] = {**self._named, **self._buffers}
-        self._found: dict[tuple[tuple[int, ...], bool], list[list[tuple[int, ...]]]] = {}
+        self._mask_shapes: dict[tuple[tuple[int, ...], bool], list[list[tuple[int, ...]]]] = {}
         few = example[torch.arange(4) % len(example)]
         try_both_modes(self, lambda: self.forward(few.expand(width, *few.shape), range(width)))
 
@@ -153,14 +153,14 @@ class VmapModels(FlatModels):
     def _shapes(self, x: Tensor) -> list[list[tuple[int, ...]]]:
         """What each dropout layer is given for inputs of this shape: found by running the first slot's model."""
         key = (tuple(x.shape[1:]), self.training)
-        if key not in self._found:
+        if key not in self._mask_shapes:
             for layer in self._dropouts:
                 layer.shapes, layer.masks = [], None
             first = {name: tensor[0].detach().clone() for name, tensor in self._tensors.items()}
             with torch.no_grad():
                 functional_call(self._template, first, (x[0],))
-            self._found[key] = [list(layer.shapes) for layer in self._dropouts]
-        return self._found[key]
+            self._mask_shapes[key] = [list(layer.shapes) for layer in self._dropouts]
+        return self._mask_shapes[key]
 
     def _like(self, x: Tensor) -> Tensor:
         return self._rows[0] if self._rows else x
