@@ -19,6 +19,7 @@ import torch
 from hypothesis import Phase, settings
 
 import lab  # noqa: F401 - it settles the arithmetic before the first product
+from tests import forked
 
 if TYPE_CHECKING:
     from lab.study.study import Study
@@ -71,6 +72,16 @@ def _no_waiting_for_disks() -> Iterator[None]:
     """What is written outlives a killed process without `fsync`, and no test can take the power away."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def lanes_forked() -> Iterator[None]:
+    """The processes of lanes, which Ray or lab starts from here on, are forked."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in forked.lanes_forked(os.environ).items():
+            patch.setenv(name, value)
+        patch.syspath_prepend(forked.FRESH)
         yield
 
 

@@ -4,6 +4,9 @@ To import torch, scikit-learn and pandas takes seconds, and tests start hundreds
 them, computes nothing of a study, and forks. Each child has its own arguments, environment, folder, streams and process
 id, and ends as one that a shell has started: by exit code, traceback or signal. It shares no state with another.
 
+The processes of lanes, which Ray and lab start, are forked as well where a test asks for it: a hook that Python runs
+before them (`fresh/sitecustomize.py`) has them forked here, and stands in for them.
+
 What a process imports, or what libraries read while they are loaded (`OMP_NUM_THREADS`), needs a fresh interpreter;
 Ray, which reads its settings so, is imported by each child for itself.
 """
@@ -19,6 +22,8 @@ import json
 import os
 import runpy
 import select
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,11 +32,12 @@ import tempfile
 import threading
 import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NoReturn
 
 _ROOT = Path(__file__).parent.parent
+FRESH = str(Path(__file__).parent / "fresh")
 _IMPORTED = (
     "jinja2",
     "lab.cli.main",
@@ -44,6 +50,8 @@ _IMPORTED = (
     "lab.tasks.digits",
     "lab.tasks.images.task",
     "lab.tasks.table.task",
+    "lab.training.data_parallel.sharded",
+    "lab.training.data_parallel.trainer",
     "optuna.storages",
     "pandas",
     "plotly.graph_objects",
@@ -56,8 +64,11 @@ _IMPORTED = (
     "torch",
 )
 """What most commands import sooner or later."""
+FORK_AT = "LAB_TESTS_FORK_AT"
 _LONGEST = 2**20
 """Bytes of a request: arguments and environment."""
+_FILES = 250
+"""What the kernel passes in one message, or a little less."""
 
 
 class Process:
@@ -144,7 +155,8 @@ def _fork(
 ) -> Process:
     outer, inner = os.pipe()
     try:
-        request = {"arguments": list(arguments), "env": env, "cwd": str(cwd or Path.cwd())}
+        request = {"arguments": list(arguments), "env": env | lanes_forked(env), "cwd": str(cwd or Path.cwd())}
+        request |= {"handles": [1, 2]}
         socket.send_fds(_server(), [json.dumps(request).encode()], [inner, *streams])
     finally:
         os.close(inner)
@@ -152,33 +164,53 @@ def _fork(
 
 
 @functools.cache
+def _address() -> str:
+    """Where processes that no test has started ask to be forked."""
+    return str(Path(tempfile.mkdtemp(prefix="lab-fork-")) / "at")
+
+
+def lanes_forked(env: Mapping[str, str]) -> dict[str, str]:
+    """Variables with which the processes of lanes are forked as well, where Ray or lab starts them."""
+    _server()
+    path = os.pathsep.join(filter(None, [FRESH, env.get("PYTHONPATH")]))
+    return {"PYTHONPATH": path, FORK_AT: _address()}
+
+
+@functools.cache
 def _server() -> socket.socket:
     """The connection to the process that forks; it ends with this one."""
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _LONGEST)
-    command = [sys.executable, "-m", "tests.forked", str(there.fileno())]
+    strangers = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    strangers.bind(_address())
+    strangers.listen(64)
+    passed = [there.fileno(), strangers.fileno()]
+    command = [sys.executable, "-m", "tests.forked", *map(str, passed)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))}
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env=env, pass_fds=[there.fileno()], **quiet)  # type: ignore[call-overload]
+    process = subprocess.Popen(command, env=env, pass_fds=passed, **quiet)  # type: ignore[call-overload]
     there.close()
+    strangers.close()
 
     def end() -> None:
         here.close()
         process.wait()
+        shutil.rmtree(Path(_address()).parent, ignore_errors=True)
 
     atexit.register(end)
     return here
 
 
-def _serve(connection: socket.socket) -> dict[str, object] | None:
-    """Fork at each request; returns it in the child, and nothing when nobody asks any more."""
+def _serve(owner: socket.socket, strangers: socket.socket) -> dict[str, Any] | None:
+    """Fork at each request; returns it in the child, and nothing when its owner asks no more."""
     waking, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(woken)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for who asks
     children: dict[int, int] = {}
+    standing_in: dict[socket.socket, int] = {}
     while True:
-        ready = select.select([connection, waking], [], [])[0]
+        ready = select.select([owner, waking, strangers, *standing_in], [], [])[0]
         if waking in ready:
             os.read(waking, 4096)
             for pid in list(children):
@@ -186,29 +218,57 @@ def _serve(connection: socket.socket) -> dict[str, object] | None:
                 if ended:
                     _tell(children[pid], os.waitstatus_to_exitcode(status))
                     os.close(children.pop(pid))
-        if connection not in ready:
+        for connection in standing_in.keys() & set(ready):  # it says nothing more: it has ended
+            pid = standing_in.pop(connection)
+            connection.close()
+            if pid in children:
+                os.kill(pid, signal.SIGKILL)
+        if strangers in ready:
+            connection = strangers.accept()[0]
+        elif owner in ready:
+            connection = owner
+        else:
             continue
-        message, handles, _, _ = socket.recv_fds(connection, _LONGEST, 3)
+        try:
+            message, received, _, _ = socket.recv_fds(connection, _LONGEST, _FILES)
+        except ConnectionError:
+            message = b""
         if not message:
-            return None
-        status_handle, out, err = handles
+            if connection is owner:
+                return None
+            connection.close()  # killed as it began
+            continue
+        status_handle, *handles = received
         pid = os.fork()
         if pid:
             children[pid] = status_handle
             _tell(status_handle, pid)
-            os.close(out)
-            os.close(err)
+            for handle in handles:
+                os.close(handle)
+            if connection is not owner:
+                standing_in[connection] = pid
             continue
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        connection.close()
-        for handle in {waking, woken, status_handle, out, err, *children.values()}:
+        for each in {owner, strangers, connection, *standing_in}:
+            each.close()
+        for handle in {waking, woken, status_handle, *children.values()}:
             os.close(handle)
-        request: dict[str, object] = json.loads(message)
+        request: dict[str, Any] = json.loads(message)
+        _renumber(handles, request.pop("handles"))
         return request
+
+
+def _renumber(handles: list[int], numbers: list[int]) -> None:
+    """Give open files the numbers that they have where they come from."""
+    above = max([*handles, *numbers]) + 1
+    for at, handle in enumerate(handles):
+        os.dup2(handle, above + at)
+        os.close(handle)
+    for at, number in enumerate(numbers):
+        os.dup2(above + at, number)
+        os.close(above + at)
 
 
 def _tell(handle: int, number: int) -> None:
@@ -216,11 +276,23 @@ def _tell(handle: int, number: int) -> None:
         os.write(handle, f"{number}\n".encode())
 
 
-def _become(arguments: list[str], env: dict[str, str], cwd: str) -> None:
-    """Do in this process what `python *arguments` does."""
+def _become(
+    arguments: list[str],
+    env: dict[str, str],
+    cwd: str,
+    path: list[str] | None = None,
+    nice: int = 0,
+    leads: bool = False,
+) -> None:
+    """Do in this process what `python *arguments` does, at a niceness, perhaps as the first of a process group."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    os.nice(max(nice - os.nice(0), 0))
+    if leads:
+        os.setpgid(0, 0)
+    if path is not None:
+        sys.path[1:] = path
     what, *rest = arguments
     sys.path[0] = str(Path(what).resolve().parent) if what not in ("-m", "-c") else cwd
     if what == "-m":
@@ -232,7 +304,37 @@ def _become(arguments: list[str], env: dict[str, str], cwd: str) -> None:
         exec(compile(rest[0], "<string>", "exec"), vars(sys.modules["__main__"]))
     else:
         sys.argv = arguments
-        runpy.run_path(what, run_name="__main__")
+        try:
+            with _exec_returned() if what.endswith("/setup_worker.py") else contextlib.nullcontext():
+                runpy.run_path(what, run_name="__main__")
+        except _Executed as executed:
+            sys.argv = executed.arguments
+            runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+class _Executed(BaseException):
+    """What this process was about to become: a Python program."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.arguments = arguments
+
+
+@contextlib.contextmanager
+def _exec_returned() -> Iterator[None]:
+    """Ray's program that sets up a worker ends as the worker, by way of bash; it has imported Ray already."""
+    real = os.execvp
+
+    def execvp(file: str, args: list[str]) -> NoReturn:
+        words = shlex.split(args[-1])
+        if words[:2] == ["exec", sys.executable]:
+            raise _Executed(words[2:])
+        real(file, args)
+
+    os.execvp = execvp  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.execvp = real
 
 
 def _end(code: object) -> None:
@@ -249,6 +351,7 @@ def _end(code: object) -> None:
 if __name__ == "__main__":
     for name in _IMPORTED:
         importlib.import_module(name)
+    sys.path.append(FRESH)
     # Plotly loads its parts, and a page its templates, when they are first used.
     importlib.import_module("lab.report.plots").blank("", "").to_json()
     templates = importlib.import_module("lab.report.page").templates()
@@ -258,7 +361,7 @@ if __name__ == "__main__":
     importlib.import_module("lab.report.drawn").can_draw = lambda: False  # type: ignore[attr-defined]
     os.fsync = lambda fd: None
     gc.freeze()  # a child's collections leave alone, and need no copy of, what was imported
-    if request := _serve(socket.socket(fileno=int(sys.argv[1]))):
+    if request := _serve(*(socket.socket(fileno=int(handle)) for handle in sys.argv[1:])):
         try:
             _become(**request)  # type: ignore[arg-type]
         except SystemExit as ended:

@@ -16,6 +16,7 @@ from lab.record.folder import Record
 from lab.record.spec_file import read_spec
 from lab.record.trials import read_trials
 from lab.study.study import Study
+from tests import forked
 from tests.lanes.ray.clusters import free_port, ray_environment
 from tests.small import small, write_yaml
 
@@ -58,6 +59,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
         (fakes / name).write_text(text)
         (fakes / name).chmod(0o755)
     env = {k: v for k, v in ray_environment().items() if not k.startswith("RAY_AUTH")}
+    env |= forked.lanes_forked(env)
     # As short as it can be: Ray's sockets lie below /tmp/lab-ray-ID.
     return env | {
         "PATH": f"{fakes}:{env['PATH']}",

@@ -49,6 +49,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         return
     from lab.lanes.ray.engine import RayEngine
 
+    request.getfixturevalue("lanes_forked")
     ray_engine = RayEngine(tmp_path_factory.mktemp("engine"), 2, WATCH)
     yield ray_engine
     ray_engine.close()

@@ -137,6 +137,7 @@ def test_what_cannot_be_called_is_refused_before_anything_is_written(tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lanes_forked")
 def test_lanes_on_ray_are_told_of_in_the_driver(tmp_path: Path) -> None:
     seen: list[TrialEnd] = []
     told: list[tuple[str, list[int]]] = []

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import forked
 from tests.small import environment
 
 TOKEN = "a-token-for-tests-only-0123456789"
@@ -38,8 +39,10 @@ def free_port() -> int:
 
 
 def ray_environment() -> dict[str, str]:
+    """Its workers are fresh interpreters: what they import is what was sent to them."""
     bin_folder = str(Path(sys.executable).parent)
-    return environment() | {
+    fresh = {name: value for name, value in environment().items() if name != forked.FORK_AT}
+    return fresh | {
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,

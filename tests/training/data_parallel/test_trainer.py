@@ -25,7 +25,7 @@ from lab.training.grouped import GroupedTrainer
 from lab.training.interface import EpochResult, Trainer
 from lab.training.snapshots import unpack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lanes_forked")]
 SLOT = 0
 
 

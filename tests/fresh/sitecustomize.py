@@ -1,0 +1,60 @@
+"""A lane's process is forked too, where lab or Ray starts it within a test; see `tests/forked.py`.
+
+Python runs this file before a program where its folder is on the path. A process that would import torch only to
+train hands over what it is (arguments, environment, folder, open files) to the process that forks, and stands in for
+the process that is forked: it ends as that one does, and that one is killed where this one is.
+"""
+
+import os
+import sys
+
+_ADDRESS = "LAB_TESTS_FORK_AT"
+_FOLLOWER = "from lab.training.data_parallel.follower import main"
+
+
+def _arguments() -> list[str]:
+    """What follows `python` where this is a worker of Ray's or a follower of a lane; else nothing."""
+    for at, word in enumerate(sys.orig_argv):
+        if word.endswith(("/ray/_private/workers/default_worker.py", "/ray/_private/workers/setup_worker.py")):
+            return sys.orig_argv[at:]
+        if word.startswith(_FOLLOWER):
+            return sys.orig_argv[at - 1 :]
+        if word.endswith(".py") or word == "-m":
+            break
+    return []
+
+
+def _stand_in(address: str, arguments: list[str]) -> None:
+    import json
+    import signal
+    import socket
+
+    handles = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - pathlib takes longer to import than all of this
+        try:
+            os.fstat(int(name))
+        except OSError:  # that of the list itself
+            continue
+        handles.append(int(name))
+    reading, writing = os.pipe()
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**21)
+    server.connect(address)
+    request = {"arguments": arguments, "env": dict(os.environ), "cwd": os.getcwd()}  # noqa: PTH109 - as above
+    request |= {"path": sys.path, "handles": handles, "nice": os.nice(0), "leads": os.getpgrp() == os.getpid()}
+    socket.send_fds(server, [json.dumps(request).encode()], [writing, *handles])
+    os.close(writing)
+    for handle in handles:
+        os.close(handle)  # what ends with the process that is forked must not wait for this one
+    said = b""
+    while part := os.read(reading, 64):
+        said += part
+    _, code = map(int, said.split()) if said.count(b"\n") == 2 else (0, 1)
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+if _ADDRESS in os.environ and (words := _arguments()):
+    _stand_in(os.environ[_ADDRESS], words)
