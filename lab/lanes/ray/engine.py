@@ -223,7 +223,8 @@ class RayEngine:
             with contextlib.redirect_stdout(_OtherThreads(sys.stdout)):
                 results = tuner.fit()
             self._fatal += [str(error).strip().splitlines()[-1] for error in results.errors]
-        except Exception as error:  # whatever ended Tune ends the lanes; the driver must learn of it
+        # Whatever ended Tune ends the lanes; the driver must learn of it. Ray exits what waits when it is shut down.
+        except (Exception, SystemExit) as error:
             self._fatal.append(f"{type(error).__name__}: {error}")
 
     def probe(self, job: Job, widest: int) -> Probe:

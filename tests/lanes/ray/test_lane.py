@@ -26,7 +26,7 @@ from lab.spec.trial import Trial
 from tests.lanes.processes import descendants
 from tests.lanes.test_engines import job, table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lanes_forked")]
 
 
 def lane_processes() -> list[int]:
@@ -40,28 +40,6 @@ def lane_processes() -> list[int]:
         if title.startswith(b"ray::") and b".train" in title:
             found.append(process)
     return found
-
-
-def test_a_lane_that_finds_no_place_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lab.lanes.ray import engine as ray_engine
-
-    real = ray_engine.RayEngine._start_ray
-    monkeypatch.setattr(
-        ray_engine.RayEngine,
-        "_start_ray",
-        staticmethod(lambda address, cpus, gpus, module: real(address, 1, gpus, module)),
-    )
-    engine = ray_engine.RayEngine(tmp_path, 2, lambda progress: True)
-    done: list[Progress] = []
-    worker = threading.Thread(target=lambda: done.append(engine.run(job(tmp_path / "s", lanes=2))), daemon=True)
-    worker.start()
-    worker.join(timeout=400)
-    try:
-        assert done, "it still waits for the lane that was never placed"
-        assert done[0].counts == {"completed": 9}
-    finally:
-        engine.close()
-        time.sleep(0.1)
 
 
 def test_a_head_whose_client_server_dies_is_one_line_and_what_to_do(
@@ -96,20 +74,31 @@ def train(trial):
 """
 
 
-def test_a_trial_function_has_several_gpus_to_itself(tmp_path: Path) -> None:
+def test_a_trial_function_has_several_gpus_to_itself_and_a_lane_that_finds_none_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ray takes GPUs that are only declared; which of them a process sees is all that can be told without any."""
     from lab.lanes.ray.engine import RayEngine
 
+    real = RayEngine._start_ray
+    for_two = staticmethod(lambda address, cpus, gpus, module: real(address, 2, 4, module))
+    monkeypatch.setattr(RayEngine, "_start_ray", for_two)
     (tmp_path / "gpus.py").write_text(GPUS)
     params: dict[str, Any] = {"max_lr": 0.01, "cycles": 1, "dropout": 0.1}
     plan = tuple(Trial(params, seed=seed, epochs=4, role="x") for seed in range(4))
     task = TaskRef("gpus.py:train", {}, str(tmp_path))
-    engine = RayEngine(tmp_path / "s", 2, lambda progress: True, gpus_per_lane=2)
+    engine = RayEngine(tmp_path / "s", 3, lambda progress: True, gpus_per_lane=2)
+    work = job(tmp_path / "s", plan=plan, task=task, width=1, lanes=3)
+    done: list[Progress] = []
+    worker = threading.Thread(target=lambda: done.append(engine.run(work)), daemon=True)
+    worker.start()
+    worker.join(timeout=400)
     try:
-        progress = engine.run(job(tmp_path / "s", plan=plan, task=task, width=1, lanes=2))
+        assert done, "it still waits for the lane that was never placed"
     finally:
         engine.close()
-    assert progress.counts == {"completed": 4}
+        time.sleep(0.1)
+    assert done[0].counts == {"completed": 4}
     had = {(row.metrics["first"], row.metrics["second"]) for row in read_trials(Record(tmp_path / "s"), "explore")}
     assert had <= {(0.0, 1.0), (2.0, 3.0)}
     lanes = json.loads((tmp_path / "s" / "lanes" / "now.json").read_text())["lanes"]
@@ -139,7 +128,7 @@ WATCH = Watch()
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine(lanes_forked: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Two lanes and one start of Ray for the tests below; those above start their own, and so have to come first."""
     from lab.lanes.ray.engine import RayEngine
 
@@ -159,7 +148,7 @@ def test_a_killed_lane_comes_back_and_its_trials_end_as_if_undisturbed(engine: E
                 os.kill(number, signal.SIGKILL)
         return True
 
-    plan = SearchPlan({"kind": "forest", "startup": 4}, {}, 12, 15)
+    plan = SearchPlan({"kind": "forest", "startup": 4}, {}, 12, 8)
     slow: dict[str, Any] = {"plan": plan, "checkpoint_s": 0.05, "lanes": 1}
     WATCH.tell = watch
     try:
