@@ -351,6 +351,7 @@ def _end(code: object) -> None:
 if __name__ == "__main__":
     for name in _IMPORTED:
         importlib.import_module(name)
+    importlib.import_module("lab.cli.main").command()
     sys.path.append(FRESH)
     # Plotly loads its parts, and a page its templates, when they are first used.
     importlib.import_module("lab.report.plots").blank("", "").to_json()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import atexit
 import errno
+import functools
 import gc
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 import lab
 from lab.cli import cluster, distill, doctor, embeddings, export_model, lr_range, predict, schedule, study, task
@@ -51,6 +54,12 @@ def root(
     """Learning-rate bounds, cycles, weight decay and dropout for your model; and the ensemble trained that way."""
 
 
+@functools.cache
+def command() -> Callable[[], object]:
+    """The whole command line, put together once in a process: that takes longer than most commands."""
+    return get_command(app)
+
+
 def main() -> None:
     """Run the command line; errors of ours end in one line on stderr and their exit code."""
     # The interpreter looks for garbage as it ends, in all that torch has loaded: half a second, for memory that goes.
@@ -60,7 +69,7 @@ def main() -> None:
     except FileNotFoundError:
         _end("the working directory is deleted; change to another", 2)
     try:
-        app()
+        command()()
     except LabError as error:
         _end(str(error), error.exit_code)
     except OSError as error:
