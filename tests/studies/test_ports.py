@@ -39,7 +39,7 @@ def test_a_ported_script_is_short_trains_and_predicts(port: str, tmp_path: Path,
         batch_size=32,
         search={"trials": 2, "epochs": 3, "sampler": {"kind": "random"}},
         confirm={"one_cycle": 1, "several": 0, "seeds": 2},
-        final={"epochs": 6, "seeds": 1, "snapshots": 1},
+        final={"epochs": 6, "seeds": 1, "snapshots": 1, "refit_seeds": 1, "controls": "none"},
     )
     study = Study.from_spec(parse_spec(value), tmp_path / "run")
     score = study.run().summary.handed
