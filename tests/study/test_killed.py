@@ -51,7 +51,7 @@ _STUDY = {
     "bounds": {"seeds": 1, "weight_decays": [0.01], "steps": 30, "start": 1e-3},
     "search": {"sampler": {"kind": "optuna:RandomSampler"}, "trials": 2, "epochs": 2},
     "confirm": {"one_cycle": 1, "several": 0, "seeds": 2},
-    "final": {"epochs": 1, "seeds": 1, "snapshots": 1, "controls": "none"},
+    "final": {"epochs": 1, "seeds": 1, "snapshots": 1, "refit_seeds": 1, "controls": "none"},
     "execution": {
         "engine": "local",
         "path": "sequential",
