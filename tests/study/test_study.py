@@ -219,6 +219,7 @@ _IN_SHARES = {"processes": 2, "sharded": True}
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lanes_forked")
 def test_a_study_whose_batches_are_divided_among_two_processes_ends_as_one_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
