@@ -13,14 +13,12 @@ _FOLLOWER = "from lab.training.data_parallel.follower import main"
 
 
 def _arguments() -> list[str]:
-    """What follows `python` where this is a worker of Ray's or a follower of a lane; else nothing."""
-    for at, word in enumerate(sys.orig_argv):
-        if word.endswith(("/ray/_private/workers/default_worker.py", "/ray/_private/workers/setup_worker.py")):
-            return sys.orig_argv[at:]
-        if word.startswith(_FOLLOWER):
-            return sys.orig_argv[at - 1 :]
-        if word.endswith(".py") or word == "-m":
-            break
+    """What follows `python` where this is Ray's worker, or sets one up, or is a lane's follower; else nothing."""
+    command = sys.orig_argv
+    if any(word.endswith("/ray/_private/workers/default_worker.py") for word in command):
+        return command[next(at for at, word in enumerate(command) if word.endswith(".py")) :]
+    if "-c" in command[:-1] and command[command.index("-c") + 1].startswith(_FOLLOWER):
+        return command[command.index("-c") :]
     return []
 
 
