@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lab.training.arithmetic import settle_arithmetic
+from lab.training.waiting import settle_waiting
 
 if TYPE_CHECKING:
     from lab import errors, schedules, search
@@ -86,7 +87,9 @@ __all__ = [
 ]
 
 
-settle_arithmetic()  # before anything of lab imports torch
+# Before anything of lab imports torch.
+settle_arithmetic()
+settle_waiting()
 
 
 def __getattr__(name: str) -> Any:
