@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -134,9 +135,13 @@ _MOST_BETWEEN = 10_000
 
 
 def between(dimension: Dimension) -> Iterable[Value]:
-    """All values that a dimension may have, where they are whole numbers and no more than some; else its ends."""
-    if isinstance(dimension, Int) and dimension.high - dimension.low < _MOST_BETWEEN:
-        return range(dimension.low, dimension.high + 1)
+    """The ends or options of a dimension, and the whole numbers between its ends, where they are no more than some.
+
+    What counts something takes these of a range of numbers too.
+    """
+    if isinstance(dimension, Int | Float) and dimension.high - dimension.low < _MOST_BETWEEN:
+        whole = range(math.ceil(dimension.low), math.floor(dimension.high) + 1)
+        return whole if isinstance(dimension, Int) else (*ends(dimension), *whole)
     return ends(dimension)
 
 

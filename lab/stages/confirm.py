@@ -194,7 +194,7 @@ def _unbiased(entry: Candidate, entries: list[Candidate], metric: str) -> Estima
         return None
     mine = [e for e in entries if e.kind == entry.kind and e.scores and e.trial is not None]
     rank = next(i for i, e in enumerate(mine) if e is entry)
-    estimate = race.unlucky([e.scores for e in mine], rank)
+    estimate = race.unlucky([e.scores for e in mine], rank, race.noise([e.scores for e in entries]))
     if estimate.low is None or estimate.high is None:
         return estimate
     low, high = within_limits(estimate.low, estimate.high, metric, entry.scores)

@@ -73,16 +73,21 @@ def beaten(scores: Mapping[int, Sequence[float]], direction: str, lost: int = 0)
     }
 
 
-def unlucky(scores: Sequence[Sequence[float]], chosen: int) -> Estimate:
+def unlucky(scores: Sequence[Sequence[float]], chosen: int, pooled: tuple[float, int] = (0.0, 0)) -> Estimate:
     """The chosen candidate's mean, shrunk towards all candidates' by how much of their differences is noise.
 
     The best of several means is too good; its posterior mean under a common normal prior is not (empirical Bayes,
     Efron and Morris 1973).
+
+    Args:
+        pooled: the noise of other candidates too, where these show none.
     """
     from scipy import stats
 
     own = scores[chosen]
     spread, freedom = noise(scores)
+    if not spread:
+        spread, freedom = pooled
     mean = float(np.mean(own))
     if not spread:  # a metric with steps, and few seeds: that they fall on one step is no certainty
         return Estimate(mean, None, None)

@@ -24,18 +24,28 @@ def check_file(file: Path, name: str, where: str) -> None:
     except (SyntaxError, ValueError, RecursionError) as error:
         raise TaskError(f"{line_of(error, file)}{said_by(error)}") from None
     names = set(_names(module))
-    if name not in names and not names & {"*", "__getattr__", "globals", "vars", "exec"}:
+    if name not in names and not names & _MAKE_NAMES:
         raise SpecError(where, f"{file}: has no {name!r}{nearest(name, names)}")
 
 
+_MAKE_NAMES = frozenset(
+    ("*", "__dict__", "__getattr__", "eval", "exec", "globals", "import_module", "locals", "modules", "setattr", "vars")
+)
+"""Where a module speaks of one of these, its names are known when it runs."""
+
+
 def _names(node: ast.AST) -> Iterator[str]:
-    """All that is bound or called anywhere in a module: rather a name too many than one too few."""
+    """All that is bound anywhere in a module, and all by which more may be: rather a name too many than one too few."""
     for one in ast.walk(node):
         match one:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 yield name
-            case ast.Name(id=name):
-                if isinstance(one.ctx, ast.Store) or name in ("globals", "vars", "exec"):
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                if isinstance(one.ctx, ast.Store) or name in _MAKE_NAMES:
                     yield name
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+                yield name
+            case ast.ExceptHandler(name=str(name)):
+                yield name
             case ast.alias(name=name, asname=asname):
                 yield asname or name.partition(".")[0]

@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import SpecError
-from lab.spec.space import Choice, Dimension, Float, FromBounds, Int, Space, dump_dimension, parse_dimension
+from lab.spec.space import (
+    Choice,
+    Dimension,
+    Float,
+    FromBounds,
+    Int,
+    Space,
+    Value,
+    between,
+    dump_dimension,
+    parse_dimension,
+)
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 positive = st.floats(min_value=1e-300, allow_nan=False, allow_infinity=False)
@@ -129,3 +140,17 @@ def test_a_space_is_a_value():
     space = Space(x=Float(0, 1), y=Int(1, 2))
     assert pickle.loads(pickle.dumps(space)) == space == Space({"x": Float(0, 1), "y": Int(1, 2)})
     assert space["x"] == Float(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "values"),
+    [
+        (Int(2, 4), [2, 3, 4]),
+        (Float(2.5, 4.0), [2.5, 4.0, 3, 4]),
+        (Float(0.1, 0.9), [0.1, 0.9]),
+        (Choice(("a", "b")), ["a", "b"]),
+        (Float(0.0, 1e9), [0.0, 1e9]),
+    ],
+)
+def test_whole_numbers_between_the_ends_are_values_too(dimension: Dimension, values: list[Value]) -> None:
+    assert [*between(dimension)] == values

@@ -86,3 +86,10 @@ def test_that_all_seeds_score_the_same_is_no_certainty() -> None:
     assert worth.low is not None
     assert worth.high is not None
     assert worth.high - worth.low > 0.02
+
+
+def test_where_a_kind_shows_no_noise_that_of_all_stands_in() -> None:
+    assert unlucky([[0.9, 0.9], [0.8, 0.8]], 0, pooled=(0.0, 0)).low is None
+    worth = unlucky([[0.9, 0.9], [0.8, 0.8]], 0, pooled=noise([[0.9, 0.9], [0.8, 0.8], [0.7, 0.72]]))
+    assert worth.low is not None
+    assert worth.low < worth.mean < 0.91

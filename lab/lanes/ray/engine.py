@@ -116,7 +116,7 @@ class RayEngine:
         self._lifeline = Lifeline()
         self._scratch = Path(tempfile.mkdtemp(prefix="lab-lanes-"))
         module = code_transfer.pack(task, self._scratch) if task and address else None
-        self._dashboard = self._start_ray(address, (lanes or 0) * cpus_per_lane, (lanes or 0) * gpus_per_lane, module)
+        self._dashboard = self._start_ray(address, (lanes or 0) * cpus_per_lane, module)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if address is None:
             self._check_gpus(gpus_per_lane, max((node.get("GPU", 0) for node in nodes), default=0))
@@ -156,7 +156,7 @@ class RayEngine:
         return actor.options(**options).remote(spare, hang_s, secrets)
 
     @staticmethod
-    def _start_ray(address: str | None, cpus: float, gpus: float, task_module: Path | None = None) -> str:
+    def _start_ray(address: str | None, cpus: float, task_module: Path | None = None) -> str:
         """Start or join a cluster; its dashboard's URL, or an empty string."""
         if address is not None:
             check_address(address)
@@ -171,9 +171,7 @@ class RayEngine:
             with _own_signals():
                 if address is None:
                     local = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": 256 * 2**20}
-                    if gpus:  # else Ray looks for itself
-                        local["num_gpus"] = max(int(gpus), 1)
-                    with _on_loopback():
+                    with _on_loopback():  # GPUs are counted by Ray itself
                         context = ray.init(include_dashboard=False, **local, **quiet)
                 else:
                     context = ray.init(address=address, runtime_env=_runtime_env(task_module), **quiet)

@@ -39,6 +39,7 @@ def open_lanes(
     execution = spec.execution
     local = LocalEngine(_number(execution.lanes) or 1, watch)
     if execution.engine == "local":
+        _require_gpus(spec)
         probe = (
             find_pace(spec, local, *_to_probe(spec, record, local), steps_ahead).fastest if _is_timed(spec) else None
         )
@@ -72,6 +73,18 @@ def _together(spec: StudySpec) -> StudySpec:
     if spec.execution.engine == "local" and is_on_cpu(spec) and count > cores:
         raise SpecError("execution.processes", f"{count} is above the {cores} cores of this machine, which train them")
     return spec.changed(execution={"processes": count, "path": "sequential", "width": 1, "stack": 1})
+
+
+def _require_gpus(spec: StudySpec) -> None:
+    """Refuse GPUs for a lane of this process where PyTorch would train on the processor without a word.
+
+    Raises:
+        SpecError: there is none.
+    """
+    per_lane = spec.execution.gpus_per_lane
+    if per_lane and is_on_cpu(spec) and not isinstance(task_of(spec), TrialFunction):
+        said = f"{per_lane:g} is above the 0 GPUs that PyTorch sees on this machine; leave it out"
+        raise SpecError("execution.gpus_per_lane", said)
 
 
 def _number(value: int | str) -> int | None:

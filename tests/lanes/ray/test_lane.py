@@ -80,9 +80,8 @@ def test_a_trial_function_has_several_gpus_to_itself_and_a_lane_that_finds_none_
     """Ray takes GPUs that are only declared; which of them a process sees is all that can be told without any."""
     from lab.lanes.ray.engine import RayEngine
 
-    real = RayEngine._start_ray
-    for_two = staticmethod(lambda address, cpus, gpus, module: real(address, 2, 4, module))
-    monkeypatch.setattr(RayEngine, "_start_ray", for_two)
+    begin = ray.init
+    monkeypatch.setattr(ray, "init", lambda **options: begin(**{**options, "num_cpus": 2, "num_gpus": 4}))
     (tmp_path / "gpus.py").write_text(GPUS)
     params: dict[str, Any] = {"max_lr": 0.01, "cycles": 1, "dropout": 0.1}
     plan = tuple(Trial(params, seed=seed, epochs=4, role="x") for seed in range(4))

@@ -135,6 +135,11 @@ def test_local_is_local_however_long_it_takes(opened: Callable[..., tuple[str, A
     assert opened(1e6, engine="local")[0] == "local"
 
 
+def test_gpus_that_are_not_there_are_refused_of_a_lane_in_this_process(opened: Callable[..., tuple[str, Any]]) -> None:
+    with pytest.raises(SpecError, match=r"execution\.gpus_per_lane: 1 is above the 0 GPUs that PyTorch sees"):
+        opened(0.1, engine="local", gpus_per_lane=1, device="cpu")
+
+
 def test_the_time_of_a_function_is_not_known(opened: Callable[..., tuple[str, Any]], tmp_path: Path):
     (tmp_path / "f.py").write_text(FUNCTION)
     assert opened(0.1, task=f"{tmp_path}/f.py:train")[0] == "ray"
