@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lab.errors import TaskError
 from lab.record.folder import Record
-from lab.study.data import _digest
+from lab.study.same_data import digest_of
 from lab.tasks import distributed, mapped
 from lab.tasks.checks import check_data, check_task
 from lab.tasks.task import Task
@@ -218,4 +218,4 @@ def test_ray_s_own_are_read_in_order_by_the_driver_and_trained_on_by_lanes_on_ra
     done = lab(*arguments, *on_ray, READERS=str(tmp_path / "readers"), RAY_USAGE_STATS_ENABLED="0")
     assert done.returncode == 0, done.stderr
     assert len(set((tmp_path / "readers").read_text().split())) == 1
-    assert Record(tmp_path / "run").task()["data"] == _digest(_Known(), None)
+    assert Record(tmp_path / "run").task()["data"] == digest_of(_Known(), None)
