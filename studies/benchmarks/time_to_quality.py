@@ -124,7 +124,7 @@ lies no further below the target. `ending` is `lab` with `until: {{gain_below_no
     )
     for name in dict.fromkeys(run["workload"] for run in runs):
         by_side = {side: [r for r in runs if r["workload"] == name and r["side"] == side] for side in SIDES}
-        ends = {side: statistics.mean(r["seconds"] for r in by_side[side]) for side in SIDES}
+        ends = {side: statistics.mean(r["seconds"] for r in by_side[side]) for side in SIDES if by_side[side]}
         finals = [statistics.mean(r["bests"][-1]["confirmed"]) for r in by_side["asha"]]
         target = statistics.mean(finals)
         error = statistics.stdev(finals) / len(finals) ** 0.5 if len(finals) > 1 else float("nan")
@@ -137,18 +137,22 @@ lies no further below the target. `ending` is `lab` with `until: {{gain_below_no
             f" | {_ratio(until['lab'], ends['asha'])} | {error_of_two:.4f} | {_seconds(within)}"
             f" | {_ratio(within, ends['asha'])} |\n"
         )
-        cells = {
-            side: f"{ends[side]:.1f}, {statistics.mean(r['trials'] for r in by_side[side]):.0f}, "
-            f"{mean_worth(by_side[side], float('inf')):.4f}"
-            for side in SIDES
-        }
+        cells = {side: _in_the_end(by_side[side]) for side in SIDES}
         in_the_end += f"| {name} | {cells['lab']} | {_observed(by_side['lab'])} | {cells[ENDING]} | {cells['tuned']}"
         in_the_end += f" | {cells['asha']} |\n"
     text += until_it + in_the_end
     for side in OURS:
-        of_names = (f"{name} {median_and_span(ratios)}" for name, ratios in _ratios(runs, side).items())
+        of_names = (f"{name} {median_and_span(ratios)}" for name, ratios in _ratios(runs, side).items() if ratios)
         text += f"\nWhole searches, ASHA's time to that of {_NAMES[side]}, round by round: {'; '.join(of_names)}.\n"
     return text
+
+
+def _in_the_end(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Seconds, trials and worth at the end of a side's runs; a side that an earlier measurement had not has none."""
+    if not runs:
+        return "-"
+    seconds, trials = (statistics.mean(run[name] for run in runs) for name in ("seconds", "trials"))
+    return f"{seconds:.1f}, {trials:.0f}, {mean_worth(runs, float('inf')):.4f}"
 
 
 def _ratio(seconds: float | None, asha_s: float) -> str:
