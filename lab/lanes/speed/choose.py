@@ -11,7 +11,7 @@ from lab.lanes.engine import Engine, Probe, Watch
 from lab.lanes.job import make_job, task_of
 from lab.lanes.local import LocalEngine
 from lab.lanes.speed.pace import Pace, StepsAhead, find_pace, is_on_cpu
-from lab.lanes.speed.packing import narrowed, settle
+from lab.lanes.speed.packing import narrowed, settle, step_ms
 from lab.lanes.speed.thresholds import BESIDE, LONG_S, RAY_START_S
 from lab.record.folder import Record
 from lab.spec.batch_size import batch_sizes
@@ -105,11 +105,13 @@ def _may_be_local(spec: StudySpec) -> bool:
 
 
 def _on_ray_s(spec: StudySpec, pace: Pace) -> float:
-    """Seconds of training on Ray, with lanes on all cores."""
+    """Seconds of training on Ray, with lanes on all cores: they share the open trials, so each is narrower than one."""
     assert pace.plain_s is not None  # it is set wherever the other time is
     cores = max(int((os.cpu_count() or 1) / spec.execution.cpus_per_lane), 1)
     lanes = _number(spec.execution.lanes) or min(cores, spec.search.most_open)
-    return pace.plain_s / (lanes * (BESIDE if lanes > 1 else 1.0)) + RAY_START_S
+    narrow = narrowed(pace.plain, max(spec.search.most_open // lanes, 1))
+    of_a_lane_s = pace.plain_s * step_ms(narrow) / step_ms(pace.plain)
+    return of_a_lane_s / (lanes * (BESIDE if lanes > 1 else 1.0)) + RAY_START_S
 
 
 def _open_ray(spec: StudySpec, record: Record, watch: Watch, say: Callable[[str], None], address: str | None) -> Engine:

@@ -45,7 +45,7 @@ class Ray(LocalEngine):
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, Any]]:
     """Open the small study's lanes where a step of a trial takes `ms`, on a machine of so many cores, where several
-    threads make it `shared` times as fast."""
+    threads make it `shared` times as fast; with one slot it takes `narrow` times as long."""
 
     def go(
         ms: float,
@@ -54,9 +54,10 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         task: Any = None,
         shared: float = 1.0,
         threads: int = 1,
+        narrow: float = 1.0,
         **execution: Any,
     ) -> tuple[str, Any]:
-        times = {("sequential", 1): 4 * ms, **{("stacked", k): ms * (1 + 1 / k) for k in (1, 2)}}
+        times = {("sequential", 1): 4 * ms * narrow, ("stacked", 1): 2 * ms * narrow, ("stacked", 2): 1.5 * ms}
         monkeypatch.setattr("os.cpu_count", lambda: cores)
         monkeypatch.setattr(LocalEngine, "probe", lambda self, job, widest: Probe("stacked", 2, "timed", times, 2))
         monkeypatch.setattr("lab.lanes.ray.engine.RayEngine", Ray)
@@ -96,11 +97,19 @@ def test_more_cores_and_long_training_are_worth_it(opened: Callable[..., tuple[s
     assert opened(100 * longest, cores=1)[0] == "ray", "a long study is kept apart from its driver"
 
 
+def test_lanes_that_share_the_open_trials_are_narrower_and_may_gain_nothing(
+    opened: Callable[..., tuple[str, Any]],
+) -> None:
+    longest = max(ms for ms in range(1, 30) if opened(float(ms))[0] == "local")
+    assert opened(2.0 * longest)[0] == "ray"
+    assert opened(2.0 * longest, narrow=2.0)[0] == "local"
+
+
 def test_threads_that_share_a_step_take_the_place_of_lanes(opened: Callable[..., tuple[str, Any]]):
     longest = max(ms for ms in range(1, 30) if opened(float(ms))[0] == "local")
     assert opened(1.5 * longest)[0] == "ray"
     assert opened(1.5 * longest, shared=1.7, threads=2)[0] == "local"
-    assert opened(8.0 * longest, shared=1.3)[0] == "ray"
+    assert opened(8.0 * longest, shared=1.1)[0] == "ray"
     assert opened(100.0 * longest, shared=1.7)[0] == "ray", "two lanes are as fast, and survive what kills them"
     assert opened(1.5 * longest, shared=1.7, engine="local", threads=2)[0] == "local"
     assert opened(0.001, shared=1.7)[0] == "local", "too short to be worth the timing"
