@@ -74,7 +74,7 @@ def mean_worth(runs: Sequence[Mapping[str, Any]], second: float) -> float | None
     """The same over runs; None before all of them have one. A run that has ended keeps what it had."""
     each = [worth(run, second) for run in runs]
     have = [score for score in each if score is not None]
-    return statistics.mean(have) if len(have) == len(runs) else None
+    return statistics.mean(have) if have and len(have) == len(runs) else None
 
 
 def reached(runs: Sequence[Mapping[str, Any]], score: float) -> float | None:
