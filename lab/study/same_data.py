@@ -63,10 +63,9 @@ def compare(task: Task, digest: str, kept: Mapping[str, Any], record: Record) ->
     now = names_of(task)
     for what, names in _names_before(task, kept, record).items():
         if names != now.get(what, []):
-            was, called = _first_difference(names, now.get(what, []))
+            differs = _first_difference(names, now.get(what, []))
             raise RecordError(
-                f"{record.task_path}: the data are not those that the study began with: {what} {was} is {called} now; "
-                f"{_INSTEAD}"
+                f"{record.task_path}: the data are not those that the study began with: {what} {differs}; {_INSTEAD}"
             )
     if kept["data"] != digest:
         raise RecordError(f"{record.task_path}: the data are not those that the study began with; {_INSTEAD}")
@@ -87,6 +86,11 @@ def _names_before(task: Task, kept: Mapping[str, Any], record: Record) -> Mappin
     return names  # type: ignore[no-any-return]
 
 
-def _first_difference(before: Sequence[str], now: Sequence[str]) -> tuple[str, str]:
+def _first_difference(before: Sequence[str], now: Sequence[str]) -> str:
+    gone, new = ([name for name in some if name not in others] for some, others in ((before, now), (now, before)))
+    if gone and new:
+        return f"{gone[0]!r} is {new[0]!r} now"
+    if gone or new:
+        return f"{gone[0]!r} is gone" if gone else f"{new[0]!r} is new"
     was, called = next((a, b) for a, b in zip_longest(before, now) if a != b)
-    return tuple("missing" if name is None else repr(name) for name in (was, called))  # type: ignore[return-value]
+    return f"{was!r} is {called!r} now"

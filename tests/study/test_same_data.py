@@ -51,6 +51,8 @@ def _tables(change: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame
 CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "classes": (lambda f: f.assign(answer=f.answer.map({"no": "bad", "yes": "good"})), "class 'no' is 'bad' now"),
     "a column": (lambda f: f.rename(columns={"number": "size"}), "column 'number' is 'size' now"),
+    "a column more": (lambda f: f.assign(other=[i % 7 for i in range(len(f))]), "column 'other' is new"),
+    "a column less": (lambda f: f.drop(columns="number"), "column 'number' is gone"),
     "values": (lambda f: f.assign(letter=f.letter.str.upper()), "value of letter 'x' is 'X' now"),
 }
 
