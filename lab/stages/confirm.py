@@ -155,7 +155,7 @@ def _race(
         space = open_to_cycles(space_of(spec, record), cycles)
         job = make_job(spec, record, engine, "confirm", tuple(planned), space, training, spec.search.limits)
         rows = run_job(spec, record, engine, job)
-        entries = [_entry(index, candidate, rows, places, metric) for index, candidate in enumerate(candidates)]
+        entries = [_entry(index, candidate, rows, places) for index, candidate in enumerate(candidates)]
         done = end
         for kind in _KINDS:
             left = {i: e.scores for i, e in enumerate(entries) if e.kind == kind and i not in out and e.scores}
@@ -168,7 +168,7 @@ def _race(
         replace(entry, summary=mean_interval(entry.scores, metric, spread=spread)) if entry.scores else entry
         for entry in entries
     ]
-    return [replace(entry, unbiased=_unbiased(entry, entries, metric)) for entry in entries]
+    return [replace(entry, unbiased=_unbiased(entry, entries, metric, spread)) for entry in entries]
 
 
 def _by_seed(
@@ -188,13 +188,13 @@ def _observed(entry: Candidate, row: TrialRow) -> float | None:
     return row.score if int(row.params.get("cycles", 1)) == int(entry.params["cycles"]) else None
 
 
-def _unbiased(entry: Candidate, entries: list[Candidate], metric: str) -> Estimate | None:
-    """None where no luck of a choice is in it: of settings that were not searched."""
+def _unbiased(entry: Candidate, entries: list[Candidate], metric: str, spread: tuple[float, int]) -> Estimate | None:
+    """None where no luck of a choice is in it: of settings that were not searched. `spread` is the noise of all."""
     if not entry.scores or entry.trial is None:
         return None
     mine = [e for e in entries if e.kind == entry.kind and e.scores and e.trial is not None]
     rank = next(i for i, e in enumerate(mine) if e is entry)
-    estimate = race.unlucky([e.scores for e in mine], rank, race.noise([e.scores for e in entries]))
+    estimate = race.unlucky([e.scores for e in mine], rank, spread)
     if estimate.low is None or estimate.high is None:
         return estimate
     low, high = within_limits(estimate.low, estimate.high, metric, entry.scores)
@@ -252,7 +252,8 @@ def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[_Planned]:
     return candidates
 
 
-def _entry(index: int, candidate: _Planned, rows: list[TrialRow], places: list[int], metric: str) -> Candidate:
+def _entry(index: int, candidate: _Planned, rows: list[TrialRow], places: list[int]) -> Candidate:
+    """What a candidate has scored so far; its summary asks for the noise of all."""
     kind, params, trial = candidate
     # A race that goes on after an interruption may find trials of rounds that it has not come to yet.
     planned = [row for row in rows if row.plan_index is not None and row.plan_index < len(places)]
@@ -264,7 +265,7 @@ def _entry(index: int, candidate: _Planned, rows: list[TrialRow], places: list[i
         params=mine[0].params if mine else params,
         scores=scores,
         outcomes=tuple(str(row.outcome) for row in mine),
-        summary=mean_interval(scores, metric) if scores else None,
+        summary=None,
     )
 
 

@@ -16,6 +16,7 @@ from lab.stages import confirm
 from lab.stages.confirm import Candidate
 from lab.stages.job import best_first
 from lab.stages.no_hero import no_hero
+from lab.stages.race import noise
 from lab.stages.statistics import mean_interval
 from lab.study.study import Study
 from tests.small import small
@@ -133,7 +134,8 @@ def test_the_luck_of_the_best_of_several_does_not_beat_what_was_not_searched() -
         return Candidate("one_cycle", trial, {}, tuple(of), ("completed",) * 4, mean_interval(of, "accuracy"))
 
     searched = [entry(trial, of) for trial, of in scores.items()]
-    searched = [replace(one, unbiased=confirm._unbiased(one, searched, "accuracy")) for one in searched]
+    spread = noise([one.scores for one in searched])
+    searched = [replace(one, unbiased=confirm._unbiased(one, searched, "accuracy", spread)) for one in searched]
     usual, worse = (entry(None, [0.9778, 0.9778, 0.9806, last]) for last in (0.9833, 0.97))
     for entries, expected in (([*searched, usual], None), ([*searched, worse], 54), (searched, 54)):
         chosen = confirm._choose(entries, "one_cycle", "maximize")
