@@ -15,7 +15,7 @@ from lab.tasks.description import some
 from lab.tasks.table import anomalies, identifiers
 from lab.tasks.table.columns import Category, Date
 from lab.tasks.table.frame import words_for_missing
-from lab.tasks.table.lacking import counted, lacking_targets
+from lab.tasks.table.lacking import counted
 from lab.tasks.table.table_data import TableData
 from lab.tasks.table.values import infinite, other_format, row_number, to_numbers
 
@@ -170,7 +170,7 @@ def _codes(data: TableData) -> Iterator[str]:
 
 
 def _without_target(data: TableData) -> Iterator[str]:
-    return lacking_targets(data.without_target, data.options.targets, data.options)
+    return data.lacking.lines()
 
 
 def _constant_labels(data: TableData) -> Iterator[str]:

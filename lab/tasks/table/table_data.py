@@ -28,9 +28,10 @@ from lab.tasks.table.fitted import Fitted
 from lab.tasks.table.frame import need_columns, read_table, words_among
 from lab.tasks.table.held import Held
 from lab.tasks.table.identifiers import called_identifier, identifies
+from lab.tasks.table.lacking import Lacking
 from lab.tasks.table.levels import as_text
 from lab.tasks.table.options import TYPES, TableOptions
-from lab.tasks.table.target import are_labels, fit_target, need_values, with_target
+from lab.tasks.table.target import are_labels, fit_target, need_values
 from lab.tasks.table.values import read_dates, to_numbers
 
 _WIDE = 200
@@ -57,8 +58,8 @@ class TableData:
         self._parts: dict[str, Held] = {}
         self._inputs: dict[str, NDArray[np.float32]] = {}
         self._targets: dict[str, NDArray[Any]] = {}
-        self.without_target: dict[str, tuple[int, int]] = {}
-        """The files with rows that have no target: how many such rows, and how many rows in all."""
+        self.lacking = Lacking(options.targets, options)
+        """The rows that have no target."""
 
     @property
     def tables(self) -> tuple[Held, ...]:
@@ -91,11 +92,8 @@ class TableData:
 
     def _with_target(self, frame: Held, path: str) -> Held:
         """The rows that have a target."""
-        targets = self.options.targets
-        kept = with_target(frame, targets)
-        need_values(kept, targets)
-        if len(kept) < len(frame):
-            self.without_target[path] = len(frame) - len(kept), len(frame)
+        kept = self.lacking.left_out(frame, path)
+        need_values(kept, self.options.targets)
         return kept
 
     def _check_names(self, frame: Held) -> None:

@@ -17,7 +17,6 @@ from lab.errors import TaskError
 from lab.tasks.classes import alike_lines, facts_of, lopsided, thin_classes
 from lab.tasks.description import Description, some
 from lab.tasks.splits import described
-from lab.tasks.table.lacking import lacking_targets
 from lab.tasks.table.measured import kind_and_metrics
 from lab.tasks.table.target import Target, of_training
 from lab.tasks.text.delivered import delivered
@@ -152,7 +151,7 @@ class Corpus(Texts):
     def _doubts(
         self, codes: Mapping[str, NDArray[np.int32]], labels: Mapping[str, NDArray[Any]], unknown: int | None
     ) -> Iterator[str]:
-        yield from lacking_targets(self.without_target, self.options.targets, self.options)
+        yield from self.lacking.lines()
         for i, part in enumerate(self.target.by_kind):
             if part.kind != "regression":
                 one = bool(self.target.parts)

@@ -13,7 +13,8 @@ from lab.errors import SpecError, TaskError
 from lab.tasks.splits import Rows, SplitPlan, groups_of, make_folds, make_split
 from lab.tasks.table.frame import need_columns, read_table
 from lab.tasks.table.held import Held
-from lab.tasks.table.target import Target, fit_target, with_target
+from lab.tasks.table.lacking import Lacking
+from lab.tasks.table.target import Target, fit_target
 from lab.tasks.table.values import is_nested
 from lab.tasks.text.folder import FILE, SUFFIX, has_texts, lines_in, read_folder, texts_in
 from lab.tasks.text.options import TextSource
@@ -29,8 +30,8 @@ class Texts:
     def __init__(self, options: TextSource) -> None:
         self.options = options
         self.plan = SplitPlan.parse(options.split)
-        self.without_target: dict[str, tuple[int, int]] = {}
-        """The files with rows that have no target: how many such rows, and how many rows in all."""
+        self.lacking = Lacking(options.targets, options)
+        """The rows that have no target."""
 
     @cached_property
     def _tables(self) -> dict[str, Held]:
@@ -60,12 +61,7 @@ class Texts:
         if is_nested(table[options.text]):
             raise TaskError(f"{path}: column {options.text!r} holds lists or mappings; a text is one value in each row")
         need_columns(table, options.targets, "task.target")
-        if not options.targets:
-            return {"train": table}
-        kept = with_target(table, options.targets)
-        if len(kept) < len(table):
-            self.without_target[path] = len(table) - len(kept), len(table)
-        return {"train": kept}
+        return {"train": self.lacking.left_out(table, path) if options.targets else table}
 
     @cached_property
     def target(self) -> Target:

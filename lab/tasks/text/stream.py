@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from lab.errors import TaskError
 from lab.tasks.description import Description
-from lab.tasks.table.lacking import lacking_targets
 from lab.tasks.text.delivered import how_many, remembered
 from lab.tasks.text.options import MOST_TOKENS, LanguageOptions
 from lab.tasks.text.reading import Texts
@@ -110,7 +109,7 @@ class Stream(Texts):
         return Description(facts, tuple(self._doubts(streams, tokens.unknown)), windows)
 
     def _doubts(self, streams: Mapping[str, NDArray[np.int32]], unknown: int | None) -> Iterator[str]:
-        yield from lacking_targets(self.without_target, self.options.targets, self.options)
+        yield from self.lacking.lines()
         share = 0.0 if unknown is None else float((streams["valid"] == unknown).mean())
         if share > 0.1:
             yield f"{share:.2g} of the validation texts' tokens are not among those of training"
