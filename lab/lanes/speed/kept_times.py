@@ -17,6 +17,7 @@ from typing import Any
 
 from lab.errors import RecordError, first_line
 from lab.lanes.lane import template_of
+from lab.lanes.speed.contention import Contention
 from lab.record.folder import json_form, read_json, write_json
 from lab.record.provenance import processor, versions
 from lab.record.user_folder import cache_folder
@@ -60,9 +61,9 @@ class KeptTimes:
         name = f"{path} x {rows} on {threads}"
         self.taken |= name in self._earlier
         if name not in self._times:
-            quiet = _is_quiet()
+            contention = Contention()
             self._times[name] = time()
-            if quiet:
+            if contention.is_quiet():
                 self._kept[name] = self._times[name]
                 self._write()
         return self._times[name]
@@ -80,14 +81,6 @@ class KeptTimes:
 def _is_time(ms: object) -> bool:
     """Whether it can be the time of a step: what is damaged is timed anew."""
     return isinstance(ms, (int, float)) and not isinstance(ms, bool) and _SHORTEST_MS <= ms <= _LONGEST_MS
-
-
-def _is_quiet() -> bool:
-    """Whether other processes leave this one the cores that it is going to be timed on."""
-    try:
-        return os.getloadavg()[0] <= (os.cpu_count() or 1)
-    except OSError:  # the system does not say
-        return True
 
 
 def _name_of(job: Job) -> str:

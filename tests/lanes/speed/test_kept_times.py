@@ -109,14 +109,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(times_folder: Path, caplog:
 
 
 def test_times_of_a_busy_machine_are_not_kept(monkeypatch: pytest.MonkeyPatch, times_folder: Path):
-    monkeypatch.setattr("lab.lanes.speed.kept_times.os.getloadavg", lambda: (1e9, 0.0, 0.0))
+    monkeypatch.setattr("lab.lanes.speed.contention.Contention.is_quiet", lambda watch: False)
     assert KeptTimes(a_job()).of("stacked", 1, 1, lambda: 1.0) == 1.0
     assert not times_folder.exists()
 
 
 def test_a_quiet_time_does_not_take_a_busy_one_along(monkeypatch: pytest.MonkeyPatch, times_folder: Path):
-    load = iter([1e9, 0.0])
-    monkeypatch.setattr("lab.lanes.speed.kept_times.os.getloadavg", lambda: (next(load), 0.0, 0.0))
+    quiet = iter([False, True])
+    monkeypatch.setattr("lab.lanes.speed.contention.Contention.is_quiet", lambda watch: next(quiet))
     kept = KeptTimes(a_job())
     assert [kept.of("stacked", rows, 1, lambda: 1.0) for rows in (1, 2, 1)] == [1.0, 1.0, 1.0]
     (path,) = times_folder.iterdir()
