@@ -12,7 +12,8 @@ from lab.spec.amounts import Few
 from lab.spec.section import Section
 
 _WEIGHT_DECAYS = (0.001, 0.01, 0.1)
-_TRIAL_SEEDS = 3
+_TRIAL_SEEDS = 2
+"""A third seed costs half as much again and decided on no better range (`reports/fidelity`)."""
 
 
 class BoundsSpec(Section):
@@ -50,7 +51,7 @@ class BoundsSpec(Section):
         return [_WEIGHT_DECAYS[1]] if dear else list(_WEIGHT_DECAYS)
 
     def affordable_seeds(self, trials: int, rates: int) -> int:
-        """Seeds on which to train at each of so many rates: up to three, and none where one would already take more
+        """Seeds on which to train at each of so many rates: two at most, and none where one would already take more
         than a quarter of the search. Rates beyond an end that is best come on top.
 
         Args:

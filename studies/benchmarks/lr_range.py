@@ -5,7 +5,7 @@ range tests, read by every rule. Reported per rule: log10 distance of its median
 rate that is as good within a standard error of the sweep; the score lost against the best rate (interpolated on the
 sweep's means), and the largest over the smallest of its readings. `agreed` is what our range tests say: five runs read
 together, so its 20 readings are of four disjoint groups of runs and sixteen random ones. `tried` is what a study takes:
-for the first eight of these, trainings on three seeds at each of a few rates around that.
+for each of these, trainings on three seeds, and on two, at each of a few rates around that.
 
     python studies/benchmarks/lr_range.py [--data DIR] [--tasks NAME ...] [--json FILE] [--curves FILE]
 """
@@ -42,7 +42,7 @@ from lab.tasks.task import Data, Split, Task
 
 SWEEP = np.geomspace(1e-4, 10.0, 16)
 SEEDS, TESTS, GROUP = 12, 20, 5
-TRIED, TRIED_SEEDS, AUTO_SEEDS = 8, 3, 5
+TRIED_SEEDS, AUTO_SEEDS = {"tried": 3, "tried on 2": 2}, 5
 STEPS, START, END, STOP_AT = 100, 1e-6, 10.0, 4.0
 DATA = Path()
 
@@ -240,20 +240,20 @@ def range_tests(problem: Problem, task: Classification) -> list[Run]:
     return runs
 
 
-def tried_rates(problem: Problem, task: Classification, suggestions: list[float]) -> list[float]:
+def tried_rates(problem: Problem, task: Classification, suggestions: list[float], seeds: int) -> list[float]:
     """For each suggestion, what trainings at and around it, and beyond an end that is best, make of it."""
     rates = [[lr for m in MULTIPLES if START <= (lr := m * suggestion) <= END] for suggestion in suggestions]
     tried: list[dict[float, Tried]] = [{} for _ in suggestions]
     for _ in range(1 + MOST_MORE):
         new = [(number, lr) for number, mine in enumerate(rates) for lr in mine]
         plan = tuple(
-            Trial({"max_lr": lr}, 10_000 + TRIED_SEEDS * number + seed, problem.epochs, "tried")
+            Trial({"max_lr": lr}, 10_000 + seeds * number + seed, problem.epochs, "tried")
             for number, lr in new
-            for seed in range(TRIED_SEEDS)
+            for seed in range(seeds)
         )
         scores = iter([row.score for row in train(problem, task, plan, losses=False)] if plan else [])
         for number, lr in new:
-            tried[number][lr] = Tried(lr, tuple(next(scores) for _ in range(TRIED_SEEDS)))
+            tried[number][lr] = Tried(lr, tuple(next(scores) for _ in range(seeds)))
         further = [beyond(rising(mine), near, task.direction) for mine, near in zip(tried, suggestions, strict=True)]
         rates = [[lr] if lr is not None and START <= lr <= END else [] for lr in further]
     decided = [decide(rising(mine), near, task.direction) for mine, near in zip(tried, suggestions, strict=True)]
@@ -318,9 +318,9 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     suggestions = [agree([read(run, STOP_AT) for run in group], END).suggestion for group in groups(runs)]
     agreed = [lr for lr in suggestions if lr is not None]
     table["agreed"] = judge(agreed, true)
-    tried = tried_rates(problem, task, agreed[:TRIED])
-    table["tried"] = judge(tried, true)
-    auto = float(np.exp(np.median(np.log(tried))))
+    tried = {rule: tried_rates(problem, task, agreed, seeds) for rule, seeds in TRIED_SEEDS.items()}
+    table |= {rule: judge(rates, true) for rule, rates in tried.items()}
+    auto = float(np.exp(np.median(np.log(tried["tried"]))))
     plan = tuple(Trial({"max_lr": auto}, 100 + seed, problem.epochs, "auto") for seed in range(AUTO_SEEDS))
     trained = [row.score for row in train(problem, task, plan, losses=False)]
     found = {
@@ -331,7 +331,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         "as_good": true.as_good,
         "sweep": [{"lr": float(lr), "score": a.mean(), "std": a.std()} for lr, a in zip(SWEEP, scores, strict=True)],
         "rules": table,
-        "readings": {"agreed": agreed, "tried": tried},
+        "readings": {"agreed": agreed, **tried},
     }
     curves = {"sweep": scores.tolist(), "runs": [{"lrs": r.lrs.tolist(), "losses": r.losses.tolist()} for r in runs]}
     return found, curves
@@ -366,7 +366,6 @@ def main() -> None:
         "seeds": SEEDS,
         "range_tests": TESTS,
         "group": GROUP,
-        "tried": TRIED,
         "tried_seeds": TRIED_SEEDS,
     }
     if arguments.json:
