@@ -167,13 +167,16 @@ def check_components(spec: StudySpec) -> None:
     check_adapter(spec.schedule, searched, spec.task)
 
 
-def hyperparameter_doubts(spec: StudySpec) -> tuple[str, ...]:
-    """Lines on hyperparameters that a task of the user's own was not seen to read."""
+def unread_doubts(spec: StudySpec) -> tuple[str, ...]:
+    """Lines on options of a built-in task that no model of it reads, and on hyperparameters that a task of the user's
+    own was not seen to read."""
     from lab.spec.points import corner_params
     from lab.tasks.load import load_task
     from lab.tasks.task import Task
 
-    task = None if spec.task.kind in BUILTIN else load_task(spec.task)
+    if spec.task.kind in BUILTIN:
+        return BUILTIN[spec.task.kind].options.parse(spec.task.options).unused()
+    task = load_task(spec.task)
     if not isinstance(task, Task):
         return ()
     names = unread(task, corner_params(spec.space), always_read(spec.schedule, spec.optimizer, spec.space))

@@ -14,7 +14,7 @@ from lab.spec.study import StudySpec
 from lab.stages.stage import Trainings
 from lab.study import undecided
 from lab.study.budget import divided
-from lab.study.check import check_beside, check_values, hyperparameter_doubts
+from lab.study.check import check_beside, check_values, unread_doubts
 from lab.study.cost import trainings
 from lab.study.data import check_folds, check_ranks
 from lab.study.limits import check_measured
@@ -134,7 +134,7 @@ def estimate(spec: StudySpec, probe: bool) -> Estimate:
         return estimated(None)
     spec = spec.model_copy(update={"task": replace(spec.task, opened=load_task(spec.task))})  # its data are read once
     settled(spec)  # refuses what is no matter of a task's options
-    doubts = hyperparameter_doubts(spec)
+    doubts = unread_doubts(spec)
     warnings += doubts
     lines += [f"warning  {doubt}" for doubt in doubts]
     lines += _of_model(spec, sum(of_stage.snapshots for of_stage in by_stage.values()))

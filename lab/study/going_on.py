@@ -14,7 +14,7 @@ from lab.record.trust import check_files, open_spec, refusal, sign
 from lab.spec.study import StudySpec
 from lab.stages import TRAINS
 from lab.study.budget import divided
-from lab.study.check import check_components, hyperparameter_doubts
+from lab.study.check import check_components, unread_doubts
 from lab.study.data import open_data
 from lab.study.kept_files import keep_files
 from lab.study.machines import on_machine_of
@@ -105,7 +105,7 @@ def settle(
             say(f"space     {line}")
         if ranked is not None:
             say(f"search    {ranked}")
-        doubts = (*data_doubts, *hyperparameter_doubts(spec))
+        doubts = (*data_doubts, *unread_doubts(spec))
     if record.begun:  # not before its data were seen to be the same, where they have moved
         _take_trials_along(spec, record)
         spec = write_spec(spec, record)

@@ -197,6 +197,16 @@ class Options:
         """The hyperparameters that these options leave nothing to search of, with the reason."""
         return {}
 
+    def unused(self) -> tuple[str, ...]:
+        """A line on each option that is not as by default and is settled by others."""
+        reasons = ((name, reason) for name, reason in self.settled().items() if name in self.declared())
+        values = ((name, getattr(self, name), reason) for name, reason in reasons)
+        return tuple(
+            f"task.{name} {reason}; {value!r} is not used"
+            for name, value, reason in values
+            if value != self.default(name)
+        )
+
     def beside(self, kind: str) -> dict[str, str]:
         """The options, and hyperparameters of the same name, that a target of this kind leaves nothing to say of, with
         the reason; kinds as in `Description`."""

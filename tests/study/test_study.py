@@ -21,7 +21,7 @@ from lab.record.folder import UNFINISHED, Record
 from lab.record.spec_file import dump_spec
 from lab.record.trials import read_trials
 from lab.stages import STAGES
-from lab.study.check import hyperparameter_doubts
+from lab.study.check import unread_doubts
 from lab.study.cost import trainings
 from lab.study.study import Study
 from lab.tasks.digits import Digits
@@ -152,11 +152,9 @@ def test_a_hyperparameter_that_nothing_reads_is_told(tmp_path: Path) -> None:
 
     slip = {"space.dropuot": {"low": 0.0, "high": 0.5}}
     spec = read_spec(ROOT / "studies/custom_task.yaml", slip)
-    assert hyperparameter_doubts(read_spec(ROOT / "studies/custom_task.yaml")) == ()
-    assert hyperparameter_doubts(spec) == (
-        "space.dropuot: the task was not seen to read it; then it is searched to no effect",
-    )
-    assert hyperparameter_doubts(read_spec(ROOT / "studies/trial_function.yaml", slip)) == ()
+    assert unread_doubts(read_spec(ROOT / "studies/custom_task.yaml")) == ()
+    assert unread_doubts(spec) == ("space.dropuot: the task was not seen to read it; then it is searched to no effect",)
+    assert unread_doubts(read_spec(ROOT / "studies/trial_function.yaml", slip)) == ()
     with pytest.raises(SpecError, match=r"space\.dropuot: nothing reads it"):
         Study.from_spec(read_spec(ROOT / "studies/digits.yaml", slip), tmp_path / "run").check()
 

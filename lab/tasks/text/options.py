@@ -28,6 +28,7 @@ DROPOUTS = ("dropout", *(f"{kind}_dropout" for kind in ("embedding", "input", "h
 """The first multiplies all others of an AWD-LSTM, which have usual rates."""
 
 
+_MADE_ONCE = "has no effect where task.train is 'head': features are made once"
 _COLUMN = Allowed("is not a column's name", is_name)
 _MODEL = Allowed(
     f"is unknown; choices: {', '.join(MODELS)}, {HF}NAME, or {HF} with task.weights",
@@ -131,6 +132,18 @@ class TextOptions(TextSource, Targeted, Balanced, Adapting):
         searched=True,
     )
 
+    def settled(self) -> dict[str, str]:
+        settled = super().settled()
+        if self.trains_head:
+            settled |= dict.fromkeys(("word_dropout", *DROPOUTS[1:]), _MADE_ONCE)
+        elif self.model != AWD_LSTM:
+            settled |= dict.fromkeys(DROPOUTS[1:], f"is for model {AWD_LSTM}")
+        if self.transfers:
+            return settled | dict.fromkeys(("width", "layers", "units"), "is that of the net that was trained before")
+        if self.model not in (TRANSFORMER, AWD_LSTM):
+            settled["layers"] = f"is for models {TRANSFORMER} and {AWD_LSTM}"
+        return settled if self.model == AWD_LSTM else settled | {"units": f"is for model {AWD_LSTM}"}
+
     def refused(self, name: str, value: Any) -> str:
         if name == "width" and self.model == TRANSFORMER and int(value) % self.heads:
             return f"does not divide into task.heads: {self.heads}"
@@ -156,7 +169,7 @@ class TextOptions(TextSource, Targeted, Balanced, Adapting):
         if self.model.startswith(HF) and self.tokenizer is not None:
             raise SpecError("task.tokenizer", f"is not used with model {self.model}, which brings its own")
         if self.trains_head and self.word_dropout:
-            raise SpecError("task.word_dropout", "has no effect where task.train is 'head': features are made once")
+            raise SpecError("task.word_dropout", _MADE_ONCE)
 
     def adapter_targets(self) -> str:
         return ATTENTION
@@ -164,7 +177,7 @@ class TextOptions(TextSource, Targeted, Balanced, Adapting):
     def no_adapter(self) -> str:
         if not self.model.startswith(HF):
             return f"is for a net of transformers that was trained before: task.model: {HF}NAME"
-        return "has no effect where task.train is 'head': features are made once" if self.trains_head else ""
+        return _MADE_ONCE if self.trains_head else ""
 
     @property
     def transfers(self) -> bool:
