@@ -45,6 +45,15 @@ def keep(folder: Path | None, content: Mapping[str, Any], page: str) -> None:
         (folder / "README.md").write_text(page)
 
 
+def written_below(folder: Path | None, last: str) -> str:
+    """What somebody wrote below the last line of a folder's README.md that begins with `last`; empty where nothing."""
+    if folder is None or not (folder / "README.md").exists():
+        return ""
+    lines = (folder / "README.md").read_text().splitlines(keepends=True)
+    ends = [number for number, line in enumerate(lines, 1) if line.startswith(last)]
+    return "".join(lines[ends[-1] :]) if ends else ""
+
+
 def write_figure(path: Path, figure: Any, **size: int) -> None:
     """Write a plotly figure as PNG, or, where there is no kaleido or no browser for it, as HTML.
 

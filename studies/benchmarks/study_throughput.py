@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -175,10 +176,14 @@ def confirmed(spec: StudySpec, params: Mapping[str, Any], seeds: int) -> list[fl
     return scores
 
 
-def timed(name: str, side: str, data: Path, seed: int) -> dict[str, Any]:
-    """Run one side in a process of its own."""
+def timed(name: str, side: str, data: Path, seed: int, cache: str) -> dict[str, Any]:
+    """Run one side in a process of its own.
+
+    Args:
+        cache: the folder in which `lab` keeps how long its steps took.
+    """
     command = [sys.executable, __file__, "--only", name, "--side", side, "--data", str(data), "--seed", str(seed)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "XDG_CACHE_HOME": cache}
     began_at, begin = time.time(), time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     seconds = time.perf_counter() - begin
@@ -191,9 +196,9 @@ def timed(name: str, side: str, data: Path, seed: int) -> dict[str, Any]:
 def measure(name: str, data: Path, rounds: int, seed: int) -> list[dict[str, Any]]:
     """All sides in turn."""
     runs = []
-    for number in range(rounds):
-        for side in SIDES:
-            run = timed(name, side, data, seed + number)
+    for number, side in product(range(rounds), SIDES):
+        with tempfile.TemporaryDirectory() as cache:
+            run = timed(name, side, data, seed + number, cache)
             run["confirmed"] = confirmed(WORKLOADS[name].study(data, seed), run["params"], seeds=3)
             runs.append(run)
             print(f"{name} {side}: {run['seconds']:.1f} s, best {run['best']:.4f}", flush=True)

@@ -331,11 +331,11 @@ Seconds are those of the processor for the whole study.
 
 def read_before(out: Path | None) -> tuple[dict[str, list[dict[str, Any]]], str]:
     """The rows that were measured before, and what was written below their table."""
+    from measured import written_below
+
     if out is None or not (out / "result.json").exists():
         return {}, ""
-    lines = (out / "README.md").read_text().splitlines(keepends=True)
-    last = max(number for number, line in enumerate(lines) if line.startswith("|"))
-    return json.loads((out / "result.json").read_text()), "".join(lines[last + 1 :])
+    return json.loads((out / "result.json").read_text()), written_below(out, "|")
 
 
 def run_fastai(python: Path, data: Path, folder: Path) -> dict[str, Any]:
