@@ -139,8 +139,9 @@ def summary_of(
     if blocks is None:
         explored = artefacts.explore
         blocks = fronts(spec, trials["explore"], explored.metric, explored.direction) if explored else ()
-    explained = artefacts.explained
-    said = verdict(explained, folder) if explained else None
+    explained, setup = artefacts.explained, _setup(artefacts)
+    confirmed = {setting.name: setting.value for setting in setup.settings} if setup else None
+    said = verdict(explained, folder, confirmed) if explained else None
     ensembled = artefacts.ensemble
     return Summary(
         name=spec.name,
@@ -148,7 +149,7 @@ def summary_of(
         data=data_name(spec),
         metric=_ranked_by(artefacts),
         test_metric=ensembled.metric if ensembled else None,
-        setup=_setup(artefacts),
+        setup=setup,
         handed=_handed(artefacts),
         verdict=said,
         cost=cost_of(trials, spec.execution),

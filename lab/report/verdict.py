@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.report.number import number
 from lab.response.findings import Importance, Interaction, Side
-from lab.spec.space import Value
+from lab.spec.space import Params, Value
 from lab.stages.explain import Explained
 
 _MATTERS, _ACTS_TOGETHER = 0.1, 0.1
@@ -30,9 +30,14 @@ class Verdict:
     command: str | None
 
 
-def verdict(explain: Explained, folder: Path) -> Verdict:
-    """What an explain artefact says."""
-    return Verdict(_matters(explain), _good(explain), _sure(explain), *_next(explain, folder))
+def verdict(explain: Explained, folder: Path, setup: Params | None = None) -> Verdict:
+    """What an explain artefact says.
+
+    Args:
+        setup: what fresh seeds have chosen, where they have.
+    """
+    good = _good(explain) + _outside(explain, setup or {})
+    return Verdict(_matters(explain), good, _sure(explain), *_next(explain, folder))
 
 
 def _matters(explain: Explained) -> str:
@@ -76,12 +81,26 @@ def _good(explain: Explained) -> str:
     region = explain.region
     if region is None:
         return ""
-    sides = [f"{side.name} {_values_of(side).text}" for side in region.sides if not side.whole]
+    sides = {side.name: f"{side.name} {_values_of(side).text}" for side in region.sides if not side.whole}
+    main = [sides.pop(name) for name in deciding(explain) if name in sides] if not explain.withheld else []
     rest = [side.name for side in region.sides if side.whole]
-    where = _listed([*sides, *([f"any {_listed(rest)}"] if rest else [])])
+    free = [f"any {_listed(rest)}"] if rest else []
+    where = _listed([*main, *sides.values(), *free])
+    if main and sides:
+        where = f"{_listed(main)}, beside {_listed([*sides.values(), *free])}"
     text = f"As good as the best but for {number(region.margin, 2)}, about what another seed changes: {where}"
     share = "all" if region.share == 1 else f"{100 * region.share:.2g} %"
     return f"{text}. That is {share} of the space, and {_percent(region.sure)} of it are expected to be as good."
+
+
+def _outside(explain: Explained, setup: Params) -> str:
+    """Where the setup has values that the region lacks: scores on fresh seeds have chosen it, and not the forest."""
+    beside = [
+        f"{name} {number(value, 2)}"
+        for name, value in setup.items()
+        if (good := surely_good(explain, name)) is not None and not good.hold(value)
+    ]
+    return f" The best setup, which fresh seeds have chosen, lies outside by {_listed(beside)}." if beside else ""
 
 
 def _values_of(side: Side) -> GoodValues:

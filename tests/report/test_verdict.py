@@ -152,8 +152,22 @@ def test_what_is_as_good_is_said_also_where_the_forest_is_not_believed(withheld:
     )
     assert ", best" not in verdict(explain, FOLDER).matters
     assert verdict(explained(), FOLDER).good == ""
+    assert "fresh seeds" not in verdict(explain, FOLDER, dict(REGION.best)).good
+    chosen = {"max_lr": 0.1, "dropout": 0.5, "model": "small"}
+    assert verdict(explain, FOLDER, chosen).good.endswith(
+        " The best setup, which fresh seeds have chosen, lies outside by max_lr 0.1 and model small."
+    )
     good = surely_good(explain, "max_lr")
     assert good is not None
     assert good.hold(0.01)
     assert not good.hold(0.1)
     assert surely_good(explain, "dropout") is None
+
+
+def test_what_decides_stands_first_among_what_is_as_good():
+    sides = (Side("dropout", (0.0, 0.1), between=True, whole=False), *REGION.sides[::2])
+    free = Side("cycles", (1, 2), between=False, whole=True)
+    said = "max_lr 0.004 to 0.03 and model large, beside dropout 0 to 0.1"
+    assert f"changes: {said}. That" in verdict(explained(region=replace(REGION, sides=sides)), FOLDER).good
+    region = replace(REGION, sides=(*sides, free))
+    assert f"changes: {said} and any cycles. That" in verdict(explained(region=region), FOLDER).good
