@@ -9,7 +9,7 @@ fresh seeds, all in the same way, and the mean of these is what it is worth.
 
 Workloads beside those of `study_throughput.py`: `noisy`, digits with a fifth of the training labels wrong.
 
-    python studies/benchmarks/time_to_quality.py --data FOLDER [--only digits noisy adult cifar10] [--rounds 3]
+    python studies/benchmarks/time_to_quality.py --data FOLDER [--only digits noisy adult bike cifar10] [--rounds 3]
         [--output reports/time_to_quality]
 """
 
