@@ -36,10 +36,10 @@ def confusion_figure(confusion: Confusion) -> Figure:
     figure = blank("predicted class", "true class", height=150 + max(c, 4) * _CELL)
     totals = [max(sum(row), 1) for row in confusion.counts]
     shares = [[n / total for n in row] for row, total in zip(confusion.counts, totals, strict=True)]
-    places = list(range(c))
+    positions = list(range(c))
     figure.add_heatmap(
-        x=places,
-        y=places,
+        x=positions,
+        y=positions,
         z=shares,
         zmin=0,
         zmax=1,
@@ -62,7 +62,7 @@ def confusion_figure(confusion: Confusion) -> Figure:
         hoverinfo="skip",
         showlegend=False,
     )
-    ticks = {"tickvals": places, "ticktext": names, "showgrid": False}
+    ticks = {"tickvals": positions, "ticktext": names, "showgrid": False}
     upright = sum(map(len, names)) > _LETTERS
     figure.update_xaxes(range=[-0.5, c - 0.5], tickangle=-90 if upright else None, **ticks)
     return figure.update_yaxes(range=[c - 0.5, -0.5], **ticks)

@@ -50,8 +50,8 @@ class Forecast:
         self._expected = np.sort(self._forest.predict(rows).mean)
 
     def _rows(self, features: Floats, curves: Floats) -> Floats:
-        places = [_ranks(column, now) for column, now in zip(self._curves.T, curves.T, strict=True)]
-        return np.asarray(np.column_stack([features, *places]))
+        ranks = [_ranks(column, now) for column, now in zip(self._curves.T, curves.T, strict=True)]
+        return np.asarray(np.column_stack([features, *ranks]))
 
     def expected(self, features: Floats, curves: Floats) -> Floats:
         """Expected place of the final cost among the known ones, 0 the best and 1 the worst; [m]."""

@@ -133,7 +133,7 @@ def _race(
 
     The plan only grows, so a race that was interrupted goes on where it was.
     """
-    places: list[int] = []
+    candidate_of: list[int] = []
     seeds: list[int] = []
     planned: list[Trial] = []
     folds = folds_in(spec)
@@ -146,7 +146,7 @@ def _race(
     for end in race.rounds(spec.confirm.seeds):
         for seed, (index, (kind, params, _)) in product(range(done, end), enumerate(candidates)):
             if index not in out:
-                places.append(index)
+                candidate_of.append(index)
                 seeds.append(seed)
                 fresh = derive_seed(spec.seed, "confirm", index, seed)
                 fold = None if folds is None else folds.of_run(seed)
@@ -155,12 +155,12 @@ def _race(
         space = open_to_cycles(space_of(spec, record), cycles)
         job = make_job(spec, record, engine, "confirm", tuple(planned), space, training, spec.search.limits)
         rows = run_job(spec, record, engine, job)
-        entries = [_entry(index, candidate, rows, places) for index, candidate in enumerate(candidates)]
+        entries = [_entry(index, candidate, rows, candidate_of) for index, candidate in enumerate(candidates)]
         done = end
         for kind in _KINDS:
             left = {i: e.scores for i, e in enumerate(entries) if e.kind == kind and i not in out and e.scores}
             if left and folds is not None:
-                out |= race.beaten_in_blocks(_by_seed(rows, places, seeds, left), direction)
+                out |= race.beaten_in_blocks(_by_seed(rows, candidate_of, seeds, left), direction)
             elif left:
                 out |= race.beaten(left, direction)
     spread = race.noise([entry.scores for entry in entries])
@@ -172,15 +172,15 @@ def _race(
 
 
 def _by_seed(
-    rows: list[TrialRow], places: list[int], seeds: list[int], candidates: Collection[int]
+    rows: list[TrialRow], candidate_of: list[int], seeds: list[int], candidates: Collection[int]
 ) -> dict[int, dict[int, float]]:
     """The scores of candidates by seed; those of a seed leave out the same fold."""
     scores: dict[int, dict[int, float]] = {candidate: {} for candidate in candidates}
     for row in rows:
-        if row.plan_index is None or row.plan_index >= len(places) or row.score is None:
+        if row.plan_index is None or row.plan_index >= len(candidate_of) or row.score is None:
             continue
-        if places[row.plan_index] in scores:
-            scores[places[row.plan_index]][seeds[row.plan_index]] = row.score
+        if candidate_of[row.plan_index] in scores:
+            scores[candidate_of[row.plan_index]][seeds[row.plan_index]] = row.score
     return scores
 
 
@@ -252,12 +252,12 @@ def _candidates(spec: StudySpec, ranked: list[TrialRow]) -> list[_Planned]:
     return candidates
 
 
-def _entry(index: int, candidate: _Planned, rows: list[TrialRow], places: list[int]) -> Candidate:
+def _entry(index: int, candidate: _Planned, rows: list[TrialRow], candidate_of: list[int]) -> Candidate:
     """What a candidate has scored so far; its summary asks for the noise of all."""
     kind, params, trial = candidate
     # A race that goes on after an interruption may find trials of rounds that it has not come to yet.
-    planned = [row for row in rows if row.plan_index is not None and row.plan_index < len(places)]
-    mine = [row for row in planned if row.plan_index is not None and places[row.plan_index] == index]
+    planned = [row for row in rows if row.plan_index is not None and row.plan_index < len(candidate_of)]
+    mine = [row for row in planned if row.plan_index is not None and candidate_of[row.plan_index] == index]
     scores = tuple(row.score for row in mine if row.score is not None)
     return Candidate(
         kind=kind,

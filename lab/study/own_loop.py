@@ -37,7 +37,7 @@ _PIDS = 2**22
 """Process ids are below, on Linux and macOS."""
 _TICK = 0
 """A loop has no clock; all that it does happens at once."""
-_TOLD = (Outcome.COMPLETED, Outcome.DIVERGED, Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.PRUNED)
+_OUTCOMES = (Outcome.COMPLETED, Outcome.DIVERGED, Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.PRUNED)
 
 
 @dataclass(frozen=True)
@@ -235,8 +235,8 @@ def _outcome(score: float | None, outcome: str | None) -> Outcome:
         if score is None:
             raise SpecError("tell.score", "is missing; where there is none, say how it ended: outcome='failed'")
         return Outcome.COMPLETED if math.isfinite(score) else Outcome.DIVERGED
-    if outcome not in _TOLD:
-        raise SpecError("tell.outcome", f"{outcome!r} is unknown; choices: {', '.join(_TOLD)}")
+    if outcome not in _OUTCOMES:
+        raise SpecError("tell.outcome", f"{outcome!r} is unknown; choices: {', '.join(_OUTCOMES)}")
     if outcome == Outcome.COMPLETED and score is None:
         raise SpecError("tell.score", "is missing, and the trial is said to have completed")
     return Outcome(outcome)

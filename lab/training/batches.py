@@ -53,14 +53,14 @@ class Examples:
         """The first inputs [count, ...]."""
         return to_device(self._x[:count], self._device)
 
-    def some(self, places: Tensor) -> Tensor:
-        """The inputs [b, ...] at these places [b]."""
-        return to_device(self._x[places.to(self._x.device)], self._device)
+    def some(self, rows: Tensor) -> Tensor:
+        """The inputs [b, ...] of these rows [b]."""
+        return to_device(self._x[rows.to(self._x.device)], self._device)
 
     def batches(self, order: Tensor, size: int) -> Iterator[Data]:
         """Inputs [k, b, ...] and targets [k, b, ...] of each step, for an order of examples [k, s * b]."""
         whole = order[:, : order.shape[1] // size * size]
-        yield from ((x, _rows(self.y, places)) for x, places in self._gathered(whole, size))
+        yield from ((x, _rows(self.y, rows)) for x, rows in self._gathered(whole, size))
 
     def of_each(self, order: Tensor, size: int) -> Iterator[Tensor]:
         """Inputs [k, b, ...] for an order of examples [k, n], `size` at a time and the rest at last."""
@@ -70,7 +70,7 @@ class Examples:
         """Inputs [k, b, ...] for an order of examples [k, n], and where on the device they lie [k, b]."""
         there, here = (torch.split(o, size, dim=1) for o in (order.to(self._device), order))
         if self.resident:
-            yield from ((_rows(self._x, places), places) for places in there)
+            yield from ((_rows(self._x, rows), rows) for rows in there)
         else:
             gathered = _ahead(lambda step: to_device(_rows(self._x, here[step]), self._device), len(here))
             yield from zip(gathered, there, strict=True)
@@ -97,11 +97,11 @@ def fits(x: Tensor, device: torch.device) -> bool:
     return device.type == "cpu" or x.numel() * x.element_size() <= _SHARE * free_bytes(device)
 
 
-def _rows(values: Tensor, places: Tensor) -> Tensor:
-    """`values[places]`, [k, b, ...] of [n, ...]: on a CPU up to six times as fast, as rows are copied whole."""
+def _rows(values: Tensor, rows: Tensor) -> Tensor:
+    """`values[rows]`, [k, b, ...] of [n, ...]: on a CPU up to six times as fast, as rows are copied whole."""
     if not values.is_contiguous() or values.dtype in _NOT_SELECTED:  # the order of channels, for one, is kept then
-        return values[places]
-    return values.index_select(0, places.flatten()).view(*places.shape, *values.shape[1:])
+        return values[rows]
+    return values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
 
 
 def _ahead(make: Callable[[int], T], count: int) -> Iterator[T]:

@@ -100,7 +100,7 @@ class GroupedTrainer(Trainer):
         """By slot."""
         self._stacks: dict[Group, list[_Stack]] = {}
         self._architectures = 0
-        self._places: dict[int, tuple[_Stack, int]] = {}
+        self._row_of: dict[int, tuple[_Stack, int]] = {}
         """By slot: its stack and row."""
         self._add(self._group(template_params, self._build(template_params, 0)), template_params)
 
@@ -110,7 +110,7 @@ class GroupedTrainer(Trainer):
         Raises:
             TooCostly: its model breaks a limit, and was put nowhere.
         """
-        if assignment.slot in self._places:  # of a trial that could not be restored
+        if assignment.slot in self._row_of:  # of a trial that could not be restored
             self.stop(assignment.slot)
         module = self._build(assignment.trial.params, assignment.trial.seed)
         self._costs[assignment.slot] = self._counter.of(module)
@@ -120,20 +120,20 @@ class GroupedTrainer(Trainer):
         row = stack.rows.index(None)
         stack.trainer.start(replace(assignment, slot=row), module)
         stack.rows[row] = assignment
-        self._places[assignment.slot] = (stack, row)
+        self._row_of[assignment.slot] = (stack, row)
 
     def module(self, slot: int) -> nn.Module:
         """The net that is trained in a slot; see `SlotModels.module`."""
-        stack, row = self._places[slot]
+        stack, row = self._row_of[slot]
         return stack.trainer.module(row)
 
     def stop(self, slot: int) -> None:
-        stack, row = self._places.pop(slot)
+        stack, row = self._row_of.pop(slot)
         stack.trainer.stop(row)
         stack.rows[row] = None
 
     def epoch(self) -> tuple[EpochResult, ...]:
-        if self._peers is not None and not self._places:
+        if self._peers is not None and not self._row_of:
             raise DeviceLost("a process of this lane could not begin the trial that the others train")
         results: list[EpochResult] = []
         for group in list(self._stacks):
@@ -146,12 +146,12 @@ class GroupedTrainer(Trainer):
         return self._costs.get(slot, {})
 
     def save(self, slot: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        stack, row = self._places[slot]
+        stack, row = self._row_of[slot]
         return stack.trainer.save(row)
 
     def restore(self, assignment: Assignment, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         self.start(assignment)
-        stack, row = self._places[assignment.slot]
+        stack, row = self._row_of[assignment.slot]
         stack.trainer.put(row, tensors, meta)
 
     def _build(self, params: Mapping[str, Any], seed: int) -> nn.Module:
@@ -204,7 +204,7 @@ class GroupedTrainer(Trainer):
         target.trainer.restore(replace(assignment, slot=to), tensors, meta)
         source.trainer.stop(row)
         source.rows[row], target.rows[to] = None, assignment
-        self._places[assignment.slot] = (target, to)
+        self._row_of[assignment.slot] = (target, to)
 
     def _trained(self, group: Group, stack: _Stack) -> list[EpochResult]:
         """An epoch of one stack; what a user's code raises in it ends its trials and no others."""

@@ -19,7 +19,7 @@ def warnings_of(data: ImageData) -> tuple[str, ...]:
         "images of one colour": _plain,
         "duplicates": _duplicates,
         "rare classes": _classes,
-        "places in images": _places,
+        "places in images": _coordinates,
     }
     return doubts({what: partial(check, data) for what, check in checks.items()})
 
@@ -69,7 +69,7 @@ def _classes(data: ImageData) -> Iterator[str]:
     yield from thin_classes(labels, names)
 
 
-def _places(data: ImageData) -> Iterator[str]:
+def _coordinates(data: ImageData) -> Iterator[str]:
     target, options = data.fitted.target, data.options
     moved = [name for name in ("flip", "shift") if getattr(options, name) not in (False, 0, "auto")]
     if target is not None and target.numbers and moved:

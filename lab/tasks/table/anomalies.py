@@ -228,6 +228,6 @@ def _hashed(values: pd.Series[Any], numbers: bool) -> NDArray[np.uint64]:
     hashed = np.empty(len(values), dtype=np.uint64)
     for start in range(0, len(values), _SAMPLE):  # a text takes several times its bytes while it is hashed
         part = slice(start, start + _SAMPLE)
-        places, texts = coded(values.iloc[part])
-        hashed[part] = pd.util.hash_array(np.array([*texts, ""], dtype=object))[places]
+        text_of, texts = coded(values.iloc[part])
+        hashed[part] = pd.util.hash_array(np.array([*texts, ""], dtype=object))[text_of]
     return hashed

@@ -29,7 +29,7 @@ _MOST_ROWS, _MOST_CELLS = 10_000, 2**21
 _FOLDS, _TREES, _LEAF, _ROWS_A_TREE = 3, 50, 5, 2_000
 _ASKED, _PERMUTED_ROWS = 20, 2_000
 """Columns that are permuted: those that the forests used most; and rows of a fold on which they are."""
-_TOLD = 0.02
+_LEAST_LOSS = 0.02
 """What an AUC loses, at least, by a column that tells."""
 _NAMED = 3
 _APART = 0.6
@@ -142,8 +142,8 @@ def _levels(column: Category, parts: list[Held]) -> NDArray[np.float64]:
     every = sorted({text for _, texts in of_parts for text in texts}, key=natural)
     code_of, _ = codes_among(column.levels, every)
     written = {text: level_of(column.levels[code_of[text] - 1]) if text in code_of else text for text in every}
-    places = {level: i for i, level in enumerate(dict.fromkeys(written[text] for text in every))}
-    numbers = [np.array([*(places[written[text]] for text in texts), np.nan])[rows] for rows, texts in of_parts]
+    rank_of = {level: i for i, level in enumerate(dict.fromkeys(written[text] for text in every))}
+    numbers = [np.array([*(rank_of[written[text]] for text in texts), np.nan])[rows] for rows, texts in of_parts]
     return np.concatenate(numbers)
 
 
@@ -247,5 +247,5 @@ def _telling(
             permuted[:, cluster] = part[order][:, cluster]
             lost[i] += (whole - auc_of(forest.predict_proba(permuted)[:, 1], positive)[0]) / len(forests)
     ordered = np.argsort(-lost, kind="stable")
-    tellings = [Telling(tuple(names[j] for j in alike[i]), float(lost[i])) for i in ordered if lost[i] >= _TOLD]
+    tellings = [Telling(tuple(names[j] for j in alike[i]), float(lost[i])) for i in ordered if lost[i] >= _LEAST_LOSS]
     return tuple(tellings)

@@ -32,22 +32,22 @@ class Notes:
 
 def to_codes(column: Category, values: pd.Series[Any], notes: Notes) -> NDArray[np.int64]:
     """Codes [n]: 1 + the level's number; 0 where missing or not seen; the last one where levels are rare."""
-    places, texts = coded(values)
+    text_of, texts = coded(values)
     texts.append("")  # where it is missing: a parquet may have an empty text for a level
     code_of, padded = codes_among(column.levels, sorted(set(texts)))
-    codes: NDArray[np.int64] = np.array([code_of.get(text, 0) for text in texts], dtype=np.int64)[places]
+    codes: NDArray[np.int64] = np.array([code_of.get(text, 0) for text in texts], dtype=np.int64)[text_of]
     if padded:
-        count = int(np.isin(places, [i for i, text in enumerate(texts) if text in padded]).sum())
+        count = int(np.isin(text_of, [i for i, text in enumerate(texts) if text in padded]).sum())
         example = min(padded)
         notes.lines.append(
             f"column {column.name!r}: {count} rows hold numbers with other leading zeros than in training (such as "
             f"{example!r} for {padded[example]!r}); they are taken for the same"
         )
-    unseen = (codes == 0) & (places >= 0)
+    unseen = (codes == 0) & (text_of >= 0)
     if column.rare:
         codes[unseen] = column.codes - 1
     elif unseen.any():
-        example = texts[places[int(np.flatnonzero(unseen)[0])]]
+        example = texts[text_of[int(np.flatnonzero(unseen)[0])]]
         notes.lines.append(
             f"column {column.name!r}: {int(unseen.sum())} rows hold values not seen in training (such as "
             f"{example!r}); they are treated as unknown"

@@ -184,12 +184,12 @@ class Growing:
 
     def add(self, values: pd.Series[Any]) -> None:
         if self._code_of is not None:
-            places, texts = pd.factorize(values)
+            text_of, texts = pd.factorize(values)
             code_of = self._code_of
             if len(texts) <= MOST_TEXTS:
                 codes = [code_of.setdefault(text, len(code_of) + 1) for text in texts]
                 if len(code_of) <= MOST_TEXTS:
-                    self._parts.append(np.array([*codes, 0], dtype=np.uint16)[places])  # -1, the last, where missing
+                    self._parts.append(np.array([*codes, 0], dtype=np.uint16)[text_of])  # -1, the last, where missing
                     return
             earlier, self._code_of = self._texts(), None
             self._parts = [self._part(pd.Series(earlier.take(codes.astype(np.int64)))) for codes in self._parts]

@@ -19,8 +19,8 @@ _WHOLE = re.compile(r"[-+]?\d+(?:\.0*)?")
 def as_text(values: pd.Series[Any]) -> list[str]:
     """The texts by which values are levels, each by what it is and not by what stands beside it: 3, 3.0 and the text
     3.0 are one level, and so are True and the texts True, TRUE and true."""
-    places, texts = coded(values)
-    of_rows: list[str] = np.array([*texts, ""], dtype=object)[places].tolist()
+    text_of, texts = coded(values)
+    of_rows: list[str] = np.array([*texts, ""], dtype=object)[text_of].tolist()
     return of_rows
 
 
@@ -30,14 +30,14 @@ def coded(values: pd.Series[Any]) -> tuple[NDArray[np.int64], list[str]]:
     A text may occur several times, of values that are one level.
     """
     if values.dtype != object:
-        places, different = pd.factorize(values)
-        return places.astype(np.int64), [*map(level_of, different)]
+        text_of, different = pd.factorize(values)
+        return text_of.astype(np.int64), [*map(level_of, different)]
     # Values of several types may be equal, as 1 and True are.
     there = values.notna().to_numpy()
-    places = np.full(len(values), -1, dtype=np.int64)
+    text_of = np.full(len(values), -1, dtype=np.int64)
     texts: dict[str, int] = {}
-    places[there] = [texts.setdefault(level_of(value), len(texts)) for value in values[there]]
-    return places, [*texts]
+    text_of[there] = [texts.setdefault(level_of(value), len(texts)) for value in values[there]]
+    return text_of, [*texts]
 
 
 def level_of(value: Any) -> str:
@@ -69,12 +69,12 @@ def _counted(values: pd.Series[Any]) -> list[tuple[str, int]]:
     """The different levels in their order, each as it is written most often, and how often it occurs."""
     present = values.dropna()
     if present.dtype == object:
-        places: NDArray[Any] = np.arange(len(present))
-        first = places
+        value_of: NDArray[Any] = np.arange(len(present))
+        first = value_of
     else:  # each value but once: a category has many rows of each
-        places = pd.factorize(present)[0]
-        first = np.unique(places, return_index=True)[1]
-    keys, numbers = as_text(typed(present).iloc[first]), np.bincount(places, minlength=len(first))
+        value_of = pd.factorize(present)[0]
+        first = np.unique(value_of, return_index=True)[1]
+    keys, numbers = as_text(typed(present).iloc[first]), np.bincount(value_of, minlength=len(first))
     counts = Counter[tuple[str, str]]()
     for value, key, number in zip(present.iloc[first].tolist(), keys, numbers.tolist(), strict=True):
         counts[key, value.strip() if isinstance(value, str) else key] += number

@@ -83,17 +83,17 @@ class TableOptions(Dialect, Targeted, Balanced):
     def __post_init__(self) -> None:
         if isinstance(self.ignore, str):
             object.__setattr__(self, "ignore", [self.ignore])  # one column, as `target` may be one
-        for name, value in self._places.items():
+        for name, value in self._tables.items():
             if type(value).__name__ == "Series":  # of pandas
                 raise SpecError(f"task.{name}", "a Series is not a path; give a DataFrame, or a file")
-        files = {name: file_for(self, name, value) for name, value in self._places.items() if is_frame(value)}
+        files = {name: file_for(self, name, value) for name, value in self._tables.items() if is_frame(value)}
         for name, file in files.items():
             object.__setattr__(self, name, str(file))
         object.__setattr__(self, "files", MappingProxyType(files))
         super().__post_init__()
 
     @property
-    def _places(self) -> dict[str, Any]:
+    def _tables(self) -> dict[str, Any]:
         return {"path": self.path, "test_path": self.test_path}
 
     def check(self) -> None:

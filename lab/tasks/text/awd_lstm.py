@@ -160,8 +160,8 @@ class ConcatPooled(nn.Module):
         states = self.encoder(F.pad(codes, (1, 0)))[:, 1:]
         there = (codes > 0).to(states.dtype)[:, :, None]
         none = there.amax(dim=1) == 0
-        places = torch.arange(codes.shape[1], device=codes.device)
-        last = (there[:, :, 0] * places).argmax(dim=1)
+        columns = torch.arange(codes.shape[1], device=codes.device)
+        last = (there[:, :, 0] * columns).argmax(dim=1)
         of_last = states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
         largest = states.masked_fill(there == 0, -1.0).amax(dim=1)  # no state is less
         mean = (states * there).sum(dim=1) / there.sum(dim=1).clamp(min=1.0)

@@ -31,8 +31,8 @@ def by_length(codes: Tensor, make: Callable[[Tensor], Tensor], texts: int = _TEX
 
 def _ends(codes: Tensor) -> Tensor:
     """Behind which column each text ends, [b]; some of its tokens may be left out."""
-    places = torch.arange(1, codes.shape[1] + 1, device=codes.device)
-    return ((codes > 0) * places).amax(dim=1)
+    columns = torch.arange(1, codes.shape[1] + 1, device=codes.device)
+    return ((codes > 0) * columns).amax(dim=1)
 
 
 def _cut(codes: Tensor, ends: Tensor) -> Tensor:
