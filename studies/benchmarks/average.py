@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measured import keep, machine, told, versions
+from measured import keep, listed, machine, versions
 
 from lab.record.spec_file import read_spec
 from lab.study.study import Study
@@ -78,7 +78,7 @@ def main() -> None:
     packages = versions("lab", "torch")
     said = (
         f"Made by `studies/benchmarks/average.py`: n = {arguments.seeds} studies for each decay, {RUNS} final runs of "
-        f"60 epochs in each, 360 test images; means of studies and their range. {told(packages)}; {machine()}."
+        f"60 epochs in each, 360 test images; means of studies and their range. {listed(packages)}; {machine()}."
     )
     keep(arguments.out, {"rows": rows, "versions": packages, "machine": machine()}, summary(rows, said))
 

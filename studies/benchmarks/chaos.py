@@ -267,8 +267,8 @@ class Round:
             check=True,
             stderr=subprocess.DEVNULL,
         )
-        found = account(self._folder, alone, self._trials, self._journal, self._seen)
-        return {**found, "seconds": round(seconds, 1), "faults": self.faults}
+        counts = account(self._folder, alone, self._trials, self._journal, self._seen)
+        return {**counts, "seconds": round(seconds, 1), "faults": self.faults}
 
 
 def spec(seed: int, trials: int, lanes: int) -> dict[str, Any]:
@@ -291,9 +291,9 @@ def spec(seed: int, trials: int, lanes: int) -> dict[str, Any]:
 def counted(path: Path) -> Iterator[list[int]]:
     """How many epochs were trained inside the block, in all processes."""
     before = path.stat().st_size if path.exists() else 0
-    found = [0]
-    yield found
-    found[0] = path.stat().st_size - before
+    count = [0]
+    yield count
+    count[0] = path.stat().st_size - before
 
 
 @contextlib.contextmanager
@@ -351,9 +351,9 @@ def main() -> None:
                     arguments.json.write_text(json.dumps({**summary(rounds), "rounds": rounds}, indent=1) + "\n")
         finally:
             cluster.close()
-    found = summary(rounds)
-    print(json.dumps({name: value for name, value in found.items() if name != "by_kind"}, indent=1))
-    print(table(found["by_kind"]))
+    figures = summary(rounds)
+    print(json.dumps({name: value for name, value in figures.items() if name != "by_kind"}, indent=1))
+    print(table(figures["by_kind"]))
 
 
 if __name__ == "__main__":

@@ -31,11 +31,11 @@ def children(process: int) -> list[int]:
             with contextlib.suppress(OSError, IndexError):
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 below.setdefault(parent, []).append(int(entry.name))
-    found, queue = [], [process]
+    processes, queue = [], [process]
     while queue:
-        found.append(queue.pop())
-        queue += below.get(found[-1], [])
-    return found
+        processes.append(queue.pop())
+        queue += below.get(processes[-1], [])
+    return processes
 
 
 def send(processes: list[int], number: signal.Signals) -> None:
@@ -207,9 +207,9 @@ class Cluster:
 @contextlib.contextmanager
 def disk(folder: Path, isolated: bool) -> Iterator[Disk | None]:
     """A file system of its own at `folder`, where that was asked for."""
-    found = Disk(folder) if isolated else None
+    mounted = Disk(folder) if isolated else None
     try:
-        yield found
+        yield mounted
     finally:
-        if found:
-            found.close()
+        if mounted:
+            mounted.close()

@@ -14,7 +14,7 @@ class Journal:
     """What the study's journal has said so far, read as it grows; of one stage, so trials have their storage's ids."""
 
     path: Path
-    place: int = 0
+    offset: int = 0
     replaces: dict[int, int] = field(default_factory=dict)
     """The number that a trial had before it was preempted and queued again."""
     created: int = 0
@@ -27,12 +27,12 @@ class Journal:
         if not self.path.exists():
             return
         with open(self.path, "rb") as file:
-            file.seek(self.place)
+            file.seek(self.offset)
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         while whole.endswith(b" \n"):
             whole = whole[: whole.rfind(b"\n", 0, -1) + 1]
-        self.place += len(whole)
+        self.offset += len(whole)
         for line in whole.splitlines():
             self._take(json.loads(line))
 
@@ -80,21 +80,21 @@ def account(folder: Path, alone: Path, trials: int, journal: Journal, seen: set[
     from lab.record.trials import read_trials
     from lab.stages import explore
 
-    def told(path: Path, name: Any) -> list[tuple[int, Any]]:
+    def results_of(path: Path, name: Any) -> list[tuple[int, Any]]:
         rows = read_trials(Record(path), "explore")
         return [(name(row.number), (row.params, str(row.outcome), row.score, row.curve)) for row in rows]
 
-    rows, undisturbed = told(folder, journal.origin), dict(told(alone, int))
-    found = Counter(n for n, _ in rows)
-    best = max((score, -n) for n, (_, _, score, _) in undisturbed.items() if n in found and score is not None)
+    rows, undisturbed = results_of(folder, journal.origin), dict(results_of(alone, int))
+    counts = Counter(n for n, _ in rows)
+    best = max((score, -n) for n, (_, _, score, _) in undisturbed.items() if n in counts and score is not None)
     chosen = explore.STAGE.need(Record(folder)).best
     choice = (chosen.score, -chosen.trial)
     return {
         "trials": len(rows),
         "trials_as_undisturbed": sum(undisturbed[n] == result for n, result in rows),
         "trials_not_accounted_once": trials
-        - len(found)
-        + sum(count != 1 for count in (*found.values(), *journal.ended.values())),
+        - len(counts)
+        + sum(count != 1 for count in (*counts.values(), *journal.ended.values())),
         "trials_preempted": len(journal.replaces),
         "lost_epochs": len(seen - set(journal.epochs)),
         "duplicate_epochs": sum(count - 1 for count in journal.epochs.values()),

@@ -55,8 +55,8 @@ def _kind(kind: str, faults: list[dict[str, Any]]) -> dict[str, Any]:
 def table(by_kind: dict[str, Any]) -> str:
     """Recovery by kind of fault, in Markdown."""
     lines = ["| fault | times | measured | recovery, median s | worst s |", "|---|---|---|---|---|"]
-    for kind, found in by_kind.items():
-        cells = (kind, *("" if value is None else value for value in found.values()))
+    for kind, figures in by_kind.items():
+        cells = (kind, *("" if value is None else value for value in figures.values()))
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
@@ -67,11 +67,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where all of it goes, with every fault")
     arguments = parser.parse_args()
     rounds = [entry for path in arguments.results for entry in json.loads(path.read_text())["rounds"]]
-    found = summary(rounds)
+    figures = summary(rounds)
     if arguments.json:
-        arguments.json.write_text(json.dumps({**found, "rounds": rounds}, indent=1) + "\n")
-    print(json.dumps({name: value for name, value in found.items() if name != "by_kind"}, indent=1))
-    print(table(found["by_kind"]))
+        arguments.json.write_text(json.dumps({**figures, "rounds": rounds}, indent=1) + "\n")
+    print(json.dumps({name: value for name, value in figures.items() if name != "by_kind"}, indent=1))
+    print(table(figures["by_kind"]))
 
 
 if __name__ == "__main__":

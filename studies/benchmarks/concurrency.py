@@ -180,19 +180,19 @@ def idle_table(seeds: int) -> dict[str, dict[str, float]]:
 def quality(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """By the number of evaluations and the rule: mean rank, its interval, and mean regret over tables and seeds."""
     as_rows = [Row(r["table"], r["rule"], r["seed"], r["evaluations"], r["regret"], r["regret"], 0.0) for r in rows]
-    found = summarise(as_rows)["rules"]["observed"]
+    by_point = summarise(as_rows)["rules"]["observed"]
     return {
         point: {
             rule: {"rank": rank, "regret": float(np.mean([means[rule] for means in at["regret"].values()]))}
             for rule, rank in at["rank"].items()
         }
-        for point, at in found.items()
+        for point, at in by_point.items()
     }
 
 
-def _works(arguments: argparse.Namespace, known: set[tuple[str, str, int]]) -> Iterator[tuple[Path, Rule, int]]:
+def _works(arguments: argparse.Namespace, ended: set[tuple[str, str, int]]) -> Iterator[tuple[Path, Rule, int]]:
     for seed, rule, path in product(range(arguments.seeds), RULES, arguments.tables):
-        if (path.stem, Rule(*rule).name, seed) not in known:
+        if (path.stem, Rule(*rule).name, seed) not in ended:
             yield path, Rule(*rule), seed
 
 
@@ -212,9 +212,9 @@ def main() -> None:
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     works = list(_works(arguments, {(row["table"], row["rule"], row["seed"]) for row in rows}))
     with path.open("a") as stream, ProcessPoolExecutor(arguments.processes) as pool:
-        for found in pool.map(_search, works):
-            rows += found
-            stream.writelines(json.dumps(row) + "\n" for row in found)
+        for searched in pool.map(_search, works):
+            rows += searched
+            stream.writelines(json.dumps(row) + "\n" for row in searched)
             stream.flush()
     result = {
         "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",

@@ -29,7 +29,7 @@ LEVELS = (0.8, 0.95)
 
 def measure(features: Floats, target: Floats, group: NDArray[Any], trials: int, draws: int) -> dict[str, Any]:
     """Means over random splits: `trials` groups to fit to, up to 2,000 others to ask for."""
-    found: list[list[float]] = []
+    rows: list[list[float]] = []
     names = np.unique(group)
     for seed in range(draws):
         order = np.random.default_rng(seed).permutation(names)
@@ -40,8 +40,8 @@ def measure(features: Floats, target: Floats, group: NDArray[Any], trials: int, 
         for level in LEVELS:
             low, high = forest.intervals(features[test], level)
             row.append(float(((low <= target[test]) & (target[test] <= high)).mean()))
-        found.append(row)
-    r2, held, *covered = np.mean(found, axis=0).round(3).tolist()
+        rows.append(row)
+    r2, held, *covered = np.mean(rows, axis=0).round(3).tolist()
     return {"out_of_bag_r2": r2, "held_out_r2": held} | {
         f"coverage_{level:.0%}": share for level, share in zip(LEVELS, covered, strict=True)
     }
@@ -91,12 +91,14 @@ def main() -> None:
     parser.add_argument("--group", default="config_id")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--draws", type=int, default=10)
-    given = parser.parse_args()
-    loaded = [(path.stem, _table(path, np.random.default_rng(0))) for path in given.tables]
-    loaded += [(path.stem, _budgets(path, given.result, given.budget, given.group)) for path in given.budgets]
+    arguments = parser.parse_args()
+    loaded = [(path.stem, _table(path, np.random.default_rng(0))) for path in arguments.tables]
+    loaded += [
+        (path.stem, _budgets(path, arguments.result, arguments.budget, arguments.group)) for path in arguments.budgets
+    ]
     for name, (features, target, group) in loaded:
-        found = measure(features, target, group, given.trials, given.draws)
-        print(json.dumps({"table": name, "trials": given.trials} | found), flush=True)
+        measured = measure(features, target, group, arguments.trials, arguments.draws)
+        print(json.dumps({"table": name, "trials": arguments.trials} | measured), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from measured import by_seed, machine, told, versions
+from measured import by_seed, listed, machine, versions
 
 from lab.record.artefact import to_json
 from lab.spec.study import parse_spec
@@ -65,10 +65,10 @@ def run(name: str, data: Path, seed: int) -> dict[str, Any]:
         middle = time.process_time()
         taught = distill(study, folder / "student", model=of["model"], made_up=MADE_UP)
         end = time.process_time()
-        given = distill(study, folder / "given", model=of["model"], made_up=0, epochs=of["final"] * (1 + MADE_UP))
+        plain = distill(study, folder / "given", model=of["model"], made_up=0, epochs=of["final"] * (1 + MADE_UP))
         return {
             **_of(taught, ""),
-            **_of(given, "given rows alone, "),
+            **_of(plain, "given rows alone, "),
             "chosen": to_json(taught.chosen),
             "tried": [to_json(one) for one in taught.tried],
             "ensemble": to_json(taught.ensemble),
@@ -78,8 +78,8 @@ def run(name: str, data: Path, seed: int) -> dict[str, Any]:
         }
 
 
-def _of(found: Distillation, what: str) -> dict[str, Any]:
-    return {f"{what}{one.name}": one.test for one in found.tried if one.test is not None}
+def _of(distillation: Distillation, what: str) -> dict[str, Any]:
+    return {f"{what}{one.name}": one.test for one in distillation.tried if one.test is not None}
 
 
 def page(measured: dict[str, list[dict[str, Any]]]) -> str:
@@ -111,7 +111,7 @@ def page(measured: dict[str, list[dict[str, Any]]]) -> str:
     return f"""# Students of an ensemble
 
 Made by `studies/benchmarks/distil.py`, {max(map(len, measured.values()))} seeds each;
-{told(versions("lab", "torch", "scikit-learn"))}; {machine()}, {torch.get_num_threads()} thread.
+{listed(versions("lab", "torch", "scikit-learn"))}; {machine()}, {torch.get_num_threads()} thread.
 Students of tables have hidden layers of 64 and 32 (the study's: 200 and 100), those of digits are one net as the study
 has them. All have as many optimizer steps, but labels alone may choose a fifth of them by the validation rows.
 Temperatures 1, 2 and 4 are tried with a teacher. All students and the ensemble are trained

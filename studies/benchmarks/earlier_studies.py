@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from measured import keep, machine, told, versions, write_figure
+from measured import keep, listed, machine, versions, write_figure
 from optuna.samplers import BaseSampler, RandomSampler
 from search_problems import Params, Problem, Table, lcbench
 
@@ -105,7 +105,7 @@ def page(content: Mapping[str, Any]) -> str:
 
 Made by `studies/benchmarks/earlier_studies.py`: each problem in turn is the new study, the others of its family are the
 earlier ones. All have {content["budget"]} trials; the best setting of each other problem (at most {_MOST}) is tried
-first. Regret: 0 at the best that there is, 1 at the median of the space. {told(content["versions"])};
+first. Regret: 0 at the best that there is, 1 at the median of the space. {listed(content["versions"])};
 {content["machine"]}.
 
 """

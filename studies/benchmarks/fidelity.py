@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from fidelity_searches import Search, Table, all_full, asha, halving
-from measured import keep, machine, told, versions
+from measured import keep, listed, machine, versions
 from scipy.stats import spearmanr
 
 from lab.range_test import Tried, decide
@@ -161,7 +161,7 @@ def page(content: dict[str, Any]) -> str:
     text = f"""# Short complete schedules first, or every trial in full?
 
 `python studies/benchmarks/fidelity.py --tables reports/fidelity/tables --output FOLDER`.
-{told(content["versions"])}; {content["machine"]}; {content["seeds"]} replays each, standard errors over them.
+{listed(content["versions"])}; {content["machine"]}; {content["seeds"]} replays each, standard errors over them.
 """
     text += "\n| workload (settings) | rank correlation of a complete schedule of so many epochs with the full one"
     text += " | another seed | standard deviation of a seed (points) |\n|---|---|---|---|\n"

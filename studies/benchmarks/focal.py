@@ -29,7 +29,7 @@ import pandas as pd
 import scipy.optimize
 import scipy.stats
 import torch
-from measured import keep, machine, told, versions
+from measured import keep, listed, machine, versions
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -116,13 +116,13 @@ def scores(fitted: Any) -> dict[str, float]:
         softened = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
         return float(log_loss(y, softened, labels=classes))
 
-    found = scipy.optimize.minimize_scalar(loss, bounds=(-1, 1), args=(seen, of_seen), method="bounded").x
+    log10_best = scipy.optimize.minimize_scalar(loss, bounds=(-1, 1), args=(seen, of_seen), method="bounded").x
     return {
         "valid": float(accuracy_score(of_seen, seen.argmax(1))),
         "accuracy": float(accuracy_score(y, p.argmax(1))),
         "balanced accuracy": float(balanced_accuracy_score(y, p.argmax(1))),
         "log loss": loss(0.0, p, y),
-        "calibrated log loss": loss(float(found), p, y),
+        "calibrated log loss": loss(float(log10_best), p, y),
     }
 
 
@@ -164,7 +164,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         "",
         "Made by `studies/benchmarks/focal.py`, whose head is the plan: means of n seeds on the test split, and 95 %",
         "intervals (Student's t) of differences seed by seed. Accuracies are better where higher, losses where lower.",
-        f"{told(versions('lab', 'torch'))}; {machine()}.",
+        f"{listed(versions('lab', 'torch'))}; {machine()}.",
     ]
     beyond: dict[bool, list[str]] = {True: [], False: []}
     for name in dict.fromkeys(row["what"] for row in rows):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from measured import keep, machine, median_and_span, told, versions
+from measured import keep, listed, machine, median_and_span, versions
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from threadpoolctl import threadpool_limits
@@ -70,19 +70,19 @@ def seconds(trials: int, sampler: BaseSampler, seed: int) -> float:
         return time.process_time() - begin
 
 
-def page(found: dict[int, dict[str, list[float]]], rounds: int) -> str:
+def page(timings: dict[int, dict[str, list[float]]], rounds: int) -> str:
     lines = [
         "# What a proposal costs",
         "",
         f"Seconds of one core until the next trial is proposed, median of {rounds} histories (least to largest), and",
         "as a ratio to the forest's on the same history.",
         f"`python studies/benchmarks/forest_speed.py --rounds {rounds} --output reports/forest_speed`; {machine()};",
-        f"{told(versions('lab', 'optuna', 'scikit-learn', 'numpy', 'scipy', 'torch'))}.",
+        f"{listed(versions('lab', 'optuna', 'scikit-learn', 'numpy', 'scipy', 'torch'))}.",
         "",
         "| trials | sampler | seconds | times the forest's |",
         "|---|---|---|---|",
     ]
-    for trials, by_sampler in found.items():
+    for trials, by_sampler in timings.items():
         for name, times in by_sampler.items():
             ratios = [t / f for t, f in zip(times, by_sampler["forest"], strict=True)]
             lines.append(f"| {trials:,} | {name} | {median_and_span(times)} | {median_and_span(ratios)} |")
@@ -100,15 +100,15 @@ def main() -> None:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     for make in samplers(0).values():
         seconds(20, make(), 0)  # what is imported at the first proposal is no part of it
-    found: dict[int, dict[str, list[float]]] = {}
+    timings: dict[int, dict[str, list[float]]] = {}
     for trials in arguments.trials:
         made = {n: make for n, make in samplers(0).items() if n != "gp" or trials <= MOST_FOR_GP}
-        found[trials] = {name: [] for name in made}
+        timings[trials] = {name: [] for name in made}
         for seed in range(arguments.rounds):
             for name in made:
-                found[trials][name].append(seconds(trials, samplers(seed)[name](), seed))
-    content = {"rounds": arguments.rounds, "seconds": found, "machine": machine()}
-    keep(arguments.output, content, page(found, arguments.rounds))
+                timings[trials][name].append(seconds(trials, samplers(seed)[name](), seed))
+    content = {"rounds": arguments.rounds, "seconds": timings, "machine": machine()}
+    keep(arguments.output, content, page(timings, arguments.rounds))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import optuna
 import pandas as pd
 import scipy.stats
 import torch
-from measured import keep, machine, told, versions
+from measured import keep, listed, machine, versions
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from torch import nn
 
@@ -209,14 +209,14 @@ def interval(differences: Sequence[float]) -> str:
 
 
 def page(rows: list[dict[str, Any]], seeds: int, trials: int) -> str:
-    found = told(versions("lab", "torch", "optuna"))
+    packages = listed(versions("lab", "torch", "optuna"))
     lines = ["# The front of score and parameters", ""]
     lines += [f"Made by `studies/benchmarks/front.py`: {trials} trials a search, {seeds} seeds. Share of the plane of"]
     lines += [
         "error and logarithm of the parameters that the trials cover (larger is better), and the least error of any"
     ]
     lines += ["trial (smaller is better); differences seed by seed to the search of score and parameters, with their"]
-    lines += [f"95 % interval (Student's t). {found}; {machine()}.", ""]
+    lines += [f"95 % interval (Student's t). {packages}; {machine()}.", ""]
     lines += ["| what | search | covered | score and parameters cover more by | least error | theirs is higher by |"]
     lines += ["|---|---|---|---|---|---|"]
     for name in dict.fromkeys(row["what"] for row in rows):

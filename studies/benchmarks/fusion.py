@@ -126,11 +126,11 @@ def measure(net: str, device: str, widths: list[int], paths: list[str], rounds: 
     best = times[fastest]
     rows = {
         name: {
-            "milliseconds": _spread(found),
-            "to_plain": _spread([p / t for p, t in zip(times["plain"], found, strict=True)]),
-            "to_best_plain": _spread([p / t for p, t in zip(best, found, strict=True)]),
+            "milliseconds": _spread(ms),
+            "to_plain": _spread([p / t for p, t in zip(times["plain"], ms, strict=True)]),
+            "to_best_plain": _spread([p / t for p, t in zip(best, ms, strict=True)]),
         }
-        for name, found in times.items()
+        for name, ms in times.items()
     }
     parameters = sum(p.numel() for p in task.model({}).parameters())
     return {"net": net, "parameters": parameters, "rounds": rounds, "variants": rows, "refused": refused}
@@ -141,27 +141,27 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": middle, "low": low, "high": high}
 
 
-def table(found: dict[str, Any]) -> str:
-    lines = [f"{found['net']}, {found['parameters']:,} parameters, n = {found['rounds']} rounds", ""]
+def table(measured: dict[str, Any]) -> str:
+    lines = [f"{measured['net']}, {measured['parameters']:,} parameters, n = {measured['rounds']} rounds", ""]
     lines += ["| variant | ms per trial and step | to plain | to best plain (quartiles) |", "|---|---|---|---|"]
-    for name, row in found["variants"].items():
+    for name, row in measured["variants"].items():
         ms, one, two = row["milliseconds"], row["to_plain"], row["to_best_plain"]
         lines.append(
             f"| {name} | {ms['median']:.4f} | {one['median']:.2f} |"
             f" {two['median']:.2f} ({two['low']:.2f} to {two['high']:.2f}) |"
         )
-    lines += [f"\n{path}: {why}" for path, why in found["refused"].items()]
+    lines += [f"\n{path}: {why}" for path, why in measured["refused"].items()]
     return "\n".join(lines) + "\n"
 
 
 def page(content: dict[str, Any]) -> str:
     """What was measured, on what, as Markdown."""
     best = []
-    for found in content["nets"]:
-        lanes = {name: row for name, row in found["variants"].items() if not name.startswith("plain")}
+    for measured in content["nets"]:
+        lanes = {name: row for name, row in measured["variants"].items() if not name.startswith("plain")}
         name = max(lanes, key=lambda n: lanes[n]["to_best_plain"]["median"])
         one, two = (lanes[name][key]["median"] for key in ("to_plain", "to_best_plain"))
-        best.append(f"| {found['net']} | {name} | {one:.2f} | {two:.2f} |")
+        best.append(f"| {measured['net']} | {name} | {one:.2f} | {two:.2f} |")
     head = f"""# Many trials in one lane, against plain PyTorch
 
 Trials' steps per second, as a ratio to training one model in plain PyTorch: to AdamW as it comes, and to the fastest
@@ -173,7 +173,7 @@ a lane's does; plain training gains by that too.
 | net | fastest path and width | to plain | to best plain |
 |---|---|---|---|
 """
-    return head + "\n".join(best) + "\n\n" + "\n".join(table(found) for found in content["nets"])
+    return head + "\n".join(best) + "\n\n" + "\n".join(table(measured) for measured in content["nets"])
 
 
 def main() -> None:
@@ -189,14 +189,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    found = []
+    nets = []
     if options.json and options.json.exists():
-        found = [
-            one for one in json.loads(options.json.read_text())["nets"] if one["net"] not in (options.nets or NETS)
-        ]
+        nets = [one for one in json.loads(options.json.read_text())["nets"] if one["net"] not in (options.nets or NETS)]
     for net in options.nets or (CPU_NETS if options.device == "cpu" else GPU_NETS):
-        found.append(measure(net, options.device, options.widths, options.paths, options.rounds))
-        print(table(found[-1]), flush=True)
+        nets.append(measure(net, options.device, options.widths, options.paths, options.rounds))
+        print(table(nets[-1]), flush=True)
     machine = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or platform.machine()
     content = {
         "machine": machine,
@@ -205,7 +203,7 @@ def main() -> None:
         "torch": version("torch"),
         "threads": 1,
         "batch": BATCH,
-        "nets": sorted(found, key=lambda one: list(NETS).index(one["net"])),
+        "nets": sorted(nets, key=lambda one: list(NETS).index(one["net"])),
     }
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from measured import keep, machine, told, versions
+from measured import keep, listed, machine, versions
 
 from lab.lanes.lane import Lane
 from lab.record.spec_file import read_spec
@@ -70,7 +70,7 @@ def page(content: dict[str, Any]) -> str:
 
 The explore stage of digits in one process, journal on disk, as a share of the time of an epoch of all slots; median
 (least to largest) of {content["rounds"]} studies. {content["machine"]};
-{told(content["versions"])}.
+{listed(content["versions"])}.
 `python studies/benchmarks/lane_overhead.py --output reports/lane_overhead`.
 
 | width | ms an epoch | steps | validation | reports and decisions | refills with the search's proposals |
@@ -79,7 +79,7 @@ The explore stage of digits in one process, journal on disk, as a share of the t
     for width in dict.fromkeys(run["width"] for run in runs):
         mine = [run for run in runs if run["width"] == width]
         shares = [[run[part] for run in mine] for part in ("steps", "validation", "reports", "refills")]
-        cells = [f"{statistics.median(found):.1%} ({min(found):.1%} to {max(found):.1%})" for found in shares]
+        cells = [f"{statistics.median(values):.1%} ({min(values):.1%} to {max(values):.1%})" for values in shares]
         text += f"| {width} | {statistics.median(run['epoch_ms'] for run in mine):.1f} | {' | '.join(cells)} |\n"
     return text
 

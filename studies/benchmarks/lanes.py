@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from measured import keep, machine, median_and_span, told, versions
+from measured import keep, listed, machine, median_and_span, versions
 
 from lab.record.journal import ReadOnlyJournal
 from lab.record.spec_file import read_spec
@@ -46,7 +46,7 @@ def page(content: dict[str, Any]) -> str:
 
 The explore stage of digits, {content["trials"]} trials of 27 epochs, 8 slots a lane, from the first trial to the
 last one's end; median (least to largest) of {content["rounds"]} rounds in turn. {content["machine"]};
-{told(content["versions"])}.
+{listed(content["versions"])}.
 `python studies/benchmarks/lanes.py --output reports/lanes`.
 
 | lanes | seconds | trials a minute | times one lane | best accuracy |

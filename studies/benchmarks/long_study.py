@@ -111,26 +111,26 @@ def main() -> None:
         spec = parse_spec({"name": "long", "task": {"kind": "digits"}, "space": SPACE, "search": search})
         folder.mkdir()
         Record(folder).spec_path.write_text(dump_spec(spec))
-        found: dict[str, Any] = {"fsync_ms": fsync_ms(Path(scratch))}
+        measured: dict[str, Any] = {"fsync_ms": fsync_ms(Path(scratch))}
         last = min(500, arguments.trials // 2)
         ledger = Ledger(job)
-        found["all_but_last"] = fill(ledger, job.width, arguments.trials - last, 0)
+        measured["all_but_last"] = fill(ledger, job.width, arguments.trials - last, 0)
         ledger.release()
         began = time.perf_counter()
         ledger = Ledger(job)
         tick = ledger.attach(0).tick
-        found["resume_s"] = round(time.perf_counter() - began, 2)
-        found["last"] = {"trials": last, **fill(ledger, job.width, last, tick)}
+        measured["resume_s"] = round(time.perf_counter() - began, 2)
+        measured["last"] = {"trials": last, **fill(ledger, job.width, last, tick)}
         ledger.release()
-        found["journal_mb"] = round(Record(folder).journal_path.stat().st_size / 1e6, 1)
+        measured["journal_mb"] = round(Record(folder).journal_path.stat().st_size / 1e6, 1)
         began = time.perf_counter()
         command = [sys.executable, "-m", "lab", "study", "status", str(folder)]
         said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        found["status_s"] = round(time.perf_counter() - began, 2)
+        measured["status_s"] = round(time.perf_counter() - began, 2)
         if f"{arguments.trials} completed" not in said:
             raise RuntimeError(f"trials are missing:\n{said}")
-    given = {"trials": arguments.trials, "epochs": arguments.epochs, "width": arguments.width}
-    text = json.dumps({**given, **found, "cores": os.cpu_count()}, indent=1)
+    settings = {"trials": arguments.trials, "epochs": arguments.epochs, "width": arguments.width}
+    text = json.dumps({**settings, **measured, "cores": os.cpu_count()}, indent=1)
     print(text)
     if arguments.json:
         arguments.json.write_text(text + "\n")

@@ -222,8 +222,8 @@ def train(problem: Problem, task: Classification, plan: tuple[Trial, ...], losse
 def sweep(problem: Problem, task: Classification) -> np.ndarray[Any, Any]:
     """Score [rates, seeds] of 1cycle trainings, accuracy or R2; a diverged one has the least there is."""
     plan = tuple(Trial({"max_lr": float(lr)}, seed, problem.epochs, "sweep") for lr in SWEEP for seed in range(SEEDS))
-    found = [0.0 if row.score is None else row.score for row in train(problem, task, plan, losses=False)]
-    return np.array(found).reshape(len(SWEEP), SEEDS)
+    scores = [0.0 if row.score is None else row.score for row in train(problem, task, plan, losses=False)]
+    return np.array(scores).reshape(len(SWEEP), SEEDS)
 
 
 def range_tests(problem: Problem, task: Classification) -> list[Run]:
@@ -323,7 +323,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     auto = float(np.exp(np.median(np.log(tried["tried"]))))
     plan = tuple(Trial({"max_lr": auto}, 100 + seed, problem.epochs, "auto") for seed in range(AUTO_SEEDS))
     trained = [row.score for row in train(problem, task, plan, losses=False)]
-    found = {
+    result = {
         "auto": {"max_lr": auto, "scores": trained, "mean": float(np.mean([s or 0.0 for s in trained]))},
         "task": name,
         "epochs": problem.epochs,
@@ -334,7 +334,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         "readings": {"agreed": agreed, **tried},
     }
     curves = {"sweep": scores.tolist(), "runs": [{"lrs": r.lrs.tolist(), "losses": r.losses.tolist()} for r in runs]}
-    return found, curves
+    return result, curves
 
 
 def main() -> None:
@@ -349,20 +349,20 @@ def main() -> None:
     DATA = arguments.data or Path()
     names = arguments.tasks or [n for n in PROBLEMS if arguments.data or n not in NEED_DATA]
     torch.set_num_threads(1)
-    found, raw = [], {}
+    results, raw = [], {}
     for name in names:
         result, raw[name] = measure(name)
-        found.append(result)
+        results.append(result)
         as_good = ", ".join(f"{lr:.2g}" for lr in result["as_good"])
         print(f"{name}: best max_lr {result['best_lr']:.2g} ({result['epochs']} epochs), as good: {as_good}")
         auto = result["auto"]
         print(f"  1cycle at the tried {auto['max_lr']:.3g}: score {auto['mean']:.4f} ({AUTO_SEEDS} seeds)")
         for rule, row in result["rules"].items():
             print(f"  {rule:8}", ", ".join(f"{key} {value:.3g}" for key, value in row.items()), flush=True)
-    found_with = versions("lab", "torch", "scikit-learn")
+    packages = versions("lab", "torch", "scikit-learn")
     provenance = {
         "machine": machine(),
-        "versions": found_with,
+        "versions": packages,
         "seeds": SEEDS,
         "range_tests": TESTS,
         "group": GROUP,
@@ -370,7 +370,7 @@ def main() -> None:
     }
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps({**provenance, "tasks": found}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({**provenance, "tasks": results}, indent=1) + "\n")
     if arguments.curves:
         arguments.curves.write_text(json.dumps(raw))
 

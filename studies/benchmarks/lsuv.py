@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 import scipy.stats
-from measured import keep, machine, told, versions
+from measured import keep, listed, machine, versions
 from torch import nn
 
 import lab
@@ -117,7 +117,7 @@ def interval(plain: list[dict[str, Any]], drawn: list[dict[str, Any]]) -> str:
 
 
 def page(rows: list[dict[str, Any]], seeds: int) -> str:
-    found = told(versions("lab", "torch"))
+    packages = listed(versions("lab", "torch"))
     lines = ["# Initial weights of layer-sequential unit variance, on deep nets", ""]
     lines += [
         f"Made by `studies/benchmarks/lsuv.py`: test accuracy, mean of n = {seeds} seeds, at the rate of each that"
@@ -125,7 +125,7 @@ def page(rows: list[dict[str, Any]], seeds: int) -> str:
     lines += [
         "is best on validation; difference seed by seed with its 95 % interval (Student's t). Trained by one 1cycle"
     ]
-    lines += [f"of AdamW. {found}; {machine()}.", ""]
+    lines += [f"of AdamW. {packages}; {machine()}.", ""]
     lines += [
         "| net | epochs | the model's own weights (max_lr) | He's (max_lr) | `init: lsuv` (max_lr) | lsuv - own | "
         "lsuv - He's |",

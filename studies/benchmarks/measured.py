@@ -26,9 +26,9 @@ def versions(*packages: str) -> dict[str, str]:
     return {package: version(DISTRIBUTION if package == "lab" else package) for package in packages}
 
 
-def told(found: Mapping[str, str]) -> str:
+def listed(packages: Mapping[str, str]) -> str:
     """Versions in a line."""
-    return ", ".join(f"{name} {number}" for name, number in found.items())
+    return ", ".join(f"{name} {number}" for name, number in packages.items())
 
 
 def median_and_span(values: list[float]) -> str:

@@ -74,7 +74,7 @@ class Studied:
         """Everything that it has trained."""
         return next(row.epochs for row in self.rows if row.name == DELIVERED)
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What a cell says of its study."""
         task, spec = self.task, self.spec
         x, y = task.data("test")
@@ -110,7 +110,7 @@ def run_study(spec: StudySpec, folder: Path) -> Studied:
 def outcome(spec: StudySpec, folder: Path) -> dict[str, Any]:
     """What the study hands over, its controls and baselines, no hero, and the tutorial."""
     studied = run_study(spec, folder)
-    content = studied.told()
+    content = studied.summary()
     cpu_s = {"study": studied.cpu_s}
     rows = list(studied.rows)
     units = studied.epochs / studied.spec.final.epochs
@@ -134,7 +134,7 @@ def by_budget(spec: StudySpec, percent: int, folder: Path) -> dict[str, Any]:
     of the final length included. Optuna trains as long as the spec says; the study may train shorter."""
     epochs = percent / 100 * cost(uncompared(spec), steps_of_epoch(spec))
     studied = run_study(parse_spec(spec.model_dump() | {"budget": f"{epochs:.0f} epochs"}), folder)
-    content = studied.told()
+    content = studied.summary()
     task = studied.task
     y = task.data("test")[1]
     last = SEEDS * spec.final.epochs

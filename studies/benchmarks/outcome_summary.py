@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from measured import told, write_figure
+from measured import listed, write_figure
 from outcome_rows import DELIVERED, loss_of
 
 from lab.record.folder import write_bytes
@@ -164,7 +164,7 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 def _provenance(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """By what and where the cells were made, each different answer once."""
     machines = dict.fromkeys(cell["machine"] for cell in cells)
-    used = dict.fromkeys(told(cell["versions"]) for cell in cells)
+    used = dict.fromkeys(listed(cell["versions"]) for cell in cells)
     commits = dict.fromkeys(str(cell["commit"])[:12] for cell in cells)
     settings = dict.fromkeys(json.dumps(cell["asked"]) for cell in cells)
     return [

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from measured import by_seed, machine, told, versions
+from measured import by_seed, listed, machine, versions
 from scipy.stats import t as student_t
 
 from lab.record.artefact import to_json
@@ -153,7 +153,7 @@ def page(measured: dict[str, list[dict[str, Any]]]) -> str:
     return f"""# A second round on pseudo-labels
 
 Made by `studies/benchmarks/pseudo_labels.py`, n = {max(map(len, measured.values()))} seeds, each with its own labelled
-tenth; {told(versions("lab", "torch", "scikit-learn"))}; {machine()}, {torch.get_num_threads()} thread(s).
+tenth; {listed(versions("lab", "torch", "scikit-learn"))}; {machine()}, {torch.get_num_threads()} thread(s).
 The first round is what the study hands out: nets, and trees where they surely helped. The second round's nets learn
 labelled and surely predicted rows, half of a batch each; the labels alone are learned for as many steps. All are
 trained on training and validation rows at last. Differences have 95 % intervals over seeds (Student's t).

@@ -73,7 +73,7 @@ def by_fastai(folder: Path, seed: int) -> dict[str, Any]:
     from fastai.collab import CollabDataLoaders, collab_learner
     from fastai.torch_core import set_seed
 
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for epochs in FASTAI_EPOCHS:
         begin = time.perf_counter()
         set_seed(seed)
@@ -85,20 +85,20 @@ def by_fastai(folder: Path, seed: int) -> dict[str, Any]:
         test = pd.read_csv(folder / "test.tsv", sep="\t")
         predicted, target = learner.get_preds(dl=loaders.test_dl(test, with_labels=True))
         rmse = float((predicted.flatten() - target.flatten()).square().mean().sqrt())
-        found[f"fastai, {epochs} epochs"] = {"rmse": rmse, "seconds": time.perf_counter() - begin}
-    return found
+        results[f"fastai, {epochs} epochs"] = {"rmse": rmse, "seconds": time.perf_counter() - begin}
+    return results
 
 
 def _run(python: str, part: str, folder: Path, seed: int) -> dict[str, Any]:
     command = [python, str(Path(__file__).resolve()), "--part", part, "--folder", str(folder), "--seeds", str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
 
 
 def page(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
     """The report."""
-    from measured import machine, told, versions
+    from measured import listed, machine, versions
 
     rows: dict[str, list[float]] = {"what a study hands out": [run["rmse"] for run in ours]}
     for run in ours:
@@ -117,7 +117,7 @@ def page(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
     body = "\n".join(lines)
     return f"""# Ratings: MovieLens 100k, fold u1
 
-Made by `studies/benchmarks/ratings.py`, {len(ours)} seeds. {told(versions("lab", "torch", "scikit-learn"))};
+Made by `studies/benchmarks/ratings.py`, {len(ours)} seeds. {listed(versions("lab", "torch", "scikit-learn"))};
 {machine()}.
 Test RMSE on 20,000 ratings: mean, least and largest over seeds. Seconds: the whole study, or one training by fastai.
 

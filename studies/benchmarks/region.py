@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from measured import keep, machine, told, versions
+from measured import keep, listed, machine, versions
 from optuna.distributions import CategoricalDistribution
 from search_methods import Trace, run
 from search_problems import Table
@@ -86,7 +86,7 @@ def page(content: Mapping[str, Any]) -> str:
     rows = content["rows"]
     text = f"""# Settings that are as good as the best: are they?
 
-`python studies/benchmarks/region.py --tables FILE... --trials {content["trials"]}`; {told(content["versions"])};
+`python studies/benchmarks/region.py --tables FILE... --trials {content["trials"]}`; {listed(content["versions"])};
 {content["machine"]}. "Good" is the share of the rows in a region that are truly no more than its margin worse than the
 setting it lies around; "sure" is what the region says that to be. "Within noise": no more worse than the margin, or
 than one standard deviation between the recorded seeds of the table's best twentieth where that is more. "Size" is the

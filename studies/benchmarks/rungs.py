@@ -123,7 +123,7 @@ def train(task: Task, batch: int, points: list[dict[str, Any]], seeds: int) -> t
     trainer = ModelTrainer(task, training, WIDTH, points[0])
     steps = steps_per_epoch(len(task.data("train")[0]), training)
     ways = kinds(steps)
-    found = {name: np.full((len(points), seeds, epochs), np.nan) for name, (epochs, _, _) in ways.items()}
+    curves = {name: np.full((len(points), seeds, epochs), np.nan) for name, (epochs, _, _) in ways.items()}
     # The longest first, so that the slots stay full to the end.
     order = sorted(ways, key=lambda name: -ways[name][0])
     jobs = [(name, p, s) for name in order for p in range(len(points)) for s in range(seeds)]
@@ -141,12 +141,12 @@ def train(task: Task, batch: int, points: list[dict[str, Any]], seeds: int) -> t
                 running[slot] = (name, p, s, 0)
         for result in trainer.epoch():
             name, p, s, epoch = running[result.slot]
-            found[name][p, s, epoch] = result.metrics[task.metric]
+            curves[name][p, s, epoch] = result.metrics[task.metric]
             running[result.slot] = (name, p, s, epoch + 1)
             if result.outcome is not None:
                 trainer.stop(result.slot)
                 del running[result.slot]
-    return found, time.perf_counter() - begin
+    return curves, time.perf_counter() - begin
 
 
 def main() -> None:
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--curves", type=Path, default=Path(tempfile.gettempdir()) / "lab-rungs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    told = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {"tasks": {}}
+    content = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {"tasks": {}}
     for name in arguments.tasks:
         # Convolutions are an order slower here: a quarter of the settings.
         points = settings(arguments.settings // 4 if name == "cifar" else arguments.settings)
@@ -175,17 +175,17 @@ def main() -> None:
         with np.load(path) as kept:
             curves, seconds = {k: kept[k] for k in kept.files if k != "seconds"}, float(kept["seconds"])
         units = Encoding(distributions(SPACE)).units(points)
-        told["tasks"][name] = {"settings": len(points), "training_s": round(seconds, 1), **summary(curves, units)}
-        told |= {
+        content["tasks"][name] = {"settings": len(points), "training_s": round(seconds, 1), **summary(curves, units)}
+        content |= {
             "seeds": arguments.seeds,
             "machine": machine(),
             "versions": versions("lab", "torch", "numpy", "scipy", "scikit-learn"),
         }
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(told, indent=1) + "\n")
-            (arguments.json.parent / "README.md").write_text(readme(told))
-        print(json.dumps({name: told["tasks"][name]}, indent=1))
+            arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+            (arguments.json.parent / "README.md").write_text(readme(content))
+        print(json.dumps({name: content["tasks"][name]}, indent=1))
 
 
 if __name__ == "__main__":

@@ -59,11 +59,11 @@ def ways(curves: Curves) -> dict[str, Way]:
 
 def summary(curves: Curves, units: Floats) -> dict[str, Any]:
     """Everything told of a task."""
-    known = ways(curves)
-    final = known[CUT].final
-    early = {name: way.scores[:-1] for name, way in known.items()} | {
-        FOREST: tuple(_forecasts(known[CUT], units, rung + 1) for rung in range(len(RUNGS))),
-        BLIND: (_forecasts(known[CUT], units, 0),),
+    by_way = ways(curves)
+    final = by_way[CUT].final
+    early = {name: way.scores[:-1] for name, way in by_way.items()} | {
+        FOREST: tuple(_forecasts(by_way[CUT], units, rung + 1) for rung in range(len(RUNGS))),
+        BLIND: (_forecasts(by_way[CUT], units, 0),),
     }
     random = np.random.default_rng(0)
     drawn = [random.integers(0, len(final), len(final)) for _ in range(RESAMPLES)]
@@ -78,7 +78,7 @@ def summary(curves: Curves, units: Floats) -> dict[str, Any]:
         "ceiling": _spread(_rank_agreement, final, final, drawn),
         "final": {"best": _digits(final.mean(axis=1).max()), "median": _digits(np.median(final.mean(axis=1)))},
         "rungs": rungs,
-        "studies": _studies(known, units, drawn[:REPLAYS]),
+        "studies": _studies(by_way, units, drawn[:REPLAYS]),
     }
 
 
@@ -92,21 +92,21 @@ def others(final: Floats, seed: int) -> Floats:
 
 def _rank_agreement(early: Floats, final: Floats) -> float:
     """Spearman's correlation of a seed's early scores with the final ones of the other seeds; mean over the seeds."""
-    found = []
+    correlations = []
     for seed in range(final.shape[1]):
         a, b = rankdata(early[:, seed]), rankdata(others(final, seed))
-        found.append(np.corrcoef(a, b)[0, 1] if np.ptp(a) > 0 else 0.0)
-    return float(np.mean(found))
+        correlations.append(np.corrcoef(a, b)[0, 1] if np.ptp(a) > 0 else 0.0)
+    return float(np.mean(correlations))
 
 
 def _top_kept(early: Floats, final: Floats) -> float:
     """Share of the truly best that are in the best third of the early scores."""
-    found = []
+    shares = []
     for seed in range(final.shape[1]):
         third = np.argsort(-early[:, seed], kind="stable")[: len(early) // FACTOR]
         best = np.argsort(-others(final, seed), kind="stable")[:TOP]
-        found.append(np.isin(best, third).mean())
-    return float(np.mean(found))
+        shares.append(np.isin(best, third).mean())
+    return float(np.mean(shares))
 
 
 def _spread(measure: Callable[[Floats, Floats], float], early: Floats, final: Floats, drawn: Sequence[Ints]) -> Any:
@@ -127,86 +127,86 @@ def _digits(value: float) -> float:
 def _forecasts(way: Way, units: Floats, rungs_seen: int, folds: int = 4) -> Floats:
     """What a forest that has seen whole runs of three quarters of the settings says of the rest, [p, s]."""
     fold = np.random.default_rng(0).permutation(len(units)) % folds
-    told = np.empty_like(way.final)
+    expected = np.empty_like(way.final)
     for k in range(folds):
-        for seed in range(told.shape[1]):
+        for seed in range(expected.shape[1]):
             curves = _curves(way, rungs_seen, np.full(len(units), seed))
             seen, asked = fold != k, fold == k
             forecast = Forecast(units[seen], curves[seen], -way.final[seen, seed], seed=0)
-            told[asked, seed] = -forecast.expected(units[asked], curves[asked])
-    return told
+            expected[asked, seed] = -forecast.expected(units[asked], curves[asked])
+    return expected
 
 
 def _curves(way: Way, count: int, seeds: Ints) -> Floats:
     """Costs at the first rungs, [p, count]."""
-    found = np.empty((len(seeds), count))
+    costs = np.empty((len(seeds), count))
     for rung, scores in enumerate(way.scores[:count]):
-        found[:, rung] = -scores[np.arange(len(seeds)), seeds]
-    return found
+        costs[:, rung] = -scores[np.arange(len(seeds)), seeds]
+    return costs
 
 
 # -- whole studies ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Found:
+class Replay:
     """What a replayed study has cost, and how far the setting it chose lies below the best."""
 
     epochs: int
     regret: float
 
 
-def _studies(known: Mapping[str, Way], units: Floats, drawn: Sequence[Ints]) -> dict[str, Any]:
+def _studies(by_way: Mapping[str, Way], units: Floats, drawn: Sequence[Ints]) -> dict[str, Any]:
     """Random searches replayed: regret by epochs, without early stopping and with each way of it."""
     p = len(units)
     sizes = [p // 8, p // 4, p // 2, (2 * p) // 3, p]
-    plain, asked = known[CUT], sizes[3]
-    found: dict[str, Any] = {
+    plain, asked = by_way[CUT], sizes[3]
+    studies: dict[str, Any] = {
         "none": [_replayed(lambda r, d, n=n: _whole(plain, d, n, r), drawn, p, n) for n in sizes]  # type: ignore[misc]
     }
-    for name, way in known.items():
-        found[name] = [
+    for name, way in by_way.items():
+        studies[name] = [
             _replayed(lambda r, d, w=way, n=n: halved(w, d, n, r), drawn, p, n)  # type: ignore[misc]
             for n in sizes
         ]
     random = np.random.default_rng(1)
     runs = [_forecast_study(plain, units, asked, random) for _ in range(FORECASTS)]
-    found[FOREST] = [_told(asked, [r.epochs for r in runs], [r.regret for r in runs])]
-    found["saved"] = {name: _saved(found["none"], found[name], asked) for name in WAYS}
-    return found
+    studies[FOREST] = [_figures(asked, [r.epochs for r in runs], [r.regret for r in runs])]
+    studies["saved"] = {name: _saved(studies["none"], studies[name], asked) for name in WAYS}
+    return studies
 
 
-def _replayed(study: Callable[[np.random.Generator, Ints], Found], drawn: Sequence[Ints], p: int, n: int) -> Any:
+def _replayed(study: Callable[[np.random.Generator, Ints], Replay], drawn: Sequence[Ints], p: int, n: int) -> Any:
     """Many studies of n settings; the interval is over resampled settings."""
     random = np.random.default_rng(n)
     runs = [study(random, np.arange(p)) for _ in range(10 * REPLAYS)]
     again = [float(np.mean([study(random, d).regret for _ in range(REPLAYS)])) for d in drawn]
-    told = _told(n, [r.epochs for r in runs], [r.regret for r in runs])
-    return told | {"regret": _interval(told["regret"]["mean"], again)}
+    figures = _figures(n, [r.epochs for r in runs], [r.regret for r in runs])
+    return figures | {"regret": _interval(figures["regret"]["mean"], again)}
 
 
-def _told(n: int, epochs: Sequence[int], regret: Sequence[float]) -> dict[str, Any]:
+def _figures(n: int, epochs: Sequence[int], regret: Sequence[float]) -> dict[str, Any]:
     mean, half = float(np.mean(regret)), 1.96 * float(np.std(regret)) / len(regret) ** 0.5
     ends = {"low": _digits(mean - half), "high": _digits(mean + half)}
     return {"settings": n, "epochs": round(float(np.mean(epochs))), "regret": {"mean": _digits(mean), **ends}}
 
 
-def _saved(plain: list[Any], told: list[Any], asked: int) -> dict[str, Any]:
+def _saved(plain: list[Any], stopped: list[Any], asked: int) -> dict[str, Any]:
     """Against the search of as many settings that stops nothing: how many times fewer epochs, and the regret added."""
-    whole, mine = (next(t for t in found if t["settings"] == asked) for found in (plain, told))
+    whole, mine = (next(t for t in studies if t["settings"] == asked) for studies in (plain, stopped))
     return {
         "fewer_epochs": round(whole["epochs"] / mine["epochs"], 2),
         "regret_added": _digits(mine["regret"]["mean"] - whole["regret"]["mean"]),
     }
 
 
-def _whole(way: Way, rows: Ints, n: int, random: np.random.Generator) -> Found:
+def _whole(way: Way, rows: Ints, n: int, random: np.random.Generator) -> Replay:
     chosen = random.choice(rows, n, replace=False)
     seeds = random.integers(0, way.final.shape[1], n)
-    return Found(n * EPOCHS, _regret(way.truth, rows, chosen, seeds, way.final[chosen, seeds]))
+    return Replay(n * EPOCHS, _regret(way.truth, rows, chosen, seeds, way.final[chosen, seeds]))
 
 
-def halved(way: Way, rows: Ints, n: int, random: np.random.Generator) -> Found:
+def halved(way: Way, rows: Ints, n: int, random: np.random.Generator) -> Replay:
     """Successive halving: the best third of a rung goes on; a run that starts anew has a seed of its own."""
     alive = random.choice(rows, n, replace=False)
     anew = sum(way.epochs) > EPOCHS
@@ -219,10 +219,10 @@ def halved(way: Way, rows: Ints, n: int, random: np.random.Generator) -> Found:
         if anew:
             seeds = random.integers(0, way.final.shape[1], count)
         spent += count * epochs
-    return Found(spent, _regret(way.truth, rows, alive, seeds, way.final[alive, seeds]))
+    return Replay(spent, _regret(way.truth, rows, alive, seeds, way.final[alive, seeds]))
 
 
-def _forecast_study(way: Way, units: Floats, n: int, random: np.random.Generator) -> Found:
+def _forecast_study(way: Way, units: Floats, n: int, random: np.random.Generator) -> Replay:
     """Trials in batches; at each rung those end that `ForestPruner` would end."""
     order = random.choice(len(units), n, replace=False)
     seeds = random.integers(0, way.final.shape[1], len(units))
@@ -238,7 +238,7 @@ def _forecast_study(way: Way, units: Floats, n: int, random: np.random.Generator
                 batch = batch[forecast.promising(units[batch], curves[batch], SHARE)]
         whole += list(batch)
     chosen = np.array(whole)
-    return Found(spent, _regret(way.truth, np.arange(len(units)), chosen, seeds[chosen], score[chosen]))
+    return Replay(spent, _regret(way.truth, np.arange(len(units)), chosen, seeds[chosen], score[chosen]))
 
 
 def _regret(final: Floats, rows: Ints, chosen: Ints, seeds: Ints, observed: Floats) -> float:
@@ -250,16 +250,16 @@ def _regret(final: Floats, rows: Ints, chosen: Ints, seeds: Ints, observed: Floa
 # -- in words --------------------------------------------------------------------------------------------------------
 
 
-def readme(told: Mapping[str, Any]) -> str:
+def readme(content: Mapping[str, Any]) -> str:
     """The page that stands beside the figures."""
-    versions = ", ".join(f"{name} {v}" for name, v in told["versions"].items())
+    versions = ", ".join(f"{name} {v}" for name, v in content["versions"].items())
     lines = [
         "# What may a trial be compared at before it has ended?",
         "",
-        f"`python studies/benchmarks/rungs.py --tasks {' '.join(told['tasks'])} --adult CSV --cifar PARQUET --json "
-        f"reports/rungs/result.json`. {versions}; {told['machine']}; training took "
-        + ", ".join(f"{t['training_s']:.0f} s ({name})" for name, t in told["tasks"].items())
-        + f". {told['seeds']} seeds of every setting; score: validation accuracy; 95 % bootstrap intervals over "
+        f"`python studies/benchmarks/rungs.py --tasks {' '.join(content['tasks'])} --adult CSV --cifar PARQUET --json "
+        f"reports/rungs/result.json`. {versions}; {content['machine']}; training took "
+        + ", ".join(f"{t['training_s']:.0f} s ({name})" for name, t in content["tasks"].items())
+        + f". {content['seeds']} seeds of every setting; score: validation accuracy; 95 % bootstrap intervals over "
         "settings.",
         "",
         "## How early scores rank",
@@ -273,9 +273,9 @@ def readme(told: Mapping[str, Any]) -> str:
         "| task (settings) | early score | 1 epoch | 3 (4) epochs | 9 (13) epochs | another seed at the end |",
         "|---|---|---|---|---|---|",
     ]
-    for name, task in told["tasks"].items():
-        for way, found in task["rungs"].items():
-            cells = [f"{_between(r['spearman'], 2)} ({r['kept']['mean']:.2f})" for r in found]
+    for name, task in content["tasks"].items():
+        for way, by_rung in task["rungs"].items():
+            cells = [f"{_between(r['spearman'], 2)} ({r['kept']['mean']:.2f})" for r in by_rung]
             cells += [""] * (len(RUNGS) - len(cells))
             lines.append(
                 f"| {name} ({task['settings']}) | {way} | {' | '.join(cells)} | {task['ceiling']['mean']:.2f} |"
@@ -294,7 +294,7 @@ def readme(told: Mapping[str, Any]) -> str:
         "| task | settings | early stopping | epochs | times fewer | regret | added |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, task in told["tasks"].items():
+    for name, task in content["tasks"].items():
         studies = task["studies"]
         asked = studies[FOREST][0]["settings"]
         for way in ("none", *WAYS):
@@ -307,22 +307,22 @@ def readme(told: Mapping[str, Any]) -> str:
             )
     lines += ["", "A search without early stopping that is simply given fewer trials:", ""]
     lines += ["| task | " + "trials: regret |" * 5, "|---|" + "---|" * 5]
-    for name, task in told["tasks"].items():
+    for name, task in content["tasks"].items():
         cells = [f"{r['settings']}: {100 * r['regret']['mean']:.2f}" for r in task["studies"]["none"]]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *_verdict(told)]) + "\n"
+    return "\n".join([*lines, "", *_verdict(content)]) + "\n"
 
 
-def _verdict(told: Mapping[str, Any]) -> list[str]:
+def _verdict(content: Mapping[str, Any]) -> list[str]:
     """How each way does at its worst."""
-    found = ["At its worst over these tasks:", ""]
+    lines = ["At its worst over these tasks:", ""]
     for way in WAYS:
-        saved = [task["studies"]["saved"][way] for task in told["tasks"].values()]
-        lowest = min(task["rungs"][way][0]["spearman"]["mean"] for task in told["tasks"].values())
+        saved = [task["studies"]["saved"][way] for task in content["tasks"].values()]
+        lowest = min(task["rungs"][way][0]["spearman"]["mean"] for task in content["tasks"].values())
         fewer, added = min(s["fewer_epochs"] for s in saved), max(s["regret_added"] for s in saved)
         words = f"correlation {lowest:.2f} after 1 epoch, {fewer:.1f} times fewer epochs, {100 * added:+.2f} points"
-        found.append(f"- {way}: {words}")
-    return found
+        lines.append(f"- {way}: {words}")
+    return lines
 
 
 def _between(value: Mapping[str, float], digits: int) -> str:

@@ -157,20 +157,20 @@ def main() -> None:
     parser.add_argument("--sampler", default="random")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found = []
+    sizes = []
     for lanes in map(int, arguments.lanes.split(",")):
-        found.append(measure(lanes, arguments))
-        print(json.dumps(found[-1]), flush=True)
+        sizes.append(measure(lanes, arguments))
+        print(json.dumps(sizes[-1]), flush=True)
     if arguments.json:
-        given = {
+        settings = {
             "epoch_s": arguments.epoch_s,
             "epochs": arguments.epochs,
             "width": arguments.width,
             "spread": arguments.spread,
         }
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        about = {**given, "sampler": arguments.sampler, "cores": os.cpu_count()}
-        arguments.json.write_text(json.dumps({**about, "sizes": found}, indent=1) + "\n")
+        about = {**settings, "sampler": arguments.sampler, "cores": os.cpu_count()}
+        arguments.json.write_text(json.dumps({**about, "sizes": sizes}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def _recommended(trace: Trace, work: Work) -> dict[str, Any]:
     return ForestSampler(seed=work.seed).recommend(study).params
 
 
-def _works(arguments: argparse.Namespace, known: set[tuple[str, str, int]]) -> Iterator[Work]:
+def _works(arguments: argparse.Namespace, ended: set[tuple[str, str, int]]) -> Iterator[Work]:
     problems: list[Problem] = [Table(path) for path in arguments.tables]
     if arguments.lcbench is not None:
         problems += lcbench(arguments.lcbench, arguments.lcbench_tasks)
@@ -96,7 +96,7 @@ def _works(arguments: argparse.Namespace, known: set[tuple[str, str, int]]) -> I
             for method in arguments.methods:
                 if needs_epochs(method) and problem.epochs == 1:
                     continue
-                if (problem.name, method, seed) not in known:
+                if (problem.name, method, seed) not in ended:
                     yield Work(problem, method, seed, arguments.budget, points, pythons, arguments.out)
 
 
@@ -106,7 +106,7 @@ def _read(path: Path) -> list[Row]:
     return [Row(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
-def _arguments(given: list[str] | None) -> argparse.Namespace:
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=Path, nargs="+", default=[], help="parquet files with *_seedN columns")
     parser.add_argument("--lcbench", type=Path, help="folder with model.onnx and encoding.json; needs onnxruntime")
@@ -119,26 +119,26 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoints", type=int, nargs="*", default=[10, 25, 50, 75, 100, 150])
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args(given)
+    arguments = parser.parse_args(argv)
     if not arguments.tables and arguments.lcbench is None:
         parser.error("--tables or --lcbench is needed")
     return arguments
 
 
-def main(given: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Run what is missing, then summarise everything in the folder."""
-    arguments = _arguments(given)
+    arguments = _arguments(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "runs.jsonl"
     rows = _read(path)
     ended = {(row.table, row.method, row.seed) for row in rows if row.evaluations == arguments.budget}
     works = list(_works(arguments, ended))
     with path.open("a") as stream:
-        for done, found in enumerate(_results(works, arguments.processes), start=1):
-            rows += found
-            stream.writelines(json.dumps(row.__dict__) + "\n" for row in found)
+        for done, searched in enumerate(_results(works, arguments.processes), start=1):
+            rows += searched
+            stream.writelines(json.dumps(row.__dict__) + "\n" for row in searched)
             stream.flush()
-            last = found[-1]
+            last = searched[-1]
             print(
                 f"{done}/{len(works)} {last.table} {last.method} seed {last.seed}: "
                 f"regret {last.observed:.3f} observed, {last.recommended:.3f} recommended"

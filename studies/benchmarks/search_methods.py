@@ -80,8 +80,8 @@ def _sampler(method: str, seed: int) -> BaseSampler:
         "forest": lambda: ForestSampler(seed=seed),
     }
     if method.startswith("forest:"):  # a variant: forest:option=value,...
-        given = dict(item.split("=") for item in method.removeprefix("forest:").split(","))
-        options: dict[str, Any] = {name: json.loads(value) for name, value in given.items()}
+        pairs = dict(item.split("=") for item in method.removeprefix("forest:").split(","))
+        options: dict[str, Any] = {name: json.loads(value) for name, value in pairs.items()}
         return ForestSampler(seed=seed, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

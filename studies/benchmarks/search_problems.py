@@ -68,16 +68,16 @@ class Table:
         finite = frame[results].replace([np.inf, -np.inf], np.nan).notna().all(axis=1)
         frame = frame[finite].reset_index(drop=True)
         self.space: dict[str, BaseDistribution] = {}
-        self._places: dict[str, dict[Any, int]] = {}
+        self._code_of: dict[str, dict[Any, int]] = {}
         codes = []
         for name in frame.columns.difference(results, sort=False):
             values = sorted(frame[name].unique().tolist())
             if len(values) < 2:
                 continue
-            self._places[name] = {value: place for place, value in enumerate(values)}
+            self._code_of[name] = {value: index for index, value in enumerate(values)}
             choice = isinstance(values[0], (str, bool))
             self.space[name] = CategoricalDistribution(values) if choice else IntDistribution(0, len(values) - 1)
-            codes.append(frame[name].map(self._places[name]).to_numpy())
+            codes.append(frame[name].map(self._code_of[name]).to_numpy())
         self._codes = np.stack(codes, axis=1).astype(np.int64)
         self._row = {tuple(code): row for row, code in enumerate(self._codes.tolist())}
         self._scores = sign * frame[results].to_numpy(np.float64)
@@ -95,8 +95,8 @@ class Table:
 
     def params(self, row: int) -> dict[str, Any]:
         """The setting of a row."""
-        places = zip(self.space.items(), self._codes[row].tolist(), strict=True)
-        return {name: d.choices[p] if isinstance(d, CategoricalDistribution) else p for (name, d), p in places}
+        coded = zip(self.space.items(), self._codes[row].tolist(), strict=True)
+        return {name: d.choices[p] if isinstance(d, CategoricalDistribution) else p for (name, d), p in coded}
 
     @cached_property
     def means(self) -> Floats:
@@ -114,20 +114,20 @@ class Table:
 
     def column(self, name: str) -> NDArray[Any]:
         """A hyperparameter's value in every row."""
-        places, dist = self._codes[:, list(self.space).index(name)], self.space[name]
-        return np.array(dist.choices)[places] if isinstance(dist, CategoricalDistribution) else places
+        codes, dist = self._codes[:, list(self.space).index(name)], self.space[name]
+        return np.array(dist.choices)[codes] if isinstance(dist, CategoricalDistribution) else codes
 
     def _find(self, params: Params) -> int:
         code = tuple(
-            self._places[name][params[name]] if isinstance(dist, CategoricalDistribution) else int(params[name])
+            self._code_of[name][params[name]] if isinstance(dist, CategoricalDistribution) else int(params[name])
             for name, dist in self.space.items()
         )
-        found = self._row.get(code)
-        if found is None:
+        row = self._row.get(code)
+        if row is None:
             choice = np.array([isinstance(dist, CategoricalDistribution) for dist in self.space.values()])
             gap = np.abs(self._codes - np.array(code)) / self._codes.max(axis=0)
-            found = int(np.where(choice, gap > 0, gap).sum(axis=1).argmin())
-        return found
+            row = int(np.where(choice, gap > 0, gap).sum(axis=1).argmin())
+        return row
 
     def observe(self, params: Params, epochs: int, rng: np.random.Generator) -> float:
         return float(rng.choice(self._scores[self._find(params)]))
@@ -167,9 +167,9 @@ class LCBench:
             "x_cat": np.full((len(points), 1), self._code, np.int32),
             "x_cont": points.astype(np.float32),
         }
-        given = [i.name for i in self.session.get_inputs()]
-        found = self.session.run(None, dict(zip(given, _ordered(given, inputs), strict=True)))[0]
-        return -np.asarray(found, np.float64)[:, _VAL_ACCURACY]
+        names = [i.name for i in self.session.get_inputs()]
+        outputs = self.session.run(None, dict(zip(names, _ordered(names, inputs), strict=True)))[0]
+        return -np.asarray(outputs, np.float64)[:, _VAL_ACCURACY]
 
     def _cost(self, params: Params, epochs: int) -> float:
         return float(self._costs(np.array([[epochs, *(float(params[name]) for name in self.space)]]))[0])
@@ -200,8 +200,8 @@ class LCBench:
         return (self._cost(params, self.epochs) - best) / (median - best)
 
 
-def _ordered(given: list[str], inputs: dict[str, Any]) -> list[Any]:
-    return [next(value for name, value in inputs.items() if name in asked) for asked in given]
+def _ordered(names: list[str], inputs: dict[str, Any]) -> list[Any]:
+    return [next(value for name, value in inputs.items() if name in asked) for asked in names]
 
 
 def lcbench(folder: Path, tasks: int) -> list[Problem]:

@@ -13,13 +13,13 @@ import time
 from typing import Any
 
 
-def config_space(given: dict[str, dict[str, Any]], seed: int) -> Any:
+def config_space(distributions: dict[str, dict[str, Any]], seed: int) -> Any:
     """The space as ConfigSpace has it, which DEHB takes as well."""
     from ConfigSpace import CategoricalHyperparameter as Choice  # type: ignore[import-not-found, unused-ignore]
     from ConfigSpace import ConfigurationSpace, UniformFloatHyperparameter, UniformIntegerHyperparameter
 
     space = ConfigurationSpace(seed=seed)
-    for name, what in given.items():
+    for name, what in distributions.items():
         if "choices" in what:
             space.add(Choice(name, what["choices"]))
         else:

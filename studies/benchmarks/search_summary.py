@@ -47,28 +47,31 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _ask_seconds(rows: Sequence[Row]) -> dict[str, float]:
-    found: dict[str, list[float]] = defaultdict(list)
+    by_method: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        found[row.method].append(row.ask_seconds)
-    return {method: float(np.mean(seconds)) for method, seconds in found.items()}
+        by_method[row.method].append(row.ask_seconds)
+    return {method: float(np.mean(seconds)) for method, seconds in by_method.items()}
 
 
 def _at(rows: Sequence[Row], rule: str) -> dict[str, Any]:
     regret: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         regret[row.table][row.method][row.seed] = getattr(row, rule)
-    means = {table: {m: float(np.mean(list(s.values()))) for m, s in found.items()} for table, found in regret.items()}
+    means = {
+        table: {m: float(np.mean(list(s.values()))) for m, s in by_method.items()}
+        for table, by_method in regret.items()
+    }
     return {"regret": means, "rank": _ranks(regret)}
 
 
 def _ranks(regret: Mapping[str, Mapping[str, Mapping[int, float]]]) -> dict[str, dict[str, float]]:
     """Mean rank of the methods that ran on every table, with a 95 % bootstrap interval over tables and their seeds."""
-    methods = sorted(set.intersection(*(set(found) for found in regret.values())))
+    methods = sorted(set.intersection(*(set(by_method) for by_method in regret.values())))
     per_table: list[Floats] = []
-    for found in regret.values():
-        seeds = sorted(set.intersection(*(set(found[m]) for m in methods)))
+    for by_method in regret.values():
+        seeds = sorted(set.intersection(*(set(by_method[m]) for m in methods)))
         if seeds:
-            per_table.append(np.stack([rankdata([round(found[m][s], 9) for m in methods]) for s in seeds]))
+            per_table.append(np.stack([rankdata([round(by_method[m][s], 9) for m in methods]) for s in seeds]))
     if not per_table:
         return {}
     mean = np.mean([ranks.mean(axis=0) for ranks in per_table], axis=0)
@@ -100,7 +103,7 @@ def write_readme(path: Path, summary: Mapping[str, Any]) -> None:
             rank = points[point]["rank"]
             cells = [f"{rank[m]['mean']:.2f} ({rank[m]['low']:.2f}-{rank[m]['high']:.2f})" for m in methods]
             lines.append(f"| {point} | " + " | ".join(cells) + " |")
-        every = sorted({m for point in shown for found in points[point]["regret"].values() for m in found})
+        every = sorted({m for point in shown for by_method in points[point]["regret"].values() for m in by_method})
         lines += ["", f"Mean regret after {' / '.join(shown)} evaluations:", ""]
         lines += ["| table | " + " | ".join(every) + " |", "|---" * (len(every) + 1) + "|"]
         for table in sorted(points[shown[-1]]["regret"]):

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measured import keep, machine, median_and_span, told, versions
+from measured import keep, listed, machine, median_and_span, versions
 
 BATCH, CLASSES = 32, 4
 
@@ -159,10 +159,10 @@ def run_part(part: str, images: Path, arguments: argparse.Namespace) -> dict[str
         return held(images, Path(cache), part == "in a file")
 
 
-def page(found: dict[str, list[dict[str, float]]], arguments: argparse.Namespace) -> str:
+def page(by_part: dict[str, list[dict[str, float]]], arguments: argparse.Namespace) -> str:
     """The report."""
     a = arguments
-    ours, theirs = found["lab"], found["loaders"]
+    ours, theirs = by_part["lab"], by_part["loaders"]
     ratios = [their["s"] / our["s"] for our, their in zip(ours, theirs, strict=True)]
     pixels_mb = a.images * a.pixels**2 * 3 / 1e6
 
@@ -170,12 +170,12 @@ def page(found: dict[str, list[dict[str, float]]], arguments: argparse.Namespace
         return f"{statistics.median(run['trial_images'] / run['s'] for run in runs):,.0f}"
 
     def peak(part: str) -> str:
-        return f"{statistics.median(run['peak_mb'] for run in found[part]):,.0f}"
+        return f"{statistics.median(run['peak_mb'] for run in by_part[part]):,.0f}"
 
     return f"""# Images decoded once for all trials
 
 Made by `studies/benchmarks/streams.py`: {a.images} JPEGs of {a.pixels} pixels brought to {a.size}, small_cnn, batches
-of {BATCH}, {a.width} trials of {a.epochs} epochs, {a.runs} runs. {told(versions("lab", "torch", "numpy", "pillow"))};
+of {BATCH}, {a.width} trials of {a.epochs} epochs, {a.runs} runs. {listed(versions("lab", "torch", "numpy", "pillow"))};
 {machine()}.
 
 | | trial-images a second | of which until the images are decoded, s |
@@ -208,16 +208,20 @@ def main() -> None:
     if arguments.part:
         print(json.dumps(run_part(arguments.part, arguments.folder, arguments)))
         return
-    found: dict[str, list[dict[str, float]]] = {}
+    by_part: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder), arguments.images, arguments.pixels)
         for run in range(arguments.runs):
             for part in ("lab", "loaders", "in memory", "in a file"):
                 command = [sys.executable, __file__, *sys.argv[1:], "--part", part, "--folder", folder]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
-                found.setdefault(part, []).append(json.loads(done.stdout.splitlines()[-1]))
-                print(run, part, found[part][-1], flush=True)
-    keep(arguments.out, {"settings": {k: str(v) for k, v in vars(arguments).items()}, **found}, page(found, arguments))
+                by_part.setdefault(part, []).append(json.loads(done.stdout.splitlines()[-1]))
+                print(run, part, by_part[part][-1], flush=True)
+    keep(
+        arguments.out,
+        {"settings": {k: str(v) for k, v in vars(arguments).items()}, **by_part},
+        page(by_part, arguments),
+    )
 
 
 if __name__ == "__main__":

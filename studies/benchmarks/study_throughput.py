@@ -31,7 +31,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from measured import keep, machine, median_and_span, told, versions
+from measured import keep, listed, machine, median_and_span, versions
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.study import StudyDirection
 
@@ -147,15 +147,15 @@ def recommended(run: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
     trials have ended, looked at after every half block of them. Made from what `by_lab` tells, and not timed."""
     space = {name: json_to_distribution(text) for name, text in run["space"].items()}
     rows = sorted(run["rows"], key=lambda row: row["at"])
-    found: list[dict[str, Any]] = []
+    handed: list[dict[str, Any]] = []
     for count in (*range(_HALF_BLOCK, len(rows), _HALF_BLOCK), len(rows)):
         seen = [Observation(row["params"], Outcome(row["outcome"]), row["score"], {}) for row in rows[:count]]
         ranked = by_expectation(as_trials(seen, space), space, StudyDirection.MAXIMIZE, derive_seed(seed, "explore"))
-        if ranked and (not found or ranked[0].params != found[-1]["params"]):
+        if ranked and (not handed or ranked[0].params != handed[-1]["params"]):
             expected = {"score": ranked[0].score, "params": dict(ranked[0].params)}
-            found.append({"at": rows[count - 1]["at"], **expected})
-    begin = found[0]["at"] if found else float("inf")
-    return [best for best in run["bests"] if best["at"] < begin] + found
+            handed.append({"at": rows[count - 1]["at"], **expected})
+    begin = handed[0]["at"] if handed else float("inf")
+    return [best for best in run["bests"] if best["at"] < begin] + handed
 
 
 def short_trials(study: Study, spec: StudySpec) -> list[TrialRow]:
@@ -203,8 +203,8 @@ def timed(name: str, side: str, data: Path, seed: int, cache: str) -> dict[str, 
     seconds = time.perf_counter() - begin
     if done.returncode:
         raise SystemExit(f"{name}, {side}: failed\n{done.stderr}")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    return {"workload": name, "side": side, "seed": seed, "seconds": seconds, "began_at": began_at, **found}
+    answer = json.loads(done.stdout.strip().splitlines()[-1])
+    return {"workload": name, "side": side, "seed": seed, "seconds": seconds, "began_at": began_at, **answer}
 
 
 def measure(name: str, data: Path, rounds: int, seed: int) -> list[dict[str, Any]]:
@@ -227,7 +227,7 @@ def page(content: Mapping[str, Any]) -> str:
 
 Wall time of whole processes, Ray's start and reading the data included, sides in turn.
 `python studies/benchmarks/study_throughput.py --data FOLDER --output reports/throughput`.
-{told(content["versions"])}; {content["machine"]}.
+{listed(content["versions"])}; {content["machine"]}.
 """
     for name in names:
         mine = [run for run in runs if run["workload"] == name]

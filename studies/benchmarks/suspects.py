@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from measured import by_seed, machine, told, versions
+from measured import by_seed, listed, machine, versions
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -124,9 +124,9 @@ def measure(name: str, data: Path, seed: int) -> dict[str, float]:
         begin = time.process_time()
         result = study.run()
         middle = time.process_time()
-        found = suspects(study)
+        doubted = suspects(study)
         end = time.process_time()
-        task = found.task
+        task = doubted.task
         if isinstance(task, PlantedDigits):
             wrong = np.concatenate([task.planted[split] for split in TRAIN_AND_VALID])
         else:
@@ -135,7 +135,7 @@ def measure(name: str, data: Path, seed: int) -> dict[str, float]:
         x, y = joined(map(task.data, TRAIN_AND_VALID))
         own = doubt_of(task, result.ensemble.predict(x), y)
         return {
-            **_of(found, wrong),
+            **_of(doubted, wrong),
             "ensemble": ranked(own, wrong),
             "trees": ranked(by_trees(task, seed), wrong),
             "chance": float(wrong.mean()),
@@ -145,12 +145,12 @@ def measure(name: str, data: Path, seed: int) -> dict[str, float]:
         }
 
 
-def _of(found: Suspects, wrong: NDArray[np.bool_]) -> dict[str, float]:
+def _of(doubted: Suspects, wrong: NDArray[np.bool_]) -> dict[str, float]:
     """Precision of the ranking; and precision and recall of those that are called suspects."""
-    at = {"train": 0, "valid": int((found.rows["split"] == "train").sum())}
-    order = found.rows["split"].map(at).to_numpy() + found.rows["index"].to_numpy()
+    at = {"train": 0, "valid": int((doubted.rows["split"] == "train").sum())}
+    order = doubted.rows["split"].map(at).to_numpy() + doubted.rows["index"].to_numpy()
     hit = wrong[order]
-    said = found.rows["suspect"].to_numpy()
+    said = doubted.rows["suspect"].to_numpy()
     return {
         "precision": float(hit[: int(wrong.sum())].mean()),
         "suspects": int(said.sum()),
@@ -194,7 +194,7 @@ def page(measured: dict[str, list[dict[str, float]]]) -> str:
     return f"""# Planted label errors
 
 Made by `studies/benchmarks/suspects.py`, {max(map(len, measured.values()))} seeds each;
-{told(versions("lab", "torch", "scikit-learn"))}; {machine()}.
+{listed(versions("lab", "torch", "scikit-learn"))}; {machine()}.
 5 % of the labels are wrong: a class is replaced by another, a number by that of another row. Precision is that among as
 many rows of training and validation as errors were planted there, which is their recall too. Out-of-fold: 5 folds, 2
 models each, the study's confirmed setup; the trees are scikit-learn's with its defaults, out of 5 folds as well. The

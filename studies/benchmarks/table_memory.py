@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measured import keep, machine, told, versions
+from measured import keep, listed, machine, versions
 
 
 def write(path: Path, rows: int, columns: int) -> None:
@@ -80,12 +80,12 @@ def main() -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             file_mb = path.stat().st_size / 2**20
         results.append({"rows": rows, "file_mb": file_mb, **json.loads(done.stdout.splitlines()[-1])})
-    found = versions("lab", "torch", "pandas", "numpy")
+    packages = versions("lab", "torch", "pandas", "numpy")
     lines = [
         "# What a large table takes",
         "",
         f"Made by `studies/benchmarks/table_memory.py`: a CSV of {arguments.columns} columns is read, described and "
-        f"encoded in a process of its own, once. {told(found)}; {machine()}.",
+        f"encoded in a process of its own, once. {listed(packages)}; {machine()}.",
         "",
         "| rows | file, MB | peak, MB | without what Python and torch take | times the file | CPU s |",
         "|---|---|---|---|---|---|",
@@ -96,7 +96,7 @@ def main() -> None:
         lines.append(
             f"| {r['rows']:,} | {r['file_mb']:.0f} | {r['peak_mb']:.0f} | {own:.0f} | {ratio:.1f} | {r['cpu_s']:.0f} |"
         )
-    keep(arguments.out, {"results": results, "versions": found, "machine": machine()}, "\n".join(lines) + "\n")
+    keep(arguments.out, {"results": results, "versions": packages, "machine": machine()}, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

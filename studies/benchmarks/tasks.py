@@ -110,7 +110,7 @@ def run(name: str, data: Path, folder: Path) -> dict[str, Any]:
     ensemble, confirm, explain = (study.result.artefact(stage) for stage in ("ensemble", "confirm", "explain"))
     spec = study.spec
     held_out = benchmark.held_out.replace("{data}", str(data)) if benchmark.held_out else _test_rows(spec, folder)
-    told = _lab("predict", str(folder), "--input", str(held_out), "--output", str(folder / "predicted.csv")).stderr
+    said = _lab("predict", str(folder), "--input", str(held_out), "--output", str(folder / "predicted.csv")).stderr
     return {
         "seconds": round(seconds, 1),
         "lanes": f"{spec.execution.lanes} x {spec.execution.width}, {spec.execution.path}",
@@ -118,7 +118,7 @@ def run(name: str, data: Path, folder: Path) -> dict[str, Any]:
         "trials": spec.search.trials,
         "metric": ensemble["metric"],
         "test": ensemble["chosen"]["test"],
-        "predicted_again": _score(told, ensemble["metric"]),
+        "predicted_again": _score(said, ensemble["metric"]),
         "members": len(ensemble["chosen"]["members"]),
         "baselines": {b["name"]: b["test"] for b in ensemble["baselines"]},
         "controls": {c["name"]: c["test"][ensemble["metric"]] for c in ensemble["controls"]},
@@ -155,11 +155,11 @@ def _test_rows(spec: Any, folder: Path) -> Path:
     return path
 
 
-def _score(told: str, metric: str) -> float:
-    found = re.search(rf"{metric} ([0-9.e+-]+)", told)
-    if found is None:
-        raise SystemExit(f"lab predict told no {metric}: {told}")
-    return float(found[1])
+def _score(said: str, metric: str) -> float:
+    match = re.search(rf"{metric} ([0-9.e+-]+)", said)
+    if match is None:
+        raise SystemExit(f"lab predict told no {metric}: {said}")
+    return float(match[1])
 
 
 def table(results: Mapping[str, Any]) -> str:

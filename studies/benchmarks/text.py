@@ -212,7 +212,7 @@ def run_few(way: str, data: Path, body: Path, rate: float, seed: int) -> dict[st
 
 def few_page(measured: dict[str, dict[str, list[dict[str, Any]]]], count: int) -> str:
     """The report of few sentences."""
-    from measured import machine, told, versions
+    from measured import listed, machine, versions
 
     lines = []
     for way, by_rate in measured.items():
@@ -230,7 +230,7 @@ Made by `studies/benchmarks/text.py --few {count}`: {count} whole sentences of S
 the rate by (seed 0), {seeds} seeds of the chosen rate on the 872 test sentences, of which the standard error is .013.
 Each is one training of {FEW_EPOCHS} epochs of 1cycle, batches of {FEW_BATCH}, texts cut after {FEW_TOKENS} tokens; the
 whole body's rate lies a factor 10 below its head's.
-{told(versions("lab", "torch", "tokenizers", "transformers"))}; {machine()}.
+{listed(versions("lab", "torch", "tokenizers", "transformers"))}; {machine()}.
 
 | what learns | parameters | test accuracy (least to most) | CPU seconds | peak GB | max_lr | validation by max_lr |
 |---|---|---|---|---|---|---|
@@ -299,7 +299,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
 
 def page(measured: dict[str, list[dict[str, Any]]]) -> str:
     """The report."""
-    from measured import machine, told, versions
+    from measured import listed, machine, versions
 
     lines = []
     for net, runs in measured.items():
@@ -320,7 +320,7 @@ def page(measured: dict[str, list[dict[str, Any]]]) -> str:
     return f"""# Texts: SST-2
 
 Made by `studies/benchmarks/text.py`.
-{told(versions("lab", "torch", "tokenizers", "transformers", "scikit-learn"))}; {machine()}.
+{listed(versions("lab", "torch", "tokenizers", "transformers", "scikit-learn"))}; {machine()}.
 Accuracy on the 872 test sentences, of which the standard error is .013; 60,614 phrases are trained on, 6,735 validate.
 Scores are means over n seeds (least to most), seconds those of the processor for the whole study, their median.
 
@@ -372,8 +372,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
-        given = arguments.data, arguments.body, arguments.rate, arguments.seed
-        print(json.dumps(run_few(arguments.way, *given)))
+        options = arguments.data, arguments.body, arguments.rate, arguments.seed
+        print(json.dumps(run_few(arguments.way, *options)))
         return
     if arguments.few:
         few(arguments)

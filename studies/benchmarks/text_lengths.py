@@ -19,7 +19,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from measured import keep, machine, median_and_span, told, versions
+from measured import keep, listed, machine, median_and_span, versions
 from text import cpu_s
 from text_whole import write_texts
 from torch import Tensor
@@ -88,7 +88,7 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 Made by `studies/benchmarks/text_lengths.py`: CPU seconds of a step (forward and backward, one thread), medians of
 {len(rows[0]["by length"])} rounds of {_STEPS} steps; both ways in turn on the same batches. Spans are of the rounds.
-{told(versions("lab", "torch", "tokenizers", "transformers"))}; {machine()}.
+{listed(versions("lab", "torch", "tokenizers", "transformers"))}; {machine()}.
 
 | net | all at once | by length, a few at a time | times faster |
 |---|---|---|---|

@@ -97,7 +97,7 @@ def run_lab(folder: Path, body: Path, seed: int) -> dict[str, Any]:
 
 def page(measured: dict[str, list[dict[str, Any]]]) -> str:
     """The report."""
-    from measured import machine, told, versions
+    from measured import listed, machine, versions
 
     lines = []
     for name, runs in measured.items():
@@ -116,7 +116,7 @@ Made by `studies/benchmarks/text_whole.py`: all whole sentences of the training 
 words, {_TEXTS:,} texts together; {_EPOCHS} epochs in batches of {_BATCH}, in bfloat16, on one thread. The rates were
 given, not searched: {RATES[LAB]:g} for lab's head and a tenth of it for the body, {RATES[TRAINER]:g} for Trainer. The
 872 test sentences have a standard error of .010 at .90, the 6,735 validation phrases one of .004.
-{told(versions("lab", "torch", "tokenizers", "transformers"))}; {machine()}.
+{listed(versions("lab", "torch", "tokenizers", "transformers"))}; {machine()}.
 
 | trained by | test accuracy | validation accuracy | CPU seconds | seeds |
 |---|---|---|---|---|

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from measured import keep, machine, median_and_span, told, versions, write_figure, written_below
+from measured import keep, listed, machine, median_and_span, versions, write_figure, written_below
 from study_throughput import ENDING, WORKLOADS, confirmed, recommended, timed
 
 OURS = ("lab", ENDING)
@@ -70,8 +70,8 @@ def measure(name: str, data: Path, rounds: int, seed: int) -> list[dict[str, Any
 
 def worth(run: Mapping[str, Any], second: float) -> float | None:
     """The mean confirmed score of the setting that a run would have handed out at a time; None before there is one."""
-    known = [best for best in run["bests"] if best["after_s"] <= second]
-    return statistics.mean(known[-1]["confirmed"]) if known else None
+    earlier = [best for best in run["bests"] if best["after_s"] <= second]
+    return statistics.mean(earlier[-1]["confirmed"]) if earlier else None
 
 
 def mean_worth(runs: Sequence[Mapping[str, Any]], second: float) -> float | None:
@@ -111,7 +111,7 @@ def page(content: Mapping[str, Any]) -> str:
 Wall time of whole processes, imports, Ray's start, the range test and reading the data included, sides in turn. In the
 first round `lab` times its ways to train, and keeps these times for its later studies.
 `python studies/benchmarks/time_to_quality.py --data FOLDER --output reports/time_to_quality`.
-{told(content["versions"])}; {content["machine"]}.
+{listed(content["versions"])}; {content["machine"]}.
 
 Each side would hand out the setting with its best score so far, `lab` from 24 trials on the one that the model of its
 search expects to be the best (`observed`: what its best score is worth). What that is worth is its mean score on

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measured import keep, machine, told, versions
+from measured import keep, listed, machine, versions
 
 from lab.spec.study import parse_spec
 from lab.study.fit import fit_one_cycle
@@ -247,8 +247,8 @@ def main() -> None:
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
-        given = Path(arguments.images), arguments.weights, arguments.size, int(arguments.seed)
-        print(json.dumps(PARTS[arguments.part](*given)))
+        options = Path(arguments.images), arguments.weights, arguments.size, int(arguments.seed)
+        print(json.dumps(PARTS[arguments.part](*options)))
         return
     if "heads" not in arguments.parts:
         raise SystemExit("--parts: the others are compared with heads; name it too")
@@ -258,7 +258,7 @@ def main() -> None:
     said = (
         f"Made by `studies/benchmarks/transfer.py`: {arguments.train} training and {arguments.train // 4} validation "
         f"images of CIFAR-10 at {arguments.size} px, {TEST} test images, {NET} with ImageNet weights, "
-        f"n = {arguments.seeds} subsets. {told(packages)}; {machine()}."
+        f"n = {arguments.seeds} subsets. {listed(packages)}; {machine()}."
     )
     keep(arguments.out, {"rows": rows, "versions": packages, "machine": machine()}, summary(rows, said))
 

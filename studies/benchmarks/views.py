@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measured import keep, machine, median_and_span, told, versions
+from measured import keep, listed, machine, median_and_span, versions
 
 from lab.record.spec_file import read_spec
 from lab.stages.predictor import Ensemble
@@ -75,7 +75,7 @@ def page(content: Mapping[str, Any]) -> str:
 Made by `python studies/benchmarks/views.py --data FOLDER --output reports/views`: {content["images"]} images of
 CIFAR-10 at {content["size"]} px, split into training and validation, 10,000 to test; what a study hands out, n =
 {len(first)} seeds.
-{told(content["versions"])}; {content["machine"]}.
+{listed(content["versions"])}; {content["machine"]}.
 
 | views | accuracy | more than one view, seed by seed | nll | times as long |
 |---|---|---|---|---|
