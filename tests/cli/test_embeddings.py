@@ -20,8 +20,8 @@ def test_each_input_has_its_features(
     pixels = np.random.default_rng(0).uniform(0, 16, (3, 8, 8))
     np.savez(tmp_path / "digits.npz", x=pixels)
     path = tmp_path / f"made{suffix}"
-    given = ["--input", str(tmp_path / "digits.npz"), "--output", str(path)]
-    monkeypatch.setattr("sys.argv", ["lab", "embeddings", str(small_study.record.folder), *given])
+    arguments = ["--input", str(tmp_path / "digits.npz"), "--output", str(path)]
+    monkeypatch.setattr("sys.argv", ["lab", "embeddings", str(small_study.record.folder), *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
@@ -36,6 +36,6 @@ def test_each_input_has_its_features(
 def test_another_ending_is_refused(
     small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["--input", tmp_path / "digits.npz", "--output", tmp_path / "made.xlsx"]
-    said = refuse(capsys, monkeypatch, "embeddings", small_study.record.folder, *given)
+    arguments = ["--input", tmp_path / "digits.npz", "--output", tmp_path / "made.xlsx"]
+    said = refuse(capsys, monkeypatch, "embeddings", small_study.record.folder, *arguments)
     assert said == "--output: made.xlsx: is neither .parquet nor .csv"

@@ -62,8 +62,8 @@ def _name(command: str) -> str:
 
 
 def test_every_command_with_json_has_a_schema_and_is_tried_here() -> None:
-    found = {" ".join(path) for path, command in _commands(get_command(app), ()) if "--json" in _options(command)}
-    assert found == ANSWERS.keys() - {"schedule list"}  # `list` is a kind there
+    commands = {" ".join(path) for path, command in _commands(get_command(app), ()) if "--json" in _options(command)}
+    assert commands == ANSWERS.keys() - {"schedule list"}  # `list` is a kind there
     assert {_name(command) for command in SAYS} == set(ANSWERS)
 
 

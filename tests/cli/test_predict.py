@@ -22,8 +22,8 @@ from tests.own_data import table, write_table
 
 
 def test_classes_come_with_every_probability():
-    found = as_table(np.array([[0.2, 0.8], [0.6, 0.4]]), "classification", ("no", "yes"), ("a.png", "b.png"))
-    assert found.to_dict("list") == {
+    frame = as_table(np.array([[0.2, 0.8], [0.6, 0.4]]), "classification", ("no", "yes"), ("a.png", "b.png"))
+    assert frame.to_dict("list") == {
         "name": ["a.png", "b.png"],
         "class": ["yes", "no"],
         "p_no": [0.2, 0.6],
@@ -37,23 +37,23 @@ def test_classes_come_with_every_probability():
 
 
 def test_probabilities_of_parts_are_arrays_of_their_shape_and_refused_as_a_table():
-    given = np.random.default_rng(0).random((2, 3, 4))
-    with np.load(io.BytesIO(as_arrays(given, "classification", ("a", "b")))) as arrays:
-        np.testing.assert_array_equal(arrays["probabilities"], given)
+    probabilities = np.random.default_rng(0).random((2, 3, 4))
+    with np.load(io.BytesIO(as_arrays(probabilities, "classification", ("a", "b")))) as arrays:
+        np.testing.assert_array_equal(arrays["probabilities"], probabilities)
         assert arrays["names"].tolist() == ["a", "b"]
-    with np.load(io.BytesIO(as_arrays(given, "regression"))) as arrays:
+    with np.load(io.BytesIO(as_arrays(probabilities, "regression"))) as arrays:
         assert arrays.files == ["values"]
     with pytest.raises(
         SpecError, match=r"^--output: each part of an input has a class here; write the prob.* FILE.npz$"
     ):
-        as_table(given, "classification", ())
-    assert as_table(given > 0.5, "multilabel", ()).shape == (2, 13)
+        as_table(probabilities, "classification", ())
+    assert as_table(probabilities > 0.5, "multilabel", ()).shape == (2, 13)
 
 
 def test_labels_are_those_more_likely_than_not():
-    found = as_table(np.array([[0.9, 0.6, 0.1], [0.1, 0.5, 0.2]]), "multilabel", ("sun", "sea", "sky"))
-    assert list(found.columns) == ["labels", "p_sun", "p_sea", "p_sky"]
-    assert found["labels"].tolist() == ["sun sea", ""]
+    frame = as_table(np.array([[0.9, 0.6, 0.1], [0.1, 0.5, 0.2]]), "multilabel", ("sun", "sea", "sky"))
+    assert list(frame.columns) == ["labels", "p_sun", "p_sea", "p_sky"]
+    assert frame["labels"].tolist() == ["sun sea", ""]
 
 
 def test_where_a_probability_is_no_number_nothing_is_chosen():
@@ -64,14 +64,14 @@ def test_where_a_probability_is_no_number_nothing_is_chosen():
 
 def test_texts_that_a_spreadsheet_takes_for_formulas_are_quoted_and_counted():
     names = ('=HYPERLINK("http://x")', "-5", "@me", "plain")
-    found, count = harmless(as_table(np.eye(4), "classification", names, ("+a.png", "-1", "a=b.png", "\tc.png")))
-    assert found["class"].tolist() == ["'" + names[0], "-5", "'@me", "plain"]
-    assert found["name"].tolist() == ["'+a.png", "-1", "a=b.png", "'\tc.png"]
-    assert list(found.columns)[2:] == [f"p_{name}" for name in names]
+    frame, count = harmless(as_table(np.eye(4), "classification", names, ("+a.png", "-1", "a=b.png", "\tc.png")))
+    assert frame["class"].tolist() == ["'" + names[0], "-5", "'@me", "plain"]
+    assert frame["name"].tolist() == ["'+a.png", "-1", "a=b.png", "'\tc.png"]
+    assert list(frame.columns)[2:] == [f"p_{name}" for name in names]
     assert count == 4
     values = as_table(np.array([[-1.5], [2.0]]), "regression", ("=cost",))
-    found, count = harmless(values)
-    assert found.to_dict("list") == {"'=cost": [-1.5, 2.0]}
+    frame, count = harmless(values)
+    assert frame.to_dict("list") == {"'=cost": [-1.5, 2.0]}
     assert count == 1
 
 
@@ -86,9 +86,9 @@ def test_texts_that_a_spreadsheet_takes_for_formulas_are_quoted_and_counted():
 )
 def test_values_are_called_as_their_targets(shape: tuple[int, ...], names: tuple[str, ...], columns: list[str]):
     values = np.arange(float(np.prod(shape))).reshape(shape)
-    found = as_table(values, "regression", names)
-    assert list(found.columns) == columns
-    np.testing.assert_array_equal(found.to_numpy(), values.reshape(3, -1))
+    frame = as_table(values, "regression", names)
+    assert list(frame.columns) == columns
+    np.testing.assert_array_equal(frame.to_numpy(), values.reshape(3, -1))
 
 
 def test_the_output_is_a_file_or_standard_output(
@@ -127,15 +127,15 @@ def test_rows_whose_prediction_is_no_number_are_counted_and_not_scored(
     predict = Ensemble.predict
 
     def broken(self: Ensemble, x: Any) -> torch.Tensor:
-        found = predict(self, x)
-        found[1] = torch.nan
-        return found
+        probabilities = predict(self, x)
+        probabilities[1] = torch.nan
+        return probabilities
 
     monkeypatch.setattr(Ensemble, "predict", broken)
     new = write_table(tmp_path / "new.csv", table(3, seed=4))
-    found, said = _predicted(table_study.record.folder, new, capsys, monkeypatch)
-    assert found["class"][1] == ""
-    assert set(found["class"][[0, 2]]) <= {"no", "yes"}
+    predicted, said = _predicted(table_study.record.folder, new, capsys, monkeypatch)
+    assert predicted["class"][1] == ""
+    assert set(predicted["class"][[0, 2]]) <= {"no", "yes"}
     assert said[-1] == (
         f"{new}: warning: 1 of 3 rows have predictions that are no finite numbers; nothing is chosen for them and "
         "nothing scored"
@@ -148,9 +148,9 @@ def test_texts_of_a_file_that_begin_as_formulas_are_written_quoted_and_told(
 ):
     monkeypatch.setattr(Ensemble, "class_names", ("=1+1", "yes"))
     new = write_table(tmp_path / "new.csv", table(40, seed=4).drop(columns="answer"))
-    found, said = _predicted(table_study.record.folder, new, capsys, monkeypatch)
-    assert set(found["class"]) == {"'=1+1", "yes"}
-    count = int((found["class"] == "'=1+1").sum())
+    predicted, said = _predicted(table_study.record.folder, new, capsys, monkeypatch)
+    assert set(predicted["class"]) == {"'=1+1", "yes"}
+    count = int((predicted["class"] == "'=1+1").sum())
     assert said == [f"{new}: {count} texts begin as a spreadsheet's formula does; an apostrophe stands before each"]
 
 
@@ -200,9 +200,9 @@ def test_odd_rows_are_predicted_all_the_same(
         main()
     captured = capsys.readouterr()
     assert not ended.value.code, captured.err
-    found = pd.read_csv(pd.io.common.StringIO(captured.out))
-    assert len(found) == 4
-    assert found[["p_no", "p_yes"]].to_numpy().min() >= 0
+    predicted = pd.read_csv(pd.io.common.StringIO(captured.out))
+    assert len(predicted) == 4
+    assert predicted[["p_no", "p_yes"]].to_numpy().min() >= 0
     assert "column 'number': 1 rows hold infinite numbers; they are treated as missing" in captured.err
     assert "column 'letter': 1 rows hold values not seen in training (such as '猫')" in captured.err
     assert "column 'day': 2 rows hold dates that cannot be read as ISO8601; they are treated as missing" in captured.err

@@ -198,8 +198,8 @@ def test_the_image_is_built_as_images_should_be() -> None:
 def test_no_secret_stands_in_any_file() -> None:
     for path in FOLDER.rglob("*"):
         if path.is_file():
-            found = re.findall(r"(?i)(?:token|password|secret)\S*\s*[:=]\s*[\"']?([0-9a-f]{16,})", path.read_text())
-            assert not found, path
+            secrets = re.findall(r"(?i)(?:token|password|secret)\S*\s*[:=]\s*[\"']?([0-9a-f]{16,})", path.read_text())
+            assert not secrets, path
 
 
 @pytest.mark.parametrize("folder", [path for path in sorted(FOLDER.iterdir()) if path.is_dir()], ids=lambda p: p.name)
