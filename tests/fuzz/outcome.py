@@ -14,20 +14,20 @@ _LONGEST = 2_000
 
 def faults(cases: Iterable[tuple[object, Callable[[], object]]]) -> list[str]:
     """What each case that was neither accepted nor refused came to, with what it was."""
-    found = []
+    faulty = []
     for what, use in cases:
         try:
             use()
         except LabError as error:
             said = str(error)
             if len(said.splitlines()) != 1 or len(said) > _LONGEST:
-                found.append(f"{what}: {len(said)} characters in {len(said.splitlines())} lines: {said[:300]!r}")
+                faulty.append(f"{what}: {len(said)} characters in {len(said.splitlines())} lines: {said[:300]!r}")
         except BaseException as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
+            last = traceback.extract_tb(error.__traceback__)[-1]
             ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "/lab/" in frame.filename]
-            where = ours[-1] if ours else place
-            found.append(f"{what}: {type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})")
-    return found
+            where = ours[-1] if ours else last
+            faulty.append(f"{what}: {type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})")
+    return faulty
 
 
 def looked_at(task: Task) -> None:

@@ -92,14 +92,14 @@ def _folder(root: Path, draw: random.Random) -> Path:
     """Two classes of sound images, and among them a few that may be anything."""
     good = pixels(12, draw.choice([(8, 8, 3), (8, 8)]), seed=draw.randrange(99))
     for i, array in enumerate(good):
-        place = root / ("dark", "bright")[i % 2]
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{i}.png").write_bytes(encoded(array))
+        folder = root / ("dark", "bright")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{i}.png").write_bytes(encoded(array))
     for i in range(draw.randint(1, 3)):
-        place = root / draw.choice(["dark", "bright", "other", ".", "train", "__MACOSX", "na\u00efve \u202e"])
-        place.mkdir(parents=True, exist_ok=True)
+        folder = root / draw.choice(["dark", "bright", "other", ".", "train", "__MACOSX", "na\u00efve \u202e"])
+        folder.mkdir(parents=True, exist_ok=True)
         stem = draw.choice(["x", "._x", "a b", "=1", "n\u0301"])
-        name = place / f"{stem}{i}{draw.choice(SUFFIXES)}"
+        name = folder / f"{stem}{i}{draw.choice(SUFFIXES)}"
         if draw.random() < 0.9:
             name.write_bytes(_content(draw))
         elif draw.random() < 0.5:
@@ -160,5 +160,5 @@ def test_images_are_taken_or_refused_in_one_line(block: int, tmp_path: Path):
                 )
             yield f"seed {seed} {options}", lambda options=options: _use(options)
 
-    found = faults(cases())
-    assert not found, "\n".join(found)
+    faulty = faults(cases())
+    assert not faulty, "\n".join(faulty)

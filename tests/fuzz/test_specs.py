@@ -71,17 +71,17 @@ BASES: list[dict[str, Any]] = [
 ]
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Where anything stands in a value, by the keys that lead there."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, part in inner for place in _places(part, (*path, key)))]
+    return [path, *(deeper for key, part in inner for deeper in _paths(part, (*path, key)))]
 
 
 def _mutated(value: dict[str, Any], draw: random.Random) -> dict[str, Any]:
     """A copy with something else in a few places: another value, another key, one more or one less."""
     value = json.loads(json.dumps(value))
     for _ in range(draw.randint(1, 4)):
-        *way, last = draw.choice([place for place in _places(value) if place])
+        *way, last = draw.choice([keys for keys in _paths(value) if keys])
         holder: Any = value
         for key in way:
             holder = holder[key]
@@ -132,5 +132,5 @@ def test_a_spec_is_taken_or_refused_in_one_line(block: int, tmp_path: Path):
                 overrides = dict([parse_override(f"{key}={json.dumps(deepcopy(draw.choice(JUNK)))}")]) if key else {}
             yield f"seed {seed} {overrides}", lambda path=path, overrides=overrides: _use(path, overrides)
 
-    found = faults(cases())
-    assert not found, "\n".join(found)
+    faulty = faults(cases())
+    assert not faulty, "\n".join(faulty)

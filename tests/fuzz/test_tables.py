@@ -198,5 +198,5 @@ def test_a_table_is_taken_or_refused_in_one_line(block: int, tmp_path: Path):
             yield f"seed {seed} {options}", lambda options=options, later=later: _use(options, later)
             later = path
 
-    found = faults(cases())
-    assert not found, "\n".join(found)
+    faulty = faults(cases())
+    assert not faulty, "\n".join(faulty)
