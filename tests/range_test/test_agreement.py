@@ -22,13 +22,13 @@ def reading(falls: float, half: float, least: float, decay: float = 0.0, bottom:
 def test_a_reading_marks_where_the_loss_falls_and_where_it_is_least() -> None:
     losses = np.concatenate([np.full(200, 2.0), np.linspace(2.0, 0.5, 200), np.full(100, 50.0)])
     run = run_of(losses)
-    found = read(run, stop_at=4.0)
-    assert found.falls_at is not None
-    assert found.halfway is not None
-    assert found.minimum is not None
-    assert len(found.lrs) < len(losses), "cut where it diverged"
-    assert run.lrs[200] < found.falls_at < found.halfway < found.minimum
-    assert found.minimum == pytest.approx(run.lrs[399], rel=0.05)
+    marked = read(run, stop_at=4.0)
+    assert marked.falls_at is not None
+    assert marked.halfway is not None
+    assert marked.minimum is not None
+    assert len(marked.lrs) < len(losses), "cut where it diverged"
+    assert run.lrs[200] < marked.falls_at < marked.halfway < marked.minimum
+    assert marked.minimum == pytest.approx(run.lrs[399], rel=0.05)
 
 
 @given(share=st.floats(0.01, 0.99))
@@ -46,23 +46,23 @@ def test_a_noisy_first_batch_does_not_pass_for_a_fall() -> None:
 
 @pytest.mark.parametrize("losses", [[np.nan] * 50, [1.0] * 5, np.linspace(1, 2, 60), [2.0] * 60])
 def test_a_run_without_a_fall_says_nothing(losses: list[float]) -> None:
-    found = read(run_of(losses), stop_at=4.0)
-    assert not found.says_something
-    assert found.rules == {}
+    marked = read(run_of(losses), stop_at=4.0)
+    assert not marked.says_something
+    assert marked.rules == {}
 
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_runs_that_learn_nothing_are_not_read_however_few_examples_a_batch_has(batch: int) -> None:
     """Squared errors of a model that stays as it is until it diverges."""
     random = np.random.default_rng(batch)
-    told = short = 0
+    suggested = short = 0
     for _ in range(100):
         losses = random.chisquare(batch, (5, 100)) / batch
         losses[:, 80:] *= np.geomspace(1, 1e4, 20)
         readings = [read(run_of(one), stop_at=4.0) for one in losses]
         short += sum(len(r.lrs) < 60 for r in readings)
-        told += agree(readings, end=10.0).suggestion is not None
-    assert told <= 5
+        suggested += agree(readings, end=10.0).suggestion is not None
+    assert suggested <= 5
     assert short <= 10, "one lucky batch is no best to diverge from"
 
 
@@ -72,8 +72,8 @@ def test_a_fall_is_found_in_noise_of_its_own_size(seed: int) -> None:
     lrs = np.geomspace(1e-6, 10, 100)
     level = np.interp(np.log10(lrs), [-6, -3, -1, 0, 1], [2.0, 2.0, 0.4, 1.0, 40.0])
     losses = level * np.random.default_rng(seed).chisquare(4, 100) / 4
-    found = agree([read(Run(0, 0.01, lrs, losses), stop_at=4.0)], end=10.0)
-    assert found.suggestion is None or 1e-3 < found.suggestion < 0.3
+    agreement = agree([read(Run(0, 0.01, lrs, losses), stop_at=4.0)], end=10.0)
+    assert agreement.suggestion is None or 1e-3 < agreement.suggestion < 0.3
 
 
 def test_the_error_of_a_fall_is_that_of_its_two_averages() -> None:
@@ -90,14 +90,14 @@ def test_the_error_of_a_fall_is_that_of_its_two_averages() -> None:
 
 def test_one_misread_run_moves_the_suggestion_no_further_than_its_neighbours() -> None:
     good = [reading(1e-3, 3e-2, 2e-1), reading(1e-3, 3.5e-2, 3e-1)]
-    found = agree([*good, reading(1e-6, 1e-6, 1e-6)], end=10.0)
-    assert found.suggestion is not None
-    assert found.marks is not None
-    assert found.low is not None
-    assert found.high is not None
-    assert found.marks[0] <= found.suggestion <= found.marks[1]
-    assert found.low <= found.suggestion <= found.high
-    assert found.suggestion > 1e-2
+    agreement = agree([*good, reading(1e-6, 1e-6, 1e-6)], end=10.0)
+    assert agreement.suggestion is not None
+    assert agreement.marks is not None
+    assert agreement.low is not None
+    assert agreement.high is not None
+    assert agreement.marks[0] <= agreement.suggestion <= agreement.marks[1]
+    assert agreement.low <= agreement.suggestion <= agreement.high
+    assert agreement.suggestion > 1e-2
 
 
 @given(
@@ -105,30 +105,30 @@ def test_one_misread_run_moves_the_suggestion_no_further_than_its_neighbours() -
 )
 def test_the_suggestion_lies_between_its_marks_and_in_the_range(runs: list[tuple[float, float, float]]) -> None:
     marks = [(10**a, 10 ** (a + b), 10 ** (a + b + c)) for a, b, c in runs]
-    found = agree([reading(*m) for m in marks], end=1e7)
-    assert found.suggestion is not None
-    assert found.marks is not None
-    assert found.low is not None
-    assert found.high is not None
-    assert found.marks[0] * 0.999 <= found.suggestion <= found.marks[1] * 1.001
-    assert found.low * 0.999 <= found.suggestion <= found.high * 1.001
+    agreement = agree([reading(*m) for m in marks], end=1e7)
+    assert agreement.suggestion is not None
+    assert agreement.marks is not None
+    assert agreement.low is not None
+    assert agreement.high is not None
+    assert agreement.marks[0] * 0.999 <= agreement.suggestion <= agreement.marks[1] * 1.001
+    assert agreement.low * 0.999 <= agreement.suggestion <= agreement.high * 1.001
 
 
 def test_several_runs_are_read_by_their_medians_on_the_log_scale() -> None:
     runs = [reading(1e-4, 1e-3, 1e-2), reading(1e-3, 1e-2, 1e-1), reading(1e-2, 1e-1, 1.0)]
-    found = agree(runs, end=10.0)
-    assert found.suggestion == pytest.approx(1e-2)
-    assert (found.low, found.high) == (pytest.approx(1e-3), pytest.approx(1e-1))
-    assert found.sure is not None
-    assert 0.99e-3 <= found.sure[0] < 1e-2 < found.sure[1] <= 1.01e-1
-    assert found.verdict.startswith("3 of 3")
+    agreement = agree(runs, end=10.0)
+    assert agreement.suggestion == pytest.approx(1e-2)
+    assert (agreement.low, agreement.high) == (pytest.approx(1e-3), pytest.approx(1e-1))
+    assert agreement.sure is not None
+    assert 0.99e-3 <= agreement.sure[0] < 1e-2 < agreement.sure[1] <= 1.01e-1
+    assert agreement.verdict.startswith("3 of 3")
 
 
 def test_runs_that_agree_are_sure_and_the_bootstrap_repeats() -> None:
     same = [reading(1e-4, 1e-2, 1e-1)] * 5
-    found = agree(same, end=10.0)
-    assert found.sure == (pytest.approx(1e-2), pytest.approx(1e-2))
-    assert found.marks == (pytest.approx(1e-2), pytest.approx(1e-2))
+    agreement = agree(same, end=10.0)
+    assert agreement.sure == (pytest.approx(1e-2), pytest.approx(1e-2))
+    assert agreement.marks == (pytest.approx(1e-2), pytest.approx(1e-2))
     mixed = [reading(1e-4, lr, 1e-1) for lr in (1e-3, 2e-3, 5e-3, 1e-2)]
     assert agree(mixed, end=10.0, seed=3) == agree(mixed, end=10.0, seed=3)
 
@@ -148,9 +148,9 @@ def test_noise_before_the_fall_does_not_move_the_rate_by_decades(seed: int) -> N
     lrs = np.geomspace(1e-6, 10, 100)
     fall = np.interp(np.log10(lrs), [-6, -4, -1, 0, 1], [2.0, 2.0, 0.3, 2.0, 9.0])
     noise = np.random.default_rng(seed).normal(0, 0.5, 100) * (lrs < 1e-4)
-    found = agree([read(Run(0, 0.01, lrs, fall + noise), stop_at=4.0)], end=10.0)
-    assert found.suggestion is not None
-    assert 3e-3 < found.suggestion < 0.1
+    agreement = agree([read(Run(0, 0.01, lrs, fall + noise), stop_at=4.0)], end=10.0)
+    assert agreement.suggestion is not None
+    assert 3e-3 < agreement.suggestion < 0.1
 
 
 def test_a_single_run_has_no_interval() -> None:
@@ -158,25 +158,25 @@ def test_a_single_run_has_no_interval() -> None:
 
 
 def test_the_range_spans_a_decade_at_least_and_ends_with_the_test() -> None:
-    found = agree([reading(0.5, 0.7, 1.0)], end=10.0)
-    assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(1.0))
-    found = agree([reading(0.5, 0.7, 20.0)], end=10.0)
-    assert found.high == 10.0
+    agreement = agree([reading(0.5, 0.7, 1.0)], end=10.0)
+    assert (agreement.low, agreement.high) == (pytest.approx(0.1), pytest.approx(1.0))
+    agreement = agree([reading(0.5, 0.7, 20.0)], end=10.0)
+    assert agreement.high == 10.0
 
 
 def test_the_weight_decay_is_the_largest_that_costs_no_loss() -> None:
     def runs(decay: float, bottoms: tuple[float, ...]) -> list[Reading]:
         return [reading(1e-3, 1e-2, 1e-1, decay, bottom) for bottom in bottoms]
 
-    told = runs(1e-3, (1.0, 1.1)) + runs(1e-2, (1.02, 1.1)) + runs(1e-1, (1.5, 1.6))
-    assert agree(told, end=10.0).weight_decay == 1e-2
+    of_decays = runs(1e-3, (1.0, 1.1)) + runs(1e-2, (1.02, 1.1)) + runs(1e-1, (1.5, 1.6))
+    assert agree(of_decays, end=10.0).weight_decay == 1e-2
     assert agree(runs(1e-3, (1.0, 1.1)), end=10.0).weight_decay is None
 
 
 @pytest.mark.parametrize(("steps", "why"), [(50, "never falls"), (1, "diverges at once")])
 def test_when_most_runs_say_nothing_the_verdict_says_why(steps: int, why: str) -> None:
     silent = Reading(0, 0.0, (1e-3,) * steps, (2.0,) * steps, None, None, None, {})
-    found = agree([silent, silent, reading(1e-4, 1e-3, 1e-2)], end=10)
-    assert (found.suggestion, found.low, found.high) == (None, None, None)
-    assert why in found.verdict
-    assert "2 of 3" in found.verdict
+    agreement = agree([silent, silent, reading(1e-4, 1e-3, 1e-2)], end=10)
+    assert (agreement.suggestion, agreement.low, agreement.high) == (None, None, None)
+    assert why in agreement.verdict
+    assert "2 of 3" in agreement.verdict

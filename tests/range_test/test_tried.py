@@ -14,23 +14,23 @@ def decided(*scores: tuple[float | None, ...], direction: str = "maximize") -> D
 
 
 def test_the_best_is_taken_and_the_range_ends_where_it_is_surely_worse() -> None:
-    found = decided((0.7, 0.71), (0.8, 0.81), (0.9, 0.91), (0.8, 0.81), (0.1, 0.9))
-    assert found == Decision(pytest.approx(RATES[2]), RATES[1], RATES[3])
+    decision = decided((0.7, 0.71), (0.8, 0.81), (0.9, 0.91), (0.8, 0.81), (0.1, 0.9))
+    assert decision == Decision(pytest.approx(RATES[2]), RATES[1], RATES[3])
 
 
 def test_a_loss_is_best_where_it_is_least() -> None:
-    found = decided((0.7, 0.71), (0.3, 0.31), (0.9, 0.91), (0.8, 0.81), (1.1, 1.9), direction="minimize")
-    assert found == Decision(pytest.approx(RATES[1]), RATES[0], RATES[2])
+    decision = decided((0.7, 0.71), (0.3, 0.31), (0.9, 0.91), (0.8, 0.81), (1.1, 1.9), direction="minimize")
+    assert decision == Decision(pytest.approx(RATES[1]), RATES[0], RATES[2])
 
 
 def test_midway_to_a_neighbour_that_is_as_good_within_the_noise_of_seeds() -> None:
-    found = decided((0.7, 0.71), (0.8, 0.81), (0.9, 0.95), (0.89, 0.95), (0.1, 0.9))
-    assert found == Decision(pytest.approx((RATES[2] * RATES[3]) ** 0.5), RATES[1], RATES[4])
+    decision = decided((0.7, 0.71), (0.8, 0.81), (0.9, 0.95), (0.89, 0.95), (0.1, 0.9))
+    assert decision == Decision(pytest.approx((RATES[2] * RATES[3]) ** 0.5), RATES[1], RATES[4])
 
 
 def test_between_two_neighbours_as_good_it_stays() -> None:
-    found = decided((0.7, 0.71), (0.89, 0.95), (0.9, 0.95), (0.89, 0.95), (0.5, 0.52))
-    assert found == Decision(pytest.approx(RATES[2]), RATES[0], RATES[4])
+    decision = decided((0.7, 0.71), (0.89, 0.95), (0.9, 0.95), (0.89, 0.95), (0.5, 0.52))
+    assert decision == Decision(pytest.approx(RATES[2]), RATES[0], RATES[4])
 
 
 def test_a_single_seed_decides_on_the_rate_and_on_no_end() -> None:
