@@ -72,11 +72,11 @@ def test_a_trial_that_is_being_ended_is_not_seen_half_ended(tmp_path: Path, monk
     seen = []
     tell = optuna.Study.tell
 
-    def told(*arguments: Any, **more: Any) -> Any:
+    def tell_and_look(*arguments: Any, **more: Any) -> Any:
         seen.extend(followed.look(("explore",))["explore"])
         return tell(*arguments, **more)
 
-    monkeypatch.setattr(optuna.Study, "tell", told)
+    monkeypatch.setattr(optuna.Study, "tell", tell_and_look)
     ledger.report(0, 0, (Report(0, 1, {"accuracy": 0.5}, Outcome.COMPLETED),))
     ledger.release()
     assert seen == []

@@ -333,10 +333,10 @@ def test_a_database_that_cannot_be_opened_is_one_line_without_its_url(job: Job):
 
 def test_a_planned_trial_has_the_parameters_it_was_planned_with(job: Job):
     space = Space(cycles=Choice((1, 5)), max_lr=Float(0.01, 0.1), width=Choice((8, 32), when={"cycles": (1,)}))
-    given: list[dict[str, Any]] = [{"cycles": 5, "max_lr": 0.05, "width": 32}, {"cycles": 1, "max_lr": 0.05}]
-    plan = tuple(Trial(params, 0, 1, "x") for params in given)
+    settings: list[dict[str, Any]] = [{"cycles": 5, "max_lr": 0.05, "width": 32}, {"cycles": 1, "max_lr": 0.05}]
+    plan = tuple(Trial(params, 0, 1, "x") for params in settings)
     ledger = Ledger(replace(job, space=space, plan=plan))
-    assert [a.trial.params for a in ledger.next(0, 0, (0, 1)).assignments] == given
+    assert [a.trial.params for a in ledger.next(0, 0, (0, 1)).assignments] == settings
 
 
 def test_a_pruner_that_raises_ends_the_stage_with_its_reason(job: Job):

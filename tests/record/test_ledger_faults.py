@@ -52,27 +52,27 @@ def _rows(job: Job) -> list[TrialRow]:
 
 def test_another_lane_goes_on_with_the_trial_of_a_lost_one(job: Job) -> None:
     ledger = Ledger(job)
-    (given,) = ledger.next(0, 0, (2,)).assignments
-    ledger.report(0, 0, (_report(given.number, 1),))
+    (assignment,) = ledger.next(0, 0, (2,)).assignments
+    ledger.report(0, 0, (_report(assignment.number, 1),))
     ledger.checkpoint(0, b"state of lane 0")
     ledger.lost(0)
     (moved,) = ledger.next(1, 5, (1,)).assignments
-    assert moved == replace(given, slot=1, tick=5, state=b"state of lane 0")
-    assert not ledger.report(0, 1, (_report(given.number, 2),))[0].keep, "what the lost lane still says"
+    assert moved == replace(assignment, slot=1, tick=5, state=b"state of lane 0")
+    assert not ledger.report(0, 1, (_report(assignment.number, 2),))[0].keep, "what the lost lane still says"
     assert [row.curve for row in _rows(job)] == [{1: pytest.approx(0.1)}]
-    ledger.report(1, 6, (_report(given.number, 3, Outcome.COMPLETED),))
+    ledger.report(1, 6, (_report(assignment.number, 3, Outcome.COMPLETED),))
     (row,) = _rows(job)
-    assert (row.number, row.outcome, list(row.curve)) == (given.number, Outcome.COMPLETED, [1, 3])
+    assert (row.number, row.outcome, list(row.curve)) == (assignment.number, Outcome.COMPLETED, [1, 3])
     assert [p.name for p in (job.folder / "lanes").iterdir()] == ["explore-0.safetensors"]
 
 
 def test_a_lane_that_speaks_again_in_time_loses_nothing(job: Job) -> None:
     ledger = Ledger(job)
-    (given,) = ledger.next(0, 0, (0,)).assignments
+    (assignment,) = ledger.next(0, 0, (0,)).assignments
     ledger.lost(0)
     ledger.heard(0)
-    assert given.number not in [a.number for a in ledger.next(1, 0, (0, 1)).assignments]
-    assert ledger.report(0, 0, (_report(given.number, 1),))[0].keep
+    assert assignment.number not in [a.number for a in ledger.next(1, 0, (0, 1)).assignments]
+    assert ledger.report(0, 0, (_report(assignment.number, 1),))[0].keep
 
 
 def test_a_moved_trial_outlives_its_new_lane_and_the_ledger(job: Job) -> None:
@@ -108,15 +108,15 @@ def test_a_trial_that_was_moved_and_did_not_go_on_waits_longer_for_its_lane(job:
 
 def test_a_trial_does_not_return_to_a_lane_that_may_still_train_it(job: Job) -> None:
     ledger = Ledger(replace(job, plan=(Trial({"max_lr": 0.1}, 0, 3, "x"),)))
-    (given,) = ledger.next(0, 0, (0,)).assignments
+    (assignment,) = ledger.next(0, 0, (0,)).assignments
     ledger.lost(0)
     ledger.next(1, 0, (0,))
     ledger.heard(0)
     ledger.lost(1)
     assert ledger.next(0, 4, (1,)).assignments == (), "it has not heard yet that the trial was taken from it"
-    assert not ledger.report(0, 4, (_report(given.number, 1),))[0].keep
+    assert not ledger.report(0, 4, (_report(assignment.number, 1),))[0].keep
     (again,) = ledger.next(0, 5, (1,)).assignments
-    assert again.number == given.number
+    assert again.number == assignment.number
 
 
 def test_lanes_stay_while_another_has_trials_that_they_may_have_to_take_over(job: Job) -> None:
@@ -130,13 +130,13 @@ def test_lanes_stay_while_another_has_trials_that_they_may_have_to_take_over(job
 def test_trials_of_a_lane_that_is_not_part_of_this_run_go_on_in_another(job: Job) -> None:
     ledger = Ledger(job)
     ledger.next(0, 0, (0,))
-    (given,) = ledger.next(1, 0, (0,)).assignments
+    (assignment,) = ledger.next(1, 0, (0,)).assignments
     ledger.checkpoint(1, b"state")
     ledger.release()
     ledger = Ledger(replace(job, lanes=1))
     assert [a.number for a in ledger.attach(0).running] == [0]
     (moved,) = ledger.next(0, 4, (1,)).assignments
-    assert (moved.number, moved.trial.seed, moved.state) == (given.number, given.trial.seed, b"state")
+    assert (moved.number, moved.trial.seed, moved.state) == (assignment.number, assignment.trial.seed, b"state")
 
 
 def test_a_stage_that_is_given_up_does_not_wait_for_a_lost_lane(job: Job) -> None:
@@ -220,8 +220,8 @@ def test_a_lane_that_does_not_fit_into_memory_is_halved_and_its_trials_run_again
 
 def test_what_fits_is_remembered_by_place(job: Job) -> None:
     ledger = Ledger(job)
-    for lane, place in enumerate(("a, cpu", "a, cpu", "b, H200")):
-        assert ledger.attach(lane, site=place).width is None
+    for lane, site in enumerate(("a, cpu", "a, cpu", "b, H200")):
+        assert ledger.attach(lane, site=site).width is None
     assert ledger.shrink(0).width == 2
     assert ledger.shrink(1).width == 2, "they share the place, and both had four slots"
     assert ledger.shrink(1).width == 1
@@ -250,11 +250,11 @@ def test_a_lane_that_comes_to_a_narrower_place_gives_back_what_it_has_no_slots_f
     ledger.attach(1, site="narrow")
     ledger.shrink(1)
     ledger.attach(0, site="wide")
-    given = ledger.next(0, 0, (0, 1, 2, 3)).assignments
+    assignments = ledger.next(0, 0, (0, 1, 2, 3)).assignments
     attachment = ledger.attach(0, "", site="narrow")
-    assert (attachment.width, attachment.running) == (2, given[:2])
+    assert (attachment.width, attachment.running) == (2, assignments[:2])
     again = ledger.next(1, 0, (0, 1)).assignments
-    assert [(a.trial.params, a.trial.seed) for a in again] == [(a.trial.params, a.trial.seed) for a in given[2:]]
+    assert [(a.trial.params, a.trial.seed) for a in again] == [(a.trial.params, a.trial.seed) for a in assignments[2:]]
     assert ledger.progress().counts == {"preempted": 2}
 
 
@@ -325,8 +325,8 @@ def test_a_driver_killed_after_any_write_to_a_database_loses_nothing_that_was_pl
         except _Killed:
             _drive(one)
         rows = [row for row in read_trials(Record(one.folder), job.stage, store) if row.outcome is Outcome.COMPLETED]
-        found = sorted((row.trial.seed, row.params) for row in rows)
-        assert found == [(p.seed, p.params) for p in planned], f"killed instead of write {most}"
+        trained = sorted((row.trial.seed, row.params) for row in rows)
+        assert trained == [(p.seed, p.params) for p in planned], f"killed instead of write {most}"
         most += 1
     assert most > 20, "there are so many writes at least"
 

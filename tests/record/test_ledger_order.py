@@ -133,12 +133,12 @@ class Machine:
 
 def _proposals(folder: Path) -> list[tuple[Any, ...]]:
     """Setting, seed and outcome of each trial, in the order of the proposals."""
-    found: dict[int, tuple[Any, ...]] = {}
+    by_turn: dict[int, tuple[Any, ...]] = {}
     turns: dict[int, int] = {}
     for stored in _stored(folder):
-        turn = turns[stored.number] = len(found) if stored.replaces is None else turns[stored.replaces]
-        found[turn] = (stored.params, stored.trial.seed, stored.outcome, stored.score)
-    return list(found.values())
+        turn = turns[stored.number] = len(by_turn) if stored.replaces is None else turns[stored.replaces]
+        by_turn[turn] = (stored.params, stored.trial.seed, stored.outcome, stored.score)
+    return list(by_turn.values())
 
 
 def _stored(folder: Path) -> list[StoredTrial]:

@@ -11,6 +11,6 @@ from lab.record.provenance import provenance
 
 def test_a_machine_without_git_tells_all_but_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = provenance()
-    assert "commit" not in found
-    assert {"python", "machine", "torch", "optuna"} <= found.keys()
+    facts = provenance()
+    assert "commit" not in facts
+    assert {"python", "machine", "torch", "optuna"} <= facts.keys()
