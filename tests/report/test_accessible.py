@@ -106,10 +106,10 @@ def test_it_is_read_by_ear(elements: Elements) -> None:
 
 
 def test_every_plot_has_a_picture_where_there_is_no_javascript(html: str, elements: Elements) -> None:
-    places = re.findall(r'<div class="plot" id="([^"]+)"', html)
+    ids = re.findall(r'<div class="plot" id="([^"]+)"', html)
     pictures = [attributes for attributes in elements.of("img") if attributes.get("class") == "still"]
-    assert len(pictures) == len(places) >= 6
-    assert len(re.findall(r"<noscript><img", html)) == len(places)
+    assert len(pictures) == len(ids) >= 6
+    assert len(re.findall(r"<noscript><img", html)) == len(ids)
     for picture in pictures:
         kind, _, content = str(picture["src"]).partition(",")
         assert kind == "data:image/svg+xml;base64"
@@ -120,8 +120,8 @@ def test_every_plot_has_a_picture_where_there_is_no_javascript(html: str, elemen
 
 def test_without_matplotlib_the_page_says_in_words_what_each_plot_shows(small_study: Study) -> None:
     said = render(small_study.spec, small_study.record)
-    places = re.findall(r'<div class="plot" id="([^"]+)"', said)
-    assert said.count("pip install 'onecycle-lab[pictures]'".replace("'", "&#39;")) == len(places)
+    ids = re.findall(r'<div class="plot" id="([^"]+)"', said)
+    assert said.count("pip install 'onecycle-lab[pictures]'".replace("'", "&#39;")) == len(ids)
     assert "Training loss over the learning rate" in said
 
 

@@ -119,9 +119,9 @@ def test_a_browser_without_a_network_draws_every_plot_without_an_error(study: St
         check=True,
     )
     assert "CONSOLE" not in done.stderr, done.stderr
-    places = re.findall(r'class="plot[^"]*" id="([^"]+)"', done.stdout)
+    ids = re.findall(r'class="plot[^"]*" id="([^"]+)"', done.stdout)
     drawn = re.findall(r'<div class="plot js-plotly-plot" id="([^"]+)"', done.stdout)
-    assert drawn == places
+    assert drawn == ids
     explained = study.result.artefact("explain")["withheld"] is None
     assert set(drawn) >= (
         {*PLOTS} if explained else {"range-test", "history", "curves", "schedules", "controls", "confusion"}
@@ -160,12 +160,12 @@ def test_a_suggestion_that_the_trials_do_not_bear_out_is_called_so(
     record = Record(tmp_path / "run")
     confirmed = float(confirm.STAGE.need(record).chosen.one_cycle.params["max_lr"])
     tested = bounds.STAGE.need(record)
-    found = {"suggestion": ratio * confirmed, "low": confirmed / 60, "high": 60 * confirmed}
-    bounds.STAGE.write(record, replace(tested, **found))
+    changes = {"suggestion": ratio * confirmed, "low": confirmed / 60, "high": 60 * confirmed}
+    bounds.STAGE.write(record, replace(tested, **changes))
     html = render(study.spec, record)
     assert ("The trials found otherwise" in html) == (says is not None)
     assert says is None or says in html
-    bounds.STAGE.write(record, replace(tested, **found | {"low": 0.9 * confirmed, "high": 1.1 * confirmed}))
+    bounds.STAGE.write(record, replace(tested, **changes | {"low": 0.9 * confirmed, "high": 1.1 * confirmed}))
     narrow = "The trials found otherwise" in render(study.spec, record)
     assert not narrow, "no trial could have been where the range test pointed"
 

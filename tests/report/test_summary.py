@@ -36,41 +36,41 @@ from tests.unmarked import unmarked
 
 
 def test_it_holds_what_the_stages_have_left(small_study: Study):
-    found = small_study.result.summary
+    summary = small_study.result.summary
     confirmed, refitted = (read_json(small_study.record.folder / name) for name in ("confirm.json", "refit.json"))
     best = confirmed["chosen"]["one_cycle"]
-    assert found.setup is not None
-    assert {setting.name: setting.value for setting in found.setup.settings} == best["params"]
-    assert found.setup.seeds == len(best["scores"])
+    assert summary.setup is not None
+    assert {setting.name: setting.value for setting in summary.setup.settings} == best["params"]
+    assert summary.setup.seeds == len(best["scores"])
     worth = best["unbiased"] or best["summary"]
-    assert (found.setup.score, found.setup.low, found.setup.high) == (worth["mean"], worth["low"], worth["high"])
-    assert found.handed is not None
-    assert found.handed.score == refitted["test"][refitted["metric"]]
-    assert found.handed.models == len(refitted["members"])
-    assert found.missing == ()
+    assert (summary.setup.score, summary.setup.low, summary.setup.high) == (worth["mean"], worth["low"], worth["high"])
+    assert summary.handed is not None
+    assert summary.handed.score == refitted["test"][refitted["metric"]]
+    assert summary.handed.models == len(refitted["members"])
+    assert summary.missing == ()
     assert small_study.result.best_params == best["params"]
-    assert found.cost.trainings == len(small_study.result.trials)
+    assert summary.cost.trainings == len(small_study.result.trials)
 
 
 def test_it_says_what_there_is_and_how_to_go_on(small_study: Study, tmp_path: Path):
     folder = Path(shutil.copytree(small_study.record.folder, tmp_path / "run"))
     for name in ("confirm.json", "final.json", "ensemble.json", "refit.json"):
         (folder / name).unlink()
-    found = Study.open(folder).result
-    assert found.summary.missing == ("confirm", "final", "ensemble", "refit")
-    assert found.summary.setup is found.summary.handed is None
-    assert found.summary.commands == (f"lab study resume {folder}",)
+    result = Study.open(folder).result
+    assert result.summary.missing == ("confirm", "final", "ensemble", "refit")
+    assert result.summary.setup is result.summary.handed is None
+    assert result.summary.commands == (f"lab study resume {folder}",)
     with pytest.raises(RecordError, match="confirm"):
-        _ = found.best
+        _ = result.best
 
 
 def test_a_study_that_has_not_begun_is_summed_up_too(tmp_path: Path):
     spec = small_spec()
     study = Study.from_spec(spec, tmp_path / "none")
-    found = summarize(spec, study.record)
-    assert (found.setup, found.handed, found.verdict) == (None, None, None)
-    assert found.cost.trainings == 0
-    assert summary_lines(found)[-1] == f"next      lab study resume {tmp_path / 'none'}"
+    summary = summarize(spec, study.record)
+    assert (summary.setup, summary.handed, summary.verdict) == (None, None, None)
+    assert summary.cost.trainings == 0
+    assert summary_lines(summary)[-1] == f"next      lab study resume {tmp_path / 'none'}"
 
 
 def test_every_window_shows_the_same(small_study: Study, capsys: pytest.CaptureFixture[str], monkeypatch):
@@ -93,11 +93,11 @@ def test_every_window_shows_the_same(small_study: Study, capsys: pytest.CaptureF
 
 def test_the_page_and_the_summary_name_the_same_better_ways(small_study: Study):
     artefacts = Artefacts.of(small_study.record)
-    found = _handed(artefacts)
-    assert found is not None
+    handed = _handed(artefacts)
+    assert handed is not None
     page = unmarked(render(small_study.spec, small_study.record))
-    assert page.count("is better on the") == len(found.better)
-    assert all(f"{way.name[:1].upper()}{way.name[1:]}: {number(way.score)}." in page for way in found.others)
+    assert page.count("is better on the") == len(handed.better)
+    assert all(f"{way.name[:1].upper()}{way.name[1:]}: {number(way.score)}." in page for way in handed.others)
     assert artefacts.ensemble is not None
     worst = replace(artefacts.ensemble.chosen, test={artefacts.ensemble.metric: -1.0})
     beaten = replace(artefacts, ensemble=replace(artefacts.ensemble, chosen=worst, direction="maximize"), refit=None)
@@ -107,21 +107,21 @@ def test_the_page_and_the_summary_name_the_same_better_ways(small_study: Study):
 
 
 def test_the_page_begins_with_the_answer_of_the_summary(small_study: Study):
-    found, page = small_study.result.summary, unmarked(render(small_study.spec, small_study.record))
-    assert found.setup is not None
+    summary, page = small_study.result.summary, unmarked(render(small_study.spec, small_study.record))
+    assert summary.setup is not None
     answer = page[page.index('<div class="answer">') : page.index("<h2")]
-    for setting in found.setup.settings:
+    for setting in summary.setup.settings:
         assert f'<th scope="row">{setting.name}</th><td><b>{number(setting.value)}</b></td>' in answer
-    assert f"Validation accuracy {number(found.setup.score)}" in answer
-    assert f"{found.cost.trainings} trainings, {found.cost.epochs} epochs; " in answer
-    assert f"{found.cost.line}." in answer
+    assert f"Validation accuracy {number(summary.setup.score)}" in answer
+    assert f"{summary.cost.trainings} trainings, {summary.cost.epochs} epochs; " in answer
+    assert f"{summary.cost.line}." in answer
 
 
 def test_what_a_name_holds_is_no_html(small_study: Study):
-    found = small_study.result.summary
-    assert found.setup is not None
-    setup = replace(found.setup, settings=(Setting("<b>&", "x", None),))
-    html = summary_html(replace(found, setup=setup, name="<script>"))
+    summary = small_study.result.summary
+    assert summary.setup is not None
+    setup = replace(summary.setup, settings=(Setting("<b>&", "x", None),))
+    html = summary_html(replace(summary, setup=setup, name="<script>"))
     assert "<script>" not in html
     assert "<b>&" not in html
 
@@ -139,13 +139,13 @@ def test_data_are_called_by_their_file():
 
 
 def test_studies_stand_side_by_side(small_study: Study):
-    found = small_study.result.summary
-    assert found.setup is not None
-    other = replace(found, setup=replace(found.setup, settings=(Setting("beta2", 0.9, None),)), handed=None)
-    table = comparison({"one": found, "other": other})
+    summary = small_study.result.summary
+    assert summary.setup is not None
+    other = replace(summary, setup=replace(summary.setup, settings=(Setting("beta2", 0.9, None),)), handed=None)
+    table = comparison({"one": summary, "other": other})
     assert list(table.columns) == ["one", "other"]
-    names = [setting.name for setting in found.setup.settings]
-    scores = [f"validation {found.metric}", f"test {found.test_metric}"]
+    names = [setting.name for setting in summary.setup.settings]
+    scores = [f"validation {summary.metric}", f"test {summary.test_metric}"]
     assert list(table.index) == ["data", *names, "beta2", *scores, "trainings", "epochs", "training_s"]
     assert table.loc["beta2"].tolist() == ["-", "0.9"]
     assert table.loc[scores[1], "other"] == "-"

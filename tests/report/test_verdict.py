@@ -101,19 +101,21 @@ def test_space_without_trials_is_told():
 
 
 def test_what_is_withheld_is_not_told_and_why():
-    found = verdict(explained(withheld="out-of-bag R2 0.05 is below 0.2", out_of_bag_r2=0.05, measures={}), FOLDER)
-    assert found.matters == "It cannot be said: out-of-bag R2 0.05 is below 0.2."
-    assert found.sure.startswith("Not at all: of trials it has not seen, the forest predicts 5 %")
+    answer = verdict(explained(withheld="out-of-bag R2 0.05 is below 0.2", out_of_bag_r2=0.05, measures={}), FOLDER)
+    assert answer.matters == "It cannot be said: out-of-bag R2 0.05 is below 0.2."
+    assert answer.sure.startswith("Not at all: of trials it has not seen, the forest predicts 5 %")
     nothing = verdict(explained(withheld="all trials score the same", out_of_bag_r2=None, measures={}), FOLDER)
     assert nothing.sure == "All trials score the same, so there is nothing to be sure of."
 
 
 def test_an_edge_comes_first_with_the_command_that_widens_it():
     widen = {"max_lr": "space.max_lr={low: 0.001, high: 2, log: true}", "dropout": "space.dropout.low=0.1"}
-    found = verdict(explained(edges={"max_lr": "high", "dropout": "low"}, widen=widen), FOLDER)
-    assert "the largest max_lr and the smallest dropout" in found.next
-    assert found.next.endswith("Within it a further trial is expected to gain 0.25 of what another seed alone changes.")
-    assert found.command == (
+    answer = verdict(explained(edges={"max_lr": "high", "dropout": "low"}, widen=widen), FOLDER)
+    assert "the largest max_lr and the smallest dropout" in answer.next
+    assert answer.next.endswith(
+        "Within it a further trial is expected to gain 0.25 of what another seed alone changes."
+    )
+    assert answer.command == (
         "lab study extend '/runs/my study' --trials +32 --set 'space.max_lr={low: 0.001, high: 2, log: true}' "
         "--set space.dropout.low=0.1"
     )

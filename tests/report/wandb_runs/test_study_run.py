@@ -120,15 +120,15 @@ def test_the_run_of_a_study_has_curves_that_go_on(tracked: Study) -> None:
 
 def test_the_run_of_a_study_has_its_answer_and_its_files(tracked: Study) -> None:
     first, later = _of(kept_runs(tracked.record.folder), "study")
-    found, summary = tracked.result.summary, later.summary
+    answer, summary = tracked.result.summary, later.summary
     assert first.summary["explore/trials"] == 6
-    assert found.setup is not None
-    assert found.handed is not None
+    assert answer.setup is not None
+    assert answer.handed is not None
     assert {name: summary[f"setup/{name}"] for name in tracked.result.best_params} == tracked.result.best_params
-    assert summary["test/accuracy"] == found.handed.score
-    assert summary["cost/trainings"] == found.cost.trainings
+    assert summary["test/accuracy"] == answer.handed.score
+    assert summary["cost/trainings"] == answer.cost.trainings
     assert later.artifacts["small-results"] == ["report.html", "trials.parquet"]
-    assert len(later.artifacts["small-model"]) == found.handed.models
+    assert len(later.artifacts["small-model"]) == answer.handed.models
 
 
 def test_no_secret_is_sent(tracked: Study) -> None:
@@ -171,8 +171,8 @@ def test_of_a_finished_study_the_best_trials_are_logged_or_none(
     folder = shutil.copytree(small_study.record.folder, tmp_path / "run")
     assert _report(monkeypatch, folder, "--trust", "--track-trials", which) == 0
     trials = _trials(small_study)
-    found = [(-row.score, row.number) for name, row in trials.items() if name.startswith("explore-") and row.score]
-    best = {f"explore-{number}" for _, number in sorted(found)[:10]}
+    scored = [(-row.score, row.number) for name, row in trials.items() if name.startswith("explore-") and row.score]
+    best = {f"explore-{number}" for _, number in sorted(scored)[:10]}
     raced = {
         f"explore-{c['trial']}" for c in small_study.result.artefact("confirm")["candidates"] if c["trial"] is not None
     }

@@ -58,8 +58,8 @@ def test_a_study_is_reported_by_its_runs_and_a_second_time_in_the_same_place(
     believed = ["What matters"] if small_study.result.response.importances else []
     assert headings == ["Answer", "Search", *believed, "Range test", "Controls", "Trials"]
     (answer,) = [block["content"] for block in blocks if block["type"] == "markdown-block"]
-    found = repr(small_study.result).replace(str(small_study.record.folder), str(folder))
-    assert [line.strip() for line in answer.splitlines()] == found.splitlines()
+    expected = repr(small_study.result).replace(str(small_study.record.folder), str(folder))
+    assert [line.strip() for line in answer.splitlines()] == expected.splitlines()
     grids = [block for block in blocks if block["type"] == "panel-grid"]
     assert {_filters(grid)["run:group"] for grid in grids} == {group}
     assert {_filters(grid)["run:jobType"] for grid in grids} == {"study", "trial"}
