@@ -16,9 +16,9 @@ ENCODING = Encoding({name: FloatDistribution(0, 1) for name in ("a", "b", "c")})
 
 
 def test_expected_improvement_is_its_integral():
-    found = expected_improvement(Prediction(np.array([0.3]), np.array([0.8])), best=0.1)[0]
+    improvement = expected_improvement(Prediction(np.array([0.3]), np.array([0.8])), best=0.1)[0]
     integral, _ = quad(lambda y: (0.1 - y) * norm.pdf(y, 0.3, 0.8), -10, 0.1)
-    assert found == pytest.approx(integral, rel=1e-6)
+    assert improvement == pytest.approx(integral, rel=1e-6)
 
 
 def test_a_smooth_response_belongs_to_the_process():

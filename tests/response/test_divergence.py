@@ -12,9 +12,9 @@ from lab.response.divergence import Divergence
 def test_it_finds_the_edge():
     x = np.random.default_rng(0).random((80, 2))
     model = Divergence(seed=0).fit(x, x[:, 0] > 0.7)
-    found = model.probability(np.array([[0.95, 0.5], [0.3, 0.5], [0.1, 0.9]]))
-    assert found[0] > 0.8
-    assert found[1:].max() < 0.2
+    probabilities = model.probability(np.array([[0.95, 0.5], [0.3, 0.5], [0.1, 0.9]]))
+    assert probabilities[0] > 0.8
+    assert probabilities[1:].max() < 0.2
 
 
 @pytest.mark.parametrize("count", [2, 12, 300])

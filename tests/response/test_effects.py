@@ -32,18 +32,18 @@ class _Exact(Forest):
 
 
 def test_importances_of_an_additive_function_are_its_shares_of_variance():
-    found = importances(_Exact(lambda x: 3 * x[:, 0] + 2 * x[:, 1] + 0 * x[:, 2]), ENCODING, seed=0, sample=4096)
-    assert found["a"] == pytest.approx(9 / 13, abs=0.03)
-    assert found["b"] == pytest.approx(4 / 13, abs=0.03)
-    assert found["c"] == 0
+    shares = importances(_Exact(lambda x: 3 * x[:, 0] + 2 * x[:, 1] + 0 * x[:, 2]), ENCODING, seed=0, sample=4096)
+    assert shares["a"] == pytest.approx(9 / 13, abs=0.03)
+    assert shares["b"] == pytest.approx(4 / 13, abs=0.03)
+    assert shares["c"] == 0
 
 
 def test_an_interaction_counts_for_each_that_takes_part():
     """For (a - 1/2)(b - 1/2) the total index of both is 1."""
-    found = importances(_Exact(lambda x: (x[:, 0] - 0.5) * (x[:, 1] - 0.5)), ENCODING, seed=0, sample=4096)
-    assert found["a"] == pytest.approx(1, abs=0.05)
-    assert found["b"] == pytest.approx(1, abs=0.05)
-    assert found["c"] == 0
+    shares = importances(_Exact(lambda x: (x[:, 0] - 0.5) * (x[:, 1] - 0.5)), ENCODING, seed=0, sample=4096)
+    assert shares["a"] == pytest.approx(1, abs=0.05)
+    assert shares["b"] == pytest.approx(1, abs=0.05)
+    assert shares["c"] == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -61,17 +61,17 @@ def test_a_flat_response_has_no_importances():
 
 def test_a_fitted_forest_finds_the_shares_of_variance():
     x = sobol(256, 3, seed=1)
-    found = importances(Forest(seed=0).fit(x, 3 * x[:, 0] + 2 * x[:, 1]), ENCODING, seed=0)
-    assert found["a"] == pytest.approx(9 / 13, abs=0.1)
-    assert found["b"] == pytest.approx(4 / 13, abs=0.1)
-    assert found["c"] < 0.02
+    shares = importances(Forest(seed=0).fit(x, 3 * x[:, 0] + 2 * x[:, 1]), ENCODING, seed=0)
+    assert shares["a"] == pytest.approx(9 / 13, abs=0.1)
+    assert shares["b"] == pytest.approx(4 / 13, abs=0.1)
+    assert shares["c"] < 0.02
 
 
 def test_a_choice_counts_as_one_parameter():
     encoding = Encoding({"c": CategoricalDistribution(("p", "q", "r")), "x": FloatDistribution(0, 1)})
-    found = importances(_Exact(lambda f: 1.0 * f[:, 1]), encoding, seed=0, sample=4096)
-    assert found["c"] == pytest.approx(1, abs=0.05)
-    assert found["x"] == 0
+    shares = importances(_Exact(lambda f: 1.0 * f[:, 1]), encoding, seed=0, sample=4096)
+    assert shares["c"] == pytest.approx(1, abs=0.05)
+    assert shares["x"] == 0
 
 
 def test_partial_dependence_is_scikit_learns_brute_force_over_the_space():
@@ -174,10 +174,10 @@ def test_an_edge_within_the_noise_and_a_choice_have_none():
     assert edge(replace(_effect(GRID[:2]), name="a"), choices, "maximize") is None
 
 
-@pytest.mark.parametrize(("asked", "given"), [(1, 1), (2, 2), (5, 8), (256, 256)])
-def test_a_sobol_sample_is_a_power_of_two(asked: int, given: int):
+@pytest.mark.parametrize(("asked", "size"), [(1, 1), (2, 2), (5, 8), (256, 256)])
+def test_a_sobol_sample_is_a_power_of_two(asked: int, size: int):
     points = sobol(asked, 3, seed=0)
-    assert points.shape == (given, 3)
+    assert points.shape == (size, 3)
     np.testing.assert_array_equal(points, sobol(asked, 3, seed=0))
 
 

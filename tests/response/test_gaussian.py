@@ -31,9 +31,9 @@ def test_at_given_scales_it_is_scikit_learns(data: tuple[Floats, Floats]):
     reference = GaussianProcessRegressor(kernel, alpha=0.03 + 1e-6, optimizer=None).fit(x, z)
     at = np.random.default_rng(1).random((30, 2))
     mean, std = reference.predict(at, return_std=True)
-    found = GaussianProcess(ENCODING).fit(x, y, SCALES).predict(at)
-    np.testing.assert_allclose(found.mean, y.mean() + y.std() * mean, atol=1e-8)
-    np.testing.assert_allclose(found.std, y.std() * std, atol=1e-6)
+    prediction = GaussianProcess(ENCODING).fit(x, y, SCALES).predict(at)
+    np.testing.assert_allclose(prediction.mean, y.mean() + y.std() * mean, atol=1e-8)
+    np.testing.assert_allclose(prediction.std, y.std() * std, atol=1e-6)
 
 
 def test_its_likelihood_is_scikit_learns_and_its_gradient_is_right(data: tuple[Floats, Floats]):
@@ -79,12 +79,12 @@ def test_options_of_a_choice_are_equally_far_and_a_missing_parameter_is_told_apa
     encoding = Encoding({"c": CategoricalDistribution("pqr"), "x": FloatDistribution(0, 1)})
     units = encoding.units([{"c": "p", "x": 0.5}, {"c": "q", "x": 0.5}, {"c": "r", "x": 0.5}, {"c": "p"}] * 4)
     y = np.array([0.0, 1.0, -1.0, 5.0] * 4)
-    found = GaussianProcess(encoding).fit(units, y).predict(units[:4]).mean
-    np.testing.assert_allclose(found, [0, 1, -1, 5], atol=0.2)
+    means = GaussianProcess(encoding).fit(units, y).predict(units[:4]).mean
+    np.testing.assert_allclose(means, [0, 1, -1, 5], atol=0.2)
 
 
 def test_equal_scores_and_two_trials_are_no_trouble():
     x = np.array([[0.1, 0.2], [0.8, 0.9]])
-    found = GaussianProcess(ENCODING).fit(x, np.ones(2)).predict(x)
-    np.testing.assert_allclose(found.mean, 1)
-    assert np.isfinite(found.std).all()
+    prediction = GaussianProcess(ENCODING).fit(x, np.ones(2)).predict(x)
+    np.testing.assert_allclose(prediction.mean, 1)
+    assert np.isfinite(prediction.std).all()

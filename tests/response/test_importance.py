@@ -26,7 +26,7 @@ ENCODING = Encoding(
 )
 
 
-def _found(target: Floats, units: Floats) -> dict[str, dict[str, Importance]]:
+def _measured(target: Floats, units: Floats) -> dict[str, dict[str, Importance]]:
     params = [ENCODING.values(unit) for unit in units]
     again = resampled(ENCODING.features(ENCODING.units(params)), target, seed=0, draws=6)
     return measures(ENCODING, params, target, again, seed=0)
@@ -35,9 +35,9 @@ def _found(target: Floats, units: Floats) -> dict[str, dict[str, Importance]]:
 def test_all_measures_find_what_matters_on_a_log_scale():
     """fANOVA would give it to x if it took the log scale for a linear one."""
     units = np.random.default_rng(0).random((80, 3))
-    found = _found(3 * units[:, 0] + units[:, 1], units)
-    assert set(found) == {"permutation", "fanova", "ped_anova", "good_region"}
-    for measure in found.values():
+    by_measure = _measured(3 * units[:, 0] + units[:, 1], units)
+    assert set(by_measure) == {"permutation", "fanova", "ped_anova", "good_region"}
+    for measure in by_measure.values():
         assert max(measure, key=lambda name: measure[name].share) == "lr"
         assert measure["lr"].share > 0.7
         assert all(i.low <= i.share <= i.high for i in measure.values())
@@ -48,7 +48,7 @@ def test_intervals_narrow_with_trials():
     widths = []
     for count in (16, 128):
         units = rng.random((count, 3))
-        lr = _found(units[:, 0] + units[:, 1] + 0.3 * rng.normal(size=count), units)["fanova"]["lr"]
+        lr = _measured(units[:, 0] + units[:, 1] + 0.3 * rng.normal(size=count), units)["fanova"]["lr"]
         widths.append(lr.high - lr.low)
     assert widths[1] < 0.7 * widths[0]
 
@@ -59,14 +59,14 @@ def test_parameters_that_not_all_trials_have_are_left_to_the_permutation():
     for point in params[::2]:
         del point["x"]
     again = resampled(ENCODING.features(ENCODING.units(params)), units[:, 0], seed=0, draws=2)
-    found = measures(ENCODING, params, units[:, 0], again, seed=0)
-    assert set(found["permutation"]) == {"lr", "x", "c"}
-    assert set(found["fanova"]) == {"lr", "c"}
+    by_measure = measures(ENCODING, params, units[:, 0], again, seed=0)
+    assert set(by_measure["permutation"]) == {"lr", "x", "c"}
+    assert set(by_measure["fanova"]) == {"lr", "c"}
 
 
 def test_equal_scores_give_no_shares():
-    found = _found(np.ones(20), np.random.default_rng(0).random((20, 3)))
-    assert all(i.share == 0 for measure in found.values() for i in measure.values())
+    by_measure = _measured(np.ones(20), np.random.default_rng(0).random((20, 3)))
+    assert all(i.share == 0 for measure in by_measure.values() for i in measure.values())
 
 
 def test_fanova_is_shown_no_more_trials_than_it_can_bear(monkeypatch: pytest.MonkeyPatch):
@@ -79,15 +79,15 @@ def test_fanova_is_shown_no_more_trials_than_it_can_bear(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(FanovaImportanceEvaluator, "evaluate", counted)
     units = np.random.default_rng(3).random((300, 3))
-    found = _found(units[:, 0], units)
+    by_measure = _measured(units[:, 0], units)
     assert set(seen) == {96}
-    assert found["fanova"]["lr"].share > 0.9
+    assert by_measure["fanova"]["lr"].share > 0.9
 
 
 def test_among_good_settings_something_else_may_decide():
     """lr decides whether training works at all; where it does, x decides."""
     units = np.random.default_rng(4).random((300, 3))
-    found = _found(10.0 * (units[:, 0] < 0.5) + units[:, 1], units)
-    assert found["permutation"]["lr"].share > 0.8
-    assert found["good_region"]["x"].share > 0.8
-    assert found["good_region"]["lr"].share < 0.2
+    by_measure = _measured(10.0 * (units[:, 0] < 0.5) + units[:, 1], units)
+    assert by_measure["permutation"]["lr"].share > 0.8
+    assert by_measure["good_region"]["x"].share > 0.8
+    assert by_measure["good_region"]["lr"].share < 0.2

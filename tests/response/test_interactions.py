@@ -45,8 +45,8 @@ def test_a_product_of_centred_effects_is_nothing_but_interaction():
 
 def test_h_is_that_of_its_definition():
     """For a * b: PD is ab / 1, a / 2, b / 2, so H^2 = (1/144) / (7/144)."""
-    found = interactions([_Exact(lambda x: x[:, 0] * x[:, 1])], ENCODING, ("a", "b"), seed=0, sample=256)
-    assert found[0].h == pytest.approx(np.sqrt(1 / 7), rel=0.05)
+    pairs = interactions([_Exact(lambda x: x[:, 0] * x[:, 1])], ENCODING, ("a", "b"), seed=0, sample=256)
+    assert pairs[0].h == pytest.approx(np.sqrt(1 / 7), rel=0.05)
 
 
 def test_a_fitted_forest_finds_the_pair_and_its_interval_holds_the_share():
@@ -70,11 +70,11 @@ def test_a_surface_is_the_mean_over_the_others_and_knows_where_the_trials_lie():
     encoding = Encoding({**ENCODING.distributions, "k": CategoricalDistribution(("p", "q"))})
     exact = _Exact(lambda x: x[:, 0] * (x[:, 4] == 1) + x[:, 2])
     history = encoding.units([{"a": 0.0, "b": 0.5, "c": 0.5, "k": "p"}, {"a": 1.0, "b": 0.5, "c": 0.5, "k": "q"}])
-    found = surface(exact, encoding, ("a", "k"), history, seed=0, grid=5, sample=256)
-    assert found.x == pytest.approx([0, 0.25, 0.5, 0.75, 1])
-    assert found.y == ("p", "q")
-    np.testing.assert_allclose(found.mean, [[0.5] * 5, 0.5 + np.linspace(0, 1, 5)], atol=0.01)
-    assert found.support == ((1, 1, 0, 0, 0), (0, 0, 0, 1, 1))
+    plane = surface(exact, encoding, ("a", "k"), history, seed=0, grid=5, sample=256)
+    assert plane.x == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+    assert plane.y == ("p", "q")
+    np.testing.assert_allclose(plane.mean, [[0.5] * 5, 0.5 + np.linspace(0, 1, 5)], atol=0.01)
+    assert plane.support == ((1, 1, 0, 0, 0), (0, 0, 0, 1, 1))
 
 
 def test_the_same_seed_finds_the_same():
