@@ -147,7 +147,7 @@ def test_discriminative_by_divisor_and_by_slice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "place"),
+    ("arguments", "argument"),
     [
         ({"groups": 0}, "groups"),
         ({"groups": 2.5}, "groups"),
@@ -158,6 +158,6 @@ def test_discriminative_by_divisor_and_by_slice() -> None:
         ({"groups": 2, "lrs": (1e-3, 1e-1), "divisor": 2.6}, "divisor"),
     ],
 )
-def test_bad_groups_are_one_line(arguments: dict[str, object], place: str) -> None:
-    with pytest.raises(SpecError, match=f"^{place}: "):
+def test_bad_groups_are_one_line(arguments: dict[str, object], argument: str) -> None:
+    with pytest.raises(SpecError, match=f"^{argument}: "):
         discriminative(**arguments)

@@ -11,8 +11,8 @@ SPACE = Space(a=Float(0, 1), b=Float(1, 2, log=True), c=Int(1, 8, log=True), d=C
 
 
 def test_distributions_are_the_space_in_optunas_terms() -> None:
-    found = distributions(SPACE)
-    assert found == {
+    in_optuna = distributions(SPACE)
+    assert in_optuna == {
         "a": optuna.distributions.FloatDistribution(0, 1),
         "b": optuna.distributions.FloatDistribution(1, 2, log=True),
         "c": optuna.distributions.IntDistribution(1, 8, log=True),

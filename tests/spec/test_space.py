@@ -130,10 +130,10 @@ def test_a_conditional_parameter_exists_where_its_parents_say_so():
 def test_bounds_replace_what_asks_for_them_and_keep_its_condition():
     space = Space(cycles=Choice((1, 2)), max_lr=FromBounds({"cycles": (1,)}), x=Float(0, 1))
     assert space.needs_bounds
-    found = space.with_bounds(1e-3, 1e-1)
-    assert not found.needs_bounds
-    assert list(found) == ["cycles", "max_lr", "x"]
-    assert found["max_lr"] == Float(1e-3, 1e-1, log=True, when={"cycles": (1,)})
+    bounded = space.with_bounds(1e-3, 1e-1)
+    assert not bounded.needs_bounds
+    assert list(bounded) == ["cycles", "max_lr", "x"]
+    assert bounded["max_lr"] == Float(1e-3, 1e-1, log=True, when={"cycles": (1,)})
 
 
 def test_a_space_is_a_value():
