@@ -101,7 +101,7 @@ def test_the_best_is_of_full_runs_and_of_those_that_ended_well() -> None:
 def test_a_prior_draws_towards_its_center_and_fades() -> None:
     history = _history([_trial(p, _bowl(p)) for p in POINTS])
     acquisition = _acquisition(history, Prior({"x": {"center": 0.8, "spread": 0.1}}))
-    early, late = (acquisition(ENCODING, GRID, told) for told in (1, 100_000))
+    early, late = (acquisition(ENCODING, GRID, trials) for trials in (1, 100_000))
     assert GRID[early.argmax(), 0] > 0.6
     assert GRID[late.argmax(), 0] < 0.45
 

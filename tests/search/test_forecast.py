@@ -63,9 +63,9 @@ def test_rungs_are_shares_of_a_whole_trial(epochs: int, first: int, factor: int,
 
 @given(st.integers(1, 1000), st.integers(1, 50), st.integers(2, 6))
 def test_rungs_rise_and_lie_between_the_first_and_the_end(epochs: int, first: int, factor: int):
-    found = rungs(epochs, first, factor)
-    assert all(a * factor <= b for a, b in itertools.pairwise([*found, epochs]))
-    assert all(first <= rung < epochs for rung in found)
+    levels = rungs(epochs, first, factor)
+    assert all(a * factor <= b for a, b in itertools.pairwise([*levels, epochs]))
+    assert all(first <= rung < epochs for rung in levels)
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("maximize", 1.0), ("minimize", -1.0)])
@@ -145,8 +145,8 @@ def test_losses_that_exploded_do_not_hide_the_rest():
     final = np.linspace(0, 1, 40)
     early = np.where(final > 0.9, np.where(final > 0.95, math.inf, 1e30), final)[:, None]
     forecast = Forecast(np.zeros((40, 1)), early, final, seed=0)
-    told = forecast.expected(np.zeros((3, 1)), np.array([[0.1], [0.5], [math.inf]]))
-    assert told[0] < 0.3 < told[1] < 0.7 < told[2]
+    expected = forecast.expected(np.zeros((3, 1)), np.array([[0.1], [0.5], [math.inf]]))
+    assert expected[0] < 0.3 < expected[1] < 0.7 < expected[2]
     assert forecast.promising(np.zeros((2, 1)), np.array([[0.05], [0.8]]), 0.5).tolist() == [True, False]
 
 

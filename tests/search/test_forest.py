@@ -85,9 +85,9 @@ def test_one_sampler_may_serve_two_studies():
     assert _ask(one) != _ask(other) == _ask(alone)
 
 
-@pytest.mark.parametrize("told", [0, 24])
-def test_a_batch_asked_at_once_has_no_duplicates(told: int):
-    study = _history(told)
+@pytest.mark.parametrize("count", [0, 24])
+def test_a_batch_asked_at_once_has_no_duplicates(count: int):
+    study = _history(count)
     study.sampler = ForestSampler(seed=0, space=SPACE)
     assert len({_ask(study) for _ in range(32)}) == 32
 

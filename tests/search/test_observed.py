@@ -54,7 +54,7 @@ def test_what_is_no_point_of_the_space_or_teaches_nothing_is_left_out(one: Obser
 def test_a_sampler_that_starts_warm_goes_to_what_is_known_to_be_good():
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rates = [10.0 ** (-4 + number / 10) for number in range(41)]
-    known = as_trials(
+    earlier = as_trials(
         [
             Observation({**POINT, "lr": r}, Outcome.COMPLETED, abs(number - 30) / 40, {})
             for number, r in enumerate(rates)
@@ -64,27 +64,27 @@ def test_a_sampler_that_starts_warm_goes_to_what_is_known_to_be_good():
 
     def first(sampler: ForestSampler) -> list[float]:
         study = optuna.create_study(sampler=sampler)
-        found = []
+        asked = []
         for _ in range(6):
             trial = study.ask(SPACE)
-            found.append(trial.params["lr"])
+            asked.append(trial.params["lr"])
             study.tell(trial, abs(trial.params["lr"] - 0.1))
-        return found
+        return asked
 
-    warm = first(ForestSampler(seed=0, space=SPACE, observed=known))
+    warm = first(ForestSampler(seed=0, space=SPACE, observed=earlier))
     assert all(0.02 < rate < 0.5 for rate in warm)
-    assert warm == first(ForestSampler(seed=0, space=SPACE, observed=known))
+    assert warm == first(ForestSampler(seed=0, space=SPACE, observed=earlier))
     assert not all(0.02 < rate < 0.5 for rate in first(ForestSampler(seed=0, space=SPACE)))
 
 
 def test_a_few_known_trials_shorten_the_start_and_no_more():
-    known = as_trials([Observation({**POINT, "lr": 0.01 * n}, Outcome.COMPLETED, 0.1, {}) for n in range(1, 4)], SPACE)
+    few = as_trials([Observation({**POINT, "lr": 0.01 * n}, Outcome.COMPLETED, 0.1, {}) for n in range(1, 4)], SPACE)
     study, cold = optuna.create_study(), optuna.create_study()
-    study.sampler, cold.sampler = ForestSampler(seed=0, space=SPACE, observed=known), ForestSampler(seed=0, space=SPACE)
+    study.sampler, cold.sampler = ForestSampler(seed=0, space=SPACE, observed=few), ForestSampler(seed=0, space=SPACE)
     assert study.ask(SPACE).params == cold.ask(SPACE).params
 
 
 def test_only_the_forest_starts_warm():
-    known = as_trials([Observation(POINT, Outcome.COMPLETED, 0.1, {})], SPACE)
+    earlier = as_trials([Observation(POINT, Outcome.COMPLETED, 0.1, {})], SPACE)
     with pytest.raises(SpecError, match="'tpe' takes no other study's trials"):
-        sampler_source({"kind": "tpe"}, 0, SPACE, known)
+        sampler_source({"kind": "tpe"}, 0, SPACE, earlier)

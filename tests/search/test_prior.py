@@ -46,7 +46,7 @@ def test_a_center_outside_and_names_that_the_space_lacks():
 
 
 @pytest.mark.parametrize(
-    "given",
+    "content",
     [
         {"lr": 3},
         {"lr": {}},
@@ -55,9 +55,9 @@ def test_a_center_outside_and_names_that_the_space_lacks():
         {"lr": {"center": "x"}},
     ],
 )
-def test_what_is_no_prior_is_refused(given: Any):
+def test_what_is_no_prior_is_refused(content: Any):
     with pytest.raises(ValueError, match="prior"):
-        Prior(given)
+        Prior(content)
 
 
 def test_the_search_starts_near_the_prior_and_is_not_held_there():
