@@ -51,8 +51,8 @@ def test_every_file_of_the_package_is_in_it(wheel: zipfile.ZipFile):
 
 def test_templates_and_the_mark_of_its_types_are_in_it(wheel: zipfile.ZipFile):
     """Whoever adds a kind of template names it in `pyproject.toml`, or it is missing where the package is installed."""
-    found = [path.relative_to(ROOT) for path in (ROOT / "lab").rglob("templates/*") if path.is_file()]
-    templates = {path.as_posix() for path in found}
+    files = [path.relative_to(ROOT) for path in (ROOT / "lab").rglob("templates/*") if path.is_file()]
+    templates = {path.as_posix() for path in files}
     assert {"lab/report/templates/page.html.j2", "lab/tasks/templates/task.py.txt"} <= templates
     assert templates | {"lab/py.typed"} <= set(wheel.namelist())
 

@@ -42,9 +42,9 @@ def table(module: Any, folder: Path, misleading: bool = False) -> Any:
     }
     path = folder / "bowl.json"
     path.write_text(json.dumps(content))
-    found = module.Table(path)
-    found.trials = TRIALS
-    return found
+    made = module.Table(path)
+    made.trials = TRIALS
+    return made
 
 
 def test_every_setting_in_full_costs_all_epochs_and_finds_the_best(module: Any, tmp_path: Path) -> None:

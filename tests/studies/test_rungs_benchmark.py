@@ -38,30 +38,30 @@ def curves(units: np.ndarray) -> Curves:
 
 
 def test_early_scores_rank_as_they_were_made_to(bench: ModuleType, curves: Curves, units: np.ndarray):
-    told = bench.summary(curves, units)
-    first = {way: rungs[0]["spearman"]["mean"] for way, rungs in told["rungs"].items()}
+    figures = bench.summary(curves, units)
+    first = {way: rungs[0]["spearman"]["mean"] for way, rungs in figures["rungs"].items()}
     assert (first[bench.CUT], first[bench.SHORT], first[bench.CYCLES]) == (-1.0, 1.0, 1.0)
     assert first[bench.FOREST] > 0.9
-    assert told["ceiling"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
-    assert told["rungs"][bench.CUT][0]["kept"]["mean"] == 0.0
-    assert told["rungs"][bench.SHORT][0]["kept"]["mean"] == 1.0
+    assert figures["ceiling"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+    assert figures["rungs"][bench.CUT][0]["kept"]["mean"] == 0.0
+    assert figures["rungs"][bench.SHORT][0]["kept"]["mean"] == 1.0
 
 
 def test_studies_find_the_best_where_early_scores_rank_right(bench: ModuleType, curves: Curves, units: np.ndarray):
-    told = bench.summary(curves, units)["studies"]
-    whole = {way: told[way][-1] for way in ("none", bench.SHORT, bench.CUT)}
+    studies = bench.summary(curves, units)["studies"]
+    whole = {way: studies[way][-1] for way in ("none", bench.SHORT, bench.CUT)}
     assert whole["none"]["epochs"] == 48 * 27
     assert whole[bench.SHORT]["epochs"] == 48 + 16 * 3 + 5 * 9 + 5 * 27
     assert whole[bench.CUT]["epochs"] == 48 + 16 * 2 + 5 * 6 + 5 * 18
     assert (whole["none"]["regret"]["mean"], whole[bench.SHORT]["regret"]["mean"]) == (0.0, 0.0)
     assert whole[bench.CUT]["regret"]["mean"] > 0.5
-    assert told["saved"][bench.FOREST]["fewer_epochs"] > 1.5
-    assert told["saved"][bench.FOREST]["regret_added"] < 0.05
+    assert studies["saved"][bench.FOREST]["fewer_epochs"] > 1.5
+    assert studies["saved"][bench.FOREST]["regret_added"] < 0.05
 
 
 def test_the_page_names_every_way_and_task(bench: ModuleType, curves: Curves, units: np.ndarray):
     task = {"settings": 48, "training_s": 1.0, **bench.summary(curves, units)}
-    told = {"tasks": {"known": task}, "seeds": 3, "machine": "a machine", "versions": {"lab": "1"}}
-    page = bench.readme(told)
+    content = {"tasks": {"known": task}, "seeds": 3, "machine": "a machine", "versions": {"lab": "1"}}
+    page = bench.readme(content)
     assert page.count("| known") == 5 + 5 + 1
     assert all(way in page for way in (*bench.WAYS, bench.BLIND, "none"))

@@ -31,12 +31,12 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """loss = (place of lr - 2)^2 + 3 for tanh, + 0.1 per seed; the best is 0.1 at lr 0.01 with relu."""
+    """loss = (step of lr - 2)^2 + 3 for tanh, + 0.1 per seed; the best is 0.1 at lr 0.01 with relu."""
     rows: list[dict[str, Any]] = []
-    for place, act, width in product(range(6), ("relu", "tanh"), (16, 64, 256)):
-        loss = (place - 2) ** 2 + 3 * (act == "tanh") + 0.0
+    for step, act, width in product(range(6), ("relu", "tanh"), (16, 64, 256)):
+        loss = (step - 2) ** 2 + 3 * (act == "tanh") + 0.0
         seeds = {f"valid_loss_seed{seed}": loss + 0.1 * seed for seed in range(3)}
-        rows.append({"lr": 10.0 ** (place - 4), "act": act, "width": width, **seeds})
+        rows.append({"lr": 10.0 ** (step - 4), "act": act, "width": width, **seeds})
     path = tmp_path / "toy.parquet"
     pd.DataFrame(rows).to_parquet(path)
     return path
@@ -88,15 +88,15 @@ def test_a_table_without_results_is_refused(bench: ModuleType, tmp_path: Path) -
 
 def test_it_runs_summarises_and_goes_on(bench: ModuleType, table: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    given = ["--tables", str(table), "--seeds", "2", "--budget", "20", "--checkpoints", "5", "10", "--out", str(out)]
-    bench.main([*given, "--methods", "random", "forest"])
+    flags = ["--tables", str(table), "--seeds", "2", "--budget", "20", "--checkpoints", "5", "10", "--out", str(out)]
+    bench.main([*flags, "--methods", "random", "forest"])
     rows = [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()]
     assert {(r["method"], r["seed"], r["evaluations"]) for r in rows} == {
         (m, s, e) for m in ("random", "forest") for s in (0, 1) for e in (5, 10, 20)
     }
     assert all(r["observed"] == 0 for r in rows if r["method"] == "forest" and r["evaluations"] == 20)
     before = (out / "runs.jsonl").read_text()
-    bench.main([*given, "--methods", "random", "forest", "tpe"])
+    bench.main([*flags, "--methods", "random", "forest", "tpe"])
     after = (out / "runs.jsonl").read_text()
     assert after.startswith(before)
     assert len(after.splitlines()) == 18

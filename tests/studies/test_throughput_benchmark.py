@@ -34,6 +34,6 @@ def test_a_loop_by_hand_learns(by_hand: ModuleType, loop: str, cycles: int):
 
 def test_a_worker_reads_the_study_that_was_sent(by_hand: ModuleType):
     spec = parse_spec(small(batch_size=32))
-    found, task = by_hand._loaded(spec.model_dump_json())
-    assert found.what() == spec.what()
+    loaded, task = by_hand._loaded(spec.model_dump_json())
+    assert loaded.what() == spec.what()
     assert isinstance(task, Digits)
