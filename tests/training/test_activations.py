@@ -41,12 +41,12 @@ def test_numbers_are_those_of_each_layers_output():
     for x in (torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1)):
         net(x)
     net.eval()(torch.ones(5, 1))  # what validates is not looked at
-    found = recorder.recorded
-    assert [(layer.name, layer.kind) for layer in found.layers] == [("0", "Linear"), ("1", "ReLU")]
-    assert found.steps == (0, 1)
-    assert found.mean.tolist() == [[0.0, 1.0], [0.0, 0.0]]
-    assert found.std[0].tolist() == pytest.approx([5**0.5, 1.5**0.5])  # of 1, -1, 3, -3, and of 1, 0, 3, 0
-    assert found.near_zero.tolist() == [[0.0, 0.5], [1.0, 1.0]]
+    recorded = recorder.recorded
+    assert [(layer.name, layer.kind) for layer in recorded.layers] == [("0", "Linear"), ("1", "ReLU")]
+    assert recorded.steps == (0, 1)
+    assert recorded.mean.tolist() == [[0.0, 1.0], [0.0, 0.0]]
+    assert recorded.std[0].tolist() == pytest.approx([5**0.5, 1.5**0.5])  # of 1, -1, 3, -3, and of 1, 0, 3, 0
+    assert recorded.near_zero.tolist() == [[0.0, 0.5], [1.0, 1.0]]
 
 
 def test_a_net_of_any_parts_is_recorded():
@@ -54,9 +54,9 @@ def test_a_net_of_any_parts_is_recorded():
     recorder = ActivationRecorder(1)
     recorder.attach(net)
     net(torch.randn(4, 5, 2))
-    found = recorder.recorded
-    assert [layer.name for layer in found.layers] == ["lstm", "twice", "_Parts"]
-    assert torch.isfinite(found.std).all()
+    recorded = recorder.recorded
+    assert [layer.name for layer in recorded.layers] == ["lstm", "twice", "_Parts"]
+    assert torch.isfinite(recorded.std).all()
 
 
 def test_of_a_long_training_some_steps_are_looked_at_and_parts_of_a_batch_are_one_step():

@@ -19,11 +19,11 @@ ORDER = torch.stack([torch.randperm(20, generator=torch.Generator().manual_seed(
 @pytest.mark.parametrize("size", [1, 6, 18])
 def test_batches_follow_each_slots_order(resident: bool, size: int) -> None:
     examples = Examples((X, Y), CPU, resident)
-    found = list(examples.batches(ORDER, size))
+    batches = list(examples.batches(ORDER, size))
     assert len(examples) == 20
-    assert [x.shape for x, _ in found] == [(2, size, 3)] * (18 // size)
-    assert torch.equal(torch.cat([y for _, y in found], dim=1), ORDER)
-    assert torch.equal(torch.cat([x for x, _ in found], dim=1), X[ORDER])
+    assert [x.shape for x, _ in batches] == [(2, size, 3)] * (18 // size)
+    assert torch.equal(torch.cat([y for _, y in batches], dim=1), ORDER)
+    assert torch.equal(torch.cat([x for x, _ in batches], dim=1), X[ORDER])
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -38,9 +38,9 @@ def test_batches_are_picked_of_any_dtype(resident: bool, dtype: torch.dtype) -> 
 @pytest.mark.parametrize("resident", [True, False])
 def test_images_keep_their_channels_innermost(resident: bool) -> None:
     x = torch.rand(20, 3, 4, 4).contiguous(memory_format=torch.channels_last)
-    ((found, _),) = Examples((x, Y), CPU, resident).batches(ORDER, 18)
-    assert torch.equal(found, x[ORDER])
-    assert found[0].is_contiguous(memory_format=torch.channels_last)
+    ((batch, _),) = Examples((x, Y), CPU, resident).batches(ORDER, 18)
+    assert torch.equal(batch, x[ORDER])
+    assert batch[0].is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("resident", [True, False])

@@ -45,8 +45,8 @@ def test_without_a_wrong_example_none_is_taken_for_sure(n: int, classes: int):
     logits = torch.zeros(n, classes, dtype=torch.float64)
     logits[:, 0] = 8.0
     target = torch.zeros(n, dtype=torch.int64)
-    found = with_temperature(logits.softmax(1), fit_temperature(logits.softmax(1), target))
-    assert found[:, 0].tolist() == pytest.approx([(n + 0.5) / (n + 1)] * n, rel=1e-5)
+    p = with_temperature(logits.softmax(1), fit_temperature(logits.softmax(1), target))
+    assert p[:, 0].tolist() == pytest.approx([(n + 0.5) / (n + 1)] * n, rel=1e-5)
     several = torch.stack([8 * torch.ones(n), -8 * torch.ones(n)], dim=1).double()
     labels = torch.stack([torch.ones(n), torch.zeros(n)], dim=1)
     sure = with_temperature(several.sigmoid(), fit_temperature(several.sigmoid(), labels, "multilabel"), "multilabel")
@@ -74,8 +74,8 @@ def test_a_temperature_keeps_the_order_and_one_changes_nothing():
 
 def test_the_likelihood_is_that_of_the_target():
     p = torch.tensor([[0.5, 0.5], [0.1, 0.9]])
-    found = negative_log_likelihood(p, torch.tensor([0, 1])).tolist()
-    assert found == pytest.approx([-math.log(0.5), -math.log(0.9)])
+    losses = negative_log_likelihood(p, torch.tensor([0, 1])).tolist()
+    assert losses == pytest.approx([-math.log(0.5), -math.log(0.9)])
     assert torch.isfinite(negative_log_likelihood(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))).all()
 
 
@@ -108,23 +108,23 @@ def test_an_example_with_parts_is_the_mean_of_them(kind: Any):
 
 def test_a_step_that_helps_everywhere_is_taken():
     """Members 0 and 3 err in opposite directions; together they are exact."""
-    found = gated(_rows(1.0, 3.0, 2.0, -1.0), 1, _squared(torch.zeros(20)))
-    assert found.counts == (1, 0, 0, 1)
-    assert found.weights == (0.5, 0, 0, 0.5)
-    assert (found.loss, found.start_loss) == (0.0, 1.0)
+    choice = gated(_rows(1.0, 3.0, 2.0, -1.0), 1, _squared(torch.zeros(20)))
+    assert choice.counts == (1, 0, 0, 1)
+    assert choice.weights == (0.5, 0, 0, 0.5)
+    assert (choice.loss, choice.start_loss) == (0.0, 1.0)
 
 
 def test_a_member_is_taken_more_than_once_where_that_helps():
     for errors, count in (((2.0, -1.0), 1), ((1.0, -1.5), 3)):
-        found = gated(_rows(*errors), count, _squared(torch.zeros(20)))
-        assert found.counts == (count, 2)
-        assert found.loss == pytest.approx(0, abs=1e-12)
+        choice = gated(_rows(*errors), count, _squared(torch.zeros(20)))
+        assert choice.counts == (count, 2)
+        assert choice.loss == pytest.approx(0, abs=1e-12)
 
 
 def test_the_first_stays_where_nothing_is_better():
-    found = gated(_rows(1.0, 1.0, 1.0), 3, _squared(torch.zeros(20)))
-    assert found.counts == (3, 0, 0)
-    assert found.loss == found.start_loss
+    choice = gated(_rows(1.0, 1.0, 1.0), 3, _squared(torch.zeros(20)))
+    assert choice.counts == (3, 0, 0)
+    assert choice.loss == choice.start_loss
 
 
 def test_a_gain_on_one_example_is_no_gain():
@@ -154,10 +154,10 @@ def test_one_member_is_an_ensemble_too():
 
 
 def test_a_member_that_predicts_nan_is_never_taken():
-    found = gated(_rows(1.0, math.nan, -1.5), 1, _squared(torch.zeros(20)))
-    assert found.counts[1] == 0
-    assert found.counts[2] > 0
-    assert math.isfinite(found.loss)
+    choice = gated(_rows(1.0, math.nan, -1.5), 1, _squared(torch.zeros(20)))
+    assert choice.counts[1] == 0
+    assert choice.counts[2] > 0
+    assert math.isfinite(choice.loss)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4))
@@ -165,10 +165,10 @@ def test_a_member_that_predicts_nan_is_never_taken():
 def test_the_choice_is_never_worse_than_its_start_on_what_chose_it(seed: int, count: int):
     rng = np.random.default_rng(seed)
     members = torch.from_numpy(rng.normal(size=(6, 30)) + rng.normal(size=(6, 1)))
-    found = gated(members, count, _squared(torch.zeros(30)), rounds=8)
-    assert found.loss <= found.start_loss
-    assert found.counts[0] >= count
-    assert sum(found.counts) < count + 8
+    choice = gated(members, count, _squared(torch.zeros(30)), rounds=8)
+    assert choice.loss <= choice.start_loss
+    assert choice.counts[0] >= count
+    assert sum(choice.counts) < count + 8
 
 
 def test_a_temperature_tells_unlikely_classes_apart():
@@ -187,10 +187,10 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
     """Ten at .8 of which six are right (gap .2), ten at .95 of which all are (gap .05)."""
     p = torch.tensor([[0.8, 0.2]] * 10 + [[0.95, 0.05]] * 10)
     target = torch.tensor([0] * 6 + [1] * 4 + [0] * 10)
-    found = scores(p, target, "classification", {"first": lambda output, y: output[0, 0]})
-    assert found["calibration_error"] == pytest.approx((0.2 + 0.05) / 2, abs=1e-6)
-    assert found["first"] == pytest.approx(math.log(0.8))  # metrics see what a model would have given
-    assert found["nll"] == pytest.approx(-(6 * math.log(0.8) + 4 * math.log(0.2) + 10 * math.log(0.95)) / 20, rel=1e-5)
+    scored = scores(p, target, "classification", {"first": lambda output, y: output[0, 0]})
+    assert scored["calibration_error"] == pytest.approx((0.2 + 0.05) / 2, abs=1e-6)
+    assert scored["first"] == pytest.approx(math.log(0.8))  # metrics see what a model would have given
+    assert scored["nll"] == pytest.approx(-(6 * math.log(0.8) + 4 * math.log(0.2) + 10 * math.log(0.95)) / 20, rel=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -201,8 +201,8 @@ def test_the_calibration_error_is_that_of_torchmetrics(dtype: torch.dtype):
     p = torch.randn(500, 4, generator=generator, dtype=dtype).mul(2).softmax(dim=1)
     p[0] = torch.tensor([1.0, 0.0, 0.0, 0.0])  # the last bin's end
     target = torch.randint(4, (500,), generator=generator)
-    found = scores(p, target, "classification", {})["calibration_error"]
-    assert found == pytest.approx(
+    error = scores(p, target, "classification", {})["calibration_error"]
+    assert error == pytest.approx(
         float(classification.multiclass_calibration_error(p, target, num_classes=4)), rel=1e-5
     )
     labels = torch.bernoulli(p, generator=generator)
@@ -253,10 +253,10 @@ class TestSeveralLabels:
     def test_scores_are_those_of_scikit_learn(self):
         logits, target = self._drawn(500)
         p = logits.sigmoid().float()
-        found = scores(p, target.float(), "multilabel", {"micro_f1": micro_f1})
-        assert found["micro_f1"] == pytest.approx(f1_score(target.long(), p > 0.5, average="micro"))
+        scored = scores(p, target.float(), "multilabel", {"micro_f1": micro_f1})
+        assert scored["micro_f1"] == pytest.approx(f1_score(target.long(), p > 0.5, average="micro"))
         by_hand = self._calibration(p.flatten(), target.flatten())
-        assert found["calibration_error"] == pytest.approx(by_hand, abs=1e-6)
+        assert scored["calibration_error"] == pytest.approx(by_hand, abs=1e-6)
 
     @staticmethod
     def _calibration(p: Tensor, target: Tensor) -> float:

@@ -96,8 +96,8 @@ class Lane:
             return self.models.forward(self.x.expand(self.models.width, *self.x.shape), sorted(self.seeds))[slot]
 
     def tensors(self, slot: int) -> dict[str, Tensor]:
-        found = self.models.tensors(slot).items()
-        return {name: t.clone() for name, t in found if not name.endswith("num_batches_tracked")}
+        items = self.models.tensors(slot).items()
+        return {name: t.clone() for name, t in items if not name.endswith("num_batches_tracked")}
 
 
 def _train_plain(animal: Animal, seed: int) -> nn.Module:
@@ -145,7 +145,7 @@ def test_weights_are_those_of_plain_training(name: str):
 @pytest.mark.parametrize("name", ZOO)
 def test_a_trial_is_bit_identical_alone_among_others_and_beside_nan(name: str):
     animal = ZOO[name]
-    found = []
+    runs = []
     for neighbours in ("none", "well", "nan"):
         lane = Lane(animal.path, animal, 4, torch.float32)
         lane.load(2, seed=5, rate=0.3)
@@ -157,10 +157,10 @@ def test_a_trial_is_bit_identical_alone_among_others_and_beside_nan(name: str):
             lane.models.row(1).fill_(float("nan"))
             lane.models.row(3).fill_(float("inf"))
         lane.train(range(4, 12))
-        found.append(lane.tensors(2) | {"output": lane.evaluate(2)})
-    for other in found[1:]:
-        assert all(torch.equal(tensor, other[key]) for key, tensor in found[0].items())
-    assert all(bool(tensor.isfinite().all()) for tensor in found[0].values())
+        runs.append(lane.tensors(2) | {"output": lane.evaluate(2)})
+    for other in runs[1:]:
+        assert all(torch.equal(tensor, other[key]) for key, tensor in runs[0].items())
+    assert all(bool(tensor.isfinite().all()) for tensor in runs[0].values())
 
 
 _ODD: dict[str, tuple[Animal, tuple[str, ...]]] = {

@@ -41,13 +41,13 @@ class Line(Task):
 FACTORS = torch.tensor([1.0, -1.0, float("nan")])[:, None, None]
 
 
-def _found(active: list[int]) -> Any:
+def _evaluated(active: list[int]) -> Any:
     data = Examples(Line().data("valid"), torch.device("cpu"), resident=True)
     return evaluate(Line(), data, 3, lambda x: x * FACTORS, active)
 
 
 def test_each_slot_has_the_scores_of_the_whole_split():
-    scores, faults = _found([0, 1])
+    scores, faults = _evaluated([0, 1])
     x, y = Line().data("valid")
     assert not faults
     for slot in (0, 1):
@@ -58,11 +58,11 @@ def test_each_slot_has_the_scores_of_the_whole_split():
 
 
 def test_a_metric_that_refuses_a_slots_outputs_ends_that_slot_alone():
-    scores, faults = _found([0, 2])
-    assert scores == {0: _found([0])[0][0]}
+    scores, faults = _evaluated([0, 2])
+    assert scores == {0: _evaluated([0])[0][0]}
     assert faults[2].outcome is Outcome.DIVERGED
     assert faults[2].detail == "outputs not finite in validation (ValueError: Input contains NaN.)"
-    assert _found([2])[0] == {}
+    assert _evaluated([2])[0] == {}
 
 
 def test_slots_are_judged_by_rows_of_their_own_however_many() -> None:

@@ -29,10 +29,10 @@ def test_an_error_without_words_has_its_name():
 
 
 def test_an_error_on_good_outputs_is_told_whole():
-    found = fault_of(_raised("bad target"), torch.zeros(2, 2), "at step 4")
-    assert found.outcome is Outcome.FAILED
-    assert found.detail.startswith("Traceback")
-    assert found.detail.endswith("ValueError: bad target")
+    fault = fault_of(_raised("bad target"), torch.zeros(2, 2), "at step 4")
+    assert fault.outcome is Outcome.FAILED
+    assert fault.detail.startswith("Traceback")
+    assert fault.detail.endswith("ValueError: bad target")
 
 
 def test_what_is_no_matter_of_the_trial_is_raised(monkeypatch: pytest.MonkeyPatch):

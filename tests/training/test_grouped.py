@@ -80,7 +80,7 @@ def _values(results: list[EpochResult]) -> list[Any]:
 @pytest.mark.parametrize("path", ["stacked", "vmap", "sequential"])
 def test_a_trial_of_any_group_trains_among_others_as_alone(path: str):
     """Six trials of six groups come into four slots one epoch after the other, and leave them again."""
-    trainer, found = _trainer(path), {}
+    trainer, results_of = _trainer(path), {}
     waiting = list(enumerate(GROUPS))
     running: dict[int, int] = {}
     while waiting or running:
@@ -89,16 +89,16 @@ def test_a_trial_of_any_group_trains_among_others_as_alone(path: str):
             trial, params = waiting.pop(0)
             trainer.start(_assignment(trial, free[-1], **params))
             running[free[-1]] = trial
-            found[trial] = []
+            results_of[trial] = []
         for result in trainer.epoch():
-            found[running[result.slot]].append(result)
+            results_of[running[result.slot]].append(result)
             if result.outcome:
                 trainer.stop(result.slot)
                 del running[result.slot]
     for trial, params in enumerate(GROUPS):
-        assert _values(found[trial]) == _values(_alone(path, trial, **params)), params
-        assert found[trial][-1].outcome is Outcome.COMPLETED
-        assert found[trial][-1].files
+        assert _values(results_of[trial]) == _values(_alone(path, trial, **params)), params
+        assert results_of[trial][-1].outcome is Outcome.COMPLETED
+        assert results_of[trial][-1].files
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,9 @@ class Attribute(Digits):
 def test_each_slot_has_the_mean_loss_of_its_examples(task: Digits):
     output = torch.randn(3, 7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     target = output.roll(1, 0) if isinstance(task, Squared) else torch.arange(21).view(3, 7) % 4
-    found = slot_losses(task, output, target)
+    losses = slot_losses(task, output, target)
     expected = torch.stack([task.loss(output[slot], target[slot]).mean() for slot in range(3)])
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(losses, expected, rtol=0, atol=1e-12)
 
 
 class Strict(Digits):
@@ -47,10 +47,10 @@ class Strict(Digits):
 def test_what_the_loss_refuses_is_its_own_slots_matter(active: list[int]):
     output, target = torch.randn(3, 7, 4), torch.arange(21).view(3, 7) % 4
     output[1, 2, 3] = float("nan")
-    found, raised = isolated_losses(Strict(), output, target, active)
+    losses, raised = isolated_losses(Strict(), output, target, active)
     assert {slot: str(error) for slot, error in raised.items()} == ({1: "input contains NaN"} if 1 in active else {})
     for slot in (0, 2):
-        assert found[slot] == slot_losses(Strict(), output[[slot]], target[[slot]])[0]
+        assert losses[slot] == slot_losses(Strict(), output[[slot]], target[[slot]])[0]
 
 
 def test_memory_that_runs_out_is_no_matter_of_a_slot():

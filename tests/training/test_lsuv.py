@@ -34,12 +34,12 @@ def _deep() -> nn.Sequential:
 
 
 def _variances(net: nn.Sequential, x: torch.Tensor) -> list[float]:
-    found = []
+    variances = []
     for layer in net.eval():
         x = layer(x)
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
-            found.append(float(x.detach().double().var(correction=0)))
-    return found
+            variances.append(float(x.detach().double().var(correction=0)))
+    return variances
 
 
 def test_each_layer_gives_unit_variance():

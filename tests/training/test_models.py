@@ -220,7 +220,7 @@ def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", ["mlp", "cnn", "tabular"])
 def test_a_trial_is_bit_identical_alone_among_others_and_beside_nan(path: str, name: str):
-    found = []
+    runs = []
     for neighbours in ("none", "well", "nan"):
         group = Group(path, name, width=4, dtype=torch.float32)
         group.load(2, seed=5, rate=0.3)
@@ -234,10 +234,10 @@ def test_a_trial_is_bit_identical_alone_among_others_and_beside_nan(path: str, n
             group.step()
             if neighbours == "nan" and step == 8:
                 group.stop(3)  # its weights stay in the slot
-        found.append((group.copy(2), group.evaluate(2)))
-    for tensors, output in found[1:]:
-        assert _same(tensors, found[0][0])
-        assert torch.equal(output, found[0][1])
+        runs.append((group.copy(2), group.evaluate(2)))
+    for tensors, output in runs[1:]:
+        assert _same(tensors, runs[0][0])
+        assert torch.equal(output, runs[0][1])
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -386,9 +386,9 @@ def test_settings_that_a_layer_does_not_print_are_another_architecture(layer: nn
         return inner(x, x, x)[0] if isinstance(inner, nn.MultiheadAttention) else inner(x)
 
     def model(inner: nn.Module) -> nn.Module:
-        found = _Forward(attended)
-        found.layer = inner  # type: ignore[assignment]
-        return found
+        net = _Forward(attended)
+        net.layer = inner  # type: ignore[assignment]
+        return net
 
     stack = StackedModels(model(layer), 2, torch.ones(3, 5, 8), CPU)
     stack.load(0, model(copy.deepcopy(layer)), seed=0)
@@ -430,7 +430,7 @@ def test_gradients_of_a_backward_pass_that_failed_are_not_added_to_the_next(path
     for slot in range(2):
         models.load(slot, build(), slot)
     x = torch.randn(2, 5, 3)
-    found = []
+    gradients = []
     for fails in (False, True, False):
         last: Any = Fails.apply(torch.ones(1, requires_grad=True))  # what came first has its turn last
         output = models.forward(x, (0, 1))
@@ -439,5 +439,5 @@ def test_gradients_of_a_backward_pass_that_failed_are_not_added_to_the_next(path
                 models.backward(output.sum() + last.sum(), (0, 1))
         else:
             models.backward(output.sum(), (0, 1))
-            found.append(models.grad(0).clone())
-    assert torch.equal(*found)
+            gradients.append(models.grad(0).clone())
+    assert torch.equal(*gradients)

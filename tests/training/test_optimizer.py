@@ -120,8 +120,8 @@ def test_a_rate_that_float32_cannot_hold_breaks_its_own_row_alone(kind: type[Ada
     rows, optimizer = torch.ones(2, 5), kind()
     states = [optimizer.state(row) for row in rows]
     for _ in range(2):
-        given = zip(rows, states, (1e39, 0.1), strict=True)
-        steps = [Step(row, torch.ones(5), state, lr, 0.9, 0.1) for row, state, lr in given]
+        of_rows = zip(rows, states, (1e39, 0.1), strict=True)
+        steps = [Step(row, torch.ones(5), state, lr, 0.9, 0.1) for row, state, lr in of_rows]
         step_all([optimizer] * 2, steps)
     assert not rows[0].isfinite().any()
     assert rows[1].isfinite().all()

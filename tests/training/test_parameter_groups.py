@@ -109,14 +109,14 @@ def test_a_model_is_fine_tuned_as_by_plain_pytorch(schedule: Schedule, kind: str
 
 def test_rates_set_apart_are_stacked_as_they_are_alone():
     schedule = OneCycle(max_lr=0.02, lr_divisor=3)
-    found = []
+    both = []
     for path in ("stacked", "sequential"):
         trainer = _trainer(path)
         trainer.start(_assignment(schedule))
-        found.append(_trained(trainer))
-    for name, tensor in found[0].items():
+        both.append(_trained(trainer))
+    for name, tensor in both[0].items():
         if tensor.is_floating_point():  # batches are not counted where models are stacked
-            torch.testing.assert_close(tensor, found[1][name], rtol=1e-8, atol=1e-8)
+            torch.testing.assert_close(tensor, both[1][name], rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])

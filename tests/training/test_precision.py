@@ -92,9 +92,9 @@ def test_products_are_taken_in_bfloat16():
 def test_stacked_models_train_as_plain_autocast_does(path: str):
     """Within what bfloat16 rounds off (8 bits), which is far from what float32 does."""
     _, plain = trained("sequential", Points())
-    _, found = trained(path, Points())
+    _, stacked = trained(path, Points())
     _, exact = trained("sequential", Points(), training=replace(BF16, precision="float32"))
-    losses = [[result.metrics["train_loss"] for result in results] for results in (plain, found, exact)]
+    losses = [[result.metrics["train_loss"] for result in results] for results in (plain, stacked, exact)]
     assert losses[1] == pytest.approx(losses[0], rel=0.03)
     assert losses[0] != losses[2]
 
@@ -104,17 +104,17 @@ def test_a_trial_is_the_same_whoever_trains_beside_it():
     four.stop(1)
     four.epoch()
     two.epoch()
-    found, expected = (trainer.save(0)[0] for trainer in (four, two))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    state, expected = (trainer.save(0)[0] for trainer in (four, two))
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # PyTorch's own, of a plain RMSNorm
 @pytest.mark.parametrize("animal", [a for a in ZOO.values() if a.path == "stacked" and not a.codes])
 def test_models_as_users_write_them_train_stacked(animal: Animal):
     _, plain = trained("sequential", Points(animal.build, animal.shape))
-    _, found = trained("stacked", Points(animal.build, animal.shape))
-    assert found[-1].outcome is not Outcome.DIVERGED
-    assert found[0].metrics["train_loss"] == pytest.approx(plain[0].metrics["train_loss"], rel=0.05)
+    _, stacked = trained("stacked", Points(animal.build, animal.shape))
+    assert stacked[-1].outcome is not Outcome.DIVERGED
+    assert stacked[0].metrics["train_loss"] == pytest.approx(plain[0].metrics["train_loss"], rel=0.05)
 
 
 def test_a_gpu_without_it_is_refused(monkeypatch: pytest.MonkeyPatch):

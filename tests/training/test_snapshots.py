@@ -23,9 +23,9 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 def test_tensors_come_back_as_they_were_even_from_views():
     base = torch.randn(3, 4)
     tensors = {"row": base[1], "column": base[:, 1], "same": base[1], "n": torch.tensor(3), "none": torch.empty(0)}
-    found = unpack(pack(tensors, {"step": "1"}), "x")
-    assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    unpacked = unpack(pack(tensors, {"step": "1"}), "x")
+    assert unpacked.keys() == tensors.keys()
+    assert all(torch.equal(unpacked[name], tensors[name]) for name in tensors)
 
 
 def test_weights_and_buffers_are_put_into_a_fresh_model(tmp_path: Path):

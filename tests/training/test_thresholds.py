@@ -26,38 +26,38 @@ def f1(p: Tensor, y: Tensor, thresholds: Tensor) -> float:
 def test_of_rare_labels_those_are_said_that_are_likelier_than_others():
     shares = torch.full((40,), 0.03)
     valid, test = drawn(100, shares, 0), drawn(2000, shares, 1)
-    found = fit_thresholds(*valid)
-    assert found.unique().numel() == 1, "too few to tell labels apart"
-    assert found[0] < 0.3
-    assert f1(*test, found) > f1(*test, torch.full((40,), 0.5)) + 0.1
+    fitted = fit_thresholds(*valid)
+    assert fitted.unique().numel() == 1, "too few to tell labels apart"
+    assert fitted[0] < 0.3
+    assert f1(*test, fitted) > f1(*test, torch.full((40,), 0.5)) + 0.1
 
 
 def test_labels_that_differ_get_thresholds_of_their_own():
     random = torch.Generator().manual_seed(0)
     y = (torch.rand(3000, 2, generator=random) < 0.5).float()
     p = torch.stack([0.02 + 0.02 * y[:, 0], 0.8 + 0.15 * y[:, 1]], dim=1)  # each tells, at a level of its own
-    found = fit_thresholds(p, y)
-    assert found[0] < 0.05 < 0.75 < found[1]
-    assert f1(p, y, found) > 0.95
+    fitted = fit_thresholds(p, y)
+    assert fitted[0] < 0.05 < 0.75 < fitted[1]
+    assert f1(p, y, fitted) > 0.95
 
 
 def test_a_label_that_is_not_there_keeps_the_common_threshold():
     p, y = drawn(2000, torch.tensor([0.02, 0.6, 0.5]), 0)
     p = torch.cat([p, torch.full((2000, 1), 0.1)], dim=1)
     y = torch.cat([y, torch.zeros(2000, 1)], dim=1)
-    found = fit_thresholds(p, y)
+    fitted = fit_thresholds(p, y)
     common = fit_thresholds(p[:9], y[:9])
     assert common.unique().numel() == 1
-    assert torch.isfinite(found).all()
-    assert 0 < float(found[3]) < 1
+    assert torch.isfinite(fitted).all()
+    assert 0 < float(fitted[3]) < 1
 
 
 def test_the_scores_of_other_examples_take_them_and_no_other_metric_does():
     p, y = drawn(500, torch.full((5,), 0.1), 0)
     metrics = {"micro_f1": Decided(micro_f1), "plain": micro_f1}
     thresholds = torch.full((5,), 0.2)
-    found = scores(p, y, "multilabel", metrics, thresholds)
-    assert found["micro_f1"] == pytest.approx(f1(p, y, thresholds))
+    scored = scores(p, y, "multilabel", metrics, thresholds)
+    assert scored["micro_f1"] == pytest.approx(f1(p, y, thresholds))
     at_half = scores(p, y, "multilabel", metrics)
-    assert found["plain"] == at_half["plain"] == at_half["micro_f1"] < found["micro_f1"]
-    assert {k: v for k, v in found.items() if k != "micro_f1"} == {k: v for k, v in at_half.items() if k != "micro_f1"}
+    assert scored["plain"] == at_half["plain"] == at_half["micro_f1"] < scored["micro_f1"]
+    assert {k: v for k, v in scored.items() if k != "micro_f1"} == {k: v for k, v in at_half.items() if k != "micro_f1"}

@@ -65,14 +65,14 @@ def _trainer(path: str, width: int = 2, **more: Any) -> ModelTrainer:
 
 def _run(trainer: ModelTrainer, slot: int) -> list[EpochResult]:
     """Train until the trial in a slot ends; its results."""
-    found: list[EpochResult] = []
-    while not found or found[-1].outcome is None:
+    collected: list[EpochResult] = []
+    while not collected or collected[-1].outcome is None:
         results = trainer.epoch()
-        found += [r for r in results if r.slot == slot]
+        collected += [r for r in results if r.slot == slot]
         for result in results:
             if result.outcome is not None:
                 trainer.stop(result.slot)
-    return found
+    return collected
 
 
 def _files(results: list[EpochResult]) -> dict[str, bytes]:
@@ -106,14 +106,14 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(path: str, cut: int):
 @pytest.mark.parametrize("path", PATHS)
 def test_where_the_examples_lie_changes_nothing(path: str):
     assignment = _assignment(3, 1, OneCycle(max_lr=0.05))
-    found = []
+    runs = []
     for resident in (True, False):
         splits: tuple[Split, ...] = ("train", "valid")
         data = {split: Examples(Blobs().data(split), torch.device("cpu"), resident) for split in splits}
         trainer = ModelTrainer(Blobs(), _training(path), 2, {}, data)
         trainer.start(assignment)
-        found.append(_run(trainer, 1))
-    assert found[0] == found[1]
+        runs.append(_run(trainer, 1))
+    assert runs[0] == runs[1]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -149,10 +149,10 @@ def test_snapshots_are_the_weights_right_after_the_last_step_of_a_cycle(path: st
     ends = schedule.cycle_ends(4 * STEPS)
     assert list(files) == [f"final/0007-{i}.safetensors" for i in range(len(ends))]
     for step, content in zip(ends, files.values(), strict=True):
-        found = unpack(content, "x")
+        tensors = unpack(content, "x")
         names = [name for name, _ in build_model(Blobs(), {}, 0).named_parameters()]
-        assert torch.equal(torch.cat([found[name].flatten() for name in names]), rows[step])
-        assert "1.running_mean" in found
+        assert torch.equal(torch.cat([tensors[name].flatten() for name in names]), rows[step])
+        assert "1.running_mean" in tensors
 
 
 def test_a_snapshot_is_handed_out_with_its_epoch_and_not_kept():
@@ -217,17 +217,17 @@ def test_a_trial_trains_the_same_whatever_its_neighbours_do(path: str):
     among = _trainer(path, width=3)
     among.start(_assignment(1, 0, Constant(max_lr=1e30)))  # diverges, and is followed by another
     among.start(assignment)
-    found = []
+    epochs = []
     for epoch in range(4):
         results = {r.slot: r for r in among.epoch()}
-        found.append(results[2])
+        epochs.append(results[2])
         if epoch == 1:
             among.start(_assignment(5, 1, OneCycle(max_lr=0.1), epochs=2))
         if 0 in results and results[0].outcome is not None:
             assert results[0].outcome is Outcome.DIVERGED
             among.stop(0)
             among.start(_assignment(6, 0, OneCycle(max_lr=0.1), epochs=9))
-    assert found == expected
+    assert epochs == expected
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -236,11 +236,11 @@ def test_a_hyperparameter_of_the_optimizer_is_the_trials(path: str):
     beside = _trainer(path, width=2)
     for slot, params in enumerate(({}, clipped)):
         beside.start(Assignment(slot, Trial(params, 3, 4, own_schedule=OneCycle(max_lr=0.05)), slot, 0))
-    found = {r.slot: r.metrics for r in beside.epoch()}
-    assert found[0] != found[1]
+    metrics = {r.slot: r.metrics for r in beside.epoch()}
+    assert metrics[0] != metrics[1]
     alone = ModelTrainer(Blobs(), replace(_training(path), optimizer=clipped), 2, {})
     alone.start(Assignment(1, Trial({}, 3, 4, own_schedule=OneCycle(max_lr=0.05)), 1, 0))
-    assert [r.metrics for r in alone.epoch()] == [found[1]]
+    assert [r.metrics for r in alone.epoch()] == [metrics[1]]
 
 
 def test_both_paths_train_the_same_without_dropout():
@@ -337,15 +337,15 @@ class Sometimes(Blobs):
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("noisy", [(True, False), (False, True)])
 def test_a_trial_without_augmentation_has_none_whatever_its_neighbour_has(path: str, noisy: tuple[bool, bool]):
-    given = [_assignment(i, i, OneCycle(max_lr=0.05), params={"noise": noise}) for i, noise in enumerate(noisy)]
+    assignments = [_assignment(i, i, OneCycle(max_lr=0.05), params={"noise": noise}) for i, noise in enumerate(noisy)]
     together = ModelTrainer(Sometimes(), _training(path), 2, {})
-    for assignment in given:
+    for assignment in assignments:
         together.start(assignment)
-    found = together.epoch()
-    for assignment in given:
+    results = together.epoch()
+    for assignment in assignments:
         alone = ModelTrainer(Sometimes(), _training(path), 2, {})
         alone.start(assignment)
-        assert alone.epoch() == (found[assignment.slot],)
+        assert alone.epoch() == (results[assignment.slot],)
 
 
 def test_targets_of_another_shape_for_some_trials_alone_are_refused():
@@ -471,11 +471,11 @@ class TestHooks:
         among = self._trainer(path)
         among.start(self._assignment(0, 2))
         among.start(self._assignment(1, 0, smoothing=0.5))
-        found = [r for r in among.epoch() if r.slot == 2]
+        results = [r for r in among.epoch() if r.slot == 2]
         among.stop(0)
         among.start(self._assignment(5, 1))
-        found += [r for _ in range(3) for r in among.epoch() if r.slot == 2]
-        assert found == expected
+        results += [r for _ in range(3) for r in among.epoch() if r.slot == 2]
+        assert results == expected
 
     def test_a_resumed_trial_goes_on_with_the_same_augmentation(self, path: str):
         whole, first, second = (self._trainer(path) for _ in range(3))
@@ -586,17 +586,17 @@ def test_trials_of_several_folds_train_in_one_stack_as_if_each_had_data_of_its_o
     together = _fold_trainer(path)
     for fold in range(3):
         together.start(_assignment(7 + fold, fold, OneCycle(max_lr=0.05), keep=True, fold=fold))
-    found: dict[int, list[EpochResult]] = {fold: [] for fold in range(3)}
+    results_of: dict[int, list[EpochResult]] = {fold: [] for fold in range(3)}
     for _ in range(4):
         for result in together.epoch():
-            found[result.slot].append(result)
+            results_of[result.slot].append(result)
     for fold in range(3):
         # As many steps as where the largest fold is left out: 26 of 52 rows are left, in batches of 8.
         own = ModelTrainer(OnFold(fold), _training(path, epoch_steps=3), 3, {})
         own.start(_assignment(7 + fold, fold, OneCycle(max_lr=0.05), keep=True))
         expected = _run(own, fold)
-        assert [r.files for r in found[fold]] == [r.files for r in expected]
-        for result, other in zip(found[fold], expected, strict=True):
+        assert [r.files for r in results_of[fold]] == [r.files for r in expected]
+        for result, other in zip(results_of[fold], expected, strict=True):
             assert result.metrics == pytest.approx(other.metrics, rel=1e-6)
             assert result.metrics["train_loss"] == other.metrics["train_loss"]
 

@@ -51,10 +51,10 @@ LEFT: dict[str, Callable[[], nn.Module]] = {
 def _order(module: nn.Module) -> str:
     """Which comes first."""
     layers = {name: type(layer).__name__.lower() for name, layer in module.named_children()}
-    told = " ".join(layers.get(str(node.target), node.name) for node in trace(module).training.graph.nodes)
-    assert "pool" in told
-    assert "relu" in told
-    return "pool" if told.find("pool") < told.find("relu") else "relu"
+    words = " ".join(layers.get(str(node.target), node.name) for node in trace(module).training.graph.nodes)
+    assert "pool" in words
+    assert "relu" in words
+    return "pool" if words.find("pool") < words.find("relu") else "relu"
 
 
 def _trained(module: nn.Module, x: Tensor) -> list[Tensor]:
@@ -75,8 +75,8 @@ def test_pooling_before_a_relu_changes_no_bit(name: str, seed: int, levels: int)
     x = torch.randint(-levels, levels + 1, (3, 2, 7, 9), generator=torch.Generator().manual_seed(seed)) / levels
     assert _order(module) == "pool"
     traced = trace(copy.deepcopy(module)).training.train()
-    for found, expected in zip(_trained(traced, x), _trained(module, x), strict=True):
-        assert torch.equal(found, expected)
+    for ours, expected in zip(_trained(traced, x), _trained(module, x), strict=True):
+        assert torch.equal(ours, expected)
 
 
 @pytest.mark.parametrize("name", LEFT)
@@ -89,5 +89,5 @@ def test_what_would_change_is_left_as_it_is(name: str) -> None:
 
 def test_a_layer_with_a_hook_stays_where_it_is() -> None:
     module = _modules(nn.ReLU(), nn.MaxPool2d(2))
-    module[1].register_forward_hook(lambda layer, given, out: out)  # type: ignore[operator]
+    module[1].register_forward_hook(lambda layer, inputs, out: out)  # type: ignore[operator]
     assert _order(module) == "relu"
