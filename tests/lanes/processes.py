@@ -12,20 +12,20 @@ _LISTENS = "0A"
 def listening() -> set[str]:
     """Addresses on which this process or a descendant accepts TCP connections."""
     sockets = {inode for process in descendants() for inode in _sockets(process)}
-    found = set()
+    addresses = set()
     for table in ("tcp", "tcp6"):
         for line in Path("/proc/net", table).read_text().splitlines()[1:]:
             _, local, _, state, *rest = line.split()
             if state == _LISTENS and rest[5] in sockets:
-                found.add(_address(local.partition(":")[0]))
-    return found
+                addresses.add(_address(local.partition(":")[0]))
+    return addresses
 
 
 def _address(text: str) -> str:
     """Written as words of 32 bits in the machine's order."""
     words = [bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8)]
-    found = ip_address(b"".join(words))
-    return str(getattr(found, "ipv4_mapped", None) or found)
+    address = ip_address(b"".join(words))
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def descendants() -> set[int]:
@@ -37,19 +37,19 @@ def descendants() -> set[int]:
                 parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:  # it has just ended
                 continue
-    found = {os.getpid()}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+    processes = {os.getpid()}
+    while more := {child for child, parent in parents.items() if parent in processes} - processes:
+        processes |= more
+    return processes
 
 
 def _sockets(process: int) -> set[str]:
-    found = set()
+    sockets = set()
     try:
         for entry in Path(f"/proc/{process}/fd").iterdir():
             target = str(entry.readlink())
             if target.startswith("socket:["):
-                found.add(target[8:-1])
+                sockets.add(target[8:-1])
     except OSError:  # as above
         pass
-    return found
+    return sockets

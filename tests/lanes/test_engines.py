@@ -99,9 +99,9 @@ def test_every_trial_is_trained_once_and_to_its_end(engine: Engine, tmp_path: Pa
 
 def test_nothing_listens_beyond_this_machine(engine: Engine, tmp_path: Path) -> None:
     engine.run(job(tmp_path))
-    found = listening()
-    assert all(ip_address(address).is_loopback for address in found), found
-    assert found or isinstance(engine, LocalEngine), "Ray's processes were not found"
+    addresses = listening()
+    assert all(ip_address(address).is_loopback for address in addresses), addresses
+    assert addresses or isinstance(engine, LocalEngine), "Ray's processes were not found"
 
 
 def test_one_lane_gives_the_values_of_the_local_engine(engine: Engine, tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_trials_of_several_groups_share_a_lane_and_each_trains_as_alone(engine: 
     engine.run(job(tmp_path / "a", space=MIXED, plan=plan, stack=2))
     LocalEngine(1, WATCH).run(job(tmp_path / "b", space=MIXED, plan=plan, stack=2))
     assert table(tmp_path / "a") == table(tmp_path / "b")
-    found = rows(tmp_path / "a")
-    assert {r.params["batch_size"] for r in found} == {64, 128}
-    assert {r.params["optimizer"] for r in found} == {"adamw", "sgd"}
-    for row in found[2::3]:
+    trials = rows(tmp_path / "a")
+    assert {r.params["batch_size"] for r in trials} == {64, 128}
+    assert {r.params["optimizer"] for r in trials} == {"adamw", "sgd"}
+    for row in trials[2::3]:
         alone = (Trial(row.params, row.trial.seed, 2, "x"),)
         LocalEngine(1, WATCH).run(job(tmp_path / str(row.number), space=MIXED, plan=alone, width=2))
         (again,) = rows(tmp_path / str(row.number))
@@ -216,9 +216,9 @@ def test_an_exception_fails_its_trial_and_the_study_goes_on(engine: Engine, bad_
     task = TaskRef("bad.py:Fails", {}, str(bad_task))
     space = Space({**SPACE, "dropout": Float(0, 0.5)})
     engine.run(job(tmp_path / "s", plan=plan, task=task, space=space, max_failed_share=1.0))
-    found = rows(tmp_path / "s")
-    assert [r.outcome for r in found].count(Outcome.COMPLETED) == 3
-    failed = next(r for r in found if r.outcome is Outcome.FAILED)
+    trials = rows(tmp_path / "s")
+    assert [r.outcome for r in trials].count(Outcome.COMPLETED) == 3
+    failed = next(r for r in trials if r.outcome is Outcome.FAILED)
     assert "RuntimeError: no such dropout" in failed.detail
     assert "bad.py" in failed.detail
 

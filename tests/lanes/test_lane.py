@@ -219,14 +219,14 @@ def test_one_snapshot_of_a_trial_is_in_memory_at_once_however_many_it_leaves(
     cycles: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = pack
-    monkeypatch.setattr("lab.training.trainer.pack", lambda *given: Packed(real(*given)))
+    monkeypatch.setattr("lab.training.trainer.pack", lambda *arguments: Packed(real(*arguments)))
     monkeypatch.setattr(Packed, "most", 0)
-    given = keeping(tmp_path, cycles, checkpoint_s=0.0)
-    ledger = Ledger(given)
+    kept_job = keeping(tmp_path, cycles, checkpoint_s=0.0)
+    ledger = Ledger(kept_job)
     sizes: list[int] = []
     monkeypatch.setattr(ledger, "checkpoint", lambda lane, state: sizes.append(len(state)))
     monkeypatch.setattr("lab.lanes.lane._SAVE_EVERY", 0.0)
-    lane, written = Lane(0, given, ledger), []
+    lane, written = Lane(0, kept_job, ledger), []
     while lane.tick():
         written.append(len(list((tmp_path / "final").glob("*"))))
     ledger.release()
@@ -284,9 +284,9 @@ def test_trials_tried_alone_end_as_if_nothing_had_been(tmp_path: Path) -> None:
             return getattr(ledger, name)
 
         def attach(self, lane: int) -> Any:
-            found = ledger.attach(lane, "its process died")
-            seen.append(dict(found.suspects))
-            return found
+            attachment = ledger.attach(lane, "its process died")
+            seen.append(dict(attachment.suspects))
+            return attachment
 
     seen: list[dict[int, int]] = []
     Lane(0, disturbed, Dies())
@@ -310,9 +310,9 @@ def test_a_trial_goes_on_in_another_lane_where_its_own_had_saved_it(tmp_path: Pa
     reports: list[int] = []
     real = ledger.report
 
-    def report(lane: int, tick: int, given: Any) -> Any:
-        reports.extend(r.epoch for r in given)
-        return real(lane, tick, given)
+    def report(lane: int, tick: int, sent: Any) -> Any:
+        reports.extend(r.epoch for r in sent)
+        return real(lane, tick, sent)
 
     ledger.report = report  # type: ignore[method-assign]
     while second.tick():
@@ -363,15 +363,15 @@ def test_saving_has_a_tenth_of_the_time_at_most(
     clock, begun = Clock(), []
     monkeypatch.setattr("lab.lanes.lane.time", clock)
     one_step = Training({"kind": "adamw"}, 1024, "stacked")  # an epoch of it, on the clock a second
-    given = job(tmp_path / "s", plan=plan(1, 64), training=one_step, checkpoint_s=5.0)
-    ledger = Ledger(given)
+    saving = job(tmp_path / "s", plan=plan(1, 64), training=one_step, checkpoint_s=5.0)
+    ledger = Ledger(saving)
 
     def checkpoint(lane: int, state: bytes) -> None:
         begun.append(clock.now)
         clock.now += save_s
 
     monkeypatch.setattr(ledger, "checkpoint", checkpoint)
-    lane = Lane(0, given, ledger)
+    lane = Lane(0, saving, ledger)
     while lane.tick():
         clock.now += 1.0
     ledger.release()

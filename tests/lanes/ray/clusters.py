@@ -33,9 +33,9 @@ class Head:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def ray_environment() -> dict[str, str]:
@@ -82,13 +82,13 @@ def head(cpus: int) -> Iterator[Head]:
         # The agent that takes jobs stays away, without a word, where another Ray of this machine holds its usual port.
         options += ["--dashboard-agent-listen-port=0"]
         with started("--head", *options, env=env) as process:
-            found = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", env)
+            cluster = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", env)
             deadline = time.monotonic() + 90
-            while not _answers(found.jobs):
+            while not _answers(cluster.jobs):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"the cluster did not start (exit status {process.poll()})")
                 time.sleep(0.3)
-            yield found
+            yield cluster
 
 
 def _answers(address: str) -> bool:

@@ -44,8 +44,8 @@ def ticket(coordinator: Coordinator) -> int:
     return order[0]
 
 
-def enter(coordinator: Coordinator, lane: int, token: str, place: dict[str, Any] = A, **extra: Any) -> Any:
-    coordinator.hello(lane, token, {**place, **extra})
+def enter(coordinator: Coordinator, lane: int, token: str, site: dict[str, Any] = A, **extra: Any) -> Any:
+    coordinator.hello(lane, token, {**site, **extra})
     return coordinator.call(ticket(coordinator), lane, token, "attach").value
 
 
@@ -70,10 +70,10 @@ def test_a_lane_that_comes_when_its_stage_is_over_touches_nothing(tmp_path: Path
 
 def test_what_a_replaced_process_says_is_refused(coordinator: Coordinator, tmp_path: Path) -> None:
     enter(coordinator, 0, "old")
-    (given,) = work(coordinator, 0, "old")
+    (assignment,) = work(coordinator, 0, "old")
     attachment = enter(coordinator, 0, "new", B)
-    assert [a.number for a in attachment.running] == [given.number]
-    report = (Report(given.number, 1, {"accuracy": 0.9}),)
+    assert [a.number for a in attachment.running] == [assignment.number]
+    report = (Report(assignment.number, 1, {"accuracy": 0.9}),)
     assert coordinator.call(ticket(coordinator), 0, "old", "report", 0, report).standing is Standing.REPLACED
     assert coordinator.beat(0, "old") is Standing.REPLACED
     assert coordinator.order(0, 0, "old") == (1, "leave", None)
@@ -84,13 +84,15 @@ def test_what_a_replaced_process_says_is_refused(coordinator: Coordinator, tmp_p
 def test_a_silent_lane_is_lost_and_its_trials_run_elsewhere(coordinator: Coordinator, clock: Clock) -> None:
     enter(coordinator, 0, "a")
     enter(coordinator, 1, "b", B)
-    (given,) = work(coordinator, 0, "a")
+    (assignment,) = work(coordinator, 0, "a")
     clock.now += SILENT_S + 1
     coordinator.beat(1, "b")
     look = coordinator.look()
     assert [lane["state"] for lane in look.lanes] == ["lost", "working"]
-    assert [a.number for a in work(coordinator, 1, "b")] == [given.number]
-    answer = coordinator.call(ticket(coordinator), 0, "a", "report", 0, (Report(given.number, 1, {"accuracy": 0.5}),))
+    assert [a.number for a in work(coordinator, 1, "b")] == [assignment.number]
+    answer = coordinator.call(
+        ticket(coordinator), 0, "a", "report", 0, (Report(assignment.number, 1, {"accuracy": 0.5}),)
+    )
     assert answer.standing is Standing.HEARD, "it goes on with what is left to it"
     assert not answer.value[0].keep
 
@@ -119,9 +121,9 @@ def test_a_hung_lane_is_ended_once_after_the_stated_time(coordinator: Coordinato
 
 def test_what_takes_long_as_a_rule_is_no_hang(coordinator: Coordinator, clock: Clock) -> None:
     enter(coordinator, 0, "a", handle="handle of a")
-    (given,) = work(coordinator, 0, "a")
+    (assignment,) = work(coordinator, 0, "a")
     clock.now += 50.0
-    coordinator.call(ticket(coordinator), 0, "a", "report", 0, (Report(given.number, 1, {"accuracy": 0.5}),))
+    coordinator.call(ticket(coordinator), 0, "a", "report", 0, (Report(assignment.number, 1, {"accuracy": 0.5}),))
     clock.now += 999.0
     coordinator.beat(0, "a")
     assert coordinator.look().hung == ()
@@ -134,30 +136,30 @@ def test_a_trial_that_hangs_three_times_is_failed_and_named(
     coordinator: Coordinator, clock: Clock, tmp_path: Path
 ) -> None:
     enter(coordinator, 0, "0")
-    (given,) = work(coordinator, 0, "0")
+    (assignment,) = work(coordinator, 0, "0")
     for count in range(1, 4):
         clock.now += 101.0
         coordinator.beat(0, str(count - 1))
         assert len(coordinator.look().hung) == 1
         attachment = enter(coordinator, 0, str(count))
         if attachment.suspects:
-            coordinator.call(ticket(coordinator), 0, str(count), "trying", given.number)
-    row = rows(tmp_path)[given.number]
+            coordinator.call(ticket(coordinator), 0, str(count), "trying", assignment.number)
+    row = rows(tmp_path)[assignment.number]
     assert row.outcome is Outcome.FAILED
     assert row.detail == "killed its lane 3 times, the last time alone in it: nothing was finished for 101 s"
 
 
 def test_a_process_that_ends_by_itself_says_why(coordinator: Coordinator, tmp_path: Path) -> None:
     enter(coordinator, 0, "0")
-    (given,) = work(coordinator, 0, "0")
+    (assignment,) = work(coordinator, 0, "0")
     for count in range(1, 4):
         coordinator.dying(0, str(count - 1), "CUDA error: device-side assert triggered")
         coordinator.dying(0, "another's", "no matter")
         attachment = enter(coordinator, 0, str(count))
         if attachment.suspects:
-            coordinator.call(ticket(coordinator), 0, str(count), "trying", given.number)
+            coordinator.call(ticket(coordinator), 0, str(count), "trying", assignment.number)
     detail = "killed its lane 3 times, the last time alone in it: CUDA error: device-side assert triggered"
-    assert rows(tmp_path)[given.number].detail == detail
+    assert rows(tmp_path)[assignment.number].detail == detail
 
 
 def test_a_lane_that_comes_back_on_another_node_accuses_no_trial(coordinator: Coordinator) -> None:
@@ -203,18 +205,18 @@ def test_trials_of_a_lane_that_a_smaller_cluster_never_places_run_elsewhere(
     coordinator: Coordinator, clock: Clock, tmp_path: Path
 ) -> None:
     enter(coordinator, 1, "b")
-    (given,) = work(coordinator, 1, "b")
+    (assignment,) = work(coordinator, 1, "b")
     coordinator.end_stage()
     smaller = Coordinator(2, 100.0, clock=clock)
     plan = tuple(Trial({"max_lr": 0.01, "cycles": 1, "dropout": 0.1}, i, 3, "x") for i in range(4))
     smaller.run(job(tmp_path, plan=plan, lanes=2, width=2))
     enter(smaller, 0, "a")
     smaller.look()
-    assert given.number not in [a.number for a in work(smaller, 0, "a")], "it may yet come"
+    assert assignment.number not in [a.number for a in work(smaller, 0, "a")], "it may yet come"
     clock.now += 21.0
     smaller.beat(0, "a")
     smaller.look()
-    assert [a.number for a in work(smaller, 0, "a", tick=1, free=(1,))] == [given.number]
+    assert [a.number for a in work(smaller, 0, "a", tick=1, free=(1,))] == [assignment.number]
     smaller.end_stage()
 
 
@@ -268,16 +270,16 @@ def test_a_trial_that_kills_its_lanes_is_found_out_however_slowly_they_start(clo
         for lane in (0, 1):
             if lane in processes:
                 coordinator.beat(lane, processes[lane])
-                given = work(coordinator, lane, processes[lane])
+                assignments = work(coordinator, lane, processes[lane])
             elif clock.now >= ready[lane]:
                 processes[lane] = f"{lane} at {clock.now}"
                 attachment = enter(coordinator, lane, processes[lane])
-                given = attachment.running
+                assignments = attachment.running
                 for suspect in attachment.suspects:
                     coordinator.call(ticket(coordinator), lane, processes[lane], "trying", suspect)
             else:
                 continue
-            if given:
+            if assignments:
                 del processes[lane]
                 ready[lane] = clock.now + start_s
                 kills += 1

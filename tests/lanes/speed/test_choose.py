@@ -62,10 +62,10 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         monkeypatch.setattr(LocalEngine, "probe", lambda self, job, widest: Probe("stacked", 2, "timed", times, 2))
         monkeypatch.setattr("lab.lanes.ray.engine.RayEngine", Ray)
 
-        def on_more_threads(job: Any, found: Probe, widest: int, most: int) -> Probe:
+        def on_more_threads(job: Any, probe: Probe, widest: int, most: int) -> Probe:
             assert most == cores
-            faster = {timed: ms / shared for timed, ms in found.milliseconds.items()}
-            return replace(found, milliseconds=faster, threads=most) if shared > 1 else found
+            faster = {timed: ms / shared for timed, ms in probe.milliseconds.items()}
+            return replace(probe, milliseconds=faster, threads=most) if shared > 1 else probe
 
         monkeypatch.setattr("lab.lanes.speed.pace.on_more_threads", on_more_threads)
         changes: dict[str, Any] = {"execution": {"engine": "auto", "lanes": "auto", "width": "auto", "path": "auto"}}

@@ -41,8 +41,8 @@ def test_of_one_group_the_fastest_width_is_taken_and_all_of_it_is_one_stack():
 
 def test_of_several_groups_stacks_are_narrower_than_the_lane():
     assert pack(TIMES, 8, 3) == Packing("stacked", 8, 4)
-    found = pack(TIMES, 8, 1000)
-    assert found.stack == 1, "when every trial is of a group of its own, nothing is gained by width"
+    packing = pack(TIMES, 8, 1000)
+    assert packing.stack == 1, "when every trial is of a group of its own, nothing is gained by width"
     best = min((cost(TIMES, Packing("stacked", 8, k), 3), k) for k in (1, 2, 4, 8))
     assert best_stack(TIMES, "stacked", 8, 3) == best[1]
 
@@ -69,9 +69,9 @@ def test_a_width_that_is_given_is_kept(path: str, groups: dict[str, int], width:
 def test_where_lanes_are_narrower_the_same_times_say_another_width():
     wide = fastest(TIMES, 8, {}, ("not vmap: why",))
     assert (wide.path, wide.width) == ("stacked", 8)
-    found = narrowed(wide, 2)
-    assert (found.path, found.width, found.stack) == ("stacked", 2, 2)
-    assert found.reason == "fastest of 5 timed: 2.0 times sequential; not vmap: why"
+    packing = narrowed(wide, 2)
+    assert (packing.path, packing.width, packing.stack) == ("stacked", 2, 2)
+    assert packing.reason == "fastest of 5 timed: 2.0 times sequential; not vmap: why"
     assert narrowed(wide, 8) is wide
     function = Probe("function", 1, "", {})
     assert narrowed(function, 1) is function

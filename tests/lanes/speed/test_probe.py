@@ -62,12 +62,12 @@ def job_of(task: Task, space: Space) -> Job:
     ],
 )
 def test_a_closed_path_is_told_with_its_reason(task: Task, timed: str | None, reasons: tuple[str, ...]):
-    found = probe(job_of(task, Space({"weight_decay": Float(1e-4, 0.1, log=True)})), widest=2)
-    paths = {path for path, _ in found.milliseconds}
+    probed = probe(job_of(task, Space({"weight_decay": Float(1e-4, 0.1, log=True)})), widest=2)
+    paths = {path for path, _ in probed.milliseconds}
     assert paths == {"sequential"} | ({timed} if timed else set())
-    assert found.path in paths
-    assert all(reason in found.reason for reason in reasons)
-    assert "\n" not in found.reason
+    assert probed.path in paths
+    assert all(reason in probed.reason for reason in reasons)
+    assert "\n" not in probed.reason
 
 
 class Net(nn.Sequential):
@@ -85,26 +85,26 @@ def test_every_architecture_is_a_group_and_so_is_every_batch_size() -> None:
         units=Choice((4, 8, 12)), smooth=Choice((False, True)), batch_size=Choice((8, 16)), dropout=Float(0.0, 0.5)
     )
     task = Noise(lambda params: Net(params["units"], params["smooth"]), 6)
-    found = probe(job_of(task, space), widest=2)
-    assert found.groups == {"units": 3, "smooth": 2, "batch_size": 2}
-    assert {path for path, _ in found.milliseconds} == {"sequential", "stacked"}
-    assert found.stack <= found.width
+    probed = probe(job_of(task, space), widest=2)
+    assert probed.groups == {"units": 3, "smooth": 2, "batch_size": 2}
+    assert {path for path, _ in probed.milliseconds} == {"sequential", "stacked"}
+    assert probed.stack <= probed.width
 
 
 def test_a_range_of_architectures_is_as_many_groups_as_it_has_values() -> None:
-    found = probe(job_of(Noise(lambda params: Net(params["units"]), 6), Space(units=Int(4, 8))), widest=1)
-    assert found.groups == {"units": 5}
-    found = probe(job_of(Noise(lambda params: Net(round(params["units"])), 6), Space(units=Float(4, 8))), widest=1)
-    assert found.groups["units"] >= 1000
+    probed = probe(job_of(Noise(lambda params: Net(params["units"]), 6), Space(units=Int(4, 8))), widest=1)
+    assert probed.groups == {"units": 5}
+    probed = probe(job_of(Noise(lambda params: Net(round(params["units"])), 6), Space(units=Float(4, 8))), widest=1)
+    assert probed.groups["units"] >= 1000
 
 
 def test_a_path_that_is_closed_to_one_architecture_is_closed_to_all() -> None:
     def build(params: Mapping[str, Any]) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(20, 3)) if params["kind"] == "plain" else Recurrent()
 
-    found = probe(job_of(Noise(build, 5, 4), Space(kind=Choice(("plain", "recurrent")))), widest=2)
-    assert (found.path, found.width) == ("sequential", 1)
-    assert "not stacked: no rule for" in found.reason
+    probed = probe(job_of(Noise(build, 5, 4), Space(kind=Choice(("plain", "recurrent")))), widest=2)
+    assert (probed.path, probed.width) == ("sequential", 1)
+    assert "not stacked: no rule for" in probed.reason
 
 
 def test_an_architecture_that_cannot_be_trained_at_all_closes_no_path() -> None:
@@ -113,9 +113,9 @@ def test_an_architecture_that_cannot_be_trained_at_all_closes_no_path() -> None:
     def build(params: Mapping[str, Any]) -> nn.Module:
         return nn.Sequential(nn.Linear(params["inputs"], 4), nn.ReLU(), nn.Linear(4, 3))
 
-    found = probe(job_of(Noise(build, 6), Space(inputs=Choice((6, 7)))), widest=1)
-    assert {path for path, _ in found.milliseconds} == {"sequential", "stacked"}
-    assert found.groups == {"inputs": 2}
+    probed = probe(job_of(Noise(build, 6), Space(inputs=Choice((6, 7)))), widest=1)
+    assert {path for path, _ in probed.milliseconds} == {"sequential", "stacked"}
+    assert probed.groups == {"inputs": 2}
 
 
 def test_the_batch_size_timed_is_the_specs_where_it_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,12 +140,12 @@ def test_a_width_that_does_not_fit_into_memory_is_not_taken() -> None:
                 raise MemoryError
             return super().loss(output, target)
 
-    found = probe(
+    probed = probe(
         job_of(Large(lambda params: Residual(), 1, 6, 6), Space({"weight_decay": Float(1e-4, 0.1)})), widest=8
     )
-    assert ("stacked", 2) in found.milliseconds
-    assert ("stacked", 4) not in found.milliseconds
-    assert found.width <= 2
+    assert ("stacked", 2) in probed.milliseconds
+    assert ("stacked", 4) not in probed.milliseconds
+    assert probed.width <= 2
 
 
 def test_a_path_that_cannot_be_had_in_bfloat16_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch):
@@ -158,9 +158,9 @@ def test_a_path_that_cannot_be_had_in_bfloat16_is_refused_with_the_reason(monkey
     task = Noise(lambda params: nn.Sequential(nn.Linear(6, 3, bias=False)), 6)
     job = job_of(task, Space({"weight_decay": Float(1e-4, 0.1)}))
     assert {path for path, _ in probe(job, widest=2).milliseconds} == {"sequential", "stacked"}
-    found = probe(replace(job, training=replace(job.training, precision="bf16")), widest=2)
-    assert "not stacked: not in bf16 (its speed could not be measured: RuntimeError: no such product" in found.reason
-    assert {path for path, _ in found.milliseconds} == {"sequential", "vmap"}
+    probed = probe(replace(job, training=replace(job.training, precision="bf16")), widest=2)
+    assert "not stacked: not in bf16 (its speed could not be measured: RuntimeError: no such product" in probed.reason
+    assert {path for path, _ in probed.milliseconds} == {"sequential", "vmap"}
 
 
 def test_a_batch_size_above_the_data_is_refused_before_the_search() -> None:

@@ -39,18 +39,18 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Job:
 
 
 def test_threads_double_while_that_is_faster(job: Job):
-    found = on_more_threads(job, SEQUENTIAL, widest=8, most=16)
-    assert (found.threads, found.width, found.milliseconds) == (4, 1, {("sequential", 1): 2.0})
-    assert found.reason == "nothing else is open; 4.0 times that on 4 threads"
+    probed = on_more_threads(job, SEQUENTIAL, widest=8, most=16)
+    assert (probed.threads, probed.width, probed.milliseconds) == (4, 1, {("sequential", 1): 2.0})
+    assert probed.reason == "nothing else is open; 4.0 times that on 4 threads"
     assert on_more_threads(job, SEQUENTIAL, widest=8, most=3).threads == 2
     assert on_more_threads(job, SEQUENTIAL, widest=8, most=1) is SEQUENTIAL
 
 
 def test_with_more_threads_a_lane_may_be_wider(job: Job):
     assert on_more_threads(job, STACKED, widest=4, most=2).width == 4
-    found = on_more_threads(job, STACKED, widest=8, most=2)
-    assert (found.threads, found.width, found.stack) == (2, 8, 8)
-    assert found.reason == "timed; 4.0 times that on 2 threads"
+    probed = on_more_threads(job, STACKED, widest=8, most=2)
+    assert (probed.threads, probed.width, probed.stack) == (2, 8, 8)
+    assert probed.reason == "timed; 4.0 times that on 2 threads"
 
 
 def test_threads_that_are_no_faster_are_not_taken(job: Job, monkeypatch: pytest.MonkeyPatch):
@@ -66,9 +66,9 @@ def test_a_function_has_its_own_threads(job: Job):
 def test_threads_are_really_timed():
     job = job_of(Noise(lambda params: Residual(), 1, 6, 6), Space({"weight_decay": Float(1e-4, 0.1)}))
     slow = Probe("stacked", 1, "timed", {("sequential", 1): 1e6, ("stacked", 1): 1e6}, 1)
-    found = on_more_threads(job, slow, widest=2, most=2)
-    assert found.threads == 2
-    assert {rows for path, rows in found.milliseconds if path == "stacked"} >= {1}
+    probed = on_more_threads(job, slow, widest=2, most=2)
+    assert probed.threads == 2
+    assert {rows for path, rows in probed.milliseconds if path == "stacked"} >= {1}
 
 
 @pytest.mark.parametrize("path", ["stacked", "sequential"])
