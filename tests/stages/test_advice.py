@@ -25,17 +25,17 @@ from lab.stages.advice import widened
 )
 def test_a_range_grows_by_a_quarter_of_itself(dimension: Dimension, side: str, expected: str):
     space = Space(x=dimension)
-    found = widened(space, space, {"x": side})
-    assert found == {"x": expected}
-    key, value = parse_override(found["x"])
+    overrides = widened(space, space, {"x": side})
+    assert overrides == {"x": expected}
+    key, value = parse_override(overrides["x"])
     assert key == f"space.x.{side}"
     assert value > dimension.high if side == "high" else value < dimension.low  # type: ignore[union-attr]
 
 
 def test_the_range_test_s_range_is_replaced_by_one_that_holds_it():
     declared = Space(max_lr=FromBounds())
-    found = widened(declared, declared.with_bounds(0.001, 0.1), {"max_lr": "high"})
-    key, value = parse_override(found["max_lr"])
+    overrides = widened(declared, declared.with_bounds(0.001, 0.1), {"max_lr": "high"})
+    key, value = parse_override(overrides["max_lr"])
     assert key == "space.max_lr"
     wider = parse_dimension(key, value)
     assert isinstance(wider, Float)

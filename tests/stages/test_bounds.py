@@ -42,12 +42,12 @@ def test_the_range_covers_every_optimizer_and_the_suggestion_is_the_specs(
     of_one: dict[str, Bounds], tmp_path: Path
 ) -> None:
     more = {"batch_size": {"choice": [128, 64]}, "optimizer": {"choice": ["sgd", "adamw"]}}
-    found = bounds_of(tmp_path / "both", more)
-    assert found.at == {"batch_size": 64, "optimizer": "adamw"}
-    assert found.low == min(one.low for one in of_one.values())
-    assert found.high == max(one.high for one in of_one.values())
-    assert (found.suggestion, found.runs) == (of_one["adamw"].suggestion, of_one["adamw"].runs)
-    assert bounds.STAGE.said(found).endswith(", at batch_size 64, optimizer adamw")
+    artefact = bounds_of(tmp_path / "both", more)
+    assert artefact.at == {"batch_size": 64, "optimizer": "adamw"}
+    assert artefact.low == min(one.low for one in of_one.values())
+    assert artefact.high == max(one.high for one in of_one.values())
+    assert (artefact.suggestion, artefact.runs) == (of_one["adamw"].suggestion, of_one["adamw"].runs)
+    assert bounds.STAGE.said(artefact).endswith(", at batch_size 64, optimizer adamw")
     assert bounds.STAGE.said(of_one["sgd"]).endswith(f"{of_one['sgd'].high:.2g}")
     assert of_one["sgd"].high > of_one["adamw"].high, "else the test shows nothing"
 
@@ -101,8 +101,8 @@ def test_a_study_without_a_range_ends_with_how_long_was_tested(tmp_path: Path, m
 
 
 def test_a_batch_size_that_is_not_searched_is_not_tested(tmp_path: Path) -> None:
-    found = bounds_of(tmp_path, {"batch_size": {"choice": [128, 256]}}, batch_size=32)
-    assert found.at == {"batch_size": 128}
+    artefact = bounds_of(tmp_path, {"batch_size": {"choice": [128, 256]}}, batch_size=32)
+    assert artefact.at == {"batch_size": 128}
 
 
 def test_every_optimizer_costs_its_range_tests() -> None:

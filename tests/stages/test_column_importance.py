@@ -63,25 +63,25 @@ def _asked(task: Weighing, folder: Path, folds: tuple[int | None, ...]) -> Colum
         members.append(Member(f"{fold}.safetensors", {}, 1 / len(folds)))
     chosen = ChosenEnsemble(tuple(members), 1.0, 0.0, 1, {})
     fold_of = {member.file: fold for member, fold in zip(members, folds, strict=True)}
-    found = column_importances(task, folder, chosen, fold_of, parts_of(task))
-    assert found is not None
-    return found
+    importances = column_importances(task, folder, chosen, fold_of, parts_of(task))
+    assert importances is not None
+    return importances
 
 
 @pytest.mark.parametrize("folds", [(None,), (0, 1, 2)])
 def test_each_column_costs_what_its_weight_says(tmp_path: Path, folds: tuple[int | None, ...]):
     task = Weighing()
     task.folds = len(folds) - 1
-    found = _asked(task, tmp_path, folds)
-    assert found.score == pytest.approx(0.0, abs=1e-6)
-    assert [one.columns for one in found.columns] == [("a", "twin"), ("b",), ("idle",)]
+    importances = _asked(task, tmp_path, folds)
+    assert importances.score == pytest.approx(0.0, abs=1e-6)
+    assert [one.columns for one in importances.columns] == [("a", "twin"), ("b",), ("idle",)]
     # The difference of two draws has twice the variance of one.
     a, _, b = (math.sqrt(2) * float(std) for std in task.data("valid")[0].std(dim=0)[:3])
-    assert [one.worse for one in found.columns[:2]] == pytest.approx([4 * a, b], rel=0.06)
-    assert found.columns[2].worse == pytest.approx(0.0, abs=1e-6)
-    assert found.rows == (_ROWS if folds == (None,) else 2 * _ROWS)
-    assert found.telling == found.columns[:2]
-    assert _asked(task, tmp_path, folds) == found
+    assert [one.worse for one in importances.columns[:2]] == pytest.approx([4 * a, b], rel=0.06)
+    assert importances.columns[2].worse == pytest.approx(0.0, abs=1e-6)
+    assert importances.rows == (_ROWS if folds == (None,) else 2 * _ROWS)
+    assert importances.telling == importances.columns[:2]
+    assert _asked(task, tmp_path, folds) == importances
 
 
 def test_a_study_of_a_table_says_it_everywhere(table_study: Study):
@@ -116,13 +116,13 @@ def test_it_is_said_in_words_and_drawn_with_few_letters():
         ColumnImportance(("e",), 0.02, 0.02),
         ColumnImportance(("f",), -0.01, 0.0),
     )
-    found = ColumnImportances("accuracy", 80, 0.9, columns)
+    importances = ColumnImportances("accuracy", 80, 0.9, columns)
     label = f"{'a' * 37}... with b with c and 1 more"
     assert called(columns[0]) == label
-    assert columns_line(found) == (
+    assert columns_line(importances) == (
         f"Permuted on 80 validation rows, where accuracy is 0.9, the columns that cost most are {label} (0.25). 2 "
         "columns may be worth nothing."
     )
     none = ColumnImportances("accuracy", 80, 0.9, columns[1:])
     assert columns_line(none).startswith("No column is surely worth anything")
-    assert list(columns_figure(found).data[0].y) == ["f", "e", label]
+    assert list(columns_figure(importances).data[0].y) == ["f", "e", label]

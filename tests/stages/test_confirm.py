@@ -51,21 +51,21 @@ def explored(tmp_path: Path) -> Study:
 
 
 def test_the_beaten_get_no_further_seeds_and_the_best_get_all(explored: Study) -> None:
-    found = confirm.run(explored.spec, explored.record, LocalEngine(1, lambda progress: True))
-    for entry in found.candidates:
+    confirmed = confirm.run(explored.spec, explored.record, LocalEngine(1, lambda progress: True))
+    for entry in confirmed.candidates:
         assert len(entry.scores) == 2 or entry.params["level"] == 0.9
-    chosen = found.chosen.one_cycle
+    chosen = confirmed.chosen.one_cycle
     assert chosen.params["level"] == 0.9
     assert len(chosen.scores) == 4
     assert chosen.unbiased.low < 0.9 < chosen.unbiased.high
     assert chosen.unbiased.mean <= chosen.summary.mean
     seen = {row.number: row.score for row in read_trials(explored.record, "explore")}
-    *searched, unsearched = found.candidates
+    *searched, unsearched = confirmed.candidates
     assert [entry.observed for entry in searched] == [seen[e.trial] for e in searched if e.trial is not None]
     assert (unsearched.trial, unsearched.observed, unsearched.unbiased) == (None, None, None)
     assert unsearched.params == no_hero(explored.spec, explored.record)
-    told = confirm.STAGE.said(found)
-    assert told == f"best setup of one cycle {chosen.unbiased.mean:.4g} (observed {chosen.observed:.4g})"
+    said = confirm.STAGE.said(confirmed)
+    assert said == f"best setup of one cycle {chosen.unbiased.mean:.4g} (observed {chosen.observed:.4g})"
 
 
 def test_a_setting_that_stands_in_with_other_cycles_has_no_observed_score(explored: Study) -> None:
@@ -73,11 +73,11 @@ def test_a_setting_that_stands_in_with_other_cycles_has_no_observed_score(explor
     spec = explored.spec.model_copy(
         update={"confirm": kinds, "search": explored.spec.search.model_copy(update={"epochs": 2})}
     )
-    found = confirm.run(spec, explored.record, LocalEngine(1, lambda progress: True))
-    one, several = found.chosen.one_cycle, found.chosen.several
+    confirmed = confirm.run(spec, explored.record, LocalEngine(1, lambda progress: True))
+    one, several = confirmed.chosen.one_cycle, confirmed.chosen.several
     assert (one.observed is None, several.observed) == (False, None)
-    assert "; best setup of several " in confirm.STAGE.said(found)
-    assert confirm.STAGE.said(found).count("observed") == 1
+    assert "; best setup of several " in confirm.STAGE.said(confirmed)
+    assert confirm.STAGE.said(confirmed).count("observed") == 1
 
 
 def test_an_interrupted_race_goes_on_where_it_was(explored: Study) -> None:
@@ -94,10 +94,10 @@ def test_a_stage_that_was_begun_with_another_plan_is_begun_anew(explored: Study)
     before = {row.trial.seed for row in read_trials(explored.record, "confirm")}
     searched = read_trials(explored.record, "explore")
     other = explored.spec.model_copy(update={"seed": 1})
-    found = confirm.run(other, explored.record, LocalEngine(1, lambda progress: True))
+    confirmed = confirm.run(other, explored.record, LocalEngine(1, lambda progress: True))
     rows = read_trials(explored.record, "confirm")
     assert not before & {row.trial.seed for row in rows}
-    assert len(rows) == found.trials == sum(len(entry.outcomes) for entry in found.candidates)
+    assert len(rows) == confirmed.trials == sum(len(entry.outcomes) for entry in confirmed.candidates)
     assert read_trials(explored.record, "explore") == searched
 
 

@@ -70,9 +70,9 @@ def test_they_are_the_first_trials_the_last_study_first(home: Path, tmp_path: Pa
     assert len(rows) == 8, "they take their share of the trials"
     assert [row.params["max_lr"] for row in rows[:2]] == [confirmed(home, "two"), confirmed(home, "one")]
     assert rows[2].params["max_lr"] not in (confirmed(home, "one"), confirmed(home, "two"))
-    found = explore.STAGE.need(study.record).warm_start
-    assert found == WarmStart(str(home / "runs"), read=0, used=0, settings=2)
-    assert "2 settings of the studies in" in found.line
+    warm_start = explore.STAGE.need(study.record).warm_start
+    assert warm_start == WarmStart(str(home / "runs"), read=0, used=0, settings=2)
+    assert "2 settings of the studies in" in warm_start.line
 
 
 def test_an_interrupted_one_goes_on_as_if_undisturbed(home: Path, tmp_path: Path) -> None:

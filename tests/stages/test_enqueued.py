@@ -137,8 +137,8 @@ def test_values_have_the_types_of_the_space() -> None:
 def test_a_rate_outside_of_what_the_range_test_found_is_brought_to_its_end(tmp_path: Path) -> None:
     record = Record(tmp_path)
     enqueued.add(record, SPACE, [{"max_lr": 5.0}, {"max_lr": 0.1}])
-    found = enqueued.settings_of(record, SPACE.with_bounds(0.01, 1.0))
-    assert [one["max_lr"] for one in found] == [1.0, 0.1]
+    settings = enqueued.settings_of(record, SPACE.with_bounds(0.01, 1.0))
+    assert [one["max_lr"] for one in settings] == [1.0, 0.1]
 
 
 @pytest.mark.parametrize(

@@ -66,12 +66,12 @@ def explored(folder: Path, task: str, space: dict[str, Any], trials: int, **sear
 
 def test_a_pair_that_acts_together_is_found_drawn_and_told(tmp_path: Path) -> None:
     study = explored(tmp_path, "product", {**LR, **PAIR}, trials=120)
-    found = explain.STAGE.need(study.record)
-    assert found.withheld is None
-    assert found.interactions[0].names == ("a", "b")
-    assert found.interactions[0].share > 0.4
-    assert found.surface.names == ("a", "b")
-    corners = np.array(found.surface.mean)
+    explained = explain.STAGE.need(study.record)
+    assert explained.withheld is None
+    assert explained.interactions[0].names == ("a", "b")
+    assert explained.interactions[0].share > 0.4
+    assert explained.surface.names == ("a", "b")
+    corners = np.array(explained.surface.mean)
     assert corners[0, 0] > corners[0, -1]
     assert corners[-1, -1] > corners[-1, 0]
     html = render(study.spec, study.record)
@@ -87,20 +87,20 @@ def slope(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_an_edge_names_the_command_that_widens_it(slope: Study) -> None:
-    found = explain.STAGE.need(slope.record)
-    assert found.edges == {"max_lr": "high"}
-    assert found.widen == {"max_lr": "space.max_lr.high=0.2"}
+    explained = explain.STAGE.need(slope.record)
+    assert explained.edges == {"max_lr": "high"}
+    assert explained.widen == {"max_lr": "space.max_lr.high=0.2"}
     html = render(slope.spec, slope.record)
     assert f"lab study extend {slope.record.folder} --trials +30 --set space.max_lr.high=0.2" in html
 
 
 def test_noise_is_withheld_with_its_reason_and_its_pairs_too(tmp_path: Path) -> None:
     study = explored(tmp_path, "noise", {**LR, **PAIR}, trials=60)
-    found = explain.STAGE.need(study.record)
-    assert "is below 0.2: the forest cannot tell good trials from bad ones" in found.withheld
-    assert (found.importances, found.measures, found.interactions) == (None, {}, ())
-    assert (found.surface, found.edges, found.widen) == (None, {}, {})
-    assert found.gain.below_noise
+    explained = explain.STAGE.need(study.record)
+    assert "is below 0.2: the forest cannot tell good trials from bad ones" in explained.withheld
+    assert (explained.importances, explained.measures, explained.interactions) == (None, {}, ())
+    assert (explained.surface, explained.edges, explained.widen) == (None, {}, {})
+    assert explained.gain.below_noise
     html = render(study.spec, study.record)
     assert "Withheld: out-of-bag R2" in html
     assert 'id="surface"' not in html
@@ -108,35 +108,35 @@ def test_noise_is_withheld_with_its_reason_and_its_pairs_too(tmp_path: Path) -> 
 
 
 def test_a_few_scores_that_are_far_out_are_not_all_that_is_explained(tmp_path: Path) -> None:
-    found = explain.STAGE.need(explored(tmp_path, "far_out", {**LR, **PAIR}, trials=80).record)
-    assert found.withheld is None
-    assert max(found.importances, key=lambda name: found.importances[name]) == "a"
+    explained = explain.STAGE.need(explored(tmp_path, "far_out", {**LR, **PAIR}, trials=80).record)
+    assert explained.withheld is None
+    assert max(explained.importances, key=lambda name: explained.importances[name]) == "a"
 
 
 def test_diverged_trials_are_the_worst_and_no_trouble(tmp_path: Path) -> None:
     study = explored(tmp_path, "edge", {**LR, **PAIR}, trials=60)
-    found = explain.STAGE.need(study.record)
-    assert found.diverged > 10
-    effect = next(e for e in found.effects if e.name == "a")
+    explained = explain.STAGE.need(study.record)
+    assert explained.diverged > 10
+    effect = next(e for e in explained.effects if e.name == "a")
     assert np.argmax(effect.mean) not in (0, len(effect.mean) - 1)
     render(study.spec, study.record)
 
 
-def _told(study: Study) -> tuple[Explained | Withheld, str]:
-    found = explain.STAGE.need(study.record)
-    return found, render(study.spec, study.record)
+def _explained(study: Study) -> tuple[Explained | Withheld, str]:
+    explained = explain.STAGE.need(study.record)
+    return explained, render(study.spec, study.record)
 
 
 def test_a_space_of_one_point(tmp_path: Path) -> None:
-    found, html = _told(explored(tmp_path, "noise", {"max_lr": {"low": 0.1, "high": 0.1}}, trials=6))
-    assert found.withheld == "the space is a single point"
+    explained, html = _explained(explored(tmp_path, "noise", {"max_lr": {"low": 0.1, "high": 0.1}}, trials=6))
+    assert explained.withheld == "the space is a single point"
     assert "Withheld: the space is a single point." in html
 
 
 def test_a_constant_score(tmp_path: Path) -> None:
-    found, html = _told(explored(tmp_path, "constant", {**LR, **PAIR}, trials=24))
-    assert found.withheld == "all trials score the same"
-    assert found.gain.below_noise
+    explained, html = _explained(explored(tmp_path, "constant", {**LR, **PAIR}, trials=24))
+    assert explained.withheld == "all trials score the same"
+    assert explained.gain.below_noise
     assert "there is nothing to be sure of" in html
 
 
@@ -145,8 +145,8 @@ def test_a_constant_score(tmp_path: Path) -> None:
 def test_fewer_trials_than_dimensions(tmp_path: Path, sampler: str, trials: int) -> None:
     space = {**LR, **{f"x{number}": {"low": 0.0, "high": 1.0} for number in range(9)}}
     study = explored(tmp_path, "slope", space, trials, sampler={"kind": sampler})
-    found, html = _told(study)
-    assert found.withheld
+    explained, html = _explained(study)
+    assert explained.withheld
     assert "Withheld: " in html
 
 
@@ -167,9 +167,9 @@ def test_duplicate_settings_are_no_trouble(tmp_path: Path) -> None:
     """Four settings, thirty trials: what is asked again differs by its seed only."""
     space = {"max_lr": {"choice": [0.01, 0.1]}, "a": {"choice": [0.1, 0.4]}, "b": {"choice": [0.2]}}
     study = explored(tmp_path, "edge", space, trials=30, sampler={"kind": "forest", "startup": 4})
-    found, html = _told(study)
-    assert found.withheld is None
-    assert found.importances["a"] > 0.9
+    explained, html = _explained(study)
+    assert explained.withheld is None
+    assert explained.importances["a"] > 0.9
     assert 'id="surface"' in html
 
 
@@ -192,9 +192,9 @@ def _row(number: int, outcome: Outcome, loss: float) -> TrialRow:
 
 def test_losses_stand_in_for_scores_where_all_are_of_whole_runs() -> None:
     rows = [_row(0, Outcome.COMPLETED, 1.0), _row(1, Outcome.COMPLETED, 2.0), _row(2, Outcome.DIVERGED, 0.01)]
-    found = explanation._log_losses(rows)
-    assert found is not None
-    np.testing.assert_allclose(np.exp(found), [1.0, 2.0, 2.0], err_msg="a diverged one is the worst, whatever it had")
+    losses = explanation._log_losses(rows)
+    assert losses is not None
+    np.testing.assert_allclose(np.exp(losses), [1.0, 2.0, 2.0], err_msg="a diverged one is the worst, whatever it had")
     assert explanation._log_losses([*rows, _row(3, Outcome.PRUNED, 3.0)]) is None
 
 
@@ -206,5 +206,5 @@ def test_a_forest_that_cannot_be_fitted_is_withheld(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(explanation, "explain", broken)
     monkeypatch.setattr(explain, "read_trials", lambda *arguments: [1, 2, 3])
-    found = explain.run(small_spec(), Record(tmp_path), None)  # type: ignore[arg-type]
-    assert found == Withheld("the forest could not be fitted (ValueError: not this space)", 3)
+    withheld = explain.run(small_spec(), Record(tmp_path), None)  # type: ignore[arg-type]
+    assert withheld == Withheld("the forest could not be fitted (ValueError: not this space)", 3)

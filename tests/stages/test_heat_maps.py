@@ -53,14 +53,14 @@ def test_it_lies_where_the_thing_is():
 
 
 @pytest.mark.parametrize(
-    ("net", "side", "places"),
+    ("net", "side", "size"),
     [(small_cnn(3, 4, 0.0), 32, 4), (small_cnn(3, 4, 0.0), 8, 4), (ResNet9(3, 4, 0.0, width=4), 32, 4)],
 )
-def test_the_last_map_of_enough_places_is_taken(net: nn.Module, side: int, places: int):
+def test_the_last_map_of_enough_places_is_taken(net: nn.Module, side: int, size: int):
     torch.manual_seed(0)
     frozen = net.eval().requires_grad_(False)
     maps = [heat_map(frozen, torch.randn(1, 3, side, side), EVERY) for _ in range(8)]
-    assert {tuple(one.shape) for one in maps if one is not None} == {(places, places)}
+    assert {tuple(one.shape) for one in maps if one is not None} == {(size, size)}
     assert all(not one._forward_hooks and not one._forward_pre_hooks for one in net.modules())
 
 

@@ -46,8 +46,8 @@ def test_what_lies_outside_the_space_is_moved_to_its_nearer_end(
     dimension: dict[str, Any], expected: float, tmp_path: Path
 ) -> None:
     space = {"max_lr": {"low": 1e-4, "high": 1e-2, "log": True}, "dropout": dimension}
-    found = _params(tmp_path, space)
-    assert found == {"max_lr": pytest.approx(1e-3), "cycles": 1, "dropout": expected}
+    params = _params(tmp_path, space)
+    assert params == {"max_lr": pytest.approx(1e-3), "cycles": 1, "dropout": expected}
 
 
 def test_other_hyperparameters_are_in_the_middle(tmp_path: Path) -> None:
@@ -56,6 +56,6 @@ def test_other_hyperparameters_are_in_the_middle(tmp_path: Path) -> None:
         "label_smoothing": {"low": 0.0, "high": 0.2},
         "batch_size": {"choice": [32, 64]},
     }
-    found = _params(tmp_path, space)
-    assert found["label_smoothing"] == 0.1
-    assert found["batch_size"] == 64  # the spec's own
+    params = _params(tmp_path, space)
+    assert params["label_smoothing"] == 0.1
+    assert params["batch_size"] == 64  # the spec's own

@@ -43,15 +43,15 @@ F32, F64 = torch.float32, torch.float64
 
 
 @pytest.mark.parametrize(
-    ("given", "dtype", "lazy"),
+    ("precision", "dtype", "lazy"),
     [(F32, F32, False), (F64, F32, False), (F64, F64, False), (F32, F32, True), (F64, F32, True)],
 )
-def test_a_members_precision_is_its_models(given: torch.dtype, dtype: torch.dtype, lazy: bool, tmp_path: Path):
+def test_a_members_precision_is_its_models(precision: torch.dtype, dtype: torch.dtype, lazy: bool, tmp_path: Path):
     weight = _saved(tmp_path, dtype)["weight"]
-    x = torch.randn(5, 3, dtype=given, generator=torch.Generator().manual_seed(1))
-    found = member_outputs(Plain(dtype, lazy), tmp_path / NAME, {}, x)
-    assert found.dtype == torch.float64  # in which members are averaged
-    torch.testing.assert_close(found, (x.to(dtype) @ weight.T).double().softmax(dim=1))
+    x = torch.randn(5, 3, dtype=precision, generator=torch.Generator().manual_seed(1))
+    outputs = member_outputs(Plain(dtype, lazy), tmp_path / NAME, {}, x)
+    assert outputs.dtype == torch.float64  # in which members are averaged
+    torch.testing.assert_close(outputs, (x.to(dtype) @ weight.T).double().softmax(dim=1))
 
 
 def test_views_of_an_example_are_averaged_in_their_log_probabilities(tmp_path: Path):

@@ -61,7 +61,7 @@ def test_it_fades_as_trials_are_told(tmp_path: Path) -> None:
     encoding = Encoding(distributions(spec.space))
     far = encoding.units([{"max_lr": 1.0, "dropout": 0.2}])
     near = encoding.units([{"max_lr": 0.01, "dropout": 0.2}])
-    weights = [prior.weight(encoding, far, told)[0] / prior.weight(encoding, near, told)[0] for told in (5, 50, 500)]
+    weights = [prior.weight(encoding, far, count)[0] / prior.weight(encoding, near, count)[0] for count in (5, 50, 500)]
     assert weights == sorted(weights)
     assert weights[0] < 0.1
     assert weights[-1] > 0.95

@@ -16,7 +16,7 @@ def test_rounds_double_and_end_at_the_seeds(seeds: int, ends: list[int]):
 def test_the_clearly_beaten_are_dropped_in_either_direction():
     scores = {0: [0.90, 0.91], 1: [0.89, 0.91], 2: [0.50, 0.52]}
     assert beaten(scores, "maximize") == {2}
-    assert beaten({k: [-v for v in known] for k, known in scores.items()}, "minimize") == {2}
+    assert beaten({k: [-v for v in values] for k, values in scores.items()}, "minimize") == {2}
 
 
 def test_noise_drops_hardly_any_of_equals_and_never_all():
@@ -46,12 +46,12 @@ def test_after_the_choice_the_score_is_unbiased_and_its_interval_holds():
         truth = rng.normal(0, 0.5, 5)
         scores = [rng.normal(t, 1.0, 4).tolist() for t in truth]
         chosen = int(np.argmax([np.mean(s) for s in scores]))
-        found = unlucky(scores, chosen)
-        assert found.low is not None
-        assert found.high is not None
+        unbiased = unlucky(scores, chosen)
+        assert unbiased.low is not None
+        assert unbiased.high is not None
         plain.append(np.mean(scores[chosen]) - truth[chosen])
-        shrunk.append(found.mean - truth[chosen])
-        held.append(found.low <= truth[chosen] <= found.high)
+        shrunk.append(unbiased.mean - truth[chosen])
+        held.append(unbiased.low <= truth[chosen] <= unbiased.high)
     assert np.mean(plain) > 0.2
     assert abs(np.mean(shrunk)) < 0.3 * np.mean(plain)
     assert np.mean(held) == pytest.approx(0.95, abs=0.02)

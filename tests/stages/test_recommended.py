@@ -31,16 +31,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_the_recommended_trial_is_the_one_expected_to_be_the_best(study: Study) -> None:
-    found = study.result.recommended_trial
-    assert found is not None
+    recommended = study.result.recommended_trial
+    assert recommended is not None
     rows = read_trials(study.record, "explore")
     expected = explore.expected(
         space_of(study.spec, study.record), "maximize", derive_seed(study.spec.seed, "explore"), rows
     )
-    assert (found.params, found.expected) == (expected[0].params, expected[0].score)
-    row = next(row for row in rows if row.number == found.trial)
-    assert (row.params, row.score) == (found.params, found.score)
-    assert 0 < found.expected < 1
+    assert (recommended.params, recommended.expected) == (expected[0].params, expected[0].score)
+    row = next(row for row in rows if row.number == recommended.trial)
+    assert (row.params, row.score) == (recommended.params, recommended.score)
+    assert 0 < recommended.expected < 1
 
 
 def test_confirmation_takes_its_candidates_in_that_order(study: Study) -> None:

@@ -48,22 +48,22 @@ def outcome_of(study: Study) -> Any:
 
 
 def test_whole_1cycles_are_trained_at_every_rate_on_the_same_seeds(undisturbed: Study) -> None:
-    found = bounds.STAGE.need(undisturbed.record)
-    assert found.by_curve is not None
-    assert [one.lr for one in found.tried] == pytest.approx([found.by_curve * multiple for multiple in MULTIPLES])
+    artefact = bounds.STAGE.need(undisturbed.record)
+    assert artefact.by_curve is not None
+    assert [one.lr for one in artefact.tried] == pytest.approx([artefact.by_curve * multiple for multiple in MULTIPLES])
     rows = read_trials(undisturbed.record, "bounds")[TESTS:]
-    assert found.trials == TESTS + len(rows) == TESTS + len(MULTIPLES) * SEEDS
-    assert [score for one in found.tried for score in one.scores] == [row.score for row in rows]
+    assert artefact.trials == TESTS + len(rows) == TESTS + len(MULTIPLES) * SEEDS
+    assert [score for one in artefact.tried for score in one.scores] == [row.score for row in rows]
     assert {(row.trial.epochs, row.params["cycles"], row.params["dropout"]) for row in rows} == {(EPOCHS, 1, 0.25)}
-    by_rate = [{row.trial.seed for row in rows if row.params["max_lr"] == one.lr} for one in found.tried]
+    by_rate = [{row.trial.seed for row in rows if row.params["max_lr"] == one.lr} for one in artefact.tried]
     assert all(seeds == by_rate[0] for seeds in by_rate)
     assert len(by_rate[0]) == SEEDS
 
 
 def test_what_they_decide_lies_within_the_range(undisturbed: Study) -> None:
-    found = bounds.STAGE.need(undisturbed.record)
-    assert found.low * HALF_DECADE <= found.suggestion * 1.001
-    assert found.suggestion <= found.high / HALF_DECADE * 1.001
+    artefact = bounds.STAGE.need(undisturbed.record)
+    assert artefact.low * HALF_DECADE <= artefact.suggestion * 1.001
+    assert artefact.suggestion <= artefact.high / HALF_DECADE * 1.001
 
 
 @pytest.mark.parametrize("report", [1, 3])
@@ -93,8 +93,8 @@ def test_no_rate_lies_outside_the_range_given(tmp_path: Path, undisturbed: Study
     assert by_curve is not None
     space = SPACE | {"max_lr": {"low": by_curve / 2, "high": by_curve * 5, "log": True}}
     prior = {"sampler": {"kind": "forest", "prior": {"max_lr": {"from": "bounds"}}}, "trials": 4, "epochs": 2}
-    found = run(study_in(tmp_path / "run", space=space, search=prior))
-    assert [one.lr for one in found.tried] == pytest.approx([by_curve, by_curve * HALF_DECADE])
+    artefact = run(study_in(tmp_path / "run", space=space, search=prior))
+    assert [one.lr for one in artefact.tried] == pytest.approx([by_curve, by_curve * HALF_DECADE])
 
 
 def test_where_the_best_lies_at_an_end_two_more_rates_are_tried(
@@ -102,11 +102,11 @@ def test_where_the_best_lies_at_an_end_two_more_rates_are_tried(
 ) -> None:
     low = (0.001, 0.001 * HALF_DECADE)
     monkeypatch.setattr(short_trials, "MULTIPLES", low)
-    found = run(study_in(tmp_path / "run", bounds={"trial_seeds": 1}))
-    assert found.by_curve is not None
+    artefact = run(study_in(tmp_path / "run", bounds={"trial_seeds": 1}))
+    assert artefact.by_curve is not None
     expected = [*low, 0.01, 0.01 * HALF_DECADE]
-    assert [one.lr / found.by_curve for one in found.tried] == pytest.approx(expected)
-    assert found.suggestion == pytest.approx(found.tried[-1].lr), "and there it ends"
+    assert [one.lr / artefact.by_curve for one in artefact.tried] == pytest.approx(expected)
+    assert artefact.suggestion == pytest.approx(artefact.tried[-1].lr), "and there it ends"
 
 
 def test_they_are_trained_with_the_specs_optimizer_where_several_are_searched(tmp_path: Path) -> None:
@@ -115,9 +115,9 @@ def test_they_are_trained_with_the_specs_optimizer_where_several_are_searched(tm
         "weight_decay": {"low": 1e-4, "high": 1e-3, "log": True},
     }
     study = study_in(tmp_path / "run", space=space, bounds={"trial_seeds": 1, "seeds": 1})
-    found = run(study)
+    artefact = run(study)
     rows = read_trials(study.record, "bounds")[2:]
-    assert len(rows) == len(found.tried) == 5
+    assert len(rows) == len(artefact.tried) == 5
     assert {row.params["optimizer"] for row in rows} == {"adamw"}
     assert rows[0].params["weight_decay"] == pytest.approx(10**-3.5), "of the space, not of the range tests"
 
@@ -131,9 +131,9 @@ def test_they_take_no_more_than_a_quarter_of_the_search(trials: int, seeds: int)
 
 def test_they_may_be_shorter_than_the_trials_of_the_search(tmp_path: Path) -> None:
     study = study_in(tmp_path / "run", bounds={"trial_seeds": SEEDS, "trial_epochs": 1})
-    found = run(study)
+    artefact = run(study)
     rows = read_trials(study.record, "bounds")[TESTS:]
-    assert found.short_trainings == len(rows) == len(MULTIPLES) * SEEDS
+    assert artefact.short_trainings == len(rows) == len(MULTIPLES) * SEEDS
     assert {row.trial.epochs for row in rows} == {1}
     assert all(list(row.curve) == [1] for row in rows), "each a whole 1cycle"
     study.run(until="explore")

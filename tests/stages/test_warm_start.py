@@ -118,9 +118,9 @@ def test_only_trials_of_the_new_space_are_used(home: Path, source: Path, tmp_pat
     study = Study.from_spec(spec(home, search=SHORT, space=narrower), tmp_path / "run")
     study.run(until="explore", warm_start=source)
     inside = [row for row in read_trials(Record(source), "explore") if 1e-3 <= float(row.params["max_lr"]) <= 1.0]
-    found = explore.STAGE.need(study.record).warm_start
-    assert found is not None
-    assert 0 < found.used == len(inside) < found.read == 24
+    warm = explore.STAGE.need(study.record).warm_start
+    assert warm is not None
+    assert 0 < warm.used == len(inside) < warm.read == 24
 
 
 @pytest.mark.parametrize(
