@@ -37,7 +37,7 @@ def rows_of(study: Study, stage: str = "explore") -> list[tuple[int, Any, float 
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[TrialEnd | StageEnd], set[str]]:
+def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[TrialEnd | StageEnd], set[str]]:
     """A whole study, what was told of it in that order, and the threads that told it."""
     seen: list[TrialEnd | StageEnd] = []
     threads: set[str] = set()
@@ -51,8 +51,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[TrialEnd
     return study, seen, threads
 
 
-def test_each_trial_and_stage_is_told_once_and_in_order(told: Any) -> None:
-    study, seen, threads = told
+def test_each_trial_and_stage_is_told_once_and_in_order(followed: Any) -> None:
+    study, seen, threads = followed
     assert [one.stage for one in seen if isinstance(one, StageEnd)] == [stage.name for stage in STAGES]
     trials = [(one.stage, one.number, one.score) for one in seen if isinstance(one, TrialEnd)]
     kept = [(stage, row.number, row.score) for stage in TRAINS for row in read_trials(study.record, stage)]
@@ -62,8 +62,8 @@ def test_each_trial_and_stage_is_told_once_and_in_order(told: Any) -> None:
     assert threads == {threading.main_thread().name}
 
 
-def test_what_is_told_is_what_is_kept(told: Any) -> None:
-    study, seen, _ = told
+def test_what_is_told_is_what_is_kept(followed: Any) -> None:
+    study, seen, _ = followed
     first = next(one for one in seen if isinstance(one, TrialEnd) and one.stage == "explore")
     row = read_trials(study.record, "explore")[first.number]
     assert (first.params, first.curve, first.metrics, first.seed) == (
@@ -79,7 +79,7 @@ def test_what_is_told_is_what_is_kept(told: Any) -> None:
 
 
 @pytest.mark.parametrize("which", ["on_trial_end", "on_stage_end"])
-def test_one_that_raises_ends_the_study_in_one_line_and_it_goes_on(tmp_path: Path, told: Any, which: str) -> None:
+def test_one_that_raises_ends_the_study_in_one_line_and_it_goes_on(tmp_path: Path, followed: Any, which: str) -> None:
     def breaks(ended: TrialEnd | StageEnd) -> None:
         if ended.stage == "explore":
             raise ValueError("no\nroom")
@@ -94,18 +94,18 @@ def test_one_that_raises_ends_the_study_in_one_line_and_it_goes_on(tmp_path: Pat
     assert isinstance(ended.value.__cause__, ValueError)
     again: list[TrialEnd] = []
     study.run(until="explore", on_trial_end=again.append)
-    assert rows_of(study) == rows_of(told[0])
+    assert rows_of(study) == rows_of(followed[0])
     assert len(again) < 6, "those that had ended are told of once"
 
 
-def _by_callback(study: Study, told: Callable[[], object]) -> None:
-    study.run(on_trial_end=lambda ended: told() if ended.stage == "explore" else None)
+def _by_callback(study: Study, stop: Callable[[], object]) -> None:
+    study.run(on_trial_end=lambda ended: stop() if ended.stage == "explore" else None)
 
 
-def _by_thread(study: Study, told: Callable[[], object]) -> None:
+def _by_thread(study: Study, stop: Callable[[], object]) -> None:
     def watch(ended: TrialEnd) -> None:
         if ended.stage == "explore":
-            thread = threading.Thread(target=told)
+            thread = threading.Thread(target=stop)
             thread.start()
             thread.join()
 
@@ -113,14 +113,14 @@ def _by_thread(study: Study, told: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("how", [_by_callback, _by_thread])
-def test_it_is_stopped_as_by_ctrl_c_and_goes_on(tmp_path: Path, told: Any, how: Callable[..., None]) -> None:
+def test_it_is_stopped_as_by_ctrl_c_and_goes_on(tmp_path: Path, followed: Any, how: Callable[..., None]) -> None:
     study = study_in(tmp_path / "run")
     assert study.stop() is False, "nothing runs yet"
     with pytest.raises(Interrupted):
         how(study, study.stop)
     assert study.stop() is False
     study.run(until="explore")
-    assert rows_of(study) == rows_of(told[0])
+    assert rows_of(study) == rows_of(followed[0])
 
 
 def test_a_stop_between_stages_ends_it_before_the_next(tmp_path: Path) -> None:
@@ -140,18 +140,18 @@ def test_what_cannot_be_called_is_refused_before_anything_is_written(tmp_path: P
 @pytest.mark.usefixtures("lanes_forked")
 def test_lanes_on_ray_are_told_of_in_the_driver(tmp_path: Path) -> None:
     seen: list[TrialEnd] = []
-    told: list[tuple[str, list[int]]] = []
+    ends: list[tuple[str, list[int]]] = []
 
     def breaks(ended: StageEnd) -> None:
         if ended.stage == "bounds":
             return
-        told.append((ended.stage, sorted(one.number for one in seen)))
+        ends.append((ended.stage, sorted(one.number for one in seen)))
         raise ValueError("no room")
 
     study = study_in(tmp_path / "run")
     with pytest.raises(StudyError, match=r"^on_stage_end raised at stage explore: .*ValueError: no room"):
         study.run(engine="ray", lanes=2, width=1, until="explore", on_trial_end=seen.append, on_stage_end=breaks)
-    assert told == [("explore", [0, 1, 2, 3, 4, 5])]
+    assert ends == [("explore", [0, 1, 2, 3, 4, 5])]
 
 
 def test_both_are_public() -> None:

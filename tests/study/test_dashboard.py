@@ -32,19 +32,19 @@ pytest.importorskip("optuna_dashboard")
 
 @contextmanager
 def serving(record: Record) -> Iterator[Server]:
-    with server(record, None, 0) as found:
-        thread = threading.Thread(target=found.serve_forever, daemon=True)
+    with server(record, None, 0) as served:
+        thread = threading.Thread(target=served.serve_forever, daemon=True)
         thread.start()
         try:
-            yield found
+            yield served
         finally:
-            found.shutdown()
+            served.shutdown()
             thread.join()
 
 
-def ask(found: Server, path: str, method: str = "GET", body: Any = None) -> Any:
+def ask(served: Server, path: str, method: str = "GET", body: Any = None) -> Any:
     data = json.dumps(body).encode() if body is not None else None
-    address = found.url.removesuffix("/dashboard") + path
+    address = served.url.removesuffix("/dashboard") + path
     request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.loads(answer.read() or "null")
@@ -58,11 +58,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Record:
 
 
 def test_it_shows_every_trial_and_its_outcome(study: Record) -> None:
-    with serving(study) as found:
-        (summary,) = ask(found, "/api/studies")["study_summaries"]
+    with serving(study) as served:
+        (summary,) = ask(served, "/api/studies")["study_summaries"]
         assert summary["study_name"] == "explore"
-        trials = ask(found, f"/api/studies/{summary['study_id']}")["trials"]
-        importances = ask(found, f"/api/studies/{summary['study_id']}/param_importances")
+        trials = ask(served, f"/api/studies/{summary['study_id']}")["trials"]
+        importances = ask(served, f"/api/studies/{summary['study_id']}/param_importances")
     assert [trial["state"] for trial in trials] == ["Complete"] * 8
     assert {len(trial["intermediate_values"]) for trial in trials} == {2}
     assert {entry["name"] for entry in importances["param_importances"][0]} == {"max_lr", "cycles", "dropout"}
@@ -80,9 +80,9 @@ def test_it_shows_every_trial_and_its_outcome(study: Record) -> None:
 )
 def test_it_refuses_to_change_anything(study: Record, path: str, method: str, body: Any) -> None:
     before = study.journal_path.read_bytes()
-    with serving(study) as found:
+    with serving(study) as served:
         with pytest.raises(urllib.error.HTTPError) as refused:
-            ask(found, path, method, body)
+            ask(served, path, method, body)
         assert refused.value.code == 403
         assert b"only looks" in refused.value.read()
         refused.value.close()
@@ -145,7 +145,7 @@ def test_a_browser_shows_the_trials_of_a_running_study(tmp_path: Path) -> None:
         studies = _browser(url, tmp_path / "profile-1")
         trials = _browser(f"{url}/studies/0/trials", tmp_path / "profile-2")
         assert running.poll() is None, "it was to be looked at while it runs"
-        told = lab("study", "status", folder).stdout
+        status = lab("study", "status", folder).stdout
     finally:
         if shown is not None:
             shown.terminate()  # a shell's background process is deaf to Ctrl-C
@@ -158,7 +158,7 @@ def test_a_browser_shows_the_trials_of_a_running_study(tmp_path: Path) -> None:
     assert "Complete" in trials
     assert running.returncode == 130
     assert f"lab study dashboard {folder}" in said
-    assert f"lab study dashboard {folder}" in told
+    assert f"lab study dashboard {folder}" in status
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_a_browser_shows_the_trials_of_a_running_study(tmp_path: Path) -> None:
     + [(host, False) for host in ("evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil", "")],
 )
 def test_a_page_that_has_its_own_name_lead_here_is_told_nothing(host: str, allowed: bool, study: Record) -> None:
-    with serving(study) as found:
-        connection = http.client.HTTPConnection("127.0.0.1", found.server_port, timeout=30)
+    with serving(study) as served:
+        connection = http.client.HTTPConnection("127.0.0.1", served.server_port, timeout=30)
         connection.putrequest("GET", "/api/studies", skip_host=True)
         connection.putheader("Host", host)
         connection.endheaders()

@@ -25,7 +25,7 @@ def study(table_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Study
 
 
 @pytest.fixture(scope="module")
-def found(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Distillation:
+def distilled(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Distillation:
     """By the command, as a user has it."""
     kept = []
     train = module.distill
@@ -40,43 +40,43 @@ def found(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Distillatio
     return kept[0]
 
 
-def test_what_is_written_predicts_and_says_what_it_is_worth(study: Study, found: Distillation) -> None:
-    model = torch.export.load(found.folder / PROGRAM).module()
+def test_what_is_written_predicts_and_says_what_it_is_worth(study: Study, distilled: Distillation) -> None:
+    model = torch.export.load(distilled.folder / PROGRAM).module()
     x, y = study.result.ensemble.test_data()
     scores = study.result.ensemble.scores(model(x).detach(), y)
-    assert scores["accuracy"] == found.student.test["accuracy"]
-    assert scores["nll"] == pytest.approx(found.student.test["nll"], rel=1e-5)
-    config = json.loads((found.folder / CONFIG).read_text())
-    assert (config["nets"], config["distill"]["rows"]) == (1, found.rows)
-    assert config["distill"]["student"]["test"]["accuracy"] == found.student.test["accuracy"]
-    said = (found.folder / CARD).read_text()
-    assert f"- One net, {found.chosen.name}" in said
+    assert scores["accuracy"] == distilled.student.test["accuracy"]
+    assert scores["nll"] == pytest.approx(distilled.student.test["nll"], rel=1e-5)
+    config = json.loads((distilled.folder / CONFIG).read_text())
+    assert (config["nets"], config["distill"]["rows"]) == (1, distilled.rows)
+    assert config["distill"]["student"]["test"]["accuracy"] == distilled.student.test["accuracy"]
+    said = (distilled.folder / CARD).read_text()
+    assert f"- One net, {distilled.chosen.name}" in said
     assert "the same net, " in said.lower()
     assert not [*study.record.folder.glob("distill-*")], "nothing is left behind"
 
 
-def test_the_ensemble_beside_it_is_what_the_study_hands_out(study: Study, found: Distillation) -> None:
+def test_the_ensemble_beside_it_is_what_the_study_hands_out(study: Study, distilled: Distillation) -> None:
     handed = study.result.summary.handed
     assert handed is not None
-    assert found.ensemble.test["accuracy"] == handed.score
-    assert found.student.bytes < found.ensemble.bytes
-    assert set(found.student.ms_per_row) == {1, 256}
+    assert distilled.ensemble.test["accuracy"] == handed.score
+    assert distilled.student.bytes < distilled.ensemble.bytes
+    assert set(distilled.student.ms_per_row) == {1, 256}
     ensemble = study.result.ensemble
     x = ensemble.test_data()[0]
     torch.testing.assert_close(ensemble.loaded(x)(x).double(), ensemble.predict(x).double(), rtol=1e-5, atol=1e-6)
 
 
-def test_validation_chooses_among_teachers_temperatures_and_labels(study: Study, found: Distillation) -> None:
-    ways = [(one.name, one.temperature, one.epochs) for one in found.tried]
+def test_validation_chooses_among_teachers_temperatures_and_labels(study: Study, distilled: Distillation) -> None:
+    ways = [(one.name, one.temperature, one.epochs) for one in distilled.tried]
     assert ways == [(TAUGHT, 1.0, 2), (TAUGHT, 2.0, 2), (TAUGHT, 4.0, 2), (LABELS, None, 6), (LABELS, None, 2)]
-    assert found.chosen == min(found.tried, key=lambda one: one.valid_loss)
-    assert found.chosen.test == found.student.test
-    tested = [one for one in found.tried if one.test is not None]
+    assert distilled.chosen == min(distilled.tried, key=lambda one: one.valid_loss)
+    assert distilled.chosen.test == distilled.student.test
+    tested = [one for one in distilled.tried if one.test is not None]
     assert [one.name for one in tested] == [TAUGHT, LABELS], "the best of each, once"
     for one in tested:
-        assert one.valid_loss == min(other.valid_loss for other in found.tried if other.name == one.name)
+        assert one.valid_loss == min(other.valid_loss for other in distilled.tried if other.name == one.name)
     rows = study.result.ensemble.task
-    assert found.rows == 3 * (len(rows.data("train")[0]) + len(rows.data("valid")[0]))
+    assert distilled.rows == 3 * (len(rows.data("train")[0]) + len(rows.data("valid")[0]))
 
 
 def test_an_interrupted_one_goes_on(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,9 +188,9 @@ def test_random_states_and_threads_are_left_as_they_were() -> None:
     ids=lambda value: json.dumps(value, default=str)[:40] if isinstance(value, dict) else "",
 )
 def test_what_cannot_be_is_one_line_at_the_argument(asked: dict[str, Any], says: str) -> None:
-    given = {"task": "digits", "max_lr": 0.01, "epochs": 2, "quiet": True, **asked}
+    arguments = {"task": "digits", "max_lr": 0.01, "epochs": 2, "quiet": True, **asked}
     with pytest.raises(SpecError) as refused:
-        lab.fit_one_cycle(given.pop("task"), **given)
+        lab.fit_one_cycle(arguments.pop("task"), **arguments)
     assert str(refused.value).startswith(says)
     assert "\n" not in str(refused.value)
 

@@ -156,8 +156,8 @@ def test_a_study_that_is_refused_leaves_no_frame_behind(tmp_path: Path) -> None:
 
 def _alike(task: Any, raw: Any, path: Path) -> None:
     """A task makes the same inputs of what Python holds as of the file that says the same."""
-    given, read = task.accept(raw), task.read(path)
-    np.testing.assert_array_equal(given.x.numpy(), read.x.numpy())
+    accepted, read = task.accept(raw), task.read(path)
+    np.testing.assert_array_equal(accepted.x.numpy(), read.x.numpy())
 
 
 def test_texts_are_given_as_a_list_or_a_frame(tmp_path: Path) -> None:

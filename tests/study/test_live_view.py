@@ -21,9 +21,9 @@ def drawn(stages: list[StageView], width: int = 100) -> list[str]:
 
 
 def progress(**changes: object) -> Progress:
-    given: dict[str, object] = {"stage": "explore", "planned": 64, "counts": {"completed": 10, "diverged": 2}}
-    given |= {"running": 7, "epochs_done": 300, "epochs_planned": 1728, "best": 0.9, "finished": False}
-    return Progress(**{**given, **changes})  # type: ignore[arg-type]
+    fields: dict[str, object] = {"stage": "explore", "planned": 64, "counts": {"completed": 10, "diverged": 2}}
+    fields |= {"running": 7, "epochs_done": 300, "epochs_planned": 1728, "best": 0.9, "finished": False}
+    return Progress(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -26,7 +26,7 @@ from tests.own_studies import own_spec
 from tests.small import small_spec
 
 
-class Given(Task):
+class Labelled(Task):
     def __init__(self, y: Tensor, kind: Kind = "classification", metric: str = "accuracy") -> None:
         self._y, self.kind, self.metric = y, kind, metric
 
@@ -44,16 +44,16 @@ LABELS = torch.tensor([[1, 0]] * 30 + [[0, 1]] * 5 + [[0, 0]] * 65)
 @pytest.mark.parametrize(
     ("task", "rows"),
     [
-        (Given(RARE), 10),
-        (Given(torch.arange(300) % 10), 270),
-        (Given(RARE, metric="balanced_accuracy"), 20),
-        (Given(RARE, metric="auc"), 20),
-        (Given(RARE, metric="log_loss"), None),
-        (Given(RARE, metric="of one's own"), None),
-        (Given(LABELS, "multilabel", "micro_f1"), 35),
-        (Given(LABELS, "multilabel", "macro_f1"), 10),
-        (Given(LABELS, "multilabel", "log_loss"), None),
-        (Given(torch.zeros(9, 1), "regression", "rmse"), None),
+        (Labelled(RARE), 10),
+        (Labelled(torch.arange(300) % 10), 270),
+        (Labelled(RARE, metric="balanced_accuracy"), 20),
+        (Labelled(RARE, metric="auc"), 20),
+        (Labelled(RARE, metric="log_loss"), None),
+        (Labelled(RARE, metric="of one's own"), None),
+        (Labelled(LABELS, "multilabel", "micro_f1"), 35),
+        (Labelled(LABELS, "multilabel", "macro_f1"), 10),
+        (Labelled(LABELS, "multilabel", "log_loss"), None),
+        (Labelled(torch.zeros(9, 1), "regression", "rmse"), None),
     ],
 )
 def test_the_rows_that_a_metric_hangs_on(task: Task, rows: int | None):
@@ -66,16 +66,16 @@ def with_task(spec: StudySpec, task: Task) -> StudySpec:
 
 def test_auto_takes_the_loss_where_one_row_is_worth_too_much():
     auto = small_spec(search={"objective": "auto"})
-    few, why = settled(with_task(auto, Given(RARE)))
+    few, why = settled(with_task(auto, Labelled(RARE)))
     assert few.search.objective == "loss"
     assert why == "trials are ranked by the loss: accuracy hangs on 10 validation rows, each worth 1/10 of it"
-    assert settled(with_task(auto, Given(torch.arange(300) % 10)))[0].search.objective == "metric"
+    assert settled(with_task(auto, Labelled(torch.arange(300) % 10)))[0].search.objective == "metric"
     target = small_spec(search={"objective": "auto"}, until={"target_score": 0.9})
-    assert settled(with_task(target, Given(RARE)))[0].search.objective == "metric", (
+    assert settled(with_task(target, Labelled(RARE)))[0].search.objective == "metric", (
         "a target score is one of the metric"
     )
     for said in ("metric", "loss"):
-        spec = with_task(small_spec(search={"objective": said}), Given(RARE))
+        spec = with_task(small_spec(search={"objective": said}), Labelled(RARE))
         assert settled(spec) == (spec, None)
 
 

@@ -40,8 +40,8 @@ def _predict(
 
 def _scores(line: str) -> dict[str, float]:
     """`PATH: name value, name value on N examples` as numbers."""
-    told = line.rpartition(": ")[2].rpartition(" on ")[0]
-    return {name: float(value) for name, value in (part.split() for part in told.split(", "))}
+    scores = line.rpartition(": ")[2].rpartition(" on ")[0]
+    return {name: float(value) for name, value in (part.split() for part in scores.split(", "))}
 
 
 def _reported(study: Study) -> dict[str, float]:
@@ -68,16 +68,18 @@ class TestClassesOfATable:
         kept = source.read_bytes()
         source.unlink()  # predictions need no training data
         try:
-            found, said = _predict(
+            predicted, said = _predict(
                 capsys, monkeypatch, table_study.record.folder, write_table(tmp_path / "test.csv", rows)
             )
         finally:
             source.write_bytes(kept)
         assert _scores(said[-1]) == pytest.approx(_reported(table_study), rel=1e-4, abs=1e-6)
-        assert list(found.columns) == ["class", "p_no", "p_yes"]
-        assert (found["class"] == np.where(found["p_yes"] > found["p_no"], "yes", "no")).all()
-        np.testing.assert_allclose(found["p_no"] + found["p_yes"], 1, rtol=1e-5)
-        assert (found["class"].to_numpy() == rows["answer"]).mean() == pytest.approx(_reported(table_study)["accuracy"])
+        assert list(predicted.columns) == ["class", "p_no", "p_yes"]
+        assert (predicted["class"] == np.where(predicted["p_yes"] > predicted["p_no"], "yes", "no")).all()
+        np.testing.assert_allclose(predicted["p_no"] + predicted["p_yes"], 1, rtol=1e-5)
+        assert (predicted["class"].to_numpy() == rows["answer"]).mean() == pytest.approx(
+            _reported(table_study)["accuracy"]
+        )
 
     def test_unseen_categories_and_missing_columns_are_predicted_and_told(
         self,
@@ -87,9 +89,11 @@ class TestClassesOfATable:
         monkeypatch: pytest.MonkeyPatch,
     ):
         new = table(6, seed=2).drop(columns=["number", "answer"]).assign(letter=["x", "q", "r", None, "y", "z"])
-        found, said = _predict(capsys, monkeypatch, table_study.record.folder, write_table(tmp_path / "new.csv", new))
-        assert len(found) == 6
-        assert found.notna().all(axis=None)
+        predicted, said = _predict(
+            capsys, monkeypatch, table_study.record.folder, write_table(tmp_path / "new.csv", new)
+        )
+        assert len(predicted) == 6
+        assert predicted.notna().all(axis=None)
         assert f"{tmp_path}/new.csv: column 'number' is not in the table; it is treated as missing in every row" in said
         assert any("column 'letter': 2 rows hold values not seen in training (such as 'q')" in line for line in said)
 
@@ -113,19 +117,19 @@ class TestClassesOfATable:
             assert text in page, text
 
     def test_baselines_and_examples_are_those_of_the_test_split(self, table_study: Study):
-        found = read_json(table_study.record.folder / "ensemble.json")
-        assert [b["name"] for b in found["baselines"]] == [
+        ensemble = read_json(table_study.record.folder / "ensemble.json")
+        assert [b["name"] for b in ensemble["baselines"]] == [
             "always the commonest class (yes)",
             "logistic regression (scikit-learn)",
             "random forest (scikit-learn)",
             "histogram gradient boosting (scikit-learn)",
         ]
-        assert all(0.3 < b["test"]["accuracy"] <= 1 for b in found["baselines"])
-        for examples in found["examples"].values():
+        assert all(0.3 < b["test"]["accuracy"] <= 1 for b in ensemble["baselines"])
+        for examples in ensemble["examples"].values():
             assert 0 < len(examples) <= 12
             assert len({example["index"] for example in examples}) == len(examples)
             assert set(examples[0]["shown"]) == {"row of the file", "number", "letter", "day", "answer"}
-        wrong = found["examples"]["most wrong"]
+        wrong = ensemble["examples"]["most wrong"]
         shares = [float(example["true"].split("(")[1].rstrip("%)")) for example in wrong]
         assert shares == sorted(shares)  # the least probability of the true class first
         assert all(example["said"].split(" (")[0] != example["true"].split(" (")[0] for example in wrong)
@@ -158,11 +162,11 @@ def test_regression_by_time(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     task = {"kind": "table", "path": str(path), "target": "load", "split": {"kind": "time", "by": "day"}}
     study = own_study(tmp_path / "run", {**task, "layers": [16]})
     newest = write_table(tmp_path / "newest.parquet", frame.sort_values("day").tail(32))
-    found, said = _predict(capsys, monkeypatch, study.record.folder, newest)
+    predicted, said = _predict(capsys, monkeypatch, study.record.folder, newest)
     assert _scores(said[-1]) == pytest.approx(_reported(study), rel=1e-4)
-    assert list(found.columns) == ["load"]
+    assert list(predicted.columns) == ["load"]
     span = frame["load"].max() - frame["load"].min()
-    assert found["load"].between(frame["load"].min() - 0.1 * span, frame["load"].max() + 0.1 * span).all()
+    assert predicted["load"].between(frame["load"].min() - 0.1 * span, frame["load"].max() + 0.1 * span).all()
     ensemble = read_json(tmp_path / "run" / "ensemble.json")
     assert set(ensemble["examples"]) == {"most wrong"}
     assert all(set(b["test"]) == {"rmse"} for b in ensemble["baselines"])
@@ -201,12 +205,12 @@ def test_several_labels_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
     frame = frame.assign(up=((frame["number"] > 0) ^ noise[0]) * 1, ex=((frame["letter"] == "x") ^ noise[1]) * 1)
     path = write_table(tmp_path / "table.parquet", frame)
     study = own_study(tmp_path / "run", {"kind": "table", "path": str(path), "target": ["up", "ex"], "layers": [16]})
-    found, said = _predict(capsys, monkeypatch, study.record.folder, path)
-    assert list(found.columns) == ["labels", "p_up", "p_ex"]
+    predicted, said = _predict(capsys, monkeypatch, study.record.folder, path)
+    assert list(predicted.columns) == ["labels", "p_up", "p_ex"]
     assert set(_scores(said[-1])) == {"micro_f1", "nll", "calibration_error"} == set(_reported(study))
     chosen = read_json(study.record.folder / "ensemble.json")["chosen"]
     up, ex = chosen["thresholds"]
-    said_of = zip(found["labels"].fillna(""), found["p_up"], found["p_ex"], strict=True)
+    said_of = zip(predicted["labels"].fillna(""), predicted["p_up"], predicted["p_ex"], strict=True)
     for labels, p_up, p_ex in said_of:
         assert labels == " ".join(name for name, p, t in (("up", p_up, up), ("ex", p_ex, ex)) if p > t)
 
@@ -257,13 +261,13 @@ def test_images_of_class_folders(tmp_path: Path, capsys: pytest.CaptureFixture[s
     study = own_study(tmp_path / "run", task)
     assert len(list(study.record.data_folder.glob("images-*.npz"))) == 1
     test = tmp_path / "photos" / "test"
-    found, said = _predict(capsys, monkeypatch, study.record.folder, test)
+    predicted, said = _predict(capsys, monkeypatch, study.record.folder, test)
     assert _scores(said[-1]) == pytest.approx(_reported(study), rel=1e-4, abs=1e-6)
-    assert list(found.columns) == ["name", "class", "p_bright", "p_dark"]
-    assert found["name"][0] == "bright/00.png"
+    assert list(predicted.columns) == ["name", "class", "p_bright", "p_dark"]
+    assert predicted["name"][0] == "bright/00.png"
     (test / "dark" / "broken.png").write_bytes(b"no image")
-    found, said = _predict(capsys, monkeypatch, study.record.folder, test / "dark")
-    assert len(found) == 8
+    predicted, said = _predict(capsys, monkeypatch, study.record.folder, test / "dark")
+    assert len(predicted) == 8
     assert said == [f"{test}/dark: 1 images cannot be read and are left out: broken.png"]
     np.savez(tmp_path / "new.npz", x=pixels(3))
     assert len(_predict(capsys, monkeypatch, study.record.folder, tmp_path / "new.npz")[0]) == 3

@@ -236,7 +236,7 @@ def test_the_schedule_drives_a_loop_in_pytorch(tmp_path: Path) -> None:
 
 def test_what_ends_otherwise_is_told_so_and_teaches(tmp_path: Path) -> None:
     study = begin(tmp_path / "run")
-    for told in (
+    for ending in (
         {"score": math.nan},
         {"outcome": "failed", "detail": "no GPU"},
         {"score": np.float32(0.5), "metrics": {"seconds": 3}},
@@ -244,7 +244,7 @@ def test_what_ends_otherwise_is_told_so_and_teaches(tmp_path: Path) -> None:
     ):
         trial = study.ask()
         assert trial is not None
-        study.tell(trial, **told)  # type: ignore[arg-type]
+        study.tell(trial, **ending)  # type: ignore[arg-type]
     rows = read_trials(study.record, "explore")
     assert [str(row.outcome) for row in rows] == ["diverged", "failed", "completed", "completed"]
     assert [row.detail for row in rows[:2]] == ["error is nan", "no GPU"]
@@ -272,7 +272,7 @@ def test_curves_are_kept_and_the_pruner_sees_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "says"),
+    ("ending", "says"),
     [
         ({"score": "good"}, "tell.score: 'good' is not a number"),
         ({"score": True}, "tell.score: True is not a number"),
@@ -287,11 +287,11 @@ def test_curves_are_kept_and_the_pruner_sees_them(tmp_path: Path) -> None:
         ({"trial": "first", "score": 1.0}, "trial: 'first' is neither what `ask` gave nor its number"),
     ],
 )
-def test_what_cannot_be_told_is_one_line_and_changes_nothing(tmp_path: Path, told: dict[str, Any], says: str) -> None:
+def test_what_cannot_be_told_is_one_line_and_changes_nothing(tmp_path: Path, ending: dict[str, Any], says: str) -> None:
     study = begin(tmp_path / "run")
     trial = study.ask()
     with pytest.raises(SpecError) as refused:
-        study.tell(told.pop("trial", trial), **told)
+        study.tell(ending.pop("trial", trial), **ending)
     assert str(refused.value).startswith(says)
     assert "\n" not in str(refused.value)
     (row,) = read_trials(study.record, "explore")
@@ -318,8 +318,8 @@ def test_it_may_end_early_and_nothing_is_concluded_from_nothing(tmp_path: Path) 
         study.conclude()
     loop(study, most=3)
     study.ask()
-    found = study.conclude().artefact("explore")
-    assert (found["trials"], found["ended"]) == (3, "the loop told of 3 of 12 trials")
+    artefact = study.conclude().artefact("explore")
+    assert (artefact["trials"], artefact["ended"]) == (3, "the loop told of 3 of 12 trials")
     with pytest.raises(StudyError, match="the search is complete"):
         study.tell(3, 1.0)
     with pytest.raises(StudyError, match="enqueue: the search is complete"):

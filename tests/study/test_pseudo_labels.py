@@ -43,7 +43,7 @@ def study(table_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Study
 
 
 @pytest.fixture(scope="module")
-def found(study: Study, others: Path) -> SecondRound:
+def second_round(study: Study, others: Path) -> SecondRound:
     """By the command, as a user has it; kept, whatever the validation rows say."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_surely_better", lambda *args: (True, "as the test wants it"))
@@ -57,41 +57,43 @@ def found(study: Study, others: Path) -> SecondRound:
     return second
 
 
-def test_the_second_round_is_reported_beside_the_first_and_the_labels_alone(study: Study, found: SecondRound) -> None:
-    assert [way.name for way in found.ways] == [HARD, SOFT, LABELS]
-    assert found.chosen == min(found.ways[:2], key=lambda way: way.valid_loss).name
-    assert {way.name for way in found.ways if way.test} == {found.chosen, LABELS}
-    assert found.first.test is not None
-    assert found.first.test["accuracy"] == study.result.artefact("refit")["test"]["accuracy"]
-    assert 0 < found.pseudo_labelled < found.unlabelled == 90
-    steps = [way.epochs * way.examples for way in found.ways]
+def test_the_second_round_is_reported_beside_the_first_and_the_labels_alone(
+    study: Study, second_round: SecondRound
+) -> None:
+    assert [way.name for way in second_round.ways] == [HARD, SOFT, LABELS]
+    assert second_round.chosen == min(second_round.ways[:2], key=lambda way: way.valid_loss).name
+    assert {way.name for way in second_round.ways if way.test} == {second_round.chosen, LABELS}
+    assert second_round.first.test is not None
+    assert second_round.first.test["accuracy"] == study.result.artefact("refit")["test"]["accuracy"]
+    assert 0 < second_round.pseudo_labelled < second_round.unlabelled == 90
+    steps = [way.epochs * way.examples for way in second_round.ways]
     assert steps[2] == pytest.approx(steps[0], rel=0.3), "as many steps"
     assert not [*study.record.folder.glob("pseudo-*")], "nothing is left behind"
 
 
-def test_a_kept_one_is_what_the_study_hands_out(study: Study, found: SecondRound, tmp_path: Path) -> None:
-    assert found.kept
+def test_a_kept_one_is_what_the_study_hands_out(study: Study, second_round: SecondRound, tmp_path: Path) -> None:
+    assert second_round.kept
     again = Study.open(study.record.folder)
     ensemble = again.result.ensemble
     x, y = ensemble.test_data()
-    assert ensemble.scores(ensemble.predict(x), y)["accuracy"] == pytest.approx(found.test["accuracy"])
-    assert {member.file for member in found.members} == {p.name for p in again.record.second_folder.iterdir()}
+    assert ensemble.scores(ensemble.predict(x), y)["accuracy"] == pytest.approx(second_round.test["accuracy"])
+    assert {member.file for member in second_round.members} == {p.name for p in again.record.second_folder.iterdir()}
     handed = again.result.summary.handed
     assert handed is not None
-    assert handed.score == found.test["accuracy"]
+    assert handed.score == second_round.test["accuracy"]
     page = unmarked(render(again.spec, again.record))
     assert "A second round on pseudo-labels" in page
-    assert f"second round: {found.chosen}, handed out" in page
+    assert f"second round: {second_round.chosen}, handed out" in page
     assert "examples, handed out" not in page
     assert all(spare.files[0].parent != again.record.second_folder for spare in spare_in(again.record))
 
 
 def test_a_further_one_has_the_first_round_for_a_teacher_and_takes_the_place(
-    study: Study, found: SecondRound, others: Path, tmp_path: Path
+    study: Study, second_round: SecondRound, others: Path, tmp_path: Path
 ) -> None:
     copy = Study.open(shutil.copytree(study.record.folder, tmp_path / "run"))
     further = pseudo_label(copy, others, epochs=1, confidence=0.5, share=0.2)
-    assert further.first == found.first
+    assert further.first == second_round.first
     assert second_round_of(copy.record) == further
     assert further.kept == copy.record.second_folder.exists()
     if not further.kept:
@@ -101,7 +103,7 @@ def test_a_further_one_has_the_first_round_for_a_teacher_and_takes_the_place(
         assert "Not handed out" in render(copy.spec, copy.record)
 
 
-def test_extending_puts_it_aside(study: Study, found: SecondRound, tmp_path: Path) -> None:
+def test_extending_puts_it_aside(study: Study, second_round: SecondRound, tmp_path: Path) -> None:
     copy = Study.open(shutil.copytree(study.record.folder, tmp_path / "run"))
     aside = extend(copy.record, copy.spec.changed(search={"trials": copy.spec.search.trials + 1}))
     assert second_round_of(copy.record) is None
@@ -192,20 +194,22 @@ def test_values_have_no_confidence_and_folds_leave_nothing_to_judge_by(
     rows = write_table(tmp_path / "rows.csv", frame.head(30).drop(columns="number"))
     with pytest.raises(SpecError, match="--confidence: is for classes and labels"):
         pseudo_label(study, rows, confidence=0.8)
-    found = pseudo_label(study, rows, epochs=1)
-    assert [way.name for way in found.ways] == [HARD, LABELS]
-    assert found.pseudo_labelled == 30
-    assert found.confidence is None
+    learned = pseudo_label(study, rows, epochs=1)
+    assert [way.name for way in learned.ways] == [HARD, LABELS]
+    assert learned.pseudo_labelled == 30
+    assert learned.confidence is None
     monkeypatch.setattr(module, "learned_by_folds", lambda spec, task: True)
     with pytest.raises(StudyError, match="a study with folds has learned from all validation rows"):
         pseudo_label(study, rows)
 
 
-def test_labels_learned_longer_are_said_to_be_best_where_they_are(found: SecondRound) -> None:
-    *others, alone = found.ways
+def test_labels_learned_longer_are_said_to_be_best_where_they_are(second_round: SecondRound) -> None:
+    *others, alone = second_round.ways
     best = replace(alone, valid_loss=-1.0, epochs=39)
-    assert replace(found, ways=(*others, best)).longer.endswith("are the best on validation: try final.epochs of 39")
-    assert replace(found, ways=(*others, replace(alone, valid_loss=99.0))).longer == ""
+    assert replace(second_round, ways=(*others, best)).longer.endswith(
+        "are the best on validation: try final.epochs of 39"
+    )
+    assert replace(second_round, ways=(*others, replace(alone, valid_loss=99.0))).longer == ""
 
 
 def test_shares_of_a_batch_and_what_is_sure() -> None:
@@ -271,8 +275,8 @@ def test_images_and_texts_learn_from_others(kind: str, tmp_path: Path) -> None:
         others = tmp_path / "others.txt"
         others.write_text("a good film\na bad one\n" * 5)
     study = own_study(tmp_path / "run", task)
-    found = pseudo_label(study, others, epochs=1, confidence=0.0)
-    assert [way.name for way in found.ways] == [HARD, SOFT, LABELS]
-    assert found.pseudo_labelled == found.unlabelled == 10
-    heat = [one.heat_map for some in found.examples.values() for one in some]
+    learned = pseudo_label(study, others, epochs=1, confidence=0.0)
+    assert [way.name for way in learned.ways] == [HARD, SOFT, LABELS]
+    assert learned.pseudo_labelled == learned.unlabelled == 10
+    heat = [one.heat_map for some in learned.examples.values() for one in some]
     assert any(one.startswith("data:image/") for one in heat) is (kind == "images")

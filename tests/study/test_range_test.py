@@ -15,27 +15,27 @@ from lab.tasks.digits import Digits
 
 
 @pytest.fixture(scope="module")
-def found() -> RangeTest:
+def tested() -> RangeTest:
     return lab.lr_range("digits", seeds=3, weight_decays=(0.001, 0.1), dropouts=(0.0, 0.3))
 
 
-def test_seeds_weight_decays_and_dropouts_are_all_run(found: RangeTest) -> None:
-    runs = found.artefact["runs"]
+def test_seeds_weight_decays_and_dropouts_are_all_run(tested: RangeTest) -> None:
+    runs = tested.artefact["runs"]
     assert len(runs) == 12
     assert {run["weight_decay"] for run in runs} == {0.001, 0.1}
     assert len({tuple(run["smoothed"]) for run in runs}) == 12
 
 
-def test_the_suggestion_lies_in_its_interval_and_between_the_bounds(found: RangeTest) -> None:
-    assert found.sure is not None
-    assert found.sure[0] <= found.suggestion <= found.sure[1]
-    assert found.bounds[0] < found.suggestion < found.bounds[1]
-    assert found.weight_decay in (0.001, 0.1)
-    assert set(found.rules) == {"valley", "slide", "steep", "minimum"}
+def test_the_suggestion_lies_in_its_interval_and_between_the_bounds(tested: RangeTest) -> None:
+    assert tested.sure is not None
+    assert tested.sure[0] <= tested.suggestion <= tested.sure[1]
+    assert tested.bounds[0] < tested.suggestion < tested.bounds[1]
+    assert tested.weight_decay in (0.001, 0.1)
+    assert set(tested.rules) == {"valley", "slide", "steep", "minimum"}
 
 
-def test_the_picture_shows_every_weight_decay_and_rule(found: RangeTest) -> None:
-    figure = found.plot()
+def test_the_picture_shows_every_weight_decay_and_rule(tested: RangeTest) -> None:
+    figure = tested.plot()
     names = [trace.name for trace in figure.data if trace.name]
     assert "weight decay 0.001" in names
     marks = next(trace for trace in figure.data if trace.name and trace.name.startswith("other rules"))
@@ -53,8 +53,8 @@ def test_random_states_and_the_task_are_left_as_found() -> None:
 
 
 def test_a_linear_ramp_has_equal_differences() -> None:
-    found = lab.lr_range("digits", seeds=1, steps=60, start=1e-4, end=0.5, exponential=False)
-    lrs = np.array(found.artefact["runs"][0]["lrs"])
+    linear = lab.lr_range("digits", seeds=1, steps=60, start=1e-4, end=0.5, exponential=False)
+    lrs = np.array(linear.artefact["runs"][0]["lrs"])
     np.testing.assert_allclose(np.diff(lrs), np.diff(lrs)[0], rtol=1e-6)
 
 
@@ -85,8 +85,8 @@ def test_a_batch_larger_than_the_data_is_refused() -> None:
 
 
 def test_one_batch_only_is_enough_for_a_test() -> None:
-    found = lab.lr_range("digits", seeds=2, batch_size=1077, steps=60)
-    assert found.suggestion > 0
+    single = lab.lr_range("digits", seeds=2, batch_size=1077, steps=60)
+    assert single.suggestion > 0
 
 
 def test_one_that_is_interrupted_says_that_it_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,12 +134,13 @@ def test_effects_that_there_are_none_of_say_why(tmp_path: Path) -> None:
     assert Response(spec, record, explained).effects("max_lr").data["mean"] == [0.5]
 
 
-@pytest.mark.parametrize("given", [Digits, type("Mine", (Digits,), {})])
-def test_a_task_given_as_a_class_is_asked_for_as_an_object(given: type[Digits]) -> None:
+@pytest.mark.parametrize("task_class", [Digits, type("Mine", (Digits,), {})])
+def test_a_task_given_as_a_class_is_asked_for_as_an_object(task_class: type[Digits]) -> None:
     with pytest.raises(
-        SpecError, match=rf"^task: is the class {given.__name__}; give a task made of it: {given.__name__}\(\)"
+        SpecError,
+        match=rf"^task: is the class {task_class.__name__}; give a task made of it: {task_class.__name__}\(\)",
     ):
-        Study(task=given, space={"max_lr": {"low": 0.1, "high": 0.2}})
+        Study(task=task_class, space={"max_lr": {"low": 0.1, "high": 0.2}})
 
 
 def test_importances_of_a_forest_that_explains_little_are_withheld(small_study: Study, tmp_path: Path) -> None:

@@ -132,9 +132,9 @@ def test_trials_in_a_database_come_along(tmp_path: Path):
 )
 def test_the_setting_that_differs_is_named_with_both_values(changes: dict[str, Any], said: str, tmp_path: Path):
     value = asked(tmp_path / "a.csv", task=changes.get("task", {})).model_dump(mode="json")
-    told = difference(asked(tmp_path / "b.csv"), parse_spec(value | {k: v for k, v in changes.items() if k != "task"}))
-    assert told is not None
-    assert told.startswith(said)
+    line = difference(asked(tmp_path / "b.csv"), parse_spec(value | {k: v for k, v in changes.items() if k != "task"}))
+    assert line is not None
+    assert line.startswith(said)
 
 
 def test_a_task_of_ones_own_may_move_with_its_file(tmp_path: Path):
@@ -149,8 +149,8 @@ def test_a_task_of_ones_own_may_move_with_its_file(tmp_path: Path):
     stored = of("a", weights="one.pt", scale=2)
     here = of("b", weights="sub/two.pt", scale=2)
     assert difference(stored, here) is None
-    found = moved(stored.task, here.task)
-    assert (found.root, found.options) == (str(tmp_path / "b"), {"weights": "sub/two.pt", "scale": 2})
+    ref = moved(stored.task, here.task)
+    assert (ref.root, ref.options) == (str(tmp_path / "b"), {"weights": "sub/two.pt", "scale": 2})
     assert difference(stored, of("b", weights="one.pt", scale=3)) == "task.scale is 2 there and 3 here"
     assert difference(stored, of("b", kind="mine.py:Other", weights="one.pt", scale=2)) == (
         "task.kind is 'mine.py:Mine' there and 'mine.py:Other' here"

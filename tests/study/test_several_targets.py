@@ -74,9 +74,9 @@ def test_an_exported_model_gives_probabilities_and_values(study: Study, tmp_path
     ensemble = study.result.ensemble
     x, y = ensemble.test_data()
     export_model(ensemble, study.result.summary, tmp_path / "model", x, y)
-    given = torch.export.load(tmp_path / "model" / PROGRAM).module()(x[:5])
-    torch.testing.assert_close(given, ensemble.task.outward(ensemble.predict_by_nets(x[:5])), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(given[:, :2].sum(dim=1), torch.ones(5))
+    outputs = torch.export.load(tmp_path / "model" / PROGRAM).module()(x[:5])
+    torch.testing.assert_close(outputs, ensemble.task.outward(ensemble.predict_by_nets(x[:5])), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(outputs[:, :2].sum(dim=1), torch.ones(5))
 
 
 def test_nobody_is_taught_by_them(study: Study, tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ def test_a_box_and_its_class_are_predicted_of_images(tmp_path: Path) -> None:
     said = ensemble.predict([str(tmp_path / "0.png")])
     assert list(said) == ["name", "kind", "p_kind_bright", "p_kind_dark", "size"]
     export_model(ensemble, study.result.summary, tmp_path / "model", x, y)
-    given = torch.export.load(tmp_path / "model" / PROGRAM).module()(x[:5])
-    torch.testing.assert_close(given, ensemble.task.outward(ensemble.predict_by_nets(x[:5])), rtol=1e-4, atol=1e-4)
+    outputs = torch.export.load(tmp_path / "model" / PROGRAM).module()(x[:5])
+    torch.testing.assert_close(outputs, ensemble.task.outward(ensemble.predict_by_nets(x[:5])), rtol=1e-4, atol=1e-4)
 
 
 def test_a_class_and_a_value_are_predicted_of_texts(

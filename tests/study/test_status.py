@@ -30,9 +30,9 @@ LANES = [
 
 
 def progress(**changes: Any) -> Progress:
-    given: dict[str, Any] = {"stage": "explore", "planned": 64, "counts": {"completed": 10}, "running": 7}
-    given |= {"epochs_done": 300, "epochs_planned": 1728, "best": 0.9, "finished": False, "repeated": 5}
-    return Progress(**(given | changes))
+    fields: dict[str, Any] = {"stage": "explore", "planned": 64, "counts": {"completed": 10}, "running": 7}
+    fields |= {"epochs_done": 300, "epochs_planned": 1728, "best": 0.9, "finished": False, "repeated": 5}
+    return Progress(**(fields | changes))
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def test_what_a_dead_driver_said_is_not_now(study: Study) -> None:
     path = study.record.folder / NAME
     said = json.loads(path.read_text())
     path.write_text(json.dumps({**said, "written_at": said["written_at"] - 60}))
-    found = status_of(study)
-    assert found.now is None
-    assert "resume with" in describe_status(found)
+    status = status_of(study)
+    assert status.now is None
+    assert "resume with" in describe_status(status)
     path.write_text("{")
     assert status_of(study).now is None
 
@@ -163,8 +163,8 @@ def test_a_driver_whose_process_has_ended_is_not_at_work(study: Study) -> None:
     path = study.record.folder / NAME
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    found = json.loads(path.read_text())
-    path.write_text(json.dumps(found | {"driver": {**found["driver"], "process": ended.pid}}))
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"driver": {**content["driver"], "process": ended.pid}}))
     assert "resume with: lab study resume" in describe_status(status_of(study))
-    path.write_text(json.dumps(found | {"driver": {"host": "another", "process": ended.pid}}))
+    path.write_text(json.dumps(content | {"driver": {"host": "another", "process": ended.pid}}))
     assert status_of(study).now is not None

@@ -60,7 +60,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.fixture(scope="module")
-def found(study: Study) -> Suspects:
+def doubted(study: Study) -> Suspects:
     return suspects(study, folds=3)
 
 
@@ -68,25 +68,25 @@ def _files(study: Study) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in study.record.folder.rglob("*") if path.is_file()}
 
 
-def test_planted_errors_come_first(found: Suspects) -> None:
-    rows, planted = found.rows, sum(map(len, WRONG.values()))
+def test_planted_errors_come_first(doubted: Suspects) -> None:
+    rows, planted = doubted.rows, sum(map(len, WRONG.values()))
     wrong = [index in WRONG[split] for split, index in zip(rows["split"], rows["index"], strict=True)]
     assert len(rows) == 240
     assert np.mean(wrong[:planted]) > 0.9, "chance is .075"
     assert np.mean(np.array(wrong)[rows["suspect"]]) > 0.9
-    assert found.count == rows["suspect"].sum() > 0.6 * planted
+    assert doubted.count == rows["suspect"].sum() > 0.6 * planted
     assert rows["loss"].is_monotonic_decreasing
     np.testing.assert_allclose(rows["loss"], -np.log(rows["p_given"]))
     assert (rows["given"] != rows["predicted"])[rows["suspect"]].all()
 
 
-def test_what_the_task_shows_of_a_row_stands_beside_it(found: Suspects) -> None:
-    shown = found.shown(7)
+def test_what_the_task_shows_of_a_row_stands_beside_it(doubted: Suspects) -> None:
+    shown = doubted.shown(7)
     assert list(shown["name"]) == [
         f"{split} {index}" for split, index in zip(shown["split"], shown["index"], strict=True)
     ]
     assert list(shown.columns[-2:]) == ["name", "given (input)"]
-    assert len(found.shown()) == module.FEWEST
+    assert len(doubted.shown()) == module.FEWEST
 
 
 def test_each_row_is_judged_by_models_that_did_not_see_it(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,11 +45,11 @@ def spec(photos: Path, **options: Any) -> StudySpec:
 
 
 def test_what_nobody_has_decided_is_searched(photos: Path):
-    found = with_undecided(spec(photos))
-    assert found.space["flip"] == Choice((False, True))
-    assert with_undecided(found) == found
+    searched = with_undecided(spec(photos))
+    assert searched.space["flip"] == Choice((False, True))
+    assert with_undecided(searched) == searched
     assert with_undecided(spec(photos, flip="auto")).space["flip"] == Choice((False, True))
-    assert template_params(found.space)["flip"] is False, "what a range test takes"
+    assert template_params(searched.space)["flip"] is False, "what a range test takes"
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -219,9 +219,9 @@ def test_a_study_of_a_table_begun_by_an_earlier_version_goes_on_with_bins(rows: 
     Study.open(tmp_path / "before").run()  # and by its folder
     Study.open(tmp_path / "said").run()
     for stage in ("confirm", "final"):
-        found = [read_trials(Study.open(tmp_path / name).record, stage) for name in ("said", "before")]
-        assert [(row.params, row.score) for row in found[0]] == [(row.params, row.score) for row in found[1]]
-        assert "bins" not in found[1][0].params
+        trials = [read_trials(Study.open(tmp_path / name).record, stage) for name in ("said", "before")]
+        assert [(row.params, row.score) for row in trials[0]] == [(row.params, row.score) for row in trials[1]]
+        assert "bins" not in trials[1][0].params
     said, before = (command("predict", tmp_path / name, "--input", rows["path"]) for name in ("said", "before"))
     assert before.stdout == said.stdout != ""
 
