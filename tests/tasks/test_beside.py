@@ -50,8 +50,8 @@ def test_what_comes_in_time_is_there_and_what_it_raises_is_raised():
 
 
 def test_what_takes_long_is_told_of_meanwhile():
-    told = threading.Event()
-    assert within(60, told.wait, lambda seconds: told.set(), every_s=0.01)
+    called = threading.Event()
+    assert within(60, called.wait, lambda seconds: called.set(), every_s=0.01)
 
 
 def test_what_takes_too_long_is_ended():

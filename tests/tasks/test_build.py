@@ -29,7 +29,7 @@ def test_lazy_layers_learn_their_shapes_from_examples_and_nothing_else():
     examples = torch.rand(4, 64)
     one, same = (build_model(Lazy(), {}, 1, inputs) for inputs in (examples, examples * 2))
     assert one.training
-    found = one.state_dict()
-    assert tuple(found["0.weight"].shape) == (8, 64)
-    assert torch.equal(found["1.running_mean"], torch.zeros(8))
-    assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in found.items())
+    state = one.state_dict()
+    assert tuple(state["0.weight"].shape) == (8, 64)
+    assert torch.equal(state["1.running_mean"], torch.zeros(8))
+    assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in state.items())

@@ -74,7 +74,7 @@ def _broken(base: type[Task] = Good, **attributes: Any) -> Task:
 
 
 def _failures(task: Task) -> dict[str, str]:
-    return {found.name: found.said for found in contract_suite(task, {}) if not found.passed}
+    return {finding.name: finding.said for finding in contract_suite(task, {}) if not finding.passed}
 
 
 class Parts(Good):
@@ -105,10 +105,10 @@ class Pixels(Good):
 
 @pytest.mark.parametrize("task", [Good, Several, Values, Augmented, Parts, Pixels])
 def test_good_tasks_pass_every_point(task: type[Task]):
-    found = list(contract_suite(task(), {}))
-    assert [f"{f.name}: {f.said}" for f in found if not f.passed] == []
-    assert len(found) == 9
-    assert all(f.said for f in found)
+    findings = list(contract_suite(task(), {}))
+    assert [f"{f.name}: {f.said}" for f in findings if not f.passed] == []
+    assert len(findings) == 9
+    assert all(f.said for f in findings)
 
 
 class Restless(Good):
@@ -220,9 +220,9 @@ def test_nothing_else_is_tried_where_data_and_model_do_not_fit(split: str):
         x, y = Good().data(asked)
         return (x * float("nan") if asked == split else x), y
 
-    (found,) = contract_suite(_broken(data=data), {})
-    assert (found.passed, found.name) == (False, "data, model, loss and metrics fit together")
-    assert found.said == f"Bad.data('{split}'): NaN or infinity in the inputs (40 of 40 examples)"
+    (finding,) = contract_suite(_broken(data=data), {})
+    assert (finding.passed, finding.name) == (False, "data, model, loss and metrics fit together")
+    assert finding.said == f"Bad.data('{split}'): NaN or infinity in the inputs (40 of 40 examples)"
 
 
 class Shared(Good):
@@ -321,8 +321,8 @@ def test_a_few_rows_may_be_alike_by_chance():
         x[0] = 0.5
         return x, torch.arange(200) % 2
 
-    (found,) = [f for f in contract_suite(_broken(data=data), {}) if f.name == "splits share no examples"]
-    assert (found.passed, found.said) == (True, "1 of valid are also in train, 1 of test are also in train")
+    (finding,) = [f for f in contract_suite(_broken(data=data), {}) if f.name == "splits share no examples"]
+    assert (finding.passed, finding.said) == (True, "1 of valid are also in train, 1 of test are also in train")
 
 
 class Mixing(Values):

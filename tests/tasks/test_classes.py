@@ -54,8 +54,8 @@ def test_what_always_naming_the_commonest_class_scores_is_told():
 
 def test_what_always_naming_the_same_labels_scores_is_told():
     train = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 0], [0, 1, 1]])
-    told = commonest_labels(train, np.array([[1.0, 0, 0], [1, 1, 0]]))
-    assert told == "always saying the 2 commonest labels scores micro F1 0.857 on the validation rows"  # 2 * 3 / 7
+    line = commonest_labels(train, np.array([[1.0, 0, 0], [1, 1, 0]]))
+    assert line == "always saying the 2 commonest labels scores micro F1 0.857 on the validation rows"  # 2 * 3 / 7
 
 
 def test_names_that_differ_by_case_spaces_or_the_encoding_of_a_letter_are_alike():

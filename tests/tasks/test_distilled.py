@@ -33,20 +33,20 @@ class Student(Task):
         return (output - target).pow(2).mean(dim=1) if self.kind == "regression" else super().loss(output, target)
 
 
-def _given(kind: str) -> Tensor:
+def _targets(kind: str) -> Tensor:
     if kind == "classification":
         return torch.arange(12) % 3
     return (OUTPUT > 0).float() if kind == "multilabel" else OUTPUT + 1.0
 
 
 def _distilled(kind: str, said: Tensor) -> Distilled:
-    return Distilled(Student(kind), (torch.zeros(12, 2), said), (torch.zeros(12, 2), _given(kind)))
+    return Distilled(Student(kind), (torch.zeros(12, 2), said), (torch.zeros(12, 2), _targets(kind)))
 
 
 @pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
 def test_given_targets_have_the_students_loss_and_metrics(kind: str) -> None:
     task = _distilled(kind, torch.full((12, 3), 0.3))
-    target, student, y = task.data("valid")[1], Student(kind), _given(kind)
+    target, student, y = task.data("valid")[1], Student(kind), _targets(kind)
     torch.testing.assert_close(task.loss(OUTPUT, target), student.loss(OUTPUT, y))
     for name, metric in student.metrics.items():
         torch.testing.assert_close(task.metrics[name](OUTPUT, target), metric(OUTPUT, y))

@@ -49,5 +49,5 @@ def test_a_tables_categories_become_their_learned_numbers(tmp_path: Path) -> Non
     assert letters.nunique() == 3
     column = made["number"].to_numpy()
     assert np.isnan(column[3])
-    known = frame["number"].notna().to_numpy()
-    assert np.corrcoef(column[known], frame["number"][known])[0, 1] == pytest.approx(1.0)
+    present = frame["number"].notna().to_numpy()
+    assert np.corrcoef(column[present], frame["number"][present])[0, 1] == pytest.approx(1.0)

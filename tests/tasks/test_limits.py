@@ -29,9 +29,9 @@ def test_a_known_metric_has_limits_while_its_values_keep_to_them(
 
 def test_the_interval_of_a_perfect_score_does_not_promise_more():
     scores = [0.99, 1.0, 1.0]
-    found, free = mean_interval(scores, "accuracy"), mean_interval(scores, "reward")
-    assert found.high == 1.0 < free.high
-    assert found.low == free.low > 0.97
+    bounded, free = mean_interval(scores, "accuracy"), mean_interval(scores, "reward")
+    assert bounded.high == 1.0 < free.high
+    assert bounded.low == free.low > 0.97
     assert mean_interval([0.001, 0.2], "nll").low == 0.0
 
 

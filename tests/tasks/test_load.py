@@ -55,9 +55,9 @@ def write(tmp_path: Path):
 def test_built_in_tasks_are_what_the_registry_says():
     for kind, builtin in BUILTIN.items():
         module, _, name = builtin.task.partition(":")
-        found = getattr(importlib.import_module(module), name)
-        assert list(inspect.signature(found).parameters) == list(builtin.options.declared()), kind
-        assert found.paths == builtin.options.paths()
+        task_class = getattr(importlib.import_module(module), name)
+        assert list(inspect.signature(task_class).parameters) == list(builtin.options.declared()), kind
+        assert task_class.paths == builtin.options.paths()
     digits = load_task(TaskRef("digits"))
     assert isinstance(digits, Digits)
     assert len(digits.data("train")[0]) == describe(TaskRef("digits")).train_examples
@@ -163,13 +163,13 @@ def test_what_is_no_task_is_refused(write: Any, name: str, message: str):
 
 
 def test_files_of_the_same_name_are_told_apart(tmp_path: Path):
-    found = []
+    tasks = []
     for folder in ("a", "b"):
         path = tmp_path / folder / "same_name.py"
         path.parent.mkdir()
         path.write_text(f"{GOOD}\nMine.where = {folder!r}\n")
-        found.append(load_task(TaskRef("same_name.py:Mine", root=str(path.parent))))
-    assert [task.where for task in found] == ["a", "b"]  # type: ignore[union-attr]
+        tasks.append(load_task(TaskRef("same_name.py:Mine", root=str(path.parent))))
+    assert [task.where for task in tasks] == ["a", "b"]  # type: ignore[union-attr]
 
 
 def test_checking_a_built_in_task_imports_no_torch():

@@ -47,16 +47,16 @@ def test_what_is_made_of_one_column_stays_together(compact: bool, tmp_path: Path
     x = task.data("train")[0]
     made = task.made_up(x, np.random.default_rng(0))
     form = task._learned.form
-    owner, given = form.column_of, x.numpy()
+    owner, values = form.column_of, x.numpy()
     assert form.compact is compact
     assert owner.shape == (x.shape[1],)
     for column in range(int(owner.max()) + 1):
-        there = {row.tobytes() for row in np.ascontiguousarray(given[:, owner == column])}
+        there = {row.tobytes() for row in np.ascontiguousarray(values[:, owner == column])}
         assert {row.tobytes() for row in np.ascontiguousarray(made.numpy()[:, owner == column])} <= there
-    rows = {row.tobytes() for row in given}
+    rows = {row.tobytes() for row in values}
     assert sum(row.tobytes() not in rows for row in made.numpy()) > len(x) / 2, "most stand nowhere in the table"
     again = features(form, made.numpy())
-    assert again.shape == features(form, given).shape
+    assert again.shape == features(form, values).shape
     assert not (again == MISSING).any()
 
 

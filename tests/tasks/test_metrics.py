@@ -69,13 +69,13 @@ def test_those_of_labels_are_scikit_learns_at_the_best_common_threshold():
     output, y = noise(60, 4) - 2, (noise(60, 4, seed=1) > 1).long()
     p, true = output.sigmoid().numpy(), y.numpy()
     for average in ("micro", "macro"):
-        found = metric(f"{average}_f1", "multilabel")
-        assert isinstance(found, Decided)
+        f1 = metric(f"{average}_f1", "multilabel")
+        assert isinstance(f1, Decided)
         at_half = sk.f1_score(true, p > 0.5, average=average, zero_division=0)
-        assert float(found.at_half(output, y)) == pytest.approx(at_half)
+        assert float(f1.at_half(output, y)) == pytest.approx(at_half)
         best = max(sk.f1_score(true, p > t, average=average, zero_division=0) for t in np.linspace(0, 1, 400))
-        assert at_half < float(found(output, y)) <= best + 1e-6
-        assert float(found(output, y)) == pytest.approx(best, abs=0.02)
+        assert at_half < float(f1(output, y)) <= best + 1e-6
+        assert float(f1(output, y)) == pytest.approx(best, abs=0.02)
     assert float(metric("auc", "multilabel")(output, y)) == pytest.approx(sk.roc_auc_score(true, p))
     expected = np.mean([sk.log_loss(true[:, k], p[:, k].astype(float)) for k in range(4)])
     assert float(metric("log_loss", "multilabel")(output, y)) == pytest.approx(expected, rel=1e-5)
@@ -178,10 +178,10 @@ def test_a_metric_of_ones_own_is_looked_for_beside_the_spec(tmp_path: Path):
     value = own_spec(task | {"direction": "minimize"})
     spec = read_spec(write_yaml(tmp_path / "s.yaml", value))
     assert spec.task.options["metric"] == f"{tmp_path}/my_metrics.py:pinball"
-    found = Table(**spec.task.options)
-    assert (found.metric, found.direction, list(found.metrics)) == ("pinball", "minimize", ["pinball", "rmse"])
+    own = Table(**spec.task.options)
+    assert (own.metric, own.direction, list(own.metrics)) == ("pinball", "minimize", ["pinball", "rmse"])
     output, y = noise(9, 1), noise(9, 1, seed=1)
-    torch.testing.assert_close(found.metrics["pinball"](output, y), metric("quantile:0.9", "regression")(output, y))
+    torch.testing.assert_close(own.metrics["pinball"](output, y), metric("quantile:0.9", "regression")(output, y))
     (tmp_path / "my_metrics.py").unlink()
     with pytest.raises(SpecError, match=r"task\.metric: the file .*my_metrics\.py does not exist"):
         describe(spec.task)
@@ -189,8 +189,8 @@ def test_a_metric_of_ones_own_is_looked_for_beside_the_spec(tmp_path: Path):
 
 def test_what_a_file_does_not_hold_is_refused(tmp_path: Path):
     (tmp_path / "some_metrics.py").write_text(OWN)
-    found = Digits(metric=f"{tmp_path}/some_metrics.py:pinball", direction="minimize")
-    assert found.direction == "minimize"
+    own = Digits(metric=f"{tmp_path}/some_metrics.py:pinball", direction="minimize")
+    assert own.direction == "minimize"
     with pytest.raises(SpecError, match=r"task\.metric: .*: has no function 'pinbal' \(did you mean 'pinball'\?\)"):
         Digits(metric=f"{tmp_path}/some_metrics.py:pinbal", direction="minimize")
     (tmp_path / "broken_metrics.py").write_text("1 / 0\n")
@@ -226,11 +226,11 @@ def test_a_study_is_searched_and_scored_by_it(tmp_path: Path):
     study = own_study(tmp_path / "run", {"kind": "table", "path": str(path), "target": "answer", "metric": "auc"})
     from lab.record.folder import read_json
 
-    found = read_json(study.record.folder / "ensemble.json")
-    assert found["metric"] == "auc"
-    assert set(found["chosen"]["test"]) == {"auc", "accuracy", "nll", "calibration_error"}
-    assert found["baselines"][0]["test"]["auc"] == 0.5
-    assert all(0.5 <= b["test"]["auc"] <= 1 for b in found["baselines"])
+    ensemble = read_json(study.record.folder / "ensemble.json")
+    assert ensemble["metric"] == "auc"
+    assert set(ensemble["chosen"]["test"]) == {"auc", "accuracy", "nll", "calibration_error"}
+    assert ensemble["baselines"][0]["test"]["auc"] == 0.5
+    assert all(0.5 <= b["test"]["auc"] <= 1 for b in ensemble["baselines"])
 
 
 def test_labels_are_scored_at_a_half_where_an_earlier_version_began(tmp_path: Path):

@@ -107,11 +107,11 @@ def test_paths_are_made_absolute_and_names_of_the_hub_are_left(tmp_path: Path):
 @pytest.mark.parametrize("kind", BUILTIN)
 def test_every_option_of_a_built_in_task_has_a_meaning_and_an_allowed_default(kind: str):
     options = BUILTIN[kind].options
-    for name, found in options.declared().items():
-        assert found.meaning
-        assert "\n" not in found.meaning
+    for name, declared in options.declared().items():
+        assert declared.meaning
+        assert "\n" not in declared.meaning
         if not options.requires(name) and options.default(name) is not None:
-            assert found.allowed.holds(options.default(name)), name
+            assert declared.allowed.holds(options.default(name)), name
 
 
 @pytest.mark.parametrize("kind", BUILTIN)

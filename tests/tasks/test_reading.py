@@ -20,17 +20,17 @@ from lab.tasks.task import Task
 X, Y = torch.randn(300, 4, generator=torch.Generator().manual_seed(0)), torch.arange(300) % 2
 
 
-class Given(Task):
+class DataTask(Task):
     """Whatever data it is made with."""
 
-    def __init__(self, given: Any) -> None:
-        self._given = given
+    def __init__(self, content: Any) -> None:
+        self._content = content
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         return nn.Linear(4, 2)
 
     def data(self, split: Any) -> Any:
-        return self._given
+        return self._content
 
 
 class _Mapped(Dataset[Any]):
@@ -69,25 +69,25 @@ class _Empty(IterableDataset[Any]):
 
 
 @pytest.mark.parametrize(
-    "given",
+    "content",
     [(X, Y), TensorDataset(X, Y), _Mapped(), _Named(), _Stream(), DataLoader(_Mapped(), batch_size=7)],
     ids=["tensors", "tensor set", "map", "named", "stream", "loader"],
 )
-def test_every_form_gives_the_same_tensors(given: Any):
-    x, y = Given(given).data("train")
+def test_every_form_gives_the_same_tensors(content: Any):
+    x, y = DataTask(content).data("train")
     assert torch.equal(x, X)
     assert torch.equal(y, Y)
-    check_task(Given(given), {})
+    check_task(DataTask(content), {})
 
 
 def test_a_loader_that_shuffles_gives_the_order_of_its_data_set():
     """Each lane reads for itself, and all must see the same."""
-    task = Given(DataLoader(TensorDataset(X, Y), batch_size=32, shuffle=True, drop_last=True))
+    task = DataTask(DataLoader(TensorDataset(X, Y), batch_size=32, shuffle=True, drop_last=True))
     assert torch.equal(task.data("train")[0], X)
 
 
 def test_what_a_subclass_makes_of_it_stays():
-    class Doubled(Given):
+    class Doubled(DataTask):
         def data(self, split: Any) -> Any:
             x, y = super().data(split)
             return 2 * x, y
@@ -97,7 +97,7 @@ def test_what_a_subclass_makes_of_it_stays():
 
 
 def test_what_was_read_does_not_travel_with_the_task():
-    task = Given(TensorDataset(X, Y))
+    task = DataTask(TensorDataset(X, Y))
     before = len(pickle.dumps(task))
     task.data("train")
     assert len(pickle.dumps(task)) < before + 200
@@ -105,19 +105,19 @@ def test_what_was_read_does_not_travel_with_the_task():
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("content", "message"),
     [
-        (_Empty(), r"Given\.data\('train'\): gives no example"),
-        (_Broken(), r"Given\.data\('train'\): reading stopped after 256 examples \(disk gone\)"),
+        (_Empty(), r"DataTask\.data\('train'\): gives no example"),
+        (_Broken(), r"DataTask\.data\('train'\): reading stopped after 256 examples \(disk gone\)"),
         (_Ragged(), r"rows have several shapes, \(4,\) and \(3,\) among them; make them alike"),
         (TensorDataset(X), r"must give pairs of an input and a target"),
         (DataLoader(_Broken(), num_workers=1, batch_size=64), r"reading stopped after 256 examples \("),
     ],
     ids=["empty", "breaks", "ragged", "alone", "worker"],
 )
-def test_what_cannot_be_read_is_said_in_a_line(given: Any, message: str):
+def test_what_cannot_be_read_is_said_in_a_line(content: Any, message: str):
     with pytest.raises(TaskError, match=message):
-        check_data(Given(given), "train")
+        check_data(DataTask(content), "train")
 
 
 def test_what_is_large_lies_on_the_disk_of_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -126,7 +126,7 @@ def test_what_is_large_lies_on_the_disk_of_the_study(tmp_path: Path, monkeypatch
     monkeypatch.setattr(mapped, "room_bytes", lambda: 100)
     real = rows_read.new_file
     monkeypatch.setattr(rows_read, "new_file", lambda folder, named: asked.append(folder) or real(folder, named))
-    task = Given(_Mapped())
+    task = DataTask(_Mapped())
     task.cache = tmp_path / "data"
     x, y = task.data("train")
     assert torch.equal(x, X)

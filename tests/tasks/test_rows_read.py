@@ -22,11 +22,11 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 @pytest.mark.parametrize("size", [0, 10**9], ids=["in a file", "in memory"])
 def test_rows_that_came_in_batches_are_one_tensor(size: int, dtype: torch.dtype, memory: Callable[[int], None]):
     memory(size)
-    given = (100 * torch.randn(50, 3, 2, generator=torch.Generator().manual_seed(0))).to(dtype)
+    values = (100 * torch.randn(50, 3, 2, generator=torch.Generator().manual_seed(0))).to(dtype)
     rows = RowsRead()
-    for batch in torch.split(given, 7):
+    for batch in torch.split(values, 7):
         rows.add(batch.transpose(1, 2).contiguous().transpose(1, 2))  # in any layout
-    assert torch.equal(rows.whole(), given)
+    assert torch.equal(rows.whole(), values)
     assert rows.count == 50
 
 

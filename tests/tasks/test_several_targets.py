@@ -20,16 +20,16 @@ from lab.tasks.task import Split
 
 RICE = Targets({"disease": Classes(("blast", "brown", "ok")), "age": Values(std=2.0), "variety": Classes(("a", "b"))})
 OUTPUT = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
-GIVEN = {"disease": torch.arange(8) % 3, "age": torch.linspace(1, 3, 8), "variety": torch.arange(8) % 2}
+TARGETS = {"disease": torch.arange(8) % 3, "age": torch.linspace(1, 3, 8), "variety": torch.arange(8) % 2}
 
 
 def test_each_has_the_loss_that_it_would_have_alone() -> None:
-    y = RICE.packed(GIVEN)
+    y = RICE.packed(TARGETS)
     alone = torch.stack(
         [
-            nn.functional.cross_entropy(OUTPUT[:, :3], GIVEN["disease"], reduction="none"),
-            ((OUTPUT[:, 3] - GIVEN["age"]) / 2).pow(2),
-            nn.functional.cross_entropy(OUTPUT[:, 4:], GIVEN["variety"], reduction="none"),
+            nn.functional.cross_entropy(OUTPUT[:, :3], TARGETS["disease"], reduction="none"),
+            ((OUTPUT[:, 3] - TARGETS["age"]) / 2).pow(2),
+            nn.functional.cross_entropy(OUTPUT[:, 4:], TARGETS["variety"], reduction="none"),
         ]
     )
     torch.testing.assert_close(RICE.loss(OUTPUT, y), alone.mean(dim=0))
@@ -40,12 +40,12 @@ def test_each_has_the_loss_that_it_would_have_alone() -> None:
 
 
 def test_each_has_its_metric_of_outputs_and_of_predictions_alike() -> None:
-    y = RICE.packed(GIVEN)
+    y = RICE.packed(TARGETS)
     assert list(RICE.metrics) == ["accuracy_disease", "rmse_age", "accuracy_variety"]
     for output in (OUTPUT, RICE.predict(OUTPUT)):
-        hits = (output[:, :3].argmax(dim=1) == GIVEN["disease"]).double().mean()
+        hits = (output[:, :3].argmax(dim=1) == TARGETS["disease"]).double().mean()
         assert float(RICE.metrics["accuracy_disease"](output, y)) == pytest.approx(float(hits))
-        apart = (OUTPUT[:, 3] - GIVEN["age"]).pow(2).mean().sqrt()
+        apart = (OUTPUT[:, 3] - TARGETS["age"]).pow(2).mean().sqrt()
         assert float(RICE.metrics["rmse_age"](output, y)) == pytest.approx(float(apart))
     torch.testing.assert_close(RICE.loss(OUTPUT, y), RICE.loss(RICE.predict(OUTPUT), y))
 
@@ -73,7 +73,7 @@ def test_predictions_are_read_as_classes_probabilities_and_values() -> None:
     prediction[0, 0] = torch.nan
     assert RICE.readable(prediction)["disease"][0] == ""
     assert RICE.readable(prediction)["variety"][0] != ""
-    assert RICE.in_words(prediction[1], RICE.packed(GIVEN)[1]).startswith("disease brown (")
+    assert RICE.in_words(prediction[1], RICE.packed(TARGETS)[1]).startswith("disease brown (")
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ class Read(Rice):
 
 
 def test_a_data_set_may_give_them_by_name() -> None:
-    for given, read in zip(Rice().data("train"), Read().data("train"), strict=True):
-        torch.testing.assert_close(given, read)
+    for made, read in zip(Rice().data("train"), Read().data("train"), strict=True):
+        torch.testing.assert_close(made, read)
     check_task(Read(), {})
 
 

@@ -16,9 +16,9 @@ SHARES = st.floats(0.05, 0.4)
 QUICK = settings(max_examples=40, deadline=None)
 
 
-def _is_partition(found: Rows, n: int) -> bool:
-    together = np.concatenate(list(found.values()))
-    ascending = all((np.diff(rows) > 0).all() for rows in found.values())
+def _is_partition(parts: Rows, n: int) -> bool:
+    together = np.concatenate(list(parts.values()))
+    ascending = all((np.diff(rows) > 0).all() for rows in parts.values())
     return ascending and len(together) == n and len(np.unique(together)) == n
 
 
@@ -27,12 +27,12 @@ def _is_partition(found: Rows, n: int) -> bool:
 def test_a_random_split_is_disjoint_complete_and_of_the_shares_asked_for(
     n: int, valid: float, test: float, seed: int, with_test: bool
 ):
-    found = make_split(SplitPlan("random", None, valid, test, seed), n, None, None, with_test)
-    assert _is_partition(found, n)
-    assert set(found) == {"train", "valid", *(["test"] if with_test else [])}
-    assert len(found["valid"]) == max(round(n * valid), 1)
+    parts = make_split(SplitPlan("random", None, valid, test, seed), n, None, None, with_test)
+    assert _is_partition(parts, n)
+    assert set(parts) == {"train", "valid", *(["test"] if with_test else [])}
+    assert len(parts["valid"]) == max(round(n * valid), 1)
     if with_test:
-        assert len(found["test"]) == max(round(n * test), 1)
+        assert len(parts["test"]) == max(round(n * test), 1)
 
 
 @QUICK
@@ -40,10 +40,10 @@ def test_a_random_split_is_disjoint_complete_and_of_the_shares_asked_for(
 def test_a_stratified_split_has_each_class_in_its_share(counts: list[int], valid: float, test: float, seed: int):
     classes = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
     plan = SplitPlan("stratified", None, valid, test, seed)
-    found = make_split(plan, len(classes), classes, None)
-    assert _is_partition(found, len(classes))
+    parts = make_split(plan, len(classes), classes, None)
+    assert _is_partition(parts, len(classes))
     for number, count in enumerate(counts):
-        drawn = {split: int((classes[rows] == number).sum()) for split, rows in found.items()}
+        drawn = {split: int((classes[rows] == number).sum()) for split, rows in parts.items()}
         assert min(drawn.values()) >= 1
         if count >= 10:
             assert (drawn["valid"], drawn["test"]) == (max(round(count * valid), 1), max(round(count * test), 1))
@@ -62,12 +62,12 @@ def test_a_stratified_split_has_each_label_in_its_share(
     shares: list[float], n: int, valid: float, test: float, seed: int, with_test: bool
 ):
     labels = (np.random.default_rng(seed).random((n, len(shares))) < shares).astype(np.int64)
-    found = make_split(SplitPlan("auto", None, valid, test, seed), n, labels, None, with_test)
-    assert _is_partition(found, n)
+    parts = make_split(SplitPlan("auto", None, valid, test, seed), n, labels, None, with_test)
+    assert _is_partition(parts, n)
     wanted = {"valid": valid, "test": test} if with_test else {"valid": valid}
     for split, share in wanted.items():
-        assert abs(len(found[split]) - max(round(n * share), 1)) <= 1 + len(shares)
-        np.testing.assert_allclose(labels[found[split]].sum(axis=0), share * labels.sum(axis=0), atol=1 + len(shares))
+        assert abs(len(parts[split]) - max(round(n * share), 1)) <= 1 + len(shares)
+        np.testing.assert_allclose(labels[parts[split]].sum(axis=0), share * labels.sum(axis=0), atol=1 + len(shares))
 
 
 def test_a_label_of_four_rows_is_in_every_split_whatever_the_seed():
@@ -75,9 +75,9 @@ def test_a_label_of_four_rows_is_in_every_split_whatever_the_seed():
         random = np.random.default_rng(seed)
         labels = (random.random((200, 3)) < (0.5, 0.16, 0)).astype(np.int64)
         labels[random.choice(200, 4, replace=False), 2] = 1
-        found = make_split(SplitPlan(seed=seed), 200, labels, None)
-        assert [int(labels[found[split], 2].sum()) for split in ("train", "valid", "test")] == [2, 1, 1]
-        assert [len(found[split]) for split in ("train", "valid", "test")] == pytest.approx([120, 40, 40], abs=2)
+        parts = make_split(SplitPlan(seed=seed), 200, labels, None)
+        assert [int(labels[parts[split], 2].sum()) for split in ("train", "valid", "test")] == [2, 1, 1]
+        assert [len(parts[split]) for split in ("train", "valid", "test")] == pytest.approx([120, 40, 40], abs=2)
 
 
 @QUICK
@@ -86,9 +86,9 @@ def test_rows_of_a_group_stay_together(groups: list[int], seed: int):
     by = np.array(groups)
     if len(np.unique(by)) < 5:
         return
-    found = make_split(SplitPlan("grouped", "g", seed=seed), len(by), None, by)
-    assert _is_partition(found, len(by))
-    held = [set(by[rows]) for rows in found.values()]
+    parts = make_split(SplitPlan("grouped", "g", seed=seed), len(by), None, by)
+    assert _is_partition(parts, len(by))
+    held = [set(by[rows]) for rows in parts.values()]
     assert sum(map(len, held)) == len(set.union(*held))
 
 
@@ -98,11 +98,11 @@ def test_training_rows_are_older_than_validation_rows_and_those_older_than_test_
     times: list[int], valid: float, test: float
 ):
     by = np.array(times)
-    found = make_split(SplitPlan("time", "t", valid, test), len(by), None, by)
-    assert _is_partition(found, len(by))
-    assert by[found["train"]].max() < by[found["valid"]].min()
-    assert by[found["valid"]].max() < by[found["test"]].min()
-    assert len(found["test"]) == round(len(by) * test)
+    parts = make_split(SplitPlan("time", "t", valid, test), len(by), None, by)
+    assert _is_partition(parts, len(by))
+    assert by[parts["train"]].max() < by[parts["valid"]].min()
+    assert by[parts["valid"]].max() < by[parts["test"]].min()
+    assert len(parts["test"]) == round(len(by) * test)
 
 
 @QUICK
@@ -110,10 +110,10 @@ def test_training_rows_are_older_than_validation_rows_and_those_older_than_test_
 def test_rows_of_one_time_are_never_parted(times: list[int]):
     by = np.array(times)
     try:
-        found = make_split(SplitPlan("time", "t"), len(by), None, by)
+        parts = make_split(SplitPlan("time", "t"), len(by), None, by)
     except TaskError:  # too few different times
         return
-    held = [set(by[rows]) for rows in found.values()]
+    held = [set(by[rows]) for rows in parts.values()]
     assert sum(map(len, held)) == len(set.union(*held))
 
 
@@ -140,8 +140,8 @@ def test_auto_is_stratified_where_there_are_classes():
 
 def test_declared_splits_are_taken_as_they_are():
     by = np.array(["train", "test", "valid", "train"])
-    found = make_split(SplitPlan("declared", "s"), 4, None, by)
-    assert {name: rows.tolist() for name, rows in found.items()} == {"train": [0, 3], "valid": [2], "test": [1]}
+    parts = make_split(SplitPlan("declared", "s"), 4, None, by)
+    assert {name: rows.tolist() for name, rows in parts.items()} == {"train": [0, 3], "valid": [2], "test": [1]}
     with pytest.raises(TaskError, match="the split column holds 'dev'; allowed: train, valid, test"):
         make_split(SplitPlan("declared", "s"), 4, None, np.array(["train", "dev", "valid", "test"]))
     with pytest.raises(TaskError, match="the split column has no row 'test'"):

@@ -15,12 +15,12 @@ def test_shares_of_labels_are_nearer_to_what_is_wanted_than_at_random():
     random = np.random.default_rng(0)
     for seed in range(20):
         labels = (random.random((100, 8)) < np.linspace(0.05, 0.5, 8)).astype(np.int64)
-        found = iterative_stratification(labels, SIZES, seed)
+        parts = iterative_stratification(labels, SIZES, seed)
         order = random.permutation(100)
         plain = {"train": order[:60], "valid": order[60:80], "test": order[80:]}
         off = [
             sum(abs(labels[rows[split]].mean(axis=0) - labels.mean(axis=0)).mean() for split in SIZES)
-            for rows in (found, plain)
+            for rows in (parts, plain)
         ]
         assert off[0] < 0.7 * off[1]
 
@@ -28,22 +28,22 @@ def test_shares_of_labels_are_nearer_to_what_is_wanted_than_at_random():
 def test_rows_without_labels_fill_the_sizes_up():
     labels = np.zeros((100, 2), dtype=np.int64)
     labels[:10, 0] = 1
-    found = iterative_stratification(labels, SIZES, 0)
-    assert {split: len(rows) for split, rows in found.items()} == SIZES
-    assert {split: int(labels[rows, 0].sum()) for split, rows in found.items()} == {"train": 6, "valid": 2, "test": 2}
+    parts = iterative_stratification(labels, SIZES, 0)
+    assert {split: len(rows) for split, rows in parts.items()} == SIZES
+    assert {split: int(labels[rows, 0].sum()) for split, rows in parts.items()} == {"train": 6, "valid": 2, "test": 2}
 
 
 def test_labels_that_always_come_together_stay_in_their_shares():
     labels = np.repeat(np.array([[1, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0]]), 25, axis=0)
-    found = iterative_stratification(labels, SIZES, 3)
+    parts = iterative_stratification(labels, SIZES, 3)
     for split, size in SIZES.items():
-        np.testing.assert_allclose(labels[found[split]].sum(axis=0), 0.5 * size, atol=1)
+        np.testing.assert_allclose(labels[parts[split]].sum(axis=0), 0.5 * size, atol=1)
 
 
 def test_a_split_that_wants_nothing_gets_nothing():
     labels = np.ones((10, 1), dtype=np.int64)
-    found = iterative_stratification(labels, {"train": 8, "valid": 2, "test": 0}, 0)
-    assert {split: len(rows) for split, rows in found.items()} == {"train": 8, "valid": 2, "test": 0}
+    parts = iterative_stratification(labels, {"train": 8, "valid": 2, "test": 0}, 0)
+    assert {split: len(rows) for split, rows in parts.items()} == {"train": 8, "valid": 2, "test": 0}
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_no_label_ends_far_from_its_share(n: int, shares: list[float], valid: fl
     for more in range(60):
         labels = (np.random.default_rng(seed + more).random((n, len(shares))) < shares).astype(np.int64)
         sizes = {"train": n - round(valid * n) - round(test * n), "valid": round(valid * n), "test": round(test * n)}
-        found = iterative_stratification(labels, sizes, seed)
-        assert sorted(np.concatenate([*found.values()])) == [*range(n)]
+        parts = iterative_stratification(labels, sizes, seed)
+        assert sorted(np.concatenate([*parts.values()])) == [*range(n)]
         for split, size in sizes.items():
-            off = labels[found[split]].sum(axis=0) - size / n * labels.sum(axis=0)
+            off = labels[parts[split]].sum(axis=0) - size / n * labels.sum(axis=0)
             assert abs(off).max() <= len(shares) + 0.5
-            assert abs(len(found[split]) - size) <= 1 + len(shares)
+            assert abs(len(parts[split]) - size) <= 1 + len(shares)
 
 
 def test_what_lies_within_its_bounds_is_left_as_it_was_dealt_out(monkeypatch: pytest.MonkeyPatch):

@@ -39,12 +39,12 @@ def _y() -> Tensor:
 
 def _draws(**columns: Any) -> Tensor:
     """Draws that change nothing, but for the columns given."""
-    found = torch.zeros(K, B, 9)
-    found[..., SHARE] = 1.0
-    found[..., PARTNER] = torch.arange(B)
+    draws = torch.zeros(K, B, 9)
+    draws[..., SHARE] = 1.0
+    draws[..., PARTNER] = torch.arange(B)
     for name, value in columns.items():
-        found[..., globals()[name]] = torch.as_tensor(value, dtype=torch.float32)
-    return found
+        draws[..., globals()[name]] = torch.as_tensor(value, dtype=torch.float32)
+    return draws
 
 
 def _one_hot(y: Tensor) -> Tensor:
@@ -143,15 +143,15 @@ def test_a_slot_does_not_depend_on_its_neighbours():
 
 def test_draws_have_their_ranges_and_follow_the_seed():
     plan = Augmentation(flip=True, shift=2, cutout=3, mixup=0.4)
-    found = plan.draw(4000, (H, W), np.random.default_rng(0), {})
-    assert np.array_equal(found, plan.draw(4000, (H, W), np.random.default_rng(0), {}))
-    assert found[:, FLIP].mean() == pytest.approx(0.5, abs=0.05)
+    draws = plan.draw(4000, (H, W), np.random.default_rng(0), {})
+    assert np.array_equal(draws, plan.draw(4000, (H, W), np.random.default_rng(0), {}))
+    assert draws[:, FLIP].mean() == pytest.approx(0.5, abs=0.05)
     for column, values in ((DOWN, range(-2, 3)), (RIGHT, range(-2, 3)), (CUT_Y, range(H)), (CUT_X, range(W))):
-        assert sorted(set(found[:, column])) == list(values)
-    assert set(found[:, CUT_SIDE]) == {3.0}
-    assert len(set(found[:, SHARE])) == 1
-    assert 0 <= found[0, SHARE] <= 1
-    assert sorted(found[:, PARTNER]) == list(range(4000))
+        assert sorted(set(draws[:, column])) == list(values)
+    assert set(draws[:, CUT_SIDE]) == {3.0}
+    assert len(set(draws[:, SHARE])) == 1
+    assert 0 <= draws[0, SHARE] <= 1
+    assert sorted(draws[:, PARTNER]) == list(range(4000))
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -174,12 +174,12 @@ def test_views_are_what_training_may_see(flip: bool, shift: int):
 def test_a_trials_hyperparameters_win():
     params = {"flip": False, "shift": 1, "cutout": 2, "mixup": 0.0, "label_smoothing": 0.25}
     plan = Augmentation(flip=True, shift=4, cutout=5, mixup=1.0, label_smoothing=0.5)
-    found = plan.draw(500, (H, W), np.random.default_rng(0), params)
-    assert not found[:, FLIP].any()
-    assert abs(found[:, [DOWN, RIGHT]]).max() == 1
-    assert set(found[:, CUT_SIDE]) == {2.0}
-    assert set(found[:, SHARE]) == {1.0}
-    assert set(found[:, SMOOTHING]) == {0.25}
+    draws = plan.draw(500, (H, W), np.random.default_rng(0), params)
+    assert not draws[:, FLIP].any()
+    assert abs(draws[:, [DOWN, RIGHT]]).max() == 1
+    assert set(draws[:, CUT_SIDE]) == {2.0}
+    assert set(draws[:, SHARE]) == {1.0}
+    assert set(draws[:, SMOOTHING]) == {0.25}
 
 
 def test_mixups_share_is_of_a_beta_distribution():

@@ -43,34 +43,34 @@ def test_pixels_come_as_they_are(as_file: bool, shape: tuple[int, ...], tmp_path
         for i, content in enumerate(images):
             (tmp_path / f"{i}.png").write_bytes(content)
         images = [tmp_path / f"{i}.png" for i in range(3)]
-    found = _decode(images)
-    np.testing.assert_array_equal(found.values, x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2))
-    assert found.kept.tolist() == [0, 1, 2]
-    np.testing.assert_array_equal(_decode(list(x)).values, found.values)
+    decoded = _decode(images)
+    np.testing.assert_array_equal(decoded.values, x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2))
+    assert decoded.kept.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(_decode(list(x)).values, decoded.values)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK", "YCbCr", "LAB"])
 @pytest.mark.parametrize("size", [None, 4])
 def test_colours_of_every_mode_become_three_channels(mode: str, size: int | None):
     flat = Image.new("RGB", (8, 8), (200, 40, 90))
-    found = _decode([_file(flat.convert(mode), "TIFF")], size)
-    assert found.values.shape == (1, 3, size or 8, size or 8)
+    decoded = _decode([_file(flat.convert(mode), "TIFF")], size)
+    assert decoded.values.shape == (1, 3, size or 8, size or 8)
     if mode != "LAB":  # Pillow converts it without a profile
-        np.testing.assert_allclose(found.values.mean(axis=(0, 2, 3)), (200, 40, 90), atol=4)
+        np.testing.assert_allclose(decoded.values.mean(axis=(0, 2, 3)), (200, 40, 90), atol=4)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])
 @pytest.mark.parametrize("size", [None, 4])
 def test_gray_of_every_mode_is_one_channel(mode: str, size: int | None):
-    found = _decode([_file(Image.new("L", (8, 8), 255).convert(mode))], size)
-    assert found.values.shape == (1, 1, size or 8, size or 8)
-    assert (found.values == 255).all()
+    decoded = _decode([_file(Image.new("L", (8, 8), 255).convert(mode))], size)
+    assert decoded.values.shape == (1, 1, size or 8, size or 8)
+    assert (decoded.values == 255).all()
 
 
 def test_sixteen_bits_are_scaled_and_not_cut_off():
     values = np.array([[0, 255, 256, 0x1234], [0x7FFF, 0x8000, 0xFF00, 0xFFFF]], dtype=np.uint16)
-    found = _decode([_file(Image.fromarray(values))])
-    np.testing.assert_array_equal(found.values[0, 0], values >> 8)
+    decoded = _decode([_file(Image.fromarray(values))])
+    np.testing.assert_array_equal(decoded.values[0, 0], values >> 8)
 
 
 SHAPE = np.zeros((8, 8), dtype=np.uint8)
@@ -106,22 +106,22 @@ def test_what_is_transparent_is_seen_over_white(mode: str, format_: str):
     more = {"lossless": True} if format_ == "WEBP" else {}
     if "transparency" in image.info:
         more["transparency"] = image.info["transparency"]
-    found = _decode([_file(image, format_, **more)]).values[0]
-    for channel in found:
+    channels = _decode([_file(image, format_, **more)]).values[0]
+    for channel in channels:
         np.testing.assert_array_equal(channel, 255 - SHAPE)
-    assert len(found) == (1 if mode in ("L", "LA") else 3)
+    assert len(channels) == (1 if mode in ("L", "LA") else 3)
 
 
 def test_half_transparent_is_half_white():
     image = Image.new("RGBA", (4, 4), (200, 0, 100, 128))
-    found = _decode([_file(image)]).values[0, :, 0, 0]
-    np.testing.assert_allclose(found, [200 + 27, 127, 100 + 77], atol=1)
+    seen = _decode([_file(image)]).values[0, :, 0, 0]
+    np.testing.assert_allclose(seen, [200 + 27, 127, 100 + 77], atol=1)
 
 
 def test_a_transparent_value_of_sixteen_bits_is_white():
     values = np.array([[7, 0x8000], [0x1234, 7]], dtype=np.uint16)
-    found = _decode([_png_16(values, transparent=7)]).values[0, 0]
-    np.testing.assert_array_equal(found, [[255, 0x80], [0x12, 255]])
+    seen = _decode([_png_16(values, transparent=7)]).values[0, 0]
+    np.testing.assert_array_equal(seen, [[255, 0x80], [0x12, 255]])
 
 
 def _png_16(values: np.ndarray, transparent: int) -> bytes:
@@ -138,11 +138,11 @@ def _png_16(values: np.ndarray, transparent: int) -> bytes:
 def test_gray_of_more_than_eight_bits_keeps_its_range_whatever_holds_it(highest: int, bits: int, format_: str):
     ramp = np.linspace(0, highest, 64).astype(np.uint16).reshape(8, 8)
     dark = ramp // 3
-    found = _decode([_file(Image.fromarray(part), format_) for part in (dark, ramp)])
-    assert found.bits == bits
+    decoded = _decode([_file(Image.fromarray(part), format_) for part in (dark, ramp)])
+    assert decoded.bits == bits
     expected = np.stack([dark, ramp]).astype(int) >> (bits - 8)
-    np.testing.assert_allclose(found.values[:, 0].astype(int), expected, atol=1)
-    assert found.values.max() >= 64
+    np.testing.assert_allclose(decoded.values[:, 0].astype(int), expected, atol=1)
+    assert decoded.values.max() >= 64
 
 
 def test_a_tiff_of_twelve_bits_reaches_white():
@@ -167,8 +167,8 @@ def test_sixteen_bits_are_turned_as_their_exif_says():
     values = np.arange(24, dtype=np.uint16).reshape(4, 6) << 11
     exif = Image.Exif()
     exif[0x0112] = 3
-    found = _decode([_file(Image.fromarray(values), exif=exif)])
-    np.testing.assert_array_equal(found.values[0, 0], values[::-1, ::-1] >> 8)
+    decoded = _decode([_file(Image.fromarray(values), exif=exif)])
+    np.testing.assert_array_equal(decoded.values[0, 0], values[::-1, ::-1] >> 8)
 
 
 def test_pixels_of_32_bits_have_no_known_range_and_count_as_unreadable():
@@ -187,14 +187,14 @@ def test_images_are_turned_as_their_exif_says(orientation: int, turn: Any):
     x = pixels(1, (4, 6))[0]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    found = _decode([_file(Image.fromarray(x), "PNG", exif=exif)])
-    np.testing.assert_array_equal(found.values[0, 0], turn(x))
+    decoded = _decode([_file(Image.fromarray(x), "PNG", exif=exif)])
+    np.testing.assert_array_equal(decoded.values[0, 0], turn(x))
 
 
 def test_a_size_scales_the_shorter_side_and_crops_the_centre():
     left_to_right = np.repeat(np.repeat(np.arange(3, dtype=np.uint8) * 100, 4)[None], 4, axis=0)  # 4 high, 12 wide
-    found = _decode([encoded(left_to_right), encoded(left_to_right.T.copy())], size=4)
-    assert (found.values == 100).all()
+    decoded = _decode([encoded(left_to_right), encoded(left_to_right.T.copy())], size=4)
+    assert (decoded.values == 100).all()
 
 
 def test_images_of_one_pixel():
@@ -261,6 +261,6 @@ def test_what_was_decoded_is_kept_by_its_content(tmp_path: Path, monkeypatch: py
 def test_what_cannot_be_read_leaves_no_gap_and_makes_no_colour():
     gray = [encoded(array) for array in pixels(3, (5, 7))]
     damaged = _file(Image.new("RGB", (5, 7)))[:-30]
-    found = _decode([damaged, gray[0], b"nothing", gray[1], damaged, gray[2]])
-    assert found.kept.tolist() == [1, 3, 5]
-    np.testing.assert_array_equal(found.values, pixels(3, (5, 7))[:, None])
+    decoded = _decode([damaged, gray[0], b"nothing", gray[1], damaged, gray[2]])
+    assert decoded.kept.tolist() == [1, 3, 5]
+    np.testing.assert_array_equal(decoded.values, pixels(3, (5, 7))[:, None])

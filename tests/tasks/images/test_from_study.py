@@ -113,8 +113,8 @@ def test_it_keeps_the_contract_and_has_groups_by_depth(home: Path):
     assert [names[0] for names in task.groups(net)] == ["body.stem.weight", "body.last.weight", "norm.weight"]
     rates = [layer.p for layer in net.modules() if isinstance(layer, torch.nn.Dropout)]
     assert rates == [0.3, 0.3]
-    told = f"timm:tiny begins with the body and the head of {home / 'heads'}"
-    assert told in task.describe().facts
+    fact = f"timm:tiny begins with the body and the head of {home / 'heads'}"
+    assert fact in task.describe().facts
 
 
 @pytest.mark.parametrize("hold", [None, True, False])

@@ -307,12 +307,12 @@ def test_folds_hold_each_class_in_its_share_and_no_folder_of_validation_images(t
 
 def test_pixels_are_in_the_memory_once(tmp_path: Path):
     path = _npz(tmp_path, np.arange(60) % 2)
-    data, given = _data(path), np.load(path)["x"].transpose(0, 3, 1, 2)
+    data, stored = _data(path), np.load(path)["x"].transpose(0, 3, 1, 2)
     for split, rows in data.rows.items():
-        np.testing.assert_array_equal(data.pixels(split), given[rows])
-        np.testing.assert_array_equal(data.image(split, len(rows) - 1), given[rows[-1]])
+        np.testing.assert_array_equal(data.pixels(split), stored[rows])
+        np.testing.assert_array_equal(data.image(split, len(rows) - 1), stored[rows[-1]])
         assert np.shares_memory(data.pixels(split), data._main.pixels)
-    np.testing.assert_array_equal(data.to_learn_from, given[np.concatenate([data.rows["train"], data.rows["valid"]])])
+    np.testing.assert_array_equal(data.to_learn_from, stored[np.concatenate([data.rows["train"], data.rows["valid"]])])
     assert len(data._main.source.images) == 0
 
 

@@ -181,9 +181,9 @@ def test_a_study_of_heads_predicts_by_itself(images: str, tmp_path: Path, monkey
     Path(images).unlink()
     monkeypatch.setattr(sys_timm(), "is_model_pretrained", lambda name: False)
     ensemble = Study.open(tmp_path / "run").result.ensemble
-    given = ensemble.prepare(pixels(60))
-    assert given.shape == (60, FEATURES)
-    assert ensemble.predict(given).shape == (60, 2)
+    prepared = ensemble.prepare(pixels(60))
+    assert prepared.shape == (60, FEATURES)
+    assert ensemble.predict(prepared).shape == (60, 2)
 
 
 def test_a_study_fine_tunes_the_whole_net_in_phases(images: str, tmp_path: Path):

@@ -117,17 +117,17 @@ def test_a_later_table_is_read_and_scored_where_it_can_be(folder: Path) -> None:
     task = _images(folder, target=TARGET)
     again = Images("/no/longer/there.csv", target=TARGET)
     again.restore(json.loads(json.dumps(task.fitted())))
-    given = again.read(folder / "boxes.csv")
-    assert given.y is not None
-    assert given.y.tolist()[1] == [0.0, pytest.approx(_frame()["x"][1])]
+    inputs = again.read(folder / "boxes.csv")
+    assert inputs.y is not None
+    assert inputs.y.tolist()[1] == [0.0, pytest.approx(_frame()["x"][1])]
     bare = _frame(6)[["image"]]
     bare.to_csv(folder / "bare.csv", index=False)
-    given = again.read(folder / "bare.csv")
-    assert (len(given.x), given.y, given.names[0]) == (6, None, "files/0.png")
+    inputs = again.read(folder / "bare.csv")
+    assert (len(inputs.x), inputs.y, inputs.names[0]) == (6, None, "files/0.png")
     _frame(6).assign(label="dim").to_csv(folder / "other.csv", index=False)
-    given = again.read(folder / "other.csv")
-    assert given.y is None
-    assert given.notes == ("is not scored: target 'label': class 'dim' is not in the training rows",)
+    inputs = again.read(folder / "other.csv")
+    assert inputs.y is None
+    assert inputs.notes == ("is not scored: target 'label': class 'dim' is not in the training rows",)
     assert len(again.read(folder / "files").x) == 60
 
 

@@ -16,23 +16,23 @@ from tests.own_data import encoded, hub_images, pixels, write_folders, write_hub
 
 
 def test_class_folders(tmp_path: Path):
-    found = open_source(str(write_folders(tmp_path / "x", each=2, classes=("猫", "犬 ñ"))))
-    assert found.class_names == ("犬 ñ", "猫")
-    assert found.names == ("犬 ñ/00.png", "犬 ñ/01.png", "猫/00.png", "猫/01.png")
-    assert found.labels is not None
-    assert found.labels.tolist() == [0, 0, 1, 1]
-    assert found.splits is None
+    source = open_source(str(write_folders(tmp_path / "x", each=2, classes=("猫", "犬 ñ"))))
+    assert source.class_names == ("犬 ñ", "猫")
+    assert source.names == ("犬 ñ/00.png", "犬 ñ/01.png", "猫/00.png", "猫/01.png")
+    assert source.labels is not None
+    assert source.labels.tolist() == [0, 0, 1, 1]
+    assert source.splits is None
 
 
 @pytest.mark.parametrize("valid", ["valid", "val", "validation"])
 def test_split_folders(tmp_path: Path, valid: str):
     for split in ("train", valid, "test"):
         write_folders(tmp_path / "x" / split, each=1)
-    found = open_source(str(tmp_path / "x"))
-    assert found.class_names == ("bright", "dark")
-    assert found.splits == ("test",) * 2 + ("train",) * 2 + ("valid",) * 2
-    assert found.labels is not None
-    assert found.labels.tolist() == [0, 1] * 3
+    source = open_source(str(tmp_path / "x"))
+    assert source.class_names == ("bright", "dark")
+    assert source.splits == ("test",) * 2 + ("train",) * 2 + ("valid",) * 2
+    assert source.labels is not None
+    assert source.labels.tolist() == [0, 1] * 3
 
 
 def test_folders_of_hidden_and_other_files_are_passed_over(tmp_path: Path):
@@ -67,19 +67,19 @@ def test_a_parquet_of_the_hub(tmp_path: Path, column: str):
 
 def test_a_parquet_of_bytes_with_texts_for_classes(tmp_path: Path):
     cells = [image["bytes"] for image in hub_images(3)]
-    found = open_source(str(write_hub(tmp_path / "a.parquet", {"image": cells, "label": ["b", "a", "b"]})))
-    assert (found.class_names, found.names) == (("a", "b"), ("row 0", "row 1", "row 2"))
-    assert found.labels is not None
-    assert found.labels.tolist() == [1, 0, 1]
+    source = open_source(str(write_hub(tmp_path / "a.parquet", {"image": cells, "label": ["b", "a", "b"]})))
+    assert (source.class_names, source.names) == (("a", "b"), ("row 0", "row 1", "row 2"))
+    assert source.labels is not None
+    assert source.labels.tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize("names", [(), ("cat", "dog", "bird")])
 def test_lists_of_labels_are_several_labels(tmp_path: Path, names: tuple[str, ...]):
     columns = {"image": hub_images(4), "label": [[0], [0, 2], [], [1]]}
-    found = open_source(str(write_hub(tmp_path / "a.parquet", columns, names)))
-    assert found.class_names == (names or ("0", "1", "2"))
-    assert found.labels is not None
-    assert found.labels.tolist() == [[1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0]]
+    source = open_source(str(write_hub(tmp_path / "a.parquet", columns, names)))
+    assert source.class_names == (names or ("0", "1", "2"))
+    assert source.labels is not None
+    assert source.labels.tolist() == [[1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0]]
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_lists_of_labels_are_several_labels(tmp_path: Path, names: tuple[str, ..
 def test_an_npz(tmp_path: Path, shape: Any, y: Any, class_names: tuple[str, ...], labels: list[Any]):
     x = pixels(3, shape)
     np.savez(tmp_path / "a.npz", x=x, y=y)
-    found = open_source(str(tmp_path / "a.npz"))
-    np.testing.assert_array_equal(np.stack(list(found.images)), x)
-    assert found.class_names == class_names
-    assert found.labels is not None
-    assert found.labels.tolist() == labels
+    source = open_source(str(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(np.stack(list(source.images)), x)
+    assert source.class_names == class_names
+    assert source.labels is not None
+    assert source.labels.tolist() == labels
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -108,20 +108,20 @@ def test_a_saved_data_set_of_the_library(tmp_path: Path, split: bool):
     part = datasets.Dataset.from_dict({"image": hub_images(4), "label": [0, 1, 1, 0]}, features=features)
     saved = datasets.DatasetDict({"train": part, "validation": part}) if split else part
     saved.save_to_disk(tmp_path / "x")
-    found = open_source(str(tmp_path / "x"))
-    assert found.class_names == ("cat", "dog")
-    assert found.labels is not None
-    assert found.labels.tolist() == [0, 1, 1, 0] * (2 if split else 1)
-    assert found.splits == (("train",) * 4 + ("valid",) * 4 if split else None)
-    assert list(found.images)[:4] == [image["bytes"] for image in hub_images(4)]
+    source = open_source(str(tmp_path / "x"))
+    assert source.class_names == ("cat", "dog")
+    assert source.labels is not None
+    assert source.labels.tolist() == [0, 1, 1, 0] * (2 if split else 1)
+    assert source.splits == (("train",) * 4 + ("valid",) * 4 if split else None)
+    assert list(source.images)[:4] == [image["bytes"] for image in hub_images(4)]
 
 
 def test_images_to_predict_for_need_no_labels(tmp_path: Path):
     np.savez(tmp_path / "a.npz", x=pixels(3))
     write_hub(tmp_path / "a.parquet", {"image": hub_images(3)})
     for name in ("a.npz", "a.parquet"):
-        found = open_source(str(tmp_path / name), labelled=False)
-        assert (len(found.images), found.labels, found.class_names) == (3, None, ())
+        source = open_source(str(tmp_path / name), labelled=False)
+        assert (len(source.images), source.labels, source.class_names) == (3, None, ())
 
 
 def test_plain_images_are_one_file_or_all_below_a_folder(tmp_path: Path):
@@ -219,10 +219,10 @@ def test_split_folders_in_other_words(names: tuple[str, ...], tmp_path: Path):
     for name in names:
         write_folders(tmp_path / "x" / name, each=1)
     (tmp_path / "x" / "__MACOSX").mkdir()
-    found = open_source(str(tmp_path / "x"))
-    assert found.class_names == ("bright", "dark")
-    assert found.splits is not None
-    assert set(found.splits) <= {"train", "valid", "test"}
+    source = open_source(str(tmp_path / "x"))
+    assert source.class_names == ("bright", "dark")
+    assert source.splits is not None
+    assert set(source.splits) <= {"train", "valid", "test"}
 
 
 def test_what_is_passed_over_beside_and_in_class_folders_is_counted(tmp_path: Path):
@@ -230,13 +230,13 @@ def test_what_is_passed_over_beside_and_in_class_folders_is_counted(tmp_path: Pa
     for name in ("loose.png", "labels.csv", "dark/notes.txt", "dark/._00.png", "__MACOSX/dark/._00.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"")
-    found = open_source(str(folder))
-    assert (len(found.images), found.class_names, found.loose) == (4, ("bright", "dark"), 1)
-    assert list(found.passed_over.lines()) == [
+    source = open_source(str(folder))
+    assert (len(source.images), source.class_names, source.loose) == (4, ("bright", "dark"), 1)
+    assert list(source.passed_over.lines()) == [
         "passed over as files of systems and notebooks, which are hidden or in hidden folders: 2",
         "passed over for their suffix: .csv (1), .txt (1)",
     ]
-    assert list(plain_images(folder).passed_over.lines()) == list(found.passed_over.lines())
+    assert list(plain_images(folder).passed_over.lines()) == list(source.passed_over.lines())
 
 
 @pytest.mark.parametrize("by_split", [False, True])
@@ -247,20 +247,20 @@ def test_a_class_folder_may_be_a_link(by_split: bool, tmp_path: Path):
     (root / "night").symlink_to(elsewhere / "dark")
     (root / "day").symlink_to(elsewhere / "bright")
     (elsewhere / "dark" / "more").symlink_to(elsewhere / "bright")
-    found = open_source(str(tmp_path / "x"))
-    assert found.class_names == ("day", "night")
-    assert len(found.images) == 4
-    assert [link.removeprefix("train/") for link in found.passed_over.links] == ["night/more"]
+    source = open_source(str(tmp_path / "x"))
+    assert source.class_names == ("day", "night")
+    assert len(source.images) == 4
+    assert [link.removeprefix("train/") for link in source.passed_over.links] == ["night/more"]
 
 
 def test_images_of_another_kind_only_say_so(tmp_path: Path):
     (tmp_path / "x" / "cat").mkdir(parents=True)
     for i in range(3):
         (tmp_path / "x" / "cat" / f"{i}.heic").write_bytes(b"")
-    told = r"passed over for their suffix: \.heic \(3\)"
-    with pytest.raises(LabError, match=rf"x: {told}; a folder per class is needed, such as x/cat/1\.png"):
+    passed_over = r"passed over for their suffix: \.heic \(3\)"
+    with pytest.raises(LabError, match=rf"x: {passed_over}; a folder per class is needed, such as x/cat/1\.png"):
         open_source(str(tmp_path / "x"))
-    with pytest.raises(LabError, match=rf"cat: holds no images \({told}\)"):
+    with pytest.raises(LabError, match=rf"cat: holds no images \({passed_over}\)"):
         plain_images(tmp_path / "x" / "cat")
 
 

@@ -61,15 +61,15 @@ def test_inputs_are_normalised_by_the_training_images(folder: Path):
 
 def test_a_folder_of_classes_is_read_with_its_labels(folder: Path):
     task = _later(folder)
-    given = task.read(folder)
-    assert (len(given.x), given.notes) == (40, ())
-    assert given.names[0] == "bright/00.png"
-    assert given.y is not None
-    assert given.y.tolist() == [0] * 20 + [1] * 20
+    inputs = task.read(folder)
+    assert (len(inputs.x), inputs.notes) == (40, ())
+    assert inputs.names[0] == "bright/00.png"
+    assert inputs.y is not None
+    assert inputs.y.tolist() == [0] * 20 + [1] * 20
     (folder / "bright").rename(folder.parent / "away")
-    given = task.read(folder)
-    assert given.y is not None
-    assert given.y.tolist() == [1] * 20
+    inputs = task.read(folder)
+    assert inputs.y is not None
+    assert inputs.y.tolist() == [1] * 20
 
 
 def test_plain_images_are_read_without_labels(folder: Path, tmp_path: Path):
@@ -78,9 +78,9 @@ def test_plain_images_are_read_without_labels(folder: Path, tmp_path: Path):
     one = task.read(folder / "dark" / "00.png")
     np.testing.assert_array_equal(one.x[0], np.asarray(Image.open(folder / "dark" / "00.png")).transpose(2, 0, 1))
     np.savez(tmp_path / "a.npz", x=pixels(3))
-    given = task.read(tmp_path / "a.npz")
-    assert (tuple(given.x.shape), given.y) == ((3, 3, 8, 8), None)
-    assert torch.equal(task.prepare(pixels(3)), given.x)
+    inputs = task.read(tmp_path / "a.npz")
+    assert (tuple(inputs.x.shape), inputs.y) == ((3, 3, 8, 8), None)
+    assert torch.equal(task.prepare(pixels(3)), inputs.x)
 
 
 def test_gray_images_of_another_size_are_brought_to_that_of_the_training_images(folder: Path, tmp_path: Path):
@@ -93,14 +93,14 @@ def test_gray_images_of_another_size_are_brought_to_that_of_the_training_images(
 def test_what_was_not_read_or_not_scored_is_said(folder: Path, tmp_path: Path):
     task = _later(folder)
     (folder / "dark" / "05.png").write_bytes(b"no image")
-    given = task.read(folder)
-    assert given.notes == ("1 images cannot be read and are left out: dark/05.png",)
-    assert len(given.x) == len(given.names) == 39
-    assert given.y is not None
-    assert int(given.y.sum()) == 19
+    inputs = task.read(folder)
+    assert inputs.notes == ("1 images cannot be read and are left out: dark/05.png",)
+    assert len(inputs.x) == len(inputs.names) == 39
+    assert inputs.y is not None
+    assert int(inputs.y.sum()) == 19
     np.savez(tmp_path / "a.npz", x=pixels(3), y=np.array(["dark", "bright", "gray"]))
-    given = task.read(tmp_path / "a.npz")
-    assert (given.y, given.notes) == (None, ("is not scored: class 'gray' is not among those trained on",))
+    inputs = task.read(tmp_path / "a.npz")
+    assert (inputs.y, inputs.notes) == (None, ("is not scored: class 'gray' is not among those trained on",))
 
 
 def test_folders_of_systems_beside_class_folders_hide_no_labels(folder: Path):
@@ -108,10 +108,10 @@ def test_folders_of_systems_beside_class_folders_hide_no_labels(folder: Path):
     (folder / "__MACOSX").mkdir()
     (folder / ".ipynb_checkpoints").mkdir()
     (folder / "dark" / "._00.png").write_bytes(b"")
-    given = task.read(folder)
-    assert len(given.x) == 40
-    assert given.y is not None
-    assert given.notes == ("passed over as files of systems and notebooks, which are hidden or in hidden folders: 1",)
+    inputs = task.read(folder)
+    assert len(inputs.x) == 40
+    assert inputs.y is not None
+    assert inputs.notes == ("passed over as files of systems and notebooks, which are hidden or in hidden folders: 1",)
 
 
 def test_what_holds_no_images_is_refused(folder: Path, tmp_path: Path):

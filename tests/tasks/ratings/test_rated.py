@@ -72,12 +72,14 @@ def test_splits_may_be_by_time_and_by_user(tmp_path: Path):
 def test_what_is_doubtful_is_told(tmp_path: Path):
     rows = rated_pairs()
     again = rows.iloc[:3].assign(rating=[1, 1, 1])
-    found = describe({"path": str(write_ratings(tmp_path / "x.csv", pd.concat([rows, again])))})
+    description = describe({"path": str(write_ratings(tmp_path / "x.csv", pd.concat([rows, again])))})
     different = int((rows.iloc[:3]["rating"] != 1).sum())
-    assert any(w.startswith(f"3 pairs are rated several times, {different} of them with dif") for w in found.warnings)
+    assert any(
+        w.startswith(f"3 pairs are rated several times, {different} of them with dif") for w in description.warnings
+    )
     by_user = {"path": str(write_ratings(tmp_path / "x.csv", rows)), "split": {"kind": "grouped", "by": "user"}}
     assert any("ratings are of users that training has not; these are taken" in w for w in describe(by_user).warnings)
-    assert found.facts[0].startswith("12 users and 10 items in training, ")
+    assert description.facts[0].startswith("12 users and 10 items in training, ")
 
 
 @pytest.mark.parametrize(

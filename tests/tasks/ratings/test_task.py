@@ -42,8 +42,8 @@ def _later(path: Path, **options: Any) -> Ratings:
 @pytest.mark.parametrize("metric", ["rmse", "mae"])
 def test_it_keeps_the_contract(model: str, metric: str, path: Path):
     task = Ratings(str(path), model=model, metric=metric)
-    found = list(contract_suite(task, {"dropout": 0.1, "factors": 4}))
-    assert [f"{f.name}: {f.said}" for f in found if not f.passed] == []
+    findings = list(contract_suite(task, {"dropout": 0.1, "factors": 4}))
+    assert [f"{f.name}: {f.said}" for f in findings if not f.passed] == []
     assert (task.kind, task.metric, task.direction) == ("regression", metric, "minimize")
     assert pickle.loads(pickle.dumps(task)).options == task.options
 
@@ -91,11 +91,11 @@ def test_the_loss_is_in_standard_deviations_of_the_ratings(path: Path):
 def test_later_pairs_are_read_as_training_read_them(path: Path, tmp_path: Path):
     task, whole = _later(path), Ratings(str(path))
     part = whole._rated.part("test")
-    given = task.read(write_ratings(tmp_path / "new.csv", part))
-    assert torch.equal(given.x, whole.data("test")[0])
-    assert given.y is not None
-    assert torch.equal(given.y, whole.data("test")[1])
-    assert given.beside["item"] == tuple(part["item"].astype(str))
+    inputs = task.read(write_ratings(tmp_path / "new.csv", part))
+    assert torch.equal(inputs.x, whole.data("test")[0])
+    assert inputs.y is not None
+    assert torch.equal(inputs.y, whole.data("test")[1])
+    assert inputs.beside["item"] == tuple(part["item"].astype(str))
     strange = task.read(
         write_ratings(tmp_path / "new.csv", pd.DataFrame({"user": ["u1", "me"], "item": ["01", "new"]}))
     )
@@ -112,14 +112,14 @@ def test_later_pairs_are_read_as_training_read_them(path: Path, tmp_path: Path):
 
 def test_users_alone_ask_for_what_they_have_not_rated(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     task, whole = _later(path), Ratings(str(path))
-    given = task.read(write_ratings(tmp_path / "users.csv", pd.DataFrame({"user": ["u3", "me", "u3"]})))
+    inputs = task.read(write_ratings(tmp_path / "users.csv", pd.DataFrame({"user": ["u3", "me", "u3"]})))
     rated = {tuple(pair) for pair in whole.data("train")[0].tolist()}
     code = whole.fitted()["users"].index("u3") + 1
-    mine = [pair for pair in given.x.tolist() if pair[0] == code]
+    mine = [pair for pair in inputs.x.tolist() if pair[0] == code]
     assert len(mine) == 12 - sum(user == code for user, _ in rated)
     assert not {tuple(pair) for pair in mine} & rated
-    assert given.ranked_within == "user"
-    assert sorted({*given.beside["user"]}) == ["me", "u3"]
+    assert inputs.ranked_within == "user"
+    assert sorted({*inputs.beside["user"]}) == ["me", "u3"]
     monkeypatch.setattr(ratings_task, "_MOST_RANKED", 20)
     with pytest.raises(TaskError, match=r"users\.csv: 2 users times 12 items; take at most 1 at once$"):
         task.read(tmp_path / "users.csv")

@@ -117,5 +117,5 @@ def test_what_lies_far_out_is_found_and_long_tails_are_not():
     ],
 )
 def test_a_number_that_may_stand_for_no_value_is_found(rest: np.ndarray, marks: list[float], expected: dict[int, int]):
-    found = sentinels(np.concatenate([rest, marks, [np.nan]]))
-    assert found == tuple(Sentinel(value, count, rest.min(), rest.max()) for value, count in expected.items())
+    marked = sentinels(np.concatenate([rest, marks, [np.nan]]))
+    assert marked == tuple(Sentinel(value, count, rest.min(), rest.max()) for value, count in expected.items())

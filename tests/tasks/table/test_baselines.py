@@ -40,20 +40,20 @@ def test_classes_get_probabilities(tmp_path: Path, number: int):
     frame = table(200)
     frame.loc[::7, "number"] = np.nan
     task = _task(tmp_path, frame, "answer")
-    found = _predicted(task, number)
-    assert (found.shape, found.dtype) == ((40, 2), torch.float64)
-    torch.testing.assert_close(found.sum(dim=1), torch.ones(40, dtype=torch.float64))
-    assert (found.argmax(dim=1).numpy() == _true(task)).mean() > 0.7
-    assert torch.equal(_predicted(task, number), found)
+    predicted = _predicted(task, number)
+    assert (predicted.shape, predicted.dtype) == ((40, 2), torch.float64)
+    torch.testing.assert_close(predicted.sum(dim=1), torch.ones(40, dtype=torch.float64))
+    assert (predicted.argmax(dim=1).numpy() == _true(task)).mean() > 0.7
+    assert torch.equal(_predicted(task, number), predicted)
 
 
 @FORESTS
 def test_labels_get_a_probability_each(tmp_path: Path, number: int):
     frame = table(200).assign(a=lambda f: (f["number"] > 0) * 1, b=lambda f: (f["letter"] == "x") * 1)
     task = _task(tmp_path, frame.drop(columns="answer"), ["a", "b"])
-    found = _predicted(task, number)
-    assert found.shape == (40, 2)
-    assert ((found > 0.5).numpy() == (_true(task) > 0.5)).mean() > 0.9
+    predicted = _predicted(task, number)
+    assert predicted.shape == (40, 2)
+    assert ((predicted > 0.5).numpy() == (_true(task) > 0.5)).mean() > 0.9
 
 
 @FORESTS
@@ -63,10 +63,10 @@ def test_values_are_predicted_as_they_are(tmp_path: Path, number: int, targets: 
     frame = table(300).assign(y=lambda f: 10 * f["number"] + random.normal(size=300) * 0.1)
     frame = frame.assign(z=lambda f: f["number"] ** 2 + random.normal(size=300) * 0.1)
     task = _task(tmp_path, frame[["number", "letter", *targets]], targets)
-    found = _predicted(task, number)
-    assert found.shape == (60, len(targets))
+    predicted = _predicted(task, number)
+    assert predicted.shape == (60, len(targets))
     true = _true(task)
-    assert ((found.numpy() - true) ** 2).mean() < 0.3 * true.var()
+    assert ((predicted.numpy() - true) ** 2).mean() < 0.3 * true.var()
 
 
 def test_boosting_is_scikit_learns_own_on_codes_and_numbers_with_their_gaps(tmp_path: Path):
@@ -92,15 +92,15 @@ def test_the_linear_model_takes_gaps_categories_and_levels_not_seen(tmp_path: Pa
     others = {"answer", "a", "b", "y"} - {targets if isinstance(targets, str) else None, *targets}
     frame.loc[::7, "number"] = np.nan
     task = _task(tmp_path, frame.drop(columns=sorted(others)), targets)
-    found, true = _predicted(task, LINEAR), _true(task)
-    assert found.shape == shape
+    predicted, true = _predicted(task, LINEAR), _true(task)
+    assert predicted.shape == shape
     if targets == "answer":
-        torch.testing.assert_close(found.sum(dim=1), torch.ones(40, dtype=torch.float64))
-        assert (found.argmax(dim=1).numpy() == true).mean() > 0.7
+        torch.testing.assert_close(predicted.sum(dim=1), torch.ones(40, dtype=torch.float64))
+        assert (predicted.argmax(dim=1).numpy() == true).mean() > 0.7
     elif len(targets) == 2:
-        assert ((found > 0.5).numpy() == (true > 0.5)).mean() > 0.8
+        assert ((predicted > 0.5).numpy() == (true > 0.5)).mean() > 0.8
     else:
-        assert ((found.numpy() - true) ** 2).mean() < 0.6 * true.var()
+        assert ((predicted.numpy() - true) ** 2).mean() < 0.6 * true.var()
 
 
 @pytest.mark.parametrize("column", ["number", "letter"])
@@ -114,5 +114,5 @@ def test_a_baseline_predicts_for_a_file_without_the_training_rows(tmp_path: Path
     write_table(tmp_path / "new.csv", table(30).drop(columns="answer"))
     later = Table(str(tmp_path / "gone.csv"), "answer")
     later.restore(task.fitted())
-    found = [prediction_of(forest, t, t.read(tmp_path / "new.csv").x, (2,)) for t in (task, later)]
-    assert torch.equal(*found)
+    predictions = [prediction_of(forest, t, t.read(tmp_path / "new.csv").x, (2,)) for t in (task, later)]
+    assert torch.equal(*predictions)

@@ -105,14 +105,16 @@ def test_what_no_format_reads_is_no_date(values: list[str]):
 def test_a_number_is_standardised_by_its_own_statistics_and_the_gaps_get_the_median():
     values = RANDOM.normal(5, 3, 200)
     values[::10] = np.nan
-    known = values[np.isfinite(values)]
+    present = values[np.isfinite(values)]
     column = fit_column(_series(values), "number", bins=0)
     assert isinstance(column, Number)
-    assert (column.mean, column.std, column.median) == pytest.approx((known.mean(), known.std(), np.median(known)))
+    assert (column.mean, column.std, column.median) == pytest.approx(
+        (present.mean(), present.std(), np.median(present))
+    )
     assert column.missing
     plain, indicator = _inputs(column, values).T
-    filled = np.where(np.isnan(values), np.median(known), values)
-    np.testing.assert_allclose(plain, (filled - known.mean()) / known.std(), rtol=1e-5, atol=1e-6)
+    filled = np.where(np.isnan(values), np.median(present), values)
+    np.testing.assert_allclose(plain, (filled - present.mean()) / present.std(), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(indicator, np.isnan(values))
 
 
@@ -129,9 +131,9 @@ def test_numbers_beyond_what_can_be_squared_are_refused():
 
 def test_a_freak_value_of_a_later_row_stays_a_number():
     column = fit_column(_series(RANDOM.normal(size=50)), "number", bins=8)
-    found = _inputs(column, [1e308, -1e308, np.inf])
-    assert np.isfinite(found).all()
-    assert abs(found).max() == 1e4
+    inputs = _inputs(column, [1e308, -1e308, np.inf])
+    assert np.isfinite(inputs).all()
+    assert abs(inputs).max() == 1e4
 
 
 @pytest.mark.parametrize(
@@ -169,9 +171,9 @@ def test_the_encoding_grows_with_the_number(values: list[float], bins: int):
     column = fit_column(_series(values), "number", bins)
     assert isinstance(column, Number)
     assert list(column.edges) == sorted(set(column.edges))
-    found = _inputs(column, np.sort(values))
-    assert np.isfinite(found).all()
-    assert (np.diff(found, axis=0) >= -1e-5).all()
+    inputs = _inputs(column, np.sort(values))
+    assert np.isfinite(inputs).all()
+    assert (np.diff(inputs, axis=0) >= -1e-5).all()
 
 
 def test_many_equal_numbers_leave_bins_for_the_others():
@@ -181,7 +183,7 @@ def test_many_equal_numbers_leave_bins_for_the_others():
 
 
 def test_levels_are_in_their_natural_order_and_differ_to_the_last_digit():
-    found = {
+    levels_of = {
         ("10", "9", "b", "a"): ("9", "10", "a", "b"),
         (1234567, 1234568): ("1234567", "1234568"),
         (2**60, 2**60 + 1): (str(2**60), str(2**60 + 1)),
@@ -190,8 +192,8 @@ def test_levels_are_in_their_natural_order_and_differ_to_the_last_digit():
         (True, False): ("false", "true"),
         (" a", "a "): ("a",),
     }
-    for given_, expected in found.items():
-        column = fit_column(_series(list(given_)), "category", 0)
+    for written, expected in levels_of.items():
+        column = fit_column(_series(list(written)), "category", 0)
         assert isinstance(column, Category)
         assert column.levels == expected
 
@@ -258,9 +260,9 @@ def test_dates_of_a_parquet_are_taken_as_they_are(zone: str | None):
 @pytest.mark.parametrize("values", [["15 Mar 2024", "1 Apr 2023"], ["30-Jan-2020", "01-FEB-2021"], ["May 3, 2024"] * 2])
 def test_months_may_be_words_in_any_case(values: list[str]):
     name = date_format(pd.Series(values))
-    found = read_dates(pd.Series(values), name)
+    dates = read_dates(pd.Series(values), name)
     expected = pd.to_datetime(pd.Series(values), format="mixed")
-    assert found.tolist() == expected.tolist()
+    assert dates.tolist() == expected.tolist()
 
 
 def test_a_date_is_what_the_clock_there_showed_in_summer_and_in_winter():
@@ -279,9 +281,9 @@ def test_later_dates_that_cannot_be_read_are_missing_and_told(native: bool):
     column = fit_column(DAYS.rename("d") if native else DAYS.astype(str).rename("d"), "date", bins=0)
     notes = Notes()
     values = ["yesterday", None, "2024-13-45", "2024-01-02 00:00:00"]
-    found = encode(Form((column,)), pd.DataFrame({"d": values}), notes)
+    encoded = encode(Form((column,)), pd.DataFrame({"d": values}), notes)
     assert notes.lines == ["column 'd': 2 rows hold dates that cannot be read as ISO8601; they are treated as missing"]
-    assert found[:, 0].tolist() == [0, 0, 0, 1]
+    assert encoded[:, 0].tolist() == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("kind", ["number", "category", "date"])
@@ -289,9 +291,9 @@ def test_a_column_that_a_table_lacks_is_missing_in_every_row_and_told(kind: Type
     values = {"number": RANDOM.normal(size=60), "category": ["a", "b"] * 30, "date": DAYS}[kind]
     column = fit_column(_series(values), kind, bins=4)
     notes = Notes()
-    found = encode(Form((column,)), pd.DataFrame({"other": [1, 2]}), notes)
-    assert len(found) == 2
-    assert np.isfinite(found).all()
+    encoded = encode(Form((column,)), pd.DataFrame({"other": [1, 2]}), notes)
+    assert len(encoded) == 2
+    assert np.isfinite(encoded).all()
     assert notes.lines == ["column 'c' is not in the table; it is treated as missing in every row"]
 
 

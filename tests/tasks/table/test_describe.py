@@ -25,18 +25,18 @@ def _data(tmp_path: Path, frame: pd.DataFrame | None = None, **options: Any) -> 
 
 def test_its_facts_say_what_was_inferred(tmp_path: Path):
     frame = table().assign(number2=lambda f: f["number"] ** 2, empty=None, same="a", name=[f"n{i}" for i in range(60)])
-    found = describe_data(_data(tmp_path, frame, ignore=["number2"]))
-    assert found.train_examples == 36
-    assert "target answer: classification with 2 classes: no, yes" in found.facts
-    assert "rows 36 train, 12 valid, 12 test (split: stratified)" in found.facts
-    assert "numbers: number" in found.facts
-    assert "categories (levels): letter (3)" in found.facts
-    assert "date day: read as ISO8601; month, week, day_of_week, hour" in found.facts
-    assert "left out number2: asked to be ignored" in found.facts
-    assert "left out empty: is empty" in found.facts
-    assert "left out same: has one value only" in found.facts
-    assert "left out name: has 36 different texts in 36 rows" in found.facts
-    assert found.warnings == (
+    description = describe_data(_data(tmp_path, frame, ignore=["number2"]))
+    assert description.train_examples == 36
+    assert "target answer: classification with 2 classes: no, yes" in description.facts
+    assert "rows 36 train, 12 valid, 12 test (split: stratified)" in description.facts
+    assert "numbers: number" in description.facts
+    assert "categories (levels): letter (3)" in description.facts
+    assert "date day: read as ISO8601; month, week, day_of_week, hour" in description.facts
+    assert "left out number2: asked to be ignored" in description.facts
+    assert "left out empty: is empty" in description.facts
+    assert "left out same: has one value only" in description.facts
+    assert "left out name: has 36 different texts in 36 rows" in description.facts
+    assert description.warnings == (
         "rows are split whatever their 'day'; where later rows are to be predicted, say split: {kind: time, by: day}",
     )
 
@@ -57,10 +57,10 @@ def test_rows_without_a_target_are_left_out_of_a_csv_and_of_test_rows(tmp_path: 
     frame = table().assign(answer=[1, None] * 30)
     frame.loc[:9, "answer"] = 0
     path, test = write_table(tmp_path / "a.csv", frame), write_table(tmp_path / "b.csv", frame)
-    found = TableData(TableOptions(str(path), "answer", test_path=str(test), ignore=["day"]))
-    assert found.fitted.target.levels == ("0.0", "1.0")  # as pandas writes them beside a gap
-    assert len(found.rows["test"]) == 35
-    assert describe_data(found).warnings[:2] == (
+    data = TableData(TableOptions(str(path), "answer", test_path=str(test), ignore=["day"]))
+    assert data.fitted.target.levels == ("0.0", "1.0")  # as pandas writes them beside a gap
+    assert len(data.rows["test"]) == 35
+    assert describe_data(data).warnings[:2] == (
         "25 of 60 rows of a.csv have no answer and are left out",
         "25 of 60 rows of b.csv have no answer and are left out",
     )
@@ -70,8 +70,8 @@ def test_a_class_that_a_split_lacks_is_told(tmp_path: Path):
     frame = table()
     frame.loc[:2, "answer"] = "seldom"
     rows = pd.Series(["train"] * 40 + ["valid"] * 10 + ["test"] * 10, name="part")
-    found = _data(tmp_path, frame.assign(part=rows), ignore=["day"], split={"kind": "declared", "by": "part"})
-    assert describe_data(found).warnings == (
+    data = _data(tmp_path, frame.assign(part=rows), ignore=["day"], split={"kind": "declared", "by": "part"})
+    assert describe_data(data).warnings == (
         "train has few examples of class seldom (3); scores say little of them",
         "valid has no example of class seldom; scores say little of them",
         "test has no example of class seldom; scores say little of them",
@@ -197,9 +197,9 @@ def _garages(folder: Path, **options: Any) -> TableData:
 
 
 def test_words_taken_for_missing_values_are_told_with_their_number(tmp_path: Path):
-    found = describe_data(_garages(tmp_path))
-    assert "missing values (% of rows): garage (55)" in found.facts  # of 40 rows, 20 hold None and 2 ?
-    assert found.warnings == (
+    description = describe_data(_garages(tmp_path))
+    assert "missing values (% of rows): garage (55)" in description.facts  # of 40 rows, 20 hold None and 2 ?
+    assert description.warnings == (
         "20 of 60 rows of houses.csv have no answer and are left out ('NA' 20 times; if that is a class of its own, "
         "list what is missing in task.missing)",
         "column 'garage' of houses.csv holds 'None' 30 times, taken for missing values; if that is a level of its own, "
@@ -226,11 +226,11 @@ def test_what_counts_as_missing_is_the_users_to_say(tmp_path: Path):
 )
 def test_numbers_as_people_write_them_are_told_of(written: list[str], example: str, tmp_path: Path):
     warnings = describe_data(_data(tmp_path, table().assign(price=written), ignore=["day"])).warnings
-    told = [w for w in warnings if w.endswith("write it as a plain number")]
-    assert len(told) == 1
+    doubts = [w for w in warnings if w.endswith("write it as a plain number")]
+    assert len(doubts) == 1
     train = set(_data(tmp_path, table().assign(price=written), ignore=["day"]).part("train")["price"])
-    assert told[0].startswith("column 'price' is text that looks like numbers, such as '")
-    assert told[0].split("'")[3] in train
+    assert doubts[0].startswith("column 'price' is text that looks like numbers, such as '")
+    assert doubts[0].split("'")[3] in train
     assert example in written
 
 
@@ -239,9 +239,9 @@ def test_of_decimal_commas_it_is_told_how_to_have_them_read(tmp_path: Path):
     path = str(write_table(tmp_path / "t.csv", table().assign(price=prices)))
     (warning,) = describe_data(TableData(TableOptions(path, "answer", ignore=["day"]))).warnings
     assert warning.endswith("say decimal: ',' or write it as a plain number")
-    found = describe_data(TableData(TableOptions(path, "answer", ignore=["day"], decimal=",")))
-    assert "numbers: number, price" in found.facts
-    assert found.warnings == ()
+    description = describe_data(TableData(TableOptions(path, "answer", ignore=["day"], decimal=",")))
+    assert "numbers: number, price" in description.facts
+    assert description.warnings == ()
 
 
 def test_codes_among_which_most_are_digits_are_no_mistaken_numbers(tmp_path: Path):
@@ -280,9 +280,9 @@ def test_one_date_that_cannot_be_is_named_and_its_column_not_lost(form: str, tmp
 
 def test_a_column_of_numbers_that_is_left_out_for_a_few_words_is_told_of(tmp_path: Path):
     ages = [str(i + 0.5) for i in range(45)] + [f"unknown {i}" for i in range(15)]
-    found = describe_data(_data(tmp_path, table().assign(age=ages), ignore=["day"]))
-    assert any(fact.startswith("left out age: has ") for fact in found.facts)
-    (warning,) = found.warnings
+    description = describe_data(_data(tmp_path, table().assign(age=ages), ignore=["day"]))
+    assert any(fact.startswith("left out age: has ") for fact in description.facts)
+    (warning,) = description.warnings
     assert warning.startswith("column 'age' is left out, though ")
 
 
@@ -291,19 +291,19 @@ def test_infinite_numbers_are_missing_ones_and_no_traceback(kind: str, tmp_path:
     frame = table().assign(y=lambda f: f["number"] * 3 + np.arange(60) % 7)
     frame.loc[::9, "number"] = np.inf
     path = write_table(tmp_path / f"t.{kind}", frame)
-    found = describe({"path": str(path), "target": "y", "ignore": ["answer", "day"]})
-    assert found.facts[0] == "target y: regression"
-    assert found.warnings[0] == "column 'number' holds infinite numbers in 7 of 60 rows; they count as missing"
+    description = describe({"path": str(path), "target": "y", "ignore": ["answer", "day"]})
+    assert description.facts[0] == "target y: regression"
+    assert description.warnings[0] == "column 'number' holds infinite numbers in 7 of 60 rows; they count as missing"
 
 
 def test_what_is_a_level_in_a_parquet_is_one_in_a_csv_beside_it(tmp_path: Path):
     frame = table().assign(country=["NA", "US", "DE"] * 20, answer=["NA", "EU"] * 30)
     later = frame.head(20)
     both = [write_table(tmp_path / f"later.{kind}", later) for kind in ("csv", "parquet")]
-    found = [_data(tmp_path, frame, test_path=str(path), ignore=["day"]) for path in both]
-    csv, parquet = (data.part("test").frame()[["country", "answer"]].astype(str) for data in found)
+    tables = [_data(tmp_path, frame, test_path=str(path), ignore=["day"]) for path in both]
+    csv, parquet = (data.part("test").frame()[["country", "answer"]].astype(str) for data in tables)
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
-    assert describe_data(found[0]).facts == describe_data(found[1]).facts
+    assert describe_data(tables[0]).facts == describe_data(tables[1]).facts
 
 
 def test_a_test_file_without_targets_is_named(tmp_path: Path):
@@ -333,9 +333,9 @@ def test_codes_with_leading_zeros_are_categories_and_told(tmp_path: Path):
 def test_codes_may_be_said_to_be_numbers_and_padded_amounts_are_doubted(tmp_path: Path):
     frame = _zips().assign(price=[f"{i % 50 + 0.25:07.2f}" for i in range(200)])
     path = str(write_table(tmp_path / "t.csv", frame))
-    found = describe_data(TableData(TableOptions(path, "answer", ignore=["day"], types={"zip": "number"})))
-    assert "numbers: number, zip, price" in found.facts
-    (warning,) = found.warnings
+    description = describe_data(TableData(TableOptions(path, "answer", ignore=["day"], types={"zip": "number"})))
+    assert "numbers: number, zip, price" in description.facts
+    (warning,) = description.warnings
     assert warning.startswith(
         "column 'price' is taken for numbers; 120 of 120 training rows have leading zeros in it, "
     )
@@ -344,11 +344,11 @@ def test_codes_may_be_said_to_be_numbers_and_padded_amounts_are_doubted(tmp_path
 
 def test_many_codes_are_left_out_and_told(tmp_path: Path):
     frame = table(200).assign(code=[f"{i:06d}" for i in np.random.default_rng(0).permutation(200)])
-    found = describe_data(
+    description = describe_data(
         TableData(TableOptions(str(write_table(tmp_path / "t.csv", frame)), "answer", ignore=["day"]))
     )
-    assert "left out code: has 120 different texts in 120 rows" in found.facts
-    (warning,) = found.warnings
+    assert "left out code: has 120 different texts in 120 rows" in description.facts
+    (warning,) = description.warnings
     assert warning.startswith("column 'code' is taken for nothing to learn from; 120 of 120 training rows have leading")
 
 
@@ -366,9 +366,9 @@ def test_codes_to_predict_are_classes_and_keep_their_zeros(tmp_path: Path):
 def test_identifiers_are_left_out_of_a_shuffled_table_too(name: str, kind: str, tmp_path: Path):
     frame = table(200).assign(**{name: np.random.default_rng(0).permutation(200)})
     path = write_table(tmp_path / f"t.{kind}", frame)
-    found = describe_data(TableData(TableOptions(str(path), "answer", ignore=["day"])))
-    assert f"left out {name}: identifies the rows" in found.facts
-    assert found.warnings == ()
+    description = describe_data(TableData(TableOptions(str(path), "answer", ignore=["day"])))
+    assert f"left out {name}: identifies the rows" in description.facts
+    assert description.warnings == ()
     kept = describe_data(TableData(TableOptions(str(path), "answer", ignore=["day"], types={name: "number"})))
     assert f"numbers: number, {name}" in kept.facts
     assert kept.warnings == ()
@@ -378,9 +378,9 @@ def test_what_may_be_an_identifier_is_told(tmp_path: Path):
     random = np.random.default_rng(0)
     frame = table(200).assign(serial=random.permutation(200) * 7, sold=random.integers(0, 99, 200))
     frame["Unnamed: 3"] = list(range(100)) * 2
-    found = describe_data(_data(tmp_path, frame, ignore=["day"]))
-    assert "numbers: number, serial, sold, Unnamed: 3" in found.facts
-    assert found.warnings == (
+    description = describe_data(_data(tmp_path, frame, ignore=["day"]))
+    assert "numbers: number, serial, sold, Unnamed: 3" in description.facts
+    assert description.warnings == (
         "another whole number in every row is what identifiers hold: serial; if that is so, add ignore: [serial]",
         "column 'Unnamed: 3' has no name, as an index that was written along; if it is one, add ignore: ['Unnamed: 3']",
     )
@@ -388,10 +388,10 @@ def test_what_may_be_an_identifier_is_told(tmp_path: Path):
 
 def test_the_share_of_each_class_is_told_with_what_the_commonest_scores(tmp_path: Path):
     frame = table(800).assign(answer=["fraud"] * 4 + ["ok"] * 796)
-    found = describe_data(_data(tmp_path, frame, ignore=["day"]))
-    assert "shares of classes in training: ok 0.996 (478), fraud 0.00417 (2)" in found.facts
-    assert "always saying ok scores accuracy 0.994 on the validation rows" in found.facts
-    assert found.warnings[0] == (
+    description = describe_data(_data(tmp_path, frame, ignore=["day"]))
+    assert "shares of classes in training: ok 0.996 (478), fraud 0.00417 (2)" in description.facts
+    assert "always saying ok scores accuracy 0.994 on the validation rows" in description.facts
+    assert description.warnings[0] == (
         "classes are of very different sizes: 239 training rows of ok to one of fraud; always saying ok scores "
         "accuracy 0.994 on the validation rows already"
     )
@@ -449,8 +449,8 @@ def test_dates_with_months_in_words_are_dates(tmp_path: Path):
 def test_levels_that_share_a_code_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(columns, "MOST_LEVELS", 2)
     frame = table(120).assign(street=["a", "b", "c", "d"] * 30)
-    found = describe_data(_data(tmp_path, frame, ignore=["day"]))
+    description = describe_data(_data(tmp_path, frame, ignore=["day"]))
     assert (
         "categories (levels): letter (2 of 3, the rare others as one), street (2 of 4, the rare others as one)"
-        in found.facts
+        in description.facts
     )

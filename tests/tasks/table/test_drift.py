@@ -50,24 +50,28 @@ def test_rows_of_one_kind_cannot_be_told_apart_not_even_by_names_that_occur_once
 def test_what_differs_is_named_with_what_says_the_same(tmp_path: Path):
     late = table_of(400, x=np.random.default_rng(0).normal(3.0, size=400))
     frame, test = (part.assign(twin=-2 * part["x"]) for part in (table_of(), late))
-    found = describe_data(_data(tmp_path, frame, test))
-    assert found.drift[0]["low"] < 0.5
-    drift = found.drift[1]
+    description = describe_data(_data(tmp_path, frame, test))
+    assert description.drift[0]["low"] < 0.5
+    drift = description.drift[1]
     assert drift["other"] == "test"
     assert drift["low"] > 0.9
     assert drift["columns"][0]["names"] == ("x", "twin")
     assert drift["columns"][0]["auc_lost"] == pytest.approx(drift["auc"] - 0.5, abs=0.1)  # nothing else tells
-    line = next(line for line in found.warnings if line.startswith("training and test rows differ by 'x' with 'twin'"))
+    line = next(
+        line for line in description.warnings if line.startswith("training and test rows differ by 'x' with 'twin'")
+    )
     assert line.endswith("; a model that is good on the ones may be worse on the others")
-    assert any(fact.startswith("training and validation rows cannot be told apart") for fact in found.facts)
+    assert any(fact.startswith("training and validation rows cannot be told apart") for fact in description.facts)
 
 
 def test_the_date_by_which_rows_are_split_is_left_aside(tmp_path: Path):
     days = pd.date_range("2020-01-01", periods=600, freq="h")
-    found = describe_data(_data(tmp_path, table_of(day=days), split={"kind": "time", "by": "day"}))
-    assert {one["aside"] for one in found.drift} == {"day"}
-    assert all(one["low"] < 0.5 for one in found.drift)
-    assert any("cannot be told apart by a forest without 'day', by which they are split" in f for f in found.facts)
+    description = describe_data(_data(tmp_path, table_of(day=days), split={"kind": "time", "by": "day"}))
+    assert {one["aside"] for one in description.drift} == {"day"}
+    assert all(one["low"] < 0.5 for one in description.drift)
+    assert any(
+        "cannot be told apart by a forest without 'day', by which they are split" in f for f in description.facts
+    )
     frame = table_of(day=days, x=np.sqrt(np.arange(600)))
     trending = describe_data(_data(tmp_path, frame, split={"kind": "time", "by": "day"}))
     assert not any("differ" in line for line in trending.warnings)  # it was asked for
@@ -90,8 +94,8 @@ def test_few_rows_are_not_judged_and_missing_or_infinite_numbers_are(tmp_path: P
 
 
 def test_a_sentence_says_how_sure_it_is():
-    told = (Telling(("a",), 0.1), Telling(("b", "c"), 0.05))
-    assert Drift("valid", 9, 0.55, 0.52, 0.58, told).line == (
+    tellings = (Telling(("a",), 0.1), Telling(("b", "c"), 0.05))
+    assert Drift("valid", 9, 0.55, 0.52, 0.58, tellings).line == (
         "training and validation rows can hardly be told apart by a forest: AUC 0.55 (0.52 to 0.58), by 'a' and 'b' "
         "with 'c'"
     )

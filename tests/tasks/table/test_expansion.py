@@ -65,9 +65,9 @@ def test_slots_and_batches_are_made_as_single_rows_are():
 def test_trees_take_the_same_of_both_forms():
     frame = _frame()
     columns, later = _columns(frame, 16), _later(frame)
-    found = [features(form, encode(form, later, Notes())) for form in (Form(columns), Form(columns, compact=True))]
-    assert np.isnan(found[0]).any()
-    np.testing.assert_array_equal(*found)
+    both = [features(form, encode(form, later, Notes())) for form in (Form(columns), Form(columns, compact=True))]
+    assert np.isnan(both[0]).any()
+    np.testing.assert_array_equal(*both)
 
 
 def test_compact_inputs_are_a_fraction_of_all():

@@ -27,9 +27,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path):
 
 def test_missing_values_are_those_of_data_sets_and_not_words(tmp_path: Path):
     (tmp_path / "t.csv").write_text("a,b\n?, x\nNA,none\nn/a,nil\nnull,-\n")
-    found = read_frame(tmp_path / "t.csv")
-    assert found["a"].isna().all()
-    assert found["b"].tolist() == ["x", "none", "nil", "-"]
+    frame = read_frame(tmp_path / "t.csv")
+    assert frame["a"].isna().all()
+    assert frame["b"].tolist() == ["x", "none", "nil", "-"]
 
 
 def test_cells_of_a_csv_are_what_is_written_there(tmp_path: Path):
@@ -39,9 +39,9 @@ def test_cells_of_a_csv_are_what_is_written_there(tmp_path: Path):
 
 def test_a_number_that_stands_for_no_value_is_meant_however_it_is_written(tmp_path: Path):
     (tmp_path / "t.csv").write_text("a,b\n-999,x\n-999.0,y\n-99,-999\n-0999,z\n")
-    found = read_frame(tmp_path / "t.csv", Dialect(missing=["-999"]))
-    assert found["a"].isna().tolist() == [True, True, False, False]
-    assert found["b"].isna().tolist() == [False, False, True, False]
+    frame = read_frame(tmp_path / "t.csv", Dialect(missing=["-999"]))
+    assert frame["a"].isna().tolist() == [True, True, False, False]
+    assert frame["b"].isna().tolist() == [False, False, True, False]
 
 
 def test_a_later_parquet_holds_missing_values_in_words_too_but_for_what_was_a_level(tmp_path: Path):
@@ -97,8 +97,8 @@ def test_what_is_no_table_is_refused_in_one_line(name: str, content: bytes | Non
 def test_an_encoding_that_is_asked_for_is_read(encoding: str, tmp_path: Path):
     word = "猫" if encoding == "shift_jis" else "café"
     (tmp_path / "t.csv").write_bytes(f"a,{word}\n1,{word}\n".encode(encoding))
-    found = read_frame(tmp_path / "t.csv", Dialect(encoding=encoding))
-    assert found.to_dict("list") == {"a": ["1"], word: [word]}
+    frame = read_frame(tmp_path / "t.csv", Dialect(encoding=encoding))
+    assert frame.to_dict("list") == {"a": ["1"], word: [word]}
 
 
 def test_a_file_in_another_encoding_than_was_asked_for_is_refused(tmp_path: Path):
@@ -133,8 +133,8 @@ def test_a_decimal_comma_is_read_beside_a_semicolon_or_when_asked_for(
 ):
     cells = ["1,5", "-,25", "1.234,5", "1.234", "7", "1,5e3", "1,2,3", "a,b"]
     (tmp_path / "t.csv").write_text("\n".join(f"{cell}{separator}x" for cell in ["v", *cells]))
-    found = read_frame(tmp_path / "t.csv", Dialect(separator=separator, decimal=decimal))["v"].tolist()
-    assert [cell.replace("-.25", "-0.25") for cell in found] == expected
+    values = read_frame(tmp_path / "t.csv", Dialect(separator=separator, decimal=decimal))["v"].tolist()
+    assert [cell.replace("-.25", "-0.25") for cell in values] == expected
 
 
 def test_a_folder_is_no_table(tmp_path: Path):

@@ -42,25 +42,25 @@ def _read(folder: Path, cells: list[str], name: str = "a") -> pd.Series:
     ],
 )
 def test_texts_are_held_as_they_are_written_where_they_are_few_or_no_numbers(cells: list[str], tmp_path: Path):
-    found = _read(tmp_path, cells)
-    assert is_text(found)
-    assert found.tolist() == cells
+    column = _read(tmp_path, cells)
+    assert is_text(column)
+    assert column.tolist() == cells
 
 
 @pytest.mark.parametrize("gap", ["", "NA"])
 def test_many_different_numbers_are_held_as_numbers(gap: str, tmp_path: Path):
     cells = [gap] * 12 + TEXTS + [gap] * 12
-    found = _read(tmp_path, cells)
-    assert found.dtype == np.float64
-    np.testing.assert_array_equal(found, [np.nan] * 12 + [float(text) for text in TEXTS] + [np.nan] * 12)
+    column = _read(tmp_path, cells)
+    assert column.dtype == np.float64
+    np.testing.assert_array_equal(column, [np.nan] * 12 + [float(text) for text in TEXTS] + [np.nan] * 12)
     assert _read(tmp_path, [str(n) for n in range(40)]).dtype == np.int64
 
 
 def test_gaps_among_texts_stay_gaps_in_every_part(tmp_path: Path):
     cells = [""] * 25 + ["p", "q"] * 5 + [""] * 5 + [f"text {n}" for n in range(30)]
-    found = _read(tmp_path, cells)
-    assert found.isna().tolist() == [cell == "" for cell in cells]
-    assert found.fillna("").tolist() == cells
+    column = _read(tmp_path, cells)
+    assert column.isna().tolist() == [cell == "" for cell in cells]
+    assert column.fillna("").tolist() == cells
 
 
 def test_a_column_is_held_in_a_byte_a_row_where_its_texts_are_few():

@@ -52,12 +52,12 @@ def test_rows_without_a_target_are_left_out_and_counted(answers: list[Any], tmp_
     whole = table().assign(answer=answers * 30)
     gaps = whole.astype({"answer": object})
     gaps.loc[[1, 2, 30], "answer"] = None
-    found = _data(tmp_path, gaps, ignore=["day"])
+    data = _data(tmp_path, gaps, ignore=["day"])
     (tmp_path / "whole").mkdir()
     alone = _data(tmp_path / "whole", whole.drop(index=[1, 2, 30]), ignore=["day"])
-    assert describe_data(found).warnings == ("3 of 60 rows of table.parquet have no answer and are left out",)
-    assert found.fitted == alone.fitted
-    np.testing.assert_array_equal(found.targets("train"), alone.targets("train"))
+    assert describe_data(data).warnings == ("3 of 60 rows of table.parquet have no answer and are left out",)
+    assert data.fitted == alone.fitted
+    np.testing.assert_array_equal(data.targets("train"), alone.targets("train"))
 
 
 def test_test_rows_may_come_from_another_file(tmp_path: Path):
@@ -85,8 +85,8 @@ def test_rows_are_split_by_time_by_group_or_as_a_column_says(tmp_path: Path):
     assert sum(map(len, people)) == 20
     assert grouped.left_out["person"] == "says the split"
     declared = table().assign(part=["train"] * 40 + ["valid"] * 10 + ["test"] * 10)
-    found = _data(tmp_path, declared, split={"kind": "declared", "by": "part"})
-    assert found.rows["test"].tolist() == list(range(50, 60))
+    data = _data(tmp_path, declared, split={"kind": "declared", "by": "part"})
+    assert data.rows["test"].tolist() == list(range(50, 60))
 
 
 def test_folds_part_the_rows_of_train_and_valid_and_keep_groups_together(tmp_path: Path):
@@ -99,11 +99,11 @@ def test_folds_part_the_rows_of_train_and_valid_and_keep_groups_together(tmp_pat
     assert len(set.union(*people)) == 16
     assert people[0] == set(data.part("valid")["person"])
     assert _data(tmp_path).folds is None
-    told = describe_data(data)
-    assert told.folds == 4
+    description = describe_data(data)
+    assert description.folds == 4
     assert (
         "folds of train and valid: 12, 12, 12, 12 rows; confirmation and final models leave out one each"
-        in "\n".join(told.facts)
+        in "\n".join(description.facts)
     )
     with pytest.raises(SpecError, match=r"^task.split.folds: 40 is above the 16 groups of train and valid"):
         _ = _data(tmp_path, groups, split={"kind": "grouped", "by": "person", "folds": 40}).folds
@@ -128,9 +128,9 @@ def test_a_rare_label_is_spread_over_the_splits(kind: str, tmp_path: Path):
     for seed in range(10):
         data = TableData(TableOptions(path, ["l1", "l2", "rare"], split={"seed": seed}))
         assert [int(data.targets(split)[:, 2].sum()) for split in ("train", "valid", "test")] == [2, 1, 1]
-    told = describe_data(data)
-    assert "(split: stratified)" in told.facts[1]
-    assert told.warnings == ("train has few examples of label rare (2); scores say little of them",)
+    description = describe_data(data)
+    assert "(split: stratified)" in description.facts[1]
+    assert description.warnings == ("train has few examples of label rare (2); scores say little of them",)
 
 
 def test_a_label_that_training_rows_lack_is_named_with_what_to_do(tmp_path: Path):
@@ -161,9 +161,9 @@ def test_a_label_that_no_row_has_is_left_out_of_several(tmp_path: Path):
     assert data.fitted.target.class_names == ("l1", "l2")
     assert data.targets("test").shape == (40, 2)
     assert [column.name for column in data.fitted.columns] == ["a", "b", "c"], "nor is it learned from"
-    told = describe_data(data)
-    assert "left out rare: is a label with one value only" in told.facts
-    assert told.warnings == ("labels with one value only are left out, and never predicted: 'rare' (0)",)
+    description = describe_data(data)
+    assert "left out rare: is a label with one value only" in description.facts
+    assert description.warnings == ("labels with one value only are left out, and never predicted: 'rare' (0)",)
 
 
 def test_where_fewer_than_two_labels_are_left_a_constant_one_is_refused(tmp_path: Path):

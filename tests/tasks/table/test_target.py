@@ -34,20 +34,20 @@ def _frame(**columns: Any) -> pd.DataFrame:
     ],
 )
 def test_the_columns_say_the_kind(columns: dict[str, Any], kind: str, names: tuple[str, ...]):
-    found = fit_target(_frame(**columns), tuple(columns), None)
-    assert (found.kind, found.class_names) == (kind, names)
-    assert Target.load(json.loads(json.dumps(found.dump()))) == found
+    target = fit_target(_frame(**columns), tuple(columns), None)
+    assert (target.kind, target.class_names) == (kind, names)
+    assert Target.load(json.loads(json.dumps(target.dump()))) == target
 
 
 def test_columns_of_several_kinds_are_targets_of_their_own():
     columns = _frame(a=["x", "y"] * 10, b=np.arange(20.0) / 3, c=[1, 2] * 10)
-    found = fit_target(columns, ("a", "b", "c"), None)
-    assert [(part.kind, part.names) for part in found.parts] == [
+    target = fit_target(columns, ("a", "b", "c"), None)
+    assert [(part.kind, part.names) for part in target.parts] == [
         ("classification", ("a",)), ("regression", ("b",)), ("classification", ("c",)),
     ]  # fmt: skip
-    assert found.numbers == ("b",)
-    assert Target.load(json.loads(json.dumps(found.dump()))) == found
-    assert found.values(columns.tail(1)).tolist() == [[1, np.float32(19 / 3), 1]]
+    assert target.numbers == ("b",)
+    assert Target.load(json.loads(json.dumps(target.dump()))) == target
+    assert target.values(columns.tail(1)).tolist() == [[1, np.float32(19 / 3), 1]]
     assert fit_target(columns, ("a", "b", "c"), None, {"c": "number"}).numbers == ("b", "c")
     assert fit_target(_frame(a=[0, 1] * 10, b=[1, 1, 0, 0] * 5), ("a", "b"), None, {"a": "category"}).parts
 
@@ -70,11 +70,11 @@ def test_values_are_in_the_form_their_loss_takes():
 
 def test_regression_knows_its_statistics_and_reaches_a_tenth_beyond_its_range():
     values = RANDOM.normal(3, 2, (50, 2))
-    found = fit_target(_frame(a=values[:, 0], b=values[:, 1]), ("a", "b"), None)
-    np.testing.assert_allclose(found.mean, values.mean(axis=0))
-    np.testing.assert_allclose(found.std, values.std(axis=0))
+    target = fit_target(_frame(a=values[:, 0], b=values[:, 1]), ("a", "b"), None)
+    np.testing.assert_allclose(target.mean, values.mean(axis=0))
+    np.testing.assert_allclose(target.std, values.std(axis=0))
     low, high = values.min(axis=0), values.max(axis=0)
-    np.testing.assert_allclose(found.bounds, np.stack([low - 0.1 * (high - low), high + 0.1 * (high - low)], axis=1))
+    np.testing.assert_allclose(target.bounds, np.stack([low - 0.1 * (high - low), high + 0.1 * (high - low)], axis=1))
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ def test_it_keeps_the_contract_whatever_the_target_is(
     frame = table(120).assign(other=random.normal(size=120), a=random.integers(0, 2, 120), b=[0, 1] * 60)
     frame.loc[::9, ["number"] if kind != "regression" else ["letter"]] = None
     task = Table(str(write_table(tmp_path / "t.parquet", frame)), target)
-    found = list(contract_suite(task, {"dropout": 0.1, "embedding_dropout": 0.1}))
-    assert [f"{f.name}: {f.said}" for f in found if not f.passed] == []
+    findings = list(contract_suite(task, {"dropout": 0.1, "embedding_dropout": 0.1}))
+    assert [f"{f.name}: {f.said}" for f in findings if not f.passed] == []
     assert (task.kind, task.metric, task.direction) == (kind, metric, direction)
 
 
@@ -78,13 +78,13 @@ def test_regression_is_learned_in_standard_deviations_and_bounded(path: Path):
 
 def test_rows_of_the_table_are_read_as_they_were_encoded(path: Path):
     trained = Table(str(path), "answer", ignore=["day"])
-    given = _later(path, ignore=["day"]).read(path)
-    assert given.notes == ()
+    inputs = _later(path, ignore=["day"]).read(path)
+    assert inputs.notes == ()
     for split in ("train", "valid", "test"):
         rows = torch.from_numpy(trained._data.rows[split])
-        assert torch.equal(given.x[rows], trained.data(split)[0])
-        assert given.y is not None
-        assert torch.equal(given.y[rows], trained.data(split)[1])
+        assert torch.equal(inputs.x[rows], trained.data(split)[0])
+        assert inputs.y is not None
+        assert torch.equal(inputs.y[rows], trained.data(split)[1])
 
 
 def test_a_csv_gives_the_same_inputs_as_the_parquet(path: Path, tmp_path: Path):
@@ -106,12 +106,12 @@ def test_a_csv_holds_the_levels_of_the_parquet_that_was_learned_from(path: Path,
     expected = task.read(path)
     later = frame.astype({"number": object})
     later.loc[0, "number"] = "NA"
-    given = task.read(write_table(tmp_path / "t.csv", later))
-    assert given.y is not None
+    inputs = task.read(write_table(tmp_path / "t.csv", later))
+    assert inputs.y is not None
     assert expected.y is not None
-    assert torch.equal(given.x[1:], expected.x[1:])
-    assert torch.equal(given.y, expected.y)
-    assert given.notes == expected.notes
+    assert torch.equal(inputs.x[1:], expected.x[1:])
+    assert torch.equal(inputs.y, expected.y)
+    assert inputs.notes == expected.notes
 
 
 def _odd(rows: int = 120) -> pd.DataFrame:
@@ -158,11 +158,11 @@ def test_later_rows_are_read_in_the_dialect_of_the_spec(tmp_path: Path):
     expected = _later(write_table(tmp_path / "plain" / "t.csv", frame)).read(tmp_path / "plain" / "t.csv")
     frame.to_csv(tmp_path / "t.csv", sep=";", decimal=",", encoding="cp1252", index=False)
     task = _later(tmp_path / "t.csv", separator=";", encoding="cp1252")
-    given = task.read(tmp_path / "t.csv")
-    assert given.y is not None
+    inputs = task.read(tmp_path / "t.csv")
+    assert inputs.y is not None
     assert expected.y is not None
-    assert torch.equal(given.x, expected.x)
-    assert torch.equal(given.y, expected.y)
+    assert torch.equal(inputs.x, expected.x)
+    assert torch.equal(inputs.y, expected.y)
     assert pickle.loads(pickle.dumps(task)).options == task.options
 
 
@@ -172,9 +172,9 @@ def test_codes_whose_zeros_another_program_has_taken_are_read_and_told(tmp_path:
     rows = frame["code"].str.isdigit()
     lost = frame[rows].assign(code=lambda f: f["code"].astype(int))
     for later in ("csv", "parquet"):
-        given = task.read(write_table(tmp_path / f"lost.{later}", lost))
-        assert torch.equal(given.x, task.read(tmp_path / "t.csv").x[torch.tensor(rows.tolist())])
-        assert given.notes == (
+        inputs = task.read(write_table(tmp_path / f"lost.{later}", lost))
+        assert torch.equal(inputs.x, task.read(tmp_path / "t.csv").x[torch.tensor(rows.tolist())])
+        assert inputs.notes == (
             f"column 'code': {len(lost)} rows hold numbers with other leading zeros than in training (such as '1' for "
             "'001'); they are taken for the same",
         )
@@ -184,10 +184,10 @@ def test_whole_numbers_of_a_parquet_beside_a_gap_keep_their_last_digit(tmp_path:
     frame = _odd()
     task = _later(write_table(tmp_path / "t.parquet", frame))
     later = frame.assign(big=frame["big"].astype("Int64").where(np.arange(len(frame)) != 7))
-    given = task.read(write_table(tmp_path / "later.parquet", later))
+    inputs = task.read(write_table(tmp_path / "later.parquet", later))
     expected = task.read(tmp_path / "t.parquet").x
     rows = torch.arange(len(frame)) != 7
-    assert torch.equal(given.x[rows], expected[rows])
+    assert torch.equal(inputs.x[rows], expected[rows])
 
 
 @pytest.mark.parametrize(
@@ -208,18 +208,18 @@ def test_classes_are_called_as_they_were_written_and_scored_however_they_are(
     task = _later(write_table(tmp_path / "t.csv", frame), target_type="category")
     assert task.class_names == expected
     for later in ("csv", "parquet"):
-        given = task.read(write_table(tmp_path / f"u.{later}", frame.assign(answer=spelled * 30)))
-        assert given.y is not None
-        assert given.y.tolist() == [expected.index(written[0]), expected.index(written[1])] * 30
+        inputs = task.read(write_table(tmp_path / f"u.{later}", frame.assign(answer=spelled * 30)))
+        assert inputs.y is not None
+        assert inputs.y.tolist() == [expected.index(written[0]), expected.index(written[1])] * 30
 
 
 def test_labels_may_be_written_as_numbers_or_as_truths(tmp_path: Path):
     frame = table().assign(a=["True", "False"] * 30, b=["1", "0", "1"] * 20)
     task = _later(write_table(tmp_path / "t.csv", frame), ["a", "b"])
     assert task.kind == "multilabel"
-    given = task.read(write_table(tmp_path / "u.parquet", frame.assign(a=[True, False] * 30, b=[1.0, 0.0, 1.0] * 20)))
-    assert given.y is not None
-    assert given.y.tolist() == [[1, 1], [0, 0], [1, 1], [0, 1], [1, 0], [0, 1]] * 10
+    inputs = task.read(write_table(tmp_path / "u.parquet", frame.assign(a=[True, False] * 30, b=[1.0, 0.0, 1.0] * 20)))
+    assert inputs.y is not None
+    assert inputs.y.tolist() == [[1, 1], [0, 0], [1, 1], [0, 1], [1, 0], [0, 1]] * 10
 
 
 @pytest.mark.parametrize("form", ["%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d"])
@@ -228,9 +228,9 @@ def test_dates_of_a_parquet_are_read_where_text_was_learned_from(form: str, kind
     days = pd.Series(pd.date_range("2024-01-01", periods=60, freq="29h"))
     task = _later(write_table(tmp_path / "t.csv", table().assign(day=days.dt.strftime(form))))
     later = table().assign(day=days if kind == "datetime" else days.dt.date)
-    given = task.read(write_table(tmp_path / "u.parquet", later))
-    assert torch.equal(given.x, task.read(tmp_path / "t.csv").x)
-    assert given.notes == ()
+    inputs = task.read(write_table(tmp_path / "u.parquet", later))
+    assert torch.equal(inputs.x, task.read(tmp_path / "t.csv").x)
+    assert inputs.notes == ()
 
 
 def test_what_a_later_file_holds_of_another_type_is_named_with_the_file(path: Path, tmp_path: Path):
@@ -242,10 +242,10 @@ def test_what_a_later_file_holds_of_another_type_is_named_with_the_file(path: Pa
 
 def test_unseen_categories_and_missing_columns_are_told(path: Path, tmp_path: Path):
     later = table(5, seed=1).drop(columns=["number", "answer"]).assign(letter=["x", "q", None, "q", "y"])
-    given = _later(path).read(write_table(tmp_path / "new.csv", later))
-    assert given.y is None
-    assert torch.isfinite(given.x).all()
-    assert given.notes == (
+    inputs = _later(path).read(write_table(tmp_path / "new.csv", later))
+    assert inputs.y is None
+    assert torch.isfinite(inputs.x).all()
+    assert inputs.notes == (
         "column 'number' is not in the table; it is treated as missing in every row",
         "column 'letter': 2 rows hold values not seen in training (such as 'q'); they are treated as unknown",
     )
@@ -264,9 +264,9 @@ def test_unseen_categories_and_missing_columns_are_told(path: Path, tmp_path: Pa
 def test_rows_whose_target_is_no_target_are_predicted_and_not_scored(
     answers: list[Any], reason: str, path: Path, tmp_path: Path
 ):
-    given = _later(path).read(write_table(tmp_path / "new.csv", table(5, seed=1).assign(answer=answers)))
-    assert (len(given.x), given.y) == (5, None)
-    (note,) = given.notes
+    inputs = _later(path).read(write_table(tmp_path / "new.csv", table(5, seed=1).assign(answer=answers)))
+    assert (len(inputs.x), inputs.y) == (5, None)
+    (note,) = inputs.notes
     assert note.startswith(reason)
 
 
@@ -377,8 +377,8 @@ def test_trials_with_bins_and_without_train_as_one_and_as_each_alone(path: Path,
 def test_an_example_is_shown_as_its_row(path: Path):
     task = Table(str(path), "answer", ignore=["letter"])
     row = table().iloc[task._data.rows["test"][2]]
-    told = {"number": str(row["number"]), "day": row["day"], "answer": row["answer"]}
-    assert task.show("test", 2) == {"row of the file": str(task._data.rows["test"][2] + 1), **told}
+    cells = {"number": str(row["number"]), "day": row["day"], "answer": row["answer"]}
+    assert task.show("test", 2) == {"row of the file": str(task._data.rows["test"][2] + 1), **cells}
 
 
 @pytest.fixture
@@ -397,8 +397,8 @@ def test_a_small_table_is_given_as_the_net_takes_it(path: Path):
 @pytest.mark.usefixtures("compact")
 def test_a_large_table_is_given_compact_and_trains_the_same_net(path: Path, monkeypatch: pytest.MonkeyPatch):
     task = Table(str(path), "answer")
-    found = list(contract_suite(task, {"dropout": 0.1, "bins": 0}))
-    assert [f"{f.name}: {f.said}" for f in found if not f.passed] == []
+    findings = list(contract_suite(task, {"dropout": 0.1, "bins": 0}))
+    assert [f"{f.name}: {f.said}" for f in findings if not f.passed] == []
     monkeypatch.undo()
     small = Table(str(path), "answer")
     (x, y), (wide, same) = task.data("train"), small.data("train")

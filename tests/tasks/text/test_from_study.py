@@ -139,10 +139,10 @@ def test_a_language_model_says_the_perplexity_of_later_texts(
         main()
     assert ended.value.code in (None, 0)
     output = capsys.readouterr()
-    told = pd.read_csv(io.StringIO(output.out))
-    assert list(told.columns) == ["perplexity", "accuracy"]
-    assert len(told) == 4
-    assert (told["perplexity"] > 1).all()
+    frame = pd.read_csv(io.StringIO(output.out))
+    assert list(frame.columns) == ["perplexity", "accuracy"]
+    assert len(frame) == 4
+    assert (frame["perplexity"] > 1).all()
     assert "1 of 4 texts are cut after 8192 tokens" in output.err
     result = Study.open(home / "model").result
     export_model(result.ensemble, result.summary, tmp_path / "out", result.ensemble.test_data()[0])

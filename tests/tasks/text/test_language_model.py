@@ -131,17 +131,17 @@ def test_later_texts_are_told_their_perplexity(path: str, tmp_path: Path):
     task = LanguageModel("/no/longer/there.csv")
     task.restore(fitted)
     (tmp_path / "new.txt").write_text("It is great\na\n")
-    given = task.read(tmp_path / "new.txt")
-    assert given.y is not None
-    assert len(given.x) == 2
-    told = task.readable(torch.full((2, 2, given.y.shape[1]), 0.25), given.y)
-    assert {name: values.tolist() for name, values in told.items()} == {
+    inputs = task.read(tmp_path / "new.txt")
+    assert inputs.y is not None
+    assert len(inputs.x) == 2
+    columns = task.readable(torch.full((2, 2, inputs.y.shape[1]), 0.25), inputs.y)
+    assert {name: values.tolist() for name, values in columns.items()} == {
         "perplexity": [4.0, 4.0],
         "accuracy": [0.25] * 2,
     }
-    assert torch.equal(task.prepare(np.array(["It is great", "a"])), given.x)
+    assert torch.equal(task.prepare(np.array(["It is great", "a"])), inputs.x)
     for raw in (["It is great", "a"], pd.DataFrame({"text": ["It is great", "a"]})):
-        assert torch.equal(task.accept(raw).x, given.x)
+        assert torch.equal(task.accept(raw).x, inputs.x)
     with pytest.raises(LabError, match="a int is no text; give a list of str"):
         task.accept(["a", 3])
     with pytest.raises(LabError, match=r"x\.csv: has no column 'text'$"):

@@ -119,9 +119,9 @@ def test_a_linear_model_of_words_says_each_target(path: str) -> None:
 def test_a_later_table_is_read_and_scored_where_it_can_be(path: str, tmp_path: Path) -> None:
     again = Text("/no/longer/there.csv", target=TARGET)
     again.restore(json.loads(json.dumps(Text(path, target=TARGET).fitted())))
-    given = again.read(Path(path))
-    assert given.y is not None
-    assert given.y[0].tolist() == [_frame()["label"][0] == "good", pytest.approx(_frame()["size"][0])]
+    inputs = again.read(Path(path))
+    assert inputs.y is not None
+    assert inputs.y[0].tolist() == [_frame()["label"][0] == "good", pytest.approx(_frame()["size"][0])]
     assert again.read(write_texts(tmp_path / "bare.csv", _frame()[["text", "size"]])).y is None
     odd = again.read(write_texts(tmp_path / "odd.csv", _frame(6).assign(label="fair")))
     assert odd.notes == ("is not scored: target 'label': class 'fair' is not in the training rows",)

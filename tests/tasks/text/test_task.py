@@ -97,11 +97,11 @@ def test_the_linear_model_counts_words_and_pairs(path: Path):
 def test_later_texts_are_read_as_training_read_them(suffix: str, path: Path, tmp_path: Path):
     task, whole = _later(path), Text(str(path))
     rows = reviews().iloc[whole._corpus.rows["test"]]
-    given = task.read(write_texts(tmp_path / f"new.{suffix}", rows))
+    inputs = task.read(write_texts(tmp_path / f"new.{suffix}", rows))
     x, y = whole.data("test")
-    assert torch.equal(given.x, x)
-    assert given.y is not None
-    assert torch.equal(given.y, y)
+    assert torch.equal(inputs.x, x)
+    assert inputs.y is not None
+    assert torch.equal(inputs.y, y)
     unlabelled = task.read(write_texts(tmp_path / "new.csv", rows[["text"]]))
     assert unlabelled.y is None
     assert torch.equal(unlabelled.x, x)
@@ -118,12 +118,12 @@ def test_later_texts_are_read_as_training_read_them(suffix: str, path: Path, tmp
 def test_what_is_odd_about_later_texts_is_said(path: Path, tmp_path: Path):
     task = _later(path)
     odd = pd.DataFrame({"text": ["", "film " * 50, "漢字"], "label": ["good", "bad", "fair"]})
-    given = task.read(write_texts(tmp_path / "new.csv", odd))
-    assert given.notes[:2] == (
+    inputs = task.read(write_texts(tmp_path / "new.csv", odd))
+    assert inputs.notes[:2] == (
         "1 of 3 texts are empty; what is said of them is said of nothing",
         f"1 of 3 texts are cut after {task.fitted()['length']} tokens",
     )
-    assert given.notes[2].startswith("is not scored: target 'label': class 'fair' is not in the training rows")
+    assert inputs.notes[2].startswith("is not scored: target 'label': class 'fair' is not in the training rows")
     with pytest.raises(TaskError, match=r"other\.csv: has no column 'text'$"):
         task.read(write_texts(tmp_path / "other.csv", pd.DataFrame({"words": ["a"]})))
     (tmp_path / "none.txt").write_text("")
