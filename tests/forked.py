@@ -79,9 +79,9 @@ class Process:
         self.stdout = stdout
         self.returncode: int | None = None
         self._status = status
-        self.pid = int(self._told())
+        self.pid = int(self._line())
 
-    def _told(self) -> str:
+    def _line(self) -> str:
         line = self._status.readline()
         if not line:
             raise RuntimeError("the process that forks has ended")
@@ -97,7 +97,7 @@ class Process:
         if self.returncode is None:
             if not select.select([self._status], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            self.returncode = int(self._told())
+            self.returncode = int(self._line())
             self._status.close()
         return self.returncode
 

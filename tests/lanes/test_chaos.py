@@ -103,9 +103,9 @@ class World:
         self.coordinator = Coordinator(0, 1e9, clock=lambda: self.now)
         self.coordinator.run(self.job)
         for number in range(LANES):
-            self._place(number)
+            self._start(number)
 
-    def _place(self, number: int) -> None:
+    def _start(self, number: int) -> None:
         # On another node each time: what dies here are machines, and trials are not to blame.
         self.processes[number] = _Process(self, number, str(self.random.random()))
 
@@ -128,10 +128,10 @@ class World:
         number = self.random.randrange(LANES)
         process = self.processes[number]
         happen = {
-            "lane killed": lambda: self._place(number),
+            "lane killed": lambda: self._start(number),
             "lane saves": process.lane.save,
             "lane cut off": lambda: setattr(process, "silent", True),
-            "lane cut off and replaced": lambda: (self.ghosts.append(process), self._place(number)),
+            "lane cut off and replaced": lambda: (self.ghosts.append(process), self._start(number)),
             "lanes heard again": self._thaw,
             "ghost speaks": self._haunt,
             "out of memory": self._fill_memory,
@@ -218,9 +218,9 @@ def test_whatever_happens_every_trial_ends_once_and_as_if_undisturbed(seed: int,
     assert replaces, "nothing ran out of memory"
     alone = replace(work, folder=tmp_path / "alone", lanes=1, plan=replace(plan, trials=30 + len(replaces)))
     LocalEngine(1, lambda progress: True).run(alone)
-    found, undisturbed = _results(work.folder, replaces), _results(alone.folder, {})
-    assert found == {number: undisturbed[number] for number in found}
+    results, undisturbed = _results(work.folder, replaces), _results(alone.folder, {})
+    assert results == {number: undisturbed[number] for number in results}
     ended = Counter(log["trial_id"] for log in said if log["op_code"] == 6 and log["state"] in (1, 2, 3))
     assert set(_epochs(said).values()) == {1}
     assert set(ended.values()) == {1}
-    assert (len(found), len(ended)) == (30, 30 + len(replaces))
+    assert (len(results), len(ended)) == (30, 30 + len(replaces))

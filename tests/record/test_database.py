@@ -34,9 +34,9 @@ SECRET = "correct-horse-battery"
 
 
 def _binaries() -> Path | None:
-    found = shutil.which("initdb")
-    places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((place for place in reversed(places) if (place / "initdb").exists()), None)
+    program = shutil.which("initdb")
+    folders = [Path(program).parent] if program else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return next((folder for folder in reversed(folders) if (folder / "initdb").exists()), None)
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,12 @@ def test_a_second_driver_is_refused_and_takes_over_from_a_dead_one(
     Study.from_spec(undisturbed, tmp_path / "local").run(until="explore")
     # A database has no transaction over all that handing out a trial takes: one that the first driver had asked for
     # and not handed out when it was killed is given up, or planned anew under the next number. Seeds tell what is what.
-    found = {seed: rest for _, *rest, seed in _rows(spec, tmp_path / "second")}
+    resumed = {seed: rest for _, *rest, seed in _rows(spec, tmp_path / "second")}
     alone = {seed: rest for _, *rest, seed in _rows(undisturbed, tmp_path / "local")}
-    assert len(found) == len(alone) == 12
-    both = found.keys() & alone.keys()
+    assert len(resumed) == len(alone) == 12
+    both = resumed.keys() & alone.keys()
     assert len(both) >= 11
-    assert {seed: found[seed] for seed in both} == {seed: alone[seed] for seed in both}
+    assert {seed: resumed[seed] for seed in both} == {seed: alone[seed] for seed in both}
     said += second.stdout + second.stderr
     files = [p for folder in ("first", "second") for p in (tmp_path / folder).rglob("*") if p.is_file()]
     assert files

@@ -51,17 +51,17 @@ class Faked:
             yield {name: column[start : start + _BLOCK] for name, column in self._columns.items()}
 
 
-class Given(Task):
+class DataTask(Task):
     """Whatever data it is made with."""
 
-    def __init__(self, given: Any) -> None:
-        self._given = given
+    def __init__(self, content: Any) -> None:
+        self._content = content
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
         return nn.Linear(4, 2)
 
     def data(self, split: Any) -> Any:
-        return self._given
+        return self._content
 
 
 def _objects(values: list[Any]) -> np.ndarray:
@@ -74,28 +74,28 @@ def _objects(values: list[Any]) -> np.ndarray:
     "columns", [{"x": X, "label": Y}, {"labels": Y, "row": _objects([*X])}], ids=["plain", "objects"]
 )
 def test_rows_are_read_once_in_their_order(columns: dict[str, Any]):
-    given = Faked(columns)
-    task = Given(given)
+    faked = Faked(columns)
+    task = DataTask(faked)
     for _ in range(2):
         x, y = task.data("train")
         assert torch.equal(x, torch.from_numpy(X))
         assert x.dtype == torch.float32
         assert torch.equal(y, torch.from_numpy(Y))
-    assert given.reads == 1
-    assert given.context.execution_options.preserve_order is False  # as its owner had it
+    assert faked.reads == 1
+    assert faked.context.execution_options.preserve_order is False  # as its owner had it
     check_task(task, {})
 
 
 def test_a_set_without_such_an_option_is_read_as_it_comes():
-    given = Faked({"x": X, "label": Y})
-    given.context = SimpleNamespace()
-    given.iter_batches = lambda **options: iter([{"x": X, "label": Y}])  # type: ignore[method-assign]
-    assert torch.equal(Given(given).data("train")[0], torch.from_numpy(X))
+    faked = Faked({"x": X, "label": Y})
+    faked.context = SimpleNamespace()
+    faked.iter_batches = lambda **options: iter([{"x": X, "label": Y}])  # type: ignore[method-assign]
+    assert torch.equal(DataTask(faked).data("train")[0], torch.from_numpy(X))
 
 
 def test_what_is_large_lies_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mapped, "room_bytes", lambda: 100)
-    task = Given(Faked({"x": X, "label": Y}))
+    task = DataTask(Faked({"x": X, "label": Y}))
     task.cache = tmp_path / "data"
     x, y = task.data("train")
     assert torch.equal(x, torch.from_numpy(X))
@@ -104,12 +104,12 @@ def test_what_is_large_lies_in_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_lanes_are_handed_what_was_read():
-    class Doubled(Given):
+    class Doubled(DataTask):
         def data(self, split: Any) -> Any:
             x, y = super().data(split)
             return 2 * x, y
 
-    for kind in (Given, Doubled):
+    for kind in (DataTask, Doubled):
         task = kind(Faked({"x": X, "label": Y}))
         assert not task.takes
         pair = task.data("train")
@@ -117,8 +117,8 @@ def test_lanes_are_handed_what_was_read():
         lane = kind(object())
         lane.take({"train": pair})
         assert all(torch.equal(own, other) for own, other in zip(lane.data("train"), pair, strict=True))
-    assert not Given((torch.from_numpy(X), torch.from_numpy(Y))).takes
-    again = pickle.loads(pickle.dumps(Given(Faked({"x": X, "label": Y}))))
+    assert not DataTask((torch.from_numpy(X), torch.from_numpy(Y))).takes
+    again = pickle.loads(pickle.dumps(DataTask(Faked({"x": X, "label": Y}))))
     assert torch.equal(again.data("train")[0], torch.from_numpy(X))
 
 
@@ -134,7 +134,7 @@ To change retry attempts, configure"""
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("content", "message"),
     [
         (Faked({"x": X[:0], "label": Y[:0]}), r"gives no example$"),
         (Faked({"x": X}), r"has columns x; give one input, and its target as 'label' or 'labels'$"),
@@ -160,9 +160,9 @@ To change retry attempts, configure"""
         ),
     ],
 )
-def test_what_cannot_be_read_is_said_in_a_line(given: Any, message: str):
-    with pytest.raises(TaskError, match=r"^Given\.data\('train'\): .*" + message) as refused:
-        check_data(Given(given), "train")
+def test_what_cannot_be_read_is_said_in_a_line(content: Any, message: str):
+    with pytest.raises(TaskError, match=r"^DataTask\.data\('train'\): .*" + message) as refused:
+        check_data(DataTask(content), "train")
     assert "\n" not in str(refused.value)
 
 
@@ -197,7 +197,7 @@ class Parity(lab.Task):
 """
 
 
-class _Known(Task):
+class _Rows(Task):
     """The rows that Ray is to read."""
 
     def model(self, params: Mapping[str, Any]) -> nn.Module:
@@ -218,4 +218,4 @@ def test_ray_s_own_are_read_in_order_by_the_driver_and_trained_on_by_lanes_on_ra
     done = lab(*arguments, *on_ray, READERS=str(tmp_path / "readers"), RAY_USAGE_STATS_ENABLED="0")
     assert done.returncode == 0, done.stderr
     assert len(set((tmp_path / "readers").read_text().split())) == 1
-    assert Record(tmp_path / "run").task()["data"] == digest_of(_Known(), None)
+    assert Record(tmp_path / "run").task()["data"] == digest_of(_Rows(), None)

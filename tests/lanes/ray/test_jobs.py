@@ -141,11 +141,11 @@ def cluster() -> Iterator[Head]:
         with contextlib.suppress(OSError):  # held by a Ray of another test: the same
             usual.bind(("127.0.0.1", 52365))
             usual.listen()
-        with head(cpus=2) as found:
-            yield found
+        with head(cpus=2) as started:
+            yield started
 
 
-def _told(job: str, *at: str, **env: str) -> str:
+def _status_of(job: str, *at: str, **env: str) -> str:
     """What is known of a job that does not come along."""
     status = lab("cluster", "status", job, *at, **env)
     return status.stdout + status.stderr
@@ -166,7 +166,7 @@ def test_a_job_is_sent_stopped_sent_again_and_fetched(cluster: Head, spec_path: 
     first = detached.stdout.strip()
     deadline = time.monotonic() + 240
     while not any(row.curve for row in read_trials(Record(there), "explore")):
-        assert time.monotonic() < deadline, _told(first, *at, **env)
+        assert time.monotonic() < deadline, _status_of(first, *at, **env)
         time.sleep(0.1)
     stopped = lab("cluster", "stop", first, *at, **env)
     assert stopped.stdout.strip() == f"{first}  stopped", stopped.stderr

@@ -31,15 +31,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lanes_forked")]
 
 def lane_processes() -> list[int]:
     """Processes of this test's Tune trials, by the titles Ray gives them."""
-    found = []
+    pids = []
     for process in descendants():
         try:
             title = Path(f"/proc/{process}/cmdline").read_bytes()
         except OSError:  # it has just ended
             continue
         if title.startswith(b"ray::") and b".train" in title:
-            found.append(process)
-    return found
+            pids.append(process)
+    return pids
 
 
 def test_a_head_whose_client_server_dies_is_one_line_and_what_to_do(
