@@ -39,7 +39,9 @@ from typing import IO, Any, NoReturn
 _ROOT = Path(__file__).parent.parent
 FRESH = str(Path(__file__).parent / "fresh")
 _IMPORTED = (
+    "fsspec",
     "jinja2",
+    "jsonschema",
     "lab.cli.main",
     "lab.lanes.local",
     "lab.report.page",
@@ -56,14 +58,16 @@ _IMPORTED = (
     "pandas",
     "plotly.graph_objects",
     "plotly.io",
+    "pyarrow.fs",
     "pyarrow.parquet",
+    "requests",
     "sklearn.datasets",
     "sklearn.ensemble",
     "sklearn.model_selection",
     "sqlalchemy",
     "torch",
 )
-"""What most commands import sooner or later."""
+"""What most commands import sooner or later, and what Ray imports that is not its own."""
 FORK_AT = "LAB_TESTS_FORK_AT"
 _LONGEST = 2**20
 """Bytes of a request: arguments and environment."""

@@ -21,7 +21,7 @@ class TinyNet(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.pretrained_cfg = {"mean": MEAN, "std": STD, "fixed_input_size": False}
-        self.stem = nn.Conv2d(3, FEATURES, 3, padding=1, bias=False)
+        self.stem = nn.Conv2d(3, FEATURES, 3, stride=2, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(FEATURES)
         self.last = nn.Conv2d(FEATURES, FEATURES, 3, padding=1)
         self.classifier = nn.Linear(FEATURES, classes) if classes else nn.Identity()
