@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab.errors import EngineError, SpecError
-from lab.lanes.engine import Probe
+from lab.lanes.engine import Probe, Promise
 from lab.lanes.local import LocalEngine
 from lab.lanes.speed.choose import open_lanes
 from lab.record.folder import Record
@@ -60,6 +60,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         times = {("sequential", 1): 4 * ms * narrow, ("stacked", 1): 2 * ms * narrow, ("stacked", 2): 1.5 * ms}
         monkeypatch.setattr("os.cpu_count", lambda: cores)
         monkeypatch.setattr(LocalEngine, "probe", lambda self, job, widest: Probe("stacked", 2, "timed", times, 2))
+        monkeypatch.setattr(LocalEngine, "self_test", lambda self, job: Promise(0.0, 0.0))
         monkeypatch.setattr("lab.lanes.ray.engine.RayEngine", Ray)
 
         def on_more_threads(job: Any, probe: Probe, widest: int, most: int) -> Probe:
@@ -77,6 +78,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         assert settled.execution.engine == engine.name
         assert settled.execution.lanes == engine.lanes
         assert settled.execution.threads == threads
+        assert settled.provenance["numbers"] == Promise(0.0, 0.0).line
         return engine.name, lines
 
     return go
