@@ -22,7 +22,7 @@ from tests.small import small, write_yaml
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "cluster" / "slurm" / "lab.sbatch"
-EPOCHS = 20
+EPOCHS = 14
 
 SRUN = """#!/usr/bin/env bash
 # Runs the command here, under the name of the node that was asked for.

@@ -101,7 +101,7 @@ def test_a_kill_among_trials_of_several_groups_changes_nothing(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_many_kills_on_ray_lose_and_repeat_no_trial_and_change_no_bit_of_the_search(tmp_path: Path) -> None:
-    value = small(search={"epochs": 30, "trials": 16}, execution={"engine": "ray", "lanes": 2, "width": 2})
+    value = small(search={"epochs": 20, "trials": 12}, execution={"engine": "ray", "lanes": 2, "width": 2})
     spec = write_yaml(tmp_path / "study.yaml", value)
     folder, search = tmp_path / "run", ("--until", "explore")
     closed: dict[int, Any] = {}
@@ -118,7 +118,7 @@ def test_many_kills_on_ray_lose_and_repeat_no_trial_and_change_no_bit_of_the_sea
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     rows = read_trials(Record(folder), "explore")
-    assert [r.number for r in rows] == list(range(16))
+    assert [r.number for r in rows] == list(range(12))
     assert {r.number: (r.params, r.score, r.curve) for r in rows if r.number in closed} == closed
     # On one lane in a process, four at a time and undisturbed, it is the same search to the last bit.
     alone = ("--engine", "local", "--lanes", "1", "--width", "4", *search)

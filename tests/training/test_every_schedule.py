@@ -11,7 +11,7 @@ from lab.training.optimizer import SGD, AdamW, RowOptimizer, Step
 from lab.training.stacking.model import StackedModels
 from tests.schedules.examples import PLAIN
 
-STEPS = 200
+STEPS = 100
 
 
 def build(seed: int) -> nn.Module:

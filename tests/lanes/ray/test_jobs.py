@@ -43,7 +43,7 @@ class Mine(Digits):
     def loss(self, output, target):
         return super().loss(output, target) * SCALE
 """
-EPOCHS = 30
+EPOCHS = 16
 
 
 @pytest.fixture
