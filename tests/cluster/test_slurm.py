@@ -117,6 +117,7 @@ def test_a_preempted_job_is_queued_again_and_goes_on_to_the_undisturbed_end(
             time.sleep(0.2)
         job.send_signal(signal.SIGTERM)  # as `--signal=B:TERM@90` sends it: to the script alone
         assert job.wait(timeout=60) == 0
+        assert "all finished epochs are saved" in (tmp_path / "output").read_text()
         log = (tmp_path / "log").read_text()
         assert f"scontrol requeue {slurm['SLURM_JOB_ID']}" in log
         before = curves(tmp_path / "run")
