@@ -105,18 +105,21 @@ def test_many_kills_on_ray_lose_and_repeat_no_trial_and_change_no_bit_of_the_sea
     spec = write_yaml(tmp_path / "study.yaml", value)
     folder, search = tmp_path / "run", ("--until", "explore")
     closed: dict[int, Any] = {}
+    ends: list[int] = []
     process = start_lab("study", "run", spec, "--dir", folder, *search)
     for _ in range(2):
         wait_until_inside(folder, "explore", process)
         time.sleep(0.3)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        ends.append(process.returncode)
         now = {r.number: (r.params, r.score, r.curve) for r in read_trials(Record(folder), "explore") if r.outcome}
         assert {n: now[n] for n in closed} == closed
         closed = now
         process = start_lab("study", "resume", folder, *search)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
+    assert -signal.SIGKILL in ends, "a search that has ended cannot be killed"
     rows = read_trials(Record(folder), "explore")
     assert [r.number for r in rows] == list(range(12))
     assert {r.number: (r.params, r.score, r.curve) for r in rows if r.number in closed} == closed

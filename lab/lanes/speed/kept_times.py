@@ -27,6 +27,7 @@ from lab.tasks.load import load_task
 from lab.tasks.task import Task
 from lab.training.accelerator import name_of
 from lab.training.device import pick_device
+from lab.training.waiting import waiting
 
 _LOG = logging.getLogger(__name__)
 _SETTINGS = ("path", "threads", "stop_at", "weights", "folds", "with_valid", "record_losses", "processes")
@@ -96,6 +97,7 @@ def _name_of(job: Job) -> str:
         "versions": versions(),
         "processor": [processor(), os.cpu_count()],
         "device": name_of(device),
+        "waiting": waiting(),
         "model": [str(model), {name: list(tensor.shape) for name, tensor in model.state_dict().items()}],
         "data": [len(data[0]), list(x.shape[1:]), str(x.dtype), list(y.shape[1:]), str(y.dtype)],
         "task": [job.task.kind, job.task.options],

@@ -72,6 +72,12 @@ def test_what_changes_a_steps_time_is_timed_anew(other: Callable[[Job], Job], ti
     assert len(list(times_folder.iterdir())) == 2
 
 
+def test_threads_that_wait_otherwise_have_times_of_their_own(monkeypatch: pytest.MonkeyPatch):
+    KeptTimes(a_job()).of("stacked", 1, 2, lambda: 1.0)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert KeptTimes(a_job()).of("stacked", 1, 2, lambda: 2.0) == 2.0
+
+
 def test_threads_have_times_of_their_own():
     kept = KeptTimes(a_job())
     assert kept.of("stacked", 1, 1, lambda: 1.0) == 1.0

@@ -217,10 +217,12 @@ def test_a_level_is_the_same_beside_a_gap_and_as_text(trained: list[Any], later:
     assert notes.lines == []
 
 
-def test_unseen_levels_are_code_0_and_told():
+@pytest.mark.parametrize(
+    ("values", "codes"), [(["b", "q", None, "a", "r"], [2, 0, 0, 1, 0]), (["q", "b", "a", "A"], [0, 2, 1, 0])]
+)
+def test_unseen_levels_are_code_0_and_told(values: list[str | None], codes: list[int]):
     notes = Notes()
-    codes = to_codes(Category("c", ("a", "b")), _series(["b", "q", None, "a", "r"]), notes)
-    assert codes.tolist() == [2, 0, 0, 1, 0]
+    assert to_codes(Category("c", ("a", "b")), _series(values), notes).tolist() == codes
     (line,) = notes.lines
     assert line == ("column 'c': 2 rows hold values not seen in training (such as 'q'); they are treated as unknown")
 
