@@ -9,7 +9,8 @@ fresh seeds, all in the same way, and the mean of these is what it is worth.
 
 Workloads beside those of `study_throughput.py`: `noisy`, digits with a fifth of the training labels wrong.
 
-    python studies/benchmarks/time_to_quality.py --data FOLDER [--only digits noisy adult bike cifar10] [--rounds 3]
+    python studies/benchmarks/time_to_quality.py --data FOLDER [--only digits noisy adult bike cifar10]
+        [--sides lab ending tuned asha] [--rounds 3]
         [--output reports/time_to_quality]
 """
 
@@ -41,12 +42,12 @@ _SEEDS = 4
 _MOMENTS = 200
 
 
-def measure(name: str, data: Path, rounds: int, seed: int) -> list[dict[str, Any]]:
-    """All sides in turn, then what their settings are worth."""
+def measure(name: str, data: Path, rounds: int, seed: int, sides: Sequence[str]) -> list[dict[str, Any]]:
+    """The sides in turn, then what their settings are worth."""
     runs = []
     with tempfile.TemporaryDirectory() as cache:
         for number in range(rounds):
-            for side in SIDES:
+            for side in sides:
                 run = timed(name, side, data, seed + number, cache)
                 runs.append(run)
                 print(f"{name} {side}: {run['seconds']:.1f} s, best {run['best']:.4f}", flush=True)
@@ -208,10 +209,11 @@ def figure(content: Mapping[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Run all sides in turn and write what was found; workloads that are not named stay as they were written before."""
+    """Run the sides in turn and write what came of it; workloads and sides that are not named stay as they were."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path())
     parser.add_argument("--only", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS))
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path)
@@ -223,8 +225,9 @@ def main() -> None:
         "runs": json.loads(kept.read_text())["runs"] if kept is not None and kept.exists() else [],
     }
     for name in arguments.only:
-        measured = measure(name, arguments.data.resolve(), arguments.rounds, arguments.seed)
-        content["runs"] = [run for run in content["runs"] if run["workload"] != name] + measured
+        measured = measure(name, arguments.data.resolve(), arguments.rounds, arguments.seed, arguments.sides)
+        others = [run for run in content["runs"] if run["workload"] != name or run["side"] not in arguments.sides]
+        content["runs"] = others + measured
         keep(arguments.output, content, page(content) + written_below(arguments.output, _LAST))
     if arguments.output:
         write_figure(arguments.output / "curves.png", figure(content), width=360 * len(WORKLOADS), height=420)
