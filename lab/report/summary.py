@@ -18,7 +18,7 @@ from lab.report.front import Front, FrontBlock, fronts
 from lab.report.number import number
 from lab.report.verdict import Verdict, deciding, good_values, surely_good, verdict
 from lab.spec.plan import OWN_LOOP
-from lab.spec.space import Value
+from lab.spec.space import Params, Value
 from lab.spec.study import StudySpec
 from lab.stages import TRAINS
 from lab.stages.ensemble import Baseline
@@ -56,6 +56,11 @@ class Setup:
     seeds: int
     in_search: float | None
     """The score that it was chosen for: one of many noisy ones, and so too good."""
+
+    @property
+    def searched(self) -> Params:
+        """Its values but for the cycles, which nobody chose: it is the best of those of one."""
+        return {setting.name: setting.value for setting in self.settings if setting.name != "cycles"}
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ def summary_of(
         explored = artefacts.explore
         blocks = fronts(spec, trials["explore"], explored.metric, explored.direction) if explored else ()
     explained, setup = artefacts.explained, _setup(artefacts)
-    confirmed = {setting.name: setting.value for setting in setup.settings} if setup else None
+    confirmed = setup.searched if setup else None
     said = verdict(explained, folder, confirmed) if explained else None
     ensembled = artefacts.ensemble
     return Summary(

@@ -98,7 +98,9 @@ def _outside(explain: Explained, setup: Params) -> str:
     beside = [
         f"{name} {number(value, 2)}"
         for name, value in setup.items()
-        if (good := surely_good(explain, name)) is not None and not good.hold(value)
+        if (good := surely_good(explain, name)) is not None
+        and not good.hold(value)
+        and number(value, 2) not in {number(end, 2) for end in good.values}  # as a reader sees them
     ]
     return f" The best setup, which fresh seeds have chosen, lies outside by {_listed(beside)}." if beside else ""
 

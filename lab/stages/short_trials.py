@@ -8,11 +8,15 @@ from lab.lanes.engine import Engine
 from lab.lanes.job import make_job
 from lab.range_test import MOST_MORE, MULTIPLES, Tried, beyond
 from lab.record.folder import Record
+from lab.record.trials import TrialRow, read_trials
 from lab.spec.plan import Job
 from lab.spec.space import Choice, Float, Params, Space
 from lab.spec.study import StudySpec
 from lab.spec.trial import Trial, derive_seed
 from lab.stages.job import run_job
+
+_SEEDS_BEFORE = 3
+"""Seeds at each rate of an earlier version, with which a study that it has begun goes on."""
 
 
 def at_most(spec: StudySpec) -> int:
@@ -66,8 +70,23 @@ def _train(
     spec: StudySpec, record: Record, engine: Engine, tests: Job, params: Params, rates: list[float], space: Space
 ) -> tuple[Tried, ...]:
     """Train what has not been trained yet; the plan only grows, so that an interrupted one goes on where it was."""
-    seeds = _seeds(spec)
-    planned = tuple(
+    assert isinstance(tests.plan, tuple)
+    seeds, planned = _seeds(spec), _planned(spec, params, rates, _seeds(spec))
+    earlier = _planned(spec, params, rates, _SEEDS_BEFORE)
+    begun = [(row.plan_index or 0, row) for row in read_trials(record, tests.stage, spec.store)]
+    short = [(index - len(tests.plan), row) for index, row in begun if index >= len(tests.plan)]
+    if short and spec.bounds.trial_seeds == "auto" and not _are_of(short, planned) and _are_of(short, earlier):
+        seeds, planned = _SEEDS_BEFORE, earlier
+    job = make_job(spec, record, engine, tests.stage, (*tests.plan, *planned), space)
+    # No more slots than there are trials at first, beside the range tests; as many when there are more.
+    job = replace(job, width=min(job.width, -(-len(MULTIPLES) * seeds // job.lanes)))
+    rows = run_job(spec, record, engine, job)[len(tests.plan) :]
+    scores = {lr: tuple(row.score for row in rows[i * seeds : (i + 1) * seeds]) for i, lr in enumerate(rates)}
+    return tuple(Tried(lr, scores[lr]) for lr in sorted(rates))
+
+
+def _planned(spec: StudySpec, params: Params, rates: list[float], seeds: int) -> tuple[Trial, ...]:
+    return tuple(
         Trial(
             params={**params, "max_lr": lr},
             seed=derive_seed(spec.seed, "bounds", "short", seed),
@@ -77,13 +96,12 @@ def _train(
         for lr in rates
         for seed in range(seeds)
     )
-    assert isinstance(tests.plan, tuple)
-    job = make_job(spec, record, engine, tests.stage, (*tests.plan, *planned), space)
-    # No more slots than there are trials at first, beside the range tests; as many when there are more.
-    job = replace(job, width=min(job.width, -(-len(MULTIPLES) * seeds // job.lanes)))
-    rows = run_job(spec, record, engine, job)[len(tests.plan) :]
-    scores = {lr: tuple(row.score for row in rows[i * seeds : (i + 1) * seeds]) for i, lr in enumerate(rates)}
-    return tuple(Tried(lr, scores[lr]) for lr in sorted(rates))
+
+
+def _are_of(begun: list[tuple[int, TrialRow]], planned: tuple[Trial, ...]) -> bool:
+    """Whether trials that have begun, each with its index among these, are as planned."""
+    same = [(planned[i].seed, planned[i].params["max_lr"]) if i < len(planned) else None for i, _ in begun]
+    return same == [(row.trial.seed, row.params.get("max_lr")) for _, row in begun]
 
 
 def _space(tested: Space, params: Params, max_lr: Float) -> Space:

@@ -133,8 +133,11 @@ def unread(task: Task, settings: Iterable[Mapping[str, Any]], always: tuple[str,
     return tuple(name for name in names if name not in asked and name not in always)
 
 
-def check_components(spec: StudySpec) -> None:
+def check_components(spec: StudySpec, *, begun: bool = False) -> None:
     """Refuse unknown tasks, samplers and pruners, and optimizers and batch sizes that cannot be.
+
+    Args:
+        begun: whether the study goes on: then what it searches to no effect stays, as an earlier version let it.
 
     Raises:
         SpecError: with the choices.
@@ -156,7 +159,8 @@ def check_components(spec: StudySpec) -> None:
     batch_sizes(spec.batch_size, searched)
     check_init(searched)
     check_read(searched, always_read(spec.schedule, spec.optimizer, searched), spec.task.kind)
-    check_settled(searched, spec.task)
+    if not begun:
+        check_settled(searched, spec.task)
     # Whoever says so many means a task: a trial function trains in one process.
     if spec.task.kind in BUILTIN or spec.execution.processes not in (1, "auto") or spec.execution.sharded:
         processes_of(spec)

@@ -62,7 +62,7 @@ def adopted(spec: StudySpec, record: Record) -> StudySpec:
     from lab.study.extend import finish  # as in `check_components`
 
     require_own(spec, record)
-    check_components(spec)
+    check_components(spec, begun=record.begun)
     _refuse_another(spec, record)
     if record.exists() and (finish(record) or record.begun):
         stored = stored_spec(record)

@@ -147,7 +147,7 @@ def lr_range(
     optimizer: Mapping[str, Any] | None = None,
     space: Space | Mapping[str, Any] | None = None,
     epochs: int | None = None,
-    trial_seeds: int = 3,
+    trial_seeds: int = 2,
 ) -> RangeTest:
     """Run range tests of a task over seeds, weight decays and dropouts, stacked where the model allows it.
 

@@ -254,7 +254,7 @@ class Study:
         task = self.spec.task
         new = read_spec(self.record.spec_path, changes)
         new = new.model_copy(update={"task": replace(new.task, instance=task.instance, opened=task.opened)})
-        check_components(new)
+        check_components(new, begun=True)
         open_data(new, self.record)  # refuses what would stop the study after its conclusions were put aside
         aside = extend(self.record, new)
         self.spec, self._loop = new, None

@@ -225,6 +225,12 @@ def main() -> None:
         "runs": json.loads(kept.read_text())["runs"] if kept is not None and kept.exists() else [],
     }
     for name in arguments.only:
+        there = {run["side"] for run in content["runs"] if run["workload"] == name}
+        if lacking := {"lab", "asha"} - there - set(arguments.sides):
+            parser.error(
+                f"{name}: {' and '.join(sorted(lacking))} not measured yet; --sides has to name what is compared"
+            )
+    for name in arguments.only:
         measured = measure(name, arguments.data.resolve(), arguments.rounds, arguments.seed, arguments.sides)
         others = [run for run in content["runs"] if run["workload"] != name or run["side"] not in arguments.sides]
         content["runs"] = others + measured

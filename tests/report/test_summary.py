@@ -21,6 +21,7 @@ from lab.report.number import number
 from lab.report.page import render
 from lab.report.summary import (
     Setting,
+    Setup,
     _handed,
     _said,
     comparison,
@@ -170,3 +171,9 @@ def test_what_is_said_of_a_setting_does_not_contradict_it(name: str, value: floa
         effects=effects, measures={"permutation": shares}, explains_direction="maximize", region=None
     )
     assert _said(explained, name, value) == said
+
+
+def test_the_cycles_of_a_setup_are_no_choice_of_fresh_seeds():
+    settings = (Setting("max_lr", 0.01, None), Setting("cycles", 1, None))
+    setup = Setup(settings, score=0.9, low=None, high=None, seeds=4, in_search=None)
+    assert setup.searched == {"max_lr": 0.01}

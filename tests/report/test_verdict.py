@@ -159,6 +159,7 @@ def test_what_is_as_good_is_said_also_where_the_forest_is_not_believed(withheld:
     assert verdict(explain, FOLDER, chosen).good.endswith(
         " The best setup, which fresh seeds have chosen, lies outside by max_lr 0.1 and model small."
     )
+    assert "outside" not in verdict(explain, FOLDER, {"max_lr": 0.03004}).good, "it is read as .03"
     good = surely_good(explain, "max_lr")
     assert good is not None
     assert good.hold(0.01)

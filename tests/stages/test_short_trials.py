@@ -178,3 +178,18 @@ def test_controls_for_the_whole_studys_cost_count_them() -> None:
         for seeds in (0, 4)
     ]
     assert runs[1] - runs[0] == 4 * 7 * 3 // 4, "final runs have 4 epochs, trials 3"
+
+
+def test_one_that_an_earlier_version_began_goes_on_with_its_three_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = {"search": {"trials": 60, "epochs": 2}, "bounds": {"trial_seeds": "auto"}}
+    monkeypatch.setattr("lab.spec.bounds._TRIAL_SEEDS", 3)
+    before = run(study_in(tmp_path / "run", **search))
+    rows = outcome_of(study_in(tmp_path / "run", **search))[0]
+    monkeypatch.undo()
+    (tmp_path / "run" / "bounds.json").unlink()
+    assert run(study_in(tmp_path / "run", **search)) == before
+    assert outcome_of(study_in(tmp_path / "run", **search))[0] == rows, "nothing was trained again"
+    assert len(before.tried[0].scores) == 3
+    assert len(run(study_in(tmp_path / "new", **search)).tried[0].scores) == 2

@@ -30,18 +30,19 @@ class Contention:
     def is_quiet(self) -> bool:
         """Whether this process has had the cores that it asked for."""
         waited = waited_s()
-        if self._waited_s is not None and waited is not None:
-            return waited - self._waited_s <= _MOST * (time.perf_counter() - self._began_s)
+        if waited:
+            more_s = sum(seconds - self._waited_s.get(thread, 0.0) for thread, seconds in waited.items())
+            return more_s <= _MOST * (time.perf_counter() - self._began_s)
         try:
             return os.getloadavg()[0] <= (os.cpu_count() or 1)
         except OSError:  # the system does not say
             return True
 
 
-def waited_s() -> float | None:
-    """Seconds for which the threads of this process were ready to run and had no core; None where nobody counts."""
-    waited_ns: list[int] = []
+def waited_s() -> dict[str, float]:
+    """Seconds for which each thread of this process was ready to run and had no core; none where nobody counts."""
+    waited: dict[str, float] = {}
     for file in _THREADS.glob("*/schedstat"):
         with contextlib.suppress(OSError, IndexError, ValueError):  # a thread that has just ended, or another format
-            waited_ns.append(int(file.read_text().split()[_WAITED_NS]))
-    return sum(waited_ns) / 1e9 if waited_ns else None
+            waited[file.parent.name] = int(file.read_text().split()[_WAITED_NS]) / 1e9
+    return waited
