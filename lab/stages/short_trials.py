@@ -56,27 +56,39 @@ def try_rates(
     rates = [lr for multiple in MULTIPLES if low <= (lr := multiple * suggestion) <= high]
     if len(rates) < 2 or not _seeds(spec):
         return ()
+    seeds = _seeds_of_begun(spec, record, tests, params, rates)
     most = len(rates) + MOST_MORE
     space = _space(tests.space, params, Float(low, high, log=True))
     while True:
-        tried = _train(spec, record, engine, tests, params, rates, space)
+        tried = _train(spec, record, engine, tests, params, rates, seeds, space)
         further = beyond(tried, suggestion, tests.direction)
         if further is None or not low <= further <= high or len(rates) == most:
             return tried
         rates.append(further)
 
 
+def _seeds_of_begun(spec: StudySpec, record: Record, tests: Job, params: Params, rates: list[float]) -> int:
+    """Seeds at each rate: those of an earlier version where it has begun these trainings."""
+    assert isinstance(tests.plan, tuple)
+    own, tested = _seeds(spec), len(tests.plan)
+    rows = read_trials(record, tests.stage, spec.store)
+    begun = [(row.plan_index - tested, row) for row in rows if row.plan_index is not None and row.plan_index >= tested]
+    return next((n for n in (own, _SEEDS_BEFORE) if _are_of(begun, _planned(spec, params, rates, n))), own)
+
+
 def _train(
-    spec: StudySpec, record: Record, engine: Engine, tests: Job, params: Params, rates: list[float], space: Space
+    spec: StudySpec,
+    record: Record,
+    engine: Engine,
+    tests: Job,
+    params: Params,
+    rates: list[float],
+    seeds: int,
+    space: Space,
 ) -> tuple[Tried, ...]:
     """Train what has not been trained yet; the plan only grows, so that an interrupted one goes on where it was."""
     assert isinstance(tests.plan, tuple)
-    seeds, planned = _seeds(spec), _planned(spec, params, rates, _seeds(spec))
-    earlier = _planned(spec, params, rates, _SEEDS_BEFORE)
-    begun = [(row.plan_index or 0, row) for row in read_trials(record, tests.stage, spec.store)]
-    short = [(index - len(tests.plan), row) for index, row in begun if index >= len(tests.plan)]
-    if short and spec.bounds.trial_seeds == "auto" and not _are_of(short, planned) and _are_of(short, earlier):
-        seeds, planned = _SEEDS_BEFORE, earlier
+    planned = _planned(spec, params, rates, seeds)
     job = make_job(spec, record, engine, tests.stage, (*tests.plan, *planned), space)
     # No more slots than there are trials at first, beside the range tests; as many when there are more.
     job = replace(job, width=min(job.width, -(-len(MULTIPLES) * seeds // job.lanes)))
@@ -99,9 +111,12 @@ def _planned(spec: StudySpec, params: Params, rates: list[float], seeds: int) ->
 
 
 def _are_of(begun: list[tuple[int, TrialRow]], planned: tuple[Trial, ...]) -> bool:
-    """Whether trials that have begun, each with its index among these, are as planned."""
-    same = [(planned[i].seed, planned[i].params["max_lr"]) if i < len(planned) else None for i, _ in begun]
-    return same == [(row.trial.seed, row.params.get("max_lr")) for _, row in begun]
+    """Whether trials that have begun, each with its index among these or beyond their end, are as planned."""
+    return all(
+        (row.trial.seed, row.params.get("max_lr")) == (planned[i].seed, planned[i].params["max_lr"])
+        for i, row in begun
+        if i < len(planned)
+    )
 
 
 def _space(tested: Space, params: Params, max_lr: Float) -> Space:

@@ -22,6 +22,8 @@ from tests.small import small, small_spec
 
 SPACE = {"max_lr": {"from": "bounds"}, "cycles": {"choice": [2, 1]}, "dropout": {"low": 0.0, "high": 0.5}}
 TESTS, EPOCHS, SEEDS = 2, 2, 2
+LOW = (0.001, 0.001 * HALF_DECADE)
+"""Multiples so low that the best of them lies at an end."""
 
 
 def study_in(folder: Path, **changes: Any) -> Study:
@@ -100,11 +102,10 @@ def test_no_rate_lies_outside_the_range_given(tmp_path: Path, undisturbed: Study
 def test_where_the_best_lies_at_an_end_two_more_rates_are_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    low = (0.001, 0.001 * HALF_DECADE)
-    monkeypatch.setattr(short_trials, "MULTIPLES", low)
+    monkeypatch.setattr(short_trials, "MULTIPLES", LOW)
     artefact = run(study_in(tmp_path / "run", bounds={"trial_seeds": 1}))
     assert artefact.by_curve is not None
-    expected = [*low, 0.01, 0.01 * HALF_DECADE]
+    expected = [*LOW, 0.01, 0.01 * HALF_DECADE]
     assert [one.lr / artefact.by_curve for one in artefact.tried] == pytest.approx(expected)
     assert artefact.suggestion == pytest.approx(artefact.tried[-1].lr), "and there it ends"
 
@@ -180,14 +181,17 @@ def test_controls_for_the_whole_studys_cost_count_them() -> None:
     assert runs[1] - runs[0] == 4 * 7 * 3 // 4, "final runs have 4 epochs, trials 3"
 
 
+@pytest.mark.parametrize("multiples", [MULTIPLES, LOW])
 def test_one_that_an_earlier_version_began_goes_on_with_its_three_seeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    multiples: tuple[float, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(short_trials, "MULTIPLES", multiples)
     search = {"search": {"trials": 60, "epochs": 2}, "bounds": {"trial_seeds": "auto"}}
-    monkeypatch.setattr("lab.spec.bounds._TRIAL_SEEDS", 3)
-    before = run(study_in(tmp_path / "run", **search))
+    with monkeypatch.context() as earlier:
+        earlier.setattr("lab.spec.bounds._TRIAL_SEEDS", 3)
+        before = run(study_in(tmp_path / "run", **search))
     rows = outcome_of(study_in(tmp_path / "run", **search))[0]
-    monkeypatch.undo()
+    assert multiples == MULTIPLES or len(before.tried) > len(multiples)
     (tmp_path / "run" / "bounds.json").unlink()
     assert run(study_in(tmp_path / "run", **search)) == before
     assert outcome_of(study_in(tmp_path / "run", **search))[0] == rows, "nothing was trained again"
