@@ -199,12 +199,11 @@ class Options:
 
     def unused(self) -> tuple[str, ...]:
         """A line on each option that is not as by default and is settled by others."""
-        reasons = ((name, reason) for name, reason in self.settled().items() if name in self.declared())
-        values = ((name, getattr(self, name), reason) for name, reason in reasons)
+        settled = self.settled()
         return tuple(
-            f"task.{name} {reason}; {value!r} is not used"
-            for name, value, reason in values
-            if value != self.default(name)
+            f"task.{name} {settled[name]}; {getattr(self, name)!r} is not used"
+            for name in self.declared()
+            if name in settled and getattr(self, name) != self.default(name)
         )
 
     def beside(self, kind: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from lab.tasks.options import FLAG, KEPT_PATH, PATH, SHARE, Allowed, one_of, opt
 from lab.tasks.splits import SPLIT_MEANING, SplitPlan
 from lab.tasks.table.dialect import Dialect
 from lab.tasks.targeted import TARGET, Targeted, TypesOfTargets, names_of
-from lab.tasks.transfer.adapter_options import Adapting
+from lab.tasks.transfer.adapter_options import MADE_ONCE, Adapting
 from lab.tasks.undecided import Undecided
 
 MAX_SIZE = 4096
@@ -21,7 +21,6 @@ BUILT_IN = ("small_cnn", "resnet")
 LIBRARIES = ("timm", "torchvision")
 
 _VARIED = tuple(entry.name for entry in fields(Augmentation))
-_MADE_ONCE = "has no effect where task.train is 'head': features are made once"
 _OF_WEIGHTS = "is for a net that begins with weights: task.pretrained: true, or task.weights"
 
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -154,7 +153,7 @@ class ImageOptions(Augmentation, TypesOfTargets, Targeted, Balanced, Adapting, D
     def settled(self) -> dict[str, str]:
         settled = super().settled()
         if self.trains_head:
-            return settled | dict.fromkeys(_VARIED, _MADE_ONCE)
+            return settled | dict.fromkeys(_VARIED, MADE_ONCE)
         if self.from_study is not None:
             return settled | {"hidden": "is that of the head of task.from_study"}
         return settled if self.transfers else settled | {"hidden": _OF_WEIGHTS}
@@ -162,7 +161,7 @@ class ImageOptions(Augmentation, TypesOfTargets, Targeted, Balanced, Adapting, D
     def no_adapter(self) -> str:
         if not self.transfers:
             return _OF_WEIGHTS
-        return _MADE_ONCE if self.trains_head else ""
+        return MADE_ONCE if self.trains_head else ""
 
     def undecided(self) -> dict[str, Undecided]:
         tried = {} if self.trains_head else super().undecided()
@@ -180,7 +179,7 @@ class ImageOptions(Augmentation, TypesOfTargets, Targeted, Balanced, Adapting, D
         if self.class_names is not None and len(set(self.class_names)) < len(self.class_names):
             raise SpecError("task.class_names", f"{self.class_names!r} has a name twice")
         if self.views > 1 and self.trains_head:
-            raise SpecError("task.views", _MADE_ONCE)
+            raise SpecError("task.views", MADE_ONCE)
         if self.views > self.most_views:
             more = "" if self.shift and self.flip is True else "; task.flip: true and task.shift give more"
             raise SpecError("task.views", f"{self.views} is above {self.most_views}, as many as there are{more}")
@@ -220,7 +219,7 @@ class ImageOptions(Augmentation, TypesOfTargets, Targeted, Balanced, Adapting, D
             raise SpecError("task.hidden", _OF_WEIGHTS)
         varied = [name for name in _VARIED if getattr(self, name) not in (self.default(name), False)]
         if self.trains_head and varied:
-            raise SpecError(f"task.{varied[0]}", _MADE_ONCE)
+            raise SpecError(f"task.{varied[0]}", MADE_ONCE)
 
     def _check_from_study(self) -> None:
         for name in ("pretrained", "weights"):

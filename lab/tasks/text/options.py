@@ -12,7 +12,7 @@ from lab.tasks.options import KEPT_PATH, PATH, SHARE, Allowed, Range, one_of, op
 from lab.tasks.splits import SPLIT_MEANING, SplitPlan
 from lab.tasks.table.dialect import Dialect
 from lab.tasks.targeted import TARGET, Targeted, TypesOfTargets, is_name, names_of
-from lab.tasks.transfer.adapter_options import ATTENTION, Adapting
+from lab.tasks.transfer.adapter_options import ATTENTION, MADE_ONCE, Adapting
 
 BAG, CNN, TRANSFORMER, AWD_LSTM = "bag", "cnn", "transformer", "awd_lstm"
 MODELS = (BAG, CNN, TRANSFORMER, AWD_LSTM)
@@ -28,7 +28,6 @@ DROPOUTS = ("dropout", *(f"{kind}_dropout" for kind in ("embedding", "input", "h
 """The first multiplies all others of an AWD-LSTM, which have usual rates."""
 
 
-_MADE_ONCE = "has no effect where task.train is 'head': features are made once"
 _COLUMN = Allowed("is not a column's name", is_name)
 _MODEL = Allowed(
     f"is unknown; choices: {', '.join(MODELS)}, {HF}NAME, or {HF} with task.weights",
@@ -135,7 +134,7 @@ class TextOptions(TextSource, Targeted, Balanced, Adapting):
     def settled(self) -> dict[str, str]:
         settled = super().settled()
         if self.trains_head:
-            settled |= dict.fromkeys(("word_dropout", *DROPOUTS[1:]), _MADE_ONCE)
+            settled |= dict.fromkeys(("word_dropout", *DROPOUTS[1:]), MADE_ONCE)
         elif self.model != AWD_LSTM:
             settled |= dict.fromkeys(DROPOUTS[1:], f"is for model {AWD_LSTM}")
         if self.transfers:
@@ -169,7 +168,7 @@ class TextOptions(TextSource, Targeted, Balanced, Adapting):
         if self.model.startswith(HF) and self.tokenizer is not None:
             raise SpecError("task.tokenizer", f"is not used with model {self.model}, which brings its own")
         if self.trains_head and self.word_dropout:
-            raise SpecError("task.word_dropout", _MADE_ONCE)
+            raise SpecError("task.word_dropout", MADE_ONCE)
 
     def adapter_targets(self) -> str:
         return ATTENTION
@@ -177,7 +176,7 @@ class TextOptions(TextSource, Targeted, Balanced, Adapting):
     def no_adapter(self) -> str:
         if not self.model.startswith(HF):
             return f"is for a net of transformers that was trained before: task.model: {HF}NAME"
-        return _MADE_ONCE if self.trains_head else ""
+        return MADE_ONCE if self.trains_head else ""
 
     @property
     def transfers(self) -> bool:

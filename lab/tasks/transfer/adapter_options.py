@@ -14,6 +14,8 @@ LORA = "lora"
 KINDS = (LORA,)
 ALL, ATTENTION = "all", "attention"
 RANK, ALPHA = "rank", "alpha"
+MADE_ONCE = "has no effect where task.train is 'head': features are made once"
+"""Why nothing that changes examples or body has to do with a head that is trained alone."""
 
 _WHERE = "task.adapter"
 _RANK, _ALPHA = whole(1, 65536), number(0.001, 1e6)
