@@ -149,6 +149,7 @@ def run(
             code = process.wait(timeout)
         finally:
             process.kill()
+            process.wait()
         for stream in (out, err):
             stream.seek(0)
         return subprocess.CompletedProcess(arguments, code, out.read(), err.read())

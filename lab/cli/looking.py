@@ -151,7 +151,7 @@ def _log_whole(study: Study, track_trials: str, reports: bool) -> None:
         RecordError: another user has begun the study; what it holds is not sent in this user's name.
         StudyError: the service refuses, or does not answer.
     """
-    from lab.report.wandb_runs.service import check_wandb
+    from lab.report.wandb_runs.service import check_wandb, exit_without_waiting
     from lab.report.wandb_runs.study_run import WandbTracker
     from lab.report.wandb_runs.workspace_report import check_workspaces
     from lab.study.tracking import in_a_line, log_whole, trials_tracked
@@ -169,6 +169,7 @@ def _log_whole(study: Study, track_trials: str, reports: bool) -> None:
     except LabError:
         raise
     except Exception as error:  # whatever is wrong with a service, the network or a key
+        exit_without_waiting()
         raise StudyError(f"W&B: {in_a_line(error)}; the report itself is written") from error
     say(f"tracking  {logger.where}")
     if address is not None:

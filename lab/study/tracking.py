@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any, Protocol, TypeAlias, cast, get_args
 
 from lab.errors import SpecError
@@ -26,7 +27,7 @@ study goes on."""
 
 
 class Logger(Protocol):
-    """Logs a study. Any of its methods may raise anything."""
+    """Logs a study. Any of its methods may raise anything, or never return."""
 
     @property
     def where(self) -> str:
@@ -75,9 +76,11 @@ def check_service(name: str) -> None:
 
 def wandb_tracker(spec: StudySpec, record: Record, which: Which, say: Callable[[str], None]) -> Tracker:
     """Log a study at W&B from now on."""
+    from lab.report.wandb_runs.service import exit_without_waiting, patience_s
     from lab.report.wandb_runs.study_run import WandbTracker
 
-    return Tracker(lambda: WandbTracker(spec, record, which), say, record.folder)
+    begin = partial(WandbTracker, spec, record, which)
+    return Tracker(begin, say, record.folder, exit_without_waiting, patience_s())
 
 
 def in_a_line(error: Exception) -> str:
@@ -102,14 +105,25 @@ class Tracker:
         begin: makes the logger. It may raise anything.
         say: shows the user a line.
         folder: the study's.
+        give_up: the service may be stuck from now on, and must not hold up the end of this process.
+        patience_s: seconds that a service which does not answer is waited for when the study is complete.
     """
 
-    def __init__(self, begin: Callable[[], Logger], say: Callable[[str], None], folder: Path) -> None:
+    def __init__(
+        self,
+        begin: Callable[[], Logger],
+        say: Callable[[str], None],
+        folder: Path,
+        give_up: Callable[[], None],
+        patience_s: float,
+    ) -> None:
         self._begin, self._say, self._folder = begin, say, folder
+        self._give_up, self._patience_s = give_up, patience_s
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         """None: nothing more comes."""
         self._over = Event()
         """Nothing more is logged, or can be."""
+        self._losing = Lock()
         Thread(target=self._log, name="tracking", daemon=True).start()
 
     def stage(self, stage: Stage[Any], artefact: Any | Skipped) -> None:
@@ -117,16 +131,28 @@ class Tracker:
 
     def finish(self, record: Record) -> None:
         """Log the rest, and wait until it has gone out."""
-        self._end(lambda logger: logger.finish(record), None)
+        if not self._end(lambda logger: logger.finish(record), self._patience_s):
+            self._lose(f"no answer for {self._patience_s:.0f} s")
 
     def leave(self) -> None:
         """Let go of a study that goes on another time; not wait for long."""
-        self._end(lambda logger: logger.leave(), _LEAVE_WITHIN_S)
+        if not self._end(lambda logger: logger.leave(), _LEAVE_WITHIN_S):
+            self._give_up()
 
-    def _end(self, call: _Call, within_s: float | None) -> None:
+    def _end(self, call: _Call, within_s: float) -> bool:
+        """Whether the call is over in time."""
         self._calls.put(call)
         self._calls.put(None)
-        self._over.wait(within_s)
+        return self._over.wait(within_s)
+
+    def _lose(self, why: str) -> None:
+        with self._losing:
+            if self._over.is_set():  # the other thread has lost it
+                return
+            later = f"lab study report {shlex.quote(str(self._folder))} --to wandb"
+            self._say(f"warning   tracking: {why}; the study goes on without it; catch up by: {later}")
+            self._give_up()
+            self._over.set()
 
     def _log(self) -> None:
         """What the thread does."""
@@ -137,9 +163,7 @@ class Tracker:
             while (call := self._next()) is not None:
                 call(logger)
         except Exception as error:  # whatever is wrong with a service, the network or a key
-            later = f"lab study report {shlex.quote(str(self._folder))} --to wandb"
-            self._say(f"warning   tracking: {in_a_line(error)}; the study goes on without it; catch up by: {later}")
-            self._over.set()
+            self._lose(in_a_line(error))
             if logger is not None:  # now, while the study goes on, and not when the process ends
                 with contextlib.suppress(Exception):
                     logger.leave()

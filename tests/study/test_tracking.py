@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event
+from threading import TIMEOUT_MAX, Event
 from typing import Any
 
 import pytest
 
 from lab.record.folder import Record
 from lab.report.wandb_runs import study_run
+from lab.report.wandb_runs.service import patience_s
 from lab.stages import STAGES
 from lab.study import tracking
 from lab.study.study import Study
@@ -50,7 +51,8 @@ class Broken:
 @pytest.mark.parametrize("at", ["begin", "where", "stage", "finish"])
 def test_a_service_that_breaks_is_told_once_and_asked_no_more(at: str, tmp_path: Path):
     said: list[str] = []
-    tracker = Tracker(lambda: Broken(at), said.append, Path("runs/a study"))
+    given_up: list[str] = []
+    tracker = Tracker(lambda: Broken(at), said.append, Path("runs/a study"), lambda: given_up.append(at), 60)
     for stage in STAGES[:2]:
         tracker.stage(stage, None)
     tracker.finish(Record(tmp_path))
@@ -61,13 +63,14 @@ def test_a_service_that_breaks_is_told_once_and_asked_no_more(at: str, tmp_path:
     later = "lab study report 'runs/a study' --to wandb"
     assert warning.endswith(f"; the study goes on without it; catch up by: {later}")
     assert len(warning) < 300
+    assert given_up == [at]
 
 
 def test_a_service_that_breaks_between_stages_is_told_as_it_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Nobody has to end a stage for it to be seen."""
     monkeypatch.setattr(tracking, "_EVERY_S", 0.01)
     said: SimpleQueue[str] = SimpleQueue()
-    Tracker(lambda: Broken("look"), said.put, tmp_path)
+    Tracker(lambda: Broken("look"), said.put, tmp_path, lambda: None, 60)
     assert said.get(timeout=60) == "tracking  elsewhere"
     assert said.get(timeout=60).startswith("warning   tracking: ConnectionError: look: no route")
 
@@ -76,16 +79,50 @@ def test_a_service_that_does_not_answer_is_not_waited_for_when_a_study_stops(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr(tracking, "_LEAVE_WITHIN_S", 0.01)
-    answers = Event()
+    answers, given_up = Event(), Event()
 
     class Slow(Broken):
         def leave(self) -> None:
             answers.wait()
 
-    tracker = Tracker(lambda: Slow(""), lambda line: None, tmp_path)
+    tracker = Tracker(lambda: Slow(""), lambda line: None, tmp_path, given_up.set, 60)
     tracker.leave()
     assert not answers.is_set()
+    assert given_up.is_set()
     answers.set()
+
+
+@pytest.mark.parametrize("at", ["where", "stage", "finish"])
+def test_a_service_that_does_not_answer_is_given_up_once_a_study_is_complete(at: str, tmp_path: Path):
+    answers, said = Event(), SimpleQueue[str]()
+
+    class Stuck(Broken):
+        def _ask(self, name: str) -> None:
+            if name == self.at:
+                answers.wait()
+                raise ConnectionError("too late to be told")
+
+    tracker = Tracker(lambda: Stuck(at), said.put, Path("run"), lambda: said.put("given up"), 0.05)
+    tracker.stage(STAGES[0], None)
+    tracker.finish(Record(tmp_path))
+    answers.set()
+    lines = [said.get() for _ in range(said.qsize())]
+    assert lines[-2].startswith("warning   tracking: no answer for 0 s; the study goes on without it; catch up by:")
+    assert lines[-1] == "given up"
+    assert len(lines) == (2 if at == "where" else 3)
+
+
+def test_no_limit_of_a_users_is_no_limit_here(monkeypatch: pytest.MonkeyPatch):
+    for name in ("WANDB_INIT_TIMEOUT", "WANDB_FINISH_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    assert patience_s() == 4 * (30 + 60)
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "600")
+    assert patience_s() == 4 * (30 + 600)
+    for none in ("0", "inf", "nan"):
+        monkeypatch.setenv("WANDB_FINISH_TIMEOUT", none)
+        assert patience_s() == TIMEOUT_MAX
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "soon")
+    assert patience_s() == 4 * (30 + 60)
 
 
 def test_a_key_that_is_none_does_not_keep_a_study_from_running(

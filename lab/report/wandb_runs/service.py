@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import TIMEOUT_MAX, Event, Thread
 from typing import Any, TypeAlias
 
 from lab.errors import SpecError, install_extra
@@ -26,6 +28,10 @@ _LEAN: Mapping[str, Any] = {
     "finish_timeout": 20.0,
 }
 """The run of a trial says nothing of the machine, since the study's does, and has no large files to send."""
+_CALLS = 4
+"""A study that ends begins and finishes several runs. W&B is stuck where that takes as long as so many runs may."""
+_EXIT_WITHIN_S = 10.0
+"""Seconds for which a process whose logging has failed waits at its end for W&B's."""
 _LOST = ("will not be synced", "Timed out finishing")
 """By which W&B says that what was logged does not reach the server. It raises nothing then."""
 
@@ -121,6 +127,44 @@ class Service:
     def close(self) -> None:
         """Give the terminal back to W&B, for runs that are not the study's."""
         self._term.termsetup(self._wandb.setup().settings, None)
+
+
+def patience_s() -> float:
+    """Seconds after which W&B is stuck, and not just slow: its own limits would have ended the call."""
+    return min(_CALLS * sum(_limit_s(name) for name in ("init_timeout", "finish_timeout")), TIMEOUT_MAX)
+
+
+def _limit_s(name: str) -> float:
+    try:
+        limit_s = float(os.environ[f"WANDB_{name.upper()}"])
+    except (KeyError, ValueError):
+        return float(_PATIENCE[name])
+    return limit_s if limit_s > 0 else TIMEOUT_MAX  # to W&B, 0 is no limit
+
+
+def exit_without_waiting() -> None:
+    """Have this process end although W&B's does not.
+
+    W&B waits at the end of a process until its own has ended, without a limit. That one may try to reach a server for
+    hours once the beginning of a run has failed.
+    """
+    ends, torn_down = Event(), Event()
+
+    def tear_down() -> None:
+        ends.wait()
+        with contextlib.suppress(BaseException):  # it exits with the code of its process
+            import wandb
+
+            wandb.teardown()
+        torn_down.set()
+
+    def end() -> None:
+        ends.set()
+        torn_down.wait(_EXIT_WITHIN_S)
+
+    # The thread begins now, since no thread may while an interpreter ends. What is registered last is called first.
+    Thread(target=tear_down, name="wandb teardown", daemon=True).start()
+    atexit.register(end)
 
 
 class _Said:

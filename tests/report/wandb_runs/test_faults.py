@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +104,36 @@ def test_a_server_that_is_gone_is_told_in_a_line_and_caught_up_with(tmp_path: Pa
     _report(tmp_path, back)
     _check_whole(tmp_path, back)
     back.close()
+
+
+def test_a_service_that_is_stuck_holds_up_neither_the_study_nor_its_end(tmp_path: Path, server: WandbServer):
+    """W&B's own process stops, and its library waits for that without a limit."""
+    stuck: list[int] = []
+
+    def stop() -> None:
+        stuck.extend(_services_of(server))
+        for pid in stuck:
+            os.kill(pid, signal.SIGSTOP)
+
+    server.then = (MIDDLE, stop)
+    said = _run(tmp_path, server, WANDB_INIT_TIMEOUT="1", WANDB_FINISH_TIMEOUT="1")
+    for pid in stuck:
+        os.kill(pid, signal.SIGKILL)
+    assert len(stuck) == 1
+    _check_told(tmp_path, said)
+    _report(tmp_path, server)
+    _check_whole(tmp_path, server)
+
+
+def _services_of(server: WandbServer) -> list[int]:
+    """W&B's own processes that send there."""
+    at = f"WANDB_BASE_URL={server.environment['WANDB_BASE_URL']}\0".encode()
+    pids = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if (process / "comm").read_text() == "wandb-core\n" and at in (process / "environ").read_bytes():
+                pids.append(int(process.name))
+    return pids
 
 
 def _check_told(folder: Path, said: str) -> None:

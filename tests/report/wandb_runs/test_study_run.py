@@ -16,6 +16,7 @@ import pytest
 from lab.cli.main import main
 from lab.record.folder import write_json
 from lab.record.trials import TrialRow, read_stages
+from lab.report.wandb_runs import service
 from lab.stages import TRAINS
 from lab.study.study import Study
 from tests.small import environment, small_spec
@@ -209,9 +210,12 @@ def test_a_service_that_refuses_is_told_in_a_line(
     def init(**arguments: Any) -> None:
         raise RuntimeError("no such\nserver")
 
+    not_waited_for: list[bool] = []
     monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(service, "exit_without_waiting", lambda: not_waited_for.append(True))
     folder = shutil.copytree(small_study.record.folder, tmp_path / "run")
     assert _report(monkeypatch, folder, "--trust")
+    assert not_waited_for
     said = capsys.readouterr().err
     assert said == "lab: W&B: RuntimeError: no such server; the report itself is written\n"
 
