@@ -18,7 +18,7 @@ from tests.small import ROOT
 
 pytestmark = pytest.mark.slow
 MOST_BYTES = 1_500_000
-"""Of the wheel: twice what it has today, and less than a data set or a library of plots would take."""
+"""The wheel's: twice what it has today, and less than a data set or a library of plots would take."""
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 
 

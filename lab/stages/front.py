@@ -14,7 +14,7 @@ from lab.spec.trial import Outcome
 def front_of(rows: Iterable[TrialRow], cost: str, direction: str) -> list[TrialRow]:
     """The completed trials of which none costs no more and scores better, the cheapest first.
 
-    Of trials that are equal in both the earliest stands for all.
+    The earliest of trials that are equal in both stands for all.
     """
     sign = -1.0 if direction == "maximize" else 1.0
     points = [

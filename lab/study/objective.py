@@ -64,8 +64,8 @@ def as_stored(asked: StudySpec, stored: StudySpec) -> StudySpec:
 def rows_that_tell(task: Task) -> int | None:
     """How many validation rows a metric of steps hangs on: one of them moves it by about one in so many.
 
-    Of accuracy, those that the commonest class does not get right already; of means over classes or labels, the rows
-    of the rarest, once for each class; of micro F1, the labels that are there. None: it has no such steps.
+    Accuracy hangs on those that the commonest class does not get right already; a mean over classes or labels on the
+    rows of the rarest, once for each class; micro F1 on the labels that are there. None: it has no such steps.
     """
     metric, y = task.metric, task.data("valid")[1]
     if task.kind == "regression" or (task.kind == "classification" and y.ndim > 1):

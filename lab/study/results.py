@@ -12,7 +12,6 @@ from lab.record.artefact import to_json
 from lab.record.folder import Record, read_json, write_bytes
 from lab.record.trials import TrialRow, read_stages, read_trials
 from lab.report.summary import Setup, Summary, summarize, summary_html, summary_lines
-from lab.report.verdict import verdict
 from lab.response import findings
 from lab.spec.in_html import rows_html
 from lab.spec.space import Value
@@ -109,7 +108,8 @@ class Response:
         """As a notebook shows it."""
         if isinstance(self._artefact, Withheld):
             return rows_html({"withheld": self._artefact.withheld})
-        said = verdict(self._artefact, self._record.folder)
+        said = summarize(self._spec, self._record).verdict
+        assert said is not None  # the stage has ended
         good = {"good": said.good} if said.good else {}
         return rows_html({"matters": said.matters} | good | {"sure": said.sure})
 

@@ -69,7 +69,7 @@ def of_examples(values: Tensor) -> Tensor:
 def fit_temperature(probabilities: Tensor, target: Tensor, kind: Kind = "classification") -> float:
     """The temperature with the least negative log-likelihood (Guo et al. 2017, arXiv 1706.04599); 1 for values.
 
-    Of n examples the likelihood is that of targets which are not quite sure, as Platt (1999, section 2.2) softens them:
+    The likelihood of n examples is that of targets which are not quite sure, as Platt (1999, section 2.2) softens them:
     where none was got wrong the plain one grows for ever with the sharpness, and n right ones are no proof that none is
     wrong. The doubt is half an example in n + 1 (Krichevsky and Trofimov 1981), not Platt's whole one in n + 2, which
     cost more where there are mistakes to learn from.

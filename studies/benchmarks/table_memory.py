@@ -55,7 +55,7 @@ def measure(path: Path) -> dict[str, float]:
 
 
 def peak_mb() -> float:
-    """Of this program alone: `getrusage` would count what its parent had when it was started."""
+    """That of this program alone: `getrusage` would count what its parent had when it was started."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 

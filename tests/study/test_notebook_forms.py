@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,6 +12,7 @@ from torch import nn
 
 import lab
 from lab.schedules import Join, OneCycle
+from lab.study import results
 from lab.study.range_test import RangeTest
 from lab.study.study import Study
 from tests.small import small_spec
@@ -78,3 +80,15 @@ def test_a_task_is_shown_without_its_data() -> None:
     table = lab.Table(path="nowhere.csv", target="<y>")
     assert "nowhere.csv" in text_of(table)
     assert "<y>" in text_of(table)
+
+
+def test_the_response_says_what_the_page_says(small_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is outside of the good region depends on the confirmed setup, which the response alone does not hold."""
+    result = small_study.result
+    said = result.summary.verdict
+    assert said is not None
+    lies_outside = replace(result.summary, verdict=replace(said, good="max_lr below 1. The best setup lies outside."))
+    monkeypatch.setattr(results, "summarize", lambda spec, record: lies_outside)
+    shown = text_of(result.response)
+    assert said.matters in shown
+    assert "The best setup lies outside." in shown

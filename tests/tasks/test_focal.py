@@ -112,7 +112,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["table", "labels of a table", "images", "labels of images", "text"])
 def test_trials_of_a_stack_have_losses_of_their_own(name: str, tasks: dict[str, Any]):
-    """Of two trials that differ in gamma, the one whose gamma is 0 trains as the cross entropy has it."""
+    """The trial whose gamma is 0 trains as the cross entropy has it, beside one that differs in gamma."""
     task = tasks[name]
     losses: dict[str, list[float]] = {}
     for searched in ((0.0, 3.0), (None, None)):

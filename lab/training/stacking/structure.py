@@ -64,7 +64,7 @@ def shapes(module: nn.Module) -> list[Any]:
 def structure(module: nn.Module, traced: Traced) -> list[Any]:
     """As `fingerprint`, by what a trace of its forward shows: slower, and sure where a user's attributes are not.
 
-    Of a layer that the trace does not look into, such as attention with its heads, the settings tell.
+    A layer that the trace does not look into, such as attention with its heads, is told by its settings.
     """
     parts: list[Any] = shapes(module)
     graphs = (traced.training.graph, traced.evaluation.graph)
