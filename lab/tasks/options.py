@@ -194,7 +194,7 @@ class Options:
         return {**cls.hyperparameters, **searched}
 
     def settled(self) -> dict[str, str]:
-        """The hyperparameters that these options leave nothing to search of, with the reason."""
+        """The options, and hyperparameters, that the others leave nothing to say of, with the reason."""
         return {}
 
     def unused(self) -> tuple[str, ...]:

@@ -153,10 +153,10 @@ class ImageOptions(Augmentation, TypesOfTargets, Targeted, Balanced, Adapting, D
     def settled(self) -> dict[str, str]:
         settled = super().settled()
         if self.trains_head:
-            return settled | dict.fromkeys(_VARIED, MADE_ONCE)
+            return settled | dict.fromkeys((*_VARIED, "layer_groups"), MADE_ONCE)
         if self.from_study is not None:
             return settled | {"hidden": "is that of the head of task.from_study"}
-        return settled if self.transfers else settled | {"hidden": _OF_WEIGHTS}
+        return settled if self.transfers else settled | dict.fromkeys(("hidden", "layer_groups"), _OF_WEIGHTS)
 
     def no_adapter(self) -> str:
         if not self.transfers:

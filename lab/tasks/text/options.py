@@ -133,10 +133,16 @@ class TextOptions(TextSource, Targeted, Balanced, Adapting):
 
     def settled(self) -> dict[str, str]:
         settled = super().settled()
+        if self.tokenizer is not None or self.model.startswith(HF) or self.from_study is not None:
+            settled |= dict.fromkeys(("tokens", "vocabulary"), "is that of a tokenizer that is there already")
+        if self.model != TRANSFORMER:
+            settled["heads"] = f"is for model {TRANSFORMER}"
         if self.trains_head:
-            settled |= dict.fromkeys(("word_dropout", *DROPOUTS[1:]), MADE_ONCE)
+            settled |= dict.fromkeys(("word_dropout", "layer_groups", *DROPOUTS[1:]), MADE_ONCE)
         elif self.model != AWD_LSTM:
             settled |= dict.fromkeys(DROPOUTS[1:], f"is for model {AWD_LSTM}")
+        if not self.transfers and self.model != AWD_LSTM:
+            settled["layer_groups"] = f"is for model {AWD_LSTM}, or a net that was trained before"
         if self.transfers:
             return settled | dict.fromkeys(("width", "layers", "units"), "is that of the net that was trained before")
         if self.model not in (TRANSFORMER, AWD_LSTM):
