@@ -68,6 +68,24 @@ def _no_stills() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _trees() -> Iterator[int]:
+    """A forest beside a net has a tenth of its trees: to train, keep and ask them takes most of a small table's study.
+    How many it has in truth."""
+    from lab.tasks.table import baselines
+
+    trees = baselines._TREES
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "_TREES", 20)
+        yield trees
+
+
+@pytest.fixture
+def whole_forests(_trees: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forest beside a net is that of users."""
+    monkeypatch.setattr("lab.tasks.table.baselines._TREES", _trees)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _no_waiting_for_disks() -> Iterator[None]:
     """What is written outlives a killed process without `fsync`, and no test can take the power away."""
     with pytest.MonkeyPatch.context() as patch:

@@ -4,8 +4,8 @@ To import torch, scikit-learn and pandas takes seconds, and tests start hundreds
 them, computes nothing of a study, and forks. Each child has its own arguments, environment, folder, streams and process
 id, and ends as one that a shell has started: by exit code, traceback or signal. It shares no state with another.
 
-The processes of lanes, which Ray and lab start, are forked as well where a test asks for it: a hook that Python runs
-before them (`fresh/sitecustomize.py`) has them forked here, and stands in for them.
+The processes of lanes, which Ray and lab start, are forked as well where a test asks for it, and with them the command
+line where a script starts it: a hook that Python runs before them (`fresh/sitecustomize.py`) has them forked here, and stands in for them.
 
 What a process imports, or what libraries read while they are loaded (`OMP_NUM_THREADS`), needs a fresh interpreter;
 Ray, which reads its settings so, is imported by each child for itself.
@@ -64,10 +64,13 @@ _IMPORTED = (
     "sklearn.datasets",
     "sklearn.ensemble",
     "sklearn.model_selection",
+    "skops.io",
     "sqlalchemy",
     "torch",
+    "wandb",
+    "wandb.sdk.launch",
 )
-"""What most commands import sooner or later, and what Ray imports that is not its own."""
+"""What most commands import sooner or later, what Ray imports that is not its own, and W&B, which takes two seconds."""
 FORK_AT = "LAB_TESTS_FORK_AT"
 _LONGEST = 2**20
 """Bytes of a request: arguments and environment."""
@@ -317,6 +320,16 @@ def _become(
             runpy.run_path(sys.argv[0], run_name="__main__")
 
 
+class _OfWriter(tempfile.TemporaryDirectory[str]):
+    """The folder for media that W&B makes when it is imported: made by the process that first writes to it, so that
+    no process takes it away from others when it ends."""
+
+    @functools.cached_property
+    def name(self) -> str:  # type: ignore[override]
+        self._made = tempfile.TemporaryDirectory("wandb-media")
+        return self._made.name
+
+
 class _Executed(BaseException):
     """What this process was about to become: a Python program."""
 
@@ -363,8 +376,13 @@ if __name__ == "__main__":
     templates = importlib.import_module("lab.report.page").templates()
     for name in templates.list_templates(extensions=["j2"]):
         templates.get_template(name)
-    # As in conftest: no still pictures, and no waiting for disks.
+    media = importlib.import_module("wandb.sdk.data_types._private").MEDIA_TMP
+    media.cleanup()
+    del media.name
+    media.__class__ = _OfWriter
+    # As in conftest: no still pictures, small forests, and no waiting for disks.
     importlib.import_module("lab.report.drawn").can_draw = lambda: False  # type: ignore[attr-defined]
+    importlib.import_module("lab.tasks.table.baselines")._TREES = 20  # type: ignore[attr-defined]
     os.fsync = lambda fd: None
     gc.freeze()  # a child's collections leave alone, and need no copy of, what was imported
     if request := _serve(*(socket.socket(fileno=int(handle)) for handle in sys.argv[1:])):

@@ -13,6 +13,7 @@ from tests.portrait import STRUCTURE_ONLY, differences
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("whole_forests")
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_ends_as_it_was_recorded(name: str, tmp_path: Path):
     assert list(differences(run(name, tmp_path), recorded(name))) == []

@@ -116,7 +116,8 @@ def run_cell(cell: Cell, workload: Workload, arguments: argparse.Namespace) -> N
 def start_cell(cell: Cell) -> str | None:
     """Run a cell in a process of its own; None, or why it failed."""
     command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--cell", cell.name]
-    environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": path}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
 

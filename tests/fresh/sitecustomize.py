@@ -1,8 +1,10 @@
-"""A lane's process is forked too, where lab or Ray starts it within a test; see `tests/forked.py`.
+"""A lane's process is forked too, where lab or Ray starts it within a test, and so is the command line, or a
+benchmark's cell, where another program starts it; see `tests/forked.py`.
 
 Python runs this file before a program where its folder is on the path. A process that would import torch only to
 train hands over what it is (arguments, environment, folder, open files) to the process that forks, and stands in for
-the process that is forked: it ends as that one does, and that one is killed where this one is.
+the process that is forked: it ends as that one does, what asks it to stop asks that one, and that one is killed where
+this one is.
 """
 
 import os
@@ -13,8 +15,14 @@ _FOLLOWER = "from lab.training.data_parallel.follower import main"
 
 
 def _arguments() -> list[str]:
-    """What follows `python` where this is Ray's worker, or sets one up, or is a lane's follower; else nothing."""
+    """What follows `python` where this is Ray's worker, or sets one up, or is a lane's follower, the command line or a
+    benchmark's cell; else nothing."""
     command = sys.orig_argv
+    program = command[1] if len(command) > 1 else ""
+    if program.endswith("/bin/lab"):
+        return ["-m", "lab", *command[2:]]
+    if program.endswith("/studies/benchmarks/outcome.py") and "--cell" in command:
+        return command[1:]
     if any(word.endswith("/ray/_private/workers/default_worker.py") for word in command):
         return command[next(at for at, word in enumerate(command) if word.endswith(".py")) :]
     if "-c" in command[:-1] and command[command.index("-c") + 1].startswith(_FOLLOWER):
@@ -44,7 +52,11 @@ def _stand_in(address: str, arguments: list[str]) -> None:
     os.close(writing)
     for handle in handles:
         os.close(handle)  # what ends with the process that is forked must not wait for this one
-    said = b""
+    said = os.read(reading, 64)
+    if said:
+        process = int(said.split()[0])
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: os.kill(process, number))
     while part := os.read(reading, 64):
         said += part
     _, code = map(int, said.split()) if said.count(b"\n") == 2 else (0, 1)

@@ -173,6 +173,7 @@ def test_regression_by_time(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     assert "(split: time by day)" in (tmp_path / "run" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("whole_forests")
 def test_a_model_of_another_kind_joins_where_it_surely_helps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -18,6 +18,8 @@ from lab.tasks.task import Baseline
 
 _MOST_LEVELS = 255
 """Categories of more levels are numbers to histogram gradient boosting, which has no more bins."""
+_TREES = 200
+"""Of a random forest."""
 
 
 def linear(fitted: Fitted) -> Baseline:
@@ -52,7 +54,7 @@ def _random_forest(fitted: Fitted, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     forest = RandomForestRegressor if fitted.target.kind == "regression" else RandomForestClassifier
-    return forest(n_estimators=200, random_state=seed, n_jobs=-1)
+    return forest(n_estimators=_TREES, random_state=seed, n_jobs=-1)
 
 
 def _boosting(fitted: Fitted, metric: str, seed: int) -> Any:

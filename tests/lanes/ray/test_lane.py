@@ -131,7 +131,7 @@ def engine(lanes_forked: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Two lanes and one start of Ray for the tests below; those above start their own, and so have to come first."""
     from lab.lanes.ray.engine import RayEngine
 
-    ray_engine = RayEngine(tmp_path_factory.mktemp("engine"), 2, WATCH, hang_s=6.0)
+    ray_engine = RayEngine(tmp_path_factory.mktemp("engine"), 2, WATCH, hang_s=3.0)
     yield ray_engine
     ray_engine.close()
 

@@ -14,7 +14,8 @@ import pytest
 from lab.record.trials import read_stages
 from lab.stages import TRAINS
 from lab.study.study import Study
-from tests.small import lab, small, write_yaml
+from tests import forked
+from tests.small import environment, lab, small, write_yaml
 from tests.wandb_server import WandbServer
 
 pytestmark = pytest.mark.slow
@@ -42,12 +43,22 @@ def server() -> Iterator[WandbServer]:
     server.close()
 
 
+_IMPATIENT = """
+import sys
+from lab.cli import main
+from lab.report.wandb_runs import service
+service._CALLS, service._EXIT_WITHIN_S = 2, 1.0
+sys.argv = ["lab", *sys.argv[1:]]
+main()
+"""
+"""The command line, which waits as it does for users, but for seconds less."""
+
+
 def _run(folder: Path, server: WandbServer, **env: str) -> str:
     """Run a study; what it said."""
     spec = write_yaml(folder / "study.yaml", small(**CHANGES))
-    env = server.environment | env
-    flags = "--track=wandb", "--track-trials=all"
-    done = lab("study", "run", spec, "--dir", folder / "run", *flags, **env)
+    command = "study", "run", str(spec), "--dir", str(folder / "run"), "--track=wandb", "--track-trials=all"
+    done = forked.run(["-c", _IMPATIENT, *command], environment() | server.environment | env)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -100,7 +111,7 @@ def test_a_key_that_is_revoked_is_told_in_a_line_and_caught_up_with(tmp_path: Pa
 def test_a_server_that_is_gone_is_told_in_a_line_and_caught_up_with(tmp_path: Path):
     gone, back = WandbServer(), WandbServer()
     gone.then = (MIDDLE, gone.close)
-    _check_told(tmp_path, _run(tmp_path, gone, WANDB_FINISH_TIMEOUT="3"))
+    _check_told(tmp_path, _run(tmp_path, gone, WANDB_FINISH_TIMEOUT="1"))
     _report(tmp_path, back)
     _check_whole(tmp_path, back)
     back.close()
