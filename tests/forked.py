@@ -5,7 +5,8 @@ them, computes nothing of a study, and forks. Each child has its own arguments, 
 id, and ends as one that a shell has started: by exit code, traceback or signal. It shares no state with another.
 
 The processes of lanes, which Ray and lab start, are forked as well where a test asks for it, and with them the command
-line where a script starts it: a hook that Python runs before them (`fresh/sitecustomize.py`) has them forked here, and stands in for them.
+line where a script starts it: a hook that Python runs before them (`fresh/sitecustomize.py`) has them forked here, and
+stands in for them.
 
 What a process imports, or what libraries read while they are loaded (`OMP_NUM_THREADS`), needs a fresh interpreter;
 Ray, which reads its settings so, is imported by each child for itself.

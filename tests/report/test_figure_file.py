@@ -17,11 +17,11 @@ def test_a_browser_that_does_not_answer_is_given_up_with_all_that_it_started(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     beside = tmp_path / "beside"
-    code = f"import subprocess; subprocess.run(['sh', '-c', 'sleep 3; touch {beside}'])"
+    code = f"import subprocess; subprocess.run(['sh', '-c', 'sleep 1.5; touch {beside}'])"
     monkeypatch.setattr(figure_file, "_DRAW", code)
     with pytest.raises(RuntimeError, match=r"the browser did not answer within 0\.5 s"):
         png_of(go.Figure(), limit_s=0.5)
-    time.sleep(3)
+    time.sleep(1.5)
     assert not beside.exists()
 
 

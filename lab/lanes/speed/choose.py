@@ -20,6 +20,7 @@ from lab.spec.plan import Job, SearchPlan
 from lab.spec.processes import processes_of
 from lab.spec.study import StudySpec
 from lab.tasks.task import TrialFunction
+from lab.training.device import pick_device
 
 
 def open_lanes(
@@ -51,6 +52,8 @@ def open_lanes(
             say(f"engine    local: about {pace.seconds:.0f} s of training, which Ray's start would not make shorter")
             return local, _settled(spec, record, local, pace.fastest, say)
         plain = pace.plain
+    if address is None and not isinstance(task_of(spec), TrialFunction):
+        pick_device(execution.device)  # refused now: lanes have this machine's, and Ray's start takes seconds
     engine = _open_ray(spec, record, watch, say, address)
     try:
         return engine, _settled(spec, record, engine, plain, say)

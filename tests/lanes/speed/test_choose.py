@@ -91,6 +91,30 @@ def test_a_short_study_is_not_worth_starting_ray(opened: Callable[..., tuple[str
     assert opened(100.0)[0] == "ray"
 
 
+def test_lanes_that_refuse_the_study_are_closed(
+    opened: Callable[..., tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+
+    def refused(self: LocalEngine, job: Any) -> Promise:
+        raise SpecError("training.precision", "no lane has it")
+
+    monkeypatch.setattr(Ray, "self_test", refused)
+    monkeypatch.setattr(Ray, "close", lambda self: closed.append(True))
+    with pytest.raises(SpecError, match="no lane has it"):
+        opened(100.0)
+    assert closed
+
+
+def test_a_device_that_is_not_here_is_refused_before_ray_starts(
+    opened: Callable[..., tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.training.device.accelerator.accelerator", lambda: None)
+    monkeypatch.setattr(Ray, "__init__", lambda *_, **__: pytest.fail("Ray is started"))
+    with pytest.raises(SpecError, match=r"execution\.device: 'cuda' is asked for, and PyTorch sees no GPU here"):
+        opened(100.0, device="cuda", path="stacked", width=2)
+
+
 def test_more_cores_and_long_training_are_worth_it(opened: Callable[..., tuple[str, Any]]):
     longest = max(ms for ms in range(1, 30) if opened(float(ms))[0] == "local")
     assert opened(0.9 * longest, cores=2)[0] == "local"
