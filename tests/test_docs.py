@@ -95,7 +95,7 @@ def write_data(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.png")
 
 
-_LONGEST = {"search": {"trials": 8, "epochs": 3}, "final": {"epochs": 4, "seeds": 2}, "task": {"size": 24}}
+_LONGEST = {"search": {"trials": 6, "epochs": 3}, "final": {"epochs": 4, "seeds": 1}, "task": {"size": 24}}
 
 
 def write_shorter_specs(folder: Path) -> None:
