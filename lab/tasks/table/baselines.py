@@ -19,7 +19,7 @@ from lab.tasks.task import Baseline
 _MOST_LEVELS = 255
 """Categories of more levels are numbers to histogram gradient boosting, which has no more bins."""
 _TREES = 200
-"""Of a random forest."""
+"""Trees of a random forest."""
 
 
 def linear(fitted: Fitted) -> Baseline:
