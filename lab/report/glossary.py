@@ -112,7 +112,7 @@ TERMS = {
 }
 """By their names; the explanations need none of the others."""
 
-_NO_PLACE = (
+_UNEXPLAINED_WITHIN = (
     "a",
     "button",
     "code",
@@ -173,7 +173,7 @@ def _marked(html: str, used: set[str]) -> Iterator[str]:
         tag = None if match[1] else _TAG.match(token)
         if tag and tag[1] and tag[2] in plain:
             del plain[len(plain) - 1 - plain[::-1].index(tag[2])]
-        elif tag and not tag[1] and (tag[2] in (*_NO_PLACE, *plain) or "data-plain" in token):
+        elif tag and not tag[1] and (tag[2] in (*_UNEXPLAINED_WITHIN, *plain) or "data-plain" in token):
             plain.append(tag[2])
         yield token
     used |= here

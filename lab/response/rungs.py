@@ -75,7 +75,7 @@ class AtFull:
     """A forest that is asked for the scores of full runs."""
 
     def __init__(self, forest: Forest, rows: Rows) -> None:
-        self._forest, self._told_apart = forest, rows.fidelity is not None
+        self._forest, self._knows_epochs = forest, rows.fidelity is not None
 
     def trees(self, features: Floats) -> Floats:
         """What each tree predicts, [trees, n]."""
@@ -90,4 +90,4 @@ class AtFull:
         return self._forest.intervals(self._full(features), level)
 
     def _full(self, features: Floats) -> Floats:
-        return of_full_run(features) if self._told_apart else features
+        return of_full_run(features) if self._knows_epochs else features

@@ -48,7 +48,7 @@ def open_data(spec: StudySpec, record: Record) -> tuple[StudySpec, tuple[str, ..
     from lab.training.trainer import steps_per_epoch
 
     if record.begun:
-        _check_places(spec.task, record)
+        _check_paths(spec.task, record)
     task = load_task(spec.task)
     if isinstance(task, TrialFunction):
         if (count := spec.execution.processes) not in (1, "auto"):
@@ -112,7 +112,7 @@ def _kept_warnings(kept: Mapping[str, Any], record: Record) -> tuple[str, ...]:
     return tuple(map(plain, lines))
 
 
-def _check_places(task: TaskRef, record: Record) -> None:
+def _check_paths(task: TaskRef, record: Record) -> None:
     """Say how a study goes on whose data have moved."""
     for name in paths_of(task, needed=True):
         value = task.options.get(name)

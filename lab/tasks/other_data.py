@@ -72,7 +72,7 @@ class OtherTargets(OtherData):
         super().__init__(student, train, valid)
         self.kind = "regression"  # targets are values of a loss and metrics of its own, whatever the student's are of
         self._shape = tuple(valid[1].shape[1:])
-        self.metrics = {name: self._by_given(metric) for name, metric in student.metrics.items()}
+        self.metrics = {name: self._on_plain(metric) for name, metric in student.metrics.items()}
         self._data["valid"] = valid[0], self._numbers(valid[1], width)
 
     def _numbers(self, y: Tensor, width: int) -> Tensor:
@@ -85,5 +85,5 @@ class OtherTargets(OtherData):
         """Targets [n, c] as the student's task has them."""
         return target.argmax(dim=1) if self._student.kind == "classification" else target.reshape(-1, *self._shape)
 
-    def _by_given(self, metric: Metric) -> Metric:
+    def _on_plain(self, metric: Metric) -> Metric:
         return lambda output, target: metric(output, self._plain(target))

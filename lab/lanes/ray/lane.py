@@ -150,7 +150,7 @@ def _follow(coordinator: Any, number: int, token: str, task_module: str | None) 
         try:
             if kind in _QUESTIONS:
                 job, *rest = what
-                ray.get(coordinator.set_finding.remote(token, _found_out(_QUESTIONS[kind], opened.in_job(job), *rest)))
+                ray.get(coordinator.set_finding.remote(token, _finding_of(_QUESTIONS[kind], opened.in_job(job), *rest)))
             elif kind == "run" and number < what.lanes:
                 with contextlib.suppress(_StageOver):
                     _run_stage(number, opened.in_job(what), _RemoteLedger(coordinator, seen, number, token))
@@ -158,7 +158,7 @@ def _follow(coordinator: Any, number: int, token: str, task_module: str | None) 
             ray.get(coordinator.broken.remote(number, token, error))
 
 
-def _found_out(question: Callable[..., Finding], *arguments: Any) -> Finding:
+def _finding_of(question: Callable[..., Finding], *arguments: Any) -> Finding:
     try:
         return question(*arguments)
     except LabError as error:
