@@ -171,6 +171,9 @@ def _log_whole(study: Study, track_trials: str, reports: bool) -> None:
     except Exception as error:  # whatever is wrong with a service, the network or a key
         exit_without_waiting()
         raise StudyError(f"W&B: {in_a_line(error)}; the report itself is written") from error
+    except BaseException:  # Ctrl-C
+        exit_without_waiting()
+        raise
     say(f"tracking  {logger.where}")
     if address is not None:
         say(f"report    {address}")

@@ -129,14 +129,18 @@ def estimate(spec: StudySpec, probe: bool) -> Estimate:
         facts = description.facts
         return Estimate(tuple(lines), facts, tuple(warnings), trained, total, epochs, steps, seconds)
 
+    if probe:
+        spec = spec.model_copy(
+            update={"task": replace(spec.task, opened=load_task(spec.task))}
+        )  # its data are read once
+        settled(spec)  # refuses what is no matter of a task's options
+    if probe or spec.task.kind in BUILTIN:  # a task of the user's own has to be looked at for it
+        doubts = unread_doubts(spec)
+        warnings += doubts
+        lines += [f"warning  {doubt}" for doubt in doubts]
     if not probe:
         lines.append("time: not measured; --probe measures it on this machine")
         return estimated(None)
-    spec = spec.model_copy(update={"task": replace(spec.task, opened=load_task(spec.task))})  # its data are read once
-    settled(spec)  # refuses what is no matter of a task's options
-    doubts = unread_doubts(spec)
-    warnings += doubts
-    lines += [f"warning  {doubt}" for doubt in doubts]
     lines += _of_model(spec, sum(of_stage.snapshots for of_stage in by_stage.values()))
     timed, seconds = _probed(spec)
     lines += timed

@@ -68,11 +68,13 @@ class StagesRun:
         Raises:
             LabError: a stage cannot go on; `Interrupted` where the user stops it.
         """
-        tracker = None if self.which is None else wandb_tracker(self.spec, self.record, self.which, self.display.say)
+        display, tracker = self.display, None
+        if self.which is not None:
+            tracker = wandb_tracker(self.spec, self.record, self.which, display.say, lambda: display.stop_asked)
         epochs = trainings(self.spec, None)
         planned = {stage.name: epochs[stage.name].epochs if stage.trainings else 0 for stage in ahead}
         shown = [stage.name for stage in STAGES if stage.name in planned or stage.is_complete(self.record)]
-        self.display.plan(shown, planned)
+        display.plan(shown, planned)
         try:
             self.callbacks.begin(self.spec.store)
             with contextlib.ExitStack() as stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ _EVERY_S = 2.0
 _LEAVE_WITHIN_S = 5.0
 """Seconds that a service is waited for when the user stops the study. What it has not taken by then is logged when the
 study goes on."""
+_GLANCE_S = 0.2
+"""Seconds between two looks at whether the user wants to stop."""
 
 
 class Logger(Protocol):
@@ -74,18 +77,20 @@ def check_service(name: str) -> None:
     check_wandb()
 
 
-def wandb_tracker(spec: StudySpec, record: Record, which: Which, say: Callable[[str], None]) -> Tracker:
+def wandb_tracker(
+    spec: StudySpec, record: Record, which: Which, say: Callable[[str], None], stop_asked: Callable[[], bool]
+) -> Tracker:
     """Log a study at W&B from now on."""
     from lab.report.wandb_runs.service import exit_without_waiting, patience_s
     from lab.report.wandb_runs.study_run import WandbTracker
 
     begin = partial(WandbTracker, spec, record, which)
-    return Tracker(begin, say, record.folder, exit_without_waiting, patience_s())
+    return Tracker(begin, say, record.folder, exit_without_waiting, patience_s(), stop_asked)
 
 
 def in_a_line(error: Exception) -> str:
     """What a service has raised, as far as anybody reads it."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}"
+    return ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:_LONGEST])))
 
 
 def log_whole(record: Record, logger: Logger) -> None:
@@ -107,6 +112,7 @@ class Tracker:
         folder: the study's.
         give_up: the service may be stuck from now on, and must not hold up the end of this process.
         patience_s: seconds that a service which does not answer is waited for when the study is complete.
+        stop_asked: whether the user wants to stop.
     """
 
     def __init__(
@@ -116,9 +122,10 @@ class Tracker:
         folder: Path,
         give_up: Callable[[], None],
         patience_s: float,
+        stop_asked: Callable[[], bool],
     ) -> None:
         self._begin, self._say, self._folder = begin, say, folder
-        self._give_up, self._patience_s = give_up, patience_s
+        self._give_up, self._patience_s, self._stop_asked = give_up, patience_s, stop_asked
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         """None: nothing more comes."""
         self._over = Event()
@@ -131,19 +138,28 @@ class Tracker:
 
     def finish(self, record: Record) -> None:
         """Log the rest, and wait until it has gone out."""
+        begin = time.monotonic()
         if not self._end(lambda logger: logger.finish(record), self._patience_s):
-            self._lose(f"no answer for {self._patience_s:.0f} s")
+            self._lose(f"no answer for {time.monotonic() - begin:.0f} s")
 
     def leave(self) -> None:
         """Let go of a study that goes on another time; not wait for long."""
         if not self._end(lambda logger: logger.leave(), _LEAVE_WITHIN_S):
-            self._give_up()
+            with self._losing:  # without a word: what is left is logged when the study goes on
+                self._give_up()
+                self._over.set()
 
     def _end(self, call: _Call, within_s: float) -> bool:
-        """Whether the call is over in time."""
+        """Whether the call is over in time, which is short once the user wants to stop."""
         self._calls.put(call)
         self._calls.put(None)
-        return self._over.wait(within_s)
+        until, hurried = time.monotonic() + within_s, False
+        while not self._over.wait(min(_GLANCE_S, max(until - time.monotonic(), 0))):
+            if not hurried and self._stop_asked():
+                until, hurried = min(until, time.monotonic() + _LEAVE_WITHIN_S), True
+            if time.monotonic() >= until:
+                return False
+        return True
 
     def _lose(self, why: str) -> None:
         with self._losing:

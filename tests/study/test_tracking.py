@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from queue import SimpleQueue
 from threading import TIMEOUT_MAX, Event
@@ -52,7 +53,9 @@ class Broken:
 def test_a_service_that_breaks_is_told_once_and_asked_no_more(at: str, tmp_path: Path):
     said: list[str] = []
     given_up: list[str] = []
-    tracker = Tracker(lambda: Broken(at), said.append, Path("runs/a study"), lambda: given_up.append(at), 60)
+    tracker = Tracker(
+        lambda: Broken(at), said.append, Path("runs/a study"), lambda: given_up.append(at), 60, lambda: False
+    )
     for stage in STAGES[:2]:
         tracker.stage(stage, None)
     tracker.finish(Record(tmp_path))
@@ -70,7 +73,7 @@ def test_a_service_that_breaks_between_stages_is_told_as_it_does(monkeypatch: py
     """Nobody has to end a stage for it to be seen."""
     monkeypatch.setattr(tracking, "_EVERY_S", 0.01)
     said: SimpleQueue[str] = SimpleQueue()
-    Tracker(lambda: Broken("look"), said.put, tmp_path, lambda: None, 60)
+    Tracker(lambda: Broken("look"), said.put, tmp_path, lambda: None, 60, lambda: False)
     assert said.get(timeout=60) == "tracking  elsewhere"
     assert said.get(timeout=60).startswith("warning   tracking: ConnectionError: look: no route")
 
@@ -85,7 +88,7 @@ def test_a_service_that_does_not_answer_is_not_waited_for_when_a_study_stops(
         def leave(self) -> None:
             answers.wait()
 
-    tracker = Tracker(lambda: Slow(""), lambda line: None, tmp_path, given_up.set, 60)
+    tracker = Tracker(lambda: Slow(""), lambda line: None, tmp_path, given_up.set, 60, lambda: False)
     tracker.leave()
     assert not answers.is_set()
     assert given_up.is_set()
@@ -102,7 +105,7 @@ def test_a_service_that_does_not_answer_is_given_up_once_a_study_is_complete(at:
                 answers.wait()
                 raise ConnectionError("too late to be told")
 
-    tracker = Tracker(lambda: Stuck(at), said.put, Path("run"), lambda: said.put("given up"), 0.05)
+    tracker = Tracker(lambda: Stuck(at), said.put, Path("run"), lambda: said.put("given up"), 0.05, lambda: False)
     tracker.stage(STAGES[0], None)
     tracker.finish(Record(tmp_path))
     answers.set()
@@ -110,6 +113,49 @@ def test_a_service_that_does_not_answer_is_given_up_once_a_study_is_complete(at:
     assert lines[-2].startswith("warning   tracking: no answer for 0 s; the study goes on without it; catch up by:")
     assert lines[-1] == "given up"
     assert len(lines) == (2 if at == "where" else 3)
+
+
+def test_a_service_that_does_not_answer_is_not_waited_for_once_the_user_wants_to_stop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """The study is complete then: nothing is left to be stopped but the waiting."""
+    monkeypatch.setattr(tracking, "_LEAVE_WITHIN_S", 0.01)
+    answers, given_up, said = Event(), Event(), SimpleQueue[str]()
+
+    class Slow(Broken):
+        def finish(self, record: Record) -> None:
+            answers.wait()
+
+    tracker = Tracker(lambda: Slow(""), said.put, tmp_path, given_up.set, TIMEOUT_MAX, lambda: True)
+    tracker.finish(Record(tmp_path))
+    assert given_up.is_set()
+    answers.set()
+    assert said.get() == "tracking  elsewhere"
+    assert said.get().startswith("warning   tracking: no answer for 0 s; ")
+
+
+def test_what_breaks_after_a_study_has_stopped_is_no_news(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """The command has said that it has stopped; what ends W&B at its exit ends the call that has held on."""
+    monkeypatch.setattr(tracking, "_LEAVE_WITHIN_S", 0.01)
+    ends, ended = Event(), Event()
+
+    class Torn(Broken):
+        def leave(self) -> None:
+            if ended.is_set():
+                return
+            ended.set()
+            ends.wait()
+            raise ConnectionError("torn down")
+
+    said: list[str] = []
+    threads = set(threading.enumerate())
+    tracker = Tracker(lambda: Torn(""), said.append, tmp_path, lambda: None, 60, lambda: True)
+    (thread,) = set(threading.enumerate()) - threads
+    tracker.leave()
+    assert ended.wait(60)
+    ends.set()
+    thread.join(60)
+    assert said == ["tracking  elsewhere"]
 
 
 def test_no_limit_of_a_users_is_no_limit_here(monkeypatch: pytest.MonkeyPatch):

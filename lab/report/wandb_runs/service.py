@@ -30,7 +30,7 @@ _LEAN: Mapping[str, Any] = {
 """The run of a trial says nothing of the machine, since the study's does, and has no large files to send."""
 _CALLS = 4
 """A study that ends begins and finishes several runs. W&B is stuck where that takes as long as so many runs may."""
-_EXIT_WITHIN_S = 10.0
+_EXIT_WITHIN_S = 5.0
 """Seconds for which a process whose logging has failed waits at its end for W&B's."""
 _LOST = ("will not be synced", "Timed out finishing")
 """By which W&B says that what was logged does not reach the server. It raises nothing then."""

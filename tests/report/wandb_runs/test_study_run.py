@@ -220,6 +220,20 @@ def test_a_service_that_refuses_is_told_in_a_line(
     assert said == "lab: W&B: RuntimeError: no such server; the report itself is written\n"
 
 
+def test_ctrl_c_waits_for_no_service(small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    def init(**arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    not_waited_for: list[bool] = []
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(service, "exit_without_waiting", lambda: not_waited_for.append(True))
+    folder = shutil.copytree(small_study.record.folder, tmp_path / "run")
+    assert _report(monkeypatch, folder, "--trust") == 130
+    assert not_waited_for
+
+
 def test_a_study_without_tracking_imports_nothing_of_it(tmp_path: Path) -> None:
     code = (
         "import sys\nsys.modules['wandb'] = None\nsys.modules['plotly'] = None\n"
