@@ -174,12 +174,12 @@ def check_components(spec: StudySpec, *, begun: bool = False) -> None:
 def unread_doubts(spec: StudySpec) -> tuple[str, ...]:
     """Lines on options of a built-in task that no model of it reads, and on hyperparameters that a task of the user's
     own was not seen to read."""
-    from lab.spec.points import corner_params
-    from lab.tasks.load import load_task
-    from lab.tasks.task import Task
-
     if spec.task.kind in BUILTIN:
         return BUILTIN[spec.task.kind].options.parse(spec.task.options).unused()
+    from lab.spec.points import corner_params
+    from lab.tasks.load import load_task  # torch, for few
+    from lab.tasks.task import Task
+
     task = load_task(spec.task)
     if not isinstance(task, Task):
         return ()
