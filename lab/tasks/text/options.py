@@ -133,7 +133,7 @@ class TextOptions(TextSource, Targeted, Balanced, Adapting):
 
     def settled(self) -> dict[str, str]:
         settled = super().settled()
-        if self.tokenizer is not None or self.model.startswith(HF) or self.from_study is not None:
+        if self.transfers or self.tokenizer is not None:
             settled |= dict.fromkeys(("tokens", "vocabulary"), "is that of a tokenizer that is there already")
         if self.model != TRANSFORMER:
             settled["heads"] = f"is for model {TRANSFORMER}"
